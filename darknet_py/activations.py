@@ -1,0 +1,110 @@
+"""Darknet's activations by the names that cfg files use (``activations.c``, ``activations.h``).
+
+A member is callable: ``Activation("mish")(x)``. All keep the shape; the three ``normalize_channels``
+kinds work across dimension 1, the others element by element. Names that Darknet does not know fall
+back to relu there, with a line on stderr; here they are refused where the cfg is read.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_EPSILON = 1e-4
+
+
+def _stair(x: Tensor) -> Tensor:
+    floor, half = x.floor(), (x / 2).floor()
+    return torch.where(floor % 2 == 0, half, x - floor + half)
+
+
+def _plse(x: Tensor) -> Tensor:
+    middle = 0.125 * x + 0.5
+    return torch.where(x < -4, 0.01 * (x + 4), torch.where(x > 4, 0.01 * (x - 4) + 1, middle))
+
+
+def _lhtan(x: Tensor) -> Tensor:
+    return torch.where(x < 0, 0.001 * x, torch.where(x > 1, 0.001 * (x - 1) + 1, x))
+
+
+def _hard_mish(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, torch.where(x > -2, x * x / 2 + x, torch.zeros_like(x)))
+
+
+def _selu(x: Tensor) -> Tensor:
+    return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * torch.expm1(x))
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.tanh(0.797885 * x + 0.035677 * x**3))
+
+
+def _share(positive: Tensor) -> Tensor:
+    return positive / (_EPSILON + positive.sum(dim=1, keepdim=True))
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.1)
+
+
+_FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    "logistic": torch.sigmoid,
+    "loggy": lambda x: 2 * torch.sigmoid(x) - 1,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "elu": F.elu,
+    "selu": _selu,
+    "gelu": _gelu,
+    "relie": lambda x: F.leaky_relu(x, 0.01),
+    "ramp": lambda x: F.relu(x) + 0.1 * x,
+    "leaky": _leaky,
+    "revleaky": _leaky,
+    "tanh": torch.tanh,
+    "plse": _plse,
+    "stair": _stair,
+    "hardtan": F.hardtanh,
+    "lhtan": _lhtan,
+    "swish": F.silu,
+    "mish": F.mish,
+    "hard_mish": _hard_mish,
+    "normalize_channels": lambda x: _share(F.relu(x)),
+    "normalize_channels_softmax": lambda x: _share(x.exp()),
+    "normalize_channels_softmax_maxval": lambda x: _share((x - x.amax(dim=1, keepdim=True)).exp()),
+}
+
+
+class Activation(enum.StrEnum):
+    """What an ``activation=`` key may say."""
+
+    LINEAR = "linear"
+    LOGISTIC = "logistic"
+    LOGGY = "loggy"
+    RELU = "relu"
+    RELU6 = "relu6"
+    ELU = "elu"
+    SELU = "selu"
+    GELU = "gelu"
+    RELIE = "relie"
+    RAMP = "ramp"
+    LEAKY = "leaky"
+    REVLEAKY = "revleaky"
+    TANH = "tanh"
+    PLSE = "plse"
+    STAIR = "stair"
+    HARDTAN = "hardtan"
+    LHTAN = "lhtan"
+    SWISH = "swish"
+    MISH = "mish"
+    HARD_MISH = "hard_mish"
+    NORMALIZE_CHANNELS = "normalize_channels"
+    NORMALIZE_CHANNELS_SOFTMAX = "normalize_channels_softmax"
+    NORMALIZE_CHANNELS_SOFTMAX_MAXVAL = "normalize_channels_softmax_maxval"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply it to ``x`` [batch, channels, ...]; the shape stays."""
+        return _FORMULAS[self](x)

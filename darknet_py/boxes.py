@@ -1,0 +1,141 @@
+"""Boxes as pure functions of tensors: forms, overlap, suppression, letterbox arithmetic.
+
+A box is four numbers in the last dimension, ``x y w h``: centre and size. Suppression follows
+``box.c do_nms_sort`` and ``diounms_sort``: class by class, strongest first, a kept box removes every
+weaker one that overlaps it by more than the threshold.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_BLOCK = 1024  # boxes whose overlap with all others is held in memory at once
+
+
+class Candidates(NamedTuple):
+    """Boxes of one picture before or after suppression.
+
+    ``boxes``: [n, 4], ``objectness``: [n], ``probs``: [n, classes], where 0 means "not this class".
+    """
+
+    boxes: Tensor
+    objectness: Tensor
+    probs: Tensor
+
+
+class NMSKind(enum.StrEnum):
+    """What an ``nms_kind=`` key may say."""
+
+    DEFAULT = "default"
+    GREEDYNMS = "greedynms"
+    DIOUNMS = "diounms"
+    CORNERSNMS = "cornersnms"
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Which overlap decides between two boxes, and diounms' exponent."""
+
+    kind: NMSKind = NMSKind.DEFAULT
+    beta: float = 0.6
+
+    def overlap(self, a: Tensor, b: Tensor) -> Tensor:
+        """Overlap as this kind measures it; ``a`` and ``b`` broadcast to [..., 4].
+
+        C's ``greedynms`` is no plain IoU: it subtracts the centre distance with the fixed exponent
+        0.6 that ``box_diou`` has. ``cornersnms`` merges nothing in the C code and is plain IoU.
+        """
+        if self.kind is NMSKind.GREEDYNMS:
+            return diou(a, b, 0.6)
+        if self.kind is NMSKind.DIOUNMS:
+            return diou(a, b, self.beta)
+        return iou(a, b)
+
+
+def xywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """Centre and size to left, top, right, bottom."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat((centre - half, centre + half), dim=-1)
+
+
+def xyxy_to_xywh(boxes: Tensor) -> Tensor:
+    """Left, top, right, bottom to centre and size."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat(((low + high) / 2, high - low), dim=-1)
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of boxes that broadcast (``box_iou``: 0 where nothing is shared)."""
+    p, q = xywh_to_xyxy(a), xywh_to_xyxy(b)
+    sides = (torch.minimum(p[..., 2:], q[..., 2:]) - torch.maximum(p[..., :2], q[..., :2])).clamp(min=0)
+    shared = sides.prod(dim=-1)
+    union = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - shared
+    return torch.where((shared == 0) | (union == 0), torch.zeros_like(shared), shared / union)
+
+
+def diou(a: Tensor, b: Tensor, beta: float) -> Tensor:
+    """IoU less (squared centre distance / squared diagonal of the enclosing box) ** ``beta``.
+
+    ``box_diou`` and ``box_diounms``, after https://arxiv.org/abs/1911.08287, equation 7.
+    """
+    p, q = xywh_to_xyxy(a), xywh_to_xyxy(b)
+    enclosing = torch.maximum(p[..., 2:], q[..., 2:]) - torch.minimum(p[..., :2], q[..., :2])
+    diagonal = enclosing.square().sum(dim=-1)
+    distance = (a[..., :2] - b[..., :2]).square().sum(dim=-1)
+    penalty = torch.where(diagonal == 0, torch.zeros_like(diagonal), (distance / diagonal) ** beta)
+    return iou(a, b) - penalty
+
+
+def suppress(found: Candidates, threshold: float, how: Suppression) -> Candidates:
+    """Set to 0 the probabilities that a stronger overlapping box of the same class takes away."""
+    probs = found.probs.clone()
+    for k in (probs > 0).any(dim=0).nonzero().flatten().tolist():
+        rows = probs[:, k].nonzero().flatten()
+        rows = rows[probs[rows, k].argsort(descending=True, stable=True)]
+        probs[rows[~survivors(found.boxes[rows], threshold, how)], k] = 0
+    return found._replace(probs=probs)
+
+
+def survivors(boxes: Tensor, threshold: float, how: Suppression) -> Tensor:
+    """Which of ``boxes`` [n, 4], strongest first, greedy suppression keeps: [n] of bool."""
+    keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    for start in range(0, len(boxes), _BLOCK):
+        block = boxes[start : start + _BLOCK]
+        kept = boxes[:start][keep[:start]]
+        before = (how.overlap(kept[:, None], block[None]) > threshold).any(dim=0)
+        # Greedy order without a loop over boxes: a box goes when a stronger one that stays covers it;
+        # repeating that settles after as many rounds as the longest chain of such decisions.
+        covers = (how.overlap(block[:, None], block[None]) > threshold).triu(diagonal=1)
+        alive = ~before
+        while True:
+            now = ~before & ~(covers & alive[:, None]).any(dim=0)
+            if torch.equal(now, alive):
+                break
+            alive = now
+        keep[start : start + _BLOCK] = alive
+    return keep
+
+
+def fit_inside(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a picture scaled to fit into the network's input (``letterbox_image``)."""
+    (width, height), (net_width, net_height) = image, net
+    if net_width / width < net_height / height:
+        return net_width, height * net_width // width
+    return width * net_height // height, net_height
+
+
+def undo_letterbox(boxes: Tensor, image: tuple[int, int], net: tuple[int, int]) -> Tensor:
+    """Boxes relative to a letterboxed input to boxes relative to the picture (``correct_yolo_boxes``).
+
+    The margin that is taken off is the exact half, as in C, though the picture was placed at a whole
+    pixel: up to half a pixel of the input is lost.
+    """
+    inner = boxes.new_tensor(fit_inside(image, net))
+    outer = boxes.new_tensor(net)
+    centre = (boxes[..., :2] - (outer - inner) / 2 / outer) / (inner / outer)
+    return torch.cat((centre, boxes[..., 2:] * (outer / inner)), dim=-1)

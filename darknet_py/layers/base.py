@@ -1,0 +1,167 @@
+"""What every section type is made of: ``Layer``, its ``Options`` and ``Shape``, and the registry.
+
+A section type is one class in one file of this folder. It says five things and nobody else says any of
+them: the section's names (``@section``); its keys with Darknet's defaults and, from them, which layers
+it reads (``Options``, ``Options.sources``); the shape of what it returns (``shape``); its arithmetic
+(``forward``); and what it keeps in a .weights file (``stored``). See CONTRIBUTING.md, "Add a layer".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from .. import schema
+from ..boxes import Candidates, Suppression
+from ..errors import did_you_mean
+from ..schema import option
+
+
+class Shape(NamedTuple):
+    """What one picture's output of a layer looks like; a flat vector is ``Shape(n, 1, 1)``."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def count(self) -> int:
+        """Number of floats."""
+        return self.channels * self.height * self.width
+
+
+class Layer(nn.Module):
+    """One section of a cfg as a module: tensors [batch, channels, height, width] in, one tensor out."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(schema.Options):
+        """Keys that every layer section may carry."""
+
+        dontload: bool = option(False, "keep this layer out of reading: the file holds nothing for it")
+        dontloadscales: bool = option(False, "the file holds no scales, rolling_mean and rolling_variance")
+        dontsave: bool = option(False, "keep this layer out of writing (pjreddie)")
+        numload: int = option(0, "the file holds that many filters alone; 0: all (pjreddie)")
+        learning_rate: float = option(1.0, "factor on the network's rate", train=True)
+        stopbackward: int = option(0, "no gradient below this layer (that many iterations)", train=True)
+        dont_update: bool = option(False, "keep the parameters as they are", train=True)
+        onlyforward: bool = option(False, "no gradient through this layer", train=True)
+        burnin_update: int = option(0, "no update before that many times burn_in", train=True)
+        train_only_bn: bool = option(False, "update batch norm alone, here and above", train=True)
+        clip: float = option(0.0, "limit of a weight's absolute value; 0: none", train=True)
+        truth: bool = option(False, "the layer's output is the truth of the next (pjreddie)", train=True)
+        smooth: float = option(0.0, "label smoothing (pjreddie)", train=True)
+
+        def sources(self, index: int) -> tuple[int, ...]:
+            """Layers that layer ``index`` reads, by number; -1 is the network's input."""
+            return (index - 1,)
+
+    names: ClassVar[tuple[str, ...]]
+    joined = False  # whether a Join reads the output
+    options: Options
+    shape: Shape
+
+    def __init__(self, options: Options, *inputs: Shape) -> None:
+        """``inputs``: the shapes of the sources. Raises ValueError where they do not fit."""
+        super().__init__()
+        self.options = options
+        self.shape = inputs[0]
+
+    def connect(self, index: int, earlier: Sequence[Layer]) -> None:
+        """Meet the layers before this one, number ``index``: for what layers share."""
+
+    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, live tensor) in the order of a .weights file.
+
+        ``transposed``: the file is of the kind that holds the matrices of connected layers as
+        [inputs, outputs]. Another layout than the tensor's own is yielded as a view.
+        """
+        return iter(())
+
+    def initialise(self) -> None:
+        """Give the parameters Darknet's starting values, by torch's global random generator."""
+        for child in self.children():
+            if isinstance(child, Layer):
+                child.initialise()
+
+    @property
+    def flops(self) -> float:
+        """Operations for one picture as Darknet counts them: its BFLOPS column is this / 1e9."""
+        return 0.0
+
+    def describe(self) -> str:
+        """What the layer table shows of the options: filters, window and the like."""
+        return ""
+
+    def extra_repr(self) -> str:
+        """Say the options in a few words."""
+        return self.describe()
+
+    def reset(self) -> None:
+        """Forget what was kept from earlier calls (recurrent layers)."""
+
+
+class Join(Layer):
+    """A layer that reads others by number; what it reads must be whole floats (see ``bin_output``)."""
+
+    def connect(self, index: int, earlier: Sequence[Layer]) -> None:
+        """Mark the sources."""
+        for source in self.options.sources(index):
+            if source >= 0:
+                earlier[source].joined = True
+
+
+class Head(Layer):
+    """The end of a branch that turns its map into boxes."""
+
+    def decode(self, output: Tensor, size: tuple[int, int], threshold: float) -> list[Candidates]:
+        """Boxes of every picture in ``output``, which is what ``forward`` returned.
+
+        ``size``: width and height of the network's input, in pixels. Boxes are relative to it.
+        A class probability that is not above ``threshold`` is 0.
+        """
+        raise NotImplementedError
+
+    @property
+    def suppression(self) -> Suppression:
+        """How overlapping boxes of this head are removed."""
+        return Suppression()
+
+
+LAYERS: dict[str, type[Layer]] = {}
+L = TypeVar("L", bound=type[Layer])
+
+
+def section(*names: str) -> Callable[[L], L]:
+    """Register a Layer class for sections of these names; a name that is taken raises ValueError."""
+
+    def register(layer: L) -> L:
+        for name in names:
+            if name in LAYERS:
+                raise ValueError(f"[{name}] is registered already, by {LAYERS[name].__qualname__}")
+            LAYERS[name] = layer
+        layer.names = names
+        return layer
+
+    return register
+
+
+def find(name: str) -> type[Layer]:
+    """The Layer class of a section. Raises ValueError that names the nearest section there is."""
+    try:
+        return LAYERS[name]
+    except KeyError:
+        raise ValueError(f"unknown section{did_you_mean(name, LAYERS)}") from None
+
+
+def absolute(numbers: Sequence[int], index: int) -> tuple[int, ...]:
+    """Layer numbers as cfg files give them (negative: counted back from ``index``) to plain ones."""
+    return tuple(n + index if n < 0 else n for n in numbers)
+
+
+def parameter(*size: int) -> nn.Parameter:
+    """A parameter that nothing has been written to yet."""
+    return nn.Parameter(torch.empty(size))
