@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import os
+import pathlib
 import re
 import types
 import typing
@@ -68,6 +70,8 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
             given.add(entry.key)
             try:
                 values[known.name], rest = _convert(hints[known.name], entry.value)
+                if isinstance(values[known.name], pathlib.Path):
+                    values[known.name] = _located(values[known.name], config.path)
             except ValueError as error:
                 raise ConfigError(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}") from error
             if rest and not rest.startswith("#"):
@@ -76,6 +80,18 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
         if known.default is dataclasses.MISSING and known.name not in values:
             raise ConfigError(f"{config.path}:{section.line}: [{section.name}] needs {key}= ({known.metadata['doc']})")
     return options(**values)
+
+
+def _located(name: pathlib.Path, cfg: str) -> pathlib.Path:
+    """A file that a cfg names: Darknet looks from the working directory, official cfgs say data/9k.tree."""
+    folder = pathlib.Path(cfg).parent
+    shares = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
+    places = (folder, folder.parent, pathlib.Path(), *(pathlib.Path(share, "darknet") for share in shares))
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    looked = ", ".join(dict.fromkeys(str(place / name) for place in places))
+    raise ValueError(f"no file {str(name)!r} (looked for {looked})")
 
 
 @functools.cache
@@ -132,4 +148,5 @@ _SCALARS: dict[Any, Callable[[str], tuple[Any, str]]] = {
     float: functools.partial(_number, _FLOAT, float, "a number"),
     bool: _truth,
     str: lambda text: (text, ""),
+    pathlib.Path: lambda text: (pathlib.Path(text.partition("#")[0]), ""),
 }

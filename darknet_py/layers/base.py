@@ -114,15 +114,31 @@ class Join(Layer):
                 earlier[source].joined = True
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which boxes a head shall return.
+
+    ``threshold``: a class probability that is not above it is 0. ``hierarchy``: how sure a class of a
+    tree must be. ``mapped``: report the classes of the head's ``map=`` file instead of the tree's own.
+    """
+
+    threshold: float
+    hierarchy: float = 0.5
+    mapped: bool = False
+
+
 class Head(Layer):
     """The end of a branch that turns its map into boxes."""
 
-    def decode(self, output: Tensor, size: tuple[int, int], threshold: float) -> list[Candidates]:
+    def decode(self, output: Tensor, size: tuple[int, int], which: Selection) -> list[Candidates]:
         """Boxes of every picture in ``output``, which is what ``forward`` returned.
 
         ``size``: width and height of the network's input, in pixels. Boxes are relative to it.
-        A class probability that is not above ``threshold`` is 0.
         """
+        raise NotImplementedError
+
+    def inputs_for(self, classes: int) -> int:
+        """Channels that the layer before must have for that many classes."""
         raise NotImplementedError
 
     @property

@@ -1,0 +1,11 @@
+"""The section types: every module in this folder registers itself by being here."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .base import LAYERS, Head, Layer, Shape, find, section
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["LAYERS", "Head", "Layer", "Shape", "find", "section"]

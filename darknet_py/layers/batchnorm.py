@@ -1,0 +1,39 @@
+"""``[batchnorm]``: batch normalisation on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ..cfg import Dialect
+from ._norm import Norm
+from .base import Layer, Shape, parameter, section
+
+
+@section("batchnorm")
+class Batchnorm(Layer):
+    """AlexeyAB's files hold biases first; pjreddie's hold none, and his layer adds none."""
+
+    def __init__(self, options: Layer.Options, x: Shape) -> None:
+        super().__init__(options, x)
+        self.norm = Norm(x.channels)
+        self.biases = parameter(x.channels) if options.dialect is Dialect.ALEXEYAB else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape kept."""
+        biases = torch.zeros_like(self.norm.scales) if self.biases is None else self.biases
+        return self.norm(x, biases)
+
+    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Biases where there are some, then the norm."""
+        if self.biases is not None:
+            yield "biases", self.biases
+        yield from self.norm.stored()
+
+    def initialise(self) -> None:
+        """Biases 0."""
+        if self.biases is not None:
+            nn.init.zeros_(self.biases)
+        self.norm.initialise()

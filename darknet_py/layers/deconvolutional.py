@@ -1,0 +1,75 @@
+"""``[deconvolutional]``: pjreddie's transposed convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..activations import Activation
+from ..schema import option
+from ._norm import Norm
+from .base import Layer, Shape, parameter, section
+
+
+@section("deconvolutional", "deconv")
+class Deconvolutional(Layer):
+    """Weights [channels, filters, size, size]; C cannot load a file with it, the order is ``[convolutional]``'s."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_deconvolutional``."""
+
+        filters: int = option(1, "output channels")
+        size: int = option(1, "side of the square kernel")
+        stride: int = option(1, "distance at which input cells are laid")
+        pad: bool = option(False, "take size / 2 off every side, whatever padding says")
+        padding: int = option(0, "cells taken off every side")
+        activation: Activation = option(Activation.LOGISTIC, "what follows the norm")
+        batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        if min(options.filters, options.size, options.stride) < 1:
+            raise ValueError("filters, size and stride: expected 1 or more")
+        self.padding = options.size // 2 if options.pad else options.padding
+        height, width = ((n - 1) * options.stride + options.size - 2 * self.padding for n in x[1:])
+        self.shape = Shape(options.filters, height, width)
+        if min(self.shape) < 1:
+            raise ValueError(f"padding={self.padding} leaves nothing of the output")
+        self.biases = parameter(options.filters)
+        self.norm = Norm(options.filters) if options.batch_normalize else None
+        self.weights = parameter(x.channels, options.filters, options.size, options.size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to [batch, filters, ...]."""
+        biases = None if self.norm else self.biases
+        y = F.conv_transpose2d(x, self.weights, biases, self.options.stride, self.padding)
+        if self.norm:
+            y = self.norm(y, self.biases)
+        return self.options.activation(y)
+
+    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Biases, then the norm, then weights."""
+        yield "biases", self.biases
+        if self.norm:
+            yield from self.norm.stored()
+        yield "weights", self.weights
+
+    def initialise(self) -> None:
+        """Uniform weights of He's scale, biases 0."""
+        limit = sqrt(2 / (self.weights.shape[0] * self.options.size**2))
+        nn.init.uniform_(self.weights, -limit, limit)
+        nn.init.zeros_(self.biases)
+        if self.norm:
+            self.norm.initialise()
+
+    def describe(self) -> str:
+        """Filters, kernel, stride."""
+        options = self.options
+        return f"{options.filters} {options.size}x{options.size}/{options.stride} {options.activation}"

@@ -1,0 +1,50 @@
+"""``[implicit]``: learnt numbers that depend on no picture (https://arxiv.org/abs/2105.04206)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..schema import option
+from .base import Layer, Shape, parameter, section
+
+
+@section("implicit")
+class Implicit(Layer):
+    """Reads the layer before for the batch size alone; ``filters`` channels of ``atoms`` rows."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_implicit``."""
+
+        filters: int = option(128, "channels")
+        atoms: int = option(1, "rows")
+        mean: float = option(0.0, "middle of the starting values", train=True)
+        std: float = option(0.2, "half the width of the starting values' range", train=True)
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        self.shape = Shape(options.filters, options.atoms, 1)
+        if min(self.shape) < 1:
+            raise ValueError("filters and atoms: expected 1 or more")
+        self.weights = parameter(*self.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The weights [batch, filters, atoms, 1]."""
+        return self.weights.expand(x.shape[0], *self.shape)
+
+    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Weights [filters, atoms]."""
+        yield "weights", self.weights
+
+    def initialise(self) -> None:
+        """Uniform around ``mean``."""
+        nn.init.uniform_(self.weights, self.options.mean - self.options.std, self.options.mean + self.options.std)
+
+    def describe(self) -> str:
+        """Channels and rows."""
+        return f"{self.options.filters} x {self.options.atoms}"

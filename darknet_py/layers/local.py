@@ -1,0 +1,71 @@
+"""``[local]``: a convolution with filters of its own at every place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..activations import Activation
+from ..schema import option
+from .base import Layer, Shape, parameter, section
+
+
+@section("local")
+class Local(Layer):
+    """``pad=1`` is one cell of zeros whatever the size, and every output has its own bias."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_local``."""
+
+        filters: int = option(1, "output channels")
+        size: int = option(1, "side of the square kernel")
+        stride: int = option(1, "step")
+        pad: bool = option(False, "one cell of zeros on every side")
+        activation: Activation = option(Activation.LOGISTIC, "what follows the sum")
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        if min(options.filters, options.size, options.stride) < 1:
+            raise ValueError("filters, size and stride: expected 1 or more")
+        # The C code reserves (n - 1) / stride + 1 rows with pad, which its loop fills for size 3 alone.
+        lost = 1 if options.pad else options.size
+        height, width = ((n - lost) // options.stride + 1 for n in x[1:])
+        self.shape = Shape(options.filters, height, width)
+        if min(self.shape) < 1:
+            raise ValueError(f"a {options.size}x{options.size} kernel does not fit into {x.width} x {x.height}")
+        self.biases = parameter(*self.shape)
+        self.weights = parameter(height * width, options.filters, x.channels * options.size**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to [batch, filters, ...]."""
+        options, (_, height, width) = self.options, self.shape
+        if options.pad:
+            reach = [(n - 1) * options.stride + options.size - size - 1 for n, size in ((width, x.shape[3]), (height, x.shape[2]))]
+            x = F.pad(x, (1, reach[0], 1, reach[1]))
+        columns = F.unfold(x, options.size, stride=options.stride)
+        sums = torch.einsum("lnk,bkl->bnl", self.weights, columns)
+        return options.activation(sums.unflatten(2, (height, width)) + self.biases)
+
+    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Biases [filters, height, width], weights [height * width, filters, channels * size * size]."""
+        yield "biases", self.biases
+        yield "weights", self.weights
+
+    def initialise(self) -> None:
+        """Uniform weights of He's scale, biases 0."""
+        limit = sqrt(2 / self.weights.shape[2])
+        nn.init.uniform_(self.weights, -limit, limit)
+        nn.init.zeros_(self.biases)
+
+    def describe(self) -> str:
+        """Filters, kernel, stride."""
+        options = self.options
+        return f"{options.filters} {options.size}x{options.size}/{options.stride} {options.activation}"

@@ -1,0 +1,46 @@
+"""``[normalization]``: local response normalisation across channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..schema import option
+from .base import Layer, section
+
+
+@section("normalization", "lrn")
+class Normalization(Layer):
+    """Not torch's LocalResponseNorm: alpha is no mean, and one channel's square never counts.
+
+    ``normalization_layer.c`` starts its running sum one term short, so that the square of channel
+    size / 2 is missing in every window (docs/oddities.md).
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_normalization``."""
+
+        alpha: float = option(0.0001, "factor on the sum of squares")
+        beta: float = option(0.75, "exponent")
+        kappa: float = option(1.0, "added to the sum")
+        size: int = option(5, "channels in a window")
+
+    options: Options
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape kept."""
+        options = self.options
+        before, after = (options.size - 1) // 2, options.size // 2
+        squares = x.square()
+        padded = F.pad(squares, (0, 0, 0, 0, before, after))
+        sums = padded.unfold(1, before + after + 1, 1).sum(dim=-1)
+        if after < x.shape[1]:
+            sums = sums - squares[:, after : after + 1]
+        return x * (options.kappa + options.alpha * sums) ** -options.beta
+
+    def describe(self) -> str:
+        """Channels in a window."""
+        return f"size {self.options.size}"

@@ -1,0 +1,91 @@
+"""``[reorg]``: the passthrough of YOLOv2 between places and channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..cfg import Dialect
+from ..schema import option
+from .base import Layer, Shape, section
+
+
+class Rearrange(Layer):
+    """Shapes of both reorgs."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_reorg``."""
+
+        stride: int = option(1, "side of the block of cells that becomes channels")
+        reverse: bool = option(False, "channels to cells")
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        s = options.stride
+        if s < 1:
+            raise ValueError(f"stride: expected 1 or more, got {s}")
+        if options.reverse:
+            if x.channels % (s * s):
+                raise ValueError(f"{x.channels} channels are no multiple of stride * stride = {s * s}")
+            self.shape = Shape(x.channels // (s * s), x.height * s, x.width * s)
+        else:
+            if x.height % s or x.width % s:
+                raise ValueError(f"{x.width} x {x.height} is no multiple of stride={s}")
+            self.shape = Shape(x.channels * s * s, x.height // s, x.width // s)
+
+    def describe(self) -> str:
+        """Stride and direction."""
+        return f"{'x' if self.options.reverse else '/'}{self.options.stride}"
+
+
+@section("reorg")
+class Reorg(Rearrange):
+    """No space-to-depth: the memory is first read as a map ``stride`` times larger (``reorg_cpu``)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Rearrange.Options):
+        """Keys of ``parse_reorg``; the last two are pjreddie's."""
+
+        flatten: bool = option(False, "exchange channels and places instead (pjreddie)")
+        extra: int = option(0, "floats appended to a flat copy of the input (pjreddie)")
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        self.x = x
+        s = options.stride
+        if not options.reverse and x.channels % (s * s):
+            raise ValueError(f"{x.channels} channels are no multiple of stride * stride = {s * s}")
+        if self.is_flat and options.extra and not options.flatten:
+            self.shape = Shape(x.count + options.extra, 1, 1)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether one of pjreddie's two other ways is asked for."""
+        return self.options.dialect is Dialect.PJREDDIE and bool(self.options.flatten or self.options.extra)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to ``shape``."""
+        if self.is_flat:
+            return self._flat(x)
+        batch, (c, h, w), s = x.shape[0], self.x, self.options.stride
+        if self.options.reverse:
+            y = x.reshape(batch, s, s, c // (s * s), h, w).permute(0, 3, 4, 1, 5, 2)
+        else:
+            y = x.reshape(batch, c // (s * s), h, s, w, s).permute(0, 3, 5, 1, 2, 4)
+        return y.reshape(batch, *self.shape)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """``reorg_layer.c forward_reorg_layer`` with flatten= or extra=."""
+        if self.options.flatten:
+            # The reverse direction reads the input as [places, channels].
+            pixels, channels = self.x.height * self.x.width, self.x.channels
+            rows = x.reshape(-1, pixels, channels) if self.options.reverse else x.reshape(-1, channels, pixels)
+            return rows.transpose(1, 2).reshape(-1, *self.shape)
+        return F.pad(x.flatten(1), (0, self.options.extra))[:, :, None, None]

@@ -1,0 +1,28 @@
+"""``[reorg3d]``: space to depth."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import Shape, section
+from .reorg import Rearrange
+
+
+@section("reorg3d")
+class Reorg3d(Rearrange):
+    """``reverse=1`` is not the inverse: it rearranges as for stride**4 times fewer channels (``reorg_cpu``)."""
+
+    def __init__(self, options: Rearrange.Options, x: Shape) -> None:
+        super().__init__(options, x)
+        self.x = x
+        if options.reverse and x.channels % options.stride**4:
+            raise ValueError(f"{x.channels} channels are no multiple of stride ** 4 = {options.stride**4}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to ``shape``."""
+        batch, (c, h, w), s = x.shape[0], self.x, self.options.stride
+        if self.options.reverse:
+            y = x.reshape(batch, s, s, c // s**4, h * s, w * s).permute(0, 3, 4, 1, 5, 2)
+        else:
+            y = x.reshape(batch, c, h // s, s, w // s, s).permute(0, 3, 5, 1, 2, 4)
+        return y.reshape(batch, *self.shape)

@@ -1,0 +1,56 @@
+"""``[route]``: earlier outputs side by side, or a slice of each."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+
+import torch
+from torch import Tensor
+
+from ..schema import option
+from .base import Join, Shape, absolute, section
+
+
+@section("route")
+class Route(Join):
+    """With ``groups`` every source is sliced before they are joined, not the joined map."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Join.Options):
+        """Keys of ``parse_route``."""
+
+        layers: tuple[int, ...] = option(MISSING, "numbers of the layers to join; negative: counted back")
+        groups: int = option(1, "parts that every source is cut into")
+        group_id: int = option(0, "number of the part taken")
+
+        def sources(self, index: int) -> tuple[int, ...]:
+            """The layers named."""
+            return absolute(self.layers, index)
+
+    options: Options
+
+    def __init__(self, options: Options, *inputs: Shape) -> None:
+        super().__init__(options, *inputs)
+        if not 0 <= options.group_id < options.groups:
+            raise ValueError(f"group_id: expected 0..{options.groups - 1}, got {options.group_id}")
+        if any(x.channels % options.groups for x in inputs):
+            raise ValueError(f"{[x.channels for x in inputs]} channels do not divide into groups={options.groups}")
+        # Maps of different size are joined as flat vectors, which [connected] can read.
+        self.flat = len({x[1:] for x in inputs}) > 1
+        if self.flat and options.groups > 1:
+            raise ValueError("cannot cut layers of different sizes into groups")
+        channels = sum(x.channels // options.groups for x in inputs)
+        self.shape = Shape(sum(x.count for x in inputs), 1, 1) if self.flat else inputs[0]._replace(channels=channels)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Tensors [batch, channels, height, width] to one with the channels of all."""
+        if self.flat:
+            return torch.cat([x.flatten(1) for x in inputs], dim=1)[:, :, None, None]
+        groups, group = self.options.groups, self.options.group_id
+        parts = inputs if groups == 1 else [x.chunk(groups, dim=1)[group] for x in inputs]
+        return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+
+    def describe(self) -> str:
+        """The layers named."""
+        text = " ".join(map(str, self.options.layers))
+        return text if self.options.groups == 1 else f"{text} part {self.options.group_id}/{self.options.groups}"

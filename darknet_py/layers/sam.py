@@ -1,0 +1,16 @@
+"""``[sam]``: the point-wise spatial attention of YOLOv4 (https://arxiv.org/abs/2004.10934, figure 5)."""
+
+from __future__ import annotations
+
+from .base import Shape, section
+from .scale_channels import Gate
+
+
+@section("sam")
+class Sam(Gate):
+    """One number per float: gate and map have the same shape."""
+
+    def __init__(self, options: Gate.Options, gate: Shape, x: Shape) -> None:
+        super().__init__(options, gate, x)
+        if gate != x:
+            raise ValueError(f"cannot multiply {tuple(gate)} with {tuple(x)} (channels, height, width)")

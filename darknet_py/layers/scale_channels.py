@@ -1,0 +1,60 @@
+"""``[scale_channels]``: the gate of squeeze-and-excitation (https://arxiv.org/abs/1709.01507)."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+
+from torch import Tensor
+
+from ..activations import Activation
+from ..schema import option
+from .base import Join, Shape, absolute, section
+
+
+class Gate(Join):
+    """The layer before is the gate; the layer named is the map that passes it."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Join.Options):
+        """Keys of ``parse_scale_channels`` and ``parse_sam``."""
+
+        from_: int = option(MISSING, "number of the layer that is scaled; negative: counted back", key="from")
+        activation: Activation = option(Activation.LINEAR, "what follows the product")
+
+        def sources(self, index: int) -> tuple[int, ...]:
+            """The layer before and the layer named."""
+            return (index - 1, *absolute((self.from_,), index))
+
+    options: Options
+
+    def forward(self, gate: Tensor, x: Tensor) -> Tensor:
+        """Their product, of the shape of ``x``."""
+        return self.options.activation(gate * x)
+
+    def describe(self) -> str:
+        """The layer named."""
+        return f"{self.options.from_} {self.options.activation}"
+
+
+@section("scale_channels")
+class ScaleChannels(Gate):
+    """One number per channel, or with ``scale_wh`` one per place, scales the whole map."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Gate.Options):
+        """Keys of ``parse_scale_channels``."""
+
+        scale_wh: bool = option(False, "the gate has one number per place")
+
+    options: Options
+
+    def __init__(self, options: Options, gate: Shape, x: Shape) -> None:
+        super().__init__(options, gate, x)
+        wanted = Shape(1, x.height, x.width) if options.scale_wh else Shape(x.channels, 1, 1)
+        if gate != wanted:
+            raise ValueError(f"the layer before gives {_size(gate)}, expected a gate of {_size(wanted)}")
+        self.shape = x
+
+
+def _size(shape: Shape) -> str:
+    return f"{shape.width} x {shape.height} x {shape.channels}"

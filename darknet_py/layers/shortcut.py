@@ -1,0 +1,146 @@
+"""``[shortcut]``: the input plus earlier outputs, plain or weighted."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..activations import Activation
+from ..cfg import Dialect
+from ..schema import option
+from .base import Join, Shape, absolute, parameter, section
+
+
+class WeightsType(enum.StrEnum):
+    """What ``weights_type=`` may say."""
+
+    NONE = "none"
+    PER_FEATURE = "per_feature"
+    PER_LAYER = "per_layer"
+    PER_CHANNEL = "per_channel"
+
+
+class WeightsNormalization(enum.StrEnum):
+    """What ``weights_normalization=`` may say."""
+
+    NONE = "none"
+    RELU = "relu"
+    AVG_RELU = "avg_relu"
+    SOFTMAX = "softmax"
+
+
+@section("shortcut")
+class Shortcut(Join):
+    """The input decides the shape: a source with more channels is cut, one with fewer leaves the rest alone.
+
+    Sources of another size do not run in AlexeyAB's code; as in pjreddie's, every second (third...)
+    cell of the larger map meets the smaller one (``shortcut_cpu``).
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Join.Options):
+        """Keys of ``parse_shortcut``; alpha and beta are pjreddie's."""
+
+        from_: tuple[int, ...] = option(MISSING, "numbers of the layers to add; negative: counted back", key="from")
+        activation: Activation = option(Activation.LINEAR, "what follows the sum")
+        weights_type: WeightsType = option(WeightsType.NONE, "one learnt weight per source, or per source and channel")
+        weights_normalization: WeightsNormalization = option(WeightsNormalization.NONE, "how the weights share 1")
+        alpha: float = option(1.0, "factor on the input where a source meets it (pjreddie)")
+        beta: float = option(1.0, "factor on the source (pjreddie)")
+
+        def sources(self, index: int) -> tuple[int, ...]:
+            """The layer before and the layers named."""
+            return (index - 1, *absolute(self.from_, index))
+
+    options: Options
+
+    def __init__(self, options: Options, *inputs: Shape) -> None:
+        super().__init__(options, *inputs)
+        weighted = options.weights_type is not WeightsType.NONE
+        if weighted and options.weights_normalization is WeightsNormalization.NONE:
+            raise ValueError("weights_type needs weights_normalization=relu, avg_relu or softmax")
+        if weighted and any(x[1:] != self.shape[1:] for x in inputs):
+            raise ValueError("cannot weigh layers of different sizes")
+        for x in inputs[1:]:
+            _strides(self.shape, x)
+        self.per_channel = options.weights_type is WeightsType.PER_CHANNEL
+        per_source = (self.shape.channels,) if self.per_channel else ()
+        self.weights = parameter(len(inputs), *per_source) if weighted else None
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Tensors [batch, channels, height, width], the input first, to one of the input's shape."""
+        if self.weights is not None:
+            shares = self._shares(self.weights)
+            y = sum(
+                (self._grown(x) * share.view(-1, 1, 1) for x, share in zip(inputs[1:], shares[1:], strict=True)),
+                inputs[0] * shares[0].view(-1, 1, 1),
+            )
+        else:
+            y = inputs[0]
+            for x in inputs[1:]:
+                y = self._add(y, x)
+        return self.options.activation(y)
+
+    def _add(self, y: Tensor, x: Tensor) -> Tensor:
+        pjreddie = self.options.dialect is Dialect.PJREDDIE
+        alpha, beta = (self.options.alpha, self.options.beta) if pjreddie else (1.0, 1.0)
+        if x.shape == y.shape and alpha == beta == 1:
+            return y + x
+        stride, sample = _strides(Shape(*y.shape[1:]), Shape(*x.shape[1:]))
+        channels = min(x.shape[1], y.shape[1])
+        height, width = (min(a, b) for a, b in zip(y.shape[2:], x.shape[2:], strict=True))
+        # Differentiable and free of aliases: the cells that meet are written into a copy.
+        y = y.clone()
+        place = y[:, :channels, ::sample, ::sample][:, :, :height, :width]
+        place.mul_(alpha).add_(x[:, :channels, ::stride, ::stride][:, :, :height, :width], alpha=beta)
+        return y
+
+    def _grown(self, x: Tensor) -> Tensor:
+        """``x`` with as many channels as the output, cut or filled with zeros."""
+        missing = self.shape.channels - x.shape[1]
+        return x if missing == 0 else F.pad(x, (0, 0, 0, 0, 0, missing))
+
+    def _shares(self, weights: Tensor) -> Tensor:
+        """Weights [sources] or [sources, channels] normalised over the sources.
+
+        The floor of 0.001 under relu is the one of the GPU and of the fused network
+        (``fuse_conv_batchnorm``); C's unfused CPU path has 0.
+        """
+        if self.options.weights_normalization is WeightsNormalization.SOFTMAX:
+            raised = (weights - weights.amax(dim=0)).exp()
+        else:
+            raised = weights.clamp(min=0.001)
+        return raised / (1e-4 + raised.sum(dim=0))
+
+    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Weights [sources] or [sources, channels], the input's first."""
+        if self.weights is not None:
+            yield "weights", self.weights
+
+    def initialise(self) -> None:
+        """All weights 1."""
+        if self.weights is not None:
+            nn.init.ones_(self.weights)
+
+    @property
+    def flops(self) -> float:
+        """One for each source and output; two where they are weighted."""
+        return float(self.shape.count * len(self.options.from_) * (1 if self.weights is None else 2))
+
+    def describe(self) -> str:
+        """The layers named and how they are weighed."""
+        text = " ".join(map(str, self.options.from_))
+        weighed = "" if self.weights is None else f" {self.options.weights_type}"
+        return f"{text}{weighed} {self.options.activation}"
+
+
+def _strides(y: Shape, x: Shape) -> tuple[int, int]:
+    """How many cells of the source and of the output lie between those that meet."""
+    stride, sample = max(1, x.width // y.width), max(1, y.width // x.width)
+    if (stride, sample) != (max(1, x.height // y.height), max(1, y.height // x.height)):
+        raise ValueError(f"cannot add {x.width} x {x.height} to {y.width} x {y.height}")
+    return stride, sample

@@ -1,0 +1,55 @@
+"""``[softmax]``: scores to probabilities."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..cfg import Dialect
+from ..schema import option
+from ._tree import Tree
+from .base import Layer, Shape, section
+
+
+@section("softmax", "soft")
+class Softmax(Layer):
+    """Over each of ``groups`` equal runs of the flat input, or over the groups of a tree.
+
+    ``spatial=1`` changes nothing on AlexeyAB's CPU and is wrong on his GPU; in pjreddie's dialect it
+    does what it says, a softmax over the channels of each place.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_softmax``."""
+
+        groups: int = option(1, "equal parts that sum to 1 each")
+        temperature: float = option(1.0, "divides the scores")
+        tree: pathlib.Path | None = option(None, "file of a class hierarchy")
+        spatial: bool = option(False, "over the channels of each place (pjreddie; AlexeyAB's CPU ignores it)")
+        noloss: bool = option(False, "no loss", train=True)
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        self.tree = Tree(options.tree) if options.tree else None
+        if options.groups < 1 or x.count % options.groups:
+            raise ValueError(f"{x.count} inputs do not divide into groups={options.groups}")
+        if self.tree and len(self.tree.names) != x.count:
+            raise ValueError(f"tree: {len(self.tree.names)} classes for {x.count} inputs")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape kept."""
+        if self.tree:
+            return self.tree.softmax(x.flatten(1), 1, self.options.temperature).view_as(x)
+        if self.options.spatial and self.options.dialect is Dialect.PJREDDIE:
+            return (x / self.options.temperature).softmax(dim=1)
+        parts = x.reshape(x.shape[0], self.options.groups, -1) / self.options.temperature
+        return parts.softmax(dim=2).view_as(x)
+
+    def describe(self) -> str:
+        """Groups or tree."""
+        return f"tree of {len(self.tree.names)}" if self.tree else f"groups {self.options.groups}"

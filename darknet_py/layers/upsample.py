@@ -1,0 +1,49 @@
+"""``[upsample]``: repeat every cell, or add blocks of cells up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..schema import option
+from .base import Layer, Shape, section
+
+
+@section("upsample")
+class Upsample(Layer):
+    """A negative stride makes the map smaller by the sum, not the mean, of each block (``upsample_cpu``)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_upsample``."""
+
+        stride: int = option(2, "copies of a cell per axis; negative: side of the blocks that are added up")
+        scale: float = option(1.0, "factor on every value")
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        stride = options.stride
+        if stride == 0:
+            raise ValueError("stride: expected a number other than 0")
+        height, width = (n * stride if stride > 0 else n // -stride for n in x[1:])
+        self.shape = Shape(x.channels, height, width)
+        if min(self.shape) < 1:
+            raise ValueError(f"stride={stride} leaves nothing of {x.width} x {x.height}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to the larger or smaller map."""
+        stride, scale = self.options.stride, self.options.scale
+        if stride > 0:
+            y = F.interpolate(x, scale_factor=float(stride), mode="nearest")
+        else:
+            y = F.avg_pool2d(x, -stride, divisor_override=1)
+        return y if scale == 1 else y * scale
+
+    def describe(self) -> str:
+        """Stride and scale."""
+        text = f"x{self.options.stride}" if self.options.stride > 0 else f"/{-self.options.stride}"
+        return text if self.options.scale == 1 else f"{text} times {self.options.scale:g}"

@@ -1,0 +1,182 @@
+"""A cfg as a ``torch.nn.Module``: the graph, the loop over it, and the table that describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from . import schema
+from .cfg import Config, Dialect, Section
+from .errors import ConfigError
+from .layers import Head, Layer, Shape, find
+from .net import NAMES, Net
+
+INPUT = -1  # what a layer reads that reads the network's input
+
+
+class Network(nn.Module):
+    """The layers of a cfg in its order, ``layers[i]`` being section i behind ``[net]``.
+
+    ``net(x)`` takes pictures [batch, channels, height, width] in 0..1 (or vectors [batch, inputs]) and
+    returns the outputs of the heads, of the last layer where there is none. Every width and height that
+    the strides allow will do; ``shape`` is what the cfg or ``size`` says. Parameters hold nothing until
+    ``initialise`` or ``weights.load`` fills them.
+
+    Attributes: ``config`` the text's sections, ``options`` those of ``[net]``, ``dialect``, ``shape`` of
+    the input, ``layers``, ``sources`` the numbers that each layer reads (-1: the input), ``header`` that
+    a file is saved with.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        size: tuple[int, int] | None = None,
+        dialect: Dialect | str = Dialect.ALEXEYAB,
+        strict: bool = False,
+    ) -> None:
+        """``size``: width and height instead of the cfg's. Raises ConfigError."""
+        super().__init__()
+        self.config, self.dialect = config, Dialect(dialect)
+        first, *others = config.sections
+        if first.name not in NAMES:
+            raise ConfigError(f"{config.path}:{first.line}: expected [net] first, got [{first.name}]")
+        if not others:
+            raise ConfigError(f"{config.path}: no layers behind [{first.name}]")
+        self.options = schema.read(Net, first, config, dialect=self.dialect, strict=strict)
+        with _place(config, first):
+            self.shape = _input_shape(self.options, size)
+        self.sources: list[tuple[int, ...]] = []
+        self.layers = nn.ModuleList()
+        for index, section in enumerate(others):
+            with _place(config, section, index):
+                self._append(index, section, strict)
+        self._dead = _last_readers(self.sources, {i for i, layer in enumerate(self) if isinstance(layer, Head)})
+        self.version, self.seen = (0, 2, 5), 0
+        self.eval()
+
+    def _append(self, index: int, section: Section, strict: bool) -> None:
+        kind = find(section.name)
+        options = schema.read(kind.Options, section, self.config, dialect=self.dialect, strict=strict)
+        sources = options.sources(index)
+        for source in sources:
+            if not INPUT <= source < index or (source == INPUT and index > 0):
+                raise ValueError(f"layer {source} is no layer before layer {index}")
+        layer = kind(options, *(self.shape if s == INPUT else self[s].shape for s in sources))
+        layer.connect(index, list(self))
+        self.sources.append(sources)
+        self.layers.append(layer)
+
+    def __iter__(self) -> Iterator[Layer]:
+        """The layers."""
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            yield layer
+
+    def __getitem__(self, index: int) -> Layer:
+        """Layer ``index``."""
+        layer = self.layers[index]
+        assert isinstance(layer, Layer)
+        return layer
+
+    @property
+    def heads(self) -> list[Head]:
+        """The layers that make boxes, in order."""
+        return [layer for layer in self if isinstance(layer, Head)]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Run the layers; an output is dropped after its last reader."""
+        outputs = {INPUT: self._accepted(x)}
+        for index, layer in enumerate(self.layers):
+            outputs[index] = layer(*(outputs[source] for source in self.sources[index]))
+            for dead in self._dead[index]:
+                del outputs[dead]
+        return list(outputs.values())
+
+    def _accepted(self, x: Tensor) -> Tensor:
+        if x.dim() == 2 and x.shape[1] == self.shape.count:
+            return x.unflatten(1, self.shape)
+        if x.dim() == 4 and x.shape[1] == self.shape.channels:
+            return x
+        raise ValueError(f"expected a batch of {tuple(self.shape)} (channels, height, width), got {tuple(x.shape)}")
+
+    def initialise(self) -> Network:
+        """Give every parameter Darknet's starting values."""
+        with torch.no_grad():
+            for layer in self:
+                layer.initialise()
+        return self
+
+    def reset(self) -> None:
+        """Forget the state of recurrent layers."""
+        for layer in self:
+            layer.reset()
+
+    @property
+    def flops(self) -> float:
+        """Operations for one picture as Darknet counts them: its "Total BFLOPS" is this / 1e9."""
+        return sum(layer.flops for layer in self)
+
+    def __str__(self) -> str:
+        """Darknet's table: number, section, options, shapes, BFLOPS, floats in a .weights file."""
+        rows = [("", "layer", "options", "input", "output", "BFLOPS", "floats")]
+        total = 0
+        for index, (layer, section) in enumerate(zip(self, self.config.sections[1:], strict=True)):
+            floats = sum(tensor.numel() for _, tensor in layer.stored())
+            total += floats
+            source = self.sources[index][0]
+            x = self.shape if source == INPUT else self[source].shape
+            shown = f"{layer.flops / 1e9:.3f}" if layer.flops else ""
+            words = (str(index), section.name, layer.describe(), _size(x), _size(layer.shape), shown)
+            rows.append((*words, f"{floats:,}" if floats else ""))
+        return _table(rows) + f"\nTotal BFLOPS {self.flops / 1e9:.3f}, {total:,} floats"
+
+
+@contextmanager
+def _place(config: Config, section: Section, index: int | None = None) -> Iterator[None]:
+    """Add file, line and layer to what goes wrong inside."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except ValueError as error:
+        layer = "" if index is None else f"layer {index} "
+        raise ConfigError(f"{config.path}:{section.line}: {layer}[{section.name}] {error}") from error
+
+
+def _input_shape(options: Net, size: tuple[int, int] | None) -> Shape:
+    width, height = size or (options.width, options.height)
+    picture = Shape(options.channels, height, width)
+    if min(picture) > 0:
+        return picture
+    if options.inputs > 0 and size is None:
+        return Shape(options.inputs, 1, 1)
+    raise ValueError(f"expected width, height and channels, or inputs, got {width} x {height} x {options.channels}")
+
+
+def _last_readers(sources: Sequence[tuple[int, ...]], kept: set[int]) -> list[list[int]]:
+    """For each layer, the outputs that nobody reads after it."""
+    last = {source: index for index, of_layer in enumerate(sources) for source in of_layer}
+    kept = kept or {len(sources) - 1}
+    dead: list[list[int]] = [[] for _ in sources]
+    for output in range(INPUT, len(sources)):
+        if output not in kept:
+            dead[max(last.get(output, output), 0)].append(output)
+    return dead
+
+
+def _size(shape: Shape) -> str:
+    return f"{shape.width} x {shape.height} x {shape.channels}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = (1, 2)
+    lines = (
+        "  ".join(cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
