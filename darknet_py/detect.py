@@ -1,5 +1,158 @@
-"""``Detector``: pictures in, boxes out, as Darknet's ``detector test`` does it."""
+"""``Detector``: pictures in, boxes out, as Darknet's ``detector test`` does it.
+
+A picture is stretched to the network's input unless it shall be letterboxed (AlexeyAB: ``letter_box=1``
+or a flag; pjreddie: always). The boxes of all heads are decoded, suppressed together by the last head's
+rule, class by class, and brought back to the picture. They are not clipped to it.
+"""
 
 from __future__ import annotations
 
+import os
+import pathlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+import torch
 from torch import Tensor
+
+from . import images
+from .boxes import Candidates, suppress, undo_letterbox
+from .cfg import Dialect, Path
+from .errors import DataError
+from .images import Source
+from .layers import Selection
+from .network import Network
+from .results import Results, from_candidates
+
+Names = Path | Sequence[str] | None
+
+
+def read_names(names: Names, classes: int, *, exact: bool = True) -> list[str]:
+    """Class names from a file of one a line, or a sequence; their numbers where there are none.
+
+    Raises DataError where there are not as many as classes, unless not ``exact``.
+    """
+    if names is None:
+        return [str(number) for number in range(classes)]
+    if isinstance(names, str | os.PathLike):
+        try:
+            lines = pathlib.Path(names).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{os.fspath(names)}: cannot read class names: {error}") from error
+        source, words = f"{os.fspath(names)}: ", [line.strip() for line in lines]
+        while words and not words[-1]:
+            words.pop()
+    else:
+        source, words = "", list(names)
+    if exact and len(words) != classes:
+        raise DataError(f"{source}{len(words)} class names, but the network has {classes} classes")
+    return words
+
+
+class Detector:
+    """Finds objects in pictures with a network that has detection heads.
+
+    ``names``: a file or sequence of class names. ``threshold``: lowest probability of a class (0..1).
+    ``nms``: overlap above which the weaker of two boxes of a class goes (0: none goes).
+    ``letterbox``: keep the pictures' aspect; None: as the cfg says. ``hierarchy``: how sure a class of a
+    tree must be. ``mapped``: report a tree's classes by the numbers of the head's ``map=`` file.
+    ``batch``: pictures that go through the network together.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        names: Names = None,
+        threshold: float = 0.25,
+        nms: float = 0.45,
+        letterbox: bool | None = None,
+        hierarchy: float = 0.5,
+        mapped: bool = False,
+        batch: int = 1,
+    ) -> None:
+        if not network.heads:
+            raise DataError("the network has no detection head: expected one that makes boxes")
+        for name, value in (("threshold", threshold), ("nms", nms)):
+            if not 0 <= value <= 1:
+                raise DataError(f"{name}: expected 0..1, got {value}")
+        if batch < 1:
+            raise DataError(f"batch: expected 1 or more, got {batch}")
+        self.network, self.nms, self.batch_size = network, nms, batch
+        self.which = Selection(threshold, hierarchy, mapped)
+        self.names = read_names(names, network.heads[-1].classes, exact=not mapped)
+        if letterbox is None:
+            letterbox = network.options.letter_box or network.dialect is Dialect.PJREDDIE
+        self.letterbox = letterbox
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the network's input."""
+        return self.network.shape.width, self.network.shape.height
+
+    @overload
+    def __call__(self, source: Source) -> Results: ...
+    @overload
+    def __call__(self, source: Sequence[Source]) -> list[Results]: ...
+    def __call__(self, source: Source | Sequence[Source]) -> Results | list[Results]:
+        """Boxes of one picture (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
+
+        Raises DataError for a picture that cannot be read.
+        """
+        if isinstance(source, list | tuple):
+            return list(self.stream(source))
+        return next(self.stream([source]))  # type: ignore[list-item]
+
+    def stream(self, sources: Iterable[Source]) -> Iterator[Results]:
+        """Results one by one, worked out ``batch`` pictures at a time."""
+        group: list[Source] = []
+        for source in sources:
+            group.append(source)
+            if len(group) == self.batch_size:
+                yield from self._group(group)
+                group = []
+        if group:
+            yield from self._group(group)
+
+    def _group(self, sources: Sequence[Source]) -> Iterator[Results]:
+        started = time.perf_counter()
+        pictures = [images.load(source, self.network.shape.channels) for source in sources]
+        device = next(self.network.parameters()).device
+        x = torch.stack([images.prepare(p, self.size, self.letterbox) for p in pictures]).to(device)
+        prepared = time.perf_counter()
+        with torch.inference_mode():
+            outputs = self.network(x)
+            computed = time.perf_counter()
+            found = self._found(outputs, self.size)
+        for source, picture, candidates in zip(sources, pictures, found, strict=True):
+            height, width = picture.shape[:2]
+            if self.letterbox:
+                candidates = candidates._replace(boxes=undo_letterbox(candidates.boxes, (width, height), self.size))
+            path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", "")
+            results = from_candidates(candidates, (height, width), names=self.names, path=path, picture=picture)
+            times = (prepared - started, computed - prepared, time.perf_counter() - computed)
+            results.speed = dict(zip(_STAGES, (1000 * t / len(sources) for t in times), strict=True))
+            yield results
+
+    def batch(self, x: Tensor) -> list[Results]:
+        """Boxes of pictures that are network inputs already: [batch, channels, height, width] in 0..1.
+
+        The boxes are relative to the input.
+        """
+        size = (x.shape[3], x.shape[2]) if x.dim() == 4 else self.size
+        with torch.inference_mode():
+            found = self._found(self.network(x), size)
+        return [from_candidates(candidates, size[::-1], names=self.names) for candidates in found]
+
+    def _found(self, outputs: Sequence[Tensor], size: tuple[int, int]) -> list[Candidates]:
+        """Decode and suppress: one set of boxes a picture."""
+        heads = self.network.heads
+        by_head = [h.decode(output.float(), size, self.which) for h, output in zip(heads, outputs, strict=True)]
+        merged = [Candidates(*map(torch.cat, zip(*picture, strict=True))) for picture in zip(*by_head, strict=True)]
+        if self.nms:
+            merged = [suppress(candidates, self.nms, heads[-1].suppression) for candidates in merged]
+        return merged
+
+
+_STAGES = ("preprocess", "inference", "postprocess")

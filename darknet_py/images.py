@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from .boxes import fit_inside
@@ -69,7 +69,7 @@ def _read(name: str, channels: int) -> npt.NDArray[Any]:
             return _pixels(picture, channels)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise DataError(f"{name}: not a picture in a format that Pillow reads") from error
     except _BROKEN as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else f"broken picture ({error})"
@@ -78,12 +78,9 @@ def _read(name: str, channels: int) -> npt.NDArray[Any]:
 
 def _pixels(picture: Image.Image, channels: int) -> npt.NDArray[Any]:
     """The values of a PIL image: grey, RGB or RGBA, 8 or 16 bits; or its grey pages as channels."""
-    if channels not in (1, 3) and getattr(picture, "n_frames", 1) == channels and picture.mode[0] in "1LI":
-        pages = []
-        for page in range(channels):
-            picture.seek(page)
-            pages.append(np.array(picture))
-        return np.stack(pages, axis=-1)
+    grey = picture.mode == "L" or picture.mode.startswith("I;16")
+    if grey and channels not in (1, 3) and getattr(picture, "n_frames", 1) == channels:
+        return np.stack([np.array(page) for page in ImageSequence.all_frames(picture)], axis=-1)
     if picture.mode == "I":  # Pillow's name for 32 bits, and for the 16 bits of a PGM
         values = np.array(picture)
         if values.size and not 0 <= values.min() <= values.max() <= 65535:
@@ -210,4 +207,4 @@ def prepare(picture: Picture, size: tuple[int, int], letterbox: bool = False) ->
 
 def planes(picture: Picture) -> Tensor:
     """A picture [H, W, C] as a tensor [C, H, W] of uint8, which the functions above take."""
-    return torch.from_numpy(np.require(picture, requirements="CW")).permute(2, 0, 1)
+    return torch.from_numpy(np.require(picture, requirements=("C", "W"))).permute(2, 0, 1)

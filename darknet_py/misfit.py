@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from .layers import Layer
+from .layers import Head, Layer
 from .network import INPUT, Network
 
 _FOREIGN = (
@@ -75,26 +75,24 @@ def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) 
 
 def _classes_that_fit(network: Network, surplus: int) -> str:
     """The number of classes, or of outputs of the last layer, that makes the surplus vanish."""
-    growth, heads = 0.0, network.heads
     layers = list(network)
-    for index, head in enumerate(layers):
-        if head in heads:
-            source = network.sources[index][0]
-            classes = head.options.classes  # type: ignore[attr-defined]
-            if source != INPUT:
-                more = head.inputs_for(classes + 1) - head.inputs_for(classes)  # type: ignore[attr-defined]
-                growth += more * _bytes_per_output(layers[source])
+    heads = [(index, layer) for index, layer in enumerate(layers) if isinstance(layer, Head)]
     if heads:
-        now, words = heads[0].options.classes, "classes"  # type: ignore[attr-defined]
+        growth = 0.0
+        for index, head in heads:
+            source = network.sources[index][0]
+            more = head.inputs_for(head.classes + 1) - head.inputs_for(head.classes)
+            growth += more * _bytes_per_output(layers[source]) if source != INPUT else 0
+        now, form = heads[-1][1].classes, f"[{heads[-1][1].names[0]}] classes={{}}"
     else:
         last = next((layer for layer in reversed(layers) if any(True for _ in layer.stored())), None)
         if last is None:
             return ""
-        growth, now, words = _bytes_per_output(last), last.shape.channels, "outputs of the last layer"
+        growth, now = _bytes_per_output(last), last.shape.channels
+        form = f"{{}} outputs of the last [{last.names[0]}] instead of {now}"
     fitting = now + surplus / growth if growth else 0
     if fitting >= 1 and fitting == int(fitting):
-        name = f"{heads[0].names[0]}] classes=" if heads else ""
-        return f"; fits if [{name}{int(fitting)}" if heads else f"; fits with {int(fitting)} {words} instead of {now}"
+        return f"; fits if {form.format(int(fitting))}"
     return "; cfg and weights are of different networks, or the file is damaged"
 
 

@@ -3,9 +3,9 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .base import LAYERS, Head, Layer, Shape, find, section
+from .base import LAYERS, Head, Layer, Selection, Shape, find, section
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["LAYERS", "Head", "Layer", "Shape", "find", "section"]
+__all__ = ["LAYERS", "Head", "Layer", "Selection", "Shape", "find", "section"]

@@ -137,6 +137,11 @@ class Head(Layer):
         """
         raise NotImplementedError
 
+    @property
+    def classes(self) -> int:
+        """Number of classes that boxes may have."""
+        raise NotImplementedError
+
     def inputs_for(self, classes: int) -> int:
         """Channels that the layer before must have for that many classes."""
         raise NotImplementedError

@@ -51,6 +51,11 @@ class Detection(Head):
             )
         self.shape = Shape(x.count, 1, 1)
 
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.options.classes
+
     def inputs_for(self, classes: int) -> int:
         """Classes and boxes of all cells."""
         return self.options.side**2 * (5 * self.options.num + classes)

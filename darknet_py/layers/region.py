@@ -73,6 +73,11 @@ class Region(Head):
         values = (*options.anchors, *[0.5] * (2 * options.num))
         self.anchors = tuple(zip(values[: 2 * options.num : 2], values[1 : 2 * options.num : 2], strict=True))
 
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.options.classes
+
     def inputs_for(self, classes: int) -> int:
         """Maps of the box, objectness and classes for every anchor."""
         return self.options.num * (self.options.coords + 1 + classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import pathlib
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..boxes import Candidates, NMSKind, Suppression
 from ..cfg import Dialect
+from ..errors import UnusedOptionWarning
 from ..schema import option
 from .base import Head, Layer, Selection, Shape, section
 
@@ -67,8 +69,14 @@ class AnchorHead(Head):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         self.mask = options.mask or tuple(range(options.num))
-        if any(not 0 <= n < options.num for n in self.mask):
-            raise ValueError(f"mask: expected numbers in 0..{options.num - 1}, got {self.mask}")
+        if min(self.mask) < 0:
+            raise ValueError(f"mask: expected numbers from 0, got {self.mask}")
+        if max(self.mask) >= options.num:
+            warnings.warn(
+                f"[{self.names[0]}] mask={self.mask} goes beyond num={options.num}: those anchors have no size",
+                UnusedOptionWarning,
+                stacklevel=2,
+            )
         if options.counters_per_class and len(options.counters_per_class) != options.classes:
             raise ValueError(f"counters_per_class: {len(options.counters_per_class)} numbers for classes={options.classes}")
         if x.channels != self.inputs_for(options.classes):
@@ -76,9 +84,16 @@ class AnchorHead(Head):
                 f"the layer before has {x.channels} filters, expected {self.inputs_for(options.classes)}: "
                 f"{len(self.mask)} anchors * (classes={options.classes} + {self.box_entries + 1})"
             )
-        # C fills the anchors that a file leaves out with 0.5.
-        values = (*options.anchors, *[0.5] * (2 * options.num))
+        # C fills the anchors that a file leaves out with 0.5; beyond num it reads past its array, where
+        # the reference build finds zeros (docs/oddities.md, two official cfgs).
+        listed = options.anchors[: 2 * options.num]
+        values = (*listed, *[0.5] * (2 * options.num - len(listed)), *[0.0] * (2 * max(self.mask) + 2))
         self.anchors = tuple((values[2 * n], values[2 * n + 1]) for n in self.mask)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.options.classes
 
     def inputs_for(self, classes: int) -> int:
         """Maps of the box, objectness and classes for every anchor."""
