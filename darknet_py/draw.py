@@ -22,7 +22,7 @@ from .cfg import Path
 Colour = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom belong to it
 
-_PALETTE = ((1, 0, 1), (0, 0, 1), (0, 1, 1), (0, 1, 0), (1, 1, 0), (1, 0, 0))
+_PALETTE = ((1, 0, 1), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1))  # red, green, blue
 _SMALLEST = 10  # pixels of the smallest letters that can be read
 
 

@@ -26,6 +26,7 @@ from . import draw, reports
 from .boxes import Candidates
 from .cfg import Path
 from .errors import DataError
+from .files import replacing
 from .images import Picture
 from .rows import Boxes, Index, arrange
 
@@ -156,12 +157,10 @@ class Results:
             raise DataError(f"{target}: expected a name with a picture's suffix such as .jpg or .png")
         content = io.BytesIO()
         self.plot(**options).save(content, format=kind, quality=95)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            beside.write_bytes(content.getvalue())
-            os.replace(beside, target)
+            with replacing(target) as file:
+                file.write(content.getvalue())
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise DataError(f"{target}: {error.strerror or error}") from error
 
 

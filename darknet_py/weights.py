@@ -15,10 +15,8 @@ A file that ends where a layer begins is a backbone (yolov4.conv.137 is yolov4's
 from __future__ import annotations
 
 import os
-import pathlib
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -28,6 +26,7 @@ from torch import Tensor
 
 from .cfg import Dialect, Path
 from .errors import WeightsError
+from .files import replacing
 from .misfit import explain
 from .network import Network
 
@@ -124,22 +123,16 @@ def save(network: Network, path: Path, *, upto: int | None = None, seen: int | N
     if upto is not None and not 0 < upto <= len(network.layers):
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
     header = Header(*network.version, network.seen if seen is None else seen)
-    target = pathlib.Path(path)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        try:
+    try:
+        with replacing(path) as file:
             file.write(struct.pack(header.layout(network.dialect), *header))
             for array in stored(network, transposed=header.transposed, writing=True):
                 if upto is None or array.layer < upto:
                     floats = array.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
                     file.write(floats.astype("<f4", copy=False).data)
-            size = file.tell()
-            file.close()
-            os.chmod(file.name, 0o666 & ~_umask())
-            os.replace(file.name, target)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    return size
+            return file.tell()
+    except OSError as error:
+        raise WeightsError(f"{os.fspath(path)}: {error.strerror or error}") from error
 
 
 def _read(file: BinaryIO, tensor: Tensor) -> None:
@@ -150,8 +143,3 @@ def _read(file: BinaryIO, tensor: Tensor) -> None:
         floats = np.frombuffer(file.read(4 * tensor.numel()), "<f4").astype(np.float32)
         tensor.copy_(torch.from_numpy(floats).view(tensor.shape))
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

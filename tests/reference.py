@@ -1,0 +1,145 @@
+"""Reference values of Darknet's C code: reading them, and making the weights and the input they belong to.
+
+A reference ``NAME.json.gz`` stands beside ``NAME.cfg``. Neither weights nor inputs are stored: both are drawn
+from a hash of (seed, position), in 64-bit integers and one division, so that every machine makes the same
+float32 bits. ``Reference`` says what the file holds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import NotRequired, TypedDict, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+HEADER = np.array([0, 2, 5], "<i4").tobytes() + np.array([32013312], "<u8").tobytes()
+"""The 20 bytes before the floats: major, minor, revision, and 64 bits of pictures seen."""
+
+SAMPLES = 48
+"""How many floats of a longer output a reference holds."""
+
+_BLOCK = 1 << 20
+_STRIDE = np.uint64(0x9E3779B97F4A7C15)
+_INPUT = 0xABCDEF12345
+
+
+class Entry(TypedDict):
+    """One layer after one pass: index, section, shape, number of floats, their sum and rms, and samples."""
+
+    i: int
+    type: str
+    chw: list[int]
+    n: int
+    sum: float
+    rms: float
+    v: list[float]
+
+
+class Boxes(TypedDict):
+    """Boxes as C returns them.
+
+    ``dets``: the strongest 60, each [class, its probability, objectness, x, y, w, h], centre and size relative
+    to the picture; ``count``: all that were returned, ``alive``: those with a class left; ``pairs``: the
+    (box, class) pairs left.
+    """
+
+    count: int
+    alive: int
+    pairs: NotRequired[int]
+    nms_kind: int
+    dets: list[list[float]]
+
+
+class Step(TypedDict):
+    """One forward pass; the boxes are those above ``thresh``, before and after suppression at 0.45."""
+
+    layers: list[Entry]
+    thresh: NotRequired[float]
+    boxes: NotRequired[Boxes]
+    nms: NotRequired[Boxes]
+
+
+class Reference(TypedDict):
+    """What a file holds.
+
+    ``inputs``: channels, height, width, floats (the first three 0 for a flat input). ``chunks``: the arrays of
+    the .weights file in order: layer, kind, count, low, high. ``oracle``: whose C code it was, ``alexeyab`` or
+    ``pjreddie``. ``steps``: passes without a reset between them.
+    """
+
+    inputs: list[int]
+    seed: int
+    oracle: str
+    chunks: list[tuple[int, str, int, float, float]]
+    steps: list[Step]
+
+
+def load(path: Path) -> Reference:
+    """The reference in a ``.json.gz``."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return cast(Reference, json.load(file))
+
+
+def _scramble(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64: https://prng.di.unimi.it/splitmix64.c, one output for each state."""
+    x = x + _STRIDE
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def uniform(seed: int, start: int, count: int) -> NDArray[np.float64]:
+    """Numbers ``start`` to ``start + count - 1`` of the stream ``seed``, in [0, 1): 24 bits each, exact in float32."""
+    state = np.full(count, seed, np.uint64) + np.arange(start, start + count, dtype=np.uint64) * _STRIDE
+    return (_scramble(state) >> np.uint64(40)).astype(np.float64) / (1 << 24)
+
+
+def floats(reference: Reference) -> int:
+    """How many floats the .weights file holds."""
+    return sum(chunk[2] for chunk in reference["chunks"])
+
+
+def write_weights(reference: Reference, path: Path) -> None:
+    """Write the .weights file that the reference was made with."""
+    position = 0
+    with path.open("wb") as file:
+        file.write(HEADER)
+        for _, _, count, low, high in reference["chunks"]:
+            for start in range(0, count, _BLOCK):
+                part = uniform(reference["seed"], position + start, min(_BLOCK, count - start))
+                file.write((low + (high - low) * part).astype("<f4").tobytes())
+            position += count
+
+
+def input_array(reference: Reference, step: int = 0) -> NDArray[np.float32]:
+    """The input of a pass: [1, channels, height, width], or [1, floats] for a network without a picture."""
+    channels, height, width, count = reference["inputs"]
+    flat = uniform((reference["seed"] + step) ^ _INPUT, 0, count).astype(np.float32)
+    return flat.reshape((1, channels, height, width) if channels * height * width else (1, count))
+
+
+def sample_positions(layer: int, count: int) -> NDArray[np.int64]:
+    """Which of a layer's ``count`` floats the reference holds: all of a short output, else ``SAMPLES`` by hash."""
+    if count <= SAMPLES:
+        return np.arange(count, dtype=np.int64)
+    state = np.arange(SAMPLES, dtype=np.uint64) + np.uint64(layer * 1000003)
+    return (_scramble(state) % np.uint64(count)).astype(np.int64)
+
+
+def layer_error(entry: Entry, output: ArrayLike) -> float:
+    """How far a layer's output for one picture is from C's, relative to C's rms; inf where the size differs.
+
+    The larger of two: the worst of the samples, and the difference of the rms of all floats. NaN counts as inf.
+    """
+    flat = np.asarray(output, dtype=np.float64).reshape(-1)
+    if flat.size != entry["n"]:
+        return float("inf")
+    if not flat.size:
+        return 0.0
+    scale = max(entry["rms"], 1e-3)
+    worst = np.abs(flat[sample_positions(entry["i"], flat.size)] - np.asarray(entry["v"])).max()
+    error = float(max(worst, abs(np.sqrt(np.mean(flat * flat)) - entry["rms"]))) / scale
+    return error if np.isfinite(error) else float("inf")

@@ -1,0 +1,59 @@
+"""How many floats a .weights file holds and what a picture costs, as C Darknet counts them (golden/totals.json)."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TypedDict, cast
+
+import pytest
+import torch
+
+from darknet_py import cfg
+from darknet_py.errors import UnusedOptionWarning
+from darknet_py.network import Network
+
+
+class Total(TypedDict):
+    """Floats, and what C prints behind "Total BFLOPS"; None where AlexeyAB's code aborts."""
+
+    floats: int
+    bflops: str | None
+
+
+HERE = Path(__file__).resolve().parent
+TOTALS = cast(dict[str, Total], json.loads((HERE / "golden" / "totals.json").read_text(encoding="utf-8")))
+CONFORMANCE = HERE.parents[1] / "shared" / "conformance"
+FOLDERS = {
+    "alexeyab": (CONFORMANCE / "alexeyab", "the official cfgs are not beside this checkout"),
+    "rare": (CONFORMANCE / "rare", "the reference cfgs are not beside this checkout"),
+    "debian": (Path("/usr/share/darknet/cfg"), "Debian's package darknet is not installed"),
+}
+LAST_DIGIT = 0.001  # C adds the layers up in float32
+
+
+def network(name: str) -> Network:
+    group, _, stem = name.partition("/")
+    folder, reason = FOLDERS[group]
+    path = folder / f"{stem}.cfg"
+    if not path.is_file():
+        pytest.skip(f"{path}: {reason}")
+    # Debian ships pjreddie's; his code alone runs the ResNets, whose shortcuts join maps of unequal size.
+    dialect = "pjreddie" if group == "debian" or TOTALS[name]["bflops"] is None else "alexeyab"
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore", UnusedOptionWarning)
+        return Network(cfg.load(path), dialect=dialect)
+
+
+def test_there_are_totals_of_all_groups() -> None:
+    counts = {group: sum(name.startswith(f"{group}/") for name in TOTALS) for group in FOLDERS}
+    assert counts == {"alexeyab": 95, "rare": 26, "debian": 45}
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_totals(name: str) -> None:
+    net, total = network(name), TOTALS[name]
+    assert sum(tensor.numel() for layer in net for _, tensor in layer.stored()) == total["floats"]
+    if total["bflops"] is not None:
+        assert net.flops / 1e9 == pytest.approx(float(total["bflops"]), abs=LAST_DIGIT)
