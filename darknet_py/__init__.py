@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from .layers import Layer, Shape, section
     from .loading import load
     from .network import Network
-    from .results import Boxes, Results
+    from .results import Results
+    from .rows import Boxes
     from .weights import load as load_weights
     from .weights import save as save_weights
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Boxes": "results",
+    "Boxes": "rows",
     "ConfigError": "errors",
     "DarknetError": "errors",
     "DataError": "errors",

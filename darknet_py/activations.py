@@ -36,7 +36,7 @@ def _hard_mish(x: Tensor) -> Tensor:
 
 
 def _selu(x: Tensor) -> Tensor:
-    return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * torch.expm1(x))
+    return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * torch.expm1(x.clamp(max=0)))
 
 
 def _gelu(x: Tensor) -> Tensor:
@@ -45,6 +45,13 @@ def _gelu(x: Tensor) -> Tensor:
 
 def _share(positive: Tensor) -> Tensor:
     return positive / (_EPSILON + positive.sum(dim=1, keepdim=True))
+
+
+def _softmax_share(x: Tensor) -> Tensor:
+    # exp(x) / (epsilon + sum) with both sides over exp(top), which no value above 88 can make infinite.
+    top = x.amax(dim=1, keepdim=True).clamp(min=0)
+    raised = (x - top).exp()
+    return raised / (_EPSILON * (-top).exp() + raised.sum(dim=1, keepdim=True))
 
 
 def _leaky(x: Tensor) -> Tensor:
@@ -73,7 +80,7 @@ _FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "mish": F.mish,
     "hard_mish": _hard_mish,
     "normalize_channels": lambda x: _share(F.relu(x)),
-    "normalize_channels_softmax": lambda x: _share(x.exp()),
+    "normalize_channels_softmax": _softmax_share,
     "normalize_channels_softmax_maxval": lambda x: _share((x - x.amax(dim=1, keepdim=True)).exp()),
 }
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import Any
 
 from . import __version__, commands
 from .errors import DarknetError, UnusedOptionWarning
@@ -75,5 +76,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _show(message: Warning | str, *_: object) -> None:
+def _show(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"darknet-py: {message}", file=sys.stderr)

@@ -8,7 +8,6 @@ rule, class by class, and brought back to the picture. They are not clipped to i
 from __future__ import annotations
 
 import os
-import pathlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
@@ -16,7 +15,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from . import images
+from . import data, images
 from .boxes import Candidates, suppress, undo_letterbox
 from .cfg import Dialect, Path
 from .errors import DataError
@@ -36,13 +35,7 @@ def read_names(names: Names, classes: int, *, exact: bool = True) -> list[str]:
     if names is None:
         return [str(number) for number in range(classes)]
     if isinstance(names, str | os.PathLike):
-        try:
-            lines = pathlib.Path(names).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{os.fspath(names)}: cannot read class names: {error}") from error
-        source, words = f"{os.fspath(names)}: ", [line.strip() for line in lines]
-        while words and not words[-1]:
-            words.pop()
+        source, words = f"{os.fspath(names)}: ", list(data.read_names(names))
     else:
         source, words = "", list(names)
     if exact and len(words) != classes:
@@ -94,15 +87,15 @@ class Detector:
     @overload
     def __call__(self, source: Source) -> Results: ...
     @overload
-    def __call__(self, source: Sequence[Source]) -> list[Results]: ...
-    def __call__(self, source: Source | Sequence[Source]) -> Results | list[Results]:
+    def __call__(self, source: list[Source]) -> list[Results]: ...
+    def __call__(self, source: Source | list[Source]) -> Results | list[Results]:
         """Boxes of one picture (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
 
         Raises DataError for a picture that cannot be read.
         """
-        if isinstance(source, list | tuple):
+        if isinstance(source, list):
             return list(self.stream(source))
-        return next(self.stream([source]))  # type: ignore[list-item]
+        return next(self.stream([source]))
 
     def stream(self, sources: Iterable[Source]) -> Iterator[Results]:
         """Results one by one, worked out ``batch`` pictures at a time."""

@@ -82,7 +82,7 @@ def plot(
     pen = ImageDraw.Draw(canvas)
     mean = (canvas.width + canvas.height) / 2
     width = line_width or max(1, round(0.003 * mean))
-    size = font_size or max(_SMALLEST, round(0.022 * mean))
+    size = font_size or max(_SMALLEST, round(min(0.022 * mean, min(canvas.size) / 5)))
     marks = _marks(xyxy, cls, conf, names, box or range(len(cls)), canvas.size, font, size, confidences)
     for mark in reversed(marks):
         left, top, right, bottom = mark.box

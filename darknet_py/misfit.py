@@ -60,7 +60,9 @@ def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) 
     ends = list(accumulate(sizes))
     total = ends[-1] if ends else 0
     if left > total:
-        text = f"{left - total} bytes left behind {arrays[-1].place}, the last" if arrays else f"{left} bytes, none wanted"
+        text = (
+            f"{left - total} bytes left behind {arrays[-1].place}, the last" if arrays else f"{left} bytes, none wanted"
+        )
     else:
         at = next(index for index, end in enumerate(ends) if end > left)
         rest = left - (ends[at] - sizes[at])

@@ -36,9 +36,9 @@ def find(model: Path, weights: Path | None = None, *, fetch: bool = False, progr
     path = pathlib.Path(text)
     by_path = path.exists() or path.suffix != "" or path.name != text
     if not by_path:
-        entry = catalogue.find(text)
-        if not entry.cfg:
-            raise ConfigError(f"{text!r} is a {entry.kind}, not a network: expected one of {', '.join(networks())}")
+        named = catalogue.find(text)
+        if not named.cfg:
+            raise ConfigError(f"{text!r} is a {named.kind}, not a network: expected one of {', '.join(networks())}")
         return Model(catalogue.cfg_path(text), weights or catalogue.fetch(text, progress), catalogue.names_path(text))
     if not path.exists():
         raise ConfigError(f"{text}: no such file{did_you_mean(path.stem, networks())}")
@@ -47,7 +47,7 @@ def find(model: Path, weights: Path | None = None, *, fetch: bool = False, progr
         if entry is None:
             raise DarknetError(f"{path.name}: the catalogue has no weights for it; give the file")
         weights = catalogue.fetch(entry, progress)
-    names = catalogue.names_path(entry.name) if entry else None
+    names = catalogue.names_path(entry.name) if entry is not None else None
     return Model(path, weights, names)
 
 

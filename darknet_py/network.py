@@ -97,8 +97,8 @@ class Network(nn.Module):
         return list(outputs.values())
 
     def _accepted(self, x: Tensor) -> Tensor:
-        if x.dim() == 2 and x.shape[1] == self.shape.count:
-            return x.unflatten(1, self.shape)
+        if x.dim() == 2 and x.shape[1] == self.shape.floats:
+            return x.reshape(-1, *self.shape)
         if x.dim() == 4 and x.shape[1] == self.shape.channels:
             return x
         raise ValueError(f"expected a batch of {tuple(self.shape)} (channels, height, width), got {tuple(x.shape)}")
@@ -176,7 +176,9 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = (1, 2)
     lines = (
-        "  ".join(cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)

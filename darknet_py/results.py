@@ -30,6 +30,8 @@ from .files import replacing
 from .images import Picture
 from .rows import Boxes, Index, arrange
 
+__all__ = ["Boxes", "Results", "from_candidates"]
+
 Names = Mapping[int, str] | Sequence[str] | None
 
 _HIDDEN = "dont_show"  # Darknet keeps classes whose name starts so to itself

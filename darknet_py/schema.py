@@ -46,7 +46,6 @@ class Options:
     dialect: Dialect = Dialect.ALEXEYAB
 
 
-@functools.cache
 def keys(options: type[Options]) -> dict[str, dataclasses.Field[Any]]:
     """The fields of an Options class that are keys of the file, by key."""
     return {f.metadata["key"] or f.name: f for f in dataclasses.fields(options) if "doc" in f.metadata}
@@ -55,7 +54,7 @@ def keys(options: type[Options]) -> dict[str, dataclasses.Field[Any]]:
 def read(options: type[T], section: Section, config: Config, *, dialect: Dialect, strict: bool) -> T:
     """Convert a section's entries; report what says nothing (see errors.UnusedOptionWarning)."""
     report = functools.partial(_report, config, section, strict)
-    fields, hints = keys(options), _hints(options)
+    fields, hints = keys(options), _hints(typing.cast(Any, options))
     values: dict[str, Any] = {"dialect": dialect}
     given: set[str] = set()
     for entry in section.entries:
@@ -138,9 +137,7 @@ def _member(kind: type[enum.Enum], text: str) -> enum.Enum:
         return kind(word)
     except ValueError:
         choices = [str(member.value) for member in kind]
-        raise ValueError(
-            f"expected one of {', '.join(choices)}, got {word!r}{did_you_mean(word, choices)}"
-        ) from None
+        raise ValueError(f"expected one of {', '.join(choices)}, got {word!r}{did_you_mean(word, choices)}") from None
 
 
 _SCALARS: dict[Any, Callable[[str], tuple[Any, str]]] = {

@@ -80,7 +80,7 @@ def read_header(file: BinaryIO, dialect: Dialect, path: str) -> Header:
     start = file.read(12)
     if len(start) < 12:
         raise WeightsError(f"{path}: {len(start)} bytes: expected a header of 16 or 20 bytes and then floats")
-    header = Header(*struct.unpack("<iii", start), 0)
+    header = Header._make((*struct.unpack("<iii", start), 0))
     layout = header.layout(dialect)
     rest = file.read(struct.calcsize(layout) - 12)
     if len(rest) < struct.calcsize(layout) - 12:
@@ -122,7 +122,8 @@ def save(network: Network, path: Path, *, upto: int | None = None, seen: int | N
     """
     if upto is not None and not 0 < upto <= len(network.layers):
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
-    header = Header(*network.version, network.seen if seen is None else seen)
+    major, minor, revision = network.version
+    header = Header(major, minor, revision, network.seen if seen is None else seen)
     try:
         with replacing(path) as file:
             file.write(struct.pack(header.layout(network.dialect), *header))
@@ -138,8 +139,7 @@ def save(network: Network, path: Path, *, upto: int | None = None, seen: int | N
 def _read(file: BinaryIO, tensor: Tensor) -> None:
     plain = tensor.device.type == "cpu" and tensor.dtype is torch.float32 and tensor.is_contiguous()
     if plain and sys.byteorder == "little":
-        file.readinto(memoryview(tensor.detach().numpy()).cast("B"))  # type: ignore[attr-defined]
+        file.readinto(tensor.detach().numpy().data.cast("B"))  # type: ignore[attr-defined]
     else:
         floats = np.frombuffer(file.read(4 * tensor.numel()), "<f4").astype(np.float32)
         tensor.copy_(torch.from_numpy(floats).view(tensor.shape))
-

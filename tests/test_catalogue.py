@@ -216,7 +216,7 @@ def test_a_damaged_file_in_the_cache_is_an_error(cache: pathlib.Path) -> None:
 
 def test_a_picture_fails_as_data(cache: pathlib.Path) -> None:
     with pytest.raises(DataError, match="no program can fetch it"):
-        catalogue.fetch(dataclasses.replace(catalogue.find("bus.jpg"), sources=()), progress=False)
+        catalogue.fetch(dataclasses.replace(catalogue.find("sample:bus"), sources=()), progress=False)
 
 
 def test_the_rows_tell_what_is_here(cache: pathlib.Path) -> None:

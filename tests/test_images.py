@@ -259,5 +259,5 @@ def test_refusals_of_what_is_in_memory() -> None:
         images.load(None)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="got the shape"):
         images.load(np.zeros((0, 4, 3), np.uint8))
-    with pytest.raises(DataError, match="reads 5 channels, the picture has 3; for 5 channels save it as .npy"):
+    with pytest.raises(DataError, match="reads 5 channels, the picture has 3; for 5 channels save it as"):
         images.load(noise(4, 4, 3), 5)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def add(parser: argparse.ArgumentParser, *, weights: str = "?") -> None:
     """Add MODEL, WEIGHTS and what decides how they are read. ``weights``: argparse's ``nargs``."""
     parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
-    parser.add_argument("weights", metavar="WEIGHTS", nargs=weights, help="its weights; a catalogue name brings its own")
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", nargs=weights, help="its weights; a catalogue name brings its own"
+    )
     options(parser)
 
 

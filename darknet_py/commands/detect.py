@@ -1,6 +1,6 @@
 """Find objects in pictures.
 
-    darknet-py detect yolov4-tiny bus.jpg --save
+    darknet-py detect yolov4-tiny sample:bus --save
     darknet-py detect my.cfg my.weights photos/ --names my.names --json found.json
 
 SOURCE is a picture, a folder, a pattern, a list in a .txt file, or a picture of the catalogue. Prints a
@@ -27,21 +27,33 @@ _WEIGHTS = (".weights", ".pt", ".safetensors")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
-    parser.add_argument("sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="what to look at; a cfg needs weights first")
+    parser.add_argument(
+        "sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="what to look at; a cfg needs weights first"
+    )
     boxes = parser.add_argument_group("boxes")
     boxes.add_argument("--names", help="file of class names, one a line")
     boxes.add_argument("--conf", type=float, default=0.25, metavar="P", help="lowest probability of a class (0.25)")
     boxes.add_argument("--iou", type=float, default=0.45, metavar="T", help="overlap that suppresses; 0: never (0.45)")
     boxes.add_argument("--hier", type=float, default=0.5, metavar="P", help="how sure a class of a tree must be (0.5)")
     boxes.add_argument(
-        "--letterbox", action=argparse.BooleanOptionalAction, help="keep the pictures' aspect, or stretch; by default as the cfg says"
+        "--letterbox",
+        action=argparse.BooleanOptionalAction,
+        help="keep the pictures' aspect, or stretch; by default as the cfg says",
     )
-    boxes.add_argument("--batch", type=int, default=1, metavar="N", help="pictures that go through the network together (1)")
+    boxes.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="pictures that go through the network together (1)"
+    )
     output = parser.add_argument_group("output")
-    output.add_argument("--save", nargs="?", const="detected", metavar="DIR", help="write the pictures with boxes to DIR (detected)")
-    output.add_argument("--json", metavar="FILE", help="write what was found as JSON, - for stdout instead of the table")
+    output.add_argument(
+        "--save", nargs="?", const="detected", metavar="DIR", help="write the pictures with boxes to DIR (detected)"
+    )
+    output.add_argument(
+        "--json", metavar="FILE", help="write what was found as JSON, - for stdout instead of the table"
+    )
     output.add_argument("--out", metavar="FILE", help="write JSON in the format of Darknet's -out")
-    output.add_argument("--save-txt", nargs="?", const="detected", metavar="DIR", help="write Darknet label files to DIR (detected)")
+    output.add_argument(
+        "--save-txt", nargs="?", const="detected", metavar="DIR", help="write Darknet label files to DIR (detected)"
+    )
     output.add_argument("--quiet", action="store_true", help="no table and no progress")
     _model.options(parser)
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from ..errors import DataError
+from ..files import replacing
 from . import _model, _output
 
 
@@ -40,10 +41,11 @@ def _test(args: argparse.Namespace) -> int:
     """``test_detector``: boxes on pictures."""
     import pathlib
 
-    from .. import data, loading
+    from .. import data, labels, loading
     from ..detect import Detector
 
-    names = data.read_data(args.data).get("names")
+    settings = data.read_data(args.data)
+    names = settings.file("names") if "names" in settings.values else None
     network = loading.load(args.cfg, args.weights, device=_device(args.i))
     detector = Detector(
         network,
@@ -61,8 +63,8 @@ def _test(args: argparse.Namespace) -> int:
         result.save("predictions.jpg")
         output.add(result)
         if args.save_labels:
-            label = pathlib.Path(data.label_path(path))
-            with _output.replacing(label, "w") as file:
+            label = pathlib.Path(labels.label_path(path))
+            with replacing(label, "w") as file:
                 file.write(result.to_txt())
     output.close()
     return 0

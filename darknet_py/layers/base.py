@@ -29,8 +29,8 @@ class Shape(NamedTuple):
     width: int
 
     @property
-    def count(self) -> int:
-        """Number of floats."""
+    def floats(self) -> int:
+        """How many numbers that is."""
         return self.channels * self.height * self.width
 
 

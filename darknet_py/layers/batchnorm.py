@@ -24,7 +24,7 @@ class Batchnorm(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Shape kept."""
         biases = torch.zeros_like(self.norm.scales) if self.biases is None else self.biases
-        return self.norm(x, biases)
+        return self.norm.forward(x, biases)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Biases where there are some, then the norm."""

@@ -35,7 +35,7 @@ class Connected(Layer):
             raise ValueError(f"output: expected 1 or more, got {options.output}")
         self.shape = Shape(options.output, 1, 1)
         self.biases = parameter(options.output)
-        self.weights = parameter(options.output, x.count)
+        self.weights = parameter(options.output, x.floats)
         self.norm = Norm(options.output) if options.batch_normalize else None
 
     def forward(self, x: Tensor) -> Tensor:

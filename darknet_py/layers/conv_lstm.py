@@ -55,8 +55,9 @@ class ConvLstm(Recurrent):
         if options.bottleneck and x.channels != options.output:
             raise ValueError(f"bottleneck needs as many input channels as output={options.output}, got {x.channels}")
         for gate in "figo":
-            self.add_module(f"u{gate}", Convolutional(part, x))
-        self.shape = self.get_submodule("uf").shape
+            on_input = Convolutional(part, x)
+            self.add_module(f"u{gate}", on_input)
+        self.shape = on_input.shape
         if self.shape[1:] != x[1:]:
             raise ValueError(f"the state shrinks from step to step: size={options.size} needs pad=1 and stride=1")
         for gate in "f" if options.bottleneck else "figo":
@@ -106,7 +107,7 @@ class ConvLstm(Recurrent):
     @property
     def flops(self) -> float:
         """The parts' and 9 per float for the gates, 12 with peepholes."""
-        return super().flops + (12 if self.options.peephole else 9) * self.shape.count
+        return super().flops + (12 if self.options.peephole else 9) * self.shape.floats
 
     def describe(self) -> str:
         """Channels, kernel."""

@@ -170,11 +170,12 @@ def _check(options: Convolutional.Options, x: Shape) -> None:
         if getattr(options, key) < 1:
             raise ValueError(f"{key}: expected 1 or more, got {getattr(options, key)}")
     if x.channels % options.groups or options.filters % options.groups:
-        raise ValueError(f"{x.channels} channels and {options.filters} filters do not divide into {options.groups} groups")
-    if options.dilation > 1 and 2 * options.padding != options.size - 1:
         raise ValueError(
-            f"dilation needs an odd size and padding of size / 2 (pad=1), got size={options.size} padding={options.padding}"
+            f"{x.channels} channels and {options.filters} filters do not divide into {options.groups} groups"
         )
+    if options.dilation > 1 and 2 * options.padding != options.size - 1:
+        found = f"size={options.size} padding={options.padding}"
+        raise ValueError(f"dilation needs an odd size and padding of size / 2 (pad=1), got {found}")
     if sum((options.sway, options.rotate, options.stretch, options.stretch_sway)) > 1:
         raise ValueError("sway, rotate, stretch and stretch_sway exclude each other")
 

@@ -44,12 +44,12 @@ class Detection(Head):
         super().__init__(options, x)
         if options.coords != 4:
             raise ValueError(f"coords: expected 4, got {options.coords}")
-        if x.count != self.inputs_for(options.classes):
+        if x.floats != self.inputs_for(options.classes):
             raise ValueError(
-                f"the layer before has {x.count} outputs, expected {self.inputs_for(options.classes)}: "
+                f"the layer before has {x.floats} outputs, expected {self.inputs_for(options.classes)}: "
                 f"side={options.side} squared * (num={options.num} * 5 + classes={options.classes})"
             )
-        self.shape = Shape(x.count, 1, 1)
+        self.shape = Shape(x.floats, 1, 1)
 
     @property
     def classes(self) -> int:
@@ -86,4 +86,6 @@ class Detection(Head):
 
     def describe(self) -> str:
         """Cells, boxes, classes."""
-        return f"{self.options.side}x{self.options.side} cells, {self.options.num} boxes, {self.options.classes} classes"
+        return (
+            f"{self.options.side}x{self.options.side} cells, {self.options.num} boxes, {self.options.classes} classes"
+        )

@@ -48,7 +48,10 @@ class Local(Layer):
         """[batch, channels, height, width] to [batch, filters, ...]."""
         options, (_, height, width) = self.options, self.shape
         if options.pad:
-            reach = [(n - 1) * options.stride + options.size - size - 1 for n, size in ((width, x.shape[3]), (height, x.shape[2]))]
+            reach = [
+                (n - 1) * options.stride + options.size - size - 1
+                for n, size in ((width, x.shape[3]), (height, x.shape[2]))
+            ]
             x = F.pad(x, (1, reach[0], 1, reach[1]))
         columns = F.unfold(x, options.size, stride=options.stride)
         sums = torch.einsum("lnk,bkl->bnl", self.weights, columns)

@@ -71,7 +71,7 @@ class Pool(Layer):
     @property
     def flops(self) -> float:
         """One for each cell of each window."""
-        return float(self.options.size**2 * self.shape.count)
+        return float(self.options.size**2 * self.shape.floats)
 
 
 @section("maxpool", "max")
@@ -103,7 +103,8 @@ class Maxpool(Pool):
         if options.maxpool_depth:
             missing = -x.shape[1] % options.out_channels
             groups = F.pad(x, (0, 0, 0, 0, 0, missing), value=float("-inf"))
-            return groups.unflatten(1, (-1, options.out_channels)).amax(dim=1)
+            rows, columns = groups.shape[2:]
+            return groups.reshape(len(x), -1, options.out_channels, rows, columns).amax(dim=1)
         strides = (1, 1) if options.antialiasing else self.strides
         y = F.max_pool2d(self.padded(x, strides, float("-inf")), options.size, strides)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y

@@ -126,7 +126,9 @@ class Region(Head):
         for box, scale, scores in zip(boxes, objectness, cells[..., coords + 1 :].flatten(1, 3), strict=True):
             probs = self._probs(scale, scores, which)
             rows = (probs > 0).any(dim=1)
-            found.append(Candidates(box[rows], scale[rows] if self.pjreddie else torch.ones_like(scale[rows]), probs[rows]))
+            found.append(
+                Candidates(box[rows], scale[rows] if self.pjreddie else torch.ones_like(scale[rows]), probs[rows])
+            )
         return found
 
     def _probs(self, scale: Tensor, scores: Tensor, which: Selection) -> Tensor:

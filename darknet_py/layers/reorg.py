@@ -63,7 +63,7 @@ class Reorg(Rearrange):
         if not options.reverse and x.channels % (s * s):
             raise ValueError(f"{x.channels} channels are no multiple of stride * stride = {s * s}")
         if self.is_flat and options.extra and not options.flatten:
-            self.shape = Shape(x.count + options.extra, 1, 1)
+            self.shape = Shape(x.floats + options.extra, 1, 1)
 
     @property
     def is_flat(self) -> bool:

@@ -35,13 +35,15 @@ class Rnn(Recurrent):
         super().__init__(options, x)
         pjreddie = options.dialect is Dialect.PJREDDIE
         hidden = options.output if pjreddie else options.hidden
-        state = {1: Activation.LOGISTIC, 2: Activation.LOGGY}.get(0 if pjreddie else options.logistic, options.activation)
+        state = {1: Activation.LOGISTIC, 2: Activation.LOGGY}.get(
+            0 if pjreddie else options.logistic, options.activation
+        )
 
         def connected(inputs: int, outputs: int, activation: Activation) -> Connected:
             keys = {"output": outputs, "activation": activation, "batch_normalize": options.batch_normalize}
             return Connected(part_options(Connected.Options, options, **keys), Shape(inputs, 1, 1))
 
-        self.input_layer = connected(x.count, hidden, options.activation)
+        self.input_layer = connected(x.floats, hidden, options.activation)
         self.self_layer = connected(hidden, hidden, state)
         self.output_layer = connected(hidden, options.output, options.activation)
         self.shape = self.output_layer.shape

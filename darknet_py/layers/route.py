@@ -40,7 +40,7 @@ class Route(Join):
         if self.flat and options.groups > 1:
             raise ValueError("cannot cut layers of different sizes into groups")
         channels = sum(x.channels // options.groups for x in inputs)
-        self.shape = Shape(sum(x.count for x in inputs), 1, 1) if self.flat else inputs[0]._replace(channels=channels)
+        self.shape = Shape(sum(x.floats for x in inputs), 1, 1) if self.flat else inputs[0]._replace(channels=channels)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Tensors [batch, channels, height, width] to one with the channels of all."""

@@ -129,7 +129,7 @@ class Shortcut(Join):
     @property
     def flops(self) -> float:
         """One for each source and output; two where they are weighted."""
-        return float(self.shape.count * len(self.options.from_) * (1 if self.weights is None else 2))
+        return float(self.shape.floats * len(self.options.from_) * (1 if self.weights is None else 2))
 
     def describe(self) -> str:
         """The layers named and how they are weighed."""

@@ -36,10 +36,10 @@ class Softmax(Layer):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         self.tree = Tree(options.tree) if options.tree else None
-        if options.groups < 1 or x.count % options.groups:
-            raise ValueError(f"{x.count} inputs do not divide into groups={options.groups}")
-        if self.tree and len(self.tree.names) != x.count:
-            raise ValueError(f"tree: {len(self.tree.names)} classes for {x.count} inputs")
+        if options.groups < 1 or x.floats % options.groups:
+            raise ValueError(f"{x.floats} inputs do not divide into groups={options.groups}")
+        if self.tree and len(self.tree.names) != x.floats:
+            raise ValueError(f"tree: {len(self.tree.names)} classes for {x.floats} inputs")
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape kept."""

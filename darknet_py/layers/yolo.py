@@ -78,7 +78,9 @@ class AnchorHead(Head):
                 stacklevel=2,
             )
         if options.counters_per_class and len(options.counters_per_class) != options.classes:
-            raise ValueError(f"counters_per_class: {len(options.counters_per_class)} numbers for classes={options.classes}")
+            raise ValueError(
+                f"counters_per_class: {len(options.counters_per_class)} numbers for classes={options.classes}"
+            )
         if x.channels != self.inputs_for(options.classes):
             raise ValueError(
                 f"the layer before has {x.channels} filters, expected {self.inputs_for(options.classes)}: "
@@ -101,7 +103,8 @@ class AnchorHead(Head):
 
     def entries(self, x: Tensor) -> Tensor:
         """[batch, channels, height, width] as [batch, anchors, entries, height, width]."""
-        return x.unflatten(1, (len(self.mask), -1))
+        batch, channels, height, width = x.shape
+        return x.reshape(batch, len(self.mask), channels // len(self.mask), height, width)
 
     def selected(self, output: Tensor, threshold: float) -> tuple[Tensor, Tensor, list[int]]:
         """Rows [n, entries] whose objectness is above the threshold, in C's order.

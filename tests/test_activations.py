@@ -1,0 +1,103 @@
+"""Each activation against a formula in double precision, written down a second time; and far out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from darknet_py.activations import Activation
+from tests.made import random
+
+Array = NDArray[np.float64]
+
+FORMULAS: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda x: x,
+    "logistic": lambda x: 0.5 + 0.5 * np.tanh(x / 2),
+    "loggy": lambda x: np.tanh(x / 2),
+    "relu": lambda x: (np.abs(x) + x) / 2,
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "elu": lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
+    "selu": lambda x: 1.0507 * np.where(x < 0, 1.6732 * np.expm1(np.minimum(x, 0)), x),
+    "gelu": lambda x: x / (1 + np.exp(-2 * np.clip(0.797885 * x + 0.035677 * x**3, -300, 300))),
+    "relie": lambda x: np.maximum(x, 0.01 * x),
+    "ramp": lambda x: np.maximum(1.1 * x, 0.1 * x),
+    "leaky": lambda x: np.maximum(x, 0.1 * x),
+    "revleaky": lambda x: np.maximum(x, 0.1 * x),
+    "tanh": lambda x: 2 / (1 + np.exp(-2 * np.clip(x, -300, 300))) - 1,
+    "plse": lambda x: np.select([x < -4, x > 4], [0.01 * (x + 4), 0.01 * (x - 4) + 1], 0.125 * x + 0.5),
+    "stair": lambda x: np.where(np.mod(np.floor(x), 2) == 0, np.floor(x / 2), x - np.floor(x) + np.floor(x / 2)),
+    "hardtan": lambda x: np.clip(x, -1, 1),
+    "lhtan": lambda x: np.select([x < 0, x > 1], [0.001 * x, 0.001 * (x - 1) + 1], x),
+    "swish": lambda x: x * (0.5 + 0.5 * np.tanh(x / 2)),
+    "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
+    "hard_mish": lambda x: np.select([x > 0, x > -2], [x, x * x / 2 + x], 0.0),
+    "normalize_channels": lambda x: np.maximum(x, 0) / (1e-4 + np.maximum(x, 0).sum(axis=1, keepdims=True)),
+    "normalize_channels_softmax": lambda x: np.exp(x) / (1e-4 + np.exp(x).sum(axis=1, keepdims=True)),
+    "normalize_channels_softmax_maxval": lambda x: (
+        np.exp(x - x.max(axis=1, keepdims=True))
+        / (1e-4 + np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True))
+    ),
+}
+ACROSS = [kind for kind in Activation if kind.startswith("normalize_channels")]
+
+each_kind = pytest.mark.parametrize("kind", Activation)
+
+
+def test_every_activation_has_a_formula_here() -> None:
+    assert {str(kind) for kind in Activation} == set(FORMULAS)
+
+
+@each_kind
+def test_values(kind: Activation) -> None:
+    corners = torch.tensor([-6.0, -4, -2, -1, -0.5, -0.0, 0, 0.5, 1, 2, 4, 6])
+    x = torch.cat((random(500, low=-9, high=9), corners)).view(1, 8, 8, 8).expand(2, -1, -1, -1).contiguous()
+    x[1] *= 0.1
+    expected = FORMULAS[kind](x.numpy().astype(np.float64))
+    y = kind(x)
+    assert y.shape == x.shape
+    assert y.dtype == x.dtype
+    np.testing.assert_allclose(y.numpy(), expected, rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(kind(x.double()).numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+@each_kind
+@pytest.mark.parametrize("size", [20.5, 89.0, 1e4, 1e8])
+def test_far_out(kind: Activation, size: float) -> None:
+    x = torch.tensor([[size, -size, size / 2], [-size, -size, -size], [size, size, size], [-size, 1, 0]])
+    x.requires_grad_()
+    y = kind(x)
+    assert y.isfinite().all()
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = FORMULAS[kind](x.detach().numpy().astype(np.float64))
+    known = np.isfinite(expected)
+    np.testing.assert_allclose(y.detach().numpy()[known], expected[known], rtol=1e-5, atol=1e-6)
+    y.sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+@each_kind
+def test_the_input_is_left_alone(kind: Activation) -> None:
+    x = random(2, 4, 3, 3, low=-5, high=5)
+    before = x.clone()
+    kind(x)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("kind", ACROSS)
+def test_channels_share_one_place(kind: Activation) -> None:
+    x = random(2, 4, 3, 3, low=-5, high=5)
+    whole = kind(x)
+    for row in range(3):
+        assert torch.equal(whole[:, :, row], kind(x[:, :, row : row + 1])[:, :, 0])
+    assert (whole.sum(dim=1) < 1).all()
+
+
+@pytest.mark.parametrize("word", ["silu", "sigmoid", "hard_swish", "Leaky", ""])
+def test_names_that_darknet_does_not_have(word: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid Activation"):
+        Activation(word)

@@ -1,0 +1,189 @@
+"""Overlap and suppression against the rules written out plainly, box by box, in Python's floats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from darknet_py import boxes
+from darknet_py.boxes import Candidates, NMSKind, Suppression
+from tests.made import random
+
+Box = list[float]
+Overlap = Callable[[Box, Box], float]
+
+THRESHOLD = 0.4503  # no overlap of boxes on a grid of 1/16 is that near to it
+
+
+def plain_iou(a: Box, b: Box) -> float:
+    """``box_iou``."""
+    width, height = (min(a[k] + a[k + 2] / 2, b[k] + b[k + 2] / 2) - max(a[k] - a[k + 2] / 2, b[k] - b[k + 2] / 2) for k in (0, 1))
+    shared = width * height if width > 0 and height > 0 else 0.0
+    union = a[2] * a[3] + b[2] * b[3] - shared
+    return shared / union if shared and union else 0.0
+
+
+def plain_diou(a: Box, b: Box, exponent: float) -> float:
+    """``box_diou`` and ``box_diounms``."""
+    sides = [max(a[k] + a[k + 2] / 2, b[k] + b[k + 2] / 2) - min(a[k] - a[k + 2] / 2, b[k] - b[k + 2] / 2) for k in (0, 1)]
+    diagonal = sides[0] ** 2 + sides[1] ** 2
+    distance = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
+    return plain_iou(a, b) - ((distance / diagonal) ** exponent if diagonal else 0.0)
+
+
+RULES: dict[NMSKind, Callable[[float], Overlap]] = {
+    NMSKind.DEFAULT: lambda beta: plain_iou,
+    NMSKind.CORNERSNMS: lambda beta: plain_iou,
+    NMSKind.GREEDYNMS: lambda beta: lambda a, b: plain_diou(a, b, 0.6),
+    NMSKind.DIOUNMS: lambda beta: lambda a, b: plain_diou(a, b, beta),
+}
+
+
+def plain_nms(found: Candidates, threshold: float, overlap: Overlap) -> list[list[float]]:
+    """``do_nms_sort``: class by class, strongest first, and what was suppressed suppresses nothing."""
+    places, probs = found.boxes.tolist(), found.probs.tolist()
+    for k in range(found.probs.shape[1]):
+        order = sorted(range(len(probs)), key=lambda row: -probs[row][k])
+        for rank, i in enumerate(order):
+            if probs[i][k] == 0:
+                continue
+            for j in order[rank + 1 :]:
+                if overlap(places[i], places[j]) > threshold:
+                    probs[j][k] = 0.0
+    return probs
+
+
+SIXTEENTHS = st.integers(0, 16).map(lambda n: n / 16)
+BOXES = st.tuples(SIXTEENTHS, SIXTEENTHS, SIXTEENTHS, SIXTEENTHS)
+
+
+@st.composite
+def candidates(draw: st.DrawFn) -> Candidates:
+    """Boxes on a grid; no two probabilities of a class are equal unless they are 0."""
+    rows = draw(st.lists(BOXES, min_size=1, max_size=14))
+    columns = [draw(st.permutations(range(len(rows)))) for _ in range(draw(st.integers(1, 3)))]
+    probs = torch.tensor(columns, dtype=torch.float64).t().clamp(min=2) - 2
+    return Candidates(torch.tensor(rows, dtype=torch.float64), torch.ones(len(rows)), probs / len(rows))
+
+
+HOW = st.builds(Suppression, st.sampled_from(NMSKind), st.sampled_from([0.3, 0.6, 1.0]))
+
+
+@given(st.lists(st.tuples(BOXES, BOXES), min_size=1, max_size=30))
+def test_overlap(pairs: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:
+    a, b = (torch.tensor([pair[side] for pair in pairs], dtype=torch.float64) for side in (0, 1))
+    for beta in (0.6, 1.0):
+        expected = torch.tensor([plain_diou(list(p), list(q), beta) for p, q in pairs], dtype=torch.float64)
+        torch.testing.assert_close(boxes.diou(a, b, beta), expected, rtol=0, atol=1e-12)
+    expected = torch.tensor([plain_iou(list(p), list(q)) for p, q in pairs], dtype=torch.float64)
+    torch.testing.assert_close(boxes.iou(a, b), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(boxes.iou(a, b), boxes.iou(b, a), rtol=0, atol=0)
+
+
+def test_overlap_of_what_is_nothing() -> None:
+    point = torch.tensor([0.5, 0.5, 0.0, 0.0])
+    square = torch.tensor([0.5, 0.5, 1.0, 1.0])
+    assert boxes.iou(point, point) == 0
+    assert boxes.diou(point, point, 0.6) == 0
+    assert boxes.iou(square, square) == boxes.diou(square, square, 0.6) == 1
+    assert boxes.iou(square, square + torch.tensor([1.0, 0, 0, 0])) == 0  # sides that touch
+    apart = boxes.diou(square, square + torch.tensor([1.0, 0, 0, 0]), 0.6)
+    assert apart.item() == pytest.approx(-((1 / 5) ** 0.6))
+
+
+def test_greedynms_is_no_plain_overlap() -> None:
+    a, b = torch.tensor([0.5, 0.5, 0.4, 0.4]), torch.tensor([0.6, 0.5, 0.4, 0.4])
+    greedy = Suppression(NMSKind.GREEDYNMS, beta=1.0).overlap(a, b)
+    assert greedy.item() == pytest.approx(0.6 - (0.01 / (0.25 + 0.16)) ** 0.6, abs=1e-6)
+    assert Suppression(NMSKind.DIOUNMS, beta=1.0).overlap(a, b).item() == pytest.approx(0.6 - 0.01 / 0.41, abs=1e-6)
+    assert Suppression(NMSKind.CORNERSNMS).overlap(a, b).item() == pytest.approx(0.6, abs=1e-6)
+
+
+@given(candidates(), HOW)
+def test_suppression(found: Candidates, how: Suppression) -> None:
+    kept = boxes.suppress(found, THRESHOLD, how).probs
+    assert kept.tolist() == plain_nms(found, THRESHOLD, RULES[how.kind](how.beta))
+
+
+@given(candidates(), HOW)
+def test_suppressing_again_changes_nothing(found: Candidates, how: Suppression) -> None:
+    once = boxes.suppress(found, THRESHOLD, how)
+    assert torch.equal(boxes.suppress(once, THRESHOLD, how).probs, once.probs)
+    assert torch.equal(once.boxes, found.boxes)
+    assert ((once.probs == 0) | (once.probs == found.probs)).all()
+    for column, before in zip(once.probs.unbind(1), found.probs.unbind(1), strict=True):
+        assert column.max() == before.max(), "the strongest of a class always stays"
+
+
+@given(candidates(), HOW, st.randoms(use_true_random=False))
+def test_the_order_of_boxes_does_not_matter(found: Candidates, how: Suppression, chance: object) -> None:
+    order = list(range(len(found.boxes)))
+    chance.shuffle(order)  # type: ignore[attr-defined]
+    shuffled = Candidates(*(part[order] for part in found))
+    assert torch.equal(boxes.suppress(shuffled, THRESHOLD, how).probs, boxes.suppress(found, THRESHOLD, how).probs[order])
+
+
+@given(candidates(), HOW)
+def test_classes_do_not_meet(found: Candidates, how: Suppression) -> None:
+    whole = boxes.suppress(found, THRESHOLD, how).probs
+    for k in range(whole.shape[1]):
+        alone = found._replace(probs=found.probs[:, k : k + 1])
+        assert torch.equal(boxes.suppress(alone, THRESHOLD, how).probs[:, 0], whole[:, k])
+
+
+@pytest.mark.parametrize("kind", NMSKind)
+def test_more_boxes_than_are_held_at_once(kind: NMSKind) -> None:
+    count = 1500
+    assert boxes._BLOCK < count < 2 * boxes._BLOCK
+    place = random(count, 4, low=0.0, high=1.0).double()
+    place[:, 2:] = 0.02 + 0.15 * place[:, 2:]
+    probs = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:, None].double() / count
+    found = Candidates(place, torch.ones(count), probs)
+    kept = boxes.suppress(found, 0.2, Suppression(kind)).probs
+    assert 0 < (kept > 0).sum() < count - 100
+    assert kept.tolist() == plain_nms(found, 0.2, RULES[kind](0.6))
+
+
+def test_no_boxes() -> None:
+    none = Candidates(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 3))
+    assert boxes.suppress(none, 0.45, Suppression()).probs.shape == (0, 3)
+
+
+@given(st.lists(BOXES, min_size=1))
+def test_forms_are_each_others_inverse(rows: list[tuple[float, ...]]) -> None:
+    xywh = torch.tensor(rows)
+    xyxy = boxes.xywh_to_xyxy(xywh)
+    assert torch.equal(xyxy[:, 2:] - xyxy[:, :2], xywh[:, 2:])
+    assert torch.equal(boxes.xyxy_to_xywh(xyxy), xywh)
+
+
+SIDE = st.integers(1, 2000)
+
+
+@given(SIDE, SIDE, st.integers(32, 1000), st.integers(32, 1000))
+def test_a_letterboxed_picture_fits_and_touches(width: int, height: int, across: int, down: int) -> None:
+    inner = boxes.fit_inside((width, height), (across, down))
+    assert inner[0] == across or inner[1] == down
+    assert inner[0] <= across
+    assert inner[1] <= down
+    assert all(math.floor(n * min(across / width, down / height)) - k in (0, -1) for n, k in zip((width, height), inner, strict=True))
+
+
+@given(st.integers(10, 2000), st.integers(10, 2000), st.integers(32, 1000), st.integers(32, 1000))
+def test_boxes_go_back_to_the_picture(width: int, height: int, across: int, down: int) -> None:
+    net, (inner_width, inner_height) = (across, down), boxes.fit_inside((width, height), (across, down))
+    if not inner_width or not inner_height:
+        return
+    whole: Tensor = torch.tensor([[0.5, 0.5, inner_width / across, inner_height / down]], dtype=torch.float64)
+    back = boxes.undo_letterbox(whole, (width, height), net)
+    torch.testing.assert_close(back, torch.tensor([[0.5, 0.5, 1, 1]], dtype=torch.float64))
+    corner = whole * torch.tensor([1, 1, 0, 0]) - whole[:, [2, 3, 2, 3]] / 2 * torch.tensor([1, 1, 0, 0])
+    torch.testing.assert_close(
+        boxes.undo_letterbox(corner, (width, height), net), torch.zeros(1, 4, dtype=torch.float64), atol=1e-9, rtol=0
+    )
