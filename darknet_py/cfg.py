@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .errors import ConfigError
@@ -56,11 +56,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole cfg: its sections, where it came from, and the text it was read from."""
+    """A whole cfg: its sections, where it came from, and the text it was read from.
+
+    ``files``: where the files lie that it names, for those that are not looked for beside it.
+    """
 
     sections: tuple[Section, ...]
     path: str = field(default="<text>", compare=False)
     text: str = field(default="", compare=False, repr=False)
+    files: Mapping[str, pathlib.Path] = field(default_factory=dict, compare=False, repr=False)
 
 
 def loads(text: str, path: str = "<text>") -> Config:

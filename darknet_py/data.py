@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from .cfg import Path
 from .errors import DataError
-from .labels import Problem, Truths, labels_of, lines, none
+from .labels import Problem, Truths, beyond, labels_of, lines, none
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,8 @@ class Dataset:
         """The data set without objects that a network of so many classes cannot know; each is a problem."""
         problems, samples = list(self.problems), []
         for sample in self.samples:
-            for number in sorted(set(sample.truths[:, 4].astype(int).tolist())):
-                if number >= classes:
-                    text = f"class {number}, but the network has {classes} classes (0..{classes - 1}); left out"
-                    problems.append(Problem(f"labels of {sample.picture}", text))
+            for number in sorted({int(k) for k in sample.truths[:, 4] if k >= classes}):
+                problems.append(Problem(sample.picture, beyond(number, classes)))
             truths, ignored = (rows[rows[:, 4] < classes] for rows in (sample.truths, sample.ignored))
             samples.append(replace(sample, truths=truths, ignored=ignored))
         return replace(self, samples=samples, problems=problems)
@@ -122,27 +120,29 @@ def _beside(path: str, file: Path) -> str:
     return near if os.path.exists(near) else path
 
 
-def from_list(pictures: Sequence[str], difficult: Sequence[str] = (), *, source: str = "") -> Dataset:
+def from_list(
+    pictures: Sequence[str], difficult: Sequence[str] = (), *, classes: int | None = None, source: str = ""
+) -> Dataset:
     """Pictures with the objects of their label files.
 
-    ``difficult``: a parallel list whose label files hold the objects that are ignored. Raises DataError
-    where it is of another length.
+    ``difficult``: a parallel list whose label files hold the objects that are ignored; DataError where it is
+    of another length. ``classes``: objects of a class beyond are left out and reported.
     """
     if difficult and len(difficult) != len(pictures):
         raise DataError(f"{source}: {len(pictures)} pictures, but {len(difficult)} in the list of difficult objects")
     problems: list[Problem] = []
     samples = []
     for index, picture in enumerate(pictures):
-        ignored = labels_of(difficult[index], problems.append) if difficult else none()
-        samples.append(Sample(picture, labels_of(picture, problems.append), ignored))
+        truths = labels_of(picture, problems.append, classes)
+        ignored = labels_of(difficult[index], problems.append, classes) if difficult else none()
+        samples.append(Sample(picture, truths, ignored))
     return Dataset(samples, (), tuple(dict.fromkeys(problems)), source)
 
 
-def load(path: Path, subset: str = "valid") -> Dataset:
+def load(path: Path, subset: str = "valid", *, classes: int | None = None) -> Dataset:
     """The pictures and objects of a ``.data`` file: of its list ``subset``, else of ``train``."""
     options = read_data(path)
     pictures = read_list(options.file(subset if subset in options.values else "train"))
-    has_difficult = subset == "valid" and "difficult" in options.values
-    difficult = read_list(options.file("difficult")) if has_difficult else ()
-    found = from_list(pictures, difficult, source=os.fspath(path))
-    return replace(found, names=read_names(options.file("names")) if "names" in options.values else ())
+    hard = read_list(options.file("difficult")) if subset == "valid" and "difficult" in options.values else ()
+    names = read_names(options.file("names")) if "names" in options.values else ()
+    return replace(from_list(pictures, hard, classes=classes, source=os.fspath(path)), names=names)

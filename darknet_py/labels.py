@@ -70,11 +70,11 @@ def label_places(picture: str) -> list[str]:
     return list(dict.fromkeys((*places, f"{stem}.txt")))
 
 
-def read_labels(path: Path, problem: Callable[[Problem], None]) -> Truths:
+def read_labels(path: Path, problem: Callable[[Problem], None], classes: int | None = None) -> Truths:
     """The objects of a label file; what is odd goes to ``problem``. Raises DataError where it cannot be read.
 
     As in Darknet (``read_boxes``), nothing is read behind a line that does not scan, and positions out of
-    range are kept. A class below 0 and what is no number are left out.
+    range are kept. A class below 0 or beyond ``classes`` and what is no number are left out.
     """
     rows: list[tuple[float, ...]] = []
     seen: dict[tuple[float, ...], int] = {}
@@ -87,10 +87,13 @@ def read_labels(path: Path, problem: Callable[[Problem], None]) -> Truths:
         if row is not None:
             for text in _oddities(row):
                 problem(Problem(place, text))
+            unknown = classes is not None and row[4] >= classes
+            if classes is not None and unknown:
+                problem(Problem(place, beyond(int(row[4]), classes)))
             if row in seen:
                 problem(Problem(place, f"the same object as in line {seen[row]}"))
             seen.setdefault(row, number)
-            if row[4] >= 0 and np.isfinite(row).all():
+            if row[4] >= 0 and not unknown and np.isfinite(row).all():
                 rows.append(row)
         if row is None or len(words) > 5:
             found = f"expected `class x y w h`, found {line.strip()!r}"
@@ -119,12 +122,17 @@ def _oddities(row: Sequence[float]) -> Iterator[str]:
         yield f"size {w:g} {h:g}, expected 0..1 of the picture"
 
 
-def labels_of(picture: str, problem: Callable[[Problem], None]) -> Truths:
+def beyond(number: int, classes: int) -> str:
+    """What is wrong with a class that a network does not have."""
+    return f"class {number}, but the network has {classes} classes (0..{classes - 1}); left out"
+
+
+def labels_of(picture: str, problem: Callable[[Problem], None], classes: int | None = None) -> Truths:
     """The objects of a picture; a missing label file goes to ``problem`` with the paths that were tried."""
     places = label_places(picture)
     for place in places:
         if os.path.isfile(place):
-            return read_labels(place, problem)
+            return read_labels(place, problem, classes)
     problem(Problem(picture, f"no label file, taken for a picture without objects; tried {', '.join(places)}"))
     return none()
 

@@ -70,7 +70,7 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
             try:
                 values[known.name], rest = _convert(hints[known.name], entry.value)
                 if isinstance(values[known.name], pathlib.Path):
-                    values[known.name] = _located(values[known.name], config.path)
+                    values[known.name] = _located(values[known.name], config)
             except ValueError as error:
                 raise ConfigError(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}") from error
             if rest and not rest.startswith("#"):
@@ -81,9 +81,11 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
     return options(**values)
 
 
-def _located(name: pathlib.Path, cfg: str) -> pathlib.Path:
+def _located(name: pathlib.Path, config: Config) -> pathlib.Path:
     """A file that a cfg names: Darknet looks from the working directory, official cfgs say data/9k.tree."""
-    folder = pathlib.Path(cfg).parent
+    if str(name) in config.files:
+        return config.files[str(name)]
+    folder = pathlib.Path(config.path).parent
     shares = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
     places = (folder, folder.parent, pathlib.Path(), *(pathlib.Path(share, "darknet") for share in shares))
     for place in places:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from darknet_py import boxes
 from darknet_py.boxes import Candidates, NMSKind, Suppression
@@ -21,9 +20,19 @@ Overlap = Callable[[Box, Box], float]
 THRESHOLD = 0.4503  # no overlap of boxes on a grid of 1/16 is that near to it
 
 
+def lows(*all_: Box) -> list[Box]:
+    """Left and top."""
+    return [[x - w / 2, y - h / 2] for x, y, w, h in all_]
+
+
+def highs(*all_: Box) -> list[Box]:
+    """Right and bottom."""
+    return [[x + w / 2, y + h / 2] for x, y, w, h in all_]
+
+
 def plain_iou(a: Box, b: Box) -> float:
     """``box_iou``."""
-    width, height = (min(a[k] + a[k + 2] / 2, b[k] + b[k + 2] / 2) - max(a[k] - a[k + 2] / 2, b[k] - b[k + 2] / 2) for k in (0, 1))
+    width, height = (min(high) - max(low) for high, low in zip(zip(*highs(a, b), strict=True), zip(*lows(a, b), strict=True), strict=True))
     shared = width * height if width > 0 and height > 0 else 0.0
     union = a[2] * a[3] + b[2] * b[3] - shared
     return shared / union if shared and union else 0.0
@@ -31,7 +40,7 @@ def plain_iou(a: Box, b: Box) -> float:
 
 def plain_diou(a: Box, b: Box, exponent: float) -> float:
     """``box_diou`` and ``box_diounms``."""
-    sides = [max(a[k] + a[k + 2] / 2, b[k] + b[k + 2] / 2) - min(a[k] - a[k + 2] / 2, b[k] - b[k + 2] / 2) for k in (0, 1)]
+    sides = [max(high) - min(low) for high, low in zip(zip(*highs(a, b), strict=True), zip(*lows(a, b), strict=True), strict=True)]
     diagonal = sides[0] ** 2 + sides[1] ** 2
     distance = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
     return plain_iou(a, b) - ((distance / diagonal) ** exponent if diagonal else 0.0)
@@ -139,14 +148,14 @@ def test_classes_do_not_meet(found: Candidates, how: Suppression) -> None:
 
 @pytest.mark.parametrize("kind", NMSKind)
 def test_more_boxes_than_are_held_at_once(kind: NMSKind) -> None:
-    count = 1500
+    count = 1100
     assert boxes._BLOCK < count < 2 * boxes._BLOCK
     place = random(count, 4, low=0.0, high=1.0).double()
     place[:, 2:] = 0.02 + 0.15 * place[:, 2:]
     probs = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:, None].double() / count
     found = Candidates(place, torch.ones(count), probs)
     kept = boxes.suppress(found, 0.2, Suppression(kind)).probs
-    assert 0 < (kept > 0).sum() < count - 100
+    assert 0 < (kept > 0).sum() < count - 90
     assert kept.tolist() == plain_nms(found, 0.2, RULES[kind](0.6))
 
 
@@ -172,7 +181,8 @@ def test_a_letterboxed_picture_fits_and_touches(width: int, height: int, across:
     assert inner[0] == across or inner[1] == down
     assert inner[0] <= across
     assert inner[1] <= down
-    assert all(math.floor(n * min(across / width, down / height)) - k in (0, -1) for n, k in zip((width, height), inner, strict=True))
+    exact = [side * min(across / width, down / height) for side in (width, height)]
+    assert all(math.floor(n) - k in (0, -1) for n, k in zip(exact, inner, strict=True))
 
 
 @given(st.integers(10, 2000), st.integers(10, 2000), st.integers(32, 1000), st.integers(32, 1000))
@@ -180,7 +190,7 @@ def test_boxes_go_back_to_the_picture(width: int, height: int, across: int, down
     net, (inner_width, inner_height) = (across, down), boxes.fit_inside((width, height), (across, down))
     if not inner_width or not inner_height:
         return
-    whole: Tensor = torch.tensor([[0.5, 0.5, inner_width / across, inner_height / down]], dtype=torch.float64)
+    whole = torch.tensor([[0.5, 0.5, inner_width / across, inner_height / down]], dtype=torch.float64)
     back = boxes.undo_letterbox(whole, (width, height), net)
     torch.testing.assert_close(back, torch.tensor([[0.5, 0.5, 1, 1]], dtype=torch.float64))
     corner = whole * torch.tensor([1, 1, 0, 0]) - whole[:, [2, 3, 2, 3]] / 2 * torch.tensor([1, 1, 0, 0])

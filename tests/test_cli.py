@@ -1,0 +1,173 @@
+"""The command line from its words to its exit status, files and streams."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import darknet_py as dk
+from darknet_py import cli
+
+CFG = """
+[net]
+width=32
+height=32
+channels=3
+[convolutional]
+filters=14
+size=32
+stride=32
+activation=linear
+[yolo]
+classes=2
+mask=0,1
+num=2
+anchors=8,8, 16,16
+"""
+
+
+@pytest.fixture
+def model(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A network that sees class 1 in the middle of everything: cfg and weights."""
+    (tmp_path / "tiny.cfg").write_text(CFG)
+    net = dk.load(tmp_path / "tiny.cfg")
+    for value in net.state_dict().values():
+        value.zero_()
+    first, second = (0, 0, 0, 0, 4, -9, 5), (0, 0, 0, 0, -9, 0, 0)
+    net.state_dict()["layers.0.biases"].copy_(torch.tensor(first + second))
+    dk.save_weights(net, tmp_path / "tiny.weights")
+    (tmp_path / "tiny.names").write_text("cat\ndog\n")
+    (tmp_path / "tiny.data").write_text("classes = 2\nnames = tiny.names\n")
+    for name in ("a", "b"):
+        Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(tmp_path / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    return "tiny.cfg", "tiny.weights"
+
+
+def test_detect_prints_a_row_a_box(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["detect", *model, "a.png", "b.png", "--names", "tiny.names"]) == 0
+    first, row, second, same = capsys.readouterr().out.splitlines()
+    assert first.startswith("a.png: 60x40, 1 found, ")
+    assert second.startswith("b.png: 60x40, 1 found, ")
+    assert row == same
+    assert row.split() == ["dog", "97.5%", "22", "15", "15", "10"]
+
+
+def test_detect_writes_pictures_labels_and_json(model: tuple[str, str]) -> None:
+    line = [
+        "detect",
+        *model,
+        ".",
+        "--save",
+        "--save-txt",
+        "labels",
+        "--json",
+        "found.json",
+        "--out",
+        "dark.json",
+        "--quiet",
+    ]
+    assert cli.main(line) == 0
+    assert sorted(p.name for p in pathlib.Path("detected").iterdir()) == ["a.png", "b.png"]
+    assert pathlib.Path("labels/a.txt").read_text() == "1 0.5000 0.5000 0.2500 0.2500\n"
+    found = json.loads(pathlib.Path("found.json").read_text())
+    assert [(one["path"], one["width"], one["boxes"][0]["class"]) for one in found] == [
+        ("a.png", 60, 1),
+        ("b.png", 60, 1),
+    ]
+    dark = json.loads(pathlib.Path("dark.json").read_text())
+    assert [frame["frame_id"] for frame in dark] == [1, 2]
+    assert dark[0]["objects"][0]["relative_coordinates"]["center_x"] == 0.5
+
+
+def test_json_to_stdout_is_json_alone(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["detect", *model, "a.png", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["boxes"][0]["name"] == "1"
+
+
+def test_two_pictures_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) -> None:
+    pathlib.Path("sub").mkdir()
+    shutil.copy("a.png", "sub/a.png")
+    assert cli.main(["detect", *model, "a.png", "sub/a.png", "--save", "out", "--quiet"]) == 0
+    assert sorted(p.name for p in pathlib.Path("out").iterdir()) == ["a.png", "a_2.png"]
+
+
+def test_darknets_own_line(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    line = [
+        "detector",
+        "test",
+        "tiny.data",
+        *model,
+        "a.png",
+        "-thresh",
+        "0.5",
+        "-ext_output",
+        "-out",
+        "r.json",
+        "-i",
+        "-1",
+    ]
+    assert cli.main([*line, "-dont_show", "-save_labels"]) == 0
+    timing, row = capsys.readouterr().out.splitlines()
+    assert timing.startswith("a.png: Predicted in ")
+    assert row == "dog: 98%\t(left_x:   23   top_y:   15   width:   15   height:   10)"
+    assert pathlib.Path("predictions.jpg").exists()
+    assert pathlib.Path("a.txt").read_text() == "1 0.5000 0.5000 0.2500 0.2500\n"
+    assert json.loads(pathlib.Path("r.json").read_text())[0]["filename"] == "a.png"
+
+
+def test_info_prints_the_table(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", *model]) == 0
+    out = capsys.readouterr().out
+    assert "Total BFLOPS 0.000, 43,022 floats" in out
+    assert cli.main(["info", "tiny.cfg", "--stored"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split(maxsplit=2)[:2] == ["14", "43008"]
+
+
+def test_check_says_what_fits(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", *model, "--names", "tiny.names"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["ok", "ok", "ok"]
+    pathlib.Path("tiny.weights").write_bytes(pathlib.Path("tiny.weights").read_bytes()[:-4])
+    pathlib.Path("tiny.names").write_text("cat\n")
+    assert cli.main(["check", *model, "--names", "tiny.names"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "ends in layer 0 [convolutional] weights: 172032 bytes wanted, 172028 left" in lines[1]
+    assert lines[2].endswith("tiny.names: 1 class names, but the network has 2 classes")
+
+
+def test_partial_keeps_the_first_layers(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["partial", *model, "tiny.conv.1", "1"]) == 0
+    assert capsys.readouterr().out == "tiny.conv.1: layers 0 to 0, 172108 bytes\n"
+    assert pathlib.Path("tiny.conv.1").read_bytes()[20:] == pathlib.Path("tiny.weights").read_bytes()[20:]
+
+
+def test_bad_input_is_one_line_and_1(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["detect", *model, "missing.jpg"]) == 1
+    streams = capsys.readouterr()
+    assert (streams.out, streams.err) == ("", "darknet-py: missing.jpg: no such file or folder\n")
+
+
+@pytest.mark.parametrize("line", [[], ["detekt"], ["detect"], ["partial", "a", "b", "c", "many"]])
+def test_wrong_usage_is_2(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(line) == 2
+    assert "usage: darknet-py" in capsys.readouterr().err
+
+
+def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in cli.verbs():
+        assert cli.main([verb, "--help"]) == 0
+    assert "usage: darknet-py info" in capsys.readouterr().out
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from darknet_py import cli; cli.main(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
