@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .results import Results
     from .rows import Boxes
+    from .train import Trainer
     from .weights import load as load_weights
     from .weights import save as save_weights
 
@@ -31,6 +32,7 @@ _HOMES = {
     "Network": "network",
     "Results": "results",
     "Shape": "layers",
+    "Trainer": "train",
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
     "load": "loading",
@@ -49,6 +51,7 @@ __all__ = [
     "Network",
     "Results",
     "Shape",
+    "Trainer",
     "UnusedOptionWarning",
     "WeightsError",
     "__version__",

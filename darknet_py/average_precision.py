@@ -108,7 +108,8 @@ def _by_picture(found: Detections, truths: Objects, measure: Measure) -> Iterato
 
 
 def _overlap(a: Floats, b: Floats, size: Integers) -> Floats:
-    return np.asarray(boxes.iou(torch.from_numpy(a)[:, None], torch.from_numpy(b)[None]))
+    shared: Floats = boxes.iou(torch.from_numpy(a)[:, None], torch.from_numpy(b)[None]).numpy()
+    return shared
 
 
 def _overlap_of_pixels(a: Floats, b: Floats, size: Integers) -> Floats:
@@ -123,7 +124,8 @@ def _overlap_of_pixels(a: Floats, b: Floats, size: Integers) -> Floats:
     sides = np.minimum(p[:, None, 2:], q[None, :, 2:]) - np.maximum(p[:, None, :2], q[None, :, :2]) + 1
     shared = sides.clip(min=0).prod(axis=2)
     area_p, area_q = ((box[:, 2:] - box[:, :2] + 1).prod(axis=1) for box in (p, q))
-    return (shared / (area_p[:, None] + area_q[None] - shared)).astype(np.float32)
+    ratio: Floats = (shared / (area_p[:, None] + area_q[None] - shared)).astype(np.float32)
+    return ratio
 
 
 @dataclass(frozen=True)
@@ -216,15 +218,14 @@ def count_darknet(found: Detections, matches: Matches, threshold: float, classes
     above = found.confidence > np.float32(threshold)
     right = above & _first(matches.truth)
     wrong = above & ~right
-    by_class = (np.bincount(found.classes[part], minlength=classes) for part in (right, wrong))
-    share = float(matches.overlap[right].sum()) / max(1, int(above.sum()))
-    return Counts(*by_class, share)
+    hits, misses = (np.bincount(found.classes[part], minlength=classes) for part in (right, wrong))
+    return Counts(hits, misses, float(matches.overlap[right].sum()) / max(1, int(above.sum())))
 
 
 def count(found: Detections, matches: Matches, threshold: float, classes: int) -> Counts:
     """TP and FP by the curve's own rule."""
     order, first = ranked(found, matches)
     above = found.confidence[order] > np.float32(threshold)
-    hits, misses = order[above & first], order[above & ~first]
-    by_class = (np.bincount(found.classes[part], minlength=classes) for part in (hits, misses))
-    return Counts(*by_class, float(matches.overlap[hits].sum()) / max(1, int(above.sum())))
+    right, wrong = order[above & first], order[above & ~first]
+    hits, misses = (np.bincount(found.classes[part], minlength=classes) for part in (right, wrong))
+    return Counts(hits, misses, float(matches.overlap[right].sum()) / max(1, int(above.sum())))

@@ -8,6 +8,7 @@ weaker one that overlaps it by more than the threshold.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,6 +70,20 @@ def xyxy_to_xywh(boxes: Tensor) -> Tensor:
     return torch.cat(((low + high) / 2, high - low), dim=-1)
 
 
+def of_cells(xy: Tensor, factor: Tensor, anchors: Sequence[tuple[float, float]], size: tuple[int, int]) -> Tensor:
+    """Boxes of all cells of a map, relative to the input: [batch, rows, columns, anchors, 4].
+
+    ``xy``: [batch, rows, columns, anchors, 2], the centres within their cells. ``factor``: likewise, how
+    many times its anchor a box is. ``size``: what the anchors are relative to, width and height.
+    """
+    height, width = xy.shape[1:3]
+    column, row = torch.arange(width).to(xy).view(1, 1, -1, 1), torch.arange(height).to(xy).view(1, -1, 1, 1)
+    measure = xy.new_tensor(anchors)
+    x, y = (column + xy[..., 0]) / width, (row + xy[..., 1]) / height
+    w, h = factor[..., 0] * measure[:, 0] / size[0], factor[..., 1] * measure[:, 1] / size[1]
+    return torch.stack((x, y, w, h), dim=-1)
+
+
 def iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union of boxes that broadcast (``box_iou``: 0 where nothing is shared)."""
     p, q = xywh_to_xyxy(a), xywh_to_xyxy(b)
@@ -93,12 +108,35 @@ def diou(a: Tensor, b: Tensor, beta: float) -> Tensor:
 
 def suppress(found: Candidates, threshold: float, how: Suppression) -> Candidates:
     """Set to 0 the probabilities that a stronger overlapping box of the same class takes away."""
+    cls, rows = (found.probs > 0).t().nonzero().unbind(dim=1)
+    order = found.probs[rows, cls].argsort(descending=True, stable=True)
+    order = order[cls[order].argsort(stable=True)]
+    cls, rows = cls[order], rows[order]
+    counts = cls.bincount(minlength=found.probs.shape[1])
+    starts, keep = counts.cumsum(dim=0) - counts, torch.ones_like(cls, dtype=torch.bool)
+    for group, most in _groups(counts):
+        if most > _BLOCK:
+            mine = slice(int(starts[group[0]]), int(starts[group[0]]) + most)
+            keep[mine] = survivors(found.boxes[rows[mine]], threshold, how)
+            continue
+        # A class with fewer boxes borrows those behind its own: coming last, they take none away.
+        place = torch.arange(most, device=cls.device)
+        places, own = starts[group][:, None] + place, place < counts[group][:, None]
+        boxes = found.boxes[rows[places.clamp(max=len(rows) - 1)]]
+        keep[places[own]] = _greedy(boxes, torch.ones_like(own), threshold, how)[own]
     probs = found.probs.clone()
-    for k in (probs > 0).any(dim=0).nonzero().flatten().tolist():
-        rows = probs[:, k].nonzero().flatten()
-        rows = rows[probs[rows, k].argsort(descending=True, stable=True)]
-        probs[rows[~survivors(found.boxes[rows], threshold, how)], k] = 0
+    probs[rows[~keep], cls[~keep]] = 0
     return found._replace(probs=probs)
+
+
+def _groups(counts: Tensor) -> Iterator[tuple[list[int], int]]:
+    """Classes that are worked on together, as many as fit into memory, and how many boxes the largest has."""
+    order, sizes = counts.argsort(descending=True).tolist(), counts.tolist()
+    while order and sizes[order[0]] > 1:
+        most = sizes[order[0]]
+        together = max(1, _BLOCK**2 // most**2)
+        yield order[:together], most
+        order = order[together:]
 
 
 def survivors(boxes: Tensor, threshold: float, how: Suppression) -> Tensor:
@@ -107,18 +145,22 @@ def survivors(boxes: Tensor, threshold: float, how: Suppression) -> Tensor:
     for start in range(0, len(boxes), _BLOCK):
         block = boxes[start : start + _BLOCK]
         kept = boxes[:start][keep[:start]]
-        before = (how.overlap(kept[:, None], block[None]) > threshold).any(dim=0)
-        # Greedy order without a loop over boxes: a box goes when a stronger one that stays covers it;
-        # repeating that settles after as many rounds as the longest chain of such decisions.
-        covers = (how.overlap(block[:, None], block[None]) > threshold).triu(diagonal=1)
-        alive = ~before
-        while True:
-            now = ~before & ~(covers & alive[:, None]).any(dim=0)
-            if torch.equal(now, alive):
-                break
-            alive = now
-        keep[start : start + _BLOCK] = alive
+        free = ~(how.overlap(kept[:, None], block[None]) > threshold).any(dim=0)
+        keep[start : start + _BLOCK] = _greedy(block, free, threshold, how)
     return keep
+
+
+def _greedy(boxes: Tensor, free: Tensor, threshold: float, how: Suppression) -> Tensor:
+    """Which of ``boxes`` [..., n, 4] stay, of those that are ``free`` [..., n] to: [..., n] of bool."""
+    # Greedy order without a loop over boxes: a box goes when a stronger one that stays covers it;
+    # repeating that settles after as many rounds as the longest chain of such decisions.
+    covers = (how.overlap(boxes[..., :, None, :], boxes[..., None, :, :]) > threshold).triu(diagonal=1)
+    alive = free
+    while True:
+        now = free & ~(covers & alive[..., None]).any(dim=-2)
+        if torch.equal(now, alive):
+            return alive
+        alive = now
 
 
 def fit_inside(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, int]:

@@ -109,7 +109,8 @@ def read_list(path: Path) -> list[str]:
 
 def read_names(path: Path) -> tuple[str, ...]:
     """Class names, one a line; empty lines at the end are none."""
-    return tuple(line.strip() for line in "\n".join(lines(path)).rstrip().split("\n"))
+    text = "\n".join(lines(path)).rstrip()
+    return tuple(line.strip() for line in text.split("\n")) if text else ()
 
 
 def _beside(path: str, file: Path) -> str:

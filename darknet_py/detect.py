@@ -7,21 +7,24 @@ rule, class by class, and brought back to the picture. They are not clipped to i
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 import torch
 from torch import Tensor
 
-from . import data, images
+from . import data, engines, images
 from .boxes import Candidates, suppress, undo_letterbox
 from .cfg import Dialect, Path
 from .errors import DataError
 from .images import Source
 from .layers import Selection
 from .network import Network
+from .prefetch import ahead
 from .results import Results, from_candidates
 
 Names = Path | Sequence[str] | None
@@ -43,14 +46,25 @@ def read_names(names: Names, classes: int, *, exact: bool = True) -> list[str]:
     return words
 
 
+class _Loaded(NamedTuple):
+    """A picture, as the network reads it, and how long that took."""
+
+    path: str
+    picture: images.Picture
+    x: Tensor
+    seconds: float
+
+
 class Detector:
     """Finds objects in pictures with a network that has detection heads.
 
-    ``names``: a file or sequence of class names. ``threshold``: lowest probability of a class (0..1).
+    ``names``: a file or sequence of class names; None: the network's own. ``threshold``: lowest probability
+    of a class (0..1).
     ``nms``: overlap above which the weaker of two boxes of a class goes (0: none goes).
     ``letterbox``: keep the pictures' aspect; None: as the cfg says. ``hierarchy``: how sure a class of a
     tree must be. ``mapped``: report a tree's classes by the numbers of the head's ``map=`` file.
-    ``batch``: pictures that go through the network together.
+    ``batch``: pictures that go through the network together. ``engine`` and ``dtype``: what computes them, see
+    ``engines``; ``plain`` runs the layers one by one.
     """
 
     def __init__(
@@ -64,6 +78,8 @@ class Detector:
         hierarchy: float = 0.5,
         mapped: bool = False,
         batch: int = 1,
+        engine: str = "torch",
+        dtype: str = "fp32",
     ) -> None:
         if not network.heads:
             raise DataError("the network has no detection head: expected one that makes boxes")
@@ -74,10 +90,17 @@ class Detector:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         self.network, self.nms, self.batch_size = network, nms, batch
         self.which = Selection(threshold, hierarchy, mapped)
-        self.names = read_names(names, network.heads[-1].classes, exact=not mapped)
+        given = network.names or None if names is None else names
+        self.names = read_names(given, network.heads[-1].classes, exact=not mapped)
         if letterbox is None:
             letterbox = network.options.letter_box or network.dialect is Dialect.PJREDDIE
         self.letterbox = letterbox
+        self.engine, self.dtype = engine, dtype
+
+    @functools.cached_property
+    def run(self) -> engines.Run:
+        """What computes the heads' outputs, made at its first use."""
+        return engines.engine(self.network, self.engine, dtype=self.dtype)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,37 +118,42 @@ class Detector:
         """
         if isinstance(source, list):
             return list(self.stream(source))
-        return next(self.stream([source]))
+        return next(self.stream([source], workers=0))
 
-    def stream(self, sources: Iterable[Source]) -> Iterator[Results]:
-        """Results one by one, worked out ``batch`` pictures at a time."""
-        group: list[Source] = []
-        for source in sources:
-            group.append(source)
-            if len(group) == self.batch_size:
-                yield from self._group(group)
-                group = []
-        if group:
+    def stream(self, sources: Iterable[Source], *, workers: int = 1) -> Iterator[Results]:
+        """Results one by one, worked out ``batch`` pictures at a time.
+
+        ``workers``: threads that read the next pictures meanwhile; 0: read when it is their turn.
+        """
+        loaded = ahead(self._loaded, sources, workers, depth=2 * self.batch_size * max(1, workers))
+        while group := list(itertools.islice(loaded, self.batch_size)):
             yield from self._group(group)
 
-    def _group(self, sources: Sequence[Source]) -> Iterator[Results]:
+    def _loaded(self, source: Source) -> _Loaded:
         started = time.perf_counter()
-        pictures = [images.load(source, self.network.shape.channels) for source in sources]
-        device = next(self.network.parameters()).device
-        x = torch.stack([images.prepare(p, self.size, self.letterbox) for p in pictures]).to(device)
-        prepared = time.perf_counter()
+        picture = images.load(source, self.network.shape.channels)
+        x = images.prepare(picture, self.size, self.letterbox)
+        path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", "")
+        return _Loaded(path, picture, x, time.perf_counter() - started)
+
+    def _group(self, group: Sequence[_Loaded]) -> Iterator[Results]:
+        started = time.perf_counter()
+        x = torch.stack([loaded.x for loaded in group])
+        x = x.to(next(self.network.parameters(), x))  # device and precision
         with torch.inference_mode():
-            outputs = self.network(x)
+            outputs = self.run(x)
             computed = time.perf_counter()
             found = self._found(outputs, self.size)
-        for source, picture, candidates in zip(sources, pictures, found, strict=True):
-            height, width = picture.shape[:2]
+        network, boxes = computed - started, time.perf_counter() - computed
+        for loaded, candidates in zip(group, found, strict=True):
+            height, width = loaded.picture.shape[:2]
             if self.letterbox:
                 candidates = candidates._replace(boxes=undo_letterbox(candidates.boxes, (width, height), self.size))
-            path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", "")
-            results = from_candidates(candidates, (height, width), names=self.names, path=path, picture=picture)
-            times = (prepared - started, computed - prepared, time.perf_counter() - computed)
-            results.speed = dict(zip(_STAGES, (1000 * t / len(sources) for t in times), strict=True))
+            results = from_candidates(
+                candidates, (height, width), names=self.names, path=loaded.path, picture=loaded.picture
+            )
+            times = (loaded.seconds, network / len(group), boxes / len(group))
+            results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
             yield results
 
     def batch(self, x: Tensor) -> list[Results]:
@@ -135,7 +163,7 @@ class Detector:
         """
         size = (x.shape[3], x.shape[2]) if x.dim() == 4 else self.size
         with torch.inference_mode():
-            found = self._found(self.network(x), size)
+            found = self._found(self.run(x), size)
         return [from_candidates(candidates, size[::-1], names=self.names) for candidates in found]
 
     def _found(self, outputs: Sequence[Tensor], size: tuple[int, int]) -> list[Candidates]:

@@ -54,12 +54,11 @@ class Detections:
         return len(self.confidence)
 
     def pixels(self, offset: float = 0.0) -> Floats:
-        """[n, 4] left, top, right, bottom in pixels, cut to [``offset``, width or height] as ``valid`` does."""
+        """[n, 4] left, top, right, bottom in pixels, cut to ``offset`` .. width or height."""
         size = np.tile(self.sizes[self.picture], 2).astype(np.float32)
         half = self.boxes[:, 2:] / 2
         corners = np.concatenate((self.boxes[:, :2] - half, self.boxes[:, :2] + half), axis=1) * size + offset
-        low, high = np.maximum(corners[:, :2], offset), np.minimum(corners[:, 2:], size[:, :2])
-        return np.concatenate((low, high), axis=1).astype(np.float32)
+        return np.clip(corners, offset, size).astype(np.float32)
 
 
 class Loaded(NamedTuple):
@@ -151,7 +150,8 @@ def decode(network: Network, x: Tensor, which: Selection) -> list[Candidates]:
         outputs = network(x.to(next(network.parameters()).device))
         size = x.shape[3], x.shape[2]
         heads = [h.decode(out.float(), size, which) for h, out in zip(network.heads, outputs, strict=True)]
-        return [Candidates(*(torch.cat(part).cpu() for part in zip(*one, strict=True))) for one in zip(*heads, strict=True)]
+        pictures = [zip(*of_picture, strict=True) for of_picture in zip(*heads, strict=True)]
+        return [Candidates(*(torch.cat(part).cpu() for part in parts)) for parts in pictures]
 
 
 @contextmanager
@@ -165,7 +165,9 @@ def evaluating(network: Network) -> Iterator[None]:
         network.train(training)
 
 
-def _rows(found: Candidates | None, nms: float, network: Network, unit: tuple[int, int]) -> tuple[Floats, Floats, Integers]:
+def _rows(
+    found: Candidates | None, nms: float, network: Network, unit: tuple[int, int]
+) -> tuple[Floats, Floats, Integers]:
     """What suppression leaves of a picture: boxes, confidences and classes, a row for each box and class."""
     if found is None:
         return _NOTHING

@@ -1,12 +1,17 @@
-"""``load``: cfg and weights to a network that is ready to run."""
+"""``load`` and ``save``: a network from its files and back, whatever kind they are."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
 from . import cfg as cfg_
+from . import checkpoint
 from . import weights as weights_
 from .cfg import Dialect, Path
+from .containers import is_container
+from .errors import WeightsError
 from .network import Network
 
 
@@ -15,24 +20,50 @@ def load(
     weights: Path | None = None,
     *,
     size: tuple[int, int] | None = None,
-    dialect: Dialect | str = Dialect.ALEXEYAB,
+    dialect: Dialect | str | None = None,
     device: torch.device | str = "cpu",
     strict: bool = False,
     upto: int | None = None,
 ) -> Network:
-    """Build the network of a cfg, fill it from a .weights file and return it in eval mode.
+    """Build a network, fill it and return it in eval mode.
 
-    ``weights``: without them, and for what ``upto`` leaves out, Darknet's random starting values.
-    ``size``: width and height of the input in pixels instead of the cfg's. ``strict``: text of the cfg
-    that has no effect is an error instead of a warning. ``upto``: the file fills the first so many
-    layers alone (a backbone such as yolov4.conv.137). Raises ConfigError and WeightsError.
+    ``cfg``: the text of the network, or a checkpoint (.pt or .safetensors of ``save``) that carries text
+    and weights. ``weights``: a .weights file or a checkpoint; without any, and for what ``upto`` leaves
+    out, Darknet's random starting values. ``size``: width and height of the input in pixels instead of
+    the cfg's. ``dialect``: ``alexeyab`` or ``pjreddie``; None: a checkpoint's own, else AlexeyAB's.
+    ``strict``: text of the cfg that has no effect is an error instead of a warning. ``upto``: the file
+    fills the first so many layers alone (a backbone such as yolov4.conv.137). Raises ConfigError and
+    WeightsError.
     """
-    network = Network(cfg_.load(cfg), size=size, dialect=dialect, strict=strict)
+    held: checkpoint.Checkpoint | None = None
+    if is_container(cfg):
+        if weights is not None:
+            raise WeightsError(f"{os.fspath(cfg)}: carries its own weights: expected it alone, or a cfg with {weights}")
+        held, weights = checkpoint.load(cfg), cfg
+        network = checkpoint.build(held, cfg, size=size, dialect=dialect, strict=strict)
+    else:
+        if weights is not None and is_container(weights):
+            held = checkpoint.load(weights)
+            dialect = dialect or held.dialect
+        network = Network(cfg_.load(cfg), size=size, dialect=dialect or Dialect.ALEXEYAB, strict=strict)
     if weights is None or upto is not None or any(_unread(layer.options) for layer in network):
         network.initialise()
-    if weights is not None:
+    if held is not None and weights is not None:
+        checkpoint.fill(network, held, weights, upto=upto)
+    elif weights is not None:
         weights_.load(network, weights, upto=upto)
     return network.to(device)
+
+
+def save(network: Network, path: Path, *, upto: int | None = None) -> None:
+    """Write a network, whole or not at all, as the suffix says: .pt, .safetensors, anything else .weights.
+
+    ``upto``: the first so many layers alone. Raises WeightsError.
+    """
+    if is_container(path):
+        checkpoint.save(network, path, upto=upto)
+    else:
+        weights_.save(network, path, upto=upto)
 
 
 def _unread(options: object) -> bool:

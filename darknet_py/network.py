@@ -26,8 +26,8 @@ class Network(nn.Module):
     ``initialise`` or ``weights.load`` fills them.
 
     Attributes: ``config`` the text's sections, ``options`` those of ``[net]``, ``dialect``, ``shape`` of
-    the input, ``layers``, ``sources`` the numbers that each layer reads (-1: the input), ``header`` that
-    a file is saved with.
+    the input, ``layers``, ``sources`` the numbers that each layer reads (-1: the input), ``version`` and
+    ``seen`` that a file is saved with, ``names`` of the classes where a checkpoint brought some.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Network(nn.Module):
                 self._append(index, section, strict)
         self._dead = _last_readers(self.sources, {i for i, layer in enumerate(self) if isinstance(layer, Head)})
         self.version, self.seen = (0, 2, 5), 0
+        self.names: tuple[str, ...] = ()
         self.eval()
 
     def _append(self, index: int, section: Section, strict: bool) -> None:
@@ -89,14 +90,15 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Run the layers; an output is dropped after its last reader."""
-        outputs = {INPUT: self._accepted(x)}
+        outputs = {INPUT: self.accepted(x)}
         for index, layer in enumerate(self.layers):
             outputs[index] = layer(*(outputs[source] for source in self.sources[index]))
             for dead in self._dead[index]:
                 del outputs[dead]
         return list(outputs.values())
 
-    def _accepted(self, x: Tensor) -> Tensor:
+    def accepted(self, x: Tensor) -> Tensor:
+        """``x`` as the first layer reads it. Raises ValueError where it does not fit."""
         if x.dim() == 2 and x.shape[1] == self.shape.floats:
             return x.reshape(-1, *self.shape)
         if x.dim() == 4 and x.shape[1] == self.shape.channels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(function: Callable[[T], R], items: Iterable[T], workers: int = 2, depth: int = 0) -> Iterator[R]:
+def ahead(function: Callable[[T], R], items: Iterable[T], workers: int = 2, depth: int = 0) -> Generator[R]:
     """``map(function, items)`` on ``workers`` threads, which run at most ``depth`` items ahead of the reader.
 
     ``depth`` 0: four for each worker. ``workers`` 0: no threads. What ``function`` raises comes out in its place.

@@ -27,7 +27,7 @@ from torch import Tensor
 from .cfg import Dialect, Path
 from .errors import WeightsError
 from .files import replacing
-from .misfit import explain
+from .misfit import explain, foreign
 from .network import Network
 
 _SCALES = ("scales", "rolling_mean", "rolling_variance")  # what dontloadscales leaves out
@@ -96,16 +96,18 @@ def load(network: Network, path: Path, *, upto: int | None = None) -> Network:
     they hold. Without it the file must fit to the byte. The arrays are read straight into the
     parameters; nothing is changed unless everything fits. Raises WeightsError.
     """
+    _check(network, upto)
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
+            start = file.read(64)
+            file.seek(0)
             header = read_header(file, network.dialect, name)
             arrays = [a for a in stored(network, transposed=header.transposed) if upto is None or a.layer < upto]
             left = os.fstat(file.fileno()).st_size - file.tell()
             wanted = 4 * sum(array.tensor.numel() for array in arrays)
-            if left < wanted or (left > wanted and upto is None):
-                file.seek(0)
-                raise WeightsError(f"{name}: {explain(network, arrays, left, file.read(64))}")
+            if left < wanted or (left > wanted and (upto is None or foreign(start))):
+                raise WeightsError(f"{name}: {explain(network, arrays, left, start)}")
             for array in arrays:
                 _read(file, array.tensor)
     except OSError as error:
@@ -120,8 +122,7 @@ def save(network: Network, path: Path, *, upto: int | None = None, seen: int | N
     ``upto``: the first so many layers alone. ``seen``: instead of the network's own. A network saved as
     it was loaded gives the same bytes.
     """
-    if upto is not None and not 0 < upto <= len(network.layers):
-        raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
+    _check(network, upto)
     major, minor, revision = network.version
     header = Header(major, minor, revision, network.seen if seen is None else seen)
     try:
@@ -134,6 +135,11 @@ def save(network: Network, path: Path, *, upto: int | None = None, seen: int | N
             return file.tell()
     except OSError as error:
         raise WeightsError(f"{os.fspath(path)}: {error.strerror or error}") from error
+
+
+def _check(network: Network, upto: int | None) -> None:
+    if upto is not None and not 0 < upto <= len(network.layers):
+        raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
 
 
 def _read(file: BinaryIO, tensor: Tensor) -> None:

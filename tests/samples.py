@@ -18,7 +18,7 @@ TREE = str(HERE / "tree_of_204.txt")
 MAP = str(HERE / "map.txt")
 TREE_CLASSES = len(Path(TREE).read_text().splitlines())
 
-A, B, ODD = Shape(4, 6, 6), Shape(4, 8, 4), Shape(6, 7, 5)
+A, B, ODD, SIX = Shape(4, 6, 6), Shape(4, 8, 4), Shape(6, 7, 5), Shape(6, 6, 6)
 VECTOR = Shape(12, 1, 1)
 GATE = Shape(4, 1, 1)
 PJ = Dialect.PJREDDIE
@@ -51,6 +51,7 @@ class Sample(NamedTuple):
 
 
 HEAD = "classes=3 num=3 mask=0,2 anchors=4,5,6,7,9,8"
+TREE_HEAD = f"classes={TREE_CLASSES} num=1 anchors=1,2 tree={TREE}"
 SMALL = "size=3 pad=1 activation=tanh"
 
 TABLE: tuple[tuple[str, str, tuple[tuple[Shape, ...], ...], tuple[Dialect, ...]], ...] = (
@@ -88,9 +89,9 @@ TABLE: tuple[tuple[str, str, tuple[tuple[Shape, ...], ...], tuple[Dialect, ...]]
     ("reorg3d", "stride=2 reverse=1", ((Shape(16, 3, 5),),), ()),
     ("route", "layers=-1,-2", ((A, A), (ODD, ODD)), ()),
     ("route", "layers=0,1", ((A, VECTOR),), ()),
-    ("route", "layers=-1,-2 groups=2 group_id=1", ((A, ODD._replace(height=6, width=6)),), ()),
-    ("shortcut", "from=-2 activation=leaky", ((A, A), (ODD, ODD._replace(channels=3)), (A, A._replace(channels=9))), ()),
-    ("shortcut", "from=-2,-3 weights_type=per_channel weights_normalization=softmax", ((A, A, ODD._replace(height=6, width=6)),), ()),
+    ("route", "layers=-1,-2 groups=2 group_id=1", ((A, SIX),), ()),
+    ("shortcut", "from=-2 activation=leaky", ((A, A), (A, SIX), (ODD, ODD._replace(channels=3))), ()),
+    ("shortcut", "from=-2,-3 weights_type=per_channel weights_normalization=softmax", ((A, A, SIX),), ()),
     ("shortcut", "from=-2 weights_type=per_feature weights_normalization=relu activation=swish", ((A, A),), ()),
     ("shortcut", "from=-2 alpha=0.5 beta=2", ((A, Shape(6, 12, 12)), (B, Shape(3, 4, 2))), (PJ,)),
     ("scale_channels", "from=-2 activation=leaky", ((GATE, A), (GATE, B)), ()),
@@ -119,7 +120,7 @@ TABLE: tuple[tuple[str, str, tuple[tuple[Shape, ...], ...], tuple[Dialect, ...]]
     ("yolo", f"{HEAD} new_coords=1", ((Shape(16, 3, 5),),), ()),
     ("Gaussian_yolo", f"{HEAD} scale_x_y=1.2 nms_kind=diounms", ((Shape(24, 6, 6),), (Shape(24, 3, 5),)), ()),
     ("region", "classes=3 num=2 anchors=1,2,3,1 softmax=1", ((Shape(16, 6, 6),), (Shape(16, 3, 5),)), tuple(Dialect)),
-    ("region", f"classes={TREE_CLASSES} num=1 anchors=1,2 tree={TREE}", ((Shape(TREE_CLASSES + 5, 3, 4),),), tuple(Dialect)),
+    ("region", TREE_HEAD, ((Shape(TREE_CLASSES + 5, 3, 4),),), tuple(Dialect)),
     ("region", "classes=3 num=2 coords=6 background=1", ((Shape(20, 3, 5),),), (PJ,)),
     ("detection", "classes=3 coords=4 num=2 side=3", ((Shape(117, 1, 1),), (Shape(13, 3, 3),)), ()),
     ("iseg", "classes=3 ids=2", ((Shape(5, 3, 4),),), (PJ,)),

@@ -20,19 +20,17 @@ Overlap = Callable[[Box, Box], float]
 THRESHOLD = 0.4503  # no overlap of boxes on a grid of 1/16 is that near to it
 
 
-def lows(*all_: Box) -> list[Box]:
-    """Left and top."""
-    return [[x - w / 2, y - h / 2] for x, y, w, h in all_]
-
-
-def highs(*all_: Box) -> list[Box]:
-    """Right and bottom."""
-    return [[x + w / 2, y + h / 2] for x, y, w, h in all_]
+def corners(a: Box, b: Box) -> tuple[list[Box], list[Box]]:
+    """Left sides and tops of both; right sides and bottoms of both."""
+    low = [[box[k] - box[k + 2] / 2 for box in (a, b)] for k in (0, 1)]
+    high = [[box[k] + box[k + 2] / 2 for box in (a, b)] for k in (0, 1)]
+    return low, high
 
 
 def plain_iou(a: Box, b: Box) -> float:
     """``box_iou``."""
-    width, height = (min(high) - max(low) for high, low in zip(zip(*highs(a, b), strict=True), zip(*lows(a, b), strict=True), strict=True))
+    low, high = corners(a, b)
+    width, height = min(high[0]) - max(low[0]), min(high[1]) - max(low[1])
     shared = width * height if width > 0 and height > 0 else 0.0
     union = a[2] * a[3] + b[2] * b[3] - shared
     return shared / union if shared and union else 0.0
@@ -40,8 +38,8 @@ def plain_iou(a: Box, b: Box) -> float:
 
 def plain_diou(a: Box, b: Box, exponent: float) -> float:
     """``box_diou`` and ``box_diounms``."""
-    sides = [max(high) - min(low) for high, low in zip(zip(*highs(a, b), strict=True), zip(*lows(a, b), strict=True), strict=True)]
-    diagonal = sides[0] ** 2 + sides[1] ** 2
+    low, high = corners(a, b)
+    diagonal = (max(high[0]) - min(low[0])) ** 2 + (max(high[1]) - min(low[1])) ** 2
     distance = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
     return plain_iou(a, b) - ((distance / diagonal) ** exponent if diagonal else 0.0)
 
@@ -135,7 +133,8 @@ def test_the_order_of_boxes_does_not_matter(found: Candidates, how: Suppression,
     order = list(range(len(found.boxes)))
     chance.shuffle(order)  # type: ignore[attr-defined]
     shuffled = Candidates(*(part[order] for part in found))
-    assert torch.equal(boxes.suppress(shuffled, THRESHOLD, how).probs, boxes.suppress(found, THRESHOLD, how).probs[order])
+    kept = boxes.suppress(found, THRESHOLD, how).probs
+    assert torch.equal(boxes.suppress(shuffled, THRESHOLD, how).probs, kept[order])
 
 
 @given(candidates(), HOW)

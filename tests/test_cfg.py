@@ -124,5 +124,6 @@ def test_blanks_and_comments_change_nothing(sections: list[Section], chance: obj
     lines = []
     for line in cfg.dumps(config).splitlines():
         blank = chance.choice(["", " ", "\t", "  \t"])  # type: ignore[attr-defined]
-        lines += [blank + blank.join(line) + blank + "\r", chance.choice(["", "#a=1", " ;[b]"])]  # type: ignore[attr-defined]
+        comment = chance.choice(["", "#a=1", " ;[b]"])  # type: ignore[attr-defined]
+        lines += [blank + blank.join(line) + blank + "\r", comment]
     assert cfg.loads("\n".join(lines)) == config

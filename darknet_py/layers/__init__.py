@@ -3,9 +3,23 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
+from ._training import Gradients, Loss, Moment, padded, straight
 from .base import LAYERS, Head, Layer, Selection, Shape, find, section
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["LAYERS", "Head", "Layer", "Selection", "Shape", "find", "section"]
+__all__ = [
+    "LAYERS",
+    "Gradients",
+    "Head",
+    "Layer",
+    "Loss",
+    "Moment",
+    "Selection",
+    "Shape",
+    "find",
+    "padded",
+    "section",
+    "straight",
+]

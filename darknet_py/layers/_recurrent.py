@@ -19,10 +19,9 @@ class Recurrent(Layer):
     """``steps`` frames a call, one after another: rows t * batch ... of the input are frame t.
 
     As in Darknet the state starts at zero and is kept between calls; ``reset()`` forgets it, and so
-    does a call with another batch size or device. In training a call neither uses nor leaves a state.
+    does a call with another batch size or device. In training the state starts at zero with every
+    ``sequence`` of mini-batches (see ``Moment``; C's crnn and rnn always forget) and carries no gradient.
     """
-
-    steps = 1
 
     def __init__(self, options: Layer.Options, *inputs: Shape) -> None:
         super().__init__(options, *inputs)
@@ -40,14 +39,21 @@ class Recurrent(Layer):
         """[steps * batch, ...] to [steps * batch, *shape]."""
         frames = x.chunk(self.steps)
         state = self.start(frames[0])
-        if not self.training and self.state is not None and _alike(state, self.state):
+        if self._goes_on() and self.state is not None and _alike(state, self.state):
             state = self.state
         outputs = []
         for frame in frames:
             y, state = self.step(frame, state)
             outputs.append(y)
-        self.state = None if self.training else tuple(part.detach() for part in state)
+        keep = not self.training or self.moment is not None
+        self.state = tuple(part.detach() for part in state) if keep else None
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def _goes_on(self) -> bool:
+        """Whether this call follows the one before."""
+        if not self.training:
+            return True
+        return self.moment is not None and self.moment.subdivision % self.moment.sequence != 0
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """What the parts hold, in the order of ``parts``."""

@@ -8,7 +8,8 @@ real loss, to train with its true derivative.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +21,30 @@ IGNORED = -1234.0  # a truth that no loss looks at (C's SECRET_NUM)
 _RECORD = 6  # x, y, w, h, class, track
 
 
+class Gradients(enum.StrEnum):
+    """How training goes back through the network.
+
+    ``DARKNET``: as C's CUDA build with cuDNN does. ``DARKNET_CPU``: as AlexeyAB's CPU build does where it
+    differs, for comparisons with it: a convolution replaces the gradient that later readers of its input
+    have left there (``col2im_cpu_ext`` clears it first), so that shortcuts and routes teach the layers they
+    reach back to nothing. ``AUTOGRAD``: the true derivative of a real loss.
+    """
+
+    DARKNET = "darknet"
+    DARKNET_CPU = "darknet-cpu"
+    AUTOGRAD = "autograd"
+
+
 @dataclass(frozen=True)
 class Moment:
     """Where training stands while a mini-batch is worked off.
 
     ``seen``: pictures trained on, those at work included. ``iteration``: updates made. ``subdivision``:
     number of the mini-batch since the last update. ``sequence``: mini-batches over which recurrent layers
-    keep their state. ``adversarial``: the pass that only looks for a worse picture. ``handmade``: C's
-    gradients, not the true ones. ``size``: width and height of the input in pixels.
+    keep their state. ``adversarial``: the pass that only looks for a worse picture. ``size``: width and
+    height of the input in pixels. ``reject``: takes a head's deltas [rows, 5 + classes] and the number of
+    classes, and drops some. ``total``: sums a tensor over the processes that share a mini-batch, where batch
+    norm's statistics are those of all its pictures.
     """
 
     size: tuple[int, int]
@@ -37,8 +54,15 @@ class Moment:
     subdivision: int = 0
     sequence: int = 1
     adversarial: bool = False
-    handmade: bool = True
+    gradients: Gradients = Gradients.DARKNET
     label_smooth_eps: float = 0.0
+    reject: Callable[[Tensor, int], Tensor] | None = None
+    total: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def handmade(self) -> bool:
+        """Whether gradients are C's where they are not the derivative."""
+        return self.gradients is not Gradients.AUTOGRAD
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from .. import schema
 from ..boxes import Candidates, Suppression
 from ..errors import did_you_mean
 from ..schema import option
+from ._training import Loss, Moment
 
 
 class Shape(NamedTuple):
@@ -47,10 +48,10 @@ class Layer(nn.Module):
         numload: int = option(0, "the file holds that many filters alone; 0: all (pjreddie)")
         learning_rate: float = option(1.0, "factor on the network's rate", train=True)
         stopbackward: int = option(0, "no gradient below this layer (that many iterations)", train=True)
-        dont_update: bool = option(False, "keep the parameters as they are", train=True)
+        dont_update: int = option(0, "no update of this layer in the first so many iterations", train=True)
         onlyforward: bool = option(False, "no gradient through this layer", train=True)
         burnin_update: int = option(0, "no update before that many times burn_in", train=True)
-        train_only_bn: bool = option(False, "update batch norm alone, here and above", train=True)
+        train_only_bn: bool = option(False, "no update here and before but of batch norm's statistics", train=True)
         clip: float = option(0.0, "limit of a weight's absolute value; 0: none", train=True)
         truth: bool = option(False, "the layer's output is the truth of the next (pjreddie)", train=True)
         smooth: float = option(0.0, "label smoothing (pjreddie)", train=True)
@@ -61,6 +62,12 @@ class Layer(nn.Module):
 
     names: ClassVar[tuple[str, ...]]
     joined = False  # whether a Join reads the output
+    has_loss: ClassVar[bool] = False
+    decays: ClassVar[bool] = True  # whether decay works on the weights
+    update_limit: ClassVar[float] = float("inf")  # of a parameter's velocity, summed over the pictures
+    replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
+    steps = 1  # frames in a batch, one after another: recurrent layers unroll them
+    moment: Moment | None = None  # set by a Trainer for the time of a mini-batch
     options: Options
     shape: Shape
 
@@ -103,6 +110,26 @@ class Layer(nn.Module):
     def reset(self) -> None:
         """Forget what was kept from earlier calls (recurrent layers)."""
 
+    @property
+    def handmade(self) -> bool:
+        """Whether gradients shall be C's where they are not the derivative."""
+        return self.training and self.moment is not None and self.moment.handmade
+
+    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+        """What training makes of the layer's input and output, where ``has_loss``.
+
+        ``truths``: [batch, most, 6] (x y w h class identity, padded with zeros) or [batch, classes].
+        """
+        raise NotImplementedError
+
+    @property
+    def centred(self) -> bool:
+        """Whether the velocity of each filter is brought to mean 0."""
+        return False
+
+    def renew(self, alike: float) -> None:
+        """Start anew one of the two likest filters, where their cosine is above ``alike``."""
+
 
 class Join(Layer):
     """A layer that reads others by number; what it reads must be whole floats (see ``bin_output``)."""
@@ -134,6 +161,14 @@ class Head(Layer):
         """Boxes of every picture in ``output``, which is what ``forward`` returned.
 
         ``size``: width and height of the network's input, in pixels. Boxes are relative to it.
+        """
+        raise NotImplementedError
+
+    def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """All boxes of the map, in C's order: [batch, n, 4], and their probabilities [batch, n, classes].
+
+        The same numbers as ``decode`` with no threshold, as a static graph for export. ``size`` as
+        there. Raises ValueError where the probabilities cannot be told without a threshold.
         """
         raise NotImplementedError
 

@@ -36,14 +36,18 @@ class Connected(Layer):
         self.shape = Shape(options.output, 1, 1)
         self.biases = parameter(options.output)
         self.weights = parameter(options.output, x.floats)
-        self.norm = Norm(options.output) if options.batch_normalize else None
+        self.norm = Norm(options.output, rate_on_cpu=0.05) if options.batch_normalize else None
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, ...] to [batch, output, 1, 1]."""
         y = F.linear(x.flatten(1), self.weights, None if self.norm else self.biases)[:, :, None, None]
         if self.norm:
             y = self.norm(y, self.biases)
-        return self.options.activation(y)
+        return self.options.activation(y, self.handmade)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases with the norm's statistics worked in."""
+        return self.norm.folded(self.weights, self.biases) if self.norm else (self.weights, self.biases)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Biases, weights [output, inputs], then the norm."""

@@ -75,7 +75,10 @@ class ConvLstm(Recurrent):
         """One frame."""
         (h, c), curve = state, self.options.lstm_activation
         if self.options.bottleneck:
-            x = curve(self.get_submodule("wf")(torch.cat((h, x), dim=1)))
+            inner = self.get_submodule("wf")(torch.cat((self._scaled(h), x), dim=1))
+            if self.handmade and inner.requires_grad:
+                inner.register_hook(lambda gradient: torch.nan_to_num(gradient, 0.0, 0.0, 0.0).clamp(-1, 1))
+            x = curve(inner)
         f = torch.sigmoid(self._gate("f", x, h, c))
         i = torch.sigmoid(self._gate("i", x, h, c))
         c = f * c + i * curve(self._gate("g", x, h, None))
@@ -90,6 +93,15 @@ class ConvLstm(Recurrent):
             half = h.shape[1] // 2
             y = torch.cat((h[:, :half] + x[:, :half], h[:, half:]), dim=1)
         return y, (h, cell)
+
+    def _scaled(self, h: Tensor) -> Tensor:
+        """``h`` whose gradient ``time_normalizer`` scales, which C does with a bottleneck alone."""
+        factor = self.options.time_normalizer
+        if factor == 1 or not h.requires_grad:
+            return h
+        h = h.view_as(h)
+        h.register_hook(lambda gradient: gradient * factor)
+        return h
 
     def _gate(self, gate: str, x: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
         total: Tensor = self.get_submodule(f"u{gate}")(x)

@@ -65,6 +65,7 @@ class Convolutional(Layer):
                 object.__setattr__(self, "batch_normalize", 2)
 
     options: Options
+    replaces_gradient = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -84,7 +85,7 @@ class Convolutional(Layer):
         self.norm: Norm | None = None
         if options.share_index is None:
             self.biases = parameter(options.filters)
-            self.norm = Norm(options.filters) if options.batch_normalize else None
+            self.norm = Norm(options.filters, across=options.batch_normalize == 2) if options.batch_normalize else None
             self.weights = parameter(options.filters, x.channels // options.groups, options.size, options.size)
 
     def connect(self, index: int, earlier: Sequence[Layer]) -> None:
@@ -111,11 +112,14 @@ class Convolutional(Layer):
         else:
             padding = options.padding * options.dilation
             biases = None if source.norm else source.biases
-            y = F.conv2d(x, source.weights, biases, strides, padding, options.dilation, options.groups)
+            weights: Tensor = source.weights
+            if options.xnor and self.training:
+                x, weights = _signs(x), _means(source.weights)
+            y = F.conv2d(x, weights, biases, strides, padding, options.dilation, options.groups)
             if source.norm:
                 y = source.norm(y, source.biases)
         if not (options.xnor and options.bin_output and not self.joined):
-            y = options.activation(y)
+            y = options.activation(y, self.handmade)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -140,6 +144,27 @@ class Convolutional(Layer):
         nn.init.zeros_(self.biases)
         if self.norm:
             self.norm.initialise()
+
+    @property
+    def centred(self) -> bool:
+        """``grad_centr`` works with batch norm alone."""
+        return self.options.grad_centr and self.norm is not None
+
+    @torch.no_grad()
+    def renew(self, alike: float) -> None:
+        """``reject_similar_weights``; layers without an activation are left alone."""
+        if self.options.activation is Activation.LINEAR or self.options.share_index is not None:
+            return
+        unit = F.normalize(self.weights.flatten(1), dim=1)
+        likeness = (unit @ unit.t()).triu(diagonal=1)
+        best = int(likeness.argmax())
+        if float(likeness.flatten()[best]) <= alike:
+            return
+        row, limit = best // len(unit), sqrt(2 / self.weights[0].numel())
+        self.weights[row].uniform_(-limit, limit)
+        self.biases[row] = 0
+        if self.norm:
+            self.norm.scales[row] = 1
 
     @property
     def flops(self) -> float:
@@ -188,3 +213,15 @@ def _binary(x: Tensor, weights: Tensor, biases: Tensor, padding: int, strides: t
     mean = weights.abs().mean(dim=(1, 2, 3), keepdim=True)
     signs = F.pad((x > 0).to(x.dtype) * 2 - 1, (padding,) * 4, value=-1.0)
     return F.conv2d(signs, torch.where(weights > 0, mean, -mean), biases, strides)
+
+
+def _signs(x: Tensor) -> Tensor:
+    """The sign of ``x`` with the gradient of its hard tanh, as C trains xnor layers."""
+    limited = F.hardtanh(x)
+    return limited + (torch.where(x > 0, 1.0, -1.0) - limited).detach()
+
+
+def _means(weights: Tensor) -> Tensor:
+    """The sign of each weight times its filter's mean magnitude, with the gradient of the weight itself."""
+    mean = weights.abs().mean(dim=(1, 2, 3), keepdim=True)
+    return weights + (torch.where(weights > 0, mean, -mean) - weights).detach()

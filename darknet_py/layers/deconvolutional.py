@@ -52,7 +52,14 @@ class Deconvolutional(Layer):
         y = F.conv_transpose2d(x, self.weights, biases, self.options.stride, self.padding)
         if self.norm:
             y = self.norm(y, self.biases)
-        return self.options.activation(y)
+        return self.options.activation(y, self.handmade)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases with the norm's statistics worked in."""
+        if self.norm is None:
+            return self.weights, self.biases
+        weights, biases = self.norm.folded(self.weights.transpose(0, 1), self.biases)
+        return weights.transpose(0, 1), biases
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Biases, then the norm, then weights."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ._training import Loss, Moment
 from .base import Layer, section
 
 
@@ -12,6 +14,14 @@ from .base import Layer, section
 class Logistic(Layer):
     """Each number by itself, unlike ``[softmax]``."""
 
+    has_loss = True
+
     def forward(self, x: Tensor) -> Tensor:
         """Shape kept, values in 0..1."""
         return torch.sigmoid(x)
+
+    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+        """Truths of the input's shape: cross-entropy."""
+        truths = truths.to(x).view_as(x)
+        value = F.binary_cross_entropy_with_logits(x, truths, reduction="sum")
+        return Loss(value.detach(), truths - output.detach(), value)

@@ -39,7 +39,9 @@ class Normalization(Layer):
         sums = padded.unfold(1, before + after + 1, 1).sum(dim=-1)
         if after < x.shape[1]:
             sums = sums - squares[:, after : after + 1]
-        return x * (options.kappa + options.alpha * sums) ** -options.beta
+        factor = (options.kappa + options.alpha * sums) ** -options.beta
+        # C's gradient takes the factor for a constant ("this is approximate").
+        return x * (factor.detach() if self.handmade else factor)
 
     def describe(self) -> str:
         """Channels in a window."""

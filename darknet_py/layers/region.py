@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..boxes import Candidates
+from ..boxes import Candidates, of_cells
 from ..cfg import Dialect
-from ..errors import DataError
 from ..schema import option
+from ._class_map import read_map
+from ._region_loss import region_loss
+from ._training import Loss, Moment
 from ._tree import Tree
 from .base import Head, Layer, Selection, Shape, section
 
@@ -55,6 +57,7 @@ class Region(Head):
         bias_match: bool = option(False, "assign anchors by their own size", train=True)
 
     options: Options
+    has_loss = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -69,7 +72,7 @@ class Region(Head):
         self.tree = Tree(options.tree) if options.tree else None
         if self.tree and len(self.tree.names) != options.classes:
             raise ValueError(f"tree: {len(self.tree.names)} classes, expected classes={options.classes}")
-        self.mapping = _read_map(options.map, options.classes) if options.map else None
+        self.mapping = read_map(options.map, options.classes) if options.map else None
         values = (*options.anchors, *[0.5] * (2 * options.num))
         self.anchors = tuple(zip(values[: 2 * options.num : 2], values[1 : 2 * options.num : 2], strict=True))
 
@@ -131,6 +134,27 @@ class Region(Head):
             )
         return found
 
+    def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """All boxes and objectness * class. A tree's class depends on how sure it must be: ValueError."""
+        if self.tree is not None:
+            raise ValueError("the class of a box depends on thresholds where there is a tree: only the raw map can be had")
+        num, coords = self.options.num, self.options.coords
+        if self.pjreddie:
+            cells = output.unflatten(1, (num, -1)).permute(0, 3, 4, 1, 2)
+        else:
+            cells = output.reshape(output.shape[0], output.shape[2], output.shape[3], num, -1)
+        xy = cells[..., :2] if self.pjreddie else torch.sigmoid(cells[..., :2])
+        boxes = of_cells(xy, cells[..., 2:4].exp(), self.anchors, (output.shape[3], output.shape[2]))
+        scale = cells[..., coords : coords + 1]
+        if self.options.background and self.pjreddie:
+            scale = torch.ones_like(scale)
+        if self.options.classfix == -1:
+            scale = torch.where(scale < 0.5, torch.zeros_like(scale), scale)
+        probs = scale * cells[..., coords + 1 :]
+        if self.pjreddie:  # C goes through the anchors first
+            boxes, probs = (part.permute(0, 3, 1, 2, 4) for part in (boxes, probs))
+        return boxes.flatten(1, 3), probs.flatten(1, 3)
+
     def _probs(self, scale: Tensor, scores: Tensor, which: Selection) -> Tensor:
         """Probabilities [n, classes] of one picture."""
         sure = scale > which.threshold
@@ -152,16 +176,14 @@ class Region(Head):
             sure = sure & passed.any(dim=1)
         return torch.zeros_like(scores).scatter(1, best[:, None], torch.where(sure, value, 0)[:, None])
 
+    def mapped(self, classes: Tensor) -> Tensor:
+        """The head's numbers of the labels' classes [n]."""
+        return classes if self.mapping is None else self.mapping.to(classes.device)[classes]
+
+    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+        """Truths [batch, most, 6]; see ``_region_loss``."""
+        return region_loss(self, x, output, truths, moment)
+
     def describe(self) -> str:
         """Classes, anchors."""
         return f"{self.options.classes} classes, {self.options.num} anchors"
-
-
-def _read_map(path: pathlib.Path, classes: int) -> Tensor:
-    numbers = []
-    for line, text in enumerate(path.read_text().split("\n"), start=1):
-        if text.strip():
-            if not text.strip().isdigit() or int(text) >= classes:
-                raise DataError(f"{path}:{line}: expected a class number in 0..{classes - 1}, got {text!r}")
-            numbers.append(int(text))
-    return torch.tensor(numbers)

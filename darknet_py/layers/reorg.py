@@ -74,12 +74,12 @@ class Reorg(Rearrange):
         """[batch, channels, height, width] to ``shape``."""
         if self.is_flat:
             return self._flat(x)
-        batch, (c, h, w), s = x.shape[0], self.x, self.options.stride
+        (batch, c, h, w), s = x.shape, self.options.stride
         if self.options.reverse:
             y = x.reshape(batch, s, s, c // (s * s), h, w).permute(0, 3, 4, 1, 5, 2)
-        else:
-            y = x.reshape(batch, c // (s * s), h, s, w, s).permute(0, 3, 5, 1, 2, 4)
-        return y.reshape(batch, *self.shape)
+            return y.reshape(batch, self.shape.channels, h * s, w * s)
+        y = x.reshape(batch, c // (s * s), h, s, w, s).permute(0, 3, 5, 1, 2, 4)
+        return y.reshape(batch, self.shape.channels, h // s, w // s)
 
     def _flat(self, x: Tensor) -> Tensor:
         """``reorg_layer.c forward_reorg_layer`` with flatten= or extra=."""

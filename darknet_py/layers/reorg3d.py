@@ -14,15 +14,14 @@ class Reorg3d(Rearrange):
 
     def __init__(self, options: Rearrange.Options, x: Shape) -> None:
         super().__init__(options, x)
-        self.x = x
         if options.reverse and x.channels % options.stride**4:
             raise ValueError(f"{x.channels} channels are no multiple of stride ** 4 = {options.stride**4}")
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels, height, width] to ``shape``."""
-        batch, (c, h, w), s = x.shape[0], self.x, self.options.stride
+        (batch, c, h, w), s = x.shape, self.options.stride
         if self.options.reverse:
             y = x.reshape(batch, s, s, c // s**4, h * s, w * s).permute(0, 3, 4, 1, 5, 2)
-        else:
-            y = x.reshape(batch, c, h // s, s, w // s, s).permute(0, 3, 5, 1, 2, 4)
-        return y.reshape(batch, *self.shape)
+            return y.reshape(batch, self.shape.channels, h * s, w * s)
+        y = x.reshape(batch, c, h // s, s, w // s, s).permute(0, 3, 5, 1, 2, 4)
+        return y.reshape(batch, self.shape.channels, h // s, w // s)

@@ -29,7 +29,7 @@ class Gate(Join):
 
     def forward(self, gate: Tensor, x: Tensor) -> Tensor:
         """Their product, of the shape of ``x``."""
-        return self.options.activation(gate * x)
+        return self.options.activation(gate * x, self.handmade)
 
     def describe(self) -> str:
         """The layer named."""

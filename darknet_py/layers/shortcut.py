@@ -5,13 +5,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg import Dialect
 from ..schema import option
+from ._training import Gradients
 from .base import Join, Shape, absolute, parameter, section
 
 
@@ -57,6 +60,8 @@ class Shortcut(Join):
             return (index - 1, *absolute(self.from_, index))
 
     options: Options
+    decays = False
+    update_limit = 1.0
 
     def __init__(self, options: Options, *inputs: Shape) -> None:
         super().__init__(options, *inputs)
@@ -83,7 +88,7 @@ class Shortcut(Join):
             y = inputs[0]
             for x in inputs[1:]:
                 y = self._add(y, x)
-        return self.options.activation(y)
+        return self.options.activation(y, self.handmade)
 
     def _add(self, y: Tensor, x: Tensor) -> Tensor:
         pjreddie = self.options.dialect is Dialect.PJREDDIE
@@ -110,11 +115,12 @@ class Shortcut(Join):
         The floor of 0.001 under relu is the one of the GPU and of the fused network
         (``fuse_conv_batchnorm``); C's unfused CPU path has 0.
         """
-        if self.options.weights_normalization is WeightsNormalization.SOFTMAX:
-            raised = (weights - weights.amax(dim=0)).exp()
-        else:
-            raised = weights.clamp(min=0.001)
-        return raised / (1e-4 + raised.sum(dim=0))
+        softmax = self.options.weights_normalization is WeightsNormalization.SOFTMAX
+        if self.handmade:
+            plain = self.moment is not None and self.moment.gradients is Gradients.DARKNET_CPU
+            shares: Tensor = _Shares.apply(weights, softmax, plain)  # type: ignore[no-untyped-call]
+            return shares
+        return _normalised(weights, softmax)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Weights [sources] or [sources, channels], the input's first."""
@@ -144,3 +150,28 @@ def _strides(y: Shape, x: Shape) -> tuple[int, int]:
     if (stride, sample) != (max(1, x.height // y.height), max(1, y.height // x.height)):
         raise ValueError(f"cannot add {x.width} x {x.height} to {y.width} x {y.height}")
     return stride, sample
+
+
+def _normalised(weights: Tensor, softmax: bool) -> Tensor:
+    raised = (weights - weights.amax(dim=0)).exp() if softmax else weights.clamp(min=0.001)
+    return raised / (1e-4 + raised.sum(dim=0))
+
+
+class _Shares(torch.autograd.Function):
+    """The shares with C's gradient of the weights: that of the share itself, times it, or times w (1 - w).
+
+    ``plain``: without that factor, as the CPU build has it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, softmax: bool, plain: bool) -> Tensor:
+        shares = _normalised(weights, softmax)
+        ctx.softmax, ctx.plain = softmax, plain
+        ctx.save_for_backward(shares)
+        return shares
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (shares,) = ctx.saved_tensors
+        factor = shares * (1 - shares) if ctx.softmax else shares
+        return gradients[0] if ctx.plain else gradients[0] * factor, None, None

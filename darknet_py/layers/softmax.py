@@ -5,10 +5,12 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..cfg import Dialect
 from ..schema import option
+from ._training import IGNORED, Loss, Moment
 from ._tree import Tree
 from .base import Layer, Shape, section
 
@@ -32,6 +34,7 @@ class Softmax(Layer):
         noloss: bool = option(False, "no loss", train=True)
 
     options: Options
+    has_loss = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -49,6 +52,22 @@ class Softmax(Layer):
             return (x / self.options.temperature).softmax(dim=1)
         parts = x.reshape(x.shape[0], self.options.groups, -1) / self.options.temperature
         return parts.softmax(dim=2).view_as(x)
+
+    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+        """Truths [batch, inputs]: cross-entropy, whose gradient C takes for truth - output whatever they sum to.
+
+        C's cost adds up -log p of every class whose truth is not 0, unweighted. A tree ignores the
+        classes whose truth is IGNORED, as on the GPU.
+        """
+        p, t = output.flatten(1), truths.to(output).view(len(output), -1)
+        seen = (t != IGNORED) if self.tree else torch.ones_like(t, dtype=torch.bool)
+        if self.options.noloss:
+            seen = torch.zeros_like(seen)
+        with torch.no_grad():
+            delta = torch.where(seen, t - p, 0.0)
+            cost = torch.where(seen & (t != 0), -p.log(), 0.0).sum()
+        value = torch.where(seen & (t != 0), -t * p.clamp(min=1e-30).log(), 0.0).sum()
+        return Loss(cost, delta.view_as(x), value)
 
     def describe(self) -> str:
         """Groups or tree."""

@@ -2,138 +2,18 @@
 
 from __future__ import annotations
 
-import enum
-import pathlib
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..boxes import Candidates, NMSKind, Suppression
+from ..boxes import Candidates, of_cells
 from ..cfg import Dialect
-from ..errors import UnusedOptionWarning
 from ..schema import option
-from .base import Head, Layer, Selection, Shape, section
-
-_NO_LIMIT = float("inf")
-
-
-class IoULoss(enum.StrEnum):
-    """What ``iou_loss=`` may say."""
-
-    MSE = "mse"
-    IOU = "iou"
-    GIOU = "giou"
-    DIOU = "diou"
-    CIOU = "ciou"
-
-
-class AnchorHead(Head):
-    """What ``[yolo]`` and ``[Gaussian_yolo]`` share: anchors in pixels of the input, one logistic per class."""
-
-    box_entries = 4  # maps per anchor before the objectness
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
-        """Keys of ``parse_yolo`` and ``parse_gaussian_yolo``."""
-
-        classes: int = option(20, "number of classes")
-        num: int = option(1, "number of anchors in the list")
-        mask: tuple[int, ...] = option((), "anchors of this head; none given: all")
-        anchors: tuple[float, ...] = option((), "width, height of every anchor in pixels of the input")
-        scale_x_y: float = option(1.0, "stretch of the logistic that places a centre in its cell")
-        nms_kind: NMSKind = option(NMSKind.DEFAULT, "which overlap suppresses")
-        beta_nms: float = option(0.6, "exponent of diounms")
-        max: int = option(200, "truths per picture", train=True)
-        max_delta: float = option(_NO_LIMIT, "limit of a box gradient's absolute value", train=True)
-        counters_per_class: tuple[int, ...] = option((), "objects per class, for class weights", train=True)
-        label_smooth_eps: float = option(0.0, "label smoothing", train=True)
-        objectness_smooth: bool = option(False, "train objectness towards the overlap", train=True)
-        iou_normalizer: float = option(0.75, "factor on the box gradient", train=True)
-        obj_normalizer: float = option(1.0, "factor on the objectness gradient", train=True)
-        cls_normalizer: float = option(1.0, "factor on the class gradient", train=True)
-        delta_normalizer: float = option(1.0, "factor on all gradients", train=True)
-        iou_loss: IoULoss = option(IoULoss.MSE, "loss of a box", train=True)
-        iou_thresh_kind: IoULoss = option(IoULoss.IOU, "overlap that assigns anchors", train=True)
-        jitter: float = option(0.2, "change of position and aspect in augmentation", train=True)
-        resize: float = option(1.0, "change of size in augmentation", train=True)
-        ignore_thresh: float = option(0.5, "overlap above which no-object is not punished", train=True)
-        truth_thresh: float = option(1.0, "overlap above which a box is trained towards its truth", train=True)
-        iou_thresh: float = option(1.0, "overlap above which further anchors are trained", train=True)
-        random: float = option(0.0, "train at changing sizes", train=True)
-        map: pathlib.Path | None = option(None, "file of class numbers of the labels", train=True)
-
-    options: Options
-
-    def __init__(self, options: Options, x: Shape) -> None:
-        super().__init__(options, x)
-        self.mask = options.mask or tuple(range(options.num))
-        if min(self.mask) < 0:
-            raise ValueError(f"mask: expected numbers from 0, got {self.mask}")
-        if max(self.mask) >= options.num:
-            warnings.warn(
-                f"[{self.names[0]}] mask={self.mask} goes beyond num={options.num}: those anchors have no size",
-                UnusedOptionWarning,
-                stacklevel=2,
-            )
-        if options.counters_per_class and len(options.counters_per_class) != options.classes:
-            raise ValueError(
-                f"counters_per_class: {len(options.counters_per_class)} numbers for classes={options.classes}"
-            )
-        if x.channels != self.inputs_for(options.classes):
-            raise ValueError(
-                f"the layer before has {x.channels} filters, expected {self.inputs_for(options.classes)}: "
-                f"{len(self.mask)} anchors * (classes={options.classes} + {self.box_entries + 1})"
-            )
-        # C fills the anchors that a file leaves out with 0.5; beyond num it reads past its array, where
-        # the reference build finds zeros (docs/oddities.md, two official cfgs).
-        listed = options.anchors[: 2 * options.num]
-        values = (*listed, *[0.5] * (2 * options.num - len(listed)), *[0.0] * (2 * max(self.mask) + 2))
-        self.anchors = tuple((values[2 * n], values[2 * n + 1]) for n in self.mask)
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.options.classes
-
-    def inputs_for(self, classes: int) -> int:
-        """Maps of the box, objectness and classes for every anchor."""
-        return len(self.mask) * (self.box_entries + 1 + classes)
-
-    def entries(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] as [batch, anchors, entries, height, width]."""
-        batch, channels, height, width = x.shape
-        return x.reshape(batch, len(self.mask), channels // len(self.mask), height, width)
-
-    def selected(self, output: Tensor, threshold: float) -> tuple[Tensor, Tensor, list[int]]:
-        """Rows [n, entries] whose objectness is above the threshold, in C's order.
-
-        Also their places [n, 4] (picture, row, column, anchor) and how many each picture has.
-        """
-        cells = self.entries(output).permute(0, 3, 4, 1, 2)
-        places = (cells[..., self.box_entries] > threshold).nonzero()
-        rows = cells[tuple(places.unbind(dim=1))]
-        return rows, places, places[:, 0].bincount(minlength=output.shape[0]).tolist()
-
-    def centres(self, xy: Tensor, places: Tensor, output: Tensor) -> Tensor:
-        """Centres relative to the input."""
-        return (places[:, [2, 1]] + xy) / xy.new_tensor((output.shape[3], output.shape[2]))
-
-    def sizes(self, factor: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
-        """Widths and heights relative to the input: ``factor`` times the anchor, over the input's size."""
-        return factor * factor.new_tensor(self.anchors)[places[:, 3]] / factor.new_tensor(size)
-
-    @property
-    def suppression(self) -> Suppression:
-        """As the options say; pjreddie's dialect knows one kind."""
-        if self.options.dialect is Dialect.PJREDDIE:
-            return Suppression()
-        return Suppression(self.options.nms_kind, self.options.beta_nms)
-
-    def describe(self) -> str:
-        """Classes, anchors."""
-        return f"{self.options.classes} classes, anchors {','.join(map(str, self.mask))}"
+from ._anchor_head import AnchorHead
+from ._anchor_targets import Claims
+from ._iou import IoULoss, overlap, slope
+from .base import Selection, section
 
 
 @section("yolo")
@@ -155,12 +35,13 @@ class Yolo(AnchorHead):
         embedding_layer: int = option(999999, "layer with an embedding per anchor", train=True)
 
     options: Options
+    tracked: tuple[Tensor, Tensor] | None = None  # identity and class per row of the last mini-batch, -1: none
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, anchors * (5 + classes), height, width], shape kept; logistic but for the sizes."""
         pjreddie = self.options.dialect is Dialect.PJREDDIE
         t, scale = self.entries(x), 1.0 if pjreddie else self.options.scale_x_y
-        if self.options.new_coords and not pjreddie:
+        if self.logistic_before:
             xy, wh, scores = t[:, :, :2], t[:, :, 2:4], t[:, :, 4:]
         else:
             xy, wh, scores = torch.sigmoid(t[:, :, :2]), t[:, :, 2:4], torch.sigmoid(t[:, :, 4:])
@@ -171,10 +52,87 @@ class Yolo(AnchorHead):
     def decode(self, output: Tensor, size: tuple[int, int], which: Selection) -> list[Candidates]:
         """Boxes of the cells whose objectness is above the threshold (``get_yolo_detections``)."""
         rows, places, counts = self.selected(output, which.threshold)
-        new_coords = self.options.new_coords and self.options.dialect is not Dialect.PJREDDIE
-        factor = 4 * rows[:, 2:4].square() if new_coords else rows[:, 2:4].exp()
-        boxes = torch.cat((self.centres(rows[:, :2], places, output), self.sizes(factor, places, size)), dim=1)
+        boxes = self.boxes_of(rows, places, output, size)
         probs = rows[:, 4:5] * rows[:, 5:]
         probs = torch.where(probs > which.threshold, probs, torch.zeros_like(probs))
         parts = (part.split(counts) for part in (boxes, rows[:, 4], probs))
         return [Candidates(*picture) for picture in zip(*parts, strict=True)]
+
+    def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """All boxes and objectness * class."""
+        rows = self.entries(output).permute(0, 3, 4, 1, 2)
+        factor = 4 * rows[..., 2:4].square() if self.logistic_before else rows[..., 2:4].exp()
+        boxes = of_cells(rows[..., :2], factor, self.anchors, size)
+        return boxes.flatten(1, 3), (rows[..., 4:5] * rows[..., 5:]).flatten(1, 3)
+
+    @property
+    def logistic_before(self) -> bool:
+        """Whether the layer before has taken the logistics, as ``new_coords`` says."""
+        return self.options.new_coords and self.options.dialect is not Dialect.PJREDDIE
+
+    def boxes_of(self, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """Boxes [n, 4] of rows [n, 5 + classes] (``get_yolo_box``)."""
+        factor = 4 * rows[:, 2:4].square() if self.logistic_before else rows[:, 2:4].exp()
+        return torch.cat((self.centres(rows[:, :2], places, output), self.sizes(factor, places, size)), dim=1)
+
+    @property
+    def focal(self) -> bool:
+        """As the option says."""
+        return self.options.focal_loss
+
+    def residuals(self, truth: Tensor, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """What the box's numbers lack."""
+        place, factor = self.wanted(truth, places, output, size)
+        sizes = (factor / 4).sqrt() if self.logistic_before else factor.log()
+        return torch.cat((place, sizes), dim=1) - rows[:, :4]
+
+    def box_delta(self, rows: Tensor, boxes: Tensor, truth: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
+        """C's ``delta_yolo_box``: no factor for the logistic or ``scale_x_y``; sizes of new_coords without theirs."""
+        if self.options.iou_loss is IoULoss.MSE:
+            return _weight(truth) * weights[:, None] * lacks
+        moves = slope(boxes, truth, self.options.iou_loss)
+        if not self.logistic_before:
+            moves = torch.cat((moves[:, :2], moves[:, 2:] * rows[:, 2:4].exp()), dim=1)
+        moves = torch.nan_to_num(moves * weights[:, None], 0.0, 0.0, 0.0)
+        return moves.clamp(-self.options.max_delta, self.options.max_delta)
+
+    def box_error(self, rows: Tensor, boxes: Tensor, truth: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
+        """One less the overlap, or half the squared error."""
+        if self.options.iou_loss is IoULoss.MSE:
+            return weights * (_weight(truth) * lacks.square()).sum(dim=1) / 2
+        return weights * (1 - overlap(boxes, truth, self.options.iou_loss))
+
+    def shared_by(self, objectness: Tensor, classes: Tensor) -> Tensor:
+        """With ``iou_thresh`` the classes of a row share its box."""
+        count = (classes > 0).sum(dim=1).clamp(min=1).to(classes)
+        alone = (objectness == 0) | (self.options.iou_thresh >= 1)
+        return torch.where(alone, torch.ones_like(count), count)
+
+    def cost(self, delta: Tensor, boxes: Tensor, truth: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What ``forward_yolo_layer`` prints: with an IoU loss, the mean of 1 - IoU instead of the boxes' squares."""
+        options, count = self.options, max(1, len(boxes))
+        whole, others = delta.square().sum(), options.obj_normalizer * delta[:, 4:].square().sum()
+        agreement = overlap(boxes, truth, IoULoss.IOU)
+        cost = whole
+        if options.show_details and options.iou_loss is not IoULoss.MSE:
+            measure = overlap(boxes, truth, IoULoss.GIOU) if options.iou_loss is IoULoss.GIOU else agreement
+            cost = options.iou_normalizer * (1 - measure).sum() / count + others
+        parts = {"iou": agreement.sum() / count, "count": whole.new_tensor(len(boxes))}
+        parts |= {"class": others / batch, "box": (whole - others) / batch, "total": whole / batch}
+        return cost, parts
+
+    def remember(self, claims: Claims, output: Tensor) -> None:
+        """Which row was claimed for whom, for embeddings (``l.labels``, ``l.class_ids``)."""
+        batch, _, height, width = output.shape
+        named = claims.where(claims.tracks >= 0)
+        order = torch.arange(len(named.rows), device=output.device)
+        none = order.new_full((batch * len(self.mask) * height * width,), -1)
+        last = none.scatter_reduce_(0, named.rows, order, "amax")
+        tracks, classes = torch.full_like(last, -1), torch.full_like(last, -1)
+        tracks[last >= 0], classes[last >= 0] = named.tracks[last[last >= 0]], named.classes[last[last >= 0]]
+        self.tracked = (tracks, classes)
+
+
+def _weight(truth: Tensor) -> Tensor:
+    """Small objects count up to twice as much."""
+    return 2 - truth[:, 2:].prod(dim=1, keepdim=True)

@@ -1,0 +1,73 @@
+"""Name what pictures show, with a classifier.
+
+    darknet-py classify darknet19.cfg darknet19.weights dog.jpg --names imagenet.shortnames.list
+    darknet-py classify my.cfg my.weights --valid my.data --top 5
+
+SOURCE is a picture, a folder, a pattern or a list in a .txt file. Prints the most probable classes, or with
+--valid how often they are right."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+
+from ..errors import DataError
+from . import _model
+
+_VIEWS = ("valid", "validcrop", "validfull", "validmulti", "valid10")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
+    parser.add_argument("weights", metavar="WEIGHTS", help="its weights")
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="what to look at")
+    parser.add_argument("--names", help="file of class names, one a line")
+    parser.add_argument("--top", type=int, metavar="K", help="classes to show (5), or that count as right")
+    parser.add_argument("--json", action="store_true", help="print JSON, a line a picture")
+    parser.add_argument("--valid", metavar="DATA", help="count how often the valid list of a .data file is right")
+    parser.add_argument("--view", choices=_VIEWS, default="valid", help="what of each picture --valid looks at (valid)")
+    parser.add_argument("--letterbox", action=argparse.BooleanOptionalAction, help="the whole picture, or its middle")
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="pictures in the network at once (8)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read pictures (2)")
+    _model.options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Classify and print."""
+    if bool(args.sources) == bool(args.valid):
+        raise DataError("expected either pictures to look at, or --valid with a .data file")
+    return _valid(args) if args.valid else _predict(args)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from ..classify import Classifier
+    from ..sources import expand
+
+    pictures = expand(args.sources)
+    network = _model.load(args, _model.found(args))
+    classifier = Classifier(network, names=args.names, letterbox=args.letterbox, batch=args.batch)
+    for result in classifier.stream(pictures):
+        if args.json:
+            print(result.to_json(args.top or 5), flush=True)
+        else:
+            print(f"{result.path}:\n{result.to_text(args.top or 5, network.dialect)}", flush=True)
+    return 0
+
+
+def _valid(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .. import accuracy, data
+
+    network = _model.load(args, _model.found(args))
+    settings = data.read_data(args.valid)
+    pictures, labels = data.read_list(settings.file("valid")), data.read_names(settings.file("labels"))
+    k = args.top or settings.integer("top", 1)
+    scores = accuracy.accuracy(network, pictures, labels, k=k, view=args.view, batch=args.batch, workers=args.workers)
+    last = collections.deque(tqdm(scores, total=len(pictures), unit=" pictures"), maxlen=1)
+    if not last:
+        raise DataError(f"{args.valid}: no pictures to look at")
+    score = last.pop()
+    print(f"top 1: {100 * score.top1:.2f} %, top {score.k}: {100 * score.topk:.2f} % of {score.pictures} pictures")
+    return 0

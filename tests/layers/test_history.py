@@ -1,0 +1,41 @@
+"""``[history]``: the frame and zeros where a call has one, the frames before it where a call has more."""
+
+from __future__ import annotations
+
+import torch
+
+from darknet_py.layers import Shape
+from darknet_py.layers.history import History
+from tests import made
+
+
+def history(size: int, steps: int) -> History:
+    layer = made.layer("history", {"history_size": str(size)}, Shape(2, 3, 3))
+    assert isinstance(layer, History)
+    layer.steps = steps
+    return layer
+
+
+def test_one_frame_a_call_remembers_nothing() -> None:
+    layer, x = history(3, 1), made.random(2, 2, 3, 3)
+    for _ in range(2):
+        y = layer(x)
+        assert torch.equal(y[:, :2], x)
+        assert not y[:, 2:].any()
+
+
+def test_more_frames_stand_newest_first() -> None:
+    layer, x = history(3, 4), made.random(4, 2, 3, 3)
+    y, zero = layer(x), torch.zeros(2, 3, 3)
+    expected = [(x[0], zero, zero), (x[1], x[0], zero), (x[2], x[1], x[0]), (x[3], x[2], x[1])]
+    assert torch.equal(y, torch.stack([torch.cat(rows) for rows in expected]))
+    assert torch.equal(layer(x)[0], torch.cat((x[0], x[3], x[2]))), "the last frames are there in the next call"
+    layer.reset()
+    assert torch.equal(layer(x), y)
+
+
+def test_batches_are_time_major() -> None:
+    layer = history(2, 2)
+    a, b = made.random(2, 2, 3, 3, seed=1), made.random(2, 2, 3, 3, seed=2)
+    y = layer(torch.cat((a, b)))
+    assert torch.equal(y[2:], torch.cat((b, a), dim=1))

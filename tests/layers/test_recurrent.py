@@ -1,0 +1,129 @@
+"""What all recurrent layers have in common: a state that lasts from call to call, and frames in time order."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from darknet_py.layers._recurrent import Recurrent
+from tests import made
+from tests.samples import SAMPLES, Sample
+
+RECURRENT = [sample for sample in SAMPLES if issubclass(sample.kind, Recurrent) and sample.name != "history"]
+
+each = pytest.mark.parametrize("sample", RECURRENT, ids=str)
+
+
+def built(sample: Sample) -> Recurrent:
+    layer = sample.build()
+    assert isinstance(layer, Recurrent)
+    return layer
+
+
+def frames(sample: Sample, count: int, batch: int = 2) -> list[Tensor]:
+    return [made.random(batch, *sample.inputs[0], seed=number) for number in range(count)]
+
+
+@torch.no_grad()
+def run(layer: Recurrent, *xs: Tensor) -> list[Tensor]:
+    return [layer(x).clone() for x in xs]
+
+
+def test_all_kinds_are_here() -> None:
+    assert {sample.name for sample in RECURRENT} == {"rnn", "gru", "lstm", "crnn", "conv_lstm"}
+
+
+@each
+def test_the_state_is_kept_and_forgotten(sample: Sample) -> None:
+    layer, (x,) = built(sample), frames(sample, 1)
+    first, second, third = run(layer, x, x, x)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+    layer.reset()
+    assert all(map(torch.equal, run(layer, x, x), (first, second)))
+
+
+@each
+def test_order_matters(sample: Sample) -> None:
+    layer, (a, b) = built(sample), frames(sample, 2)
+    (_, forward) = run(layer, a, b)
+    layer.reset()
+    (alone,) = run(layer, b)
+    assert not torch.equal(forward, alone)
+
+
+@each
+def test_another_batch_size_starts_anew(sample: Sample) -> None:
+    layer, (x,) = built(sample), frames(sample, 1)
+    first, _ = run(layer, x, x)
+    (one,) = run(layer, x[:1])
+    torch.testing.assert_close(one, first[:1])
+    (again,) = run(layer, x)
+    assert torch.equal(again, first)
+
+
+@each
+def test_pictures_of_a_batch_have_states_of_their_own(sample: Sample) -> None:
+    layer, xs = built(sample), frames(sample, 3)
+    whole = run(layer, *xs)
+    for row in range(2):
+        layer.reset()
+        for y, alone in zip(whole, run(layer, *(x[row : row + 1] for x in xs)), strict=True):
+            torch.testing.assert_close(y[row : row + 1], alone)
+
+
+@each
+def test_frames_of_one_call_are_calls_one_by_one(sample: Sample) -> None:
+    layer, xs = built(sample), frames(sample, 3)
+    apart = torch.cat(run(layer, *xs))
+    together = built(sample)
+    together.steps = 3
+    torch.testing.assert_close(run(together, torch.cat(xs))[0], apart)
+
+
+@each
+def test_training_neither_reads_nor_leaves_a_state(sample: Sample) -> None:
+    layer, (x,) = built(sample), frames(sample, 1)
+    run(layer, x)
+    layer.train()
+    assert torch.equal(*run(layer, x, x))
+    layer.eval()
+    fresh = built(sample)
+    fresh.load_state_dict(layer.state_dict())
+    assert torch.equal(run(layer, x)[0], run(fresh, x)[0])
+
+
+@each
+def test_the_state_is_no_parameter_and_holds_no_graph(sample: Sample) -> None:
+    layer, (x,) = built(sample), frames(sample, 1)
+    names = list(layer.state_dict())
+    layer(x)
+    assert list(layer.state_dict()) == names
+    assert layer.state is not None
+    assert not any(part.requires_grad for part in layer.state)
+    layer(x).sum().backward()
+
+
+@each
+def test_a_copy_goes_its_own_way(sample: Sample) -> None:
+    layer, (x,) = built(sample), frames(sample, 1)
+    run(layer, x)
+    other = copy.deepcopy(layer)
+    assert torch.equal(run(layer, x)[0], run(other, x)[0])
+    run(other, x)
+    other.reset()
+    assert layer.state is not None
+
+
+def test_a_network_forgets_everywhere() -> None:
+    net = made.network("[net]\ninputs=4\n[gru]\noutput=3\n[connected]\noutput=3\n[lstm]\noutput=2\n")
+    x = made.random(1, 4)
+    with torch.inference_mode():
+        (first,), (second,) = net(x), net(x)
+        net.reset()
+        (third,) = net(x)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, third)

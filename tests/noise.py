@@ -1,0 +1,64 @@
+"""A detector of two classes that finds many things in noise, and pictures of noise with labels."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import torch
+from PIL import Image
+
+from darknet_py import loading
+from darknet_py.network import Network
+
+CFG = """
+[net]
+width=64
+height=64
+channels=3
+[convolutional]
+filters=8
+size=3
+stride=8
+pad=1
+activation=leaky
+[convolutional]
+filters=14
+size=1
+activation=linear
+[yolo]
+mask=0,1
+anchors=20,20,40,30
+classes=2
+num=2
+nms_kind=greedynms
+"""
+
+
+def detector(place: pathlib.Path) -> Network:
+    """The network; its cfg is written to ``place``/tiny.cfg."""
+    path = place / "tiny.cfg"
+    path.write_text(CFG)
+    torch.manual_seed(1)
+    made = loading.load(path)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(3)
+    return made
+
+
+def pictures(place: pathlib.Path) -> pathlib.Path:
+    """A folder with five pictures, the fourth of them broken, their labels, a list, names and a .data file."""
+    folder = place / "set"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(5):
+        size = (int(random.integers(30, 90)), int(random.integers(30, 90)), 3)
+        Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number}.png")
+        rows = [f"{random.integers(2)} {x:.3f} .5 .4 .5" for x in (0.3, 0.6)]
+        (folder / f"{number}.txt").write_text("\n".join(rows))
+    (folder / "3.png").write_bytes(b"no picture")
+    (folder / "list.txt").write_text("\n".join(str(folder / f"{number}.png") for number in range(5)))
+    (folder / "my.names").write_text("cat\ntraffic/light\n")
+    (folder / "my.data").write_text("valid = list.txt\nnames = my.names\n")
+    return folder

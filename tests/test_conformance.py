@@ -1,0 +1,149 @@
+"""The reference folder beside the checkout: every official network and every rare option, layer by layer.
+
+What ``../shared/conformance/check.py`` does, without keeping all outputs of a network at once. Networks of more
+than a few million floats are ``slow``.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import darknet_py
+from darknet_py.errors import UnusedOptionWarning
+from darknet_py.network import Network
+from tests import reference
+from tests.reference import Boxes, Entry, Reference
+
+FOLDER = Path(__file__).resolve().parents[2] / "shared" / "conformance"
+LAYER_TOLERANCE = 1e-3  # of the layer's rms
+LOOSE_TOLERANCE = 0.2  # signs and stairs: a value within rounding of a step may fall on either side
+LOOSE = ("xnor=1", "binary=1", "activation=stair")
+BOX_TOLERANCE = 2e-3
+FAST = 6_100_000  # floats
+# C multiplies the boxes of [detection] by the size of the picture it is asked for, whatever "relative" says, and
+# the references were made for a picture of this size; see test_boxes_of_a_grid_are_pixels.
+PICTURE = (640, 480)
+GRID = "\n[detection]\n"
+
+
+def cases() -> list[object]:
+    """Each network, marked slow by what its reference says of its floats."""
+    found: list[object] = []
+    for path in sorted(FOLDER.glob("alexeyab/*.cfg")) + sorted(FOLDER.glob("rare/*.cfg")):
+        count = reference.floats(golden(path)) if path.stat().st_size < 4000 else FAST + 1
+        marks = [pytest.mark.slow] if count > FAST else []
+        found.append(pytest.param(path, id=f"{path.parent.name}/{path.stem}", marks=marks))
+    missing = pytest.mark.skip(reason=f"{FOLDER} is not beside this checkout")
+    return found or [pytest.param(FOLDER, id="none", marks=missing)]
+
+
+def golden(path: Path) -> Reference:
+    return reference.load(path.with_name(f"{path.stem}.json.gz"))
+
+
+def built(path: Path, expected: Reference, folder: Path) -> Network:
+    """The network of a cfg with its reference's weights, which are also written again and compared."""
+    reference.write_weights(expected, folder / "a.weights")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedOptionWarning)
+        net = darknet_py.load(path, folder / "a.weights")
+    darknet_py.save_weights(net, folder / "b.weights")
+    assert filecmp.cmp(folder / "a.weights", folder / "b.weights", shallow=False)
+    for name in ("a.weights", "b.weights"):
+        (folder / name).unlink()
+    return net
+
+
+def wrong_layers(net: Network, expected: Reference, tolerance: float) -> list[str]:
+    wrong: list[str] = []
+    step = 0
+
+    def watch(entry: Entry, number: int) -> torch.utils.hooks.RemovableHandle:
+        def hook(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            error = reference.layer_error(entry, output[0].numpy())
+            if number == step and not error <= tolerance:
+                wrong.append(f"pass {number} layer {entry['i']} [{entry['type']}]: off by {error:.1e} of its rms")
+
+        return net.layers[entry["i"]].register_forward_hook(hook)
+
+    handles = [
+        watch(entry, number)
+        for number, of_step in enumerate(expected["steps"])
+        for entry in of_step["layers"]
+        if entry["type"] != "cost"  # C leaves it untouched without a truth
+    ]
+    with torch.inference_mode():
+        for step in range(len(expected["steps"])):
+            net(torch.from_numpy(reference.input_array(expected, step)))
+    for handle in handles:
+        handle.remove()
+    return wrong
+
+
+def relative(boxes: Boxes, grid: bool) -> NDArray[np.float64]:
+    """Rows [class, probability, objectness, x, y, w, h] with boxes relative to the picture."""
+    rows = np.array(boxes["dets"], dtype=np.float64).reshape(-1, 7)
+    if grid:
+        rows[:, 3:] /= (*PICTURE, *PICTURE)
+    return rows
+
+
+def found(net: Network, expected: Reference, nms: float) -> NDArray[np.float64]:
+    """Rows [class, probability, x, y, w, h]."""
+    net.reset()
+    detector = darknet_py.Detector(net, threshold=expected["steps"][0]["thresh"], nms=nms)
+    boxes = detector.batch(torch.from_numpy(reference.input_array(expected)))[0].boxes
+    return torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).double().numpy()
+
+
+@pytest.mark.parametrize("path", cases())
+def test_network(path: Path, tmp_path: Path) -> None:
+    expected, text = golden(path), path.read_text()
+    net = built(path, expected, tmp_path)
+    loose = any(word in text for word in LOOSE)
+    assert wrong_layers(net, expected, LOOSE_TOLERANCE if loose else LAYER_TOLERANCE) == []
+    step = expected["steps"][0]
+    if "nms" not in step or expected["oracle"] != "alexeyab":
+        return
+    ours, lost = found(net, expected, 0.45), []
+    for row in relative(step["nms"], GRID in text):
+        near = np.abs(ours[:, 2:] - row[3:]).max(axis=1, initial=0) < BOX_TOLERANCE * max(1, np.abs(row[3:]).max())
+        twins = (ours[:, 0] == row[0]) & (np.abs(ours[:, 1] - row[1]) < BOX_TOLERANCE) & near
+        if row[1] > step["thresh"] + 1e-3 and not twins.any():
+            lost.append(row.tolist())
+    assert lost == []
+
+
+def grids() -> list[object]:
+    """The networks with a [detection] head."""
+    return [case for case in cases() if GRID in case.values[0].read_text()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is not beside this checkout")
+def test_the_grids_are_known() -> None:
+    names = {case.id for case in grids()}  # type: ignore[attr-defined]
+    assert len(names) == 10
+    assert "rare/head_detection" in names
+
+
+@pytest.mark.parametrize("path", grids() if FOLDER.is_dir() else [])
+def test_boxes_of_a_grid_are_pixels(path: Path, tmp_path: Path) -> None:
+    """Each box of the reference is ours times (640, 480, 640, 480), and so is no other box or unit."""
+    expected = golden(path)
+    ours = found(built(path, expected, tmp_path), expected, 0.0)
+    ratios = []
+    for row in np.array(expected["steps"][0]["boxes"]["dets"]):
+        alike = ours[(ours[:, 0] == row[0]) & (np.abs(ours[:, 1] - row[1]) < 1e-5 + 2e-4 * row[1])]
+        if len(alike) == 1:  # the probability alone says which box it is
+            ratios.append(row[3:] / alike[0, 2:])
+    assert len(ratios) >= 20
+    np.testing.assert_allclose(np.median(ratios, axis=0), (*PICTURE, *PICTURE), rtol=1e-4)
+    np.testing.assert_allclose(ratios, np.tile((*PICTURE, *PICTURE), (len(ratios), 1)), rtol=0.02)

@@ -1,0 +1,145 @@
+"""Every cfg at hand, unmodified: it builds, prints and reads back; pjreddie's also save, load and run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+
+from darknet_py import cfg, weights
+from darknet_py.errors import UnusedOptionWarning
+from darknet_py.network import Network
+from tests import made
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFORMANCE = ROOT.parent / "shared" / "conformance"
+DEBIAN = Path("/usr/share/darknet/cfg")
+FOLDERS = {
+    "ours": (ROOT / "cfgs", 9, "the project's own"),
+    "golden": (ROOT / "tests" / "golden" / "cases", 50, "the suite's own"),
+    "alexeyab": (CONFORMANCE / "alexeyab", 95, "the official cfgs are not beside this checkout"),
+    "rare": (CONFORMANCE / "rare", 26, "the reference cfgs are not beside this checkout"),
+    "debian": (DEBIAN, 45, "Debian's package darknet is not installed"),
+}
+QUICK = 9_000_000  # floats
+RUNS = 2.5e9  # operations for a picture
+
+
+def corpus(*groups: str) -> list[object]:
+    found: list[object] = []
+    for group in groups:
+        folder, _, reason = FOLDERS[group]
+        paths = sorted(folder.glob("*.cfg"))
+        found += [pytest.param(path, id=f"{group}/{path.stem}") for path in paths]
+        if not paths:
+            found.append(pytest.param(folder, id=group, marks=pytest.mark.skip(reason=f"{folder}: {reason}")))
+    return found
+
+
+def dialect_of(path: Path) -> str:
+    return "pjreddie" if path.parent == DEBIAN or path.name.startswith("pj_") else "alexeyab"
+
+
+def built(path: Path, device: str = "meta") -> Network:
+    with warnings.catch_warnings(), torch.device(device):
+        warnings.simplefilter("ignore", UnusedOptionWarning)
+        return Network(cfg.load(path), dialect=dialect_of(path))
+
+
+def floats(net: Network) -> int:
+    return sum(tensor.numel() for layer in net for _, tensor in layer.stored())
+
+
+@pytest.mark.parametrize("group", FOLDERS)
+def test_there_are_as_many_as_there_were(group: str) -> None:
+    folder, count, reason = FOLDERS[group]
+    if not folder.is_dir():
+        pytest.skip(f"{folder}: {reason}")
+    assert len(list(folder.glob("*.cfg"))) >= count
+
+
+@pytest.mark.parametrize("path", corpus(*FOLDERS))
+def test_it_builds_and_prints(path: Path) -> None:
+    net = built(path)
+    lines = str(net).splitlines()
+    assert len(lines) == len(net.layers) + 2
+    assert [line.split()[0] for line in lines[1:-1]] == [str(number) for number in range(len(net.layers))]
+    assert [line.split()[1] for line in lines[1:-1]] == [section.name for section in net.config.sections[1:]]
+    assert re.fullmatch(rf"Total BFLOPS \d+\.\d{{3}}, {floats(net):,} floats", lines[-1])
+    assert all(min(layer.shape) > 0 for layer in net)
+    assert floats(net) == sum(tensor.numel() for tensor in net.state_dict().values())
+
+
+@pytest.mark.parametrize("path", corpus(*FOLDERS))
+def test_it_reads_back(path: Path) -> None:
+    config = cfg.load(path)
+    again = cfg.loads(cfg.dumps(config), config.path)
+    assert again == config
+    assert config.text.encode("utf-8", "surrogateescape") == path.read_bytes()
+
+
+def random_weights(net: Network, path: Path) -> None:
+    """A file of the version that pjreddie writes, with numbers drawn for the network."""
+    net.version = (0, 2, 0)
+    weights.save(made.filled(net), path)
+
+
+def quick_or_slow(path: Path) -> object:
+    net = built(path)
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if floats(net) > QUICK else [])
+
+
+HIS = [quick_or_slow(path) for path in sorted(DEBIAN.glob("*.cfg"))]
+NONE = pytest.mark.skip(reason=f"{DEBIAN}: {FOLDERS['debian'][2]}")
+each_of_his = pytest.mark.parametrize("path", HIS or [pytest.param(DEBIAN, marks=NONE)])
+
+
+@each_of_his
+def test_pjreddies_are_saved_as_they_were_loaded(path: Path, tmp_path: Path) -> None:
+    net = built(path, "cpu")
+    random_weights(net, tmp_path / "a.weights")
+    assert (tmp_path / "a.weights").stat().st_size == 20 + 4 * floats(net)
+    for tensor in net.state_dict().values():
+        tensor.zero_()
+    weights.save(weights.load(net, tmp_path / "a.weights"), tmp_path / "b.weights")
+    assert (tmp_path / "b.weights").read_bytes() == (tmp_path / "a.weights").read_bytes()
+
+
+@each_of_his
+def test_pjreddies_run(path: Path) -> None:
+    if built(path).flops > RUNS:
+        pytest.skip(f"more than {RUNS:g} operations; the architecture has smaller members here")
+    net = made.filled(built(path, "cpu"))
+    x = made.random(1, *net.shape, low=0)
+    with torch.inference_mode():
+        outputs = net(x)
+    shapes = [tuple(head.shape) for head in net.heads] or [tuple(net[-1].shape)]
+    assert [tuple(y.shape[1:]) for y in outputs] == shapes
+    assert all(y.isfinite().all() for y in outputs)
+
+
+DARKNET = shutil.which("darknet")
+
+
+@pytest.mark.skipif(DARKNET is None, reason="no darknet on this machine (Debian's package has pjreddie's)")
+@each_of_his
+def test_pjreddies_program_reads_what_we_write(path: Path, tmp_path: Path) -> None:
+    """``darknet partial`` loads a file and writes it again, layer by layer, by his own order and sizes."""
+    net = built(path, "cpu")
+    random_weights(net, tmp_path / "a.weights")
+    # One picture at a time: a batch as in training would take gigabytes.
+    text = re.sub(r"(?m)^(\s*)(batch|subdivisions)(\s*)=.*$", r"\1\2=1", path.read_text())
+    (tmp_path / "one.cfg").write_text(text)
+    command = [cast(str, DARKNET), "partial", "one.cfg", "a.weights", "b.weights", str(len(net.layers))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode == 1 and "Couldn't open file" in done.stderr:
+        pytest.skip(f"his program looks for files of this cfg in its own folder: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr[-500:]
+    his = (tmp_path / "b.weights").read_bytes()
+    assert his[20:] == (tmp_path / "a.weights").read_bytes()[20:]

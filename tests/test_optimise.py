@@ -1,0 +1,240 @@
+"""The optimised network gives what the network gives: on every small network at hand, at every batch size."""
+
+from __future__ import annotations
+
+import pathlib
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+
+import darknet_py
+from darknet_py import fused
+from darknet_py.activations import Activation
+from darknet_py.errors import UnusedOptionWarning
+from darknet_py.network import Network
+from darknet_py.optimise import Optimised, optimise
+from tests import made, reference
+
+ROOT = pathlib.Path(__file__).parents[1]
+CASES = ROOT / "tests" / "golden" / "cases"
+RARE = ROOT.parent / "shared" / "conformance" / "rare"
+TOLERANCE = 1e-4  # of the outputs' rms
+BOX_TOLERANCE = 1e-4
+
+each_golden = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in CASES.glob("*.json.gz")))
+each_rare = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in RARE.glob("*.json.gz")))
+each_cfg = pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "cfgs").glob("*.cfg")))
+
+
+def held_up(folder: pathlib.Path, name: str, scratch: pathlib.Path) -> tuple[Network, Tensor]:
+    """A network of a folder of references with its weights, and two pictures."""
+    golden = reference.load(folder / f"{name}.json.gz")
+    reference.write_weights(golden, scratch / "a.weights")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedOptionWarning)
+        net = darknet_py.load(folder / f"{name}.cfg", scratch / "a.weights", dialect=golden["oracle"])
+    x = torch.from_numpy(reference.input_array(golden, 0))
+    return net, torch.cat((x, x.flip(-1)))
+
+
+def run(net: Network | Optimised, x: Tensor) -> list[Tensor]:
+    """The outputs, from a fresh state."""
+    net.reset()
+    with torch.inference_mode():
+        outputs: list[Tensor] = net(x)
+    return outputs
+
+
+def apart(expected: list[Tensor], found: list[Tensor]) -> float:
+    """The largest difference over the outputs, relative to their rms."""
+    assert [y.shape for y in expected] == [y.shape for y in found]
+    assert all(y.dtype is torch.float32 for y in found)
+    worst = [(a - b).square().mean().sqrt() / a.square().mean().sqrt() for a, b in zip(expected, found, strict=True)]
+    return float(max(worst))
+
+
+def assert_same(net: Network, x: Tensor) -> None:
+    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
+    if not net.heads:
+        return
+    plain, fast = (darknet_py.Detector(net, threshold=0.1, engine=name) for name in ("plain", "torch"))
+    for expected, found in zip(plain.batch(x), fast.batch(x), strict=True):
+        assert torch.equal(expected.boxes.cls.sort()[0], found.boxes.cls.sort()[0])
+        for row, confidence, box in zip(found.boxes.cls, found.boxes.conf, found.boxes.xywhn, strict=True):
+            mine = (expected.boxes.cls == row) & ((expected.boxes.conf - confidence).abs() < BOX_TOLERANCE)
+            off = (expected.boxes.xywhn[mine] - box).abs() / (1 + box.abs())
+            assert off.amax(dim=1).min() < BOX_TOLERANCE
+
+
+@each_golden
+def test_a_golden_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> None:
+    assert_same(*held_up(CASES, name, tmp_path))
+
+
+@each_rare
+def test_a_rare_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> None:
+    assert_same(*held_up(RARE, name, tmp_path))
+
+
+@each_cfg
+def test_a_network_of_ours_gives_the_same_at_a_small_size(name: str) -> None:
+    net = made.filled(Network(darknet_py.cfg.load(ROOT / "cfgs" / name), size=(96, 64)))
+    assert (
+        apart(run(net, made.random(1, 3, 64, 96, low=0)), run(optimise(net), made.random(1, 3, 64, 96, low=0)))
+        < TOLERANCE
+    )
+
+
+TEXT = """
+[net]
+width=16
+height=12
+channels=3
+[conv]
+filters=8
+size=3
+pad=1
+batch_normalize=1
+activation={before}
+[conv]
+filters=8
+size=3
+pad=1
+batch_normalize=1
+activation={before}
+[shortcut]
+from=-2
+activation={after}
+[route]
+layers=-1,-2,-3
+groups=2
+group_id=1
+[maxpool]
+size=5
+stride=1
+[conv]
+filters=6
+groups=2
+size=3
+stride=2
+pad=1
+activation=mish
+"""
+
+
+@pytest.mark.parametrize("before", sorted(Activation))
+def test_every_activation_in_a_convolution(before: str) -> None:
+    net = made.network(TEXT.format(before=before, after="linear"))
+    x = made.random(2, 3, 12, 16)
+    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
+
+
+@pytest.mark.parametrize("after", ["linear", "relu", "leaky", "mish", "logistic"])
+@pytest.mark.parametrize("before", ["linear", "leaky", "mish"])
+def test_a_sum_joins_the_convolution_before_it(before: str, after: str) -> None:
+    net = made.network(TEXT.format(before=before, after=after).replace("layers=-1,-2,-3", "layers=-1,-3"))
+    fast = optimise(net)
+    assert len(fast.steps) == len(net.layers) - 1
+    x = made.random(3, 3, 12, 16)
+    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+
+
+def test_an_output_that_others_read_too_is_not_added_to() -> None:
+    assert len(optimise(made.network(TEXT.format(before="linear", after="linear"))).steps) == 6
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_without_onednn_it_is_the_same(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if packed and not fused.has_onednn():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(fused, "has_onednn", lambda: packed)
+    net, x = made.network(TEXT.format(before="swish", after="relu")), made.random(2, 3, 12, 16)
+    fast = optimise(net)
+    assert any(isinstance(step, fused.Packed) for step in fast.steps) == packed
+    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+
+
+def test_a_large_batch_runs_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = made.network(TEXT.format(before="leaky", after="linear")), made.random(7, 3, 12, 16)
+    fast, sizes = optimise(net), []
+    monkeypatch.setattr("darknet_py.optimise._CACHE", 2 * 4 * (8 + 8 + 8) * 12 * 16 // torch.get_num_threads())
+    fast.steps[0].register_forward_hook(lambda _step, inputs, _y: sizes.append(len(inputs[0])))
+    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+    assert sizes == [2, 2, 2, 1]
+
+
+def test_another_size_than_the_cfgs() -> None:
+    net, x = made.network(TEXT.format(before="mish", after="linear")), made.random(1, 3, 20, 28)
+    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
+
+
+def test_the_input_stays_as_it_was() -> None:
+    net = made.network(
+        "[net]\nwidth=4\nheight=4\nchannels=3\n[conv]\nfilters=3\nactivation=linear\n[shortcut]\nfrom=-1\n"
+    )
+    x = made.random(1, 3, 4, 4).to(memory_format=torch.channels_last)
+    before = x.clone()
+    run(optimise(net), x)
+    assert torch.equal(x, before)
+
+
+def test_it_follows_the_networks_numbers() -> None:
+    net, x = made.network(TEXT.format(before="leaky", after="linear")), made.random(1, 3, 12, 16)
+    fast = optimise(net)
+    first = run(fast, x)
+    made.filled(net, seed=1)
+    assert apart(first, run(fast, x)) > 0.01
+    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+
+
+def test_a_state_is_the_networks_own() -> None:
+    text = "[net]\nwidth=5\nheight=1\nchannels=1\nbatch=1\n[rnn]\nhidden=4\noutput=3\nactivation=tanh\n"
+    net = made.network(text.replace("width=5\nheight=1\nchannels=1", "inputs=5"))
+    fast, x = optimise(net), made.random(1, 5)
+    expected = [net(x)[0].detach() for _ in range(3)]
+    net.reset()
+    found = [fast(x)[0].detach() for _ in range(3)]
+    assert not torch.equal(found[0], found[2])
+    assert apart(expected, found) < TOLERANCE
+    fast.reset()
+    assert apart([expected[0]], fast(x)) < TOLERANCE
+
+
+def test_in_training_and_in_double_the_network_itself_runs() -> None:
+    net, x = made.network(TEXT.format(before="leaky", after="linear")), made.random(2, 3, 12, 16)
+    fast = optimise(net)
+    net.train()
+    fast(x)[0].sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.eval().double()
+    assert fast(x.double())[0].dtype is torch.float64
+
+
+def test_bf16_is_near() -> None:
+    net, x = made.network(TEXT.format(before="mish", after="linear")), made.random(2, 3, 12, 16)
+    error = apart(run(net, x), run(optimise(net, dtype="bf16"), x))
+    assert 1e-4 < error < 3e-2
+
+
+def test_mish_of_large_and_small_numbers() -> None:
+    x = torch.tensor([-1e30, -100.0, -20.0, -1e-6, 0.0, 1e-6, 20.0, 100.0, 1e30]).view(1, 9, 1, 1)
+    expected = Activation.MISH(x)
+    assert torch.allclose(fused.mish_(x.clone()), expected, rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "limit"), [("fp32", 5e-3), ("bf16", 3e-2), ("fp16", 5e-3)])
+def test_on_a_gpu(dtype: str, limit: float) -> None:
+    net, x = made.network(TEXT.format(before="mish", after="leaky")), made.random(2, 3, 12, 16)
+    expected = run(net, x)
+    found = run(optimise(net.cuda(), dtype=dtype), x.cuda())
+    assert apart(expected, [y.cpu() for y in found]) < limit
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
+def test_a_dtype_that_a_cpu_has_not_is_refused(dtype: str) -> None:
+    with pytest.raises(ValueError, match="dtype"):
+        optimise(made.network(TEXT.format(before="leaky", after="linear")), dtype=dtype)

@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Write the parts of the documentation that the code knows better: sections, keys, the order in a .weights file.
+
+    python tools/document_cfg.py            # write them
+    python tools/document_cfg.py --check    # exit 1 where one of them is out of date
+
+A page keeps its own words; only what stands between ``<!-- NAME: ... -->`` and ``<!-- end of NAME -->`` is
+replaced. Names of keys, types and defaults come from the Options classes, words from their ``doc`` and from
+docstrings, arrays from ``Layer.stored`` of small layers, bytes from ``weights.save``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import enum
+import inspect
+import io
+import math
+import pathlib
+import sys
+import tempfile
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+
+from darknet_py import cfg, cli, schema, weights
+from darknet_py.activations import Activation
+from darknet_py.cfg import Dialect
+from darknet_py.layers import LAYERS, Layer
+from darknet_py.net import Net
+from darknet_py.network import Network
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+_NOTE = "written by tools/document_cfg.py"
+_TYPES = {
+    int: "integer",
+    float: "number",
+    bool: "0 or 1",
+    pathlib.Path: "file",
+    tuple[int, ...]: "integers",
+    tuple[float, ...]: "numbers",
+}
+
+# For every section that stores something: a section of that kind, and what stands before it.
+_EXAMPLES = (
+    "[convolutional]\nfilters=8\nsize=3",
+    "[convolutional]\nfilters=8\nsize=3\nbatch_normalize=1",
+    "[convolutional]\nfilters=8\nsize=3\ngroups=2",
+    "[convolutional]\nfilters=8\nsize=3\nflipped=1",
+    "[deconvolutional]\nfilters=8\nsize=3\nbatch_normalize=1",
+    "[connected]\noutput=10\nbatch_normalize=1",
+    "[local]\nfilters=8\nsize=3\npad=1",
+    "[batchnorm]",
+    "[implicit]\nfilters=8\natoms=2",
+    "[empty]\n[empty]\n[shortcut]\nfrom=-2\nweights_type=per_feature\nweights_normalization=relu",
+    "[empty]\n[empty]\n[shortcut]\nfrom=-2\nweights_type=per_channel\nweights_normalization=softmax",
+    "[rnn]\noutput=5\nhidden=5",
+    "[crnn]\noutput=5\nhidden=3\npad=1",
+    "[gru]\noutput=5",
+    "[lstm]\noutput=5",
+    "[conv_lstm]\noutput=5\npad=1\npeephole=1",
+)
+_INPUT = "[net]\nwidth=6\nheight=6\nchannels=4\n"
+
+
+def kinds() -> list[type[Layer]]:
+    """The section types in the alphabetical order of their first names."""
+    return sorted(set(LAYERS.values()), key=lambda kind: kind.names[0].lower())
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def sections() -> str:
+    """The table of section types in README.md."""
+    rows = []
+    for kind in kinds():
+        first, *others = kind.names
+        link = f"[`[{first}]`](docs/cfg.md#{first.lower()})"
+        rows.append((link, ", ".join(f"`[{name}]`" for name in others), _purpose(kind)))
+    return table(("section", "also called", "what it is"), rows)
+
+
+def verbs() -> str:
+    """The table of the command line in README.md."""
+    rows = ((f"`{name}`", _text(module.__doc__).partition("\n")[0]) for name, module in cli.verbs().items())
+    return table(("verb", "what it does"), rows)
+
+
+def activations() -> str:
+    """The names that ``activation=`` takes."""
+    return ", ".join(f"`{kind.value}`" for kind in Activation)
+
+
+def reference() -> str:
+    """Every section with its keys."""
+    common = schema.keys(Layer.Options)
+    parts = ["## [net]", "Also called `[network]`. " + _sentence(inspect.getmodule(Net)), *_keys(Net, ())]
+    parts += ["## Keys of every layer", "These may stand in any section but `[net]`.", *_keys(Layer.Options, ())]
+    for kind in kinds():
+        first, *others = kind.names
+        also = f" Also called {', '.join(f'`[{name}]`' for name in others)}." if others else ""
+        purpose = _purpose(kind)
+        parts += [f"## [{first}]", f"{purpose[0].upper()}{purpose[1:]}.{also}", _text(kind.__doc__)]
+        parts += _keys(kind.Options, common)
+    return "\n\n".join(parts)
+
+
+def order() -> str:
+    """What a file holds for each kind of section, in order, worked out by building small layers."""
+    rows = []
+    for text in _EXAMPLES:
+        arrays = {dialect: _arrays(text, dialect) for dialect in Dialect}
+        name, *keys = text.rpartition("[")[2].split("\n")
+        shown = f"`{' '.join(keys)}`" if keys else ""
+        if len(set(arrays.values())) == 1:
+            rows.append((f"`[{name}`", shown, arrays[Dialect.ALEXEYAB]))
+        else:
+            rows += [(f"`[{name}` in {dialect}", shown, arrays[dialect]) for dialect in Dialect]
+    return table(("section", "keys, on an input of 6 x 6 x 4", "arrays in the order of the file"), rows)
+
+
+def example() -> str:
+    """The bytes of a file of one layer, with what they mean."""
+    text = "[net]\nwidth=2\nheight=2\nchannels=1\n\n[convolutional]\nfilters=2\nsize=1\nactivation=linear\n"
+    network = Network(cfg.loads(text))
+    with torch.no_grad():
+        for array, values in zip(weights.stored(network), ((0.5, -1.0), (2.0, 0.25)), strict=True):
+            array.tensor.copy_(torch.tensor(values).view_as(array.tensor))
+    network.seen = 64
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "a.weights")
+        weights.save(network, file)
+        content = file.read_bytes()
+    fields = [(4, "major 0"), (4, "minor 2"), (4, "revision 5"), (8, "seen 64, a uint64 since version 0.2")]
+    for array in weights.stored(network):
+        fields += [(4, f"{array.place}[{i}] = {value:g}") for i, value in enumerate(array.tensor.flatten().tolist())]
+    lines, stream = [], io.BytesIO(content)
+    for size, meaning in fields:
+        lines.append(f"{stream.tell():04x}  {stream.read(size).hex(' '):24}{meaning}")
+    assert not stream.read(1)
+    return f"```ini\n{text}```\n\n```text\n" + "\n".join(lines) + "\n```"
+
+
+BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"sections": sections, "verbs": verbs},
+    "docs/cfg.md": {"activations": activations, "reference": reference},
+    "docs/weights.md": {"example": example, "order": order},
+}
+
+
+def renewed(page: str, text: str) -> str:
+    """The text of a page with its blocks as they should be. Raises ValueError where one is missing."""
+    for name, write in BLOCKS[page].items():
+        first, last = f"<!-- {name}: {_NOTE} -->\n", f"\n<!-- end of {name} -->"
+        before, found, rest = text.partition(first)
+        _, ended, after = rest.partition(last)
+        if not found or not ended:
+            raise ValueError(f"{page}: expected a block between {first.strip()} and {last.strip()}")
+        text = f"{before}{first}\n{write()}\n{last}{after}"
+    return text
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the blocks, or look whether they are as they should be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is out of date")
+    args = parser.parse_args(argv)
+    stale = []
+    for page in BLOCKS:
+        path = ROOT / page
+        old = path.read_text(encoding="utf-8")
+        new = renewed(page, old)
+        if new != old:
+            stale.append(page)
+            print(f"{page}: {'out of date, run tools/document_cfg.py' if args.check else 'written'}")
+            if not args.check:
+                path.write_text(new, encoding="utf-8")
+    return 1 if stale and args.check else 0
+
+
+def _keys(options: type[schema.Options], left_out: Iterable[str]) -> list[str]:
+    """Tables of the keys, those that matter at inference first."""
+    known, hints = schema.keys(options), typing.get_type_hints(options)
+    rows: dict[bool, list[tuple[str, str, str, str]]] = {False: [], True: []}
+    for key, option in known.items():
+        if key not in left_out:
+            row = (f"`{key}`", _type(hints[option.name]), _default(option.default), option.metadata["doc"])
+            rows[option.metadata["train"]].append(row)
+    head = ("key", "value", "default", "meaning")
+    parts = [table(head, rows[False])] if rows[False] else []
+    return [*parts, "For training:", table(head, rows[True])] if rows[True] else parts
+
+
+def _type(hint: typing.Any) -> str:
+    if isinstance(hint, types.UnionType):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    if hint is Activation:
+        return "[an activation](#activations)"
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return ", ".join(f"`{member.value}`" for member in hint)
+    return _TYPES[hint]
+
+
+def _default(value: object) -> str:
+    if value is dataclasses.MISSING:
+        return "must be given"
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, float) and math.isinf(value):
+        return "no limit"
+    if isinstance(value, enum.Enum):
+        return f"`{value.value}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{int(typing.cast(int, value))}`"
+
+
+def _purpose(kind: type[Layer]) -> str:
+    """What a section is, from the first line of its module."""
+    return _sentence(inspect.getmodule(kind)).partition(": ")[2].rstrip(".")
+
+
+def _sentence(module: types.ModuleType | None) -> str:
+    return _text(inspect.getdoc(module)).partition("\n\n")[0]
+
+
+def _text(docstring: str | None) -> str:
+    """A docstring as Markdown."""
+    return inspect.cleandoc(docstring or "").replace("``", "`")
+
+
+def _arrays(text: str, dialect: Dialect) -> str:
+    network = Network(cfg.loads(_INPUT + text), dialect=dialect)
+    layer = network[len(network.layers) - 1]
+    found = [(name, tuple(tensor.shape)) for name, tensor in layer.stored()]
+    parts = list(dict.fromkeys(name.partition(".")[0] for name, _ in found if "." in name))
+    if parts:
+        inner = layer.get_submodule(parts[0])
+        assert isinstance(inner, Layer)
+        return f"{', '.join(parts)}; each as `[{inner.names[0]}]`"
+    return ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
