@@ -7,7 +7,7 @@ import os
 import torch
 
 from . import cfg as cfg_
-from . import checkpoint
+from . import checkpoint, data, models
 from . import weights as weights_
 from .cfg import Dialect, Path
 from .containers import is_container
@@ -27,8 +27,8 @@ def load(
 ) -> Network:
     """Build a network, fill it and return it in eval mode.
 
-    ``cfg``: the text of the network, or a checkpoint (.pt or .safetensors of ``save``) that carries text
-    and weights. ``weights``: a .weights file or a checkpoint; without any, and for what ``upto`` leaves
+    ``cfg``: the text of the network, a checkpoint (.pt or .safetensors of ``save``) that carries text
+    and weights, or a name of the catalogue, whose weights are fetched once. ``weights``: a .weights file or a checkpoint; without any, and for what ``upto`` leaves
     out, Darknet's random starting values. ``size``: width and height of the input in pixels instead of
     the cfg's. ``dialect``: ``alexeyab`` or ``pjreddie``; None: a checkpoint's own, else AlexeyAB's.
     ``strict``: text of the cfg that has no effect is an error instead of a warning. ``upto``: the file
@@ -36,6 +36,11 @@ def load(
     WeightsError.
     """
     held: checkpoint.Checkpoint | None = None
+    names: tuple[str, ...] = ()
+    if models.is_name(cfg):
+        model = models.find(cfg, weights)
+        cfg, weights = model.cfg, model.weights
+        names = data.read_names(model.names) if model.names else ()
     if is_container(cfg):
         if weights is not None:
             raise WeightsError(f"{os.fspath(cfg)}: carries its own weights: expected it alone, or a cfg with {weights}")
@@ -52,6 +57,7 @@ def load(
         checkpoint.fill(network, held, weights, upto=upto)
     elif weights is not None:
         weights_.load(network, weights, upto=upto)
+    network.names = network.names or names
     return network.to(device)
 
 

@@ -34,8 +34,7 @@ def find(model: Path, weights: Path | None = None, *, fetch: bool = False, progr
     """
     text = os.fspath(model)
     path = pathlib.Path(text)
-    by_path = path.exists() or path.suffix != "" or path.name != text
-    if not by_path:
+    if is_name(model):
         named = catalogue.find(text)
         if not named.cfg:
             raise ConfigError(f"{text!r} is a {named.kind}, not a network: expected one of {', '.join(networks())}")
@@ -49,6 +48,12 @@ def find(model: Path, weights: Path | None = None, *, fetch: bool = False, progr
         weights = catalogue.fetch(entry, progress)
     names = catalogue.names_path(entry.name) if entry is not None else None
     return Model(path, weights, names)
+
+
+def is_name(model: Path) -> bool:
+    """Whether ``model`` is a name of the catalogue rather than a path: one word, and no file is called so."""
+    path = pathlib.Path(model)
+    return not path.exists() and path.suffix == "" and path.name == os.fspath(model)
 
 
 def networks() -> list[str]:

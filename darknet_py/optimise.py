@@ -24,11 +24,16 @@ _CACHE = 16 << 20  # bytes for each thread that the input and output of a layer 
 
 
 class Step(NamedTuple):
-    """One module of the plan: the number of the layer whose output it gives, and those that it reads."""
+    """One module of the plan: the layers it stands for, whose last one's output it gives, and those it reads."""
 
-    output: int
+    layers: tuple[int, ...]
     sources: tuple[int, ...]
     module: nn.Module
+
+    @property
+    def output(self) -> int:
+        """The number of the layer whose output it gives."""
+        return self.layers[-1]
 
 
 def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False) -> Optimised:
@@ -44,7 +49,7 @@ def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False) ->
 
 
 class Optimised(nn.Module):
-    """See ``optimise``. ``network``: the one it was made from; ``steps``: what it runs instead of the layers."""
+    """See ``optimise``. ``network``: the one it was made from; ``plan``: what it runs instead of the layers."""
 
     def __init__(self, network: Network, *, dtype: str = "fp32", compile: bool = False) -> None:
         super().__init__()
@@ -88,8 +93,8 @@ class Optimised(nn.Module):
         self._prepared = self._state()
         with torch.no_grad():
             plan = list(_plan(network, fused.Target(self.dtype, device, packed)))
-        self.steps = nn.ModuleList(step.module for step in plan)
-        self._edges = [(step.output, step.sources) for step in plan]
+        self.steps = nn.ModuleList(step.module for step in plan)  # registered: for torch.compile and for hooks
+        self.plan = plan
         self._dead = _dead(plan, _kept(network))
         self._run = self._compiled() if self.compiled else self._interpret
         self._largest = max(sum(x.floats for x in _inputs(network, i)) + y.shape.floats for i, y in enumerate(network))
@@ -103,8 +108,8 @@ class Optimised(nn.Module):
 
     def _interpret(self, x: Tensor) -> list[Tensor]:
         outputs = {INPUT: x.to(self.dtype, memory_format=torch.channels_last)}
-        for (output, sources), step, dead in zip(self._edges, self.steps, self._dead, strict=True):
-            outputs[output] = step(*(outputs[source] for source in sources))
+        for step, dead in zip(self.plan, self._dead, strict=True):
+            outputs[step.output] = step.module(*(outputs[source] for source in step.sources))
             for number in dead:
                 del outputs[number]
         return [y.float() for y in outputs.values()]
@@ -135,7 +140,7 @@ def _plan(network: Network, target: fused.Target) -> Iterator[Step]:
         sources = network.sources[first]
         if first != index:
             sources = (*sources, *(source for source in network.sources[index] if source != first))
-        yield Step(index, sources, module)
+        yield Step((index,) if first == index else (first, index), sources, module)
 
 
 def _taken_along(network: Network) -> dict[int, int]:

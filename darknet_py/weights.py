@@ -69,7 +69,7 @@ def stored(network: Network, *, transposed: bool = False, writing: bool = False)
         if options.dontsave if writing else options.dontload:
             continue
         for name, tensor in layer.stored(transposed):
-            if not writing and options.dontloadscales and name in _SCALES:
+            if not writing and options.dontloadscales and layer.scales_may_lack and name in _SCALES:
                 continue
             count = 0 if writing else options.numload
             yield Stored(index, f"layer {index} [{section.name}] {name}", tensor[:count] if count else tensor)

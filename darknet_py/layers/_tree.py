@@ -60,13 +60,14 @@ class Tree(nn.Module):
         return result
 
     def ways(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """The classes on the way from each of ``classes`` [n] to the root: number in 0..n-1, and class."""
+        """The classes on the way from each of ``classes`` [n] to the root: number in 0..n-1 (ascending), and class."""
         numbers, nodes = [torch.arange(len(classes), device=classes.device)], [classes]
         for _ in range(1, self.levels):
             above = self.parent[nodes[-1]]
             numbers.append(numbers[-1][above >= 0])
             nodes.append(above[above >= 0])
-        return torch.cat(numbers), torch.cat(nodes)
+        order = torch.cat(numbers).argsort(stable=True)
+        return torch.cat(numbers)[order], torch.cat(nodes)[order]
 
     def descend(self, values: Tensor, threshold: float) -> Tensor:
         """The class of each row of ``values`` [n, classes], walked to from the root (``hierarchy_top_prediction``).

@@ -62,6 +62,7 @@ class Layer(nn.Module):
 
     names: ClassVar[tuple[str, ...]]
     joined = False  # whether a Join reads the output
+    scales_may_lack = False  # whether dontloadscales means this layer
     has_loss: ClassVar[bool] = False
     decays: ClassVar[bool] = True  # whether decay works on the weights
     update_limit: ClassVar[float] = float("inf")  # of a parameter's velocity, summed over the pictures

@@ -28,6 +28,7 @@ class Connected(Layer):
         batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
 
     options: Options
+    scales_may_lack = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)

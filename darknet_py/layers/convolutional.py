@@ -65,6 +65,7 @@ class Convolutional(Layer):
                 object.__setattr__(self, "batch_normalize", 2)
 
     options: Options
+    scales_may_lack = True
     replaces_gradient = True
 
     def __init__(self, options: Options, x: Shape) -> None:

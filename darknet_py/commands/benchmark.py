@@ -1,0 +1,114 @@
+"""Measure how fast a network runs here, layer by layer and against other runtimes.
+
+    darknet-py benchmark yolov4-tiny
+    darknet-py benchmark my.cfg --size 608 608 --batch 8 --dtype bf16 --json
+
+Without weights random ones are timed, which takes as long. 100 % is the best rate that a large convolution or
+matrix product reached on this machine. Runtimes that are installed (OpenVINO, ONNX Runtime, OpenCV 4) are timed in
+turn with ours."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from . import _model
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    _model.add(parser)
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures at a time (1)")
+    parser.add_argument("--repeats", type=int, default=10, metavar="N", help="runs that the medians are of (10)")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor cores to use; by default all")
+    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="numbers to compute with")
+    parser.add_argument("--no-peers", action="store_true", help="leave other runtimes out")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    import json
+
+    import torch
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    network = _network(args)
+    report = _measured(args, network)
+    if args.json:
+        print(json.dumps(report, indent=2))
+        return 0
+    width = max(len(row["name"] + row["text"]) for row in report["layers"]) + 2
+    print(f"{'layer':>7}  {'what':{width}} {'ms':>8} {'share':>6} {'GFLOP/s':>8} {'of best':>7}")
+    for row in report["layers"]:
+        numbers = "+".join(map(str, row["layers"]))
+        rate = f"{row['gflops']:8.0f} {row['of_best']:7.0%}" if row["gflops"] >= 1 else ""
+        print(f"{numbers:>7}  {row['name'] + '  ' + row['text']:{width}} {row['ms']:8.3f} {row['share']:6.1%} {rate}")
+    print(f"\n{report['gflop']:.2f} GFLOP; the machine's best is {report['best']:.0f} GFLOP/s:")
+    for name, rate in report["rates"].items():
+        print(f"  {name:36} {rate:8.0f} GFLOP/s")
+    print(f"\n{'network alone, in turn':28} {'median ms':>10} {'least':>8} {'pictures/s':>10} {'of best':>7}")
+    for name, row in report["runs"].items():
+        print(f"{name:28} {row['ms']:10.2f} {row['least']:8.2f} {row['pictures']:10.1f} {row['of_best']:7.0%}")
+    return 0
+
+
+def _network(args: argparse.Namespace) -> Network:
+    """The network with weights, or with random ones that keep its values in bounds."""
+    from .. import loading
+    from ..models import find
+
+    if args.weights or args.fetch:
+        return _model.load(args, _model.found(args))
+    cfg = args.model if args.model.endswith(".cfg") else find(args.model).cfg
+    size = tuple(args.size) if args.size else None
+    network = loading.load(cfg, size=size, dialect=args.dialect, strict=args.strict)
+    for name, tensor in network.named_buffers():
+        if name.endswith("rolling_variance"):
+            tensor.fill_(1.0)
+    return network.to(_model.device(args.device))
+
+
+def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:
+    """All figures, as ``--json`` prints them."""
+    from statistics import median
+
+    import torch
+
+    from .. import benchmark
+
+    device = next(network.parameters()).device
+    x = torch.rand(args.batch, *network.shape, device=device)
+    rates = benchmark.rates(network, dtype=args.dtype)
+    best, gflop = max(rates.values()), network.flops * args.batch / 1e9
+    rows = benchmark.layers(network, x, dtype=args.dtype, repeats=args.repeats)
+    total = sum(row.ms for row in rows)
+    with benchmark.peers(network, dtype=args.dtype) as runs:
+        chosen = {name: run for name, run in runs.items() if name in ("torch", "plain") or not args.no_peers}
+        found = benchmark.interleaved(chosen, x, repeats=args.repeats)
+    return {
+        "model": args.model,
+        "input": list(x.shape),
+        "dtype": args.dtype,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "gflop": gflop,
+        "best": best,
+        "rates": rates,
+        "layers": [
+            {**row._asdict(), "gflops": row.rate, "share": row.ms / total, "of_best": row.rate / best} for row in rows
+        ],
+        "runs": {
+            name: {
+                "ms": median(times),
+                "least": min(times),
+                "pictures": 1000 * args.batch / median(times),
+                "of_best": gflop / median(times) * 1000 / best,
+            }
+            for name, times in found.items()
+        },
+    }
