@@ -7,6 +7,7 @@ convolution or matrix product reached in the same run.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import pathlib
 import statistics
@@ -57,7 +58,6 @@ def layers(network: Network, x: Tensor, *, dtype: str = "fp32", repeats: int = 1
         for step in fast.plan:
             step.module.register_forward_pre_hook(before)
             step.module.register_forward_hook(after)
-        parts = 0
         for _ in range(repeats):
             fast(x)
         parts = max(1, len(seconds[id(fast.plan[0].module)]) // repeats)
@@ -80,26 +80,35 @@ def rates(network: Network, *, dtype: str = "fp32", repeats: int = 5) -> dict[st
             x = torch.rand(1, channels, side, side, dtype=kind, device=device).to(memory_format=torch.channels_last)
             w = torch.rand(channels, channels, size, size, dtype=kind, device=device)
             w = w.to(memory_format=torch.channels_last)
-            seconds = min(_timed(lambda x=x, w=w, p=size // 2: F.conv2d(x, w, None, 1, p), x, repeats))
+            seconds = min(_timed(functools.partial(F.conv2d, x, w, None, 1, size // 2), x, repeats))
             operations = 2.0 * (channels * side * size) ** 2
             found[f"convolution {channels} {size}x{size} on {side}x{side}"] = operations / seconds / 1e9
         a = torch.rand(_MATRIX, _MATRIX, dtype=kind, device=device)
-        found[f"matrix product {_MATRIX}"] = 2.0 * _MATRIX**3 / min(_timed(lambda: a @ a, a, repeats)) / 1e9
+        found[f"matrix product {_MATRIX}"] = (
+            2.0 * _MATRIX**3 / min(_timed(functools.partial(torch.mm, a, a), a, repeats)) / 1e9
+        )
     return found
 
 
 @contextmanager
-def peers(network: Network, *, dtype: str = "fp32") -> Iterator[dict[str, Callable[[Tensor], Any]]]:
-    """Our engines and other runtimes that are installed and can run the network, by name."""
+def peers(
+    network: Network, *, dtype: str = "fp32", others: bool = True
+) -> Iterator[dict[str, Callable[[Tensor], Any]]]:
+    """Our own engines and, with ``others``, the runtimes that are installed and can run the network, by name."""
     with tempfile.TemporaryDirectory() as scratch:
         runs: dict[str, Callable[[Tensor], Any]] = {}
-        for name in ("torch", "plain", "openvino", "onnxruntime"):
+        for name in ("torch", "plain", *(("openvino", "onnxruntime") if others else ())):
             if installed(name) and (dtype == "fp32" or name in ("torch", "openvino")):
                 try:
                     runs[name] = engine(network, name, dtype=dtype)
                 except DarknetError:  # one that cannot take this network is left out of the table
                     continue
-        if dtype == "fp32" and importlib.util.find_spec("cv2") and (run := _opencv(network, pathlib.Path(scratch))):
+        if (
+            others
+            and dtype == "fp32"
+            and importlib.util.find_spec("cv2")
+            and (run := _opencv(network, pathlib.Path(scratch)))
+        ):
             runs["opencv"] = run
         yield runs
 
@@ -112,7 +121,7 @@ def interleaved(
     with torch.inference_mode():
         for number in range(warm + repeats):
             for name, run in runs.items():
-                seconds = _timed(lambda run=run: run(x), x, 1)[0]
+                seconds = _timed(functools.partial(run, x), x, 1)[0]
                 if number >= warm:
                     found[name].append(1000 * seconds)
     return found

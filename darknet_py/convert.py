@@ -11,8 +11,8 @@ import os
 import pathlib
 
 from . import by_order as by_order_
-from . import checkpoint, loading
 from . import cfg as cfg_
+from . import checkpoint, loading
 from .cfg import Dialect, Path
 from .containers import is_container, read
 from .detect import Names, read_names

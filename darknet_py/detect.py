@@ -143,15 +143,11 @@ class Detector:
         with torch.inference_mode():
             outputs = self.run(x)
             computed = time.perf_counter()
-            found = self._found(outputs, self.size)
+            found = self._found(outputs, self.size, [loaded.picture.shape[1::-1] for loaded in group])
         network, boxes = computed - started, time.perf_counter() - computed
         for loaded, candidates in zip(group, found, strict=True):
-            height, width = loaded.picture.shape[:2]
-            if self.letterbox:
-                candidates = candidates._replace(boxes=undo_letterbox(candidates.boxes, (width, height), self.size))
-            results = from_candidates(
-                candidates, (height, width), names=self.names, path=loaded.path, picture=loaded.picture
-            )
+            shape = loaded.picture.shape[:2]
+            results = from_candidates(candidates, shape, names=self.names, path=loaded.path, picture=loaded.picture)
             times = (loaded.seconds, network / len(group), boxes / len(group))
             results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
             yield results
@@ -166,11 +162,22 @@ class Detector:
             found = self._found(self.run(x), size)
         return [from_candidates(candidates, size[::-1], names=self.names) for candidates in found]
 
-    def _found(self, outputs: Sequence[Tensor], size: tuple[int, int]) -> list[Candidates]:
-        """Decode and suppress: one set of boxes a picture."""
+    def _found(
+        self, outputs: Sequence[Tensor], size: tuple[int, int], pictures: Sequence[tuple[int, int]] = ()
+    ) -> list[Candidates]:
+        """Decode and suppress: one set of boxes a picture.
+
+        As in C, suppression sees boxes relative to the picture, whose width and height ``pictures`` gives:
+        kinds that look at distances decide otherwise on a letterboxed input.
+        """
         heads = self.network.heads
         by_head = [h.decode(output.float(), size, self.which) for h, output in zip(heads, outputs, strict=True)]
         merged = [Candidates(*map(torch.cat, zip(*picture, strict=True))) for picture in zip(*by_head, strict=True)]
+        if self.letterbox and pictures:
+            merged = [
+                candidates._replace(boxes=undo_letterbox(candidates.boxes, picture, size))
+                for candidates, picture in zip(merged, pictures, strict=True)
+            ]
         if self.nms:
             merged = [suppress(candidates, self.nms, heads[-1].suppression) for candidates in merged]
         return merged

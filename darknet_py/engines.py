@@ -175,8 +175,14 @@ def _to_onnx(network: Network, path: pathlib.Path) -> None:
 def _to_openvino(network: Network, path: pathlib.Path) -> None:
     import openvino
 
-    with torch.no_grad():
-        model = openvino.convert_model(network, example_input=_example(network), input=[[-1, *network.shape]])
+    try:
+        with torch.no_grad():
+            model = openvino.convert_model(network, example_input=_example(network), input=[[-1, *network.shape]])
+    except Exception:  # its reader of traces knows fewer operators than its reader of ONNX
+        between = path.with_suffix(".onnx")
+        _to_onnx(network, between)
+        model = openvino.convert_model(between)
+        between.unlink()
     openvino.save_model(model, path, compress_to_fp16=False)
 
 

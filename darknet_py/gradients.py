@@ -141,7 +141,8 @@ class Passes:
     def _attacked(self, x: Tensor, truths: Tensor, moment: Moment) -> Tensor:
         """The pictures, changed so that the network finds less in them (self-adversarial training)."""
         start = x.detach().clone().requires_grad_()
-        roots, gradients = self._roots(self._forward(start, torch.zeros_like(truths), replace(moment, adversarial=True)))
+        nothing = torch.zeros_like(truths)
+        roots, gradients = self._roots(self._forward(start, nothing, replace(moment, adversarial=True)))
         if not roots:
             return x
         (gradient,) = torch.autograd.grad(roots, start, gradients)
@@ -153,7 +154,8 @@ class Passes:
 
     def _bound(self, iteration: int) -> int:
         """Layers before it get no gradient."""
-        waiting = (index + 1 for index, layer in enumerate(self.network) if layer.options.stopbackward > max(iteration, 1))
+        now = max(iteration, 1)
+        waiting = (index + 1 for index, layer in enumerate(self.network) if layer.options.stopbackward > now)
         return max([self._still, *waiting])
 
 

@@ -84,8 +84,10 @@ class Guard:
                 first = first or layer
                 pictures += [name for row in rows if row < len(of_batch) for name in of_batch[row]]
         if not first:
-            pictures = [name for n in numbers if n < len(self.batch.pictures) for p in self.batch.pictures[n] for name in p]
-        where = f"{first} is the first whose output is not" if first else "all outputs are finite when they are made again"
+            pictures = [
+                name for n, of_batch in enumerate(self.batch.pictures) if n in numbers for p in of_batch for name in p
+            ]
+        where = f"{first} is the first whose output is not" if first else "made again, all outputs are finite"
         shown = ", ".join(list(dict.fromkeys(pictures))[:_NAMED])
         more = len(dict.fromkeys(pictures)) - _NAMED
         return f"{where}; pictures: {shown or 'unknown'}" + (f" and {more} more" if more > 0 else "")
@@ -131,10 +133,11 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
     if not names:
         return []
-    sums = torch.stack([norm.float() for norm in torch._foreach_norm([tensors[n].detach() for n in names], float("inf"))])
-    if bool(sums.isfinite().all()):
+    largest = torch._foreach_norm([tensors[name].detach() for name in names], float("inf"))
+    finite = torch.stack([norm.float() for norm in largest]).isfinite()
+    if bool(finite.all()):
         return []
-    return [name for name, fine in zip(names, sums.isfinite().tolist(), strict=True) if not fine]
+    return [name for name, fine in zip(names, finite.tolist(), strict=True) if not fine]
 
 
 def _rows(x: Tensor) -> list[int]:

@@ -51,7 +51,8 @@ class Entry:
         """For people."""
         rows = [f"  layer {layer}: {_told(figures)}" for layer, figures in self.parts.items()]
         text = f"{self.iteration}: {self.loss:.6f}, {self.average:.6f} avg loss, {self.rate:.6f} rate, "
-        text += f"{self.seconds:.6f} seconds, {self.images} images, {self.left:.2f} hours left, {self.speed:.1f} images/s"
+        text += f"{self.seconds:.6f} seconds, {self.images} images, {self.left:.2f} hours left, "
+        text += f"{self.speed:.1f} images/s"
         return "\n".join((*rows, text))
 
     def row(self) -> dict[str, str]:
@@ -155,7 +156,8 @@ class Journal:
         if start and self.log.is_file():
             with open(self.log, newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
-                    if (row["iteration"] or "").isdigit() and int(row["iteration"]) <= start and None not in row.values():
+                    whole = (row["iteration"] or "").isdigit() and None not in row.values()
+                    if whole and int(row["iteration"]) <= start:
                         rows.append(row)
         for row in rows:
             self.losses.append((int(row["iteration"]), float(row["avg_loss"])))
@@ -184,4 +186,4 @@ class Journal:
 
 
 def _told(figures: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.0f}" if name == "count" else f"{name} {value:.4f}" for name, value in figures.items())
+    return ", ".join(f"{name} {value:.{0 if name == 'count' else 4}f}" for name, value in figures.items())

@@ -6,8 +6,6 @@ goes well and shrinks when a gradient is too large for half precision, which cos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -24,7 +22,7 @@ class LossScale:
         self.factor = 1.0 if not half else given if given != 1 else _FIRST
         self.good = 0
 
-    def undo(self, gradients: Sequence[Tensor]) -> bool:
+    def undo(self, gradients: list[Tensor]) -> bool:
         """Take the factor out of summed gradients; whether they can be used."""
         if self.factor == 1 and self.fixed:
             return True

@@ -50,26 +50,27 @@ class Network(nn.Module):
         with _place(config, first):
             self.shape = _input_shape(self.options, size)
         self.sources: list[tuple[int, ...]] = []
-        self.layers = nn.ModuleList()
+        layers: list[Layer] = []
         for index, section in enumerate(others):
             with _place(config, section, index):
-                self._append(index, section, strict)
+                layers.append(self._layer(section, layers, strict))
+        self.layers = nn.ModuleList(layers)
         self._dead = _last_readers(self.sources, {i for i, layer in enumerate(self) if isinstance(layer, Head)})
         self.version, self.seen = (0, 2, 5), 0
         self.names: tuple[str, ...] = ()
         self.eval()
 
-    def _append(self, index: int, section: Section, strict: bool) -> None:
-        kind = find(section.name)
+    def _layer(self, section: Section, earlier: Sequence[Layer], strict: bool) -> Layer:
+        kind, index = find(section.name), len(earlier)
         options = schema.read(kind.Options, section, self.config, dialect=self.dialect, strict=strict)
         sources = options.sources(index)
         for source in sources:
             if not INPUT <= source < index or (source == INPUT and index > 0):
                 raise ValueError(f"layer {source} is no layer before layer {index}")
-        layer = kind(options, *(self.shape if s == INPUT else self[s].shape for s in sources))
-        layer.connect(index, list(self))
+        layer = kind(options, *(self.shape if s == INPUT else earlier[s].shape for s in sources))
+        layer.connect(index, earlier)
         self.sources.append(sources)
-        self.layers.append(layer)
+        return layer
 
     def __iter__(self) -> Iterator[Layer]:
         """The layers."""

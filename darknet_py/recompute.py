@@ -23,7 +23,7 @@ def recomputing(network: Network) -> Iterator[None]:
     """Train with less memory inside the block. Layers with a loss or a state of their own stay as they are."""
     changed = [layer for layer in network if _may(layer)]
     for layer in changed:
-        layer.forward = _checkpointed(layer, layer.forward)  # type: ignore[method-assign]
+        layer.forward = _checkpointed(layer, layer.forward)
     try:
         yield
     finally:
@@ -53,12 +53,12 @@ def _checkpointed(layer: Layer, forward: Callable[..., Tensor]) -> Callable[...,
 def _still(layer: Layer) -> Iterator[None]:
     """Statistics that the block moves are put back: the first forward has moved them already."""
     kept = [(buffer, buffer.clone()) for buffer in layer.buffers()]
-    gathered = [(module, module.gathered) for module in layer.modules() if hasattr(module, "gathered")]
+    gathered = [(vars(module), vars(module)["gathered"]) for module in layer.modules() if "gathered" in vars(module)]
     try:
         yield
     finally:
         with torch.no_grad():
             for buffer, value in kept:
                 buffer.copy_(value)
-        for module, value in gathered:
-            module.gathered = value
+        for attributes, before in gathered:
+            attributes["gathered"] = before

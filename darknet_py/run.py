@@ -93,8 +93,8 @@ class Run:
         self.scored = trainer.iteration
         if self.last and trainer.iteration >= self.last:
             raise ConfigError(
-                f"iteration {trainer.iteration} of max_batches={self.last}: nothing is left to train. Raise max_batches, "
-                "or count from 0 (--clear), as for weights that have been trained on something else"
+                f"iteration {trainer.iteration} of max_batches={self.last}: nothing is left to train. Raise "
+                "max_batches, or count from 0 (--clear), as for weights that were trained on something else"
             )
         self.guard = Guard(self.network, self.team)
         trainer.team, trainer.guard = self.team, lambda: self.guard.losses(trainer.parts)
@@ -136,8 +136,7 @@ class Run:
     def _turn(self, batch: Batch) -> tuple[Entry, bool]:
         """One iteration and what is told of it; whether it is to be the last."""
         self.guard.batch = batch
-        words = np.random.SeedSequence((self.settings.seed, batch.iteration, self.team.rank)).generate_state(1, np.uint64)
-        torch.manual_seed(int(words[0]) >> 1)
+        torch.manual_seed(_seed(self.settings.seed, batch.iteration, self.team.rank))
         began = time.monotonic()
         cost = self.trainer.step(self._laid(batch))
         pictures = sum(len(x) for x, _ in batch.pairs) * self.team.world
@@ -230,6 +229,11 @@ class Run:
 
     def _stopping(self) -> None:
         self.journal.say("stopping after this iteration; once more to stop now, without saving")
+
+
+def _seed(*numbers: int) -> int:
+    """Of what layers draw in an iteration, such as dropout."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _merged(parts: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[int, dict[str, float]]:

@@ -125,7 +125,7 @@ class Evaluation:
         return "\n".join(
             (
                 "\n calculation mAP (mean average precision)...",
-                f"\n detections_count = {len(self.material.found)}, unique_truth_count = {score.objects}  ",
+                f"\n detections_count = {self.material.matches.counted.sum()}, unique_truth_count = {score.objects}  ",
                 *(
                     f"class_id = {number}, name = {one.name}, ap = {100 * one.average_precision:2.2f}%   \t "
                     f"(TP = {one.tp}, FP = {one.fp}) "

@@ -66,11 +66,10 @@ class State:
         wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
         given = {name: tuple(t.shape) for name, t in self.network.items()}
         for name in sorted(wanted.keys() | given.keys()):
-            if wanted.get(name) != given.get(name):
-                raise WeightsError(
-                    f"{os.fspath(path)}: a training of another network: {name} is {given.get(name, 'missing')} there and "
-                    f"{wanted.get(name, 'missing')} in {network.config.path}"
-                )
+            there, here = given.get(name, "missing"), wanted.get(name, "missing")
+            if there != here:
+                where = f"{name} is {there} there and {here} in {network.config.path}"
+                raise WeightsError(f"{os.fspath(path)}: a training of another network: {where}")
         network.load_state_dict(dict(self.network))
 
 
@@ -123,7 +122,12 @@ class Snapshots:
         from . import __version__
 
         self.save(network, "last")
-        entries = {"format": FORMAT, "package": __version__, "network": network.state_dict(), "trainer": dict(trainer)}
+        entries: dict[str, Any] = {
+            "format": FORMAT,
+            "package": __version__,
+            "network": network.state_dict(),
+            "trainer": dict(trainer),
+        }
         entries |= {"run": dict(run), "seed": seed, "cfg": network.config.text}
         containers.write(self.state, entries)
 

@@ -91,8 +91,8 @@ class Trainer:
         self.iteration += 1
         self.rate = schedule.rate(self.options, self.iteration, self.chance)
         self._gather()
-        pictures = sum(len(x) for x, _ in pairs) * self.team.world
-        self.update.step(self.rate, pictures * sequence, self.iteration)
+        count = sum(len(x) for x, _ in pairs) * self.team.world
+        self.update.step(self.rate, count * sequence, self.iteration)
         self._smooth()
         self._renew()
         self.network.seen = self.iteration * self.pictures

@@ -88,6 +88,30 @@ def read_header(file: BinaryIO, dialect: Dialect, path: str) -> Header:
     return Header(*struct.unpack(layout, start + rest))
 
 
+def fits_upto(network: Network, path: Path) -> int:
+    """How many layers a file fills: all, or the first of a backbone, which ends where a layer begins.
+
+    Raises WeightsError for a file that does neither.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            start = file.read(64)
+            file.seek(0)
+            header = read_header(file, network.dialect, name)
+            left = os.fstat(file.fileno()).st_size - file.tell()
+    except OSError as error:
+        raise WeightsError(f"{name}: {error.strerror or error}") from error
+    arrays, whole = list(stored(network, transposed=header.transposed)), left
+    for index, array in enumerate(arrays):
+        if left == 0 and index and arrays[index - 1].layer != array.layer:
+            return array.layer
+        left -= 4 * array.tensor.numel()
+    if left or foreign(start):
+        raise WeightsError(f"{name}: {explain(network, arrays, whole, start)}")
+    return len(network.layers)
+
+
 @torch.no_grad()
 def load(network: Network, path: Path, *, upto: int | None = None) -> Network:
     """Fill the parameters from a file and return the network.

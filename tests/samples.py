@@ -114,7 +114,7 @@ TABLE: tuple[tuple[str, str, tuple[tuple[Shape, ...], ...], tuple[Dialect, ...]]
     ("lstm", "output=5 batch_normalize=1", ((A,), (VECTOR,)), tuple(Dialect)),
     ("crnn", f"output=4 hidden=2 shortcut=1 batch_normalize=1 {SMALL}", ((A,), (ODD,)), ()),
     ("crnn", "output_filters=4 hidden_filters=2 activation=leaky", ((A,), (ODD,)), (PJ,)),
-    ("conv_lstm", "output=5 size=3 pad=1 peephole=1 batch_normalize=1 activation=leaky", ((A,), (ODD,)), ()),
+    ("conv_lstm", "output=3 size=3 pad=1 peephole=1 batch_normalize=1 activation=leaky", ((Shape(2, 3, 4),),), ()),
     ("conv_lstm", "output=4 size=3 pad=1 bottleneck=1 shortcut=1 lstm_activation=leaky", ((A,),), ()),
     ("yolo", f"{HEAD} scale_x_y=1.2 nms_kind=diounms", ((Shape(16, 6, 6),), (Shape(16, 3, 5),)), tuple(Dialect)),
     ("yolo", f"{HEAD} new_coords=1", ((Shape(16, 3, 5),),), ()),

@@ -31,7 +31,7 @@ ROWS = (
     ("network",),
     ("misfit", "weights", "images", "draw", "results", "data"),
     (),  # the tools: loading, detect, classify, augment, schedule, convert, optimise, catalogue, export and others
-    ("train", "evaluate"),
+    ("train", "evaluate", "run"),
     ("commands",),
     ("cli", "__init__"),
     ("__main__",),

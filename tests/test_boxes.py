@@ -146,16 +146,26 @@ def test_classes_do_not_meet(found: Candidates, how: Suppression) -> None:
 
 
 @pytest.mark.parametrize("kind", NMSKind)
-def test_more_boxes_than_are_held_at_once(kind: NMSKind) -> None:
-    count = 1100
-    assert boxes._BLOCK < count < 2 * boxes._BLOCK
+def test_more_boxes_than_are_held_at_once(kind: NMSKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 300
+    monkeypatch.setattr(boxes, "_BLOCK", 64)
     place = random(count, 4, low=0.0, high=1.0).double()
     place[:, 2:] = 0.02 + 0.15 * place[:, 2:]
     probs = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:, None].double() / count
     found = Candidates(place, torch.ones(count), probs)
     kept = boxes.suppress(found, 0.2, Suppression(kind)).probs
-    assert 0 < (kept > 0).sum() < count - 90
+    assert 0 < (kept > 0).sum() < count - 20
     assert kept.tolist() == plain_nms(found, 0.2, RULES[kind](0.6))
+
+
+def test_the_limit_of_what_is_held_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = boxes._BLOCK + 70
+    place = random(count, 4, low=0.0, high=1.0)
+    place[:, 2:] *= 0.15
+    whole = boxes.survivors(place, 0.2, Suppression())
+    monkeypatch.setattr(boxes, "_BLOCK", 100)
+    assert torch.equal(boxes.survivors(place, 0.2, Suppression()), whole)
+    assert 0 < whole[-70:].sum() < 70
 
 
 def test_no_boxes() -> None:

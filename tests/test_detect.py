@@ -135,6 +135,20 @@ def test_a_letterbox_is_the_margin_and_its_undoing() -> None:
     assert found.orig_shape == (30, 90)
 
 
+def test_suppression_sees_a_letterboxed_picture_as_c_does() -> None:
+    """After the margin is taken off (``get_network_boxes`` before ``diounms_sort``)."""
+    text = TWO_HEADS.replace("mask=2,3", "mask=2,3\nnms_kind=greedynms")
+    options = {"letterbox": True, "threshold": 0.2}
+    array, rule = picture(90, 12), darknet_py.boxes.Suppression(darknet_py.boxes.NMSKind.GREEDYNMS)
+    every = Detector(network(text), nms=0, **options)(array).boxes  # type: ignore[arg-type]
+    kept = Detector(network(text), nms=0.1, **options)(array).boxes  # type: ignore[arg-type]
+    counts = []
+    for relative in (every.xywhn, every.xywhn * torch.tensor([1, 6 / 32, 1, 6 / 32])):  # to the picture, to the input
+        counts.append(sum(int(darknet_py.boxes.survivors(relative[every.cls == c], 0.1, rule).sum()) for c in (0, 1)))
+    assert counts[0] != counts[1]
+    assert len(kept) == counts[0]
+
+
 @pytest.mark.parametrize(
     ("line", "dialect", "given", "expected"),
     [

@@ -87,9 +87,8 @@ def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:
     best, gflop = max(rates.values()), network.flops * args.batch / 1e9
     rows = benchmark.layers(network, x, dtype=args.dtype, repeats=args.repeats)
     total = sum(row.ms for row in rows)
-    with benchmark.peers(network, dtype=args.dtype) as runs:
-        chosen = {name: run for name, run in runs.items() if name in ("torch", "plain") or not args.no_peers}
-        found = benchmark.interleaved(chosen, x, repeats=args.repeats)
+    with benchmark.peers(network, dtype=args.dtype, others=not args.no_peers) as runs:
+        found = benchmark.interleaved(runs, x, repeats=args.repeats)
     return {
         "model": args.model,
         "input": list(x.shape),

@@ -43,6 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     boxes.add_argument(
         "--batch", type=int, default=1, metavar="N", help="pictures that go through the network together (1)"
     )
+    boxes.add_argument(
+        "--engine", default="torch", help="torch, plain, openvino, onnxruntime or auto: the fastest there is (torch)"
+    )
+    boxes.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="numbers to compute with")
     output = parser.add_argument_group("output")
     output.add_argument(
         "--save", nargs="?", const="detected", metavar="DIR", help="write the pictures with boxes to DIR (detected)"
@@ -72,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         letterbox=args.letterbox,
         hierarchy=args.hier,
         batch=args.batch,
+        engine=args.engine,
+        dtype=args.dtype,
     )
     output = _output.Output(args.save, args.save_txt, args.json, args.out)
     for result in _output.progress(detector.stream(pictures), len(pictures), quiet=args.quiet):

@@ -135,13 +135,13 @@ class AnchorHead(Head):
         anchors = truth.new_tensor(self.anchors)[places[:, 3]]
         return self.corner(truth) * grid - places[:, [2, 1]], truth[:, 2:] * truth.new_tensor(size) / anchors
 
-    def multipliers(self, classes: Tensor) -> Tensor:
-        """The weights of classes [n] (``get_classes_multipliers``): rare ones count more, up to ``max_delta``."""
+    def multipliers(self, claims: Claims) -> Tensor:
+        """The weights of the claims' classes [n] (``get_classes_multipliers``): rare ones count more, up to ``max_delta``."""
         counters = self.options.counters_per_class
         if not counters:
-            return torch.ones(classes.shape, device=classes.device)
+            return torch.ones_like(claims.truth[:, 0])
         each = [min(max(counters) / max(count, 1), self.options.max_delta) for count in counters]
-        return torch.tensor(each, device=classes.device)[classes]
+        return claims.truth.new_tensor(each)[claims.classes]
 
     def mapped(self, classes: Tensor) -> Tensor:
         """The head's numbers of the labels' classes [n]."""

@@ -34,7 +34,7 @@ def anchor_loss(head: AnchorHead, x: Tensor, output: Tensor, truths: Tensor, mom
         where = Where(len(x), x.shape[2], x.shape[3], moment.size, moment.adversarial)
         targets, near, claims = choose(head, found, boxes, truths, where)
         both = near.then(claims)
-        weights = head.options.iou_normalizer * head.multipliers(both.classes)
+        weights = head.options.iou_normalizer * head.multipliers(both)
         box = torch.zeros_like(found[:, :first]) - targets.fall[:, None] * found[:, :first]
         mine, spot = found[both.rows], places[both.rows]
         lacks = head.residuals(both.truth, mine, spot, output, moment.size)

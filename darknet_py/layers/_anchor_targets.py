@@ -91,10 +91,10 @@ def choose(
     if options.objectness_smooth:
         targets.objectness[near.rows] = best[near.rows].square()
         targets.classes[near.rows, near.classes] = best[near.rows].square()
-        targets.class_weights[near.rows, near.classes] = head.multipliers(near.classes)
+        targets.class_weights[near.rows, near.classes] = head.multipliers(near)
     again = claims.where(later)
     targets.classes[again.rows, again.classes] = 1 - options.label_smooth_eps / 2
-    targets.class_weights[again.rows, again.classes] = head.multipliers(again.classes)
+    targets.class_weights[again.rows, again.classes] = head.multipliers(again)
     _raise(head, targets, found[:, head.box_entries], claims)
     return targets, near, claims
 
@@ -105,7 +105,8 @@ def _mark_first(head: AnchorHead, targets: Targets, found: Tensor, events: Claim
     order = torch.arange(len(rows), device=rows.device)
     first = order.new_full((len(found),), len(rows)).scatter_reduce_(0, rows, order, "amin")
     is_first = first[rows] == order
-    rows, _, classes, _ = events.where(is_first)
+    firsts = events.where(is_first)
+    rows, _, classes, _ = firsts
     hits = F.one_hot(classes, options.classes).to(found.dtype)
     if head.focal:
         # The constant of C's focal loss: alpha 0.5, gamma 2, a factor on the whole row.
@@ -116,7 +117,7 @@ def _mark_first(head: AnchorHead, targets: Targets, found: Tensor, events: Claim
     targets.classes[rows] = hits * (1 - options.label_smooth_eps) + options.label_smooth_eps / 2
     targets.class_weights[rows] = torch.ones_like(hits)
     if options.counters_per_class:
-        targets.class_weights[rows, classes] = head.multipliers(classes) * options.cls_normalizer
+        targets.class_weights[rows, classes] = head.multipliers(firsts) * options.cls_normalizer
     return ~is_first
 
 
@@ -131,9 +132,9 @@ def _raise(head: AnchorHead, targets: Targets, objectness: Tensor, claims: Claim
     else:
         last = order.new_full(objectness.shape, -1).scatter_reduce_(0, rows, order, "amax")
         chosen = last[rows] == order
-    rows, _, classes, _ = claims.where(chosen)
-    targets.objectness[rows] = 1.0
-    targets.objectness_weights[rows] = head.multipliers(classes) * head.options.obj_normalizer
+    raised = claims.where(chosen)
+    targets.objectness[raised.rows] = 1.0
+    targets.objectness_weights[raised.rows] = head.multipliers(raised) * head.options.obj_normalizer
 
 
 def _valid(truths: Tensor, classes: int) -> Tensor:

@@ -38,7 +38,7 @@ def overlap(a: Tensor, b: Tensor, kind: IoULoss, exponent: float = 1.0) -> Tenso
     if kind is IoULoss.CIOU:
         turn = torch.atan(b[..., 2] / b[..., 3]) - torch.atan(a[..., 2] / a[..., 3])
         aspect = 4 / pi**2 * turn.square()
-        share = (aspect / (1 - iou(a, b) + aspect + 1e-6)).detach()
+        share = aspect / (1 - iou(a, b) + aspect + 1e-6)
         return diou(a, b, 1.0) - share * aspect
     return iou(a, b)
 

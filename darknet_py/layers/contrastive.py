@@ -57,7 +57,7 @@ class Contrastive(Layer):
         rows, labels, classes = self._labelled(x, truths, moment)
         picture = torch.arange(len(labels), device=x.device) // max(len(labels) // len(x), 1)
         chosen = labels >= 0
-        z, labels, classes = rows[chosen].float(), labels[chosen], classes[chosen]
+        z, labels, classes = rows[chosen], labels[chosen], classes[chosen]
         # Pairs are made within a frame of a sequence.
         frame = picture[chosen] // max(len(x) // self.steps, 1)
         others = ~torch.eye(len(z), dtype=torch.bool, device=x.device)

@@ -1,0 +1,153 @@
+"""Learning rates against the formulas of ``get_current_rate``, and what is random or rare in an iteration."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+import torch
+
+from darknet_py import Trainer, cfg, schedule
+from darknet_py.errors import ConfigError
+from darknet_py.layers import Moment, Shape
+from darknet_py.layers._norm import Norm
+from darknet_py.net import Net, Policy
+from darknet_py.network import Network
+from darknet_py.rejection import Rejection
+from tests import made
+
+BASE: dict[str, Any] = {"learning_rate": 0.1, "max_batches": 100}
+# Policy, keys, update, rate.
+RATES: list[tuple[str, dict[str, Any], int, float]] = [
+    ("constant", {}, 50, 0.1),
+    ("constant", {"burn_in": 10}, 5, 0.1 * 0.5**4),
+    ("poly", {"burn_in": 10, "power": 2.0}, 5, 0.1 * 0.5**2),
+    ("constant", {"burn_in": 10}, 10, 0.1),
+    ("step", {"step": 10, "scale": 0.5}, 25, 0.1 * 0.25),
+    ("steps", {"steps": (10, 20), "scales": (0.5, 0.1)}, 9, 0.1),
+    ("steps", {"steps": (10, 20), "scales": (0.5, 0.1)}, 10, 0.05),
+    ("steps", {"steps": (10, 20), "scales": (0.5, 0.1)}, 20, 0.005),
+    ("exp", {"gamma": 0.9}, 7, 0.1 * 0.9**7),
+    ("poly", {"power": 3.0}, 40, 0.1 * 0.6**3),
+    ("sigmoid", {"gamma": 0.3, "step": 10}, 12, 0.1 / (1 + math.exp(0.6))),
+    ("sig", {"gamma": 100.0, "step": 10}, 99, 0.0),
+    ("sgdr", {}, 50, 0.00001 + 0.5 * (0.1 - 0.00001)),
+    ("sgdr", {"sgdr_cycle": 10}, 10, 0.00001),
+    ("sgdr", {"sgdr_cycle": 10}, 20, 0.00001 + 0.5 * (0.1 - 0.00001)),
+    ("sgdr", {"sgdr_cycle": 10, "sgdr_mult": 3}, 25, 0.00001 + 0.5 * (0.1 - 0.00001)),
+]
+
+
+@pytest.mark.parametrize(("policy", "keys", "number", "expected"), RATES)
+def test_rates(policy: str, keys: dict[str, Any], number: int, expected: float) -> None:
+    net = Net(**{**BASE, **keys}, policy=Policy(policy))
+    assert schedule.rate(net, number) == pytest.approx(expected, abs=1e-12)
+
+
+def test_random_rates_come_from_the_given_generator() -> None:
+    net = Net(**BASE, policy=Policy.RANDOM, power=2.0)
+    assert schedule.rate(net, 3, random.Random(1)) == 0.1 * random.Random(1).uniform(0, 1) ** 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [({"policy": Policy.STEPS, "steps": (1, 2)}, "2 steps but 0 scales"), ({"policy": Policy.POLY, "max_batches": 0}, "max_batches")],
+)
+def test_keys_that_make_no_rate(keys: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        schedule.rate(Net(**{**BASE, **keys}), 5)
+
+
+def test_sequences_grow_with_seq_scales() -> None:
+    net = Net(subdivisions=8, sequential_subdivisions=8, steps=(10, 20), seq_scales=(0.5, 0.5))
+    assert [schedule.sequence(net, number) for number in (1, 10, 20)] == [1, 2, 4]
+    assert schedule.sequence(Net(subdivisions=8), 100) == 1
+
+
+def test_norm_across_mini_batches() -> None:
+    """Statistics of mini-batch k are the mean over those up to k; one alone is a plain norm but for N - 1."""
+    norm = Norm(3, across=True).train()
+    norm.initialise()
+    parts = torch.rand(3, 4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    for number, x in enumerate(parts):
+        norm.moment = Moment(size=(5, 5), subdivision=number)
+        y = norm.forward(x, torch.zeros(3))
+    means = parts.mean(dim=(1, 3, 4))
+    squares = parts.square().sum(dim=(1, 3, 4)) / 99
+    mean, variance = means.mean(dim=0), squares.mean(dim=0) - means.mean(dim=0).square()
+    expected = (parts[2] - mean.view(-1, 1, 1)) / (variance + 1e-5).sqrt().view(-1, 1, 1)
+    assert torch.allclose(y, expected, atol=1e-5)
+
+
+def test_dropblock_zeroes_squares() -> None:
+    keys = {"dropblock": "1", "dropblock_size_abs": "3", "probability": ".9"}
+    layer = made.layer("dropout", keys, Shape(40, 12, 12)).train()
+    torch.manual_seed(0)
+    layer.moment = Moment(size=(12, 12), iteration=90, max_batches=100)
+    y = layer(torch.ones(2, 40, 12, 12))
+    lost = (y == 0).sum(dim=(2, 3))
+    assert set(lost.flatten().tolist()) == {0, 9}
+    assert torch.allclose(y.mean(dim=(1, 2, 3)), torch.ones(2))
+    layer.moment = Moment(size=(12, 12), iteration=1, max_batches=100000)
+    assert float((layer(torch.ones(2, 40, 12, 12)) == 0).float().mean()) < 0.01
+    assert torch.equal(layer.eval()(y), y)
+
+
+HEAD = "[conv]\nfilters=8\nsize=3\npad=1\nstride=2\nactivation=mish\n[conv]\nfilters=8\nactivation=linear\n"
+YOLO = "[yolo]\nclasses=3\nnum=1\nanchors=8,8\n"
+NET = "[net]\nwidth=16\nheight=16\nchannels=3\nbatch=4\nmax_batches=20\nlearning_rate=0.001\n"
+
+
+def test_an_attack_hides_objects() -> None:
+    torch.manual_seed(0)
+    net = Network(cfg.loads(NET + "adversarial_lr=50\n" + HEAD + YOLO)).initialise()
+    trainer, x = Trainer(net), torch.rand(4, 3, 16, 16)
+    moment = Moment(size=(16, 16), iteration=10, max_batches=20)
+    with trainer.passes.training(10):
+        changed = trainer.passes._attacked(x, torch.zeros(4, 1, 6), moment)
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
+    before, after = (net(pictures)[0][:, 4].detach().mean() for pictures in (x, changed))
+    assert float(after) < float(before)
+
+
+def test_alike_filters_are_started_anew() -> None:
+    (layer,) = list(Network(cfg.loads(NET + "[conv]\nfilters=4\nsize=3\nactivation=mish\n")).initialise())
+    weights = dict(layer.stored())["weights"]
+    with torch.no_grad():
+        weights[2] = weights[0] * 2
+    before = weights.detach().clone()
+    layer.renew(0.4)
+    assert [torch.equal(a, b) for a, b in zip(before, weights, strict=True)] == [False, True, True, True]
+    layer.renew(1.1)
+    assert torch.equal(before[1:], weights[1:])
+
+
+def test_late_outliers_are_rejected() -> None:
+    net = Net(max_batches=100, badlabels_rejection_percentage=0.1)
+    rejection = Rejection()
+    delta = torch.full((1000, 8), 0.01)
+    assert rejection(net, 75, delta, 3) is delta
+    for _ in range(200):
+        rejection(net, 80, delta, 3)
+    bad = delta.clone()
+    bad[5, 4] = 7.0
+    kept = rejection(net, 80, bad, 3)
+    assert float(kept[5, 4]) == 0
+    small = Rejection(mean=1.0)(Net(max_batches=100, equidistant_point=10), 90, torch.tensor([[0.1, -5.0]]), 1)
+    assert small.tolist() == [[0.0, -5.0]]
+
+
+def test_recurrent_layers_learn_through_time() -> None:
+    torch.manual_seed(0)
+    text = "[net]\ninputs=3\nbatch=2\ntime_steps=4\nlearning_rate=0.1\n[{}]\noutput=5\n{}[connected]\noutput=3\n[softmax]\n"
+    for name, more in (("rnn", "hidden=4\n"), ("lstm", ""), ("gru", "")):
+        net = Network(cfg.loads(text.format(name, more))).initialise()
+        trainer, x, t = Trainer(net), torch.rand(8, 3), torch.eye(3)[torch.arange(8) % 3]
+        before = [parameter.detach().clone() for parameter in net.parameters()]
+        costs = [trainer.step([(x, t)]) for _ in range(10)]
+        assert costs[-1] < costs[0], name
+        assert all(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)), name
+        assert all(layer.steps == 1 for layer in net)
