@@ -42,12 +42,12 @@ def parser() -> argparse.ArgumentParser:
         text = module.__doc__ or ""
         sub = choose.add_parser(
             name,
-            help=text.partition("\n")[0].rstrip("."),
+            help=text.partition("\n")[0].replace("`", "").rstrip("."),
             description=text,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.configure(sub)
         sub.set_defaults(run=module.run)
+        module.configure(sub)
     return top
 
 

@@ -158,6 +158,13 @@ def test_more_boxes_than_are_held_at_once(kind: NMSKind, monkeypatch: pytest.Mon
     assert kept.tolist() == plain_nms(found, 0.2, RULES[kind](0.6))
 
 
+@pytest.mark.parametrize("kind", NMSKind)
+def test_an_overlap_of_the_threshold_itself_suppresses_nothing(kind: NMSKind) -> None:
+    pair = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.5, 0.5, 1.0, 0.5]])  # one centre, half the area
+    assert boxes.survivors(pair, 0.5, Suppression(kind)).all()
+    assert boxes.survivors(pair, 0.4999, Suppression(kind)).tolist() == [True, False]
+
+
 def test_the_limit_of_what_is_held_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     count = boxes._BLOCK + 70
     place = random(count, 4, low=0.0, high=1.0)

@@ -53,7 +53,10 @@ def test_random_rates_come_from_the_given_generator() -> None:
 
 @pytest.mark.parametrize(
     ("keys", "text"),
-    [({"policy": Policy.STEPS, "steps": (1, 2)}, "2 steps but 0 scales"), ({"policy": Policy.POLY, "max_batches": 0}, "max_batches")],
+    [
+        ({"policy": Policy.STEPS, "steps": (1, 2)}, "2 steps but 0 scales"),
+        ({"policy": Policy.POLY, "max_batches": 0}, "max_batches"),
+    ],
 )
 def test_keys_that_make_no_rate(keys: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
@@ -82,7 +85,7 @@ def test_norm_across_mini_batches() -> None:
 
 
 def test_dropblock_zeroes_squares() -> None:
-    keys = {"dropblock": "1", "dropblock_size_abs": "3", "probability": ".9"}
+    keys = {"dropblock": "1", "dropblock_size_abs": "3", "probability": ".05"}
     layer = made.layer("dropout", keys, Shape(40, 12, 12)).train()
     torch.manual_seed(0)
     layer.moment = Moment(size=(12, 12), iteration=90, max_batches=100)
@@ -142,7 +145,8 @@ def test_late_outliers_are_rejected() -> None:
 
 def test_recurrent_layers_learn_through_time() -> None:
     torch.manual_seed(0)
-    text = "[net]\ninputs=3\nbatch=2\ntime_steps=4\nlearning_rate=0.1\n[{}]\noutput=5\n{}[connected]\noutput=3\n[softmax]\n"
+    net_text = "[net]\ninputs=3\nbatch=2\ntime_steps=4\nlearning_rate=0.1\n"
+    text = net_text + "[{}]\noutput=5\n{}[connected]\noutput=3\n[softmax]\n"
     for name, more in (("rnn", "hidden=4\n"), ("lstm", ""), ("gru", "")):
         net = Network(cfg.loads(text.format(name, more))).initialise()
         trainer, x, t = Trainer(net), torch.rand(8, 3), torch.eye(3)[torch.arange(8) % 3]

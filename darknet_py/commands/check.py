@@ -1,24 +1,55 @@
-"""Say whether cfg and weights fit, and what does not.
+"""Say whether cfg and weights fit, or what is wrong with a data set.
 
-Reads both strictly and changes nothing: options without effect, layers that do not fit each other, a file
-of weights that is too short, too long, of another network or of another number of classes."""
+    darknet-py check my.cfg my.weights
+    darknet-py check my.data
+
+Changes nothing. Of a network: options without effect, layers that do not fit each other, a file of weights
+that is too short, too long, of another network or of another number of classes. Of a data set (a .data file,
+a data.yaml, COCO's JSON, a folder): pictures and labels that are missing, broken, odd or twice there."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import warnings
 
 from . import _model
+
+_DATA = (".data", ".yaml", ".yml", ".json", ".txt")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     _model.add(parser)
     parser.add_argument("--names", help="file of class names")
+    parser.add_argument("--classes", action="store_true", help="of a data set: count the objects of each class")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was found; 1 where something does not fit."""
+    """Print what was found; 1 where something is wrong."""
+    if args.model.endswith(_DATA) or os.path.isdir(args.model):
+        return _data(args)
+    return _network(args)
+
+
+def _data(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .. import data_check
+
+    problems = 0
+    for checked in data_check.check(args.model, watch=lambda names: tqdm(names, unit="picture", file=sys.stderr)):
+        print(f"ok     {checked.summary}")
+        if args.classes:
+            print("\n".join(checked.classes()))
+        for problem in checked.problems:
+            print(f"wrong  {problem}")
+        problems += len(checked.problems)
+    return 1 if problems else 0
+
+
+def _network(args: argparse.Namespace) -> int:
     from .. import cfg, detect, weights
     from ..errors import DarknetError
     from ..network import Network

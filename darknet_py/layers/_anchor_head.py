@@ -136,7 +136,7 @@ class AnchorHead(Head):
         return self.corner(truth) * grid - places[:, [2, 1]], truth[:, 2:] * truth.new_tensor(size) / anchors
 
     def multipliers(self, claims: Claims) -> Tensor:
-        """The weights of the claims' classes [n] (``get_classes_multipliers``): rare ones count more, up to ``max_delta``."""
+        """The weights [n] of claims: rare classes count more, up to ``max_delta`` (``get_classes_multipliers``)."""
         counters = self.options.counters_per_class
         if not counters:
             return torch.ones_like(claims.truth[:, 0])

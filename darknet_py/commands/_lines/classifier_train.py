@@ -1,0 +1,24 @@
+"""Train a classifier: ``classifier train DATA CFG WEIGHTS -topk -dont_show -clear -gpus 0,1``.
+
+Files go into the folder that ``backup=`` of DATA says."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import _training
+from . import files
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    files(parser, weights="?")
+    _training.darknet_options(parser)
+    parser.add_argument("-topk", action="store_true", help="count how often the valid list is right on the way")
+    parser.add_argument("-mjpeg_port", type=int, help="accepted; nothing is served, see the chart's file")
+    parser.add_argument("-show_imgs", action="store_true", help="accepted; no window is opened")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    return _training.darknet(args, args.data, score=args.topk, map_epochs=2)

@@ -1,0 +1,105 @@
+"""Train a network on a data set.
+
+    darknet-py train voc.data yolov4-tiny.cfg yolov4-tiny.conv.29
+    darknet-py train data.yaml my.cfg --resume --out runs/a --set max_batches=6000 --set steps=4800,5400
+    torchrun --nproc-per-node=2 -m darknet_py train voc.data my.cfg --sync-norm
+
+DATA is a .data file, a list or folder of pictures with label files, a data.yaml, COCO's annotation JSON or a
+Pascal VOC folder; for a classifier a .data file with labels=. WEIGHTS may be a whole network's or a backbone's;
+weights that a training has left with its state beside them go on with that training. The recipe is that of [net].
+Into --out go NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., a chart and a CSV. Ctrl-C
+saves; --resume goes on as if nothing had happened. Under torchrun the processes share every batch of the cfg."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..cfg import Dialect
+from . import _training
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("data", metavar="DATA", help="the data set")
+    parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="to start from (random values)")
+    start = parser.add_argument_group("start")
+    start.add_argument("--resume", action="store_true", help="go on from the state in --out; begin where there is none")
+    start.add_argument("--clear", action="store_true", help="count iterations from 0, and take weights as mere weights")
+    start.add_argument("--upto", type=int, metavar="N", help="take the first N layers of WEIGHTS alone")
+    start.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="another value for a key of [net]"
+    )
+    recipe.add_argument("--freeze", type=int, default=0, metavar="N", help="the first N layers stay as they are")
+    recipe.add_argument("--gradients", choices=("darknet", "autograd"), default="darknet", help="whose (darknet)")
+    recipe.add_argument("--patience", type=int, default=0, metavar="N", help="end after N mAPs without a better one")
+    _add_files(parser)
+    _add_machine(parser)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    files = parser.add_argument_group("files and figures")
+    files.add_argument("--out", metavar="DIR", help="folder of all files (backup= of DATA, else backup)")
+    files.add_argument("--save-every", type=int, default=0, metavar="N", help="iterations between numbered files")
+    files.add_argument("--save-last", type=int, default=0, metavar="N", help="iterations between _last files (100)")
+    files.add_argument("--map-every", type=int, default=0, metavar="N", help="iterations between mAPs (4 epochs)")
+    files.add_argument("--no-map", action="store_true", help="count no mAP")
+    files.add_argument("--chart", metavar="FILE", help="instead of DIR/chart_NAME.png; '' for none")
+    files.add_argument("--tensorboard", action="store_true", help="write DIR/tensorboard as well")
+    files.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, ...; auto: the fastest there is")
+    machine.add_argument("--workers", type=int, default=4, metavar="N", help="threads that make pictures (4)")
+    machine.add_argument("--amp", choices=("bf16", "fp16"), help="work in half precision where it is safe")
+    machine.add_argument("--channels-last", action="store_true", help="lay pictures as GPUs read them fastest")
+    machine.add_argument("--recompute", action="store_true", help="less memory, a third more time")
+    machine.add_argument("--sync-norm", action="store_true", help="batch norm over all processes of torchrun")
+    machine.add_argument("--deterministic", action="store_true", help="the same bits in every run; slower on GPUs")
+    machine.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="input instead of the cfg's")
+    machine.add_argument("--dialect", choices=[d.value for d in Dialect], default="alexeyab", help="whose rules hold")
+    machine.add_argument("--strict", action="store_true", help="text of the cfg without effect is an error")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    from .. import start
+
+    how = {
+        "score": not args.no_map,
+        "map_every": args.map_every,
+        "save_every": args.save_every,
+        "save_last": args.save_last,
+        "chart": args.chart,
+        "tensorboard": args.tensorboard,
+        "workers": args.workers,
+        "patience": args.patience,
+        "channels_last": args.channels_last,
+        "recompute": args.recompute,
+    }
+    order = _training.Order(
+        data=args.data,
+        cfg=args.model,
+        weights=args.weights,
+        out=args.out,
+        resume=args.resume,
+        clear=args.clear,
+        upto=args.upto,
+        seed=args.seed,
+        device=args.device,
+        dialect=args.dialect,
+        size=tuple(args.size) if args.size else None,
+        strict=args.strict,
+        values=start.settings(args.set),
+        amp=args.amp,
+        synchronised=args.sync_norm,
+        deterministic=args.deterministic,
+        quiet=args.quiet,
+        trainer={"freeze": args.freeze, "gradients": args.gradients},
+        run=how,
+    )
+    return _training.train(order)
