@@ -36,8 +36,8 @@ _HOMES = {
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
     "load": "loading",
-    "load_weights": "weights.load",
-    "save_weights": "weights.save",
+    "load_weights": "weights:load",
+    "save_weights": "weights:save",
     "section": "layers",
 }
 
@@ -66,7 +66,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name with its first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, other = _HOMES[name].partition(".")
+    module, _, other = _HOMES[name].partition(":")
     value = getattr(import_module(f"{__name__}.{module}"), other or name)
     globals()[name] = value
     return value

@@ -103,25 +103,24 @@ def peers(
                     runs[name] = engine(network, name, dtype=dtype)
                 except DarknetError:  # one that cannot take this network is left out of the table
                     continue
-        if (
-            others
-            and dtype == "fp32"
-            and importlib.util.find_spec("cv2")
-            and (run := _opencv(network, pathlib.Path(scratch)))
-        ):
+        opencv = others and dtype == "fp32" and importlib.util.find_spec("cv2") is not None
+        if opencv and (run := _opencv(network, pathlib.Path(scratch))):
             runs["opencv"] = run
         yield runs
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[Tensor], Any]], x: Tensor, *, repeats: int = 10, warm: int = 2
+    runs: Mapping[str, Callable[[Tensor], Any]], x: Tensor, *, repeats: int = 10, warm: int = 2, busy: bool = False
 ) -> dict[str, list[float]]:
-    """Milliseconds of every run in turn on ``x``, ``repeats`` of each after ``warm`` that do not count."""
+    """Milliseconds of every run in turn on ``x``, ``repeats`` of each after ``warm`` that do not count.
+
+    ``busy``: the process's CPU time instead of the wall clock's, for one thread on a machine that others use.
+    """
     found: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
         for number in range(warm + repeats):
             for name, run in runs.items():
-                seconds = _timed(functools.partial(run, x), x, 1)[0]
+                seconds = _timed(functools.partial(run, x), x, 1, time.process_time if busy else time.perf_counter)[0]
                 if number >= warm:
                     found[name].append(1000 * seconds)
     return found
@@ -137,10 +136,12 @@ def _opencv(network: Network, folder: pathlib.Path) -> Callable[[Tensor], Any] |
     weights.save(network, folder / "a.weights")
     try:
         read = cv2.dnn.readNetFromDarknet(str(folder / "a.cfg"), str(folder / "a.weights"))
+        names = read.getUnconnectedOutLayersNames()
+        read.setInput(torch.zeros(1, *network.shape).numpy())
+        read.forward(names)
     except cv2.error:
         return None
     cv2.setNumThreads(torch.get_num_threads())
-    names = read.getUnconnectedOutLayersNames()
 
     def run(x: Tensor) -> Any:
         read.setInput(x.numpy())
@@ -149,17 +150,19 @@ def _opencv(network: Network, folder: pathlib.Path) -> Callable[[Tensor], Any] |
     return run
 
 
-def _timed(run: Callable[[], Any], x: Tensor, repeats: int) -> list[float]:
+def _timed(
+    run: Callable[[], Any], x: Tensor, repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     seconds = []
     for _ in range(repeats):
-        started = _now(x)
+        started = _now(x, clock)
         run()
-        seconds.append(_now(x) - started)
+        seconds.append(_now(x, clock) - started)
     return seconds
 
 
-def _now(x: Tensor) -> float:
+def _now(x: Tensor, clock: Callable[[], float] = time.perf_counter) -> float:
     """The clock, once the device has done what it was given."""
     if x.is_cuda:
         torch.cuda.synchronize()
-    return time.perf_counter()
+    return clock()

@@ -76,7 +76,7 @@ def fill(network: Network, state: Mapping[str, Tensor], path: str) -> Network:
         except ValueError as error:
             raise WeightsError(f"{path}: {part.place}: {error} ({counts})") from None
     if at < len(given):
-        raise WeightsError(f"{path}: {given[at][0]} and what follows is not wanted: {len(given)} tensors, {total} wanted")
+        raise WeightsError(f"{path}: {given[at][0]} and what follows is too much: {len(given)} tensors, {total} wanted")
     for tensor, value in pairs:
         tensor.copy_(value.reshape(tensor.shape))
     return network
@@ -102,7 +102,7 @@ def _matched(wanted: Mapping[str, Tensor], block: Sequence[tuple[str, Tensor]]) 
         role = _role(name, value, left)
         expected = left.pop(role, None)
         if expected is None:
-            raise ValueError(f"expected one of {', '.join(_shown(wanted))}; {name} {tuple(value.shape)} is none of them")
+            raise ValueError(f"expected {', '.join(_shown(wanted))}; {name} {tuple(value.shape)} is none of them")
         if _squeezed(expected) != _squeezed(value):
             raise ValueError(f"{role}: expected {tuple(expected.shape)}, found {name} {tuple(value.shape)}")
         pairs.append((expected, value))

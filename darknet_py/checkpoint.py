@@ -131,7 +131,7 @@ def fill(network: Network, held: Checkpoint, path: Path, *, upto: int | None = N
     """
     count = len(network.layers) if upto is None else upto
     if held.layers < count:
-        raise WeightsError(f"{os.fspath(path)}: a backbone, it holds {held.layers} layers: load it with upto={held.layers}")
+        raise WeightsError(f"{os.fspath(path)}: a backbone of {held.layers} layers: load it with upto={held.layers}")
     wanted = {name: tensor for name, tensor in network.state_dict().items() if layer_of(name) < count}
     given = {name: tensor for name, tensor in held.state_dict.items() if layer_of(name) < count}
     where = f"{os.fspath(path)}: "

@@ -50,7 +50,8 @@ def convert(
     else:
         network, upto = _own(source, cfg, dialect, upto)
     if names is not None:
-        network.names = tuple(read_names(names, network.heads[-1].classes if network.heads else 0, exact=bool(network.heads)))
+        classes = network.heads[-1].classes if network.heads else 0
+        network.names = tuple(read_names(names, classes, exact=bool(network.heads)))
     if fold:
         network = fold_(network)
     loading.save(network, target, upto=upto)

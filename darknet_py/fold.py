@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -37,9 +39,11 @@ def fold(network: Network) -> Network:
 
 def _folded(module: nn.Module) -> dict[str, Tensor]:
     """Weights and biases of a layer that can do without its norm."""
+    work: Callable[[], tuple[Tensor, Tensor]] | None = getattr(module, "folded", None)
+    if work is None or getattr(module, "norm", None) is None:
+        return {}
     with torch.no_grad():
-        pair = module.folded() if getattr(module, "norm", None) is not None and hasattr(module, "folded") else None
-    return dict(zip(("weights", "biases"), pair, strict=True)) if pair else {}
+        return dict(zip(("weights", "biases"), work(), strict=True))
 
 
 def _without_norm(config: Config) -> Config:

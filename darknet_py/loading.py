@@ -28,12 +28,12 @@ def load(
     """Build a network, fill it and return it in eval mode.
 
     ``cfg``: the text of the network, a checkpoint (.pt or .safetensors of ``save``) that carries text
-    and weights, or a name of the catalogue, whose weights are fetched once. ``weights``: a .weights file or a checkpoint; without any, and for what ``upto`` leaves
-    out, Darknet's random starting values. ``size``: width and height of the input in pixels instead of
-    the cfg's. ``dialect``: ``alexeyab`` or ``pjreddie``; None: a checkpoint's own, else AlexeyAB's.
-    ``strict``: text of the cfg that has no effect is an error instead of a warning. ``upto``: the file
-    fills the first so many layers alone (a backbone such as yolov4.conv.137). Raises ConfigError and
-    WeightsError.
+    and weights, or a name of the catalogue, whose weights are fetched once. ``weights``: a .weights file
+    or a checkpoint; without any, and for what ``upto`` leaves out, Darknet's random starting values.
+    ``size``: width and height of the input in pixels instead of the cfg's. ``dialect``: ``alexeyab`` or
+    ``pjreddie``; None: a checkpoint's own, else AlexeyAB's. ``strict``: text of the cfg that has no
+    effect is an error instead of a warning. ``upto``: the file fills the first so many layers alone (a
+    backbone such as yolov4.conv.137). Raises ConfigError and WeightsError.
     """
     held: checkpoint.Checkpoint | None = None
     names: tuple[str, ...] = ()

@@ -38,7 +38,7 @@ def _may(layer: Layer) -> bool:
 
 def _checkpointed(layer: Layer, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-        return nullcontext(), _still(layer)
+        return nullcontext(), _as_before(layer, _gathered(layer))
 
     def run(*inputs: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
@@ -49,16 +49,25 @@ def _checkpointed(layer: Layer, forward: Callable[..., Tensor]) -> Callable[...,
     return run
 
 
+def _gathered(layer: Layer) -> list[tuple[dict[str, Any], Any]]:
+    """What norms remember of an iteration's earlier mini-batches, and where."""
+    return [(vars(module), module.gathered) for module in layer.modules() if "gathered" in vars(module)]
+
+
 @contextmanager
-def _still(layer: Layer) -> Iterator[None]:
-    """Statistics that the block moves are put back: the first forward has moved them already."""
-    kept = [(buffer, buffer.clone()) for buffer in layer.buffers()]
-    gathered = [(vars(module), vars(module)["gathered"]) for module in layer.modules() if "gathered" in vars(module)]
+def _as_before(layer: Layer, gathered: list[tuple[dict[str, Any], Any]]) -> Iterator[None]:
+    """Run the block with the memory of the first forward; what it moves is put back, as that one has moved it."""
+    buffers, now = [(buffer, buffer.clone()) for buffer in layer.buffers()], _gathered(layer)
     try:
+        _remember(gathered)
         yield
     finally:
         with torch.no_grad():
-            for buffer, value in kept:
+            for buffer, value in buffers:
                 buffer.copy_(value)
-        for attributes, before in gathered:
-            attributes["gathered"] = before
+        _remember(now)
+
+
+def _remember(gathered: list[tuple[dict[str, Any], Any]]) -> None:
+    for attributes, value in gathered:
+        attributes["gathered"] = value

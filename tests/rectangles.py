@@ -29,7 +29,6 @@ decay=0.0005
 hue=0.02
 saturation=1.1
 exposure=1.2
-{more}
 [convolutional]
 batch_normalize={norm}
 filters=8
@@ -67,10 +66,14 @@ iou_normalizer=.5
 """
 
 
-def cfg(folder: pathlib.Path, *, max_batches: int, batch: int = 8, norm: int = 1, more: str = "") -> pathlib.Path:
-    """Write the network's cfg."""
+def cfg(folder: pathlib.Path, *, max_batches: int, batch: int = 8, norm: int = 1, **keys: object) -> pathlib.Path:
+    """Write the network's cfg; ``keys``: of [net], with other values or more than it has."""
+    text = CFG.format(max_batches=max_batches, batch=batch, norm=norm)
+    kept = [line for line in text.split("\n") if line.partition("=")[0] not in keys]
+    first = kept.index("[net]") + 1
+    kept[first:first] = [f"{key}={value}" for key, value in keys.items()]
     path = folder / "tiny.cfg"
-    path.write_text(CFG.format(max_batches=max_batches, batch=batch, norm=norm, more=more))
+    path.write_text("\n".join(kept))
     return path
 
 

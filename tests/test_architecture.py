@@ -31,7 +31,7 @@ ROWS = (
     ("network",),
     ("misfit", "weights", "images", "draw", "results", "data"),
     (),  # the tools: loading, detect, classify, augment, schedule, convert, optimise, catalogue, export and others
-    ("train", "evaluate", "run"),
+    ("train", "evaluate", "run", "trainer", "validation"),
     ("commands",),
     ("cli", "__init__"),
     ("__main__",),
@@ -41,7 +41,7 @@ TOOLS = ROWS.index(())
 
 MAY_PRINT = ("commands", "cli", "__main__")
 # Sections' names that the package also needs as plain words; the others stand in layers/ and nowhere else.
-PLAIN_WORDS = {"activation", "cost", "crop", "detection", "empty", "local", "logistic", "max", "net", "network"}
+PLAIN_WORDS = {"activation", "cost", "crop", "detection", "empty", "local", "logistic", "max", "net", "network", "rnn"}
 
 
 def modules() -> list[pathlib.Path]:

@@ -63,9 +63,7 @@ def inputs(shape: tuple[int, int, int], keys: dict[str, str]) -> Tensor:
 
 
 @pytest.mark.parametrize(("name", "keys", "shape"), CASES, ids=str)
-def test_autograd_is_the_derivative_of_the_value(
-    name: str, keys: dict[str, str], shape: tuple[int, int, int]
-) -> None:
+def test_autograd_is_the_derivative_of_the_value(name: str, keys: dict[str, str], shape: tuple[int, int, int]) -> None:
     layer, x = made.layer(name, keys, Shape(*shape)), inputs(shape, keys)
     leaf = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(judged(layer, leaf, Gradients.AUTOGRAD).value, leaf)
@@ -95,8 +93,8 @@ def test_objectness_and_classes_of_yolo_are_cross_entropy() -> None:
     leaf = x.clone().requires_grad_()
     loss = judged(layer, leaf, Gradients.AUTOGRAD)
     (gradient,) = torch.autograd.grad(loss.value, leaf)
-    parts = [tensor.view(4, 3, 8, 4, 4)[:, :, 4:] for tensor in (-gradient, loss.delta)]
-    assert torch.allclose(*parts, atol=1e-9)
+    true, mine = (tensor.view(4, 3, 8, 4, 4)[:, :, 4:] for tensor in (-gradient, loss.delta))
+    assert torch.allclose(true, mine, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", [IoULoss.IOU, IoULoss.GIOU])

@@ -135,8 +135,8 @@ def test_a_network_may_be_saved_over_the_file_it_came_from(tmp_path: pathlib.Pat
 
 
 def test_dontloadscales_means_convolutions_and_connected_layers_alone() -> None:
-    text = "[net]\nwidth=2\nheight=2\nchannels=3\n[batchnorm]\ndontloadscales=1\n[connected]\noutput=2\nbatch_normalize=1\n"
-    net = bare(text + "dontloadscales=1\n")
+    text = "[net]\nwidth=2\nheight=2\nchannels=3\n[batchnorm]\ndontloadscales=1\n"
+    net = bare(text + "[connected]\noutput=2\nbatch_normalize=1\ndontloadscales=1\n")
     assert [array.place for array in weights.stored(net)] == [
         *(f"layer 0 [batchnorm] {name}" for name in ("biases", "scales", "rolling_mean", "rolling_variance")),
         *(f"layer 1 [connected] {name}" for name in ("biases", "weights")),

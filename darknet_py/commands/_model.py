@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser, *, weights: str = "?") -> None:
     """Add MODEL, WEIGHTS and what decides how they are read. ``weights``: argparse's ``nargs``."""
-    parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
+    parser.add_argument("model", metavar="MODEL", help="a cfg, a checkpoint (.pt, .safetensors), or a name of the catalogue")
     parser.add_argument(
         "weights", metavar="WEIGHTS", nargs=weights, help="its weights; a catalogue name brings its own"
     )
@@ -40,12 +40,15 @@ def found(args: argparse.Namespace) -> Model:
 def load(args: argparse.Namespace, model: Model) -> Network:
     """The network that the arguments name, filled and on its device."""
     from .. import loading
+    from ..containers import is_container
 
-    if model.weights is None:
+    alone = is_container(model.cfg)  # it brings weights and dialect with it
+    if model.weights is None and not alone:
         raise WeightsError(f"{args.model}: no weights: give the file, or --fetch to get the catalogue's")
     size = tuple(args.size) if args.size else None
+    dialect = None if alone else args.dialect
     return loading.load(
-        model.cfg, model.weights, size=size, dialect=args.dialect, device=device(args.device), strict=args.strict
+        model.cfg, model.weights, size=size, dialect=dialect, device=device(args.device), strict=args.strict
     )
 
 

@@ -148,12 +148,25 @@ def best_overlap(boxes: Tensor, truths: Tensor, classes: int) -> tuple[Tensor, T
     valid, width = _valid(truths, classes), max(1, _PAIRS // max(1, batch * count))
     for start in range(0, truths.shape[1], width):
         part = slice(start, start + width)
-        overlaps = iou(boxes[:, :, None], truths[:, None, part, :4]) * valid[:, None, part]
+        overlaps = _pairwise(boxes, truths[:, part, :4]).mul_(valid[:, None, part])
         most, number = overlaps.max(dim=2)
         which = torch.where(most > best, number + start, which)
         best = torch.maximum(best, most)
     first = torch.arange(batch, device=boxes.device)[:, None] * truths.shape[1]
     return best.flatten(), (which + first).flatten()
+
+
+def _pairwise(a: Tensor, b: Tensor) -> Tensor:
+    """``iou`` of boxes [batch, n, 4] with [batch, m, 4]: [batch, n, m], in as little memory as it takes."""
+    sides = []
+    for axis in (0, 1):
+        p, q = a[:, :, None, axis], b[:, None, :, axis]
+        half_p, half_q = a[:, :, None, axis + 2] / 2, b[:, None, :, axis + 2] / 2
+        side = torch.minimum(p + half_p, q + half_q).sub_(torch.maximum(p - half_p, q - half_q))
+        sides.append(side.clamp_(min=0))
+    shared = sides[0].mul_(sides[1])
+    union = (a[..., 2] * a[..., 3])[:, :, None] + (b[..., 2] * b[..., 3])[:, None] - shared
+    return shared.div_(union.masked_fill_(shared == 0, 1))
 
 
 def _nearest(head: AnchorHead, chosen_rows: Tensor, which: Tensor, truths: Tensor) -> Claims:

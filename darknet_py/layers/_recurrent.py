@@ -37,7 +37,7 @@ class Recurrent(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """[steps * batch, ...] to [steps * batch, *shape]."""
-        frames = x.chunk(self.steps)
+        frames = (x,) if self.steps == 1 else x.chunk(self.steps)
         state = self.start(frames[0])
         if self._goes_on() and self.state is not None and _alike(state, self.state):
             state = self.state

@@ -104,7 +104,7 @@ class Maxpool(Pool):
             missing = -x.shape[1] % options.out_channels
             groups = F.pad(x, (0, 0, 0, 0, 0, missing), value=float("-inf"))
             rows, columns = groups.shape[2:]
-            return groups.reshape(len(x), -1, options.out_channels, rows, columns).amax(dim=1)
+            return groups.reshape(x.shape[0], -1, options.out_channels, rows, columns).amax(dim=1)
         strides = (1, 1) if options.antialiasing else self.strides
         y = F.max_pool2d(self.padded(x, strides, float("-inf")), options.size, strides)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y

@@ -137,7 +137,7 @@ class Region(Head):
     def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class. A tree's class depends on how sure it must be: ValueError."""
         if self.tree is not None:
-            raise ValueError("the class of a box depends on thresholds where there is a tree: only the raw map can be had")
+            raise ValueError("with a tree a box's class depends on thresholds: only the raw map can be had")
         num, coords = self.options.num, self.options.coords
         if self.pjreddie:
             cells = output.unflatten(1, (num, -1)).permute(0, 3, 4, 1, 2)

@@ -40,7 +40,7 @@ class Upsample(Layer):
         if stride > 0:
             y = F.interpolate(x, scale_factor=float(stride), mode="nearest")
         else:
-            y = F.avg_pool2d(x, -stride, divisor_override=1)
+            y = F.avg_pool2d(x, -stride) * stride**2
         return y if scale == 1 else y * scale
 
     def describe(self) -> str:

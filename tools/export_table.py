@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Write the table of docs/export.md: what every export target makes of every cfg at hand.
+
+    python tools/export_table.py [--folder DIR ...] [--opencv DIR ...] [--figures FILE] [NAME ...]
+
+Each network gets random weights, is exported in every way, and what comes out is run and compared with
+PyTorch; a cell is the rms of the difference over the rms of the output. What was measured is kept in a file
+of figures, so that a run that was stopped goes on; ``--fresh`` measures again. ``--opencv`` names folders
+with an OpenCV each (pip install --target DIR opencv-python-headless==4.14.*).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from darknet_py import cfg as cfg_
+from darknet_py.errors import DarknetError
+from darknet_py.export import check, export, session
+from darknet_py.files import replacing
+from darknet_py.layers._norm import Norm
+from darknet_py.network import Network
+from darknet_py.program import Heads, Program
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "conformance"
+PAGE = ROOT / "docs" / "export.md"
+START, END = "<!-- table: tools/export_table.py -->", "<!-- end of table -->"
+COLUMNS = ("onnx", "size", "boxes", "nms", "pt2", "openvino")
+_RUN = """
+import sys; sys.path.insert(0, sys.argv[1])
+import cv2, numpy
+net = cv2.dnn.readNetFromONNX(sys.argv[2])
+net.setInput(numpy.load(sys.argv[3]))
+numpy.savez(sys.argv[4], version=cv2.__version__, *net.forward(sys.argv[5:]))
+"""
+
+
+def main() -> int:
+    """Measure what is not measured yet, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="networks to measure; none: all")
+    folders = [ROOT / "cfgs", SHARED / "alexeyab", SHARED / "rare"]
+    parser.add_argument("--folder", type=pathlib.Path, action="append", help="of cfgs; default: cfgs/, ../shared")
+    parser.add_argument("--opencv", type=pathlib.Path, action="append", default=[], help="folder with an OpenCV")
+    parser.add_argument("--figures", type=pathlib.Path, default=ROOT / "docs" / "export.json")
+    parser.add_argument("--fresh", action="store_true", help="measure again what is measured already")
+    parser.add_argument("--limit-mb", type=float, default=400, help="leave larger networks out")
+    args = parser.parse_args()
+    figures: dict[str, dict[str, Any]] = json.loads(args.figures.read_text()) if args.figures.exists() else {}
+    paths = [path for folder in args.folder or folders for path in sorted(folder.glob("*.cfg"))]
+    for path in sorted(paths, key=lambda path: path.stat().st_size):
+        name = f"{path.parent.name}/{path.stem}"
+        if (args.names and path.stem not in args.names) or (name in figures and not args.fresh):
+            continue
+        started = time.time()
+        row = measure(path, args.opencv, args.limit_mb)
+        if row:
+            figures[name] = row
+            with replacing(args.figures, "w") as file:
+                json.dump(figures, file, indent=1, sort_keys=True)
+            print(name, *row.values(), f"{time.time() - started:.0f} s", flush=True)
+    write(figures)
+    return 0
+
+
+def measure(path: pathlib.Path, opencvs: Sequence[pathlib.Path], limit: float) -> dict[str, Any]:
+    """A cell for each target; empty where the network is too large."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dialect = "pjreddie" if "deconv" in path.read_text(errors="ignore") else "alexeyab"
+        network = Network(cfg_.load(path), dialect=dialect)
+    if 4e-6 * sum(tensor.numel() for tensor in network.parameters()) > limit:
+        return {}
+    settle(network)
+    heads = bool(network.heads)
+    row: dict[str, Any] = {"layers": len(network.layers)}
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = pathlib.Path(folder, "network.onnx")
+        row["onnx"] = cell(lambda: export(network, onnx, dynamic="batch").relative)
+        for opencv in opencvs:
+            version, value = in_opencv(network, onnx, opencv)
+            row[f"OpenCV {version}"] = value
+        row["openvino"] = cell(lambda: in_openvino(network, onnx))
+        row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative)
+        row["pt2"] = row["size"] if isinstance(row["size"], float) else ""
+        row["pt2"] = row["pt2"] or cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="batch").relative)
+        row["nms"] = cell(lambda: export(network, onnx, heads="nms", dynamic="batch").relative) if heads else ""
+        row["boxes"] = row["nms"] if isinstance(row["nms"], float) else ""
+        if heads and not row["boxes"]:
+            row["boxes"] = cell(lambda: export(network, onnx, heads="boxes", dynamic="batch").relative)
+    return row
+
+
+def cell(work: Callable[[], float]) -> float | str:
+    """What ``work`` gives, or why it does not."""
+    try:
+        return work()
+    except DarknetError as error:
+        return str(error)
+    except Exception as error:  # a runtime's own error is a result here
+        return f"{type(error).__name__}: {error}"
+
+
+def in_openvino(network: Network, onnx: pathlib.Path) -> float:
+    """The ONNX file read by OpenVINO."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(onnx, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return check(network, lambda arrays: list(compiled(arrays).values()), dynamic="batch").relative
+
+
+def in_opencv(network: Network, onnx: pathlib.Path, opencv: pathlib.Path) -> tuple[str, float | str]:
+    """The ONNX file read by an OpenCV, in a process of its own; its version and the difference."""
+    version = next(opencv.glob("opencv_python*.dist-info")).name.split("-")[1].rpartition(".")[0]
+    program = Program(network, Heads.RAW)
+    if len(program.names[0]) > 1:
+        return version, "a state is a second input"
+    x = program.example(1)
+    wanted = session(str(onnx))([x.numpy()]) if onnx.exists() else []
+    given, out = onnx.with_suffix(".npy"), onnx.with_suffix(".npz")
+    np.save(given, x.numpy())
+    command = [sys.executable, "-c", _RUN, str(opencv), str(onnx), str(given), str(out), *program.names[1]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        lines = [line for line in done.stderr.strip().splitlines() if "error" in line.lower()]
+        return version, lines[-1] if lines else f"exit status {done.returncode}"
+    with np.load(out) as found:
+        outputs = [found[f"arr_{i}"] for i in range(len(wanted))]
+    pairs = list(zip(outputs, wanted, strict=True))
+    if any(a.size != b.size for a, b in pairs):
+        return version, "other shapes"
+    worst = max(_rms(a.reshape(b.shape) - b) / max(_rms(b), 1e-12) for a, b in pairs)
+    return version, worst if worst < 1e-3 else f"other numbers ({worst:.0e})"
+
+
+def _rms(values: Any) -> float:
+    return float(np.sqrt(np.square(values).mean()))
+
+
+def settle(network: Network) -> None:
+    """Random weights that keep every layer's output near 1: norms take the statistics of a noise picture."""
+    torch.manual_seed(0)
+    network.initialise()
+
+    def adapt(norm: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        x = inputs[0].flatten(2)
+        assert isinstance(norm, Norm)
+        norm.rolling_mean.copy_(x.mean(dim=(0, 2)))
+        norm.rolling_variance.copy_(x.var(dim=(0, 2), correction=0) + 1e-3)
+
+    hooks = [module.register_forward_pre_hook(adapt) for module in network.modules() if isinstance(module, Norm)]
+    with torch.inference_mode():
+        shape = network.shape
+        network(torch.rand(2, *shape) if max(shape[1:]) > 1 else torch.rand(2, shape.floats))
+    for hook in hooks:
+        hook.remove()
+    network.reset()
+
+
+def write(figures: dict[str, dict[str, Any]]) -> None:
+    """Put the table into the page."""
+    versions = sorted({key for row in figures.values() for key in row if key.startswith("OpenCV")})
+    columns = (*COLUMNS, *versions)
+    notes: dict[str, int] = {}
+    lines = ["| network | layers | " + " | ".join(columns) + " |", "|---|---:|" + "---|" * len(columns)]
+    for name, row in sorted(figures.items()):
+        cells = [shown(row.get(column, ""), notes) for column in columns]
+        lines.append(f"| {name} | {row['layers']} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"{number}. {text}" for text, number in notes.items())]
+    before, _, rest = PAGE.read_text().partition(START)
+    after = rest.partition(END)[2]
+    with replacing(PAGE, "w") as file:
+        file.write("\n".join([before + START, "", *lines, "", END]) + after)
+
+
+def shown(value: float | str, notes: dict[str, int]) -> str:
+    """A number, or the number of a note."""
+    if isinstance(value, float):
+        return f"{value:.0e}" if value else "0"
+    if not value:
+        return ""
+    text = " ".join(value.rpartition(".cfg: ")[2].split())[:300]
+    return f"no ({notes.setdefault(text, len(notes) + 1)})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
