@@ -99,7 +99,7 @@ def _matched(wanted: Mapping[str, Tensor], block: Sequence[tuple[str, Tensor]]) 
     left = dict(wanted)
     pairs = []
     for name, value in block:
-        role = _role(name, value, left)
+        role = _role(name, value, wanted)
         expected = left.pop(role, None)
         if expected is None:
             raise ValueError(f"expected {', '.join(_shown(wanted))}; {name} {tuple(value.shape)} is none of them")

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,9 @@ def read(path: Path) -> Any:
     try:
         if _is_safetensors(path):
             return _read_safetensors(name)
-        return torch.load(name, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickles; what cannot be read raises
+            return torch.load(name, map_location="cpu", weights_only=True)
     except DarknetError:
         raise
     except OSError as error:

@@ -47,11 +47,10 @@ def read_names(names: Names, classes: int, *, exact: bool = True) -> list[str]:
 
 
 class _Loaded(NamedTuple):
-    """A picture, as the network reads it, and how long that took."""
+    """A picture, where it is from, and how long it took to read."""
 
     path: str
     picture: images.Picture
-    x: Tensor
     seconds: float
 
 
@@ -123,7 +122,8 @@ class Detector:
     def stream(self, sources: Iterable[Source], *, workers: int = 1) -> Iterator[Results]:
         """Results one by one, worked out ``batch`` pictures at a time.
 
-        ``workers``: threads that read the next pictures meanwhile; 0: read when it is their turn.
+        ``workers``: threads that read the next pictures meanwhile, which is all they do: resizing takes threads
+        of its own, more than there are cores for. 0: read when it is their turn.
         """
         loaded = ahead(self._loaded, sources, workers, depth=2 * self.batch_size * max(1, workers))
         while group := list(itertools.islice(loaded, self.batch_size)):
@@ -132,23 +132,23 @@ class Detector:
     def _loaded(self, source: Source) -> _Loaded:
         started = time.perf_counter()
         picture = images.load(source, self.network.shape.channels)
-        x = images.prepare(picture, self.size, self.letterbox)
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", "")
-        return _Loaded(path, picture, x, time.perf_counter() - started)
+        return _Loaded(path, picture, time.perf_counter() - started)
 
     def _group(self, group: Sequence[_Loaded]) -> Iterator[Results]:
         started = time.perf_counter()
-        x = torch.stack([loaded.x for loaded in group])
+        x = torch.stack([images.prepare(loaded.picture, self.size, self.letterbox) for loaded in group])
         x = x.to(next(self.network.parameters(), x))  # device and precision
+        prepared = time.perf_counter()
         with torch.inference_mode():
             outputs = self.run(x)
             computed = time.perf_counter()
             found = self._found(outputs, self.size, [loaded.picture.shape[1::-1] for loaded in group])
-        network, boxes = computed - started, time.perf_counter() - computed
+        shared = [t / len(group) for t in (prepared - started, computed - prepared, time.perf_counter() - computed)]
         for loaded, candidates in zip(group, found, strict=True):
             shape = loaded.picture.shape[:2]
             results = from_candidates(candidates, shape, names=self.names, path=loaded.path, picture=loaded.picture)
-            times = (loaded.seconds, network / len(group), boxes / len(group))
+            times = (loaded.seconds + shared[0], *shared[1:])
             results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
             yield results
 

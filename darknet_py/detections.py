@@ -23,10 +23,12 @@ from . import images
 from .boxes import Candidates, suppress, undo_letterbox
 from .cfg import Dialect
 from .data import Dataset, Sample
+from .engines import Run
 from .errors import DataError
 from .labels import Problem
 from .layers import Selection
 from .network import Network
+from .optimise import optimise
 from .prefetch import ahead
 
 Integers = npt.NDArray[np.int64]
@@ -136,18 +138,22 @@ def _decoded(
 
     loaded = ahead(read, dataset, workers, depth=2 * max(batch, workers))
     with evaluating(network), tqdm(total=len(dataset), unit=" pictures", disable=not progress) as bar:
+        run = optimise(network)
         while group := list(itertools.islice(loaded, batch)):
             inputs = [one.x for one in group if one.x is not None]
-            found = iter(decode(network, torch.stack(inputs), which) if inputs else ())
+            found = iter(decode(network, torch.stack(inputs), which, run) if inputs else ())
             for one in group:
                 yield one, None if one.x is None else next(found)
             bar.update(len(group))
 
 
-def decode(network: Network, x: Tensor, which: Selection) -> list[Candidates]:
-    """The boxes of all heads, before suppression, for each picture of a batch; in the computer's memory."""
+def decode(network: Network, x: Tensor, which: Selection, run: Run | None = None) -> list[Candidates]:
+    """The boxes of all heads, before suppression, for each picture of a batch; in the computer's memory.
+
+    ``run``: what computes the outputs in the network's stead, such as its optimised twin.
+    """
     with torch.inference_mode():
-        outputs = network(x.to(next(network.parameters()).device))
+        outputs = (run or network)(x.to(next(network.parameters()).device))
         size = x.shape[3], x.shape[2]
         heads = [h.decode(out.float(), size, which) for h, out in zip(network.heads, outputs, strict=True)]
         pictures = [zip(*of_picture, strict=True) for of_picture in zip(*heads, strict=True)]

@@ -140,6 +140,16 @@ class Convolution(nn.Module):
         return F.conv2d(x, self.weights, self.biases, strides, padding, dilation, groups)
 
 
+class Dense(Convolution):
+    """The same for a 1x1 kernel on a map of one cell, as in squeeze-and-excitation: a matrix product."""
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The convolution alone, in memory of its own."""
+        if x.shape[2:] != (1, 1):
+            return super().convolved(x)
+        return F.linear(x.flatten(1), self.weights.flatten(1), self.biases)[:, :, None, None]
+
+
 class Packed(Convolution):
     """The same by oneDNN's fused operator."""
 
@@ -226,6 +236,8 @@ def fuse(layer: Layer, x: Shape, target: Target, *, after: Activation | None = N
     A layer of a class of the user's own is never replaced.
     """
     if type(layer) is Convolutional and is_convolution(layer):
+        if x[1:] == (1, 1) and layer.options.size == layer.options.groups == 1 and not layer.options.padding:
+            return Dense(layer, x, target, after)
         return (Packed if target.packed else Convolution)(layer, x, target, after)
     if type(layer) is Maxpool and not layer.options.maxpool_depth and not layer.options.antialiasing:
         return Pool(layer)

@@ -7,6 +7,7 @@ reaches it as it is, and C's delta is added at its input (see ``layers._training
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, UnusedOptionWarning
 from .layers import Gradients, Layer, Loss, Moment, padded, straight
 from .loss_scale import LossScale
 from .network import Network
@@ -50,6 +51,11 @@ class Passes:
             raise ConfigError("no layer of the network has a loss: nothing to train for")
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
+        for index, layer in enumerate(network):
+            for key in layer.unheeded:
+                if getattr(layer.options, key):
+                    text = f"layer {index} [{layer.names[0]}] {key}: training does not follow it"
+                    warnings.warn(text, UnusedOptionWarning, stacklevel=3)
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
         statistics = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
         self._asleep = max([freeze, *stops])  # layers before it neither learn nor keep statistics
@@ -147,7 +153,7 @@ class Passes:
             return x
         (gradient,) = torch.autograd.grad(roots, start, gradients)
         strength = self.options.adversarial_lr * moment.iteration / max(moment.max_batches, 1) / self.scale.factor
-        changed = (x - strength * gradient).clamp(0, 1)
+        changed = (x - strength * gradient).clamp(0, 1).nan_to_num(0.0)  # as C's fmaxf makes it
         if self.options.contrastive:
             changed[1::2] = x[1::2]
         return changed

@@ -40,7 +40,7 @@ CASES: dict[str, tuple[int, dict[str, object], tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     norm, keys, flags = CASES[case]
-    cfg = rectangles.cfg(tmp_path, max_batches=20, norm=norm, **keys)
+    cfg = rectangles.cfg(tmp_path, max_batches=20, norm=norm, **{"learning_rate": 0.003, **keys})
     words: tuple[str | os.PathLike[str], ...] = (folder / "tiny.data", cfg, "--workers", "1", "--chart", "")
     words = (*words, "--device", "cpu", "--map-every", "20", *flags)
     one, _ = trained.command(*words, "--out", tmp_path / "one")
@@ -48,7 +48,7 @@ def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, 
     assert two.count("done: iteration 20") == 1
     first, second = (trained.tensors(tmp_path / part / "tiny_last.state.pt") for part in ("one", "two"))
     for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=0, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
     moved = (first["layers.3.weights"] - trained.tensors_at_start(cfg)["layers.3.weights"]).abs().max()
     assert moved > 1e-3
     assert one.split("best")[1] == two.split("best")[1]  # the mAP, counted in two parts

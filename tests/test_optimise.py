@@ -141,6 +141,16 @@ def test_a_sum_joins_the_convolution_before_it(before: str, after: str) -> None:
     assert apart(run(net, x), run(fast, x)) < TOLERANCE
 
 
+def test_a_map_of_one_cell() -> None:
+    text = "[net]\nwidth=6\nheight=4\nchannels=3\n[conv]\nfilters=8\nsize=3\npad=1\n[avgpool]\n"
+    net = made.network(text + "[conv]\nfilters=2\nactivation=mish\n[conv]\nfilters=8\n[scale_channels]\nfrom=0\n")
+    fast = optimise(net)
+    assert sum(isinstance(step, fused.Dense) for step in fast.steps) == 2
+    for batch in (1, 3):
+        x = made.random(batch, 3, 4, 6)
+        assert apart(run(net, x), run(fast, x)) < TOLERANCE
+
+
 def test_an_output_that_others_read_too_is_not_added_to() -> None:
     assert len(optimise(made.network(TEXT.format(before="linear", after="linear"))).steps) == 6
 

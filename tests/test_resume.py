@@ -117,12 +117,12 @@ def test_weights_alone_are_a_warm_start_and_said_to_be(tmp_path: pathlib.Path, f
     trained.run(cfg, folder / "tiny.data", out=tmp_path / "out")
     cfg.write_text(cfg.read_text().replace("max_batches=3", "max_batches=5"))
     last = tmp_path / "out" / "tiny_last.weights"
-    words = (folder / "tiny.data", cfg, "--no-map", "--chart", "", "--out", tmp_path / "new")
-    _, err = trained.command(*words, last)
+    data, flags = folder / "tiny.data", ("--no-map", "--chart", "", "--out", tmp_path / "new")
+    _, err = trained.command(data, cfg, last, *flags)
     assert "tiny_last.state.pt, which lies beside" in err
-    out, err = trained.command(*words, tmp_path / "out" / "tiny_final.weights")
+    out, err = trained.command(data, cfg, tmp_path / "out" / "tiny_final.weights", *flags)
     assert "a warm start at iteration 3: momentum begins at 0" in err
     assert out.startswith("done: iteration 5")
-    _, err = trained.command(*words, last, "--clear")
+    _, err = trained.command(data, cfg, last, "--clear", *flags)
     assert "warm start" not in err
     assert "\n1: " in err

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from darknet_py import Trainer, cfg, schedule
-from darknet_py.errors import ConfigError
+from darknet_py.errors import ConfigError, UnusedOptionWarning
 from darknet_py.layers import Moment, Shape
 from darknet_py.layers._norm import Norm
 from darknet_py.net import Net, Policy
@@ -141,6 +141,12 @@ def test_late_outliers_are_rejected() -> None:
     assert float(kept[5, 4]) == 0
     small = Rejection(mean=1.0)(Net(max_batches=100, equidistant_point=10), 90, torch.tensor([[0.1, -5.0]]), 1)
     assert small.tolist() == [[0.0, -5.0]]
+
+
+def test_keys_that_training_does_not_follow_are_reported() -> None:
+    net = Network(cfg.loads(NET + HEAD.replace("size=3\n", "size=3\nrotate=1\n") + YOLO)).initialise()
+    with pytest.warns(UnusedOptionWarning, match=r"layer 0 \[convolutional\] rotate"):
+        Trainer(net)
 
 
 def test_recurrent_layers_learn_through_time() -> None:

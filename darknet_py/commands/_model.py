@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser, *, weights: str = "?") -> None:
     """Add MODEL, WEIGHTS and what decides how they are read. ``weights``: argparse's ``nargs``."""
-    parser.add_argument("model", metavar="MODEL", help="a cfg, a checkpoint (.pt, .safetensors), or a name of the catalogue")
+    parser.add_argument("model", metavar="MODEL", help="a cfg, a .pt or .safetensors, or a name of the catalogue")
     parser.add_argument(
         "weights", metavar="WEIGHTS", nargs=weights, help="its weights; a catalogue name brings its own"
     )

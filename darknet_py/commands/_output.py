@@ -6,7 +6,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from ..errors import DataError
 from ..files import replacing
@@ -65,6 +65,39 @@ class Output:
         return name
 
 
+class Lines:
+    """A line of JSON for each picture or frame, complete as soon as it is there; ``path``: ``-`` for stdout, None: none.
+
+    Unlike other files this one grows in its place, so that it can be followed, and stays when the run is stopped.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        if self._path and self._path != "-":
+            try:
+                self._file = open(self._path, "w", encoding="utf-8")  # noqa: SIM115: it is closed by __exit__
+            except OSError as error:
+                raise DataError(f"{self._path}: {error.strerror or error}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def add(self, result: Results, **place: Any) -> None:
+        """Write a line; ``place``: where in a video the picture stands."""
+        if not self._path:
+            return
+        height, width = result.orig_shape
+        content = {"path": result.path, **place, "width": width, "height": height, "boxes": result.summary()}
+        file = self._file or sys.stdout
+        file.write(json.dumps(content, ensure_ascii=False) + "\n")
+        file.flush()
+
+
 def write_json(path: str, content: object) -> None:
     """Write JSON to a file, or to stdout where ``path`` is ``-``."""
     text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
@@ -78,12 +111,23 @@ def write_json(path: str, content: object) -> None:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
-def progress(things: Iterable[T], total: int, *, quiet: bool = False) -> Iterable[T]:
+def rows(result: Results) -> str:
+    """A picture's path, size and time, and a row a box."""
+    height, width = result.orig_shape
+    lines = [f"{result.path}: {width}x{height}, {len(result)} found, {sum(result.speed.values()):.1f} ms"]
+    boxes = result.boxes
+    for cls, conf, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True):
+        place = f"{x1:6.0f} {y1:6.0f} {x2 - x1:6.0f} {y2 - y1:6.0f}"
+        lines.append(f"  {result.names[cls]:20} {conf:6.1%} {place}")
+    return "\n".join(lines)
+
+
+def progress(things: Iterable[T], total: int, *, quiet: bool = False, unit: str = "picture") -> Iterable[T]:
     """A bar on stderr over more than one thing, where somebody looks at it."""
     from tqdm import tqdm
 
     hidden = quiet or total < 2 or not sys.stderr.isatty()
-    bar: Iterable[T] = tqdm(things, total=total, unit="picture", disable=hidden, file=sys.stderr)
+    bar: Iterable[T] = tqdm(things, total=total, unit=unit, disable=hidden, file=sys.stderr)
     return bar
 
 

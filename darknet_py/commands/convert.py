@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="file to write")
     parser.add_argument("--cfg", help="the network; a checkpoint of darknet_py needs none")
     parser.add_argument("--names", metavar="FILE", help="class names for the target to carry")
-    parser.add_argument("--dialect", choices=["alexeyab", "pjreddie"], help="default: a checkpoint's own, else alexeyab")
+    parser.add_argument("--dialect", choices=("alexeyab", "pjreddie"), help="default: a checkpoint's own, or alexeyab")
     parser.add_argument("--upto", type=int, metavar="N", help="SOURCE holds the first N layers (a backbone)")
     parser.add_argument("--by-order", action="store_true", help="SOURCE is a state dict of another program")
     parser.add_argument("--fold", action="store_true", help="work batch norm into the weights, for inference")

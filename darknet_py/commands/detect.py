@@ -1,10 +1,13 @@
-"""Find objects in pictures.
+"""Find objects in pictures and videos.
 
     darknet-py detect yolov4-tiny sample:bus --save
     darknet-py detect my.cfg my.weights photos/ --names my.names --json found.json
+    darknet-py detect yolov4-tiny clip.mp4 --save --jsonl found.jsonl
+    darknet-py detect yolov4-tiny rtsp://camera/stream --jsonl -
 
-SOURCE is a picture, a folder, a pattern, a list in a .txt file, or a picture of the catalogue. Prints a
-row a box: what it is, how sure the network is, and left, top, width, height in pixels."""
+SOURCE is a picture, a folder, a pattern, a list in a .txt file, a picture of the catalogue, a video, the
+number of a camera, or an address (rtsp, http, ...). Prints a row a box: what it is, how sure the network
+is, and left, top, width, height in pixels. Ctrl-C ends a video well: what was written is whole."""
 
 from __future__ import annotations
 
@@ -15,11 +18,10 @@ from ..cfg import Path
 from ..errors import DataError
 from ..models import Model, find
 from ..sources import expand
-from . import _model, _output
+from . import _model, _output, _video
 
 if TYPE_CHECKING:
     from ..network import Network
-    from ..results import Results
 
 _WEIGHTS = (".weights", ".pt", ".safetensors")
 
@@ -47,9 +49,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--engine", default="torch", help="torch, plain, openvino, onnxruntime or auto: the fastest there is (torch)"
     )
     boxes.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="numbers to compute with")
+    boxes.add_argument(
+        "--tile",
+        nargs="?",
+        type=float,
+        const=0.2,
+        metavar="OVERLAP",
+        help="look at large pictures in tiles of the network's size that overlap by this share (0.2)",
+    )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--save", nargs="?", const="detected", metavar="DIR", help="write the pictures with boxes to DIR (detected)"
+        "--save", nargs="?", const="detected", metavar="DIR", help="write the pictures and videos with boxes to DIR"
     )
     output.add_argument(
         "--json", metavar="FILE", help="write what was found as JSON, - for stdout instead of the table"
@@ -58,7 +68,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--save-txt", nargs="?", const="detected", metavar="DIR", help="write Darknet label files to DIR (detected)"
     )
+    output.add_argument("--jsonl", metavar="FILE", help="write a line of JSON a frame or picture, - for stdout")
     output.add_argument("--quiet", action="store_true", help="no table and no progress")
+    _video.options(parser)
     _model.options(parser)
 
 
@@ -66,7 +78,11 @@ def run(args: argparse.Namespace) -> int:
     """Detect and write."""
     from ..detect import Detector
 
-    model, pictures = _split(args)
+    from ..tiling import Tiled
+
+    model, pictures, videos = _split(args)
+    if videos:
+        _video.refuse(args)
     network = _model.load(args, model)
     detector = Detector(
         network,
@@ -79,23 +95,28 @@ def run(args: argparse.Namespace) -> int:
         engine=args.engine,
         dtype=args.dtype,
     )
+    looking = detector if args.tile is None else Tiled(detector, overlap=args.tile)
     output = _output.Output(args.save, args.save_txt, args.json, args.out)
-    for result in _output.progress(detector.stream(pictures), len(pictures), quiet=args.quiet):
-        output.add(result)
-        if not args.quiet and args.json != "-":
-            print(_rows(result), flush=True)
-    output.close()
-    return 0
+    silent = args.quiet or "-" in (args.json, args.jsonl)
+    with _output.Lines(args.jsonl) as lines:
+        for result in _output.progress(looking.stream(pictures), len(pictures), quiet=args.quiet):
+            output.add(result)
+            lines.add(result)
+            if not silent:
+                print(_output.rows(result), flush=True)
+        output.close()
+        return _video.watch(looking, videos, lines, args, silent=silent)
 
 
-def _split(args: argparse.Namespace) -> tuple[Model, list[str]]:
-    """The model, and the pictures; a cfg without --fetch has its weights first among the sources."""
+def _split(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
+    """The model, the pictures and the videos; a cfg without --fetch has its weights first among the sources."""
     first, *others = args.sources
     is_weights = first.endswith(_WEIGHTS) or (args.model.endswith(".cfg") and not args.fetch)
     if is_weights and not others:
         raise DataError(f"{first}: taken for the weights of {args.model}; expected pictures behind it")
     model = find(args.model, first if is_weights else None, fetch=args.fetch, progress=not args.quiet)
-    return model, expand(others if is_weights else args.sources)
+    pictures, videos = _video.apart(others if is_weights else args.sources)
+    return model, expand(pictures), videos
 
 
 def _fitting(names: Path | None, network: Network) -> Path | None:
@@ -107,14 +128,3 @@ def _fitting(names: Path | None, network: Network) -> Path | None:
     except DataError:
         return None
     return names
-
-
-def _rows(result: Results) -> str:
-    """A picture's path, size and time, and a row a box."""
-    height, width = result.orig_shape
-    lines = [f"{result.path}: {width}x{height}, {len(result)} found, {sum(result.speed.values()):.1f} ms"]
-    boxes = result.boxes
-    for cls, conf, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True):
-        place = f"{x1:6.0f} {y1:6.0f} {x2 - x1:6.0f} {y2 - y1:6.0f}"
-        lines.append(f"  {result.names[cls]:20} {conf:6.1%} {place}")
-    return "\n".join(lines)

@@ -67,6 +67,7 @@ class Layer(nn.Module):
     decays: ClassVar[bool] = True  # whether decay works on the weights
     update_limit: ClassVar[float] = float("inf")  # of a parameter's velocity, summed over the pictures
     replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
+    unheeded: ClassVar[tuple[str, ...]] = ()  # keys for training that training does not follow
     steps = 1  # frames in a batch, one after another: recurrent layers unroll them
     moment: Moment | None = None  # set by a Trainer for the time of a mini-batch
     options: Options

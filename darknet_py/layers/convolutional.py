@@ -67,6 +67,7 @@ class Convolutional(Layer):
     options: Options
     scales_may_lack = True
     replaces_gradient = True
+    unheeded = ("assisted_excitation", "sway", "rotate", "stretch", "stretch_sway", "reverse")
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
