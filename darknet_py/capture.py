@@ -11,6 +11,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +19,6 @@ import numpy as np
 
 from .errors import DataError
 from .images import Picture
-from .sources import PICTURES
 
 if TYPE_CHECKING:
     import av
@@ -54,24 +54,24 @@ class Capture(Protocol):
         ...
 
 
-def is_video(source: str | int) -> bool:
-    """Whether a name is a camera's number or device, an address (``rtsp://``), or has a video's suffix.
-
-    A file or folder called ``0`` is no camera.
-    """
-    text = str(source)
-    if _CAMERA.fullmatch(text):
-        return text.startswith("/dev/") or not os.path.exists(text)
-    suffix = pathlib.PurePath(text).suffix.lower()
-    return bool(_ADDRESS.match(text)) or (suffix in VIDEOS and suffix not in PICTURES)
+def is_video(name: str) -> bool:
+    """Whether a name is a camera's, an address, or a file's or pattern's with the suffix of a video."""
+    return is_camera(name) or is_address(name) or pathlib.PurePath(name).suffix.lower() in VIDEOS
 
 
-def opened(source: str | os.PathLike[str] | int, *, timeout: float, options: Mapping[str, str]) -> Capture:
+def is_camera(name: str) -> bool:
+    """Whether a name is the number of a camera (and no file is called so) or its device, ``/dev/video0``."""
+    return bool(_CAMERA.fullmatch(name)) and (name.startswith("/dev/") or not os.path.exists(name))
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address such as ``rtsp://camera/stream``."""
+    return bool(_ADDRESS.match(name))
+
+
+def opened(name: str, *, timeout: float, options: Mapping[str, str]) -> Capture:
     """Open a source; ``timeout``: seconds to wait for a network. ``options``: FFmpeg's. Raises DataError."""
-    text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
-    if _CAMERA.fullmatch(text) and is_video(text):
-        return Camera(text)
-    return Decoded(text, timeout, options)
+    return Camera(name) if is_camera(name) else Decoded(name, timeout, options)
 
 
 def needed(package: str, what: str) -> Any:
@@ -89,7 +89,7 @@ class Decoded:
     def __init__(self, name: str, timeout: float, options: Mapping[str, str]) -> None:
         self._av = needed("av", f"{name}: reading a video")
         self._name = name
-        remote = bool(_ADDRESS.match(name))
+        remote = is_address(name)
         # "file:" keeps a colon in a file's name from being taken for a protocol.
         target, wait = (name, timeout) if remote else (f"file:{name}", None)
         try:
@@ -122,7 +122,7 @@ class Decoded:
                     continue
                 broken = 0 if frames else broken
                 for frame in frames:
-                    yield frame.time, lambda frame=frame: _picture(frame)
+                    yield frame.time, partial(_picture, frame)
         except (error_type, OSError) as error:
             raise self._failed(error) from error
 
@@ -174,7 +174,7 @@ class Camera:
             good, frame = self._device.read()
             if not good:
                 raise DataError(f"camera {self._name}: gives no more pictures")
-            yield None, lambda frame=frame: np.ascontiguousarray(frame[:, :, ::-1])
+            yield None, partial(np.ascontiguousarray, frame[:, :, ::-1])
 
     def close(self) -> None:
         """Let the camera go."""

@@ -21,9 +21,9 @@ _POLL = 0.2  # seconds: a wait without an end cannot be interrupted on every sys
 
 
 class Frame(NamedTuple):
-    """One frame: its number in the source from 0, seconds since the first one, [height, width, 3] of uint8, RGB."""
+    """One frame: its number in the source, seconds since the first one, [height, width, 3] of uint8 in RGB order."""
 
-    index: int
+    number: int
     timestamp: float
     picture: Picture
 
@@ -103,7 +103,7 @@ class Reader:
             self._queue.end()
 
     def _frames(self, first: Capture) -> Iterator[Frame]:
-        clock, index, source = _Clock(first), 0, first
+        clock, number, source = _Clock(first), 0, first
         while True:
             lost: DataError | None = None
             try:
@@ -111,9 +111,9 @@ class Reader:
                     for at, picture in source.shots():
                         self._failed = 0
                         timestamp = clock.read(at)
-                        if index % self._stride == 0:
-                            yield Frame(index, timestamp, picture())
-                        index += 1
+                        if number % self._stride == 0:
+                            yield Frame(number, timestamp, picture())
+                        number += 1
                         if self._queue.closed:
                             return
             except DataError as error:

@@ -11,7 +11,7 @@ import collections
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, Self
 
 from . import capture
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .results import Results
 
 __all__ = ["Detecting", "Feed", "Frame", "frames", "stream"]
+
+
 class Detecting(Protocol):
     """What finds boxes on pictures: a ``Detector``, or ``tiling.Tiled``."""
 

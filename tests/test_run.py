@@ -40,7 +40,7 @@ def rows(path: pathlib.Path) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_a_network_learns_and_its_files_tell_so(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     pytest.importorskip("matplotlib", reason="the chart needs it")
-    cfg = rectangles.cfg(tmp_path, max_batches=300)
+    cfg = rectangles.cfg(tmp_path, max_batches=300, steps="150,250", scales=".2,.2")
     out = tmp_path / "out"
     network = start.build(cfg, seed=1)
     torch.set_num_threads(1)

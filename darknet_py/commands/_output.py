@@ -66,9 +66,9 @@ class Output:
 
 
 class Lines:
-    """A line of JSON for each picture or frame, complete as soon as it is there; ``path``: ``-`` for stdout, None: none.
+    """A line of JSON for each picture or frame; ``path``: ``-`` for stdout, None for no lines.
 
-    Unlike other files this one grows in its place, so that it can be followed, and stays when the run is stopped.
+    Unlike other files this one grows in its place: it can be followed, and is whole whenever the run stops.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -78,7 +78,7 @@ class Lines:
     def __enter__(self) -> Self:
         if self._path and self._path != "-":
             try:
-                self._file = open(self._path, "w", encoding="utf-8")  # noqa: SIM115: it is closed by __exit__
+                self._file = open(self._path, "w", encoding="utf-8")
             except OSError as error:
                 raise DataError(f"{self._path}: {error.strerror or error}") from error
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import itertools
 import pathlib
 import re
@@ -13,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from ..sources import expand
 from . import _output
 
 if TYPE_CHECKING:
@@ -34,16 +34,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """Sources that are pictures, and those that are videos, where patterns give their files."""
-    from ..capture import is_video
+    from ..capture import is_address, is_camera, is_video
 
     pictures, videos = [], []
     for source in sources:
         if not is_video(source):
             pictures.append(source)
-        elif glob.has_magic(source) and "://" not in source and not pathlib.Path(source).exists():
-            videos += sorted(glob.glob(source, recursive=True)) or [source]
         else:
-            videos.append(source)
+            videos += [source] if is_camera(source) or is_address(source) else expand([source])
     return pictures, videos
 
 
@@ -95,11 +93,11 @@ def _look(
         total = min(args.max_frames or feed.count, -(-feed.count // args.stride))
         for frame, result in _output.progress(some, total, quiet=args.quiet, unit="frame"):
             result.path = feed.name
-            lines.add(result, index=frame.index, timestamp=round(frame.timestamp, 6))
+            lines.add(result, index=frame.number, timestamp=round(frame.timestamp, 6))
             if written:
                 written.add(np.asarray(result.plot()), frame.timestamp)
             if not silent:
-                result.path = f"{feed.name}#{frame.index} at {frame.timestamp:.3f} s"
+                result.path = f"{feed.name}#{frame.number} at {frame.timestamp:.3f} s"
                 print(_output.rows(result), flush=True)
     if target and target.exists():
         print(f"video in {target}", file=sys.stderr)

@@ -77,7 +77,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Detect and write."""
     from ..detect import Detector
-
     from ..tiling import Tiled
 
     model, pictures, videos = _split(args)
