@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .results import Results
     from .rows import Boxes
-    from .train import Trainer
+    from .trainer import Trainer
     from .weights import load as load_weights
     from .weights import save as save_weights
 
@@ -32,7 +32,7 @@ _HOMES = {
     "Network": "network",
     "Results": "results",
     "Shape": "layers",
-    "Trainer": "train",
+    "Trainer": "trainer",
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
     "load": "loading",

@@ -76,11 +76,11 @@ def in_numbers(left: Tensor, right: Tensor) -> list[str]:
         return []
     if _near(left.flatten().sort().values, right.flatten().sort().values, scale):
         return ["the same numbers in another order: the layout of channels, or of the floats in the file"]
-    found = []
-    if left.dim() == 3:
-        found += _place(apart) + _channels(left, right, scale)
-    if not found and not bool((apart & (left > 0) & (right > 0)).any()):
+    found = _place(apart) if left.dim() == 3 else []
+    if not bool((apart & (left > 0) & (right > 0)).any()):
         found.append("values differ only where they are negative: another activation, or its slope")
+    elif left.dim() == 3:
+        found += _channels(left, right, scale)
     return found or ["files and options say the same: arithmetic differs (padding, rounding of shapes, activation)"]
 
 

@@ -84,6 +84,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """All of it for JSON, a difference that is no finite number as null."""
         row = {"same": self.same} | dataclasses.asdict(self)
+        if self.boxes is not None:
+            row["boxes"]["same"] = self.boxes.same
         for each in (*row["rows"], *([row["first"]] if row["first"] else ())):
             if each["difference"] is not None and not math.isfinite(each["difference"]):
                 each["difference"] = None
@@ -111,7 +113,7 @@ def compare(
     """
     sides = [subjects.find(text) for text in (a, b)]
     networks = _load(sides, size, Dialect(dialect) if dialect else None)
-    x, words = _input(networks, sides, picture, seed)
+    x, words = _input(sides, size, picture, seed)
     found = [side.run(x, threshold, nms, guide) for side, guide in zip(sides, reversed(networks), strict=True)]
     rows = _rows(found, networks)
     first = next((row for row in rows if not _within(row.difference, tolerance) or row.section != row.other), None)
@@ -120,12 +122,13 @@ def compare(
         boxes = match(found[0].boxes, found[1].boxes, (x.shape[3], x.shape[2]), threshold)
     if boxes is None and all(row.difference is None for row in rows):
         raise DarknetError(f"{sides[0]} and {sides[1]}: no layer and no boxes that both show")
+    unequal = _unequal(networks)
     why: list[str] = []
     if first is not None:
         outputs = [side.layers.get(first.number, torch.empty(0)) for side in found]
-        why = causes_.causes(first.number, *networks, *outputs)
-    tolerated = _unequal(networks)
-    return Report(str(sides[0]), str(sides[1]), words, tolerance, rows, boxes, first, tuple(why), tolerated)
+        why = causes_.causes(first.number, networks[0], networks[1], outputs[0], outputs[1])
+        why = (_grown(rows, first, tolerance) if first.number not in unequal else []) + why
+    return Report(str(sides[0]), str(sides[1]), words, tolerance, rows, boxes, first, tuple(why), unequal)
 
 
 def difference(left: Tensor, right: Tensor) -> float:
@@ -175,17 +178,17 @@ def _load(sides: list[Subject], size: Size | None, dialect: Dialect | None) -> l
     return [side.network for side in sides]
 
 
-def _input(
-    networks: list[Network | None], sides: list[Subject], picture: Source | None, seed: int
-) -> tuple[Tensor, str]:
+def _input(sides: list[Subject], size: Size | None, picture: Source | None, seed: int) -> tuple[Tensor, str]:
     """The input [1, channels, height, width] of both, and what it is in words."""
-    shapes = [network.shape for network in networks if network is not None]
-    sizes = [side.size for side in sides if side.size]
-    if not shapes and not sizes:
-        raise DarknetError(f"{sides[0]} and {sides[1]}: inputs of any size: expected --size WIDTH HEIGHT")
-    shape = shapes[0] if shapes else Shape(3, sizes[0][1], sizes[0][0])
-    if len(shapes) > 1 and shapes[1] != shape:
-        raise DarknetError(f"inputs differ: {sides[0]} reads {tuple(shape)}, {sides[1]} {tuple(shapes[1])}")
+    shapes = [side.network.shape for side in sides if side.network is not None]
+    if not shapes:
+        size = size or next((side.size for side in sides if side.size), None)
+        if size is None:
+            raise DarknetError(f"{sides[0]} and {sides[1]}: inputs of any size: expected --size WIDTH HEIGHT")
+        shapes = [Shape(side.channels, size[1], size[0]) for side in sides]
+    shape = shapes[0]
+    if shapes[-1] != shape:
+        raise DarknetError(f"inputs differ: {sides[0]} reads {tuple(shape)}, {sides[1]} {tuple(shapes[-1])}")
     words = f"{shape.width} x {shape.height} x {shape.channels}"
     if picture is None:
         return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)), f"{words}, noise of seed {seed}"
@@ -209,10 +212,18 @@ def _rows(found: list[Found], networks: list[Network | None]) -> tuple[Row, ...]
 
 
 def _section(network: Network | None, number: int) -> str:
+    """The first of a section's names, as [conv] and [convolutional] are one; nothing where none is known."""
     if network is None:
         return ""
-    sections = network.config.sections[1:]
-    return sections[number].name if number < len(sections) else "nothing"
+    return network[number].names[0] if number < len(network.layers) else "none"
+
+
+def _grown(rows: tuple[Row, ...], first: Row, tolerance: float) -> list[str]:
+    """Whether the layers before come close to the tolerance, too."""
+    before = [row.difference for row in rows[: first.number] if row.difference is not None]
+    if first.difference is None or first.difference > 5 * tolerance or max(before, default=0.0) < tolerance / 5:
+        return []
+    return [f"{max(before):.1e} in the layers before: it has grown as rounding does, see --tolerance"]
 
 
 def _within(difference: float | None, tolerance: float) -> bool:

@@ -118,9 +118,12 @@ class Reader:
                             return
             except DataError as error:
                 lost = error
-            if not (first.live and self._reconnect):
+            if not first.live:
                 if lost:
                     raise lost
+                return
+            if not self._reconnect:
+                _log.warning("%s", lost or f"{self._name}: the stream ended")
                 return
             again = self._again(lost or DataError(f"{self._name}: the stream ended"))
             if again is None:

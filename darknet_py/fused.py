@@ -241,6 +241,8 @@ def fuse(layer: Layer, x: Shape, target: Target, *, after: Activation | None = N
         return (Packed if target.packed else Convolution)(layer, x, target, after)
     if type(layer) is Maxpool and not layer.options.maxpool_depth and not layer.options.antialiasing:
         return Pool(layer)
+    if type(layer) in (Dropout, Empty):
+        return nn.Identity()
     precise = type(layer) not in _ANY_DTYPE or next(layer.parameters(), None) is not None
     if target.dtype is not torch.float32 and precise:
         return Island(layer, torch.float32 if last else target.dtype)

@@ -29,6 +29,7 @@ from .layers.route import Route
 from .network import Network
 
 _DEBIAN = "/usr/lib/darknet/libdarknet.so"
+_OUTPUT = "found.npz"
 _LINES = 3  # of what the library says before it ends
 
 
@@ -79,14 +80,14 @@ def run(
             "joined": str(place / "joined.cfg"),
             "weights": os.path.abspath(weights),
             "input": str(place / "x.npy"),
-            "output": str(place / "found.npz"),
+            "output": str(place / _OUTPUT),
             "floats": sum(shape.floats for shape in shapes),
             "threshold": threshold,
             "nms": nms,
         }
         (place / "job.json").write_text(json.dumps(job | _of_heads(network)), encoding="utf-8")
         _start(place / "job.json", os.fspath(library))
-        with np.load(place / "found.npz") as found:
+        with np.load(place / _OUTPUT) as found:
             floats, rows = torch.from_numpy(found["layers"]), torch.from_numpy(found["boxes"])
     parts = floats.split([shape.floats for shape in shapes])
     outputs = {number: part.view(*shape) for number, (part, shape) in enumerate(zip(parts, shapes, strict=True))}
@@ -96,9 +97,9 @@ def run(
 def at_size(network: Network) -> Config:
     """The cfg with the network's own input size, one picture and one frame at a time."""
     values = {"batch": "1", "subdivisions": "1", "time_steps": "1"}
-    if (network.options.width, network.options.height) != (network.shape.width, network.shape.height):
-        if network.options.width or network.options.height:
-            values |= {"width": str(network.shape.width), "height": str(network.shape.height)}
+    options, shape = network.options, network.shape
+    if (0, 0) != (options.width, options.height) != (shape.width, shape.height):
+        values |= {"width": str(shape.width), "height": str(shape.height)}
     first, *others = network.config.sections
     return dataclasses.replace(network.config, sections=(_changed(first, values), *others))
 
@@ -134,7 +135,7 @@ def _start(job: pathlib.Path, library: str) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
     ) as process:
         said, _ = process.communicate()
-    if process.returncode:
+    if not (job.parent / _OUTPUT).exists():  # C code ends with status 0, too, where a file is missing
         lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
         last = " / ".join(lines[-_LINES:])
         raise DarknetError(f"{library}: ended with status {process.returncode}: {last}")

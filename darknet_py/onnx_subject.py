@@ -37,6 +37,8 @@ class Onnx(Subject):
             raise DarknetError(f"{path}: ONNX Runtime cannot load it ({str(error).strip()})") from error
         first, *self.states = self.session.get_inputs()
         self.input, self.shape = first.name, tuple(first.shape)
+        if len(self.shape) == 4 and isinstance(self.shape[1], int):
+            self.channels = self.shape[1]
         self.half = first.type == "tensor(float16)"
         rows, columns = self.shape[2:] if len(self.shape) == 4 else ("", "")
         self.size = (

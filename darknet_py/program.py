@@ -123,6 +123,8 @@ def trace(program: Program, dynamic: bool | str) -> torch.export.ExportedProgram
         raise DarknetError("dynamic size: the input is a vector, which has one length: expected dynamic='batch'")
     count = 2 if batch else 1
     args = (program.example(count), *program.start(count))
+    if size:
+        _try_another_size(program, args)
     shapes: dict[str, Any] = {}
     if batch or size:
         open_batch = {0: torch.export.Dim("batch")} if batch else {}
@@ -138,6 +140,19 @@ def trace(program: Program, dynamic: bool | str) -> torch.export.ExportedProgram
         cause = next((line for line in lines if line.startswith("Not all values")), lines[0] if lines else "")
         hint = " with an open size; dynamic='batch' may work" if size else f" with dynamic={dynamic!r}" if batch else ""
         raise DarknetError(f"{program.network.config.path}: cannot be traced{hint} ({cause})") from error
+
+
+def _try_another_size(program: Program, args: tuple[Tensor, ...]) -> None:
+    network, step = program.network, stride(program.network)
+    try:
+        with torch.no_grad():
+            program(torch.nn.functional.pad(args[0], (0, step, 0, 2 * step)), *args[1:])
+    except (RuntimeError, ValueError) as error:
+        size = f"{network.shape.width} x {network.shape.height}"
+        cause = str(error).partition("\n")[0]
+        raise DarknetError(
+            f"{network.config.path}: the network has one size, {size}: expected dynamic='batch' or False ({cause})"
+        ) from error
 
 
 def stride(network: Network) -> int:

@@ -17,6 +17,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ class Subject:
     network: Network | None = None
     dialect: Dialect | None = None
     size: Size | None = None  # of the input, where the file has no other
+    channels = 3  # of the input, where there is no network to ask
 
     def load(self, size: Size | None, dialect: Dialect | None) -> None:
         """Make it ready for inputs of ``size``; None: its own. Raises DarknetError."""
@@ -78,10 +80,16 @@ class Ours(Subject):
         """Files and dialect."""
         return f"{_files(self.model)} (this package, {self.network.dialect if self.network else ''})"
 
+    @property
+    def loaded(self) -> Network:
+        """The network, once it is loaded."""
+        if self.network is None:
+            raise DarknetError(f"{_files(self.model)}: not loaded yet")
+        return self.network
+
     def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
         """Every layer's output."""
-        network = self.network
-        assert network is not None
+        network = self.loaded
         layers: dict[int, Tensor] = {}
 
         def keep(number: int, output: Tensor) -> None:
@@ -102,7 +110,18 @@ class Ours(Subject):
         return Found(layers, decoded(network, outputs, size, threshold, nms) if network.heads else None)
 
 
-class C(Ours):
+class Foreign(Ours):
+    """A network of this package's reading that another program runs from the files themselves."""
+
+    @property
+    def weights(self) -> cfg_.Path:
+        """The .weights file. Raises WeightsError for a checkpoint."""
+        if self.model.weights is None or is_container(self.model.weights):
+            raise WeightsError(f"{_files(self.model)}: only this package reads it: expected CFG,WEIGHTS (see convert)")
+        return self.model.weights
+
+
+class C(Foreign):
     """A network of this package's reading that a C library runs."""
 
     def __init__(self, text: str) -> None:
@@ -117,18 +136,14 @@ class C(Ours):
 
     def load(self, size: Size | None, dialect: Dialect | None) -> None:
         """Read the cfg by the library's rules."""
-        if self.model.weights is None:
-            raise WeightsError(f"{self.model.cfg}: the C library reads CFG,WEIGHTS alone: convert the checkpoint first")
         super().load(size, self.dialect)
 
     def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
         """Every layer's output and the library's own boxes."""
-        assert self.network is not None
-        assert self.model.weights is not None
-        return Found(*libdarknet.run(self.library, self.network, self.model.weights, x, threshold, nms))
+        return Found(*libdarknet.run(self.library, self.loaded, self.weights, x, threshold, nms))
 
 
-class OpenCV(Ours):
+class OpenCV(Foreign):
     """A network of this package's reading that OpenCV 4 runs from the cfg."""
 
     def __init__(self, text: str) -> None:
@@ -136,7 +151,8 @@ class OpenCV(Ours):
             import cv2
         except ImportError as error:
             raise DarknetError("opencv: not installed: pip install 'opencv-python-headless<5'") from error
-        if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        self.read: Any = getattr(cv2.dnn, "readNetFromDarknet", None)
+        if self.read is None:
             raise DarknetError(
                 f"opencv: version {cv2.__version__} reads no cfg: pip install 'opencv-python-headless<5'"
             )
@@ -151,15 +167,12 @@ class OpenCV(Ours):
         """The outputs of the layers that OpenCV names by number; of heads the boxes alone, which it decodes itself."""
         import cv2
 
-        network = self.network
-        assert network is not None
-        if self.model.weights is None:
-            raise WeightsError(f"{self.model.cfg}: OpenCV reads CFG,WEIGHTS alone: convert the checkpoint first")
+        network, weights = self.loaded, os.fspath(self.weights)
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "network.cfg")
             path.write_text(cfg_.dumps(libdarknet.at_size(network)), encoding="utf-8", errors="surrogateescape")
             try:
-                made = cv2.dnn.readNetFromDarknet(str(path), os.fspath(self.model.weights))
+                made = self.read(str(path), weights)
                 numbers = _by_number(made.getLayerNames(), network)
                 ends = [name for name in made.getUnconnectedOutLayersNames() if network.heads]
                 made.setInput(x.numpy())

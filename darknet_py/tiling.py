@@ -3,7 +3,8 @@
 A tile sees less of an object that its edge cuts, so the overlap of whole boxes does not tell that two tiles saw
 one object. What the two tiles both see of it does: boxes of two tiles are compared inside the tiles' common
 part, with the network's own suppression. The strongest box stays; where its tile cut it, it grows by those
-that it takes away, from tile to tile. The picture as a whole is one more tile: it finds what is larger than those.
+that it takes away, from tile to tile. A box that is cut and lies in one that another tile saw whole goes in any
+case. The picture as a whole is one more tile: it finds what is larger than those.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .images import Source
 from .results import Results
 
 _EDGE = 0.02  # of a tile's side: a box that comes so near to a cut is taken to be cut
+_INSIDE = 0.7  # of a box that is cut: so much of it inside a whole one is a part of that
 
 
 class Found(NamedTuple):
@@ -118,9 +120,12 @@ def merge(found: Found, picture: tuple[int, int], threshold: float, how: Suppres
 
 def _merged(found: Found, picture: tuple[int, int], threshold: float, how: Suppression) -> Found:
     """``merge`` for the rows of one class, the strongest first."""
-    same, cut_off = _same(found, threshold, how), _cut_off(found, picture)
-    boxes, free, kept = found.boxes.clone(), [True] * len(cut_off), []
-    for row in range(len(cut_off)):
+    cut_off = _cut_off(found, picture)
+    same, parts = _same(found, threshold, how)
+    whole_elsewhere = (parts & cut_off & ~cut_off[:, None]).any(dim=0)
+    boxes, kept = found.boxes.clone(), []
+    free = (~whole_elsewhere).tolist()
+    for row in range(len(free)):
         if not free[row]:
             continue
         kept.append(row)
@@ -137,22 +142,25 @@ def _merged(found: Found, picture: tuple[int, int], threshold: float, how: Suppr
     return Found(*(column[kept] for column in found._replace(boxes=boxes)))
 
 
-def _same(found: Found, threshold: float, how: Suppression) -> Tensor:
-    """Which rows of a class are one object that two tiles saw: [n, n] of bool."""
+def _same(found: Found, threshold: float, how: Suppression) -> tuple[Tensor, Tensor]:
+    """Which rows are one object that two tiles saw, and which have another in them: [n, n] of bool, twice."""
     low = torch.maximum(found.tile[:, None, :2], found.tile[None, :, :2])
     high = torch.minimum(found.tile[:, None, 2:], found.tile[None, :, 2:])
     shared = torch.cat((low, torch.maximum(low, high)), dim=-1)
     clipped = found.boxes[:, None].clamp(min=shared[..., :2].repeat(1, 1, 2), max=shared[..., 2:].repeat(1, 1, 2))
-    parts = xyxy_to_xywh(clipped)
-    overlap = how.overlap(parts, parts.transpose(0, 1))
+    mine, theirs = clipped, clipped.transpose(0, 1)
+    overlap = how.overlap(xyxy_to_xywh(mine), xyxy_to_xywh(theirs))
+    sides = torch.minimum(mine[..., 2:], theirs[..., 2:]) - torch.maximum(mine[..., :2], theirs[..., :2])
+    common = sides.clamp(min=0).prod(dim=-1)
+    covered = common > _INSIDE * (found.boxes[:, 2:] - found.boxes[:, :2]).prod(dim=-1)
     other = (found.tile[:, None] != found.tile[None]).any(dim=-1)
-    return (overlap > threshold) & other
+    return (overlap > threshold) & other, covered & other
 
 
-def _cut_off(found: Found, picture: tuple[int, int]) -> list[bool]:
+def _cut_off(found: Found, picture: tuple[int, int]) -> Tensor:
     """Which boxes reach an edge of their tile that is none of the picture's."""
     sides = (found.tile[:, 2:] - found.tile[:, :2]) * _EDGE
     end = found.tile.new_tensor(picture)
     low = (found.boxes[:, :2] <= found.tile[:, :2] + sides) & (found.tile[:, :2] > 0)
     high = (found.boxes[:, 2:] >= found.tile[:, 2:] - sides) & (found.tile[:, 2:] < end)
-    return [bool(value) for value in (low | high).any(dim=1)]
+    return (low | high).any(dim=1)

@@ -50,7 +50,7 @@ def frames(
     ``latest``: give the newest frame and drop those before it, else every one; None: the newest of what is
     live. ``stride``: give the frames 0, stride, 2 stride, ... . ``depth``: frames that wait in the queue.
     ``reconnect``: attempts in a row to get back what is live and broke off, the first after ``backoff`` seconds,
-    each next one after twice that; 0: it ends there. ``timeout``: seconds to wait for the network.
+    each next one after twice that; 0: what is live may end. ``timeout``: seconds to wait for the network.
     ``options``: FFmpeg's, such as ``{"rtsp_transport": "udp"}``. Raises DataError, at once for what cannot be
     opened, from the iterator for what breaks later.
     """

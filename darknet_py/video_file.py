@@ -20,7 +20,7 @@ from .errors import DataError
 from .files import replacing
 from .images import Picture
 
-FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
+FORMATS = {".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 
 _CODECS = ("libx264", "libopenh264", "mpeg4")
 _TICKS = 60000  # a second: whole numbers for 24, 25, 30, 50 and 60 frames and 1001sts, and MPEG-4 takes no more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -66,7 +67,7 @@ iou_normalizer=.5
 """
 
 
-def cfg(folder: pathlib.Path, *, max_batches: int, batch: int = 8, norm: int = 1, **keys: object) -> pathlib.Path:
+def cfg(folder: pathlib.Path, *, max_batches: int, batch: int = 8, norm: int = 1, **keys: Any) -> pathlib.Path:
     """Write the network's cfg; ``keys``: of [net], with other values or more than it has."""
     text = CFG.format(max_batches=max_batches, batch=batch, norm=norm)
     kept = [line for line in text.split("\n") if line.partition("=")[0] not in keys]

@@ -53,11 +53,11 @@ def site() -> Iterator[Site]:
             if file is None:
                 self.send_error(404)
                 return
-            start = 0
-            if self.headers["Range"] and file.ranges:
+            start, partial = 0, bool(self.headers["Range"]) and file.ranges
+            if partial:
                 start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
             body = file.content[start:]
-            if start:
+            if partial:
                 self.send_response(206)
                 self.send_header("Content-Range", f"bytes {start}-{len(file.content) - 1}/{len(file.content)}")
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return place
 
 
-ADAM = {"adam": 1, "learning_rate": 0.0003, "burn_in": 0}
-CASES: dict[str, tuple[int, dict[str, object], tuple[str, ...]]] = {
+ADAM: dict[str, Any] = {"adam": 1, "learning_rate": 0.0003, "burn_in": 0}
+CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
     "norm": (1, {}, ("--sync-norm",)),
     "norm across mini-batches": (2, {}, ("--sync-norm",)),
     "no norm, adam": (0, ADAM, ()),
@@ -48,7 +49,7 @@ def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, 
     assert two.count("done: iteration 20") == 1
     first, second = (trained.tensors(tmp_path / part / "tiny_last.state.pt") for part in ("one", "two"))
     for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-5, msg=name)
     moved = (first["layers.3.weights"] - trained.tensors_at_start(cfg)["layers.3.weights"]).abs().max()
     assert moved > 1e-3
     assert one.split("best")[1] == two.split("best")[1]  # the mAP, counted in two parts

@@ -68,7 +68,7 @@ HEADS = [sample for sample in SAMPLES if issubclass(sample.kind, Head) and "tree
 def test_all_boxes_are_those_of_decode(sample: Sample) -> None:
     head = sample.build()
     assert isinstance(head, Head)
-    output = head(made.random(2, *sample.inputs[0], high=3.0))
+    output = head(made.random(2, *sample.inputs[0], low=0.0))
     boxes, scores = head.scored(output, (64, 48))
     for number, found in enumerate(head.decode(output, (64, 48), Selection(0.05))):
         best = torch.where(scores[number] > 0.05, scores[number], 0)

@@ -4,6 +4,7 @@ import pathlib
 import random
 import signal
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from darknet_py import snapshots
 
 from . import rectangles, trained
 
-MEMORY = {"ema_alpha": 0.9, "adversarial_lr": 0.1, "policy": "random", "burn_in": 2}
+MEMORY: dict[str, Any] = {"ema_alpha": 0.9, "adversarial_lr": 0.1, "policy": "random", "burn_in": 2}
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,11 @@ def waited(path: pathlib.Path, seconds: float = 120) -> None:
 
 
 @pytest.mark.parametrize("more", [{}, MEMORY], ids=["momentum", "all that has a memory"])
-def test_in_two_parts_as_in_one(more: dict[str, object], tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_in_two_parts_as_in_one(more: dict[str, Any], tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = rectangles.cfg(tmp_path, max_batches=12, **more)
     cfg.write_text(cfg.read_text().replace("[yolo]", "[dropout]\nprobability=.2\n[yolo]"))
-    data, steps = folder / "tiny.data", {"map_every": 4, "score": True}
+    data = folder / "tiny.data"
+    steps: dict[str, Any] = {"map_every": 4, "score": True}
     trained.run(cfg, data, out=tmp_path / "one", save_last=5, **steps)
     text = cfg.read_text()
     with pytest.raises(KeyboardInterrupt):
@@ -90,8 +92,8 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: pathlib.Path, folder: pathlib
 @pytest.mark.slow
 def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = rectangles.cfg(tmp_path, max_batches=60, **MEMORY)
-    words = (folder / "tiny.data", cfg, "--workers", "2", "--chart", "", "--save-last", "7", "--map-every", "20")
-    words = (*words, "--deterministic", "--seed", "5")
+    words: tuple[Any, ...] = (folder / "tiny.data", cfg, "--workers", "2", "--chart", "", "--save-last", "7")
+    words = (*words, "--map-every", "20", "--deterministic", "--seed", "5")
     trained.command(*words, "--out", tmp_path / "whole")
     kills, killed = random.Random(time.time_ns()), 0
     parts = ("--out", tmp_path / "parts", "--resume")

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import csv
-import math
 import pathlib
 import shutil
+import signal
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from darknet_py import loading, snapshots, start, weights
+from darknet_py import cli, loading, snapshots, start
+from darknet_py.commands import _training
 from darknet_py.data import Dataset
-from darknet_py.errors import ConfigError, DarknetError, WeightsError
-from darknet_py.guard import Guard
-from darknet_py.loader import Batch
-from darknet_py.loss_scale import LossScale
+from darknet_py.errors import DarknetError, DataError, WeightsError
+from darknet_py.interruption import Interruption
 from darknet_py.network import Network
-from darknet_py.snapshots import Snapshots
-from darknet_py.team import Team
 from darknet_py.trainer import Trainer
 
 from . import rectangles, trained
@@ -143,119 +140,6 @@ def test_bf16_learns_nearly_the_same(tmp_path: pathlib.Path, folder: pathlib.Pat
     assert losses[1] != losses[0]
 
 
-def test_half_precision_finds_its_scale() -> None:
-    scale = LossScale(1.0, half=True)
-    first = scale.factor
-    assert scale.undo([torch.full((3,), first)])
-    gradient = torch.full((3,), 8 * first)
-    assert scale.undo([gradient])
-    assert torch.equal(gradient, torch.full((3,), 8.0))
-    assert not scale.undo([torch.tensor([1.0, math.inf])])
-    assert scale.factor == first / 2
-    for _ in range(500):
-        assert scale.undo([torch.ones(1)])
-    assert scale.factor == first
-
-
-def test_a_scale_of_the_cfg_stays() -> None:
-    scale = LossScale(128.0, half=True)
-    assert scale.undo([torch.tensor([math.inf])])
-    assert scale.factor == 128
-    assert LossScale(128.0, half=False).factor == 1
-
-
-def test_numbers_that_are_none_stop_it(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
-    cfg = rectangles.cfg(tmp_path, max_batches=60, norm=0)
-    values = {"learning_rate": "1e9", "burn_in": "0", "momentum": "0"}
-    with pytest.raises(DarknetError) as caught:
-        trained.run(cfg, folder / "tiny.data", out=tmp_path / "out", values=values)
-    text = str(caught.value)
-    assert "[convolutional]" in text
-    assert "is not finite" in text
-    assert "lower learning_rate (1e+09 now)" in text
-    assert not (tmp_path / "out" / "tiny_final.weights").exists()
-
-
-def test_the_picture_that_spoils_a_training_is_named(tmp_path: pathlib.Path) -> None:
-    network = start.build(rectangles.cfg(tmp_path, max_batches=60, norm=0))
-    trainer = Trainer(network, guard=lambda: guard.losses(trainer.parts))
-    guard = Guard(network, Team())
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    good, bad = torch.rand(2, 2, 3, 64, 64)
-    bad[1, 0, 5, 5] = math.nan
-    truths = [torch.tensor([[0.5, 0.5, 0.2, 0.2, 0.0]])] * 2
-    pictures = [[("a.png",), ("b.png",)], [("c.png",), ("d.png",)]]
-    guard.batch = Batch(7, (64, 64), [(good, truths), (bad, truths)], pictures)
-    guard.saved = "x.state.pt is of iteration 5"
-    with pytest.raises(
-        DarknetError, match=r"iteration 8: .*the input is the first .* pictures: d\.png\. .*of iteration 5"
-    ):
-        trainer.step(guard.batch.pairs)
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
-
-
-def test_weights_that_are_none_are_not_saved(tmp_path: pathlib.Path) -> None:
-    network = start.build(rectangles.cfg(tmp_path, max_batches=60))
-    guard = Guard(network, Team())
-    guard.weights()
-    with torch.no_grad():
-        network.get_parameter("layers.2.weights")[3, 1, 0, 0] = math.inf
-    with pytest.raises(DarknetError, match=r"layer 2 \[convolutional\] weights is not finite"):
-        guard.weights()
-
-
-def test_a_backbone_is_known_by_its_end(tmp_path: pathlib.Path) -> None:
-    cfg = rectangles.cfg(tmp_path, max_batches=10)
-    whole = start.build(cfg, seed=1)
-    whole.seen = 640
-    for upto, name in ((3, "tiny.conv.3"), (None, "tiny.weights")):
-        weights.save(whole, tmp_path / name, upto=upto)
-    network = start.build(cfg, seed=2)
-    assert weights.fits_upto(network, tmp_path / "tiny.conv.3") == 3
-    assert weights.fits_upto(network, tmp_path / "tiny.weights") == 5
-    assert "the first 3 of 5 layers" in start.fill(network, tmp_path / "tiny.conv.3")
-    assert network.seen == 0
-    assert torch.equal(network.get_parameter("layers.2.weights"), whole.get_parameter("layers.2.weights"))
-    assert not torch.equal(network.get_parameter("layers.3.weights"), whole.get_parameter("layers.3.weights"))
-    assert "all 5 layers, 640 pictures" in start.fill(network, tmp_path / "tiny.weights")
-    assert network.seen == 640
-
-
-def test_weights_that_end_within_a_layer_are_refused(tmp_path: pathlib.Path) -> None:
-    cfg = rectangles.cfg(tmp_path, max_batches=10)
-    network = start.build(cfg)
-    weights.save(network, tmp_path / "w.weights")
-    (tmp_path / "w.weights").write_bytes((tmp_path / "w.weights").read_bytes()[:-4])
-    with pytest.raises(WeightsError, match=r"layer 3 \[convolutional\] weights"):
-        start.fill(network, tmp_path / "w.weights")
-
-
-def test_a_checkpoint_fills_as_weights_do(tmp_path: pathlib.Path) -> None:
-    cfg = rectangles.cfg(tmp_path, max_batches=10)
-    whole = start.build(cfg, seed=1)
-    loading.save(whole, tmp_path / "w.pt", upto=2)
-    network = start.build(cfg, seed=2)
-    assert "the first 2 of 5" in start.fill(network, tmp_path / "w.pt")
-    assert torch.equal(network.get_parameter("layers.1.weights"), whole.get_parameter("layers.1.weights"))
-
-
-def test_other_values_become_part_of_the_cfg(tmp_path: pathlib.Path) -> None:
-    values = start.settings(["max_batches=77", "steps=50,60", "scales = .1,.1"])
-    network = start.build(rectangles.cfg(tmp_path, max_batches=10), values=values)
-    assert (network.options.max_batches, network.options.steps) == (77, (50, 60))
-    assert "max_batches=77" in network.config.text
-    with pytest.raises(ConfigError, match="KEY=VALUE"):
-        start.settings(["max_batches"])
-
-
-def test_weights_that_are_done_are_not_trained_on(tmp_path: pathlib.Path) -> None:
-    network = start.build(rectangles.cfg(tmp_path, max_batches=10))
-    network.seen = 80
-    with pytest.raises(WeightsError, match=r"iteration 10 of max_batches=10.*--clear"):
-        start.left(network, "w.weights")
-
-
 def test_a_state_of_another_network_is_refused(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = rectangles.cfg(tmp_path, max_batches=2)
     trained.run(cfg, folder / "tiny.data", out=tmp_path / "out")
@@ -273,16 +157,6 @@ def test_a_state_is_plain_data(tmp_path: pathlib.Path, folder: pathlib.Path) -> 
     assert content["format"] == snapshots.FORMAT
     assert content["trainer"]["iteration"] == 2
     assert content["seed"] == 3
-
-
-def test_files_are_named_as_darknets(tmp_path: pathlib.Path) -> None:
-    assert snapshots.base("cfg/yolov4-tiny.custom.cfg") == "yolov4-tiny"
-    files = Snapshots(tmp_path / "a" / "b", "my")
-    assert files.path("best") == tmp_path / "a" / "b" / "my_best.weights"
-    assert files.path(2000).name == "my_2000.weights"
-    assert files.state.name == "my_last.state.pt"
-    with pytest.raises(ConfigError, match="every"):
-        Snapshots(tmp_path, "my", every=0)
 
 
 def test_a_classifier_trains(tmp_path: pathlib.Path) -> None:
@@ -317,3 +191,43 @@ def test_there_must_be_something_to_train_on(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DarknetError, match="found none"):
         Trainer(network, Dataset(())).run(out=tmp_path, progress=False, score=False)
     assert isinstance(network, Network)
+
+
+def test_darknets_line_trains(tmp_path: pathlib.Path, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = rectangles.cfg(tmp_path, max_batches=2)
+    torch.set_num_threads(1)
+    line = ["detector", "train", str(folder / "tiny.data"), str(cfg), "-map", "-dont_show", "-i", "-1"]
+    assert cli.main([*line, "-chart", str(tmp_path / "my.png")]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("done: iteration 2, ")
+    assert "\n2: " in told.err
+    assert " avg loss, " in told.err
+    assert "mAP " in told.err
+    assert (folder / "backup" / "tiny_best.weights").is_file()  # where backup= of the .data file says
+
+
+def test_a_cfg_for_detecting_is_not_trained_with(
+    tmp_path: pathlib.Path, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = rectangles.cfg(tmp_path, max_batches=2, batch=1)
+    assert cli.main(["train", str(folder / "tiny.data"), str(cfg), "--out", str(tmp_path)]) == 1
+    assert "batch=1 is for detecting" in capsys.readouterr().err
+
+
+def test_gpus_are_numbers() -> None:
+    assert _training.gpus("0, 1,3") == [0, 1, 3]
+    assert _training.gpus(None) == []
+    with pytest.raises(DataError, match="0,1"):
+        _training.gpus("all")
+
+
+def test_the_second_ctrl_c_does_not_wait() -> None:
+    told: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    with Interruption(lambda: told.append(1)) as asked:
+        signal.raise_signal(signal.SIGTERM)
+        assert asked.asked
+        assert told == [1]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
 
 def begin(*words: str | os.PathLike[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """Start ``darknet-py train ...``."""
-    line = [sys.executable, *launcher, "-m", "darknet_py", "train", *map(os.fspath, words)]
+    line = [sys.executable, *launcher, "-m", "darknet_py", "train", *(os.fspath(word) for word in words)]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
 
 

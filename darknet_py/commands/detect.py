@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
             lines.add(result)
             if not silent:
                 print(_output.rows(result), flush=True)
-        output.close()
+        if pictures:
+            output.close()
         return _video.watch(looking, videos, lines, args, silent=silent)
 
 

@@ -1,0 +1,270 @@
+"""``compare`` finds planted faults in the right layer, whoever runs the other side."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pathlib
+
+import pytest
+import torch
+
+from darknet_py import cfg, cli, libdarknet, loading
+from darknet_py.compare import Report, compare
+from darknet_py.errors import DarknetError
+from darknet_py.network import Network
+from tests import made, noise
+
+CFGS = pathlib.Path(__file__).resolve().parents[1] / "cfgs"
+DEBIAN = "/usr/lib/darknet/libdarknet.so"
+SIZE = (96, 64)
+
+Files = tuple[pathlib.Path, pathlib.Path]
+
+
+def lively(net: Network) -> None:
+    """Random values. Variances near 100: OpenCV and pjreddie add another epsilon to them than AlexeyAB."""
+    made.filled(net)
+    for name, tensor in net.state_dict().items():
+        if name.endswith("rolling_variance"):
+            tensor.mul_(100)
+        elif name.endswith("scales"):
+            tensor.mul_(10)
+
+
+def files(place: pathlib.Path, name: str) -> Files:
+    text = (CFGS / f"{name}.cfg").read_text()
+    (place / "a.cfg").write_text(text)
+    net = loading.load(place / "a.cfg")
+    lively(net)
+    loading.save(net, place / "a.weights")
+    return place / "a.cfg", place / "a.weights"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """yolov4-tiny with random weights."""
+    return files(tmp_path_factory.mktemp("tiny"), "yolov4-tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny3(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """yolov3-tiny with random weights: pjreddie's code knows no groups in [route]."""
+    return files(tmp_path_factory.mktemp("tiny3"), "yolov3-tiny")
+
+
+def side(pair: Files, prefix: str = "") -> str:
+    return prefix + ",".join(map(str, pair))
+
+
+def other_weight(pair: Files, number: int, place: pathlib.Path) -> Files:
+    """A copy with one weight of layer ``number`` changed."""
+    net = loading.load(*pair)
+    name, tensor = list(net[number].stored())[-1]
+    assert name == "weights"
+    with torch.no_grad():
+        tensor[1, 2].flatten()[0] += 1.0
+    loading.save(net, place / "b.weights")
+    return pair[0], place / "b.weights"
+
+
+def other_activation(pair: Files, number: int, place: pathlib.Path, name: str = "relu") -> Files:
+    """A copy of the cfg with the activation of layer ``number`` changed."""
+    config = cfg.load(pair[0])
+    sections = list(config.sections)
+    section = sections[1 + number]
+    entries = tuple(cfg.Entry(e.key, name) if e.key == "activation" else e for e in section.entries)
+    assert entries != section.entries
+    sections[1 + number] = cfg.Section(section.name, entries)
+    (place / "b.cfg").write_text(cfg.dumps(cfg.Config(tuple(sections))))
+    return place / "b.cfg", pair[1]
+
+
+def opencv() -> str:
+    """The prefix of OpenCV, where it still reads cfg files."""
+    if importlib.util.find_spec("cv2") is None:
+        pytest.skip("OpenCV is not installed")
+    import cv2
+
+    if getattr(cv2.dnn, "readNetFromDarknet", None) is None:
+        pytest.skip(f"OpenCV {cv2.__version__} has no reader of cfg files any more")
+    return "opencv:"
+
+
+def library(path: str | None, why: str) -> str:
+    if path is None or not os.path.exists(path):
+        pytest.skip(why)
+    return f"darknet:{path}:"
+
+
+def pjreddie() -> str:
+    return library(DEBIAN, f"{DEBIAN}: Debian's package darknet is not installed")
+
+
+def alexeyab() -> str:
+    path = os.environ.get("DARKNET_LIBRARY")
+    return library(path, "DARKNET_LIBRARY names no libdarknet.so of AlexeyAB's code")
+
+
+def first(report: Report) -> int:
+    assert report.first is not None, report
+    return report.first.number
+
+
+@pytest.fixture(params=["ours", "opencv", "pjreddie", "alexeyab"])
+def sides(request: pytest.FixtureRequest) -> tuple[Files, str]:
+    """A model, and the prefix that says who runs the other side."""
+    runners = {"ours": str, "opencv": opencv, "pjreddie": pjreddie, "alexeyab": alexeyab}
+    prefix = runners[request.param]()
+    pair: Files = request.getfixturevalue("tiny3" if request.param == "pjreddie" else "tiny")
+    return pair, prefix
+
+
+def test_the_same_model_is_the_same(sides: tuple[Files, str]) -> None:
+    pair, prefix = sides
+    report = compare(side(pair), side(pair, prefix), size=SIZE, tolerance=1e-3)
+    assert report.same
+    assert (report.first, report.causes, report.stored) == (None, (), ())
+    compared = sum(row.difference is not None for row in report.rows)
+    assert compared == len(report.rows) - (2 if prefix == "opencv:" else 0)  # it shows its heads' boxes alone
+    assert report.boxes is not None
+    assert report.boxes.same
+
+
+@pytest.mark.parametrize("number", [2, 10])
+def test_a_weight_is_found_in_its_layer(number: int, sides: tuple[Files, str], tmp_path: pathlib.Path) -> None:
+    pair, prefix = sides
+    changed = other_weight(pair, number, tmp_path)
+    report = compare(side(pair), side(changed, prefix), size=SIZE, tolerance=1e-3)
+    assert first(report) == number
+    assert report.stored == (number,)
+    [cause] = report.causes
+    assert cause.startswith("weights: 1 of ")
+    assert "the most at [1, 2, 0, 0]" in cause
+
+
+@pytest.mark.parametrize("number", [0, 10])
+def test_an_activation_is_found_in_its_layer(number: int, sides: tuple[Files, str], tmp_path: pathlib.Path) -> None:
+    pair, prefix = sides
+    changed = other_activation(pair, number, tmp_path)
+    report = compare(side(pair), side(changed, prefix), size=SIZE, tolerance=1e-3)
+    assert first(report) == number
+    assert report.causes == ("activation: leaky in A, relu in B",)
+    assert not report.same
+
+
+def test_a_fault_in_the_last_head_is_found(tiny: Files, tmp_path: pathlib.Path) -> None:
+    text = tiny[0].read_text()
+    before, _, after = text.rpartition("scale_x_y=1.05")
+    assert before
+    (tmp_path / "b.cfg").write_text(f"{before}scale_x_y=1.2{after}")
+    report = compare(side(tiny), side((tmp_path / "b.cfg", tiny[1])), size=SIZE)
+    assert first(report) == 37
+    assert report.causes == ("scale_x_y: 1.05 in A, 1.2 in B",)
+
+
+def test_another_section_is_the_first_that_differs(tiny: Files, tmp_path: pathlib.Path) -> None:
+    config = cfg.load(tiny[0])
+    sections = list(config.sections)
+    assert sections[1 + 9].name == "maxpool"
+    sections[1 + 9] = cfg.Section("local_avgpool", sections[1 + 9].entries)
+    (tmp_path / "b.cfg").write_text(cfg.dumps(cfg.Config(tuple(sections))))
+    report = compare(side(tiny), side((tmp_path / "b.cfg", tiny[1])), size=SIZE)
+    assert first(report) == 9
+    assert report.causes == ("the section is [maxpool] in A, [local_avgpool] in B",)
+
+
+def test_a_missing_layer_is_told(tiny: Files, tmp_path: pathlib.Path) -> None:
+    config = cfg.load(tiny[0])
+    (tmp_path / "b.cfg").write_text(cfg.dumps(cfg.Config(config.sections[:31])))
+    net = loading.load(*tiny)
+    loading.save(net, tmp_path / "b.weights", upto=30)
+    report = compare(side(tiny), side((tmp_path / "b.cfg", tmp_path / "b.weights")), size=SIZE)
+    assert first(report) == 30
+    assert report.causes == ("A has 38 layers, B 30",)
+
+
+def test_checkpoints_are_the_model_they_were_made_of(tiny: Files, tmp_path: pathlib.Path) -> None:
+    loading.save(loading.load(*tiny), tmp_path / "a.pt")
+    report = compare(str(tmp_path / "a.pt"), side(tiny), size=SIZE)
+    assert report.same
+    assert max(row.difference or 0.0 for row in report.rows) == 0
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    """A detector of three layers that finds much in noise; files beside it."""
+    place = tmp_path_factory.mktemp("small")
+    net = noise.detector(place)
+    loading.save(net, place / "tiny.weights")
+    return net
+
+
+@pytest.mark.parametrize("heads", ["raw", "boxes", "nms"])
+def test_an_exported_file_is_the_model(heads: str, small: Network, tmp_path: pathlib.Path) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    from darknet_py.export import export
+
+    here = pathlib.Path(small.config.path)
+    export(small, tmp_path / "a.onnx", heads=heads, threshold=0.4)
+    report = compare(side((here, here.with_suffix(".weights"))), str(tmp_path / "a.onnx"), threshold=0.4)
+    assert report.same
+    assert report.boxes is not None
+    assert report.boxes.twins == report.boxes.a > 0
+    assert [row.number for row in report.rows if row.difference is not None] == ([2] if heads == "raw" else [])
+    changed = other_weight((here, here.with_suffix(".weights")), 1, tmp_path)
+    report = compare(side(changed), str(tmp_path / "a.onnx"), threshold=0.4)
+    assert not report.same
+    assert report.first is None if heads != "raw" else first(report) == 2
+    assert not report.boxes or not report.boxes.same
+    with pytest.raises(DarknetError, match="reads pictures of 64x64 alone"):
+        compare(side(changed), str(tmp_path / "a.onnx"), size=(96, 96))
+
+
+def test_the_command_line_says_it(tiny3: Files, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--size", *map(str, SIZE)]
+    changed = other_activation(tiny3, 4, tmp_path)
+    assert cli.main(["compare", side(tiny3), side(tiny3), *size]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("the same\n")
+    assert "layers: 24 of 24 compared, none beyond 0.0001" in said
+    assert cli.main(["compare", side(tiny3), side(changed), *size]) == 1
+    said = capsys.readouterr().out
+    assert "    4  convolutional        24 x 16 x 64" in said
+    assert "  activation: leaky in A, relu in B\n" in said
+    assert "layers: the first that differs is 4 [convolutional]\n" in said
+    assert cli.main(["compare", side(tiny3), side(changed), *size, "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["same"], report["first"]["number"], len(report["rows"])) == (False, 4, 24)
+
+
+@pytest.mark.parametrize(
+    ("b", "message"),
+    [
+        ("{cfg}", "no weights: expected .*a.cfg,FILE.weights"),
+        ("missing.onnx", "missing.onnx: no such file"),
+        ("missing.cfg,x.weights", "missing.cfg: no such file"),
+        ("darknet:missing.so:{cfg},{weights}", "missing.so: No such file or directory"),
+        ("darknet:{fake}:{cfg},{weights}", "no darknet library: expected one that has get_network_boxes"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(b: str, message: str, tiny3: Files, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "fake.so").write_bytes(b"no library")
+    text = b.format(cfg=tiny3[0], weights=tiny3[1], fake=tmp_path / "fake.so")
+    with pytest.raises(DarknetError, match=message):
+        compare(side(tiny3), text)
+
+
+def test_a_library_that_ends_is_quoted(tmp_path: pathlib.Path, tiny: Files) -> None:
+    prefix = pjreddie()
+    loading.save(loading.load(*tiny), tmp_path / "a.pt")
+    with pytest.raises(DarknetError, match=r"expected CFG,WEIGHTS \(see convert\)"):
+        compare(side(tiny), f"{prefix}{tmp_path / 'a.pt'}", size=SIZE)
+    config = cfg.load(tiny[0])
+    (tmp_path / "b.cfg").write_text(cfg.dumps(config).replace("leaky", "mish"))  # which his code does not know
+    net = loading.load(tmp_path / "b.cfg", dialect="alexeyab")
+    x = torch.rand(1, *net.shape)
+    with pytest.raises(DarknetError, match=r"libdarknet.so: ended with status"):
+        libdarknet.run(DEBIAN, net, tmp_path / "missing.weights", x, 0.25, 0.45)

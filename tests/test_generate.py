@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import collections
+import pathlib
+
+import pytest
+import torch
+
+from darknet_py import cli, generate, loading, start
+from darknet_py.characters import Characters
+from darknet_py.errors import ConfigError, DataError
+from darknet_py.network import Network
+from darknet_py.trainer import Trainer
+
+from . import made
+
+CFG = """
+[net]
+inputs=128
+batch=16
+subdivisions=2
+time_steps=8
+max_batches=150
+learning_rate=0.5
+momentum=0.9
+decay=0
+[rnn]
+hidden=32
+output=32
+activation=tanh
+[connected]
+output=128
+activation=linear
+[softmax]
+[cost]
+type=sse
+"""
+TEXT = "abcd efgh. " * 40
+
+
+@pytest.fixture
+def network(tmp_path: pathlib.Path) -> Network:
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "r.cfg").write_text(CFG.replace("[cost]\ntype=sse\n", ""))
+    return start.build(tmp_path / "r.cfg", seed=1)
+
+
+def test_a_batch_is_pieces_of_the_text_time_by_time(network: Network, tmp_path: pathlib.Path) -> None:
+    batch = next(iter(Characters(network, tmp_path / "text.txt", seed=2)))
+    assert len(batch.pairs) == 2
+    for x, truth in batch.pairs:
+        assert isinstance(truth, torch.Tensor)
+        assert x.shape == truth.shape == (8 * 8, 128)
+        assert torch.equal(x.sum(dim=1), torch.ones(64))
+        read = x.argmax(dim=1).view(8, 8).T
+        then = truth.argmax(dim=1).view(8, 8).T
+        for piece, following in zip(read, then, strict=True):
+            assert bytes(piece.tolist()).decode() + chr(following[-1]) in TEXT
+            assert torch.equal(piece[1:], following[:-1])
+
+
+def test_processes_share_the_pieces(network: Network, tmp_path: pathlib.Path) -> None:
+    whole = next(iter(Characters(network, tmp_path / "text.txt"))).pairs[1][0].view(8, 8, 128)
+    parts = [next(iter(Characters(network, tmp_path / "text.txt", rank=r, world=2))).pairs[1][0] for r in (0, 1)]
+    assert torch.equal(torch.cat([part.view(8, 4, 128) for part in parts], dim=1), whole)
+    with pytest.raises(ConfigError, match="3 processes"):
+        Characters(network, tmp_path / "text.txt", world=3)
+
+
+def test_what_no_network_can_learn_is_refused(network: Network, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "short.txt").write_text("abc")
+    with pytest.raises(DataError, match="more than time_steps=8 characters, found 3"):
+        Characters(network, tmp_path / "short.txt")
+    (tmp_path / "high.txt").write_bytes(b"abcdefghijkl\xe4")
+    with pytest.raises(DataError, match=r"character 228, but the network has inputs for 0\.\.127"):
+        Characters(network, tmp_path / "high.txt")
+
+
+def test_it_learns_a_text_and_goes_on_with_it(network: Network, tmp_path: pathlib.Path) -> None:
+    torch.set_num_threads(1)
+    Trainer(network, Characters(network, tmp_path / "text.txt")).run(out=tmp_path, progress=False, chart="")
+    text = b"".join(generate.generate(network, start=b"abcd", length=40, temperature=0.3))
+    assert text.decode() in TEXT + TEXT
+    again = b"".join(generate.generate(network, start=b"abcd", length=40, temperature=0.3))
+    assert again == text
+
+
+def test_likely_characters_come_as_often_as_they_are_likely() -> None:
+    probabilities = torch.tensor([0.5, 0.3, 0.19995, 0.00005], dtype=torch.float64)
+    import random
+
+    chance = random.Random(0)
+    counts = collections.Counter(generate._drawn(probabilities, 1.0, chance) for _ in range(20000))
+    assert counts[3] == 0
+    for number in range(3):
+        assert counts[number] / 20000 == pytest.approx(float(probabilities[number]), abs=0.01)
+    squared = probabilities**2 / (probabilities**2).sum()
+    counts = collections.Counter(generate._drawn(probabilities, 0.5, chance) for _ in range(20000))
+    assert counts[0] / 20000 == pytest.approx(float(squared[0]), abs=0.01)
+    assert {generate._drawn(probabilities, 0.0, chance) for _ in range(9)} == {0}
+
+
+def test_temperature_is_what_c_gives_the_softmax(network: Network) -> None:
+    made.filled(network, seed=1)
+    cold = made.filled(Network(network.config), seed=1)
+    x = torch.zeros(1, 128)
+    x[0, 65] = 1
+    plain = network(x)[-1].flatten().double()
+    object.__setattr__(cold[-1].options, "temperature", 0.5)
+    wanted = cold(x)[-1].flatten().double()
+    mine = plain ** (1 / 0.5)
+    torch.testing.assert_close(mine / mine.sum(), wanted, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [({"start": b""}, "at least one"), ({"start": b"\xff"}, r"0\.\.127"), ({"temperature": -1.0}, "temperature")],
+)
+def test_odd_wishes_are_refused(network: Network, how: dict[str, object], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        generate.generate(network, **how)  # type: ignore[arg-type]
+
+
+def test_darknets_lines_train_and_generate(
+    network: Network, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.cfg").write_text(CFG.replace("[cost]\ntype=sse\n", "").replace("=150", "=3"))
+    torch.set_num_threads(1)
+    assert cli.main(["rnn", "train", "r.cfg", "-file", "text.txt", "-i", "-1", "-clear"]) == 0
+    assert loading.load("r.cfg", "backup/r_final.weights").seen == 3 * 16 * 8
+    capsys.readouterr()
+    assert cli.main(["rnn", "generate", "r.cfg", "backup/r_final.weights", "-seed", "ab", "-len", "5", "-i", "-1"]) == 0
+    first = capsys.readouterr().out
+    line = ["generate", "r.cfg", "backup/r_final.weights", "--start", "ab", "--length", "5", "--device", "cpu"]
+    assert cli.main(line) == 0
+    assert capsys.readouterr().out == first
+    assert first.startswith("ab")

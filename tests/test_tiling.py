@@ -1,0 +1,146 @@
+"""Tiles: they cover the picture, and what lies across their seams is found once and whole."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import darknet_py as dk
+from darknet_py.boxes import NMSKind, Suppression, iou, xyxy_to_xywh
+from darknet_py.errors import DataError
+from darknet_py.images import Picture, Source
+from darknet_py.results import Results
+from darknet_py.tiling import Tiled, cut
+
+SIDE = 64
+
+
+class Shapes:
+    """A detector of size 64x64 that finds each grey value of 100 and more, as far as it sees it; 200s are class 1."""
+
+    size, nms, names = (SIDE, SIDE), 0.45, ("dark", "light")
+
+    def __init__(self, kind: NMSKind = NMSKind.DEFAULT, least: int = 4) -> None:
+        head = SimpleNamespace(suppression=Suppression(kind))
+        self.network = SimpleNamespace(shape=SimpleNamespace(channels=3), heads=[head])
+        self.least = least  # pixels of a side after scaling, below which nothing is seen
+
+    def stream(self, sources: Iterable[Source], *, workers: int = 1) -> Iterator[Results]:
+        for source in sources:
+            picture = cast(Picture, source)
+            height, width = picture.shape[:2]
+            found = []
+            for value in np.unique(picture[picture >= 100]).tolist():
+                rows, columns = np.nonzero(picture[:, :, 0] == value)
+                box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                sides = (box[2] - box[0]) * min(1, SIDE / width), (box[3] - box[1]) * min(1, SIDE / height)
+                if min(sides) >= self.least:
+                    found.append((*box, value >= 200, 0.5 + len(rows) / picture.size))
+            table = torch.tensor(found, dtype=torch.float32).reshape(-1, 6)
+            xywhn = xyxy_to_xywh(table[:, :4]) / torch.tensor([width, height, width, height])
+            yield Results(xywhn, table[:, 5], table[:, 4].long(), shape=(height, width), speed={"inference": 1.0})
+
+
+def tiled(detector: Shapes | None = None, **options: Any) -> Tiled:
+    return Tiled(cast(dk.Detector, detector or Shapes()), **options)
+
+
+@given(st.integers(1, 900), st.integers(8, 200), st.floats(0, 0.9))
+def test_tiles_cover_the_picture_and_overlap(whole: int, part: int, overlap: float) -> None:
+    tiles = [(left, right) for left, top, right, bottom in cut((whole, 10), (part, 10), overlap)]
+    assert tiles[0][0] == 0
+    assert tiles[-1][1] == whole
+    assert {right - left for left, right in tiles} == {min(whole, part)}
+    for (_, right), (left, _) in zip(tiles, tiles[1:], strict=False):
+        assert right - left >= part * overlap - 1
+    assert len(tiles) == 1 or (len(tiles) - 1) * (part * (1 - overlap) + 1) >= whole - part > 0
+
+
+@settings(max_examples=60)
+@given(st.data())
+@pytest.mark.parametrize("kind", NMSKind)
+def test_each_rectangle_is_found_once_wherever_it_lies(kind: NMSKind, data: st.DataObject) -> None:
+    picture = np.zeros((200, 300, 3), np.uint8)
+    truths = []
+    for number in range(6):  # one in each field of a grid, so that they are apart
+        width, height = data.draw(st.integers(8, 80)), data.draw(st.integers(8, 80))
+        left = 100 * (number % 3) + data.draw(st.integers(0, 95 - width))
+        top = 100 * (number // 3) + data.draw(st.integers(0, 95 - height))
+        value = 100 * data.draw(st.integers(1, 2)) + number
+        picture[top : top + height, left : left + width] = value
+        truths.append((left, top, left + width, top + height))
+    result = tiled(Shapes(kind), overlap=0.25, whole=False)(picture)
+    assert sorted(tuple(row) for row in result.boxes.xyxy.round().int().tolist()) == sorted(truths)
+
+
+def test_what_is_larger_than_tiles_is_found_in_the_whole_picture() -> None:
+    picture = np.zeros((256, 256, 3), np.uint8)
+    picture[20:240, 30:230] = 150
+    assert tiled()(picture).boxes.xyxy.round().tolist() == [[30, 20, 230, 240]]
+    picture[10:16, 200:206] = 220  # 6 pixels here, less than 2 in the whole picture
+    result = tiled()(picture)
+    assert result.boxes.xyxy.round().tolist() == [[30, 20, 230, 240], [200, 10, 206, 16]]
+    assert [result.names[cls] for cls in result.boxes.cls.tolist()] == ["dark", "light"]
+    assert result.orig_shape == (256, 256)
+    assert result.speed["inference"] > 10
+
+
+def test_a_small_picture_is_one_tile(tmp_path: pathlib.Path) -> None:
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[5:15, 5:15] = 100
+    assert tiled()(picture).speed == {"inference": 1.0}
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    (result,) = tiled().stream([str(tmp_path / "a.png")])
+    assert (result.path, result.boxes.xyxy.round().tolist()) == (str(tmp_path / "a.png"), [[5, 5, 15, 15]])
+
+
+def test_without_suppression_nothing_is_merged() -> None:
+    detector = Shapes()
+    detector.nms = 0
+    picture = np.zeros((64, 100, 3), np.uint8)
+    picture[20:40, 40:60] = 100
+    assert len(tiled(detector, whole=False)(picture)) > 1
+
+
+def test_an_empty_picture_has_no_boxes() -> None:
+    assert len(tiled()(np.zeros((200, 200, 3), np.uint8))) == 0
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 0.95])
+def test_an_odd_overlap_is_refused(overlap: float) -> None:
+    with pytest.raises(DataError, match=r"overlap of tiles: expected 0\.\.0\.9"):
+        tiled(overlap=overlap)
+
+
+def test_photographs_across_seams_give_the_boxes_of_each_alone(
+    shared: pathlib.Path, yolov4_tiny_weights: pathlib.Path
+) -> None:
+    """Four photographs a side on a large canvas, far smaller for the network as a whole than one by one."""
+    net = dk.load("yolov4-tiny", yolov4_tiny_weights)
+    detector = dk.Detector(net, threshold=0.5)
+    names = ("dog", "horses", "giraffe", "person", "eagle", "dog", "person", "horses", "dog")
+    canvas = Image.new("RGB", (1500, 1200), (114, 114, 114))
+    wanted: list[tuple[int, list[float]]] = []
+    for number, name in enumerate(names):
+        corner = (500 * (number % 3) + 7 * number, 400 * (number // 3) + 5 * number)
+        with Image.open(shared / "data" / "photographs" / f"{name}.jpg") as photograph:
+            part = photograph.resize((416, 300))
+        canvas.paste(part, corner)
+        boxes = detector(part).boxes
+        for cls, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.xyxy.tolist(), strict=True):
+            wanted.append((cls, [x1 + corner[0], y1 + corner[1], x2 + corner[0], y2 + corner[1]]))
+    found = Tiled(detector)(canvas).boxes
+    plain = detector(canvas).boxes
+    overlap = iou(xyxy_to_xywh(torch.tensor([box for _, box in wanted]))[:, None], found.xywh[None])
+    hits = (overlap > 0.5) & (torch.tensor([cls for cls, _ in wanted])[:, None] == found.cls[None])
+    print(len(wanted), len(found), len(plain), hits.sum(dim=1).tolist())
+    assert (hits.sum(dim=1) == 1).float().mean() > 0.9
