@@ -5,15 +5,20 @@ Nothing happens on import, and torch is imported with the first name that needs 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .convert import convert
     from .detect import Detector
     from .errors import ConfigError, DarknetError, DataError, UnusedOptionWarning, WeightsError
+    from .export import export
     from .layers import Layer, Shape, section
-    from .loading import load
+    from .loading import load, save
     from .network import Network
+    from .opencv import DetectionModel
     from .results import Results
     from .rows import Boxes
     from .trainer import Trainer
@@ -27,6 +32,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DarknetError": "errors",
     "DataError": "errors",
+    "DetectionModel": "opencv",
     "Detector": "detect",
     "Layer": "layers",
     "Network": "network",
@@ -35,8 +41,11 @@ _HOMES = {
     "Trainer": "trainer",
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
+    "convert": "convert",
+    "export": "export",
     "load": "loading",
     "load_weights": "weights:load",
+    "save": "loading",
     "save_weights": "weights:save",
     "section": "layers",
 }
@@ -46,6 +55,7 @@ __all__ = [
     "ConfigError",
     "DarknetError",
     "DataError",
+    "DetectionModel",
     "Detector",
     "Layer",
     "Network",
@@ -55,8 +65,11 @@ __all__ = [
     "UnusedOptionWarning",
     "WeightsError",
     "__version__",
+    "convert",
+    "export",
     "load",
     "load_weights",
+    "save",
     "save_weights",
     "section",
 ]
@@ -74,3 +87,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Importing ``darknet_py.convert`` leaves ``darknet_py.convert`` the function that is called so."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -134,7 +134,8 @@ def _groups(counts: Tensor) -> Iterator[tuple[list[int], int]]:
     order, sizes = counts.argsort(descending=True).tolist(), counts.tolist()
     while order and sizes[order[0]] > 1:
         most = sizes[order[0]]
-        together = max(1, _BLOCK**2 // most**2)
+        alike = sum(2 * sizes[number] > most for number in order)  # the others would be mostly filled up
+        together = max(1, min(alike, _BLOCK**2 // most**2))
         yield order[:together], most
         order = order[together:]
 

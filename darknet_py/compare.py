@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from . import causes as causes_
-from . import images, subjects
-from .boxes import iou
+from . import images
 from .cfg import Dialect
 from .errors import DarknetError
 from .images import Source
 from .layers import Shape
+from .libdarknet import C
 from .network import Network
-from .subjects import Found, Size, Subject
-
-_OVERLAP = 0.9  # of two boxes of a class that are the same object
-_CONFIDENCE = 0.01  # by which their probabilities may differ, or lie beside the threshold
+from .onnx_subject import Onnx
+from .opencv_subject import OpenCV
+from .subjects import Found, Ours, Size, Subject
+from .twins import Twins, match
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,6 @@ class Row:
     other: str
     shape: tuple[int, ...]
     difference: float | None
-
-
-@dataclass(frozen=True)
-class Twins:
-    """Boxes: how many A and B have, how many have a twin, how many of the rest lie beside the threshold.
-
-    ``pixels``, ``confidence``: the largest differences between twins.
-    """
-
-    a: int
-    b: int
-    twins: int
-    beside: int
-    pixels: float
-    confidence: float
-
-    @property
-    def same(self) -> bool:
-        """Whether every box has a twin, those beside the threshold set apart."""
-        return self.a + self.b - 2 * self.twins <= self.beside
 
 
 @dataclass(frozen=True)
@@ -111,7 +91,7 @@ def compare(
     whose rules this package reads a cfg; None: by those of the other side's library or file, else
     AlexeyAB's. ``threshold``, ``nms``: of boxes. Raises DarknetError, also where nothing can be compared.
     """
-    sides = [subjects.find(text) for text in (a, b)]
+    sides = [find(text) for text in (a, b)]
     networks = _load(sides, size, Dialect(dialect) if dialect else None)
     x, words = _input(sides, size, picture, seed)
     found = [side.run(x, threshold, nms, guide) for side, guide in zip(sides, reversed(networks), strict=True)]
@@ -131,6 +111,16 @@ def compare(
     return Report(str(sides[0]), str(sides[1]), words, tolerance, rows, boxes, first, tuple(why), unequal)
 
 
+def find(text: str) -> Subject:
+    """The subject that an argument means. Raises DarknetError."""
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("opencv", "darknet"):
+        return (OpenCV if kind == "opencv" else C)(rest)
+    if text.lower().endswith(".onnx"):
+        return Onnx(text)
+    return Ours(text)
+
+
 def difference(left: Tensor, right: Tensor) -> float:
     """The largest absolute difference over the rms of ``left``; inf where sizes or non-numbers differ."""
     if left.numel() != right.numel():
@@ -145,26 +135,6 @@ def difference(left: Tensor, right: Tensor) -> float:
         return 0.0
     rms = float(left.square().mean().sqrt())
     return float((left - right).abs().max()) / (rms or 1.0)
-
-
-def match(a: Tensor, b: Tensor, size: Size, threshold: float) -> Twins:
-    """Pair rows [n, 6] (class, confidence, x, y, w, h relative to an input of ``size``), the likeliest first."""
-    free = torch.ones(len(b), dtype=torch.bool)
-    alone = torch.ones(len(a), dtype=torch.bool)
-    pixels = confidence = 0.0
-    scale = b.new_tensor(size).repeat(2)
-    for number in a[:, 1].argsort(descending=True).tolist():
-        row = a[number]
-        near = (b[:, 1] - row[1]).abs() < _CONFIDENCE
-        overlap = torch.where(free & near & (b[:, 0] == row[0]), iou(row[2:], b[:, 2:]), 0)
-        if len(b) and float(overlap.max()) > _OVERLAP:
-            twin = int(overlap.argmax())
-            free[twin], alone[number] = False, False
-            pixels = max(pixels, float(((b[twin, 2:] - row[2:]) * scale).abs().max()))
-            confidence = max(confidence, float((b[twin, 1] - row[1]).abs()))
-    rest = torch.cat((a[alone, 1], b[free, 1]))
-    beside = int((rest < threshold + _CONFIDENCE).sum())
-    return Twins(len(a), len(b), int((~alone).sum()), beside, pixels, confidence)
 
 
 def _load(sides: list[Subject], size: Size | None, dialect: Dialect | None) -> list[Network | None]:

@@ -11,10 +11,10 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -27,9 +27,11 @@ from .cfg import Config, Dialect, Entry, Path, Section
 from .errors import DarknetError
 from .layers.route import Route
 from .network import Network
+from .subjects import Foreign, Found, Size, at_size, files
 
 _DEBIAN = "/usr/lib/darknet/libdarknet.so"
 _OUTPUT = "found.npz"
+_LIBRARY = re.compile(r"(.+?\.(?:so|dylib|dll)[.\d]*):(.+)")  # LIBRARY:MODEL[,WEIGHTS]
 _LINES = 3  # of what the library says before it ends
 
 
@@ -94,21 +96,6 @@ def run(
     return outputs, rows if network.heads else None
 
 
-def at_size(network: Network) -> Config:
-    """The cfg with the network's own input size, one picture and one frame at a time."""
-    values = {"batch": "1", "subdivisions": "1", "time_steps": "1"}
-    options, shape = network.options, network.shape
-    if (0, 0) != (options.width, options.height) != (shape.width, shape.height):
-        values |= {"width": str(shape.width), "height": str(shape.height)}
-    first, *others = network.config.sections
-    return dataclasses.replace(network.config, sections=(_changed(first, values), *others))
-
-
-def _changed(section: Section, values: Mapping[str, str]) -> Section:
-    kept = tuple(entry for entry in section.entries if entry.key not in values)
-    return dataclasses.replace(section, entries=(*(Entry(key, value) for key, value in values.items()), *kept))
-
-
 def _write(path: pathlib.Path, config: Config) -> None:
     path.write_text(cfg_.dumps(config), encoding="utf-8", errors="surrogateescape")
 
@@ -139,3 +126,25 @@ def _start(job: pathlib.Path, library: str) -> None:
         lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
         last = " / ".join(lines[-_LINES:])
         raise DarknetError(f"{library}: ended with status {process.returncode}: {last}")
+
+
+class C(Foreign):
+    """A network of this package's reading that a C library runs."""
+
+    def __init__(self, text: str) -> None:
+        named = _LIBRARY.fullmatch(text)
+        self.library, model = named.groups() if named else (installed(), text)
+        super().__init__(model)
+        self.dialect = dialect(self.library)
+
+    def __str__(self) -> str:
+        """Files and library."""
+        return f"{files(self.model)} ({self.library}, {self.dialect})"
+
+    def load(self, size: Size | None, dialect: Dialect | None) -> None:
+        """Read the cfg by the library's rules."""
+        super().load(size, self.dialect)
+
+    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
+        """Every layer's output and the library's own boxes."""
+        return Found(*run(self.library, self.loaded, self.weights, x, threshold, nms))

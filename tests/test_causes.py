@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from darknet_py import causes
-from darknet_py.compare import difference, match
+from darknet_py.compare import difference
+from darknet_py.twins import match
 from tests import made
 
 PLANES = made.random(32, 12, 12)

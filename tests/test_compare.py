@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import pathlib
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from darknet_py import cfg, cli, libdarknet, loading
+from darknet_py import cfg, libdarknet, loading
 from darknet_py.compare import Report, compare
 from darknet_py.errors import DarknetError
 from darknet_py.network import Network
@@ -115,7 +115,7 @@ def first(report: Report) -> int:
 @pytest.fixture(params=["ours", "opencv", "pjreddie", "alexeyab"])
 def sides(request: pytest.FixtureRequest) -> tuple[Files, str]:
     """A model, and the prefix that says who runs the other side."""
-    runners = {"ours": str, "opencv": opencv, "pjreddie": pjreddie, "alexeyab": alexeyab}
+    runners: dict[str, Callable[[], str]] = {"ours": str, "opencv": opencv, "pjreddie": pjreddie, "alexeyab": alexeyab}
     prefix = runners[request.param]()
     pair: Files = request.getfixturevalue("tiny3" if request.param == "pjreddie" else "tiny")
     return pair, prefix
@@ -221,40 +221,6 @@ def test_an_exported_file_is_the_model(heads: str, small: Network, tmp_path: pat
     assert not report.boxes or not report.boxes.same
     with pytest.raises(DarknetError, match="reads pictures of 64x64 alone"):
         compare(side(changed), str(tmp_path / "a.onnx"), size=(96, 96))
-
-
-def test_the_command_line_says_it(tiny3: Files, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    size = ["--size", *map(str, SIZE)]
-    changed = other_activation(tiny3, 4, tmp_path)
-    assert cli.main(["compare", side(tiny3), side(tiny3), *size]) == 0
-    said = capsys.readouterr().out
-    assert said.endswith("the same\n")
-    assert "layers: 24 of 24 compared, none beyond 0.0001" in said
-    assert cli.main(["compare", side(tiny3), side(changed), *size]) == 1
-    said = capsys.readouterr().out
-    assert "    4  convolutional        24 x 16 x 64" in said
-    assert "  activation: leaky in A, relu in B\n" in said
-    assert "layers: the first that differs is 4 [convolutional]\n" in said
-    assert cli.main(["compare", side(tiny3), side(changed), *size, "--json"]) == 1
-    report = json.loads(capsys.readouterr().out)
-    assert (report["same"], report["first"]["number"], len(report["rows"])) == (False, 4, 24)
-
-
-@pytest.mark.parametrize(
-    ("b", "message"),
-    [
-        ("{cfg}", "no weights: expected .*a.cfg,FILE.weights"),
-        ("missing.onnx", "missing.onnx: no such file"),
-        ("missing.cfg,x.weights", "missing.cfg: no such file"),
-        ("darknet:missing.so:{cfg},{weights}", "missing.so: No such file or directory"),
-        ("darknet:{fake}:{cfg},{weights}", "no darknet library: expected one that has get_network_boxes"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused(b: str, message: str, tiny3: Files, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "fake.so").write_bytes(b"no library")
-    text = b.format(cfg=tiny3[0], weights=tiny3[1], fake=tmp_path / "fake.so")
-    with pytest.raises(DarknetError, match=message):
-        compare(side(tiny3), text)
 
 
 def test_a_library_that_ends_is_quoted(tmp_path: pathlib.Path, tiny: Files) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pathlib
 import re
+import sys
 from hashlib import sha256
 from typing import Any
 
@@ -19,6 +21,8 @@ from darknet_py.onnx_model import metadata, to_onnx
 from darknet_py.program import Heads, Program
 from tests import made
 from tests.exported import DETECTOR, STATEFUL, detector
+
+MODULE = sys.modules["darknet_py.export"]  # the package's attribute of that name is the function
 
 onnx = pytest.importorskip("onnx", reason="the extra export is not installed")
 pytest.importorskip("onnxruntime", reason="the extra export is not installed")
@@ -103,7 +107,7 @@ def test_openvino(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_large_model_keeps_its_weights_beside(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darknet_py.export._LIMIT", 1000)
+    monkeypatch.setattr(MODULE, "_LIMIT", 1000)
     net = made.network(DETECTOR.format(kind="default").replace("filters=8", "filters=80"))
     export(net, tmp_path / "a.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.onnx.data"]
@@ -116,7 +120,7 @@ def test_a_wrong_file_is_not_kept(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     program = Program(other, Heads.RAW)
     with pytest.raises(DarknetError, match="gives other numbers than PyTorch"):
         check(net, lambda arrays: [y.numpy() for y in program(torch.from_numpy(arrays[0]))])
-    monkeypatch.setattr("darknet_py.export.to_onnx", lambda _, **options: to_onnx(other, **options))
+    monkeypatch.setattr(MODULE, "to_onnx", lambda _, **options: to_onnx(other, **options))
     with pytest.raises(DarknetError, match="gives other numbers"):
         export(net, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
@@ -145,3 +149,9 @@ def test_what_cannot_be_exported(text: str, options: dict[str, Any], message: st
 def test_what_a_suffix_cannot_be(name: str, options: dict[str, Any], message: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(DarknetError, match=re.escape(message)):
         export(detector(), tmp_path / name, **options)
+
+
+def test_the_function_keeps_its_name_when_the_module_is_imported() -> None:
+    importlib.import_module("darknet_py.convert")
+    assert callable(darknet_py.convert)
+    assert callable(darknet_py.export)
