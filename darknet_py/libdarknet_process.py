@@ -75,7 +75,7 @@ def boxes(c: Any, made: Any, job: dict[str, Any]) -> list[list[float]]:
     total = count.value
     if not total:
         return []
-    stride = next((s for s in _STRIDES if all(each.classes == classes for each in _at(found, total, s))), 0)
+    stride = next((s for s in _STRIDES if _fits(_at(found, total, s), classes)), 0)
     if not stride:
         raise SystemExit("the library's struct detection is none of those that are known")
     if job["nms"] and job["nms_kind"]:
@@ -88,6 +88,13 @@ def boxes(c: Any, made: Any, job: dict[str, Any]) -> list[list[float]]:
         for k in range(classes)
         if each.prob[k] > 0
     ]
+
+
+def _fits(rows: list[Detection], classes: int) -> bool:
+    """Whether each row has its own array of probabilities; not all heads write the number of classes."""
+    places = [ctypes.cast(each.prob, ctypes.c_void_p).value or 0 for each in rows]
+    apart = len(set(places)) == len(places) and all(place and place % 8 == 0 for place in places)
+    return apart and all(each.classes in (0, classes) for each in rows)
 
 
 def _at(start: int, count: int, stride: int) -> list[Detection]:

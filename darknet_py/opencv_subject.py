@@ -40,7 +40,10 @@ class OpenCV(Foreign):
         return f"{files(self.model)} (OpenCV {self.version})"
 
     def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
-        """The outputs of the layers that OpenCV names by number; of heads the boxes alone, which it decodes itself."""
+        """The outputs of the layers that OpenCV names by number; of heads the boxes alone.
+
+        The boxes are those of the network as OpenCV runs it, the layers those of the network without fusion.
+        """
         import cv2
 
         network, weights = self.loaded, os.fspath(self.weights)
@@ -48,17 +51,20 @@ class OpenCV(Foreign):
             path = pathlib.Path(folder, "network.cfg")
             path.write_text(cfg_.dumps(at_size(network)), encoding="utf-8", errors="surrogateescape")
             try:
-                made = self.read(str(path), weights)
-                numbers = _by_number(made.getLayerNames(), network)
-                ends = [name for name in made.getUnconnectedOutLayersNames() if network.heads]
-                made.setInput(x.numpy())
-                outputs = made.forward([*numbers.values(), *ends])
+                whole, plain = self.read(str(path), weights), self.read(str(path), weights)
+                # Fused, it returns memory that nothing was written to for layers within what it has fused.
+                plain.enableFusion(False)
+                numbers = _by_number(plain.getLayerNames(), network)
+                plain.setInput(x.numpy())
+                outputs = plain.forward(list(numbers.values()))
+                whole.setInput(x.numpy())
+                ends = whole.forward(whole.getUnconnectedOutLayersNames()) if network.heads else ()
             except cv2.error as error:
                 raise DarknetError(f"{self.model.cfg}: OpenCV: {str(error).strip()}") from error
-        layers = {number: torch.from_numpy(y)[0] for number, y in zip(numbers, outputs, strict=False)}
+        layers = {number: torch.from_numpy(y)[0] for number, y in zip(numbers, outputs, strict=True)}
         if not network.heads:
             return Found(layers)
-        rows = torch.cat([torch.from_numpy(y).reshape(-1, y.shape[-1]) for y in outputs[len(numbers) :]])
+        rows = torch.cat([torch.from_numpy(y).reshape(-1, y.shape[-1]) for y in ends])
         probs = torch.where(rows[:, 5:] > threshold, rows[:, 5:], 0)
         return Found(layers, kept(Candidates(rows[:, :4], rows[:, 4], probs), network, nms))
 

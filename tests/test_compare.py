@@ -14,32 +14,11 @@ from darknet_py import cfg, libdarknet, loading
 from darknet_py.compare import Report, compare
 from darknet_py.errors import DarknetError
 from darknet_py.network import Network
-from tests import made, noise
+from tests import noise
+from tests.faults import Files, files, lively, other_activation, other_weight, side
 
-CFGS = pathlib.Path(__file__).resolve().parents[1] / "cfgs"
 DEBIAN = "/usr/lib/darknet/libdarknet.so"
 SIZE = (96, 64)
-
-Files = tuple[pathlib.Path, pathlib.Path]
-
-
-def lively(net: Network) -> None:
-    """Random values. Variances near 100: OpenCV and pjreddie add another epsilon to them than AlexeyAB."""
-    made.filled(net)
-    for name, tensor in net.state_dict().items():
-        if name.endswith("rolling_variance"):
-            tensor.mul_(100)
-        elif name.endswith("scales"):
-            tensor.mul_(10)
-
-
-def files(place: pathlib.Path, name: str) -> Files:
-    text = (CFGS / f"{name}.cfg").read_text()
-    (place / "a.cfg").write_text(text)
-    net = loading.load(place / "a.cfg")
-    lively(net)
-    loading.save(net, place / "a.weights")
-    return place / "a.cfg", place / "a.weights"
 
 
 @pytest.fixture(scope="module")
@@ -52,33 +31,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def tiny3(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """yolov3-tiny with random weights: pjreddie's code knows no groups in [route]."""
     return files(tmp_path_factory.mktemp("tiny3"), "yolov3-tiny")
-
-
-def side(pair: Files, prefix: str = "") -> str:
-    return prefix + ",".join(map(str, pair))
-
-
-def other_weight(pair: Files, number: int, place: pathlib.Path) -> Files:
-    """A copy with one weight of layer ``number`` changed."""
-    net = loading.load(*pair)
-    name, tensor = list(net[number].stored())[-1]
-    assert name == "weights"
-    with torch.no_grad():
-        tensor[1, 2].flatten()[0] += 1.0
-    loading.save(net, place / "b.weights")
-    return pair[0], place / "b.weights"
-
-
-def other_activation(pair: Files, number: int, place: pathlib.Path, name: str = "relu") -> Files:
-    """A copy of the cfg with the activation of layer ``number`` changed."""
-    config = cfg.load(pair[0])
-    sections = list(config.sections)
-    section = sections[1 + number]
-    entries = tuple(cfg.Entry(e.key, name) if e.key == "activation" else e for e in section.entries)
-    assert entries != section.entries
-    sections[1 + number] = cfg.Section(section.name, entries)
-    (place / "b.cfg").write_text(cfg.dumps(cfg.Config(tuple(sections))))
-    return place / "b.cfg", pair[1]
 
 
 def opencv() -> str:
@@ -152,6 +104,29 @@ def test_an_activation_is_found_in_its_layer(number: int, sides: tuple[Files, st
     assert first(report) == number
     assert report.causes == ("activation: leaky in A, relu in B",)
     assert not report.same
+
+
+@pytest.mark.parametrize("name", ["gru", "yolov1-tiny", "yolov2-tiny-voc"])
+def test_other_kinds_of_networks_in_the_c_library(name: str, tmp_path: pathlib.Path) -> None:
+    prefix = pjreddie()
+    path = pathlib.Path(f"/usr/share/darknet/cfg/{name}.cfg")
+    net = loading.load(path, dialect="pjreddie")
+    lively(net)
+    loading.save(net, tmp_path / "a.weights")
+    pair = path, tmp_path / "a.weights"
+    report = compare(side(pair), side(pair, prefix), tolerance=1e-3, threshold=0.1)
+    assert report.same
+    assert all(row.difference is not None for row in report.rows)
+    assert (report.boxes is None) == (not net.heads)
+    assert report.boxes is None or report.boxes.twins > 0
+
+
+def test_opencv_shows_layers_that_it_fuses(tmp_path: pathlib.Path) -> None:
+    prefix = opencv()
+    pair = files(tmp_path, "cspresnext50")
+    report = compare(side(pair), side(pair, prefix), size=(64, 64), tolerance=1e-3)
+    assert report.same
+    assert all(row.difference is not None for row in report.rows)
 
 
 def test_a_fault_in_the_last_head_is_found(tiny: Files, tmp_path: pathlib.Path) -> None:

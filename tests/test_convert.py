@@ -5,64 +5,21 @@ from __future__ import annotations
 import pathlib
 import pickle
 import re
-import warnings
 
 import pytest
 import torch
-from torch import nn
 
 import darknet_py
-from darknet_py import cfg, checkpoint, containers, loading, weights
+from darknet_py import checkpoint, containers, loading, weights
 from darknet_py.convert import convert
-from darknet_py.errors import ConfigError, UnusedOptionWarning, WeightsError
-from darknet_py.fold import fold
+from darknet_py.errors import ConfigError, WeightsError
 from darknet_py.network import Network
 from tests import made
+from tests.converted import HEAD, plain, written
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "conformance"
 QUICK = ("yolov3-tiny", "yolov4-tiny")  # the others' files have hundreds of megabytes
-
-HEAD = """
-[net]
-width=32
-height=32
-channels=3
-[conv]
-filters=8
-size=3
-stride=2
-pad=1
-batch_normalize=1
-activation=leaky
-[conv]
-filters=4
-size=1
-batch_normalize=1
-activation=mish
-[shortcut]
-from=-1
-[conv]
-filters=14
-size=1
-activation=linear
-[yolo]
-mask=0,1
-anchors=4,4,8,8
-classes=2
-num=2
-"""
-
-
-def written(path: pathlib.Path, dialect: str = "alexeyab") -> Network:
-    """A network of a cfg file with random weights, and a.weights in the working directory."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnusedOptionWarning)
-        net = made.filled(Network(cfg.load(path), dialect=dialect))
-    net.version, net.seen = (0, 2, 5), 2**33 + 7
-    weights.save(net, "a.weights")
-    return net
-
 
 @pytest.fixture(autouse=True)
 def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,66 +140,6 @@ def test_bytes_that_are_no_text_do_not_stop_a_checkpoint() -> None:
     assert len(darknet_py.load("d.safetensors").layers) == 1
 
 
-def plain() -> nn.Sequential:
-    """The layers of HEAD as anybody would write them."""
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, 2, 1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.LeakyReLU(0.1),
-        nn.Conv2d(8, 4, 1, bias=False),
-        nn.BatchNorm2d(4),
-        nn.Mish(),
-        nn.Conv2d(4, 14, 1),
-    ).eval()
-
-
-def random_plain() -> nn.Sequential:
-    net = plain()
-    for name, tensor in net.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
-            torch.manual_seed(len(name))
-            tensor.uniform_(0.5, 1.5)
-    return net
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_by_order_from_a_sequential(head: Network, wrapped: bool) -> None:
-    theirs = random_plain()
-    state = theirs.state_dict()
-    torch.save({"model": state, "epoch": 3} if wrapped else state, "port.pt")
-    # [shortcut] adds layer 1 to itself, so the plain network has to double it.
-    net = convert("port.pt", "b.weights", cfg="head.cfg", by_order=True)
-    x = torch.rand(2, 3, 32, 32)
-    expected = theirs[6](2 * theirs[:6](x))
-    with torch.no_grad():
-        raw = x
-        for layer in list(net)[:2]:
-            raw = layer(raw)
-        assert torch.allclose(net[3](raw + raw), expected, atol=1e-5)
-    assert darknet_py.load("head.cfg", "b.weights").state_dict().keys() == head.state_dict().keys()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda s: s.pop("6.bias"), "ends before layer 3 [conv]: 11 tensors in the file, 12 wanted"),
-        (lambda s: s.update(extra=torch.zeros(3)), "extra and what follows is too much: 13 tensors, 12 wanted"),
-        (
-            lambda s: s.update({"0.weight": torch.zeros(8, 3, 5, 5)}),
-            "layer 0 [conv]: weights: expected (8, 3, 3, 3), found 0.weight (8, 3, 5, 5)",
-        ),
-        (lambda s: s.pop("1.bias"), "layer 0 [conv]: expected biases (8,), scales (8,)"),
-    ],
-)
-def test_by_order_says_what_does_not_fit(head: Network, change: object, message: str) -> None:
-    state = dict(plain().state_dict())
-    change(state)  # type: ignore[operator]
-    torch.save(state, "port.pt")
-    with pytest.raises(WeightsError, match=re.escape(message)):
-        convert("port.pt", "b.weights", cfg="head.cfg", by_order=True)
-    assert not pathlib.Path("b.weights").exists()
-
-
 def test_pickled_models_are_refused() -> None:
     torch.save(plain(), "model.pt")
     with pytest.raises(WeightsError, match=r"refused: it holds more than tensors.*state_dict"):
@@ -292,32 +189,3 @@ def test_a_newer_format_is_named() -> None:
     containers.write("a.pt", {"format": "darknet_py 9", "state_dict": {}})
     with pytest.raises(WeightsError, match="written by a newer darknet_py"):
         darknet_py.load("a.pt")
-
-
-def test_folding_keeps_the_outputs(head: Network) -> None:
-    net = convert("a.weights", "b.weights", cfg="head.cfg", fold=True, write_cfg="b.cfg")
-    text = pathlib.Path("b.cfg").read_text()
-    assert text == HEAD.replace("batch_normalize=1\n", "")
-    x = torch.rand(2, 3, 32, 32)
-    torch.testing.assert_close(darknet_py.load("b.cfg", "b.weights")(x), head(x), rtol=1e-4, atol=1e-5)
-    assert (net.seen, net.shape) == (head.seen, head.shape)
-    assert pathlib.Path("b.weights").stat().st_size < pathlib.Path("a.weights").stat().st_size
-
-
-@pytest.mark.parametrize(
-    "section",
-    [
-        "[connected]\noutput=5\nbatch_normalize=1",
-        "[deconvolutional]\nfilters=5\nsize=3\nstride=2\nbatch_normalize=1\nactivation=leaky",
-        "[batchnorm]",
-        "[crnn]\noutput=5\nhidden=4\npad=1\nbatch_normalize=1",
-        "[conv]\nfilters=2\nsize=3\nstride=1\nactivation=leaky\ncbn=1\n[conv]\nfilters=2\nsize=2\nxnor=1\nbatch_normalize=1",
-    ],
-)
-def test_every_norm_folds(section: str) -> None:
-    net = made.network(f"[net]\nwidth=6\nheight=6\nchannels=2\n{section}\n", size=(8, 7))
-    folded = fold(net)
-    assert folded.shape == (2, 7, 8)
-    x = torch.rand(2, 2, 7, 8)
-    torch.testing.assert_close(folded(x), net(x), rtol=1e-4, atol=1e-5)
-    assert ("norm" in str(list(folded.state_dict()))) == (section == "[batchnorm]")

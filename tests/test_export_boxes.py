@@ -130,9 +130,11 @@ def test_opencv_reads_the_raw_maps(name: str, major: int, tmp_path: pathlib.Path
     opencvs.run(place, IN_OPENCV, str(tmp_path / "a.onnx"), str(tmp_path / "x.npy"), str(tmp_path / "y.npz"), *outputs)
     with np.load(tmp_path / "y.npz") as file:
         maps = [torch.from_numpy(file[f"arr_{number}"]) for number in range(len(outputs))]
-    mine = Detector(net, threshold=0.3)
+    # A threshold between two probabilities: among thousands of boxes rounding would move one across it.
+    best = Program(net, Heads.BOXES)(x)[1].flatten().topk(101).values
+    mine = Detector(net, threshold=float(best[99:].mean()))
     found, wanted = mine._found(maps, mine.size), mine._found(net(x), mine.size)
-    assert len(wanted[0].boxes)
+    assert len(wanted[0].boxes) > 10
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a.boxes, b.boxes, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(a.probs, b.probs, rtol=1e-3, atol=1e-4)

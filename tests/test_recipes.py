@@ -25,7 +25,7 @@ def recipes() -> dict[str, str]:
     """Each Python block by the heading above it; the second one below a heading has 2 behind it."""
     found: dict[str, str] = {}
     heading = ""
-    for title, code in re.findall(r"^## (.*)$|^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
+    for title, code in re.findall(r"^## ([^\n]*)$|^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
         heading = title or heading
         if code:
             found[f"{heading} 2" if heading in found else heading] = code
@@ -84,7 +84,7 @@ def test_objects_are_counted_in_a_zone() -> None:
 def test_supervision_draws_a_video() -> None:
     cook("Draw with supervision and write a video", "supervision")
     with video.frames("drawn.mp4") as feed:
-        assert (feed.rate, feed.count) == (25, 10)
+        assert (feed.rate, feed.count) == (clips.RATE, 10)
         assert np.abs(next(feed).picture.astype(int) - clips.picture(0)).max() > 100
 
 

@@ -82,7 +82,7 @@ def test_closing_ends_the_wait_for_a_connection(tmp_path: pathlib.Path) -> None:
         next(feed)
         started = time.monotonic()
         feed.close()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10
         assert clips.no_thread_is_left()
 
 

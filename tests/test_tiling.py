@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
@@ -60,7 +61,7 @@ def test_tiles_cover_the_picture_and_overlap(whole: int, part: int, overlap: flo
     assert tiles[0][0] == 0
     assert tiles[-1][1] == whole
     assert {right - left for left, right in tiles} == {min(whole, part)}
-    for (_, right), (left, _) in zip(tiles, tiles[1:], strict=False):
+    for (_, right), (left, _) in itertools.pairwise(tiles):
         assert right - left >= part * overlap - 1
     assert len(tiles) == 1 or (len(tiles) - 1) * (part * (1 - overlap) + 1) >= whole - part > 0
 

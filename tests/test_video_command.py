@@ -45,7 +45,7 @@ def test_rows_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pyt
     ]
     assert found[0]["boxes"][0]["name"] == "dog"
     with video.frames("out/clip.mp4") as feed:
-        assert (feed.rate, feed.count) == (25, 8)
+        assert (feed.rate, feed.count) == (clips.RATE, 8)
         drawn = next(feed).picture
     assert np.abs(drawn.astype(int) - clips.picture(0)).max() > 100
 
