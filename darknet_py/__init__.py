@@ -5,23 +5,26 @@ Nothing happens on import, and torch is imported with the first name that needs 
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .convert import convert
+    from .classify import Classifier
+    from .conversion.convert import convert
+    from .conversion.export import export
+    from .conversion.opencv import DetectionModel
+    from .dataset.data import Dataset
     from .detect import Detector
     from .errors import ConfigError, DarknetError, DataError, UnusedOptionWarning, WeightsError
-    from .export import export
+    from .evaluation.evaluate import evaluate
+    from .evaluation.scores import Evaluation
     from .layers import Layer, Shape, section
     from .loading import load, save
     from .network import Network
-    from .opencv import DetectionModel
     from .results import Results
     from .rows import Boxes
-    from .trainer import Trainer
+    from .speed.optimise import optimise
+    from .training.trainer import Trainer
     from .weights import load as load_weights
     from .weights import save as save_weights
 
@@ -29,22 +32,27 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Boxes": "rows",
+    "Classifier": "classify",
     "ConfigError": "errors",
     "DarknetError": "errors",
     "DataError": "errors",
-    "DetectionModel": "opencv",
+    "Dataset": "dataset.data",
+    "DetectionModel": "conversion.opencv",
     "Detector": "detect",
+    "Evaluation": "evaluation.scores",
     "Layer": "layers",
     "Network": "network",
     "Results": "results",
     "Shape": "layers",
-    "Trainer": "trainer",
+    "Trainer": "training.trainer",
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
-    "convert": "convert",
-    "export": "export",
+    "convert": "conversion.convert",
+    "evaluate": "evaluation.evaluate",
+    "export": "conversion.export",
     "load": "loading",
     "load_weights": "weights:load",
+    "optimise": "speed.optimise",
     "save": "loading",
     "save_weights": "weights:save",
     "section": "layers",
@@ -52,11 +60,14 @@ _HOMES = {
 
 __all__ = [
     "Boxes",
+    "Classifier",
     "ConfigError",
     "DarknetError",
     "DataError",
+    "Dataset",
     "DetectionModel",
     "Detector",
+    "Evaluation",
     "Layer",
     "Network",
     "Results",
@@ -66,9 +77,11 @@ __all__ = [
     "WeightsError",
     "__version__",
     "convert",
+    "evaluate",
     "export",
     "load",
     "load_weights",
+    "optimise",
     "save",
     "save_weights",
     "section",
@@ -87,14 +100,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Importing ``darknet_py.convert`` leaves ``darknet_py.convert`` the function that is called so."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

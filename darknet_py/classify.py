@@ -16,15 +16,14 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from . import images
 from .cfg import Dialect
 from .detect import Names, read_names
-from .detections import evaluating
 from .errors import DataError
-from .images import Picture, Source
 from .layers._tree import Tree
 from .layers.softmax import Softmax
-from .network import Network
+from .network import Network, evaluating
+from .pictures import images
+from .pictures.images import Picture, Source
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,9 +67,7 @@ def read(path: Path) -> Any:
                 "the file. Save the state dict where the model comes from: torch.save(model.state_dict(), 'state.pt')"
             ) from error
         what = foreign(start)
-        raise WeightsError(
-            f"{name}: broken, or no file of torch.save" + (f": found {what}" if what else "")
-        ) from error
+        raise WeightsError(f"{name}: broken, or no file of torch.save" + (f": found {what}" if what else "")) from error
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -17,15 +17,17 @@ from typing import NamedTuple, overload
 import torch
 from torch import Tensor
 
-from . import data, engines, images
 from .boxes import Candidates, suppress, undo_letterbox
 from .cfg import Dialect, Path
+from .dataset import data
 from .errors import DataError
-from .images import Source
 from .layers import Selection
 from .network import Network
-from .prefetch import ahead
+from .pictures import images
+from .pictures.images import Source
+from .pictures.prefetch import ahead
 from .results import Results, from_candidates
+from .speed import engines
 
 Names = Path | Sequence[str] | None
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .detections import evaluating
 from .errors import DataError
 from .layers.softmax import Softmax
-from .network import Network
+from .network import Network, evaluating
 
 _RARE = 0.0001  # probability below which a character never comes
 

@@ -7,10 +7,11 @@ import os
 import torch
 
 from . import cfg as cfg_
-from . import checkpoint, data, models
+from . import checkpoint, models
 from . import weights as weights_
 from .cfg import Dialect, Path
 from .containers import is_container
+from .dataset import data
 from .errors import WeightsError
 from .network import Network
 

@@ -139,6 +139,17 @@ class Network(nn.Module):
 
 
 @contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """The network in eval mode, afterwards in the mode that it was in."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
+
+
+@contextmanager
 def _place(config: Config, section: Section, index: int | None = None) -> Iterator[None]:
     """Add file, line and layer to what goes wrong inside."""
     try:

@@ -22,12 +22,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import draw, reports
+from . import reports
 from .boxes import Candidates
 from .cfg import Path
 from .errors import DataError
 from .files import replacing
-from .images import Picture
+from .pictures import draw
+from .pictures.images import Picture
 from .rows import Boxes, Index, arrange
 
 __all__ = ["Boxes", "Results", "from_candidates"]

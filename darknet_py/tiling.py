@@ -17,11 +17,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import images
 from .boxes import Suppression, xyxy_to_xywh
 from .detect import Detector
 from .errors import DataError
-from .images import Source
+from .pictures import images
+from .pictures.images import Source
 from .results import Results
 
 _EDGE = 0.02  # of a tile's side: a box that comes so near to a cut is taken to be cut

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from darknet_py.images import Picture
-from darknet_py.video_file import VideoFile
+from darknet_py.footage.video_file import VideoFile
+from darknet_py.pictures.images import Picture
 
 RATE = Fraction(25)
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darknet_py import anchors, cfg, cli
-from darknet_py.anchor_cfg import AnchorCfg, edited
-from darknet_py.data import Dataset, Sample
+from darknet_py import cfg, cli
+from darknet_py.dataset import anchors
+from darknet_py.dataset.anchor_cfg import AnchorCfg, edited
+from darknet_py.dataset.data import Dataset, Sample
+from darknet_py.dataset.labels import none
 from darknet_py.errors import ConfigError, DataError
-from darknet_py.labels import none
 from darknet_py.network import Network
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darknet_py import augment, colour, mosaic, window
-from darknet_py.augment import Draw, Mix, Recipe
+from darknet_py.augmentation import augment, colour, mosaic, window
+from darknet_py.augmentation.augment import Draw, Mix, Recipe
+from darknet_py.augmentation.window import Window
+from darknet_py.dataset.labels import Truths
 from darknet_py.errors import ConfigError
-from darknet_py.images import Picture
-from darknet_py.labels import Truths
 from darknet_py.layers import LAYERS
 from darknet_py.net import Net
-from darknet_py.window import Window
+from darknet_py.pictures.images import Picture
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "augmentation.npz")
 SIZE = (104, 88)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from darknet_py import augment, crops, mosaic
-from darknet_py.augment import Draw, Recipe
-from darknet_py.crops import Mix
+from darknet_py.augmentation import augment, crops, mosaic
+from darknet_py.augmentation.augment import Draw, Recipe
+from darknet_py.augmentation.crops import Mix
 from darknet_py.net import Net
 
 N = 4000

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from darknet_py import average_precision as ap
-from darknet_py import coco
-from darknet_py.confusion import confusion
-from darknet_py.data import Dataset, Sample
-from darknet_py.detections import Detections
-from darknet_py.evaluate import score
+from darknet_py.dataset.data import Dataset, Sample
+from darknet_py.evaluation import average_precision as ap
+from darknet_py.evaluation import coco
+from darknet_py.evaluation.confusion import confusion
+from darknet_py.evaluation.detections import Detections
+from darknet_py.evaluation.evaluate import score
 
 Row = tuple[int, int, float, tuple[float, float, float, float]]  # picture, class, confidence, box
 _SIZE = (200, 100)

@@ -8,8 +8,9 @@ import pathlib
 import pytest
 import torch
 
-from darknet_py import benchmark, cli
+from darknet_py import cli
 from darknet_py.network import Network
+from darknet_py.speed import benchmark
 from tests import made
 
 TEXT = """
@@ -50,7 +51,7 @@ def test_every_layer_is_in_one_row(net: Network) -> None:
 
 def test_parts_of_a_batch_are_added_up(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     x = made.random(8, 3, 32, 32)
-    monkeypatch.setattr("darknet_py.optimise._CACHE", 0)  # a picture at a time
+    monkeypatch.setattr("darknet_py.speed.optimise._CACHE", 0)  # a picture at a time
     ticks = iter(range(10**6))
     monkeypatch.setattr(benchmark, "_now", lambda _x: float(next(ticks)))  # every measurement takes one second
     assert [row.ms for row in benchmark.layers(net, x, repeats=3)] == [8000.0] * 3

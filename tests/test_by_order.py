@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import darknet_py
-from darknet_py.convert import convert
+from darknet_py.conversion.convert import convert
 from darknet_py.errors import WeightsError
 from darknet_py.network import Network
 from tests.converted import HEAD, plain, written

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from darknet_py import causes
-from darknet_py.compare import difference
-from darknet_py.twins import match
+from darknet_py.comparison import causes
+from darknet_py.comparison.compare import difference
+from darknet_py.comparison.twins import match
 from tests import made
 
 PLANES = made.random(32, 12, 12)

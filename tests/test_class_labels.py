@@ -6,8 +6,10 @@ import pathlib
 
 import pytest
 
-from darknet_py import batches, cfg, class_labels
-from darknet_py.labels import Problem
+from darknet_py import cfg
+from darknet_py.augmentation import batches
+from darknet_py.dataset import class_labels
+from darknet_py.dataset.labels import Problem
 from darknet_py.layers._training import IGNORED
 from darknet_py.network import Network
 

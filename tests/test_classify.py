@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from darknet_py import images, loading
-from darknet_py.accuracy import View, accuracy
+from darknet_py import loading
 from darknet_py.classify import Classifier
 from darknet_py.errors import DataError
+from darknet_py.evaluation.accuracy import View, accuracy
 from darknet_py.network import Network
+from darknet_py.pictures import images
 
 from . import reference
 
@@ -115,7 +116,7 @@ def test_a_tree_multiplies_along_the_path(tmp_path: pathlib.Path, pictures: list
 def test_accuracy_counts_the_label_in_the_path(
     tmp_path: pathlib.Path, pictures: list[str], view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darknet_py.accuracy._SIDES", (24, 40))
+    monkeypatch.setattr("darknet_py.evaluation.accuracy._SIDES", (24, 40))
     network = _network(tmp_path)
     labels = [f"n{number}_" for number in range(6)]
     results = list(accuracy(network, pictures, labels, k=3, view=view, batch=3))

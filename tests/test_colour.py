@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from darknet_py import augment, colour, crops, window
-from darknet_py.colour import Shift
+from darknet_py.augmentation import augment, colour, crops, window
+from darknet_py.augmentation.colour import Shift
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "augmentation.npz")
 

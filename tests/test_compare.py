@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from darknet_py import cfg, libdarknet, loading
-from darknet_py.compare import Report, compare
+from darknet_py import cfg, loading
+from darknet_py.comparison import libdarknet
+from darknet_py.comparison.compare import Report, compare
 from darknet_py.errors import DarknetError
 from darknet_py.network import Network
 from tests import noise
@@ -180,7 +181,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Network:
 def test_an_exported_file_is_the_model(heads: str, small: Network, tmp_path: pathlib.Path) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    from darknet_py.export import export
+    from darknet_py.conversion.export import export
 
     here = pathlib.Path(small.config.path)
     export(small, tmp_path / "a.onnx", heads=heads, threshold=0.4)

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from darknet_py import cli, loading
-from darknet_py.compare import compare
+from darknet_py.comparison.compare import compare
 from darknet_py.errors import DarknetError
 from tests import noise
 

@@ -11,7 +11,7 @@ import torch
 
 import darknet_py
 from darknet_py import checkpoint, containers, loading, weights
-from darknet_py.convert import convert
+from darknet_py.conversion.convert import convert
 from darknet_py.errors import ConfigError, WeightsError
 from darknet_py.network import Network
 from tests import made
@@ -20,6 +20,7 @@ from tests.converted import HEAD, plain, written
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "conformance"
 QUICK = ("yolov3-tiny", "yolov4-tiny")  # the others' files have hundreds of megabytes
+
 
 @pytest.fixture(autouse=True)
 def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darknet_py import data, labels
-from darknet_py.data import Dataset
+from darknet_py.dataset import data, labels
+from darknet_py.dataset.data import Dataset
+from darknet_py.dataset.labels import Problem
 from darknet_py.errors import DataError
-from darknet_py.labels import Problem
 
 
 def _picture(path: pathlib.Path, size: tuple[int, int] = (40, 20)) -> str:

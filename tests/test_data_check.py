@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from darknet_py.data_check import check
+from darknet_py.dataset.data_check import check
 
 
 def picture(path: pathlib.Path, labels: str | None = "0 .5 .5 .2 .2\n") -> str:

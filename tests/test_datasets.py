@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darknet_py import data_yaml, datasets
-from darknet_py.data import Dataset
+from darknet_py.dataset import data_yaml, datasets
+from darknet_py.dataset.data import Dataset
 from darknet_py.errors import DataError
 
 

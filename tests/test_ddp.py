@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_py import start
-from darknet_py.detections import Detections
 from darknet_py.errors import ConfigError
+from darknet_py.evaluation.detections import Detections
 from darknet_py.layers._shared_norm import shared_batch_norm
-from darknet_py.team import Team
-from darknet_py.trainer import Trainer
-from darknet_py.validation import joined
+from darknet_py.training import start
+from darknet_py.training.team import Team
+from darknet_py.training.trainer import Trainer
+from darknet_py.training.validation import joined
 
 from . import rectangles, trained
 

@@ -20,8 +20,8 @@ from darknet_py.boxes import undo_letterbox
 from darknet_py.detect import Detector
 from darknet_py.distribution import Package
 from darknet_py.errors import DarknetError, DataError
-from darknet_py.images import Picture
 from darknet_py.network import Network
+from darknet_py.pictures.images import Picture
 from darknet_py.results import Results
 from tests.made import network, random
 
@@ -126,7 +126,7 @@ def test_a_letterbox_is_the_margin_and_its_undoing() -> None:
     array = picture(90, 30)
     find = detector(letterbox=True)
     inside = np.full((32, 48, 3), 127.5)
-    stretched = darknet_py.images.resize(darknet_py.images.planes(array), 48, 16)
+    stretched = darknet_py.pictures.images.resize(darknet_py.pictures.images.planes(array), 48, 16)
     inside[8:24] = stretched.permute(1, 2, 0).numpy() * 255
     x = torch.from_numpy(inside / 255).permute(2, 0, 1)[None].float()
     expected = undo_letterbox(find.batch(x)[0].boxes.xywhn, (90, 30), (48, 32))

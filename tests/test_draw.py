@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from darknet_py import draw, fonts
 from darknet_py.errors import DataError
-from darknet_py.images import Picture
+from darknet_py.pictures import draw, fonts
+from darknet_py.pictures.images import Picture
 
 SIZES = [(48, 48), (64, 64), (480, 640), (1080, 1920), (3000, 4000)]
 LETTERS = {48: 10, 64: 10, 480: 12, 1080: 33, 3000: 77}  # pixels, by height

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py import cfg, engines
+from darknet_py import cfg
 from darknet_py.errors import DarknetError
 from darknet_py.network import Network
+from darknet_py.speed import engines
 from tests import made
 
 TEXT = (pathlib.Path(__file__).parents[1] / "cfgs" / "yolov4-tiny.cfg").read_text()

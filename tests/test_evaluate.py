@@ -8,15 +8,15 @@ import re
 import numpy as np
 import pytest
 
-from darknet_py import datasets
-from darknet_py.data import Dataset
-from darknet_py.detections import collect
+from darknet_py.dataset import datasets
+from darknet_py.dataset.data import Dataset
 from darknet_py.errors import DataError
-from darknet_py.evaluate import evaluate, prepared, score, valid
+from darknet_py.evaluation.detections import collect
+from darknet_py.evaluation.evaluate import evaluate, prepared, score, valid
+from darknet_py.evaluation.recall import recall
+from darknet_py.evaluation.scores import Evaluation
 from darknet_py.network import Network
-from darknet_py.prefetch import ahead
-from darknet_py.recall import recall
-from darknet_py.scores import Evaluation
+from darknet_py.pictures.prefetch import ahead
 
 from . import noise
 

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from darknet_py import cli, weights
-from darknet_py.evaluate import evaluate
+from darknet_py.evaluation.evaluate import evaluate
 
 from . import noise
 

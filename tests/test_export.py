@@ -15,14 +15,14 @@ import pytest
 import torch
 
 import darknet_py
+from darknet_py.conversion.export import check, export, session
+from darknet_py.conversion.onnx_model import metadata, to_onnx
+from darknet_py.conversion.program import Heads, Program
 from darknet_py.errors import DarknetError
-from darknet_py.export import check, export, session
-from darknet_py.onnx_model import metadata, to_onnx
-from darknet_py.program import Heads, Program
 from tests import made
 from tests.exported import DETECTOR, STATEFUL, detector
 
-MODULE = sys.modules["darknet_py.export"]  # the package's attribute of that name is the function
+MODULE = sys.modules["darknet_py.conversion.export"]  # the package's attribute of that name is the function
 
 onnx = pytest.importorskip("onnx", reason="the extra export is not installed")
 pytest.importorskip("onnxruntime", reason="the extra export is not installed")
@@ -152,6 +152,6 @@ def test_what_a_suffix_cannot_be(name: str, options: dict[str, Any], message: st
 
 
 def test_the_function_keeps_its_name_when_the_module_is_imported() -> None:
-    importlib.import_module("darknet_py.convert")
-    assert callable(darknet_py.convert)
-    assert callable(darknet_py.export)
+    importlib.import_module("darknet_py.conversion.convert")
+    assert callable(darknet_py.conversion.convert)
+    assert callable(darknet_py.conversion.export)

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py import cfg, images, onnx_nms
+from darknet_py import cfg
 from darknet_py.boxes import Candidates, NMSKind, Suppression, suppress
+from darknet_py.conversion import onnx_nms
+from darknet_py.conversion.export import export, session
+from darknet_py.conversion.program import Heads, Program
 from darknet_py.detect import Detector
-from darknet_py.export import export, session
 from darknet_py.layers import Head, Selection
 from darknet_py.network import Network
-from darknet_py.program import Heads, Program
+from darknet_py.pictures import images
 from tests import made, opencvs
 from tests.exported import detector
 from tests.samples import SAMPLES, Sample

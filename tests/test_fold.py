@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import darknet_py
-from darknet_py.convert import convert
-from darknet_py.fold import fold
+from darknet_py.conversion.convert import convert
+from darknet_py.conversion.fold import fold
 from darknet_py.network import Network
 from tests import made
 from tests.converted import HEAD, written

@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
-from darknet_py import draw, fonts
 from darknet_py.errors import DataError
+from darknet_py.pictures import draw, fonts
 
 
 def elsewhere(letters: str) -> str:

@@ -6,11 +6,12 @@ import pathlib
 import pytest
 import torch
 
-from darknet_py import cli, generate, loading, start
-from darknet_py.characters import Characters
+from darknet_py import cli, generate, loading
 from darknet_py.errors import ConfigError, DataError
 from darknet_py.network import Network
-from darknet_py.trainer import Trainer
+from darknet_py.training import start
+from darknet_py.training.characters import Characters
+from darknet_py.training.trainer import Trainer
 
 from . import made
 

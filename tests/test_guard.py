@@ -6,13 +6,13 @@ import pathlib
 import pytest
 import torch
 
-from darknet_py import start
+from darknet_py.augmentation.loader import Batch
 from darknet_py.errors import DarknetError
-from darknet_py.guard import Guard
-from darknet_py.loader import Batch
-from darknet_py.loss_scale import LossScale
-from darknet_py.team import Team
-from darknet_py.trainer import Trainer
+from darknet_py.training import start
+from darknet_py.training.guard import Guard
+from darknet_py.training.loss_scale import LossScale
+from darknet_py.training.team import Team
+from darknet_py.training.trainer import Trainer
 
 from . import rectangles, trained
 

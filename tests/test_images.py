@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from darknet_py import images
 from darknet_py.errors import DataError
+from darknet_py.pictures import images
 
 Floats = npt.NDArray[np.float32]
 RNG = np.random.default_rng(7)

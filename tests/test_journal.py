@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from darknet_py.journal import Entry, Journal
+from darknet_py.training.journal import Entry, Journal
 
 from . import rectangles, trained
 
@@ -73,7 +73,7 @@ def test_fast_iterations_are_not_all_printed(tmp_path: pathlib.Path, capsys: pyt
 
 def test_the_chart_takes_what_is_no_number(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("matplotlib", reason="it draws the chart")
-    from darknet_py import chart
+    from darknet_py.training import chart
 
     losses = [(iteration, math.nan if iteration % 3 else 5.0) for iteration in range(1, 9000)]
     chart.draw(tmp_path / "c.png", losses, [(100, 0.5)], title="x", text="y", last=9000, top=20)

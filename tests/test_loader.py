@@ -12,11 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from darknet_py import batches, cfg, data
-from darknet_py.data import Dataset, Sample
+from darknet_py import cfg
+from darknet_py.augmentation import batches
+from darknet_py.augmentation.loader import Batch, Loader
+from darknet_py.dataset import data
+from darknet_py.dataset.data import Dataset, Sample
+from darknet_py.dataset.labels import none
 from darknet_py.errors import ConfigError, DataError
-from darknet_py.labels import none
-from darknet_py.loader import Batch, Loader
 from darknet_py.network import Network
 
 CFG = """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from darknet_py import loading
-from darknet_py.evaluate import evaluate, score
+from darknet_py.evaluation.evaluate import evaluate, score
 
 # What C Darknet (AlexeyAB 59596d7, CPU) printed by `detector map` for data/coco128 beside this checkout, its
 # pictures re-encoded as PNG so that both read the same pixels: mAP, detections, TP, FP, mean overlap.

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from darknet_py import loading
+from darknet_py.conversion.opencv import DetectionModel, _resize, readNetFromDarknet
 from darknet_py.errors import DataError
-from darknet_py.opencv import DetectionModel, _resize, readNetFromDarknet
 from tests import made, opencvs
 from tests.exported import STATEFUL, detector
 from tests.noise import detector as noisy

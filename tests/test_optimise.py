@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py import fused
 from darknet_py.activations import Activation
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
-from darknet_py.optimise import Optimised, optimise
+from darknet_py.speed import fused
+from darknet_py.speed.optimise import Optimised, optimise
 from tests import made, reference
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -169,7 +169,7 @@ def test_without_onednn_it_is_the_same(packed: bool, monkeypatch: pytest.MonkeyP
 def test_a_large_batch_runs_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = made.network(TEXT.format(before="leaky", after="linear")), made.random(7, 3, 12, 16)
     fast, sizes = optimise(net), []
-    monkeypatch.setattr("darknet_py.optimise._CACHE", 2 * 4 * (24 + 12) * 12 * 16 // torch.get_num_threads())
+    monkeypatch.setattr("darknet_py.speed.optimise._CACHE", 2 * 4 * (24 + 12) * 12 * 16 // torch.get_num_threads())
     fast.steps[0].register_forward_hook(lambda _step, inputs, _y: sizes.append(len(inputs[0])))
     assert apart(run(net, x), run(fast, x)) < TOLERANCE
     assert sizes == [2, 2, 2, 1]

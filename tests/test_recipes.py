@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darknet_py import video
+from darknet_py.footage import video
 from tests import clips
 from tests.test_cli import model
 

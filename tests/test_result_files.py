@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darknet_py import plots, result_files
-from darknet_py.evaluate import evaluate, score
-from darknet_py.scores import Evaluation
+from darknet_py.evaluation import plots, result_files
+from darknet_py.evaluation.evaluate import evaluate, score
+from darknet_py.evaluation.scores import Evaluation
 
 from . import noise
 

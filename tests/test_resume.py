@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from darknet_py import snapshots
+from darknet_py.training import snapshots
 
 from . import rectangles, trained
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from darknet_py import cli, loading, snapshots, start
+from darknet_py import cli, loading
 from darknet_py.commands import _training
-from darknet_py.data import Dataset
+from darknet_py.dataset.data import Dataset
 from darknet_py.errors import DarknetError, DataError, WeightsError
-from darknet_py.interruption import Interruption
 from darknet_py.network import Network
-from darknet_py.trainer import Trainer
+from darknet_py.training import snapshots, start
+from darknet_py.training.interruption import Interruption
+from darknet_py.training.trainer import Trainer
 
 from . import rectangles, trained
 
@@ -105,7 +106,7 @@ def test_memory_is_saved_and_nothing_else_changes(
 
 
 def test_recomputing_keeps_less(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    from darknet_py.recompute import recomputing
+    from darknet_py.training.recompute import recomputing
 
     network = start.build(rectangles.cfg(tmp_path, max_batches=3))
     kept: list[int] = []

@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from darknet_py.augmentation.sampling import Plan
 from darknet_py.errors import ConfigError
 from darknet_py.net import Net
-from darknet_py.sampling import Plan
 
 NET = Net(batch=64, subdivisions=8, max_batches=5000)
 

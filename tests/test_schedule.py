@@ -15,7 +15,7 @@ from darknet_py.layers import Moment, Shape
 from darknet_py.layers._norm import Norm
 from darknet_py.net import Net, Policy
 from darknet_py.network import Network
-from darknet_py.rejection import Rejection
+from darknet_py.training.rejection import Rejection
 from tests import made
 
 BASE: dict[str, Any] = {"learning_rate": 0.1, "max_batches": 100}

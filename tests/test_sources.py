@@ -6,8 +6,9 @@ import pathlib
 
 import pytest
 
-from darknet_py import catalogue, sources
+from darknet_py import catalogue
 from darknet_py.errors import DataError
+from darknet_py.pictures import sources
 
 
 @pytest.fixture

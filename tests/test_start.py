@@ -5,9 +5,10 @@ import pathlib
 import pytest
 import torch
 
-from darknet_py import loading, snapshots, start, weights
+from darknet_py import loading, weights
 from darknet_py.errors import ConfigError, WeightsError
-from darknet_py.snapshots import Snapshots
+from darknet_py.training import snapshots, start
+from darknet_py.training.snapshots import Snapshots
 
 from . import rectangles
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from darknet_py import video
 from darknet_py.errors import DataError
+from darknet_py.footage import video
 from tests import clips, serve
 
 av = pytest.importorskip("av", reason="streams are read with PyAV: pip install 'darknet-torch[video]'")

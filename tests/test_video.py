@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darknet_py import video
-from darknet_py.capture import is_video
 from darknet_py.errors import DataError
-from darknet_py.video_file import VideoFile
+from darknet_py.footage import video
+from darknet_py.footage.capture import is_video
+from darknet_py.footage.video_file import VideoFile
 from tests import clips
 
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'darknet-torch[video]'")
@@ -159,7 +159,7 @@ def test_a_camera_is_read_by_opencv(monkeypatch: pytest.MonkeyPatch, caplog: pyt
 def test_a_written_video_has_the_rate_and_the_pictures(
     codec: str, suffix: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darknet_py.video_file._CODECS", ("none", codec))
+    monkeypatch.setattr("darknet_py.footage.video_file._CODECS", ("none", codec))
     path = clips.write(tmp_path / f"x{suffix}", 12, Fraction(30000, 1001), width=97, height=63)
     with video.frames(path) as feed:
         assert float(feed.rate) == pytest.approx(30000 / 1001, rel=1e-3)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darknet_py import cli, video
+from darknet_py import cli
+from darknet_py.footage import video
 from tests import clips
 from tests.test_cli import model
 

@@ -19,6 +19,8 @@ from tests import made
 from tests.made import FLOATS, HEADER, TEXT, bare, weights_file
 
 WHOLE = HEADER + np.arange(FLOATS, dtype="<f4").tobytes()
+
+
 @pytest.mark.parametrize(("upto", "floats"), [(1, 26), (2, 26), (3, 35), (4, FLOATS)])
 def test_the_first_layers_alone(upto: int, floats: int, tmp_path: pathlib.Path) -> None:
     whole = weights_file(tmp_path / "a.weights", FLOATS)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darknet_py import snapshots, start
 from darknet_py.network import Network
-from darknet_py.trainer import Trainer
+from darknet_py.training import snapshots, start
+from darknet_py.training.trainer import Trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")

@@ -26,12 +26,12 @@ import numpy as np
 import torch
 
 from darknet_py import cfg as cfg_
+from darknet_py.conversion.export import check, export, session
+from darknet_py.conversion.program import Heads, Program
 from darknet_py.errors import DarknetError
-from darknet_py.export import check, export, session
 from darknet_py.files import replacing
 from darknet_py.layers._norm import Norm
 from darknet_py.network import Network
-from darknet_py.program import Heads, Program
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "conformance"

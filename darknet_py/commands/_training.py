@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from ..network import Network
-    from ..team import Team
-    from ..trainer import Data
+    from ..training.team import Team
+    from ..training.trainer import Data
 
 _AMP = {"bf16": "bfloat16", "fp16": "float16"}
 
@@ -60,9 +60,9 @@ def train(order: Order) -> int:
     """Train, and print where the weights are."""
     import torch
 
-    from .. import start
-    from ..team import Team
-    from ..trainer import Trainer
+    from ..training import start
+    from ..training.team import Team
+    from ..training.trainer import Trainer
 
     team = Team.join(synchronised=order.synchronised)
     if order.deterministic:
@@ -106,10 +106,10 @@ def _check(network: Network) -> None:
 
 def _first(order: Order, network: Network) -> tuple[pathlib.Path | None, str]:
     """What the training starts from: the state to go on from, where there is one, and what it is in words."""
-    from .. import start
+    from ..training import start
 
     if order.resume and not order.clear:
-        from .. import snapshots
+        from ..training import snapshots
 
         found = snapshots.Snapshots(_out(order), snapshots.base(order.cfg)).state
         if found.is_file():
@@ -131,7 +131,7 @@ def _first(order: Order, network: Network) -> tuple[pathlib.Path | None, str]:
 
 
 def _out(order: Order) -> str:
-    from .. import data
+    from ..dataset import data
 
     if order.out is not None:
         return order.out

@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..sources import expand
+from ..pictures.sources import expand
 from . import _output
 
 if TYPE_CHECKING:
-    from ..video import Detecting, Feed
+    from ..footage.video import Detecting, Feed
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """Sources that are pictures, and those that are videos, where patterns give their files."""
-    from ..capture import is_address, is_camera, is_video
+    from ..footage.capture import is_address, is_camera, is_video
 
     pictures, videos = [], []
     for source in sources:
@@ -58,7 +58,7 @@ def watch(
     detector: Detecting, videos: Sequence[str], lines: _output.Lines, args: argparse.Namespace, *, silent: bool
 ) -> int:
     """Look at each video to its end or to Ctrl-C, and return the exit status."""
-    from .. import video
+    from ..footage import video
 
     taken: set[str] = set()
     for source in videos:
@@ -82,9 +82,9 @@ def _look(
     """Look at one video; whether Ctrl-C ended it."""
     import numpy as np
 
-    from .. import video
-    from ..interruption import Interruption
-    from ..video_file import VideoFile
+    from ..footage import video
+    from ..footage.video_file import VideoFile
+    from ..training.interruption import Interruption
 
     with ExitStack() as stack:
         written = stack.enter_context(VideoFile(target, feed.rate)) if target else None

@@ -29,8 +29,9 @@ def run(args: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from .. import anchors, catalogue, cfg, datasets, labels
-    from ..anchor_cfg import AnchorCfg
+    from .. import catalogue, cfg
+    from ..dataset import anchors, datasets, labels
+    from ..dataset.anchor_cfg import AnchorCfg
     from ..files import replacing
     from ..network import Network
 

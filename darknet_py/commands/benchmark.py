@@ -79,7 +79,7 @@ def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:
 
     import torch
 
-    from .. import benchmark
+    from ..speed import benchmark
 
     device = next(network.parameters()).device
     x = torch.rand(args.batch, *network.shape, device=device)

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 def _data(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .. import data_check
+    from ..dataset import data_check
 
     problems = 0
     for checked in data_check.check(args.model, watch=lambda names: tqdm(names, unit="picture", file=sys.stderr)):

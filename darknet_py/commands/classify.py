@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     from ..classify import Classifier
-    from ..sources import expand
+    from ..pictures.sources import expand
 
     pictures = expand(args.sources)
     network = _model.load(args, _model.found(args))
@@ -58,7 +58,8 @@ def _predict(args: argparse.Namespace) -> int:
 def _valid(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .. import accuracy, data
+    from ..dataset import data
+    from ..evaluation import accuracy
 
     network = _model.load(args, _model.found(args))
     settings = data.read_data(args.valid)

@@ -20,7 +20,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..compare import Report, Row
+    from ..comparison.compare import Report, Row
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
-    from ..compare import compare
-    from ..sources import expand
+    from ..comparison.compare import compare
+    from ..pictures.sources import expand
 
     report = compare(
         args.a,

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file."""
     import os
 
-    from ..convert import convert
+    from ..conversion.convert import convert
 
     network = convert(
         args.source,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..cfg import Path
 from ..errors import DataError
 from ..models import Model, find
-from ..sources import expand
+from ..pictures.sources import expand
 from . import _model, _output, _video
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from . import _model, _output
 
 if TYPE_CHECKING:
-    from ..scores import Evaluation
+    from ..evaluation.scores import Evaluation
 
 _PROTOCOLS = ("darknet", "voc07", "coco")
 
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print and write."""
-    from ..evaluate import evaluate
+    from ..evaluation.evaluate import evaluate
 
     _available(args)
     network = _model.load(args, _model.found(args))
@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _available(args: argparse.Namespace) -> None:
     """Refuse before the work what needs a package that is not there."""
-    from .. import coco, plots
     from ..errors import DarknetError
+    from ..evaluation import coco, plots
 
     try:
         if args.protocol == "coco":
@@ -95,7 +95,7 @@ def _available(args: argparse.Namespace) -> None:
 
 
 def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
-    from .. import plots, result_files
+    from ..evaluation import plots, result_files
 
     material = evaluation.material
     if args.json:

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file."""
     import pathlib
 
-    from ..export import export
+    from ..conversion.export import export
 
     model = _model.found(args)
     network = _model.load(args, model)

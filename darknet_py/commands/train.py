@@ -67,7 +67,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
-    from .. import start
+    from ..training import start
 
     how = {
         "score": not args.no_map,

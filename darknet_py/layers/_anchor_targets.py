@@ -58,6 +58,7 @@ class Targets:
     class_weights: Tensor
     fall: Tensor  # [rows], weight of the box's own numbers becoming 0: adversarial passes alone
 
+
 class Where(NamedTuple):
     """The map that rows come from: its shape, and the input's width and height in pixels."""
 

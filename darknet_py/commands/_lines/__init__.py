@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...errors import DataError
 
 if TYPE_CHECKING:
-    from ...data import Options
+    from ...dataset.data import Options
     from ...network import Network
 
 
@@ -47,7 +47,7 @@ def files(parser: argparse.ArgumentParser, *, weights: str | None = None) -> Non
 
 def settings(args: argparse.Namespace) -> Options:
     """What the .data file says."""
-    from ... import data
+    from ...dataset import data
 
     return data.read_data(args.data)
 

@@ -15,7 +15,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print Darknet's line after each picture."""
-    from ... import accuracy, data
+    from ...dataset import data
+    from ...evaluation import accuracy
 
     options, network = settings(args), load(args)
     pictures, labels = data.read_list(options.file("valid")), data.read_names(options.file("labels"))

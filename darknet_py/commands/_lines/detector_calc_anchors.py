@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what Darknet prints and write anchors.txt and counters_per_class.txt."""
-    from ... import anchors, datasets
+    from ...dataset import anchors, datasets
 
     classes = settings(args).integer("classes", 1)
     dataset = datasets.load(args.data, "train")

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
-    from ...evaluate import evaluate
+    from ...evaluation.evaluate import evaluate
 
     found = evaluate(load(args), args.data, threshold=args.thresh, iou_threshold=args.iou_thresh, points=args.points)
     print(found.lines())

@@ -14,7 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line a picture, with the sums so far."""
-    from ... import datasets, recall
+    from ...dataset import datasets
+    from ...evaluation import recall
 
     network = load(args)
     for line in recall.recall(network, datasets.load(args.data, "valid", classes=network.heads[-1].classes)):

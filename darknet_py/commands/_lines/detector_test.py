@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Detect and print."""
-    from ... import labels
+    from ...dataset import labels
     from ...detect import Detector
 
     options = settings(args)

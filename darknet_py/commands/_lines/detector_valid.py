@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the files and print where they are."""
-    from ... import evaluate
+    from ...evaluation import evaluate
 
     for path in evaluate.valid(load(args), args.data, out=args.out):
         print(path)

@@ -11,8 +11,8 @@ from .. import _training
 
 if TYPE_CHECKING:
     from ...network import Network
-    from ...team import Team
-    from ...trainer import Data
+    from ...training.team import Team
+    from ...training.trainer import Data
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Train."""
 
     def batches(network: Network, team: Team) -> Data:
-        from ...characters import Characters
+        from ...training.characters import Characters
 
         return Characters(network, args.file, rank=team.rank, world=team.world)
 

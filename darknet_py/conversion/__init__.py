@@ -1,0 +1,1 @@
+"""The same network for others: checkpoints, folded norms, ONNX, torch.export, OpenVINO, OpenCV's interface."""

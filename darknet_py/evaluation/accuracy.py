@@ -1,0 +1,152 @@
+"""``accuracy``: how often a classifier's first guess, or one of its first k, is right (``classifier valid``).
+
+The class of a picture is the first of the labels that occurs anywhere in its path, so labels must not be
+parts of one another. A picture without any counts as wrong.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..cfg import Dialect
+from ..classify import outputs, probabilities
+from ..dataset.labels import Problem, report
+from ..errors import DataError
+from ..network import Network
+from ..pictures import images
+from ..pictures.prefetch import ahead
+
+
+class View(enum.StrEnum):
+    """What of a picture the network sees; the outputs of several views are added.
+
+    VALID: the middle, as ``classifier predict``. CROP: the whole, stretched. FULL: the whole, its short side as
+    long as the network's width. MULTI: the whole in five sizes, and mirrored. TEN: five parts, and mirrored.
+    """
+
+    VALID = "valid"
+    CROP = "validcrop"
+    FULL = "validfull"
+    MULTI = "validmulti"
+    TEN = "valid10"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares (0..1) of the pictures so far whose class was the first, or among the first ``k``."""
+
+    pictures: int
+    top1: float
+    topk: float
+    k: int
+
+    def __str__(self) -> str:
+        """Darknet's line."""
+        return f"{self.pictures - 1}: top 1: {self.top1:f}, top {self.k}: {self.topk:f}"
+
+
+def accuracy(
+    network: Network,
+    pictures: Sequence[str],
+    labels: Sequence[str],
+    *,
+    k: int = 1,
+    view: View | str = View.VALID,
+    batch: int = 8,
+    workers: int = 2,
+) -> Iterator[Accuracy]:
+    """The accuracy after each picture, the last being the result.
+
+    ``labels``: words of the pictures' paths, by class; more than there are classes are left out. Raises
+    DataError, also for a picture that cannot be read.
+    """
+    classes = outputs(network)
+    if network.heads:
+        raise DataError("the network has detection heads: expected a classifier")
+    if len(labels) < classes:
+        raise DataError(f"{len(labels)} labels, but the network has {classes} classes")
+    if not 1 <= k <= classes:
+        raise DataError(f"top: expected 1..{classes}, got {k}")
+    truths = [next((n for n, label in enumerate(labels[:classes]) if label in path), -1) for path in pictures]
+    wrong = (path for path, truth in zip(pictures, truths, strict=True) if truth < 0)
+    report(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in wrong)
+    views = _views(network, View(view))
+
+    def read(path: str) -> list[Tensor]:
+        return views(images.planes(images.load(path, network.shape.channels)))
+
+    loaded, done, first, among = ahead(read, pictures, workers, depth=2 * max(batch, workers)), 0, 0, 0
+    while group := list(itertools.islice(loaded, batch)):
+        for probs in _summed(network, group):
+            best = probs.argsort(descending=True, stable=True)[:k].tolist()
+            first, among = first + (best[0] == truths[done]), among + (truths[done] in best)
+            done += 1
+            yield Accuracy(done, first / done, among / done, k)
+
+
+def _summed(network: Network, group: Sequence[list[Tensor]]) -> Tensor:
+    """[pictures, classes]: the outputs of each picture's views, added; views of one size go through together."""
+    sums = torch.zeros(len(group), outputs(network))
+    places: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+    for picture, views in enumerate(group):
+        for x in views:
+            places.setdefault(x.shape, []).append((picture, x))
+    for rows in places.values():
+        index = torch.tensor([picture for picture, _ in rows])
+        sums.index_add_(0, index, probabilities(network, torch.stack([x for _, x in rows]), leaves=True))
+    return sums
+
+
+def _views(network: Network, view: View) -> Callable[[Tensor], list[Tensor]]:
+    """What makes the views of a picture [C, H, W]."""
+    width, height = network.shape.width, network.shape.height
+    if view is View.VALID and network.dialect is Dialect.PJREDDIE:
+        return lambda picture: [images.resize(_square(picture), width, height)]
+    return {
+        View.VALID: lambda picture: [images.centre_crop(picture, width, height)],
+        View.CROP: lambda picture: [images.resize(picture, width, height)],
+        View.FULL: lambda picture: [_short_side(picture, width)],
+        View.MULTI: lambda picture: _mirrored([_short_side(picture, side) for side in _SIDES]),
+        View.TEN: lambda picture: _five(images.resize(picture, width + _SHIFT, height + _SHIFT), width, height),
+    }[view]
+
+
+_SIDES = (224, 288, 320, 352, 384)
+_SHIFT = 32
+
+
+def _square(picture: Tensor) -> Tensor:
+    """The middle square of a picture."""
+    rows, columns = picture.shape[1:]
+    side = min(rows, columns)
+    top, left = (rows - side) // 2, (columns - side) // 2
+    return picture[:, top : top + side, left : left + side]
+
+
+def _short_side(picture: Tensor, side: int) -> Tensor:
+    """The whole picture with a short side of so many pixels (``resize_min``)."""
+    rows, columns = picture.shape[1:]
+    if columns < rows:
+        return images.resize(picture, side, rows * side // columns)
+    return images.resize(picture, columns * side // rows, side)
+
+
+def _mirrored(views: Sequence[Tensor]) -> list[Tensor]:
+    return [*views, *(view.flip(2) for view in views)]
+
+
+def _five(picture: Tensor, width: int, height: int) -> list[Tensor]:
+    """Five parts, four of which reach over the edge, which goes on there; of the picture and its mirror."""
+    made = []
+    for one in (picture, picture.flip(2)):
+        for dx, dy in ((-_SHIFT, -_SHIFT), (_SHIFT, -_SHIFT), (0, 0), (-_SHIFT, _SHIFT), (_SHIFT, _SHIFT)):
+            down = (torch.arange(height) + dy).clamp(0, one.shape[1] - 1)
+            across = (torch.arange(width) + dx).clamp(0, one.shape[2] - 1)
+            made.append(one.index_select(1, down).index_select(2, across))
+    return made

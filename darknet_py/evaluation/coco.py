@@ -1,0 +1,120 @@
+"""COCO's format and rule: results as its JSON has them, and mean average precision by pycocotools.
+
+Darknet's class numbers run from 0 to 79, COCO's category numbers from 1 to 90 with gaps; a detector of 80
+classes is taken for one of COCO's, as ``detector valid`` does, others count from 1. A picture's number is
+the one of the JSON that the data set came from, else the digits that end its file name
+(``COCO_val2014_000000000042.jpg`` is 42, where Darknet writes 0), else its place in the list from 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+
+from ..dataset.data import Dataset
+from .detections import Detections
+
+_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+COCO91 = tuple(number for number in range(1, 91) if number not in _GAPS)
+"""The category numbers of COCO's 80 classes, in Darknet's order."""
+
+STATISTICS = (
+    *("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge"),
+    *("AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge"),
+)
+
+
+def available() -> Any:
+    """The package pycocotools. Raises ImportError that says how to have it."""
+    try:
+        import pycocotools.coco
+        import pycocotools.cocoeval
+    except ImportError as error:
+        raise ImportError("the coco protocol needs pycocotools: pip install 'darknet-torch[eval]'") from error
+    return pycocotools
+
+
+def categories(dataset: Dataset) -> tuple[int, ...]:
+    """By class, the category number."""
+    if dataset.categories:
+        return dataset.categories
+    return COCO91 if len(dataset.names) == len(COCO91) else tuple(range(1, len(dataset.names) + 1))
+
+
+def identities(dataset: Dataset) -> list[int]:
+    """By picture, its number; no two are equal."""
+    given = [sample.identity for sample in dataset]
+    numbers = [number for number in given if number is not None]
+    if len(numbers) < len(given):
+        ends = [re.search(r"\d+$", pathlib.PurePath(sample.picture).stem) for sample in dataset]
+        numbers = [int(end[0]) for end in ends if end]
+    distinct = len(set(numbers)) == len(given)
+    return numbers if distinct else list(range(1, len(given) + 1))
+
+
+def results(dataset: Dataset, found: Detections) -> list[dict[str, Any]]:
+    """The results JSON's records: boxes in pixels, cut to the picture, with the six digits that C prints."""
+    pictures, numbers = identities(dataset), categories(dataset)
+    corners = found.pixels().astype(float)
+    sizes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1).round(6).tolist()
+    rows = zip(found.picture.tolist(), found.classes.tolist(), sizes, found.confidence.tolist(), strict=True)
+    return [
+        {"image_id": pictures[picture], "category_id": numbers[k], "bbox": box, "score": round(confidence, 6)}
+        for picture, k, box, confidence in rows
+    ]
+
+
+def ground_truth(dataset: Dataset, found: Detections) -> dict[str, Any]:
+    """The data set in the form of COCO's annotation file; an object's area is its box's."""
+    pictures, numbers, sizes = identities(dataset), categories(dataset), found.sizes.tolist()
+    objects: list[dict[str, Any]] = []
+    for picture, (width, height), sample in zip(pictures, sizes, dataset, strict=True):
+        for rows, crowd in ((sample.truths, 0), (sample.ignored, 1)):
+            for x, y, w, h, k in rows.astype(float).tolist():
+                box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
+                record = {"image_id": picture, "category_id": numbers[int(k)], "bbox": box, "area": box[2] * box[3]}
+                objects.append(record | {"id": len(objects) + 1, "iscrowd": crowd})
+    return {
+        "info": {},
+        "images": [
+            {"id": number, "file_name": pathlib.PurePath(sample.picture).name, "width": width, "height": height}
+            for number, sample, (width, height) in zip(pictures, dataset, sizes, strict=True)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in zip(numbers, dataset.names, strict=True)],
+        "annotations": objects,
+    }
+
+
+def evaluate(dataset: Dataset, found: Detections) -> tuple[dict[str, float], list[float]]:
+    """pycocotools' twelve numbers by name, and AP by class; -1 where there is nothing to count.
+
+    A data set from COCO's JSON is counted against that file, with its areas and crowds.
+    """
+    tools = available()
+    with contextlib.redirect_stdout(io.StringIO()):
+        if dataset.source.endswith(".json"):
+            truth = tools.coco.COCO(dataset.source)
+        else:
+            truth = tools.coco.COCO()
+            truth.dataset = ground_truth(dataset, found)
+            truth.createIndex()
+        records = results(dataset, found)
+        if not records:
+            return dict.fromkeys(STATISTICS, 0.0), [0.0] * len(dataset.names)
+        counter = tools.cocoeval.COCOeval(truth, truth.loadRes(records), "bbox")
+        counter.evaluate()
+        counter.accumulate()
+        counter.summarize()
+    order = {number: place for place, number in enumerate(counter.params.catIds)}
+    precision = counter.eval["precision"][:, :, :, 0, -1]  # overlaps, recalls, classes; all areas, 100 boxes
+    areas = []
+    for number in categories(dataset):
+        valid = precision[:, :, order[number]] if number in order else np.zeros(0)
+        valid = valid[valid > -1]
+        areas.append(float(valid.mean()) if valid.size else -1.0)
+    return dict(zip(STATISTICS, map(float, counter.stats), strict=True)), areas

@@ -1,0 +1,196 @@
+"""Pictures of an evaluation: curves of precision and recall and of F1, the confusion matrix, sheets of pictures.
+
+Drawn by matplotlib without a display; the sheets need Pillow alone.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cfg import Path
+from ..errors import DataError
+from ..files import replacing
+from . import sheets
+from .average_precision import Curve, overall
+from .confusion import confusion
+from .scores import Evaluation, Protocol
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MANY = 9  # classes beyond which curves are grey and have no name
+_INK, _GREY, _LIGHT, _BOLD = "#24292f", "#6e7781", "#d0d7de", "#0b5cad"
+
+
+def write(evaluation: Evaluation, folder: Path) -> list[pathlib.Path]:
+    """Write all plots of an evaluation into a folder, which is made; return the files.
+
+    Raises ImportError without matplotlib, and DataError where the folder cannot be written to.
+    """
+    figure_class()
+    place = pathlib.Path(folder)
+    makers: dict[str, Callable[[Evaluation], Any]] = {
+        "pr_curve.png": precision_recall,
+        "f1_curve.png": f1,
+        "confusion_matrix.png": matrix,
+        "labels.png": sheets.labels,
+        "predictions.png": sheets.predictions,
+    }
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for name, make in makers.items():
+            content = io.BytesIO()
+            made = make(evaluation)
+            (made.savefig if hasattr(made, "savefig") else made.save)(content, format="png")
+            with replacing(place / name) as file:
+                file.write(content.getvalue())
+    except OSError as error:
+        raise DataError(f"{error.filename or place}: {error.strerror or error}") from error
+    return [place / name for name in makers]
+
+
+def figure_class() -> type[Figure]:
+    """matplotlib's Figure, which draws without a display. Raises ImportError that says how to have it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'darknet-torch[plots]'") from error
+    return Figure
+
+
+def precision_recall(evaluation: Evaluation) -> Figure:
+    """Precision over recall of each class, as high as it is at that recall or beyond, and their mean."""
+    figure, axes = _canvas("Precision over recall", _headline(evaluation))
+    grid = np.linspace(0, 1, 501)
+    lines, shown = [], _present(evaluation)
+    for curve, label in zip(shown, _labels(evaluation, shown), strict=True):
+        best = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], 0.0)
+        lines.append(best[np.searchsorted(curve.recall, grid, side="left")])
+        _class_line(axes, grid, lines[-1], label, len(shown))
+    if lines:
+        mean = np.mean(lines, axis=0)
+        axes.plot(grid, mean, color=_BOLD, linewidth=2.6, label=f"mean of {len(lines)} classes", zorder=5)
+        axes.fill_between(grid, mean, color=_BOLD, alpha=0.07, linewidth=0)
+    _finish(axes, "recall", "precision", len(shown))
+    return figure
+
+
+def f1(evaluation: Evaluation) -> Figure:
+    """F1 over the confidence threshold, of each class and of all together; the best threshold is marked."""
+    figure, axes = _canvas("F1 over confidence", _headline(evaluation))
+    grid = np.linspace(0, 1, 501)
+    shown = _present(evaluation)
+    for curve, label in zip(shown, _labels(evaluation, shown), strict=True):
+        _class_line(axes, grid, _at(curve, grid), label, len(shown))
+    material, best = evaluation.material, evaluation.all
+    everything = overall(material.found, material.matches, best.objects)
+    axes.plot(grid, _at(everything, grid), color=_BOLD, linewidth=2.6, label="all objects together", zorder=5)
+    axes.plot([best.best_threshold], [best.best_f1], "o", color=_BOLD, markersize=7, zorder=6)
+    text = f"F1 {best.best_f1:.3f} at {best.best_threshold:.3f}"
+    axes.annotate(
+        text,
+        (best.best_threshold, best.best_f1),
+        (10, 12),
+        textcoords="offset points",
+        color=_BOLD,
+        weight="bold",
+        zorder=7,
+        bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2},
+    )
+    _finish(axes, "confidence threshold", "F1", len(shown))
+    return figure
+
+
+def _at(curve: Curve, grid: Any) -> Any:
+    """F1 with the detections whose confidence is at least each of ``grid``."""
+    kept = np.searchsorted(-curve.confidence, -grid, side="right")
+    return np.append(0.0, curve.f1)[kept]
+
+
+def matrix(evaluation: Evaluation) -> Figure:
+    """The confusion matrix of the classes that occur: shares of each true class, by column."""
+    material, names = evaluation.material, evaluation.material.dataset.names
+    counts = confusion(material.found, material.objects, len(names), evaluation.threshold, evaluation.iou_threshold)
+    used = [k for k in range(len(names)) if counts[k].any() or counts[:, k].any()]
+    kept = counts[np.ix_([*used, len(names)], [*used, len(names)])]
+    words = [*(names[k] for k in used), "nothing"]
+    side = min(24.0, max(5.5, 2.2 + 0.21 * len(words)))
+    figure = figure_class()(figsize=(side + 1, side + 0.6), dpi=130, layout="compressed", facecolor="white")
+    axes = figure.add_subplot()
+    total = kept.sum(axis=0, keepdims=True)
+    share = np.where(kept > 0, kept / np.maximum(total, 1), np.nan)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    size = 9 if len(words) <= 20 else 7
+    axes.set_xticks(range(len(words)), words, rotation=90 if len(words) > 8 else 0, fontsize=size, color=_INK)
+    axes.set_yticks(range(len(words)), words, fontsize=size, color=_INK)
+    for row, column in zip(*kept.nonzero(), strict=True):
+        ink = "white" if share[row, column] > 0.55 else _INK
+        axes.text(column, row, str(kept[row, column]), ha="center", va="center", fontsize=size - 1, color=ink)
+    axes.set_xticks(np.arange(len(words)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(words)) - 0.5, minor=True)
+    axes.grid(which="minor", color=_LIGHT, linewidth=0.4)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_color(_LIGHT)
+    axes.set_xlabel("true", color=_INK, fontsize=11)
+    axes.set_ylabel("predicted", color=_INK, fontsize=11)
+    text = f"confidence above {evaluation.threshold:g}, IoU above {evaluation.iou_threshold:g}"
+    _title(axes, "Confusion matrix", f"objects; colour: share of the true class; {text}")
+    bar = figure.colorbar(image, shrink=0.6, aspect=30, pad=0.02)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _present(evaluation: Evaluation) -> list[Curve]:
+    return [curve for curve in evaluation.material.curves if curve.truths]
+
+
+def _labels(evaluation: Evaluation, shown: Sequence[Curve]) -> list[str]:
+    names = [one for one in evaluation.classes if one.objects]
+    return [f"{one.name} {100 * max(0.0, one.average_precision):.1f}" for one, _ in zip(names, shown, strict=True)]
+
+
+def _headline(evaluation: Evaluation) -> str:
+    name = "mAP@0.50:0.95" if evaluation.protocol is Protocol.COCO else f"mAP@{evaluation.iou_threshold:.2f}"
+    return f"{name} {100 * evaluation.map:.2f} %  ({evaluation.rule})"
+
+
+def _canvas(title: str, headline: str) -> tuple[Figure, Axes]:
+    figure = figure_class()(figsize=(8.4, 5.6), dpi=130, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    _title(axes, title, headline)
+    return figure, axes
+
+
+def _title(axes: Axes, title: str, below: str) -> None:
+    axes.set_title(f"{title}\n", loc="left", fontsize=14, weight="bold", color=_INK)
+    axes.annotate(below, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", color=_GREY, size=8.5)
+
+
+def _class_line(axes: Axes, x: Any, y: Any, label: str, classes: int) -> None:
+    """A class's line; matplotlib's first colour is too near to that of the bold line."""
+    if classes > _MANY:
+        axes.plot(x, y, color=_GREY, alpha=max(0.16, 4 / classes), linewidth=0.8)
+    else:
+        axes.plot(x, y, linewidth=1.3, label=label, color=f"C{1 + len(axes.lines)}")
+
+
+def _finish(axes: Axes, x: str, y: str, classes: int) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_xlabel(x, color=_INK)
+    axes.set_ylabel(y, color=_INK)
+    axes.grid(color=_LIGHT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.tick_params(colors=_GREY, length=3)
+    if classes > _MANY:
+        axes.plot([], [], color=_GREY, alpha=0.5, linewidth=0.8, label=f"each of {classes} classes")
+    if axes.get_legend_handles_labels()[0]:
+        legend = axes.legend(loc="best" if classes <= _MANY else "upper right", edgecolor="none", fontsize=9)
+        legend.get_frame().set_alpha(0.9)

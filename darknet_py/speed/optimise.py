@@ -1,0 +1,182 @@
+"""``optimise``: the same network, faster at inference; the boxes stay the same.
+
+What is done: norms are folded into the convolutions before them (in double precision), bias and activation
+join the convolution, a sum joins the convolution before it, maps are in channels_last order, weights are packed
+once (``fused`` has the steps), and an output is dropped after its last reader. A batch runs through the whole
+network a few pictures at a time, as many as the caches hold: a map that leaves the cache costs more than
+its convolution saves by being larger. docs/performance.md has the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import Head, Layer, Shape
+from ..network import INPUT, Network
+from . import fused
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_CACHE = 16 << 20  # bytes for each thread that the input and output of a layer may take
+
+
+class Step(NamedTuple):
+    """One module of the plan: the layers it stands for, whose last one's output it gives, and those it reads."""
+
+    layers: tuple[int, ...]
+    sources: tuple[int, ...]
+    module: nn.Module
+
+    @property
+    def output(self) -> int:
+        """The number of the layer whose output it gives."""
+        return self.layers[-1]
+
+
+def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False) -> Optimised:
+    """A module that gives what ``network(x)`` gives in eval mode, faster and without gradients.
+
+    ``dtype``: ``fp32``; ``bf16``, which halves the time on CPUs that have it (AVX-512 BF16, AMX) and moves a
+    box by a pixel or so; ``fp16`` for GPUs. Heads and what else is delicate stay in float32. ``compile``:
+    hand the steps to torch.compile, which takes from seconds to minutes at the first call for each input size
+    (and CUDA graphs on a GPU). Later changes of the network's parameters are followed; the weights are
+    held a second time. A network in training mode, or of another precision, runs as it is. Raises ValueError.
+    """
+    return Optimised(network, dtype=dtype, compile=compile)
+
+
+class Optimised(nn.Module):
+    """See ``optimise``. ``network``: the one it was made from; ``plan``: what it runs instead of the layers."""
+
+    def __init__(self, network: Network, *, dtype: str = "fp32", compile: bool = False) -> None:
+        super().__init__()
+        if dtype not in _DTYPES:
+            raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
+        self._network = (network,)  # a tuple keeps nn.Module from counting its parameters among ours
+        self.dtype, self.compiled = _DTYPES[dtype], compile
+        self.eval()
+        self._prepare()
+
+    @property
+    def network(self) -> Network:
+        """The network that this one stands for."""
+        return self._network[0]
+
+    def reset(self) -> None:
+        """Forget the state of recurrent layers."""
+        self.network.reset()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Pictures [batch, channels, height, width] in 0..1 to the outputs of the heads, in float32."""
+        if self.network.training or any(t.dtype is not torch.float32 for t in self._tensors):
+            plain: list[Tensor] = self.network(x)
+            return plain
+        if self._state() != self._prepared:
+            self._prepare()
+        x = self.network.accepted(x)
+        with torch.no_grad():
+            parts = [self._run(part) for part in x.split(self._together(x))]
+        if len(parts) == 1:
+            return parts[0]
+        return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _prepare(self) -> None:
+        network = self.network
+        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        if self.dtype is torch.float16 and device.type == "cpu":
+            raise ValueError("dtype: fp16 needs a GPU; on a CPU bf16 is the fast one")
+        packed = device.type == "cpu" and not self.compiled and fused.has_onednn()
+        self._tensors = [t for t in (*network.parameters(), *network.buffers()) if not t.is_inference()]
+        self._prepared = self._state()
+        with torch.no_grad():
+            plan = list(_plan(network, fused.Target(self.dtype, device, packed)))
+        self.steps = nn.ModuleList(step.module for step in plan)  # registered: for torch.compile and for hooks
+        self.plan = plan
+        self._dead = _dead(plan, _kept(network))
+        self._run = self._compiled() if self.compiled else self._interpret
+        self._largest = max(sum(x.floats for x in _inputs(network, i)) + y.shape.floats for i, y in enumerate(network))
+        # Layers that remember must see the batch whole.
+        self._whole = device.type != "cpu" or any(type(layer).reset is not Layer.reset for layer in network)
+
+    def _compiled(self) -> Callable[[Tensor], list[Tensor]]:
+        if any(p.is_cuda for p in self.network.parameters()):
+            return torch.compile(self._interpret, mode="reduce-overhead")
+        return torch.compile(self._interpret, options={"freezing": True})
+
+    def _interpret(self, x: Tensor) -> list[Tensor]:
+        outputs = {INPUT: x.to(self.dtype, memory_format=torch.channels_last)}
+        for step, dead in zip(self.plan, self._dead, strict=True):
+            outputs[step.output] = step.module(*(outputs[source] for source in step.sources))
+            for number in dead:
+                del outputs[number]
+        return [y.float() for y in outputs.values()]
+
+    def _together(self, x: Tensor) -> int:
+        """How many pictures run through the network at once."""
+        if self._whole:
+            return max(1, len(x))
+        grown = x.shape[2] * x.shape[3] / (self.network.shape.height * self.network.shape.width)
+        each = self._largest * grown * self.dtype.itemsize
+        return max(1, int(_CACHE * torch.get_num_threads() / each))
+
+    def _state(self) -> list[int]:
+        """What changes when somebody changes the network's numbers or moves them."""
+        return [part for tensor in self._tensors for part in (tensor.data_ptr(), tensor._version)]
+
+
+def _plan(network: Network, target: fused.Target) -> Iterator[Step]:
+    """The steps in the order of the layers; a convolution and the sum behind it are one."""
+    kept, taken = _kept(network), _taken_along(network)
+    convolution = {joined: number for number, joined in taken.items()}
+    for index, layer in enumerate(network):
+        if index in taken:
+            continue
+        first = convolution.get(index, index)
+        after = fused.sum_of(layer, *_inputs(network, index)) if first != index else None
+        module = fused.fuse(network[first], _inputs(network, first)[0], target, after=after, last=index in kept)
+        sources = network.sources[first]
+        if first != index:
+            sources = (*sources, *(source for source in network.sources[index] if source != first))
+        yield Step((index,) if first == index else (first, index), sources, module)
+
+
+def _taken_along(network: Network) -> dict[int, int]:
+    """Convolutions whose output nobody reads but a plain sum, with the number of that sum."""
+    readers: dict[int, list[int]] = {}
+    for index, sources in enumerate(network.sources):
+        for source in sources:
+            readers.setdefault(source, []).append(index)
+    found: dict[int, int] = {}
+    for index, layer in enumerate(network):
+        if fused.sum_of(layer, *_inputs(network, index)) is None:
+            continue
+        alone = [s for s in network.sources[index] if s != INPUT and readers[s] == [index] and s not in _kept(network)]
+        mine = [source for source in alone if fused.is_convolution(network[source])]
+        if mine:
+            found[mine[0]] = index
+    return found
+
+
+def _kept(network: Network) -> set[int]:
+    """The layers whose outputs leave the network."""
+    heads = {index for index, layer in enumerate(network) if isinstance(layer, Head)}
+    return heads or {len(network.layers) - 1}
+
+
+def _dead(plan: Sequence[Step], kept: set[int]) -> list[list[int]]:
+    """For each step, the outputs that nobody reads after it."""
+    last = {step.output: number for number, step in enumerate(plan)} | {INPUT: 0}
+    last |= {source: number for number, step in enumerate(plan) for source in step.sources}
+    dead: list[list[int]] = [[] for _ in plan]
+    for output, number in last.items():
+        if output not in kept:
+            dead[number].append(output)
+    return dead
+
+
+def _inputs(network: Network, index: int) -> list[Shape]:
+    """Shapes of what a layer reads."""
+    return [network.shape if source == INPUT else network[source].shape for source in network.sources[index]]

@@ -1,0 +1,1 @@
+"""The recipe of ``[net]``: gradients, updates, the run, its checkpoints, several processes."""

@@ -1,0 +1,197 @@
+"""``Trainer``: one iteration after another, as ``[net]`` and the layers say it.
+
+An iteration is one forward and backward pass for each of ``subdivisions`` mini-batches, whose gradients add
+up, and then one update. By default gradients are Darknet's own, hand-made as they are in places; with
+``gradients="autograd"`` they are the derivative of a real loss (``Loss.value``). Where C's CPU build trains
+otherwise than its CUDA build, the latter is followed, unless ``gradients="darknet-cpu"``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import schedule
+from ..errors import ConfigError, DataError
+from ..layers import Gradients, Head, Moment
+from ..network import Network
+from .gradients import Found, Passes, Truths
+from .rejection import Rejection
+from .team import Team
+from .update import Update
+
+_ALIKE = 0.4  # cosine of two filters of which one is started anew
+_TAIL = 1000  # last iterations, which start from the averaged weights
+
+
+class Trainer:
+    """Trains a network in place.
+
+    ``clear``: count iterations from 0, not from what the weights have seen. ``gradients``: see
+    ``Gradients``. ``freeze``: the first so many layers stay as they are, their batch norm included.
+    ``seed``: of what is drawn per iteration here (policy=random, adversarial passes); dropout draws from
+    torch's generator. ``amp``: a dtype to work in where it is safe; float16 also scales the loss.
+    ``team``: the processes that train together. ``guard``: called when the gradients of an iteration are
+    complete; what it raises leaves the weights as they are.
+
+    Attributes: ``network``, ``iteration`` (updates made), ``rate`` (of the last one), ``parts`` (per
+    mini-batch and layer with a loss, figures for the log). Raises ConfigError for a network that cannot learn.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        clear: bool = False,
+        gradients: Gradients | str = Gradients.DARKNET,
+        freeze: int = 0,
+        seed: int = 0,
+        amp: torch.dtype | None = None,
+        team: Team | None = None,
+        guard: Callable[[], None] | None = None,
+    ) -> None:
+        try:
+            self.gradients = Gradients(gradients)
+        except ValueError:
+            raise ConfigError(f"gradients: expected one of {', '.join(Gradients)}, got {gradients!r}") from None
+        self.network, self.options = network, network.options
+        self.team, self.guard = team or Team(), guard
+        self.rejection, self.chance = Rejection(), random.Random(seed)
+        self.passes = Passes(network, self.gradients, freeze=freeze, amp=amp, chance=self.chance)
+        self.update = Update(network, self.options, on_cpu=self.gradients is Gradients.DARKNET_CPU)
+        self.pictures = _pictures(network)
+        if clear:
+            network.seen = 0
+        self.iteration, self.rate = network.seen // self.pictures, 0.0
+        self.smoothed: list[Tensor] | None = None
+        self.parts: list[dict[int, dict[str, float]]] = []
+
+    def step(self, pairs: Sequence[tuple[Tensor, Truths]]) -> float:
+        """Run an iteration and return the cost: C's number, summed over the mini-batches.
+
+        ``pairs``: per subdivision, pictures [b, channels, height, width] in 0..1 and their truths: for each
+        an [n, 5] tensor of x y w h (relative to the picture) and class, with a sixth column of identities
+        for tracking; for a classifier one [b, classes] tensor.
+        """
+        if not pairs:
+            raise DataError("no mini-batch: expected one (pictures, truths) pair per subdivision")
+        cost, seen, self.parts = 0.0, self.network.seen, []
+        sequence = schedule.sequence(self.options, self.iteration)
+        with self.passes.training(self.iteration):
+            for subdivision, (pictures, truths) in enumerate(pairs):
+                seen += len(pictures) * self.team.world
+                found = self.passes.run(pictures, truths, self._moment(pictures, seen, subdivision, sequence))
+                cost += float(torch.stack([one.loss.cost for one in found]).mean())
+                self._note(found)
+        self.iteration += 1
+        self.rate = schedule.rate(self.options, self.iteration, self.chance)
+        self._gather()
+        count = sum(len(x) for x, _ in pairs) * self.team.world
+        self.update.step(self.rate, count * sequence, self.iteration)
+        self._smooth()
+        self._renew()
+        self.network.seen = self.iteration * self.pictures
+        return cost
+
+    def _moment(self, x: Tensor, seen: int, subdivision: int, sequence: int) -> Moment:
+        return Moment(
+            size=(x.shape[3], x.shape[2]) if x.dim() == 4 else (1, 1),
+            seen=seen,
+            iteration=self.iteration,
+            max_batches=self.options.max_batches,
+            subdivision=subdivision,
+            sequence=sequence,
+            gradients=self.gradients,
+            label_smooth_eps=self.options.label_smooth_eps,
+            reject=lambda delta, classes: self.rejection(self.options, self.iteration, delta, classes),
+            total=self.team.total if self.team.synchronised else None,
+        )
+
+    def _note(self, found: list[Found]) -> None:
+        """Figures for the log."""
+        numbers = {id(layer): index for index, layer in enumerate(self.network)}
+        figures = {numbers[id(one.layer)]: {**one.loss.parts, "cost": one.loss.cost} for one in found}
+        self.parts.append({number: {k: float(v) for k, v in part.items()} for number, part in figures.items()})
+
+    def _gather(self) -> None:
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        self.team.sum(gradients)
+        if not self.passes.scale.undo(gradients):
+            self.network.zero_grad()  # too large for half precision: no update this time
+        if self.options.try_fix_nan:
+            for gradient in gradients:
+                gradient.nan_to_num_(0.0, 0.0, 0.0)
+        if self.guard is not None:
+            self.guard()
+
+    @torch.no_grad()
+    def _smooth(self) -> None:
+        """The moving average of parameters (``ema_alpha``): kept from half of training on, used for its last part."""
+        options, share = self.options, self.options.ema_alpha
+        if not share or self.iteration < options.max_batches // 2:
+            return
+        parameters = [p.detach() for p in self.network.parameters()]
+        if self.smoothed is None:
+            self.smoothed = [p.clone() for p in parameters]
+        if self.iteration == options.max_batches - _TAIL:
+            torch._foreach_copy_(parameters, self.smoothed)
+        elif self.iteration < options.max_batches - _TAIL:
+            torch._foreach_lerp_(self.smoothed, parameters, 1 - share)
+
+    @contextmanager
+    def averaged(self) -> Iterator[Network]:
+        """The network with its averaged parameters, as ``_ema.weights`` holds it; with its own where there are none."""
+        parameters = [p.detach() for p in self.network.parameters()]
+        own = [p.clone() for p in parameters]
+        try:
+            if self.smoothed is not None:
+                torch._foreach_copy_(parameters, self.smoothed)
+            yield self.network
+        finally:
+            torch._foreach_copy_(parameters, own)
+
+    def _renew(self) -> None:
+        """Start filters anew that have become like others, but for those near a head (``weights_reject_freq``)."""
+        every = self.options.weights_reject_freq
+        if not every or self.iteration % every or self.iteration >= self.options.max_batches * 3 // 4:
+            return
+        layers = list(self.network)
+        for index, layer in enumerate(layers):
+            if index and not any(isinstance(later, Head) for later in layers[index + 1 : index + 4]):
+                layer.renew(_ALIKE)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next iteration depends on besides the weights and torch's generator."""
+        return {
+            "iteration": self.iteration,
+            "update": self.update.state_dict(),
+            "smoothed": self.smoothed,
+            "rejection": vars(self.rejection).copy(),
+            "scale": vars(self.passes.scale).copy(),
+            "chance": self.chance.getstate(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state_dict; the weights must be those of its time."""
+        self.iteration = state["iteration"]
+        self.network.seen = self.iteration * self.pictures
+        self.update.load_state_dict(state["update"])
+        like = list(self.network.parameters())
+        smoothed = state["smoothed"]
+        self.smoothed = None if smoothed is None else [s.to(p) for s, p in zip(smoothed, like, strict=True)]
+        self.rejection = Rejection(**state["rejection"])
+        vars(self.passes.scale).update(state["scale"])
+        version, internal, gauss = state["chance"]
+        self.chance.setstate((version, tuple(internal), gauss))
+
+
+def _pictures(network: Network) -> int:
+    """Pictures of an iteration; the cfg's batch need not be a multiple of its subdivisions."""
+    options = network.options
+    subdivisions = max(options.subdivisions, 1)
+    return max(options.batch // subdivisions, 1) * max(options.time_steps, 1) * subdivisions

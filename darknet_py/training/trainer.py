@@ -1,0 +1,169 @@
+"""``Trainer``: the recipe's ``train.Trainer`` that also runs: from a data set to weights, chart and log."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..augmentation import batches
+from ..cfg import Path
+from ..dataset import data, datasets, labels
+from ..dataset.data import Dataset
+from ..errors import ConfigError, DataError, WeightsError
+from ..evaluation.evaluate import prepared
+from ..network import Network
+from . import snapshots, train, validation
+from .journal import Journal
+from .run import Batches, Outcome, Run, Settings
+from .snapshots import Snapshots
+from .validation import Score
+
+_LONG = 10000  # max_batches from which numbered files are that far apart
+_LEAST = 100  # iterations between two countings of mAP
+
+Data = Dataset | Batches | Path
+
+
+class Trainer(train.Trainer):
+    """Trains a network in place, step by step or to the end of its recipe.
+
+    ``data``: what ``run`` trains on: what ``datasets.load`` reads, or a data set, or batches; for a
+    classifier a .data file with ``labels=``. The other arguments are those of ``train.Trainer``; ``seed`` decides
+    all that is random. Raises ConfigError.
+    """
+
+    def __init__(self, network: Network, data: Data | None = None, *, seed: int = 0, **options: Any) -> None:
+        super().__init__(network, seed=seed, **options)
+        self.data, self.seed = data, seed
+
+    def run(
+        self,
+        *,
+        out: Path | None = None,
+        name: str = "",
+        resume: Path | None = None,
+        score: bool = True,
+        map_every: int = 0,
+        map_epochs: float = 4,
+        threshold: float = 0.25,
+        iou_threshold: float = 0.5,
+        save_every: int = 0,
+        save_last: int = 0,
+        chart: Path | None = None,
+        tensorboard: bool = False,
+        progress: bool = True,
+        workers: int = 4,
+        mended: bool = False,
+        chunks: int = 0,
+        **settings: Any,
+    ) -> Outcome:
+        """Train up to ``max_batches`` and write what ``snapshots`` and ``journal`` say into ``out``.
+
+        ``out``: by default the .data file's ``backup``, else ``backup``. ``name``: of the files, by default the
+        cfg's. ``resume``: a state file to go on from. ``score``: count mAP, every ``map_every`` iterations, by
+        default every ``map_epochs`` times the training set; ``threshold`` and ``iou_threshold`` are its. ``save_every``
+        and ``save_last``: iterations between files, by default the .data file's or Darknet's 1000 or 10000, and
+        100. ``chart``: another file, empty for none. ``workers``: threads that make pictures. ``mended``, ``chunks``:
+        see ``batches``. ``settings``: see ``run.Settings``. Raises DarknetError, and KeyboardInterrupt after Ctrl-C,
+        when all is saved.
+        """
+        entries = self._entries()
+        state = None if resume is None else snapshots.read(resume)
+        if state is not None and resume is not None:
+            state.fill(self.network, resume)
+            try:
+                self.load_state_dict(dict(state.trainer))
+            except (ValueError, KeyError) as error:
+                raise WeightsError(f"{os.fspath(resume)}: not of {self.network.config.path}: {error}") from error
+            self.seed = state.seed
+        source, size = self._batches({"workers": workers}, {"mended": mended, "chunks": chunks})
+        measure = self._score(entries, threshold, iou_threshold, workers) if score else None
+        every = map_every or max(_LEAST, int(map_epochs * size / self.pictures))
+        whole = Settings(seed=self.seed, map_every=every if measure else 0, **settings)
+        folder = out if out is not None else entries.get("backup", "backup")
+        name = name or snapshots.base(self.network.config.path)
+        numbered = _LONG if self.options.max_batches >= _LONG else _LONG // 10
+        files = Snapshots(
+            folder,
+            name,
+            every=save_every or _integer(entries, "saveweights", numbered),
+            last=save_last or _integer(entries, "savelast", 100),
+        )
+        if state is None and self.team.writes:
+            files.clear()
+        journal = Journal(
+            folder,
+            name,
+            start=self.iteration if state else 0,
+            last=self.options.max_batches,
+            top=self.options.max_chart_loss,
+            chart=chart,
+            tensorboard=tensorboard and self.team.writes,
+            loud=progress and self.team.writes,
+        )
+        run = Run(self, source, files, journal, score=measure, settings=whole, team=self.team)
+        if state is not None:
+            run.resume(state)
+        return run.run()
+
+    def _entries(self) -> Mapping[str, str]:
+        """The .data file's."""
+        path = _data_file(self.data)
+        return data.read_data(path).values if path else {}
+
+    def _batches(self, options: dict[str, Any], how: dict[str, Any]) -> tuple[Batches, int]:
+        """Where pictures come from, and how many there are."""
+        if self.data is None:
+            raise DataError("nothing to train on: expected Trainer(network, data)")
+        if not isinstance(self.data, Dataset | str | os.PathLike):
+            return self.data, 0
+        options |= {"rank": self.team.rank, "world": self.team.world}
+        if self.network.heads:
+            dataset = self.data if isinstance(self.data, Dataset) else datasets.load(self.data, "train")
+            loader = batches.for_detector(self.network, dataset, seed=self.seed, **how, **options)
+            if self.team.writes:
+                labels.report(loader.problems)
+            return loader, len(dataset)
+        pictures, words = self._classified("train")
+        loader = batches.for_classifier(self.network, pictures, words, seed=self.seed, chunks=how["chunks"], **options)
+        return loader, len(pictures)
+
+    def _classified(self, subset: str) -> tuple[list[str], tuple[str, ...]]:
+        """Pictures and labels of a classifier's .data file."""
+        path = _data_file(self.data)
+        if not path:
+            raise DataError("a classifier trains on a .data file with train= and labels=")
+        settings = data.read_data(path)
+        words = data.read_names(settings.file("labels")) if "labels" in settings.values else ()
+        return data.read_list(settings.file(subset)), words
+
+    def _score(self, entries: Mapping[str, str], threshold: float, iou_threshold: float, workers: int) -> Score | None:
+        """What the run is measured by; None where there is nothing to measure on."""
+        if not isinstance(self.data, Dataset | str | os.PathLike):
+            return None
+        if self.network.heads:
+            held = prepared(self.network, self.data)
+            held = replace(held, problems=())
+            limits = {"threshold": threshold, "iou_threshold": iou_threshold}
+            return validation.mean_average_precision(self.network, held, self.team, **limits, workers=workers)
+        if "valid" not in entries or "labels" not in entries:
+            return None
+        pictures, words = self._classified("valid")
+        top = _integer(entries, "top", 1)
+        return validation.right(self.network, pictures, words, self.team, top=top, workers=workers)
+
+
+def _data_file(source: Data | None) -> Path:
+    """The .data file that ``source`` is; empty where it is something else."""
+    named = isinstance(source, str | os.PathLike) and pathlib.Path(source).suffix.lower() == ".data"
+    return source if named and isinstance(source, str | os.PathLike) else ""
+
+
+def _integer(entries: Mapping[str, str], key: str, default: int) -> int:
+    try:
+        return int(entries.get(key, default))
+    except ValueError:
+        raise ConfigError(f"{key}: expected an integer, got {entries[key]!r}") from None
