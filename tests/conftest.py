@@ -11,6 +11,9 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+# Before torch is imported: the tests run many small networks, which a second thread makes slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import pytest
 
