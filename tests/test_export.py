@@ -153,5 +153,5 @@ def test_what_a_suffix_cannot_be(name: str, options: dict[str, Any], message: st
 
 def test_the_function_keeps_its_name_when_the_module_is_imported() -> None:
     importlib.import_module("darknet_py.conversion.convert")
-    assert callable(darknet_py.conversion.convert)
-    assert callable(darknet_py.conversion.export)
+    assert callable(darknet_py.convert)
+    assert callable(darknet_py.export)

@@ -1,8 +1,7 @@
 """A network as an ONNX model in memory; export.py writes and checks it.
 
-The graph comes from ``torch.onnx.export(dynamo=True)`` and is then put into the forms that OpenCV 4 and 5,
-TensorRT and OpenVINO read best: a pooling's -inf border becomes the padding of the MaxPool, padding by
-nothing goes.
+The graph comes from ``torch.onnx.export(dynamo=True)``; onnx_tidy.py then puts it into the forms that other
+runtimes read best.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ import json
 import logging
 import struct
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,6 +22,7 @@ from .. import weights
 from ..errors import DarknetError
 from ..network import Network
 from . import onnx_nms
+from .onnx_tidy import tidy
 from .program import Heads, Program, trace
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def to_onnx(
     if made is None:
         raise DarknetError(f"{network.config.path}: torch gave no ONNX program")
     model: onnx.ModelProto = made.model_proto
-    _tidy(model)
+    tidy(model)
     if kind is Heads.NMS:
         onnx_nms.append(model, threshold, nms, network.heads[-1].suppression)
     entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(kind), "threshold": str(threshold)}
@@ -131,54 +131,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _tidy(model: onnx.ModelProto) -> None:
-    """Give a pooling its -inf border as padding, and leave out padding by nothing."""
-    import onnx
-
-    graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    for node in [node for node in graph.node if node.op_type == "Pad" and len(node.input) > 1]:
-        if node.input[1] not in constants or (len(node.input) > 3 and node.input[3]):
-            continue
-        pads = onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()
-        followers = readers.get(node.output[0], [])
-        inner = [*pads[2:4], *pads[6:8]]
-        if len(pads) != 8 or any([*pads[:2], *pads[4:6]]) or min(inner) < 0:
-            continue
-        if any(inner) and not all(_takes(follower, node, constants, inner) for follower in followers):
-            continue
-        for follower in followers:
-            follower.input[0] = node.input[0]
-            if any(inner):
-                del [a for a in follower.attribute if a.name == "pads"][:]
-                _set_pads(follower, inner)
-        graph.node.remove(node)
-
-
-def _takes(pool: onnx.NodeProto, pad: onnx.NodeProto, constants: Mapping[str, Any], pads: Sequence[int]) -> bool:
-    """Whether a node is a MaxPool without padding of its own, wider than the border of -inf before it."""
-    import onnx
-
-    if pool.op_type != "MaxPool" or len(pad.input) < 3 or pad.input[2] not in constants:
-        return False
-    options = {a.name: onnx.helper.get_attribute_value(a) for a in pool.attribute}
-    value = float(onnx.numpy_helper.to_array(constants[pad.input[2]]))
-    free = not any(options.get("pads", ())) and options.get("auto_pad", b"NOTSET") == b"NOTSET"
-    return value == float("-inf") and free and max(pads) < min(options["kernel_shape"])
-
-
-def _set_pads(pool: onnx.NodeProto, pads: Sequence[int]) -> None:
-    import onnx
-
-    others = [a for a in pool.attribute if a.name != "pads"]
-    del pool.attribute[:]
-    pool.attribute.extend([*others, onnx.helper.make_attribute("pads", list(pads))])
 
 
 def _digest(network: Network) -> str:

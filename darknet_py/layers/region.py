@@ -96,7 +96,7 @@ class Region(Head):
         else:
             scores = torch.cat((torch.sigmoid(scores[:, :, :1]), self._classes(scores[:, :, 1:])), dim=2)
         y = torch.cat((box, scores), dim=2)
-        return y.flatten(1, 2) if self.pjreddie else y.permute(0, 3, 4, 1, 2).reshape(x.shape)
+        return y.flatten(1, 2) if self.pjreddie else y.permute(0, 3, 4, 1, 2).flatten(1).reshape(x.shape)
 
     def _classes(self, t: Tensor) -> Tensor:
         if self.tree:

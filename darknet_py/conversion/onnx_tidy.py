@@ -1,0 +1,87 @@
+"""An ONNX graph in the forms that OpenCV 4 and 5, TensorRT and OpenVINO read best.
+
+A pooling's border of -inf becomes the padding of the MaxPool, padding by nothing goes, and axes are added one
+by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def tidy(model: onnx.ModelProto) -> None:
+    """Change the graph in place; its numbers stay the same."""
+    _pad_in_poolings(model.graph)
+    _unsqueeze_one_by_one(model.graph)
+
+
+def _pad_in_poolings(graph: onnx.GraphProto) -> None:
+    """Give a pooling its -inf border as padding, and leave out padding by nothing."""
+    import onnx
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in [node for node in graph.node if node.op_type == "Pad" and len(node.input) > 1]:
+        if node.input[1] not in constants or (len(node.input) > 3 and node.input[3]):
+            continue
+        pads = onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()
+        followers = readers.get(node.output[0], [])
+        inner = [*pads[2:4], *pads[6:8]]
+        if len(pads) != 8 or any([*pads[:2], *pads[4:6]]) or min(inner) < 0:
+            continue
+        if any(inner) and not all(_takes(follower, node, constants, inner) for follower in followers):
+            continue
+        for follower in followers:
+            follower.input[0] = node.input[0]
+            if any(inner):
+                del [a for a in follower.attribute if a.name == "pads"][:]
+                _set_pads(follower, inner)
+        graph.node.remove(node)
+
+
+def _takes(pool: onnx.NodeProto, pad: onnx.NodeProto, constants: Mapping[str, Any], pads: Sequence[int]) -> bool:
+    """Whether a node is a MaxPool without padding of its own, wider than the border of -inf before it."""
+    import onnx
+
+    if pool.op_type != "MaxPool" or len(pad.input) < 3 or pad.input[2] not in constants:
+        return False
+    options = {a.name: onnx.helper.get_attribute_value(a) for a in pool.attribute}
+    value = float(onnx.numpy_helper.to_array(constants[pad.input[2]]))
+    free = not any(options.get("pads", ())) and options.get("auto_pad", b"NOTSET") == b"NOTSET"
+    return value == float("-inf") and free and max(pads) < min(options["kernel_shape"])
+
+
+def _set_pads(pool: onnx.NodeProto, pads: Sequence[int]) -> None:
+    import onnx
+
+    others = [a for a in pool.attribute if a.name != "pads"]
+    del pool.attribute[:]
+    pool.attribute.extend([*others, onnx.helper.make_attribute("pads", list(pads))])
+
+
+def _unsqueeze_one_by_one(graph: onnx.GraphProto) -> None:
+    """An axis at a time: OpenCV 4 knows no more."""
+    import onnx
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Unsqueeze" and node.input[1] in constants]:
+        axes = sorted(onnx.numpy_helper.to_array(constants[node.input[1]]).tolist())
+        if len(axes) < 2 or axes[0] < 0:
+            continue
+        place, name = list(graph.node).index(node), node.input[0]
+        graph.node.remove(node)
+        for number, axis in enumerate(axes):
+            last = number == len(axes) - 1
+            out = node.output[0] if last else f"{node.output[0]}/{axis}"
+            value = onnx.helper.make_tensor(f"{node.output[0]}/axis_{axis}", onnx.TensorProto.INT64, [1], [axis])
+            graph.initializer.append(value)
+            step = onnx.helper.make_node("Unsqueeze", [name, value.name], [out], name=f"{node.name}_{axis}")
+            graph.node.insert(place + number, step)
+            name = out
