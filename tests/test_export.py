@@ -15,7 +15,8 @@ import pytest
 import torch
 
 import darknet_py
-from darknet_py.conversion.export import check, export, session
+from darknet_py.conversion.agreement import check, session
+from darknet_py.conversion.export import export
 from darknet_py.conversion.onnx_model import metadata, to_onnx
 from darknet_py.conversion.program import Heads, Program
 from darknet_py.errors import DarknetError

@@ -14,7 +14,8 @@ import darknet_py
 from darknet_py import cfg
 from darknet_py.boxes import Candidates, NMSKind, Suppression, suppress
 from darknet_py.conversion import onnx_nms
-from darknet_py.conversion.export import export, session
+from darknet_py.conversion.agreement import session
+from darknet_py.conversion.export import export
 from darknet_py.conversion.program import Heads, Program
 from darknet_py.detect import Detector
 from darknet_py.layers import Head, Selection

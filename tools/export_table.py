@@ -26,7 +26,8 @@ import numpy as np
 import torch
 
 from darknet_py import cfg as cfg_
-from darknet_py.conversion.export import check, export, session
+from darknet_py.conversion.agreement import check, session
+from darknet_py.conversion.export import export
 from darknet_py.conversion.program import Heads, Program
 from darknet_py.errors import DarknetError
 from darknet_py.files import replacing
