@@ -156,3 +156,17 @@ def test_the_function_keeps_its_name_when_the_module_is_imported() -> None:
     importlib.import_module("darknet_py.conversion.convert")
     assert callable(darknet_py.convert)
     assert callable(darknet_py.export)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_what_is_no_number_is_a_difference(wrong: float) -> None:
+    net = detector()
+    program = Program(net, Heads.RAW)
+
+    def run(arrays: list[Any]) -> list[Any]:
+        outputs = [output.numpy().copy() for output in program(torch.from_numpy(arrays[0]))]
+        outputs[0][0, 3, 2, 1] = wrong
+        return outputs
+
+    with pytest.raises(DarknetError, match="gives other numbers than PyTorch: by inf"):
+        check(net, run)

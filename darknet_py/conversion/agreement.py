@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from ..network import Network
 from .program import Heads, Program, stride
 
 _MANY = 5000  # boxes and classes whose suppression takes long
-_TOLERANCE = {False: 1e-4, True: 5e-2}  # of float32 and float16, relative to the rms of an output
+_TOLERANCE = {False: 1e-3, True: 5e-2}  # of float32 and float16: more than rounding through many layers makes
 Array = npt.NDArray[np.float32]
 Run = Callable[[list[Array]], list[Array]]
 
@@ -72,14 +73,23 @@ def check(
                 continue
             if heads is Heads.NMS:
                 theirs = _matched(mine.numpy(), theirs)
-            with np.errstate(invalid="ignore"):  # inf - inf: sizes that overflow on both sides
-                difference = np.nan_to_num(theirs.astype(np.float64) - mine.double().numpy(), posinf=0, neginf=0)
-            worst = max(worst, float(np.abs(difference).max()))
-            rms = max(float(mine.double().square().mean().sqrt()), 1e-12)
-            relative = max(relative, float(np.sqrt(np.square(difference).mean())) / rms)
+            largest, share = _difference(mine.double().numpy(), theirs.astype(np.float64))
+            worst, relative = max(worst, largest), max(relative, share)
     if not (relative <= _TOLERANCE[fp16] or jumps):
         raise DarknetError(f"gives other numbers than PyTorch: by {worst:.1e}, {relative:.1e} of the rms")
     return Difference(worst, relative)
+
+
+def _difference(mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The largest, and the rms over that of ``mine``; what overflows or is no number does so on both sides."""
+    same = (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
+    if not (np.isfinite(mine) & np.isfinite(theirs) | same).all():
+        return math.inf, math.inf
+    difference = np.zeros_like(mine)
+    difference[~same] = theirs[~same] - mine[~same]
+    finite = mine[np.isfinite(mine)]
+    rms = float(np.sqrt(np.square(finite).mean())) if finite.size else 0.0
+    return float(np.abs(difference).max()), float(np.sqrt(np.square(difference).mean())) / max(rms, 1e-12)
 
 
 def _jumps(options: object) -> bool:
