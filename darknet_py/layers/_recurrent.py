@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..activations import Activation
+from ..schema import option
 from .base import Layer, Shape
 
 State = tuple[Tensor, ...]
@@ -74,6 +76,38 @@ class Recurrent(Layer):
     def flops(self) -> float:
         """Those of the parts."""
         return sum(part.flops for part in self.children() if isinstance(part, Layer))
+
+
+class ThreePart(Recurrent):
+    """state = input(x) + self(state), both activated before the sum; output(state) leaves the layer."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """What both plain recurrent layers have."""
+
+        activation: Activation = option(Activation.LOGISTIC, "of all three parts")
+        batch_normalize: int = option(0, "batch norm in all three parts")
+        shortcut: bool = option(False, "add the old state to the new one")
+
+    options: Options
+    input_layer: Layer
+    self_layer: Layer
+    output_layer: Layer
+
+    def start(self, x: Tensor) -> State:
+        """Zeros of the state's shape."""
+        return (x.new_zeros(x.shape[0], *self.self_layer.shape),)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One frame."""
+        (old,) = state
+        new = self.input_layer(x) + self.self_layer(old)
+        new = old + new if self.options.shortcut else new
+        return self.output_layer(new), (new,)
+
+    def parts(self) -> tuple[str, ...]:
+        """Input, state, output."""
+        return ("input_layer", "self_layer", "output_layer")
 
 
 def part_options(kind: type[T], whole: Layer.Options, **keys: Any) -> T:

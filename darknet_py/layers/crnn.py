@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from ..activations import Activation
 from ..cfg import Dialect
 from ..schema import option
-from ._recurrent import Recurrent, State, part_options
-from .base import Layer, Shape, section
+from ._recurrent import ThreePart, part_options
+from .base import Shape, section
 from .convolutional import Convolutional
 
 
 @section("crnn")
-class Crnn(Recurrent):
+class Crnn(ThreePart):
     """Without ``pad=1`` a 3x3 kernel shrinks the map, which a state cannot follow; pjreddie's always pads."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
+    class Options(ThreePart.Options):
         """Keys of ``parse_crnn``; pjreddie's has the two ``_filters`` and a fixed 3x3 kernel."""
 
         size: int = option(3, "side of the kernels")
@@ -32,10 +29,7 @@ class Crnn(Recurrent):
         output_filters: int = option(0, "output (pjreddie)")
         hidden_filters: int = option(0, "hidden (pjreddie)")
         groups: int = option(1, "channel groups")
-        activation: Activation = option(Activation.LOGISTIC, "of all three parts")
-        batch_normalize: int = option(0, "batch norm in all three parts")
         xnor: bool = option(False, "binary weights and inputs")
-        shortcut: bool = option(False, "add the old state to the new one")
 
         def __post_init__(self) -> None:
             """Resolve what one key says about another."""
@@ -62,21 +56,6 @@ class Crnn(Recurrent):
         if self.self_layer.shape != self.input_layer.shape:
             raise ValueError(f"the state shrinks from step to step: size={options.size} needs pad=1 and stride=1")
         self.shape = self.output_layer.shape
-
-    def start(self, x: Tensor) -> State:
-        """Zeros [batch, hidden, height, width]."""
-        return (x.new_zeros(x.shape[0], *self.self_layer.shape),)
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One frame."""
-        (old,) = state
-        new = self.input_layer(x) + self.self_layer(old)
-        new = old + new if self.options.shortcut else new
-        return self.output_layer(new), (new,)
-
-    def parts(self) -> tuple[str, ...]:
-        """Input, state, output."""
-        return ("input_layer", "self_layer", "output_layer")
 
     def describe(self) -> str:
         """Channels of state and output, kernel."""

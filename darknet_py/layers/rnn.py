@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from ..activations import Activation
 from ..cfg import Dialect
 from ..schema import option
-from ._recurrent import Recurrent, State, part_options
-from .base import Layer, Shape, section
+from ._recurrent import ThreePart, part_options
+from .base import Shape, section
 from .connected import Connected
 
 
 @section("rnn")
-class Rnn(Recurrent):
+class Rnn(ThreePart):
     """state = input(x) + self(state), both activated before the sum; output(state) leaves the layer."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
+    class Options(ThreePart.Options):
         """Keys of ``parse_rnn``; pjreddie's has no ``hidden`` (it is ``output``) and no ``logistic``."""
 
         output: int = option(1, "number of outputs")
         hidden: int = option(1, "length of the state")
-        activation: Activation = option(Activation.LOGISTIC, "of all three parts")
-        batch_normalize: int = option(0, "batch norm in all three parts")
         logistic: int = option(0, "activation of the state's part: 1 logistic, 2 loggy, 0 as the others")
-        shortcut: bool = option(False, "add the old state to the new one")
 
     options: Options
 
@@ -47,21 +42,6 @@ class Rnn(Recurrent):
         self.self_layer = connected(hidden, hidden, state)
         self.output_layer = connected(hidden, options.output, options.activation)
         self.shape = self.output_layer.shape
-
-    def start(self, x: Tensor) -> State:
-        """Zeros [batch, hidden, 1, 1]."""
-        return (x.new_zeros(x.shape[0], *self.self_layer.shape),)
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One frame."""
-        (old,) = state
-        new = self.input_layer(x) + self.self_layer(old)
-        new = old + new if self.options.shortcut else new
-        return self.output_layer(new), (new,)
-
-    def parts(self) -> tuple[str, ...]:
-        """Input, state, output."""
-        return ("input_layer", "self_layer", "output_layer")
 
     def describe(self) -> str:
         """Length of state and output."""
