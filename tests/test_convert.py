@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import darknet_py
-from darknet_py import checkpoint, containers, loading, weights
+from darknet_py import checkpoint, cli, containers, loading, weights
 from darknet_py.conversion.convert import convert
 from darknet_py.errors import ConfigError, WeightsError
 from darknet_py.network import Network
@@ -190,3 +190,14 @@ def test_a_newer_format_is_named() -> None:
     containers.write("a.pt", {"format": "darknet_py 9", "state_dict": {}})
     with pytest.raises(WeightsError, match="written by a newer darknet_py"):
         darknet_py.load("a.pt")
+
+
+def test_the_command(head: Network, capsys: pytest.CaptureFixture[str]) -> None:
+    pathlib.Path("my.names").write_text("cat\ndog\n")
+    assert cli.main(["convert", "a.weights", "b.safetensors", "--cfg", "head.cfg", "--names", "my.names"]) == 0
+    assert cli.main(["convert", "b.safetensors", "c.weights", "--write-cfg", "c.cfg"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("c.weights: 5 layers, seen 8589934599, ")
+    assert pathlib.Path("c.weights").read_bytes() == pathlib.Path("a.weights").read_bytes()
+    assert pathlib.Path("c.cfg").read_text() == HEAD
+    assert cli.main(["convert", "a.weights", "d.pt"]) == 1
+    assert "give its cfg" in capsys.readouterr().err

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import darknet_py
+from darknet_py import cli
 from darknet_py.conversion.agreement import check, session
 from darknet_py.conversion.export import export
 from darknet_py.conversion.onnx_model import metadata, to_onnx
@@ -170,3 +171,13 @@ def test_what_is_no_number_is_a_difference(wrong: float) -> None:
 
     with pytest.raises(DarknetError, match="gives other numbers than PyTorch: by inf"):
         check(net, run)
+
+
+def test_the_command_takes_a_checkpoint(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = detector()
+    net.names = ("a", "b", "c", "d")
+    darknet_py.save(net, tmp_path / "a.pt")
+    assert cli.main(["export", str(tmp_path / "a.pt"), "-o", str(tmp_path / "a.onnx"), "--heads", "boxes"]) == 0
+    assert re.fullmatch(r"\S+a.onnx: onnxruntime differs by at most \S+ \(\S+ of the rms\)\n", capsys.readouterr().out)
+    found = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
+    assert json.loads(found["names"]) == ["a", "b", "c", "d"]
