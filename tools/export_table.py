@@ -154,6 +154,11 @@ def settle(network: Network) -> None:
     """Random weights that keep every layer's output near 1: norms take the statistics of a noise picture."""
     torch.manual_seed(0)
     network.initialise()
+    for name, tensor in network.state_dict().items():
+        if name.endswith("biases"):  # zeros would make ties, which binary layers take for a sign
+            tensor.uniform_(-0.1, 0.1)
+        elif name.endswith("rolling_variance"):
+            tensor.fill_(1)
 
     def adapt(norm: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         x = inputs[0].flatten(2)
