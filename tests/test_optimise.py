@@ -13,7 +13,8 @@ import darknet_py
 from darknet_py.activations import Activation
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
-from darknet_py.speed import fused
+from darknet_py.speed import activated, convolutions
+from darknet_py.speed import optimise as optimise_
 from darknet_py.speed.optimise import Optimised, optimise
 from tests import made, reference
 
@@ -145,7 +146,7 @@ def test_a_map_of_one_cell() -> None:
     text = "[net]\nwidth=6\nheight=4\nchannels=3\n[conv]\nfilters=8\nsize=3\npad=1\n[avgpool]\n"
     net = made.network(text + "[conv]\nfilters=2\nactivation=mish\n[conv]\nfilters=8\n[scale_channels]\nfrom=0\n")
     fast = optimise(net)
-    assert sum(isinstance(step, fused.Dense) for step in fast.steps) == 2
+    assert sum(isinstance(step, convolutions.Dense) for step in fast.steps) == 2
     for batch in (1, 3):
         x = made.random(batch, 3, 4, 6)
         assert apart(run(net, x), run(fast, x)) < TOLERANCE
@@ -157,12 +158,12 @@ def test_an_output_that_others_read_too_is_not_added_to() -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_without_onednn_it_is_the_same(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if packed and not fused.has_onednn():
+    if packed and not convolutions.has_onednn():
         pytest.skip("this torch has no oneDNN")
-    monkeypatch.setattr(fused, "has_onednn", lambda: packed)
+    monkeypatch.setattr(optimise_, "has_onednn", lambda: packed)
     net, x = made.network(TEXT.format(before="swish", after="relu")), made.random(2, 3, 12, 16)
     fast = optimise(net)
-    assert any(isinstance(step, fused.Packed) for step in fast.steps) == packed
+    assert any(isinstance(step, convolutions.Packed) for step in fast.steps) == packed
     assert apart(run(net, x), run(fast, x)) < TOLERANCE
 
 
@@ -231,7 +232,7 @@ def test_bf16_is_near() -> None:
 def test_mish_of_large_and_small_numbers() -> None:
     x = torch.tensor([-1e30, -100.0, -20.0, -1e-6, 0.0, 1e-6, 20.0, 100.0, 1e30]).view(1, 9, 1, 1)
     expected = Activation.MISH(x)
-    assert torch.allclose(fused.mish_(x.clone()), expected, rtol=1e-6, atol=2e-6)
+    assert torch.allclose(activated.mish_(x.clone()), expected, rtol=1e-6, atol=2e-6)
 
 
 @pytest.mark.gpu

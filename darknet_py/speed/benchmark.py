@@ -1,8 +1,9 @@
 """How fast a network runs here: layer by layer, against other runtimes, and against what the machine can do.
 
 Times are those of the network alone, wall clock. What is compared runs in turn - a, b, c, a, b, c - so that
-a machine that slows down slows down all of them, and medians are taken. 100 % is the best rate that a large
-convolution or matrix product reached in the same run.
+a machine that slows down slows down all of them, and medians are taken. Between turns there is a pause, because
+the threads of most runtimes wait for work by spinning, on the cores that the next one needs. 100 % is the best rate
+that a large convolution or matrix product reached in the same run.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .optimise import Optimised
 
 _LARGE = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, side of the map, side of the kernel
 _MATRIX = 2048
+_PAUSE = 0.05  # seconds until idle threads of a runtime have gone to sleep
 
 
 class Row(NamedTuple):
@@ -114,13 +116,16 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Milliseconds of every run in turn on ``x``, ``repeats`` of each after ``warm`` that do not count.
 
+    A turn is a pause, a run that wakes threads and caches, and one that counts.
     ``busy``: the process's CPU time instead of the wall clock's, for one thread on a machine that others use.
     """
     found: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
         for number in range(warm + repeats):
             for name, run in runs.items():
-                seconds = _timed(functools.partial(run, x), x, 1, time.process_time if busy else time.perf_counter)[0]
+                time.sleep(_PAUSE)
+                clock = time.process_time if busy else time.perf_counter
+                seconds = _timed(functools.partial(run, x), x, 2, clock)[-1]
                 if number >= warm:
                     found[name].append(1000 * seconds)
     return found

@@ -18,22 +18,20 @@ from torch import Tensor, nn
 from ..layers import Head, Layer, Shape
 from ..network import INPUT, Network
 from . import fused
+from .convolutions import Target, has_onednn
+from .memory import keep_freed
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _CACHE = 16 << 20  # bytes for each thread that the input and output of a layer may take
 
 
 class Step(NamedTuple):
-    """One module of the plan: the layers it stands for, whose last one's output it gives, and those it reads."""
+    """One module of the plan: the layers it stands for, the number of its output, and those that it reads."""
 
     layers: tuple[int, ...]
+    output: int
     sources: tuple[int, ...]
     module: nn.Module
-
-    @property
-    def output(self) -> int:
-        """The number of the layer whose output it gives."""
-        return self.layers[-1]
 
 
 def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False) -> Optimised:
@@ -88,11 +86,13 @@ class Optimised(nn.Module):
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         if self.dtype is torch.float16 and device.type == "cpu":
             raise ValueError("dtype: fp16 needs a GPU; on a CPU bf16 is the fast one")
-        packed = device.type == "cpu" and not self.compiled and fused.has_onednn()
+        packed = device.type == "cpu" and not self.compiled and has_onednn()
+        if device.type == "cpu":
+            keep_freed()
         self._tensors = [t for t in (*network.parameters(), *network.buffers()) if not t.is_inference()]
         self._prepared = self._state()
         with torch.no_grad():
-            plan = list(_plan(network, fused.Target(self.dtype, device, packed)))
+            plan = list(_plan(network, Target(self.dtype, device, packed)))
         self.steps = nn.ModuleList(step.module for step in plan)  # registered: for torch.compile and for hooks
         self.plan = plan
         self._dead = _dead(plan, _kept(network))
@@ -127,33 +127,46 @@ class Optimised(nn.Module):
         return [part for tensor in self._tensors for part in (tensor.data_ptr(), tensor._version)]
 
 
-def _plan(network: Network, target: fused.Target) -> Iterator[Step]:
+def _plan(network: Network, target: Target) -> Iterator[Step]:
     """The steps in the order of the layers; a convolution and the sum behind it are one."""
-    kept, taken = _kept(network), _taken_along(network)
+    kept, numbers = _kept(network), _numbers(network)
+    graph = [tuple(source if source == INPUT else numbers[source] for source in of) for of in network.sources]
+    taken = _taken_along(network, numbers, graph)
     convolution = {joined: number for number, joined in taken.items()}
     for index, layer in enumerate(network):
-        if index in taken:
+        if index in taken or numbers[index] != index:
             continue
         first = convolution.get(index, index)
         after = fused.sum_of(layer, *_inputs(network, index)) if first != index else None
         module = fused.fuse(network[first], _inputs(network, first)[0], target, after=after, last=index in kept)
-        sources = network.sources[first]
+        sources = graph[first]
         if first != index:
-            sources = (*sources, *(source for source in network.sources[index] if source != first))
-        yield Step((index,) if first == index else (first, index), sources, module)
+            sources = (*sources, *(source for source in graph[index] if source != first))
+        yield Step(tuple(n for n, of in enumerate(numbers) if of in (first, index)), index, sources, module)
 
 
-def _taken_along(network: Network) -> dict[int, int]:
+def _numbers(network: Network) -> list[int]:
+    """By layer, the layer whose output is its own: itself, or an earlier one where it does nothing."""
+    kept = _kept(network)
+    found: list[int] = []
+    for index, layer in enumerate(network):
+        inputs = _inputs(network, index)
+        nothing = index not in kept and INPUT not in network.sources[index] and fused.does_nothing(layer, *inputs)
+        found.append(found[network.sources[index][0]] if nothing else index)
+    return found
+
+
+def _taken_along(network: Network, numbers: Sequence[int], graph: Sequence[tuple[int, ...]]) -> dict[int, int]:
     """Convolutions whose output nobody reads but a plain sum, with the number of that sum."""
     readers: dict[int, list[int]] = {}
-    for index, sources in enumerate(network.sources):
-        for source in sources:
+    for index, sources in enumerate(graph):
+        for source in sources if numbers[index] == index else ():
             readers.setdefault(source, []).append(index)
     found: dict[int, int] = {}
     for index, layer in enumerate(network):
         if fused.sum_of(layer, *_inputs(network, index)) is None:
             continue
-        alone = [s for s in network.sources[index] if s != INPUT and readers[s] == [index] and s not in _kept(network)]
+        alone = [s for s in graph[index] if s != INPUT and readers[s] == [index] and s not in _kept(network)]
         mine = [source for source in alone if fused.is_convolution(network[source])]
         if mine:
             found[mine[0]] = index
