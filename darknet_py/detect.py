@@ -11,7 +11,7 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 import torch
@@ -25,7 +25,7 @@ from .layers import Selection
 from .network import Network
 from .pictures import images
 from .pictures.images import Source
-from .pictures.prefetch import ahead
+from .pictures.prefetch import ahead, in_turns
 from .results import Results, from_candidates
 from .speed import engines
 
@@ -104,6 +104,10 @@ class Detector:
         return engines.engine(self.network, self.engine, dtype=self.dtype)
 
     @property
+    def _on_gpu(self) -> bool:
+        return any(parameter.is_cuda for parameter in self.network.parameters())
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the network's input."""
         return self.network.shape.width, self.network.shape.height
@@ -121,13 +125,19 @@ class Detector:
             return list(self.stream(source))
         return next(self.stream([source], workers=0))
 
-    def stream(self, sources: Iterable[Source], *, workers: int = 1) -> Iterator[Results]:
+    def stream(self, sources: Iterable[Source], *, workers: int | None = None) -> Iterator[Results]:
         """Results one by one, worked out ``batch`` pictures at a time.
 
-        ``workers``: threads that read the next pictures meanwhile, which is all they do: resizing takes threads
-        of its own, more than there are cores for. 0: read when it is their turn.
+        ``workers``: threads that read the next pictures while the network computes; 0: read when it is their turn.
+        None: one for a network on a GPU, or ``sources`` that come by and by; on a CPU, which the network keeps busy,
+        as many as torch has, in turns with it.
         """
-        loaded = ahead(self._loaded, sources, workers, depth=2 * self.batch_size * max(1, workers))
+        if workers is None and isinstance(sources, Collection) and not self._on_gpu:
+            threads = torch.get_num_threads()
+            loaded = in_turns(self._loaded, sources, threads, max(self.batch_size, 4 * threads))
+        else:
+            workers = 1 if workers is None else workers
+            loaded = ahead(self._loaded, sources, workers, depth=2 * self.batch_size * max(1, workers))
         while group := list(itertools.islice(loaded, self.batch_size)):
             yield from self._group(group)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 import darknet_py
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
+from darknet_py.speed.optimise import Optimised, optimise
 from tests import reference
 from tests.reference import Boxes, Entry, Reference
 
@@ -27,6 +29,7 @@ LAYER_TOLERANCE = 1e-3  # of the layer's rms
 LOOSE_TOLERANCE = 0.2  # signs and stairs: a value within rounding of a step may fall on either side
 LOOSE = ("xnor=1", "binary=1", "activation=stair")
 BOX_TOLERANCE = 2e-3
+OPTIMISED_TOLERANCE = 1e-4
 FAST = 6_100_000  # floats
 # C multiplies the boxes of [detection] by the size of the picture it is asked for, whatever "relative" says, and
 # the references were made for a picture of this size; see test_boxes_of_a_grid_are_pixels.
@@ -62,7 +65,10 @@ def built(path: Path, expected: Reference, folder: Path) -> Network:
     return net
 
 
-def wrong_layers(net: Network, expected: Reference, tolerance: float) -> list[str]:
+def wrong_layers(
+    run: Network | Optimised, modules: Mapping[int, nn.Module], expected: Reference, tolerance: float
+) -> list[str]:
+    """Layers whose output is not C's, ``modules`` being those that give one."""
     wrong: list[str] = []
     step = 0
 
@@ -72,17 +78,18 @@ def wrong_layers(net: Network, expected: Reference, tolerance: float) -> list[st
             if number == step and not error <= tolerance:
                 wrong.append(f"pass {number} layer {entry['i']} [{entry['type']}]: off by {error:.1e} of its rms")
 
-        return net.layers[entry["i"]].register_forward_hook(hook)
+        return modules[entry["i"]].register_forward_hook(hook)
 
     handles = [
         watch(entry, number)
         for number, of_step in enumerate(expected["steps"])
         for entry in of_step["layers"]
-        if entry["type"] != "cost"  # C leaves it untouched without a truth
+        if entry["type"] != "cost" and entry["i"] in modules  # C leaves a cost untouched without a truth
     ]
+    run.reset()
     with torch.inference_mode():
         for step in range(len(expected["steps"])):
-            net(torch.from_numpy(reference.input_array(expected, step)))
+            run(torch.from_numpy(reference.input_array(expected, step)))
     for handle in handles:
         handle.remove()
     return wrong
@@ -96,30 +103,52 @@ def relative(boxes: Boxes, grid: bool) -> NDArray[np.float64]:
     return rows
 
 
-def found(net: Network, expected: Reference, nms: float) -> NDArray[np.float64]:
+def found(net: Network, expected: Reference, nms: float, engine: str = "plain") -> NDArray[np.float64]:
     """Rows [class, probability, x, y, w, h]."""
     net.reset()
-    detector = darknet_py.Detector(net, threshold=expected["steps"][0]["thresh"], nms=nms)
+    detector = darknet_py.Detector(net, threshold=expected["steps"][0]["thresh"], nms=nms, engine=engine)
     boxes = detector.batch(torch.from_numpy(reference.input_array(expected)))[0].boxes
     return torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).double().numpy()
 
 
-@pytest.mark.parametrize("path", cases())
-def test_network(path: Path, tmp_path: Path) -> None:
-    expected, text = golden(path), path.read_text()
-    net = built(path, expected, tmp_path)
-    loose = any(word in text for word in LOOSE)
-    assert wrong_layers(net, expected, LOOSE_TOLERANCE if loose else LAYER_TOLERANCE) == []
+def lost(net: Network, expected: Reference, text: str, engine: str) -> list[list[float]]:
+    """Boxes of the reference that we do not find."""
     step = expected["steps"][0]
     if "nms" not in step or expected["oracle"] != "alexeyab":
-        return
-    ours, lost = found(net, expected, 0.45), []
+        return []
+    ours, gone = found(net, expected, 0.45, engine), []
     for row in relative(step["nms"], GRID in text):
         near = np.abs(ours[:, 2:] - row[3:]).max(axis=1, initial=0) < BOX_TOLERANCE * max(1, np.abs(row[3:]).max())
         twins = (ours[:, 0] == row[0]) & (np.abs(ours[:, 1] - row[1]) < BOX_TOLERANCE) & near
         if row[1] > step["thresh"] + 1e-3 and not twins.any():
-            lost.append(row.tolist())
-    assert lost == []
+            gone.append(row.tolist())
+    return gone
+
+
+def apart(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """The largest rms of a difference over the rms of what it is of."""
+    return max(float((x - y).square().mean().sqrt() / x.square().mean().sqrt().clamp(min=1e-9)) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("path", cases())
+def test_network(path: Path, tmp_path: Path) -> None:
+    """The layers one by one, and the optimised network: every output that C has, and the same boxes."""
+    expected, text = golden(path), path.read_text()
+    net = built(path, expected, tmp_path)
+    loose = any(word in text for word in LOOSE)
+    tolerance = LOOSE_TOLERANCE if loose else LAYER_TOLERANCE
+    assert wrong_layers(net, dict(enumerate(net.layers)), expected, tolerance) == []
+    assert lost(net, expected, text, "plain") == []
+    fast = optimise(net)
+    assert wrong_layers(fast, {step.output: step.module for step in fast.plan}, expected, tolerance) == []
+    assert lost(net, expected, text, "torch") == []
+    x = torch.from_numpy(reference.input_array(expected))
+    outputs = []
+    for run in (net, fast):
+        run.reset()
+        with torch.inference_mode():
+            outputs.append(run(x))
+    assert loose or apart(*outputs) < OPTIMISED_TOLERANCE
 
 
 def grids() -> list[object]:

@@ -16,7 +16,7 @@ from darknet_py.evaluation.evaluate import evaluate, prepared, score, valid
 from darknet_py.evaluation.recall import recall
 from darknet_py.evaluation.scores import Evaluation
 from darknet_py.network import Network
-from darknet_py.pictures.prefetch import ahead
+from darknet_py.pictures.prefetch import ahead, in_turns
 
 from . import noise
 
@@ -138,3 +138,22 @@ def test_work_ahead_keeps_its_order_and_its_errors() -> None:
     results = ahead(half, iter(range(100)), workers=2)
     with pytest.raises(DataError, match="seven"):
         list(results)
+
+
+def test_work_in_turns_rests_while_the_reader_works() -> None:
+    seen: list[int] = []
+
+    def noted(n: int) -> int:
+        if n == 8:
+            raise DataError("eight")
+        seen.append(n)
+        return n
+
+    turns = in_turns(noted, iter(range(100)), workers=2, count=3)
+    assert [(next(turns), len(seen)) for _ in range(8)] == [
+        *((0, 3), (1, 3), (2, 3)),
+        *((3, 6), (4, 6), (5, 6)),
+        *((6, 8), (7, 8)),
+    ]
+    with pytest.raises(DataError, match="eight"):
+        next(turns)

@@ -1,10 +1,11 @@
-"""``ahead``: work of threads, in order: pictures are read while the network computes."""
+"""Pictures read by threads, in order: ``ahead``, while the network computes, or ``in_turns`` with it."""
 
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -31,3 +32,16 @@ def ahead(function: Callable[[T], R], items: Iterable[T], workers: int = 2, dept
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def in_turns(function: Callable[[T], R], items: Iterable[T], workers: int, count: int) -> Generator[R]:
+    """``map(function, items)``, ``count`` at a time on ``workers`` threads, none of which runs while the reader does.
+
+    For a reader that wants all cores itself: one thread more makes each of its own wait for the others.
+    """
+    rest = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        while turn := list(itertools.islice(rest, count)):
+            futures = [pool.submit(function, item) for item in turn]
+            wait(futures)
+            yield from (future.result() for future in futures)
