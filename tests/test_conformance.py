@@ -127,7 +127,8 @@ def lost(net: Network, expected: Reference, text: str, engine: str) -> list[list
 
 def apart(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     """The largest rms of a difference over the rms of what it is of."""
-    return max(float((x - y).square().mean().sqrt() / x.square().mean().sqrt().clamp(min=1e-9)) for x, y in zip(a, b, strict=True))
+    pairs = zip(a, b, strict=True)
+    return max(float((x - y).square().mean().sqrt() / x.square().mean().sqrt().clamp(min=1e-9)) for x, y in pairs)
 
 
 @pytest.mark.parametrize("path", cases())
