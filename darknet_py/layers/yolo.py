@@ -39,8 +39,7 @@ class Yolo(AnchorHead):
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, anchors * (5 + classes), height, width], shape kept; logistic but for the sizes."""
-        pjreddie = self.options.dialect is Dialect.PJREDDIE
-        t, scale = self.entries(x), 1.0 if pjreddie else self.options.scale_x_y
+        t, scale = self.entries(x), self.stretch
         if self.logistic_before:
             xy, wh, scores = t[:, :, :2], t[:, :, 2:4], t[:, :, 4:]
         else:
@@ -64,6 +63,11 @@ class Yolo(AnchorHead):
         factor = 4 * rows[..., 2:4].square() if self.logistic_before else rows[..., 2:4].exp()
         boxes = of_cells(rows[..., :2], factor, self.anchors, size)
         return boxes.flatten(1, 3), (rows[..., 4:5] * rows[..., 5:]).flatten(1, 3)
+
+    @property
+    def stretch(self) -> float:
+        """How far the logistic that places a centre is stretched about its middle; pjreddie has none of it."""
+        return 1.0 if self.options.dialect is Dialect.PJREDDIE else self.options.scale_x_y
 
     @property
     def logistic_before(self) -> bool:

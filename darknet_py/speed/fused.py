@@ -24,6 +24,7 @@ from ..layers.sam import Sam
 from ..layers.scale_channels import ScaleChannels
 from ..layers.shortcut import Shortcut
 from ..layers.upsample import Upsample
+from ..layers.yolo import Yolo
 from .convolutions import Convolution, Dense, Packed, Target
 
 _SEPARATE = 5  # side of a window from which two passes along the axes are faster than one
@@ -64,6 +65,24 @@ def _larger(x: Tensor, axis: int, step: int) -> Tensor:
     met = y.narrow(axis, 0, second.shape[axis])
     torch.maximum(met, second, out=met)
     return y
+
+
+class Logistics(nn.Module):
+    """A ``[yolo]`` head in one pass over the whole map, and one over the few entries that stay as they were."""
+
+    def __init__(self, layer: Yolo) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, anchors * (5 + classes), height, width], shape kept, in float32."""
+        x = x.float()
+        y = x.sigmoid()
+        new, old = self.layer.entries(y), self.layer.entries(x)
+        new[:, :, 2:4] = old[:, :, 2:4]
+        if self.layer.stretch != 1:
+            new[:, :, :2].mul_(self.layer.stretch).sub_((self.layer.stretch - 1) / 2)
+        return y
 
 
 class Island(nn.Module):
@@ -112,6 +131,8 @@ def fuse(layer: Layer, x: Shape, target: Target, *, after: Activation | None = N
         return (Packed if target.packed else Convolution)(layer, x, target, after)
     if type(layer) is Maxpool and not layer.options.maxpool_depth and not layer.options.antialiasing:
         return Pool(layer)
+    if type(layer) is Yolo and not layer.logistic_before and last:
+        return Logistics(layer)
     precise = type(layer) not in _ANY_DTYPE or next(layer.parameters(), None) is not None
     if target.dtype is not torch.float32 and precise:
         return Island(layer, torch.float32 if last else target.dtype)
