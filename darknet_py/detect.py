@@ -79,7 +79,7 @@ class Detector:
         hierarchy: float = 0.5,
         mapped: bool = False,
         batch: int = 1,
-        engine: str = "torch",
+        engine: str | engines.Run = "torch",
         dtype: str = "fp32",
     ) -> None:
         if not network.heads:

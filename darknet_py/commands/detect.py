@@ -45,10 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     boxes.add_argument(
         "--batch", type=int, default=1, metavar="N", help="pictures that go through the network together (1)"
     )
-    boxes.add_argument(
-        "--engine", default="torch", help="torch, plain, openvino, onnxruntime or auto: the fastest there is (torch)"
-    )
-    boxes.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="numbers to compute with")
+    _model.add_engine(boxes)
     boxes.add_argument(
         "--tile",
         nargs="?",

@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--letterbox", action=argparse.BooleanOptionalAction, help="keep the pictures' aspect, or stretch them"
     )
     boxes.add_argument("--batch", type=int, default=8, metavar="N", help="pictures in the network at once (8)")
+    _model.add_engine(boxes)
     boxes.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read pictures (2)")
     output = parser.add_argument_group("output")
     output.add_argument("--lines", action="store_true", help="print what Darknet's `detector map` prints")
@@ -72,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         letterbox=args.letterbox,
         batch=args.batch,
         workers=args.workers,
+        engine=args.engine,
+        dtype=args.dtype,
         progress=not args.quiet,
     )
     if args.json != "-":

@@ -27,8 +27,7 @@ from ..layers import Selection
 from ..network import Network, evaluating
 from ..pictures import images
 from ..pictures.prefetch import ahead
-from ..speed.engines import Run
-from ..speed.optimise import optimise
+from ..speed import engines
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -80,6 +79,8 @@ def collect(
     in_pixels: bool = False,
     batch: int = 8,
     workers: int = 2,
+    engine: str | engines.Run = "torch",
+    dtype: str = "fp32",
     progress: bool = True,
 ) -> Detections:
     """Detect on every picture of a data set.
@@ -87,6 +88,7 @@ def collect(
     ``threshold``: objectness and class probability must be above. ``letterbox`` None: as the cfg says.
     ``in_pixels``: suppress in pixels, as ``detector valid`` does; for the kinds that measure distances this
     differs. ``batch``: pictures that go through the network together, ``workers``: threads that read them.
+    ``engine``, ``dtype``: see ``engines``.
     A picture that cannot be read is a problem, and nothing is found on it. Raises DataError.
     """
     if not network.heads:
@@ -97,7 +99,16 @@ def collect(
     size = network.shape.width, network.shape.height
     parts: list[tuple[Floats, Floats, Integers]] = []
     sizes, problems = [], []
-    for loaded, decoded in _decoded(network, dataset, letterbox, Selection(threshold), batch, workers, progress):
+    for loaded, decoded in _decoded(
+        engines.engine(network, engine, dtype=dtype),
+        network,
+        dataset,
+        letterbox,
+        Selection(threshold),
+        batch,
+        workers,
+        progress,
+    ):
         sizes.append(loaded.size)
         if loaded.problem:
             problems.append(loaded.problem)
@@ -115,6 +126,7 @@ _NOTHING = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, n
 
 
 def _decoded(
+    run: engines.Run,
     network: Network,
     dataset: Dataset,
     letterbox: bool,
@@ -137,7 +149,6 @@ def _decoded(
 
     loaded = ahead(read, dataset, workers, depth=2 * max(batch, workers))
     with evaluating(network), tqdm(total=len(dataset), unit=" pictures", disable=not progress) as bar:
-        run = optimise(network)
         while group := list(itertools.islice(loaded, batch)):
             inputs = [one.x for one in group if one.x is not None]
             found = iter(decode(network, torch.stack(inputs), which, run) if inputs else ())
@@ -146,7 +157,7 @@ def _decoded(
             bar.update(len(group))
 
 
-def decode(network: Network, x: Tensor, which: Selection, run: Run | None = None) -> list[Candidates]:
+def decode(network: Network, x: Tensor, which: Selection, run: engines.Run | None = None) -> list[Candidates]:
     """The boxes of all heads, before suppression, for each picture of a batch; in the computer's memory.
 
     ``run``: what computes the outputs in the network's stead, such as its optimised twin.

@@ -19,6 +19,7 @@ from ..dataset.data import Dataset, read_data
 from ..detect import Names, read_names
 from ..errors import DataError
 from ..network import Network
+from ..speed.engines import Run
 from . import average_precision as ap
 from . import coco, result_files
 from .detections import Detections, Integers, collect
@@ -43,6 +44,8 @@ def evaluate(
     letterbox: bool | None = None,
     batch: int = 8,
     workers: int = 2,
+    engine: str | Run = "torch",
+    dtype: str = "fp32",
     progress: bool = True,
 ) -> Evaluation:
     """Detect on every picture of ``data`` and count.
@@ -52,7 +55,8 @@ def evaluate(
     ``threshold``: confidence for TP, FP and what is made of them; it does not change mAP. ``points``: recalls
     of the darknet protocol, 0 for the area. ``least``, ``nms``: confidence and overlap with which boxes are
     collected; by default as Darknet does it for the protocol: above 0.005 and 0.45 (``detector map``), for
-    coco 0.001 and 0.6 (``detector valid``). Raises DataError.
+    coco 0.001 and 0.6 (``detector valid``). ``engine`` and ``dtype``: what computes them, see ``engines``. Raises
+    DataError.
     """
     protocol = Protocol(protocol)
     if not network.heads:
@@ -76,6 +80,8 @@ def evaluate(
         in_pixels=protocol is Protocol.COCO,
         batch=batch,
         workers=workers,
+        engine=engine,
+        dtype=dtype,
         progress=progress,
     )
     labels.report(found.problems)

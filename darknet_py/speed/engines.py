@@ -39,13 +39,15 @@ _NEEDS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onn
 ENGINES = ("plain", "torch", *_NEEDS, "auto")
 
 
-def engine(network: Network, name: str = "torch", *, dtype: str = "fp32") -> Run:
+def engine(network: Network, name: str | Run = "torch", *, dtype: str = "fp32") -> Run:
     """A function from pictures [batch, channels, height, width] in 0..1 to the outputs of the heads.
 
-    ``name``: see above. ``dtype``: ``fp32``, ``bf16`` or ``fp16`` (see ``optimise``; ONNX Runtime and plain know
-    fp32 alone). The converted engines take the input's size from the network and keep to it. Raises
-    DarknetError where the engine is not installed or cannot run the network.
+    ``name``: see above; or such a function, which is returned. ``dtype``: ``fp32``, ``bf16`` or ``fp16`` (see
+    ``optimise``; ONNX Runtime and plain know fp32 alone). The converted engines take the input's size from the
+    network and keep to it. Raises DarknetError where the engine is not installed or cannot run the network.
     """
+    if not isinstance(name, str):
+        return name
     if name not in ENGINES:
         raise DarknetError(f"engine: expected one of {', '.join(ENGINES)}, got {name!r}")
     if name == "auto":

@@ -2,13 +2,14 @@
 
 What is done: norms are folded into the convolutions before them (in double precision), bias and activation
 join the convolution, a sum joins the convolution before it, maps are in channels_last order, weights are packed
-once (``fused`` has the steps), and an output is dropped after its last reader. A batch runs through the whole
-network a few pictures at a time, as many as the caches hold: a map that leaves the cache costs more than
-its convolution saves by being larger. docs/performance.md has the figures.
+once (``fused`` has the steps), and an output is dropped after its last reader. On a CPU a batch runs through the whole
+network picture by picture, which is as fast and takes the memory of one, or a few at a time where layers are so
+little work that calling them counts. docs/performance.md has the figures.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from .memory import keep_freed
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _CACHE = 16 << 20  # bytes for each thread that the input and output of a layer may take
+_WORTH = 0.15e9  # operations of a step, in float32, beside which the time to call it is nothing
 
 
 class Step(NamedTuple):
@@ -81,6 +83,18 @@ class Optimised(nn.Module):
             return parts[0]
         return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
+    def live(self, batch: int = 1) -> int:
+        """Bytes of the outputs that are alive at once, at most, when a batch runs through as a whole.
+
+        Without what a layer holds while it works, and without the weights.
+        """
+        held, most = self.network.shape.floats, 0
+        for step, dead in zip(self.plan, self._dead, strict=True):
+            held += self.network[step.output].shape.floats
+            most = max(most, held)
+            held -= sum(self.network.shape.floats if n == INPUT else self.network[n].shape.floats for n in dead)
+        return most * batch * self.dtype.itemsize
+
     def _prepare(self) -> None:
         network = self.network
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
@@ -120,7 +134,9 @@ class Optimised(nn.Module):
             return max(1, len(x))
         grown = x.shape[2] * x.shape[3] / (self.network.shape.height * self.network.shape.width)
         each = self._largest * grown * self.dtype.itemsize
-        return max(1, int(_CACHE * torch.get_num_threads() / each))
+        fitting = int(_CACHE * torch.get_num_threads() / each)
+        step = self.network.flops * grown / len(self.plan) * self.dtype.itemsize / 4
+        return max(1, min(fitting, math.ceil(_WORTH / max(step, 1.0))))
 
     def _state(self) -> list[int]:
         """What changes when somebody changes the network's numbers or moves them."""
