@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import platform
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -13,7 +17,7 @@ import darknet_py
 from darknet_py.activations import Activation
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
-from darknet_py.speed import activated, convolutions
+from darknet_py.speed import activated, convolutions, memory
 from darknet_py.speed import optimise as optimise_
 from darknet_py.speed.optimise import Optimised, optimise
 from tests import made, reference
@@ -243,6 +247,64 @@ def test_on_a_gpu(dtype: str, limit: float) -> None:
     expected = run(net, x)
     found = run(optimise(net.cuda(), dtype=dtype), x.cuda())
     assert apart(expected, [y.cpu() for y in found]) < limit
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_recordings_on_a_gpu() -> None:
+    net = made.network(TEXT.format(before="mish", after="leaky")).cuda()
+    fast = optimise(net, graph=True)
+    for seed, batch in enumerate((1, 2, 1, 3, 4, 5, 1)):
+        x = made.random(batch, 3, 12, 16, seed=seed).cuda()
+        with torch.inference_mode(batch % 2 == 0):
+            assert apart(run(net, x), run(fast, x)) < 5e-3
+
+
+def test_recordings_need_a_gpu() -> None:
+    with pytest.raises(ValueError, match="graph: needs a network on a CUDA device"):
+        optimise(made.network(TEXT.format(before="leaky", after="linear")), graph=True)
+
+
+@pytest.mark.parametrize("between", ["[dropout]", "[empty]", "[route]\nlayers=-1", "[dropout]\n[dropout]"])
+def test_what_does_nothing_is_no_step_and_keeps_no_sum_away(between: str) -> None:
+    text = "[net]\nwidth=8\nheight=8\nchannels=4\n[convolutional]\nfilters=4\nactivation=leaky\n"
+    steps = "[convolutional]\nfilters=4\nactivation=linear\n{}\n[shortcut]\nfrom={}\nactivation=leaky\n"
+    net = made.network(text + steps.format(between, -2 - between.count("[")) + "[maxpool]\nsize=2\nstride=2\n")
+    fast = optimise(net)
+    assert len(fast.plan) == 3
+    assert sorted(number for step in fast.plan for number in step.layers) == list(range(len(net.layers)))
+    assert_same(net, made.random(2, 4, 8, 8))
+
+
+@pytest.mark.parametrize("size", [(8, 6), (9, 7), (2, 1), (1, 1)])
+@pytest.mark.parametrize(
+    "keys", ["size=2\nstride=2", "size=2\nstride=1", "size=2\nstride=2\npadding=0", "stride_x=2\nstride_y=1\nsize=2"]
+)
+def test_pairs_are_pooled_as_windows_are(size: tuple[int, int], keys: str) -> None:
+    if "padding=0" in keys and min(size) < 2:
+        pytest.skip("no window fits")
+    net = made.network(f"[net]\nwidth={size[0]}\nheight={size[1]}\nchannels=5\n[maxpool]\n{keys}\n")
+    x = made.random(2, 5, *size[::-1])
+    assert torch.equal(run(net, x)[0], run(optimise(net), x)[0])
+
+
+def test_live_is_what_steps_hold_at_once() -> None:
+    text = "[net]\nwidth=8\nheight=8\nchannels=2\n" + "[convolutional]\nfilters={}\nactivation=leaky\n" * 3
+    fast = optimise(made.network(text.format(4, 16, 1) + "[route]\nlayers=0,2\n"))
+    assert fast.live() == 4 * 64 * (4 + 16 + 1)
+    assert fast.live(3) == 3 * fast.live()
+
+
+def test_memory_is_kept_where_glibc_is() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "from darknet_py.speed.memory import keep_freed; print(keep_freed())"],
+        env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == "False"  # whoever sets one of glibc's own numbers is not overruled
+    assert memory.keep_freed() == (platform.libc_ver()[0] == "glibc" and "MALLOC_TRIM_THRESHOLD_" not in os.environ)
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "int8"])

@@ -65,7 +65,7 @@ def device(name: str) -> str:
 
 def add_engine(group: argparse._ArgumentGroup) -> None:
     """Add --engine and --dtype: what computes the network, and with which numbers."""
-    engines = "torch, plain, openvino, onnxruntime or auto: the fastest there is (torch)"
+    engines = "torch, plain, graph, openvino, onnxruntime or auto: the fastest there is (torch)"
     group.add_argument("--engine", default="torch", metavar="NAME", help=engines)
     dtypes = ("fp32", "bf16", "fp16")
     group.add_argument("--dtype", choices=dtypes, default="fp32", help="numbers to compute with (fp32)")

@@ -2,6 +2,7 @@
 
     plain         the layers themselves, one by one
     torch         the optimised network of ``optimise`` (the default)
+    graph         the same, recorded as a CUDA graph for each input shape; for networks on a GPU
     openvino      OpenVINO on CPUs and Intel GPUs; pip install openvino
     onnxruntime   ONNX Runtime; pip install onnx onnxscript onnxruntime
     auto          the fastest that is installed for the network's device
@@ -36,7 +37,7 @@ from .optimise import Optimised
 
 Run = Callable[[Tensor], list[Tensor]]
 _NEEDS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
-ENGINES = ("plain", "torch", *_NEEDS, "auto")
+ENGINES = ("plain", "torch", "graph", *_NEEDS, "auto")
 
 
 def engine(network: Network, name: str | Run = "torch", *, dtype: str = "fp32") -> Run:
@@ -56,8 +57,11 @@ def engine(network: Network, name: str | Run = "torch", *, dtype: str = "fp32") 
         raise DarknetError(f"engine {name}: dtype: expected fp32, got {dtype!r}")
     if name == "plain":
         return network
-    if name == "torch":
-        return Optimised(network, dtype=dtype)
+    if name in ("torch", "graph"):
+        try:
+            return Optimised(network, dtype=dtype, graph=name == "graph")
+        except ValueError as error:
+            raise DarknetError(f"engine {name}: {error}") from error
     _check(network, name)
     return (_OpenVINO if name == "openvino" else _ONNXRuntime)(network, dtype)
 

@@ -20,6 +20,7 @@ from ..layers import Head, Layer, Shape
 from ..network import INPUT, Network
 from . import fused
 from .convolutions import Target, has_onednn
+from .graphs import Graphs
 from .memory import keep_freed
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,27 +37,30 @@ class Step(NamedTuple):
     module: nn.Module
 
 
-def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False) -> Optimised:
+def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> Optimised:
     """A module that gives what ``network(x)`` gives in eval mode, faster and without gradients.
 
     ``dtype``: ``fp32``; ``bf16``, which halves the time on CPUs that have it (AVX-512 BF16, AMX) and moves a
     box by a pixel or so; ``fp16`` for GPUs. Heads and what else is delicate stay in float32. ``compile``:
     hand the steps to torch.compile, which takes from seconds to minutes at the first call for each input size
-    (and CUDA graphs on a GPU). Later changes of the network's parameters are followed; the weights are
-    held a second time. A network in training mode, or of another precision, runs as it is. Raises ValueError.
+    (and CUDA graphs on a GPU). ``graph``: CUDA graphs without compiling, for a network on a GPU that keeps no state.
+    Later changes of the network's parameters are followed; the weights are held a second time. A network in
+    training mode, or of another precision, runs as it is. Raises ValueError.
     """
-    return Optimised(network, dtype=dtype, compile=compile)
+    return Optimised(network, dtype=dtype, compile=compile, graph=graph)
 
 
 class Optimised(nn.Module):
     """See ``optimise``. ``network``: the one it was made from; ``plan``: what it runs instead of the layers."""
 
-    def __init__(self, network: Network, *, dtype: str = "fp32", compile: bool = False) -> None:
+    def __init__(
+        self, network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False
+    ) -> None:
         super().__init__()
         if dtype not in _DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
         self._network = (network,)  # a tuple keeps nn.Module from counting its parameters among ours
-        self.dtype, self.compiled = _DTYPES[dtype], compile
+        self.dtype, self.compiled, self.graph = _DTYPES[dtype], compile, graph
         self.eval()
         self._prepare()
 
@@ -100,6 +104,9 @@ class Optimised(nn.Module):
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         if self.dtype is torch.float16 and device.type == "cpu":
             raise ValueError("dtype: fp16 needs a GPU; on a CPU bf16 is the fast one")
+        stateful = any(type(layer).reset is not Layer.reset for layer in network)
+        if self.graph and (device.type != "cuda" or stateful or self.compiled):
+            raise ValueError("graph: needs a network on a CUDA device that keeps no state, and no compile=True")
         packed = device.type == "cpu" and not self.compiled and has_onednn()
         if device.type == "cpu":
             keep_freed()
@@ -110,10 +117,10 @@ class Optimised(nn.Module):
         self.steps = nn.ModuleList(step.module for step in plan)  # registered: for torch.compile and for hooks
         self.plan = plan
         self._dead = _dead(plan, _kept(network))
-        self._run = self._compiled() if self.compiled else self._interpret
+        self._run = self._compiled() if self.compiled else Graphs(self._interpret) if self.graph else self._interpret
         self._largest = max(sum(x.floats for x in _inputs(network, i)) + y.shape.floats for i, y in enumerate(network))
         # Layers that remember must see the batch whole.
-        self._whole = device.type != "cpu" or any(type(layer).reset is not Layer.reset for layer in network)
+        self._whole = device.type != "cpu" or stateful
 
     def _compiled(self) -> Callable[[Tensor], list[Tensor]]:
         if any(p.is_cuda for p in self.network.parameters()):
