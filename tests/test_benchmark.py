@@ -13,6 +13,7 @@ from darknet_py.network import Network
 from darknet_py.speed import benchmark
 from tests import made
 
+LIBRARY = pathlib.Path("/usr/lib/darknet/libdarknet.so")
 TEXT = """
 [net]
 width=32
@@ -95,3 +96,15 @@ def test_the_verb_prints_json(path: str, capsys: pytest.CaptureFixture[str]) -> 
     run = report["runs"]["torch"]
     assert run["pictures"] == pytest.approx(2000 / run["ms"])
     assert run["of_best"] == pytest.approx(report["gflop"] / run["ms"] * 1000 / 100)
+
+
+@pytest.mark.skipif(not LIBRARY.exists(), reason=f"{LIBRARY}: Debian's package darknet is not installed")
+def test_a_c_library_takes_its_turn(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"--repeats 1 --no-peers --device cpu --json --batch 2 --darknet {LIBRARY}"
+    assert cli.main(["benchmark", path, *line.split()]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"]["darknet"]["ms"] > 0
+
+
+def test_what_is_no_darknet_library_is_refused(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["benchmark", path, "--repeats", "1", "--no-peers", "--device", "cpu", "--darknet", path]) == 1
+    assert "no darknet library" in capsys.readouterr().err

@@ -5,7 +5,7 @@
 
 Without weights random ones are timed, which takes as long. 100 % is the best rate that a large convolution or
 matrix product reached on this machine. Runtimes that are installed (OpenVINO, ONNX Runtime, OpenCV 4) are timed in
-turn with ours."""
+turn with ours; --darknet adds the C program's library."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="runs that the medians are of (10)")
     parser.add_argument("--threads", type=int, metavar="N", help="processor cores to use; by default all")
     parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="numbers to compute with")
+    parser.add_argument(
+        "--darknet",
+        nargs="?",
+        const="",
+        metavar="LIBRARY",
+        help="time a C Darknet, too: its libdarknet.so; without a path the one that is installed",
+    )
     parser.add_argument("--no-peers", action="store_true", help="leave other runtimes out")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -75,10 +82,12 @@ def _network(args: argparse.Namespace) -> Network:
 
 def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:
     """All figures, as ``--json`` prints them."""
+    from contextlib import ExitStack
     from statistics import median
 
     import torch
 
+    from ..comparison import libdarknet
     from ..speed import benchmark
 
     device = next(network.parameters()).device
@@ -87,7 +96,11 @@ def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:
     best, gflop = max(rates.values()), network.flops * args.batch / 1e9
     rows = benchmark.layers(network, x, dtype=args.dtype, repeats=args.repeats)
     total = sum(row.ms for row in rows)
-    with benchmark.peers(network, dtype=args.dtype, others=not args.no_peers) as runs:
+    with ExitStack() as stack:
+        runs = stack.enter_context(benchmark.peers(network, dtype=args.dtype, others=not args.no_peers))
+        if args.darknet is not None:
+            library = args.darknet or libdarknet.installed()
+            runs["darknet"] = stack.enter_context(libdarknet.serving(library, network, x))
         found = benchmark.interleaved(runs, x, repeats=args.repeats)
     return {
         "model": args.model,

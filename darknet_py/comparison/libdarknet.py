@@ -15,12 +15,15 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .. import cfg as cfg_
+from .. import weights as weights_
 from ..boxes import NMSKind
 from ..cfg import Config, Dialect, Entry, Path, Section
 from ..errors import DarknetError
@@ -96,6 +99,57 @@ def run(
     return outputs, rows if network.heads else None
 
 
+@contextmanager
+def serving(library: Path, network: Network, x: Tensor) -> Iterator[Callable[[Tensor], None]]:
+    """The library with the network loaded, as a function that runs ``x`` [batch, ...], picture by picture, and waits.
+
+    For timing: every call computes the same input whatever it is given. Raises DarknetError with what the library said.
+    """
+    dialect(library)  # is it one?
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        _write(place / "network.cfg", at_size(network))
+        weights_.save(network, place / "network.weights")
+        np.save(place / "x.npy", x.numpy())
+        orders, order = os.pipe()
+        done, tell = os.pipe()
+        job = {
+            "library": os.path.abspath(library),
+            "cfg": str(place / "network.cfg"),
+            "weights": str(place / "network.weights"),
+            "input": str(place / "x.npy"),
+            "pipes": (orders, tell),
+        }
+        (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        with open(place / "said.txt", "w+b") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-P", libdarknet_process.__file__, str(place / "job.json")],
+                stdout=said,
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(orders, tell),
+            )
+            os.close(orders)
+            os.close(tell)
+
+            def wait() -> None:
+                if not os.read(done, 1):
+                    said.seek(0)
+                    raise _failure(os.fspath(library), process.wait(), said.read())
+
+            def once(_x: Tensor) -> None:
+                os.write(order, b".")
+                wait()
+
+            try:
+                wait()
+                yield once
+            finally:
+                os.close(order)
+                process.wait()
+                os.close(done)
+
+
 def _write(path: pathlib.Path, config: Config) -> None:
     path.write_text(cfg_.dumps(config), encoding="utf-8", errors="surrogateescape")
 
@@ -123,9 +177,12 @@ def _start(job: pathlib.Path, library: str) -> None:
     ) as process:
         said, _ = process.communicate()
     if not (job.parent / _OUTPUT).exists():  # C code ends with status 0, too, where a file is missing
-        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-        last = " / ".join(lines[-_LINES:])
-        raise DarknetError(f"{library}: ended with status {process.returncode}: {last}")
+        raise _failure(library, process.returncode, said)
+
+
+def _failure(library: str, status: int, said: bytes) -> DarknetError:
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    return DarknetError(f"{library}: ended with status {status}: {' / '.join(lines[-_LINES:])}")
 
 
 class C(Foreign):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import pathlib
 import sys
 from typing import Any
@@ -101,11 +102,25 @@ def _at(start: int, count: int, stride: int) -> list[Detection]:
     return [Detection.from_address(start + number * stride) for number in range(count)]
 
 
+def serve(c: Any, job: dict[str, Any], x: np.ndarray[Any, Any]) -> None:
+    """One pass for each byte that comes in on a pipe, and one byte back when it is done."""
+    made = network(c, job["cfg"], job["weights"])
+    orders, done = job["pipes"]
+    os.write(done, b".")
+    while os.read(orders, 1):
+        for picture in x:
+            c.predict(made, picture.ctypes.data_as(_FLOATS))
+        os.write(done, b".")
+
+
 def main(job_file: str) -> None:
-    """Do a job: all layers' floats by the cfg that joins them, the boxes by the cfg as it is."""
+    """Do a job: all layers' floats by the cfg that joins them, the boxes by the cfg as it is; or serve."""
     job = json.loads(pathlib.Path(job_file).read_text(encoding="utf-8"))
     c = opened(job["library"])
     x = np.ascontiguousarray(np.load(job["input"]), dtype=np.float32)
+    if "pipes" in job:
+        serve(c, job, x)
+        return
     layers = predicted(c, network(c, job["joined"], job["weights"]), x, job["floats"])
     rows: list[list[float]] = []
     if job["classes"]:
