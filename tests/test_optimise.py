@@ -288,6 +288,14 @@ def test_pairs_are_pooled_as_windows_are(size: tuple[int, int], keys: str) -> No
     assert torch.equal(run(net, x)[0], run(optimise(net), x)[0])
 
 
+def test_binary_layers_see_the_signs_that_they_see_one_by_one() -> None:
+    layer = "[conv]\nfilters=16\nsize=3\npad=1\nactivation=leaky\n"
+    first = "[net]\nwidth=16\nheight=16\nchannels=3\n" + layer + "batch_normalize=1\n"
+    net = made.network(first + (layer + "xnor=1\n") * 4)
+    x = made.random(3, 3, 16, 16)
+    assert torch.equal(run(net, x)[0], run(optimise(net), x)[0])
+
+
 def test_live_is_what_steps_hold_at_once() -> None:
     text = "[net]\nwidth=8\nheight=8\nchannels=2\n" + "[convolutional]\nfilters={}\nactivation=leaky\n" * 3
     fast = optimise(made.network(text.format(4, 16, 1) + "[route]\nlayers=0,2\n"))

@@ -119,6 +119,11 @@ def is_convolution(layer: Layer) -> bool:
     return type(layer) is Convolutional and not layer.options.xnor
 
 
+def is_binary(layer: Layer) -> bool:
+    """Whether a layer looks at the signs of what it reads."""
+    return isinstance(layer, Convolutional) and layer.options.xnor
+
+
 def fuse(layer: Layer, x: Shape, target: Target, *, after: Activation | None = None, last: bool = False) -> nn.Module:
     """The step for a layer that reads ``x``; the layer itself where nothing can be gained.
 

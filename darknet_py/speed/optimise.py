@@ -45,7 +45,8 @@ def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, gr
     hand the steps to torch.compile, which takes from seconds to minutes at the first call for each input size
     (and CUDA graphs on a GPU). ``graph``: CUDA graphs without compiling, for a network on a GPU that keeps no state.
     Later changes of the network's parameters are followed; the weights are held a second time. A network in
-    training mode, or of another precision, runs as it is. Raises ValueError.
+    training mode, or of another precision, runs as it is, and so does one with binary convolutions in float32.
+    Raises ValueError.
     """
     return Optimised(network, dtype=dtype, compile=compile, graph=graph)
 
@@ -112,15 +113,19 @@ class Optimised(nn.Module):
             keep_freed()
         self._tensors = [t for t in (*network.parameters(), *network.buffers()) if not t.is_inference()]
         self._prepared = self._state()
+        # Rounding otherwise than the layers do would turn some signs, and each turns more behind it.
+        binary = self.dtype is torch.float32 and any(fused.is_binary(layer) for layer in network)
+        self._order = torch.preserve_format if binary else torch.channels_last
         with torch.no_grad():
-            plan = list(_plan(network, Target(self.dtype, device, packed)))
+            target = Target(self.dtype, device, packed)
+            plan = list(_as_it_is(network) if binary else _plan(network, target))
         self.steps = nn.ModuleList(step.module for step in plan)  # registered: for torch.compile and for hooks
         self.plan = plan
         self._dead = _dead(plan, _kept(network))
         self._run = self._compiled() if self.compiled else Graphs(self._interpret) if self.graph else self._interpret
         self._largest = max(sum(x.floats for x in _inputs(network, i)) + y.shape.floats for i, y in enumerate(network))
         # Layers that remember must see the batch whole.
-        self._whole = device.type != "cpu" or stateful
+        self._whole = device.type != "cpu" or stateful or binary
 
     def _compiled(self) -> Callable[[Tensor], list[Tensor]]:
         if any(p.is_cuda for p in self.network.parameters()):
@@ -128,7 +133,7 @@ class Optimised(nn.Module):
         return torch.compile(self._interpret, options={"freezing": True})
 
     def _interpret(self, x: Tensor) -> list[Tensor]:
-        outputs = {INPUT: x.to(self.dtype, memory_format=torch.channels_last)}
+        outputs = {INPUT: x.to(self.dtype, memory_format=self._order)}
         for step, dead in zip(self.plan, self._dead, strict=True):
             outputs[step.output] = step.module(*(outputs[source] for source in step.sources))
             for number in dead:
@@ -166,6 +171,12 @@ def _plan(network: Network, target: Target) -> Iterator[Step]:
         if first != index:
             sources = (*sources, *(source for source in graph[index] if source != first))
         yield Step(tuple(n for n, of in enumerate(numbers) if of in (first, index)), index, sources, module)
+
+
+def _as_it_is(network: Network) -> Iterator[Step]:
+    """Every layer as its own step."""
+    for index, layer in enumerate(network):
+        yield Step((index,), index, network.sources[index], layer)
 
 
 def _numbers(network: Network) -> list[int]:
