@@ -134,7 +134,7 @@ class Detector:
         """
         if workers is None and isinstance(sources, Collection) and not self._on_gpu:
             threads = torch.get_num_threads()
-            loaded = in_turns(self._loaded, sources, threads, max(self.batch_size, 4 * threads))
+            loaded = in_turns(self._loaded, sources, threads, max(self.batch_size, 8 * threads))
         else:
             workers = 1 if workers is None else workers
             loaded = ahead(self._loaded, sources, workers, depth=2 * self.batch_size * max(1, workers))
