@@ -42,6 +42,7 @@ def evaluate(
     least: float | None = None,
     nms: float | None = None,
     letterbox: bool | None = None,
+    backend: str | None = None,
     batch: int = 8,
     workers: int = 2,
     engine: str | Run = "torch",
@@ -55,8 +56,8 @@ def evaluate(
     ``threshold``: confidence for TP, FP and what is made of them; it does not change mAP. ``points``: recalls
     of the darknet protocol, 0 for the area. ``least``, ``nms``: confidence and overlap with which boxes are
     collected; by default as Darknet does it for the protocol: above 0.005 and 0.45 (``detector map``), for
-    coco 0.001 and 0.6 (``detector valid``). ``engine`` and ``dtype``: what computes them, see ``engines``. Raises
-    DataError.
+    coco 0.001 and 0.6 (``detector valid``). ``backend``: the package that counts for coco, see ``coco.BACKENDS``;
+    None: the first that is installed. ``engine`` and ``dtype``: what computes them, see ``engines``. Raises DataError.
     """
     protocol = Protocol(protocol)
     if not network.heads:
@@ -67,7 +68,7 @@ def evaluate(
     if points < 0 or points == 1:
         raise DataError(f"points: expected 0 (the area), or 2 and more (11, 101), got {points}")
     if protocol is Protocol.COCO:
-        coco.available()
+        coco.backend(backend)
     dataset = prepared(network, data, subset, names)
     labels.report(dataset.problems)
     default = _DETECTING[protocol]
@@ -85,7 +86,8 @@ def evaluate(
         progress=progress,
     )
     labels.report(found.problems)
-    return score(dataset, found, protocol, threshold=threshold, iou_threshold=iou_threshold, points=points)
+    limits = {"threshold": threshold, "iou_threshold": iou_threshold}
+    return score(dataset, found, protocol, points=points, backend=backend, **limits)
 
 
 def prepared(network: Network, data: Dataset | Path, subset: str = "valid", names: Names = None) -> Dataset:
@@ -107,6 +109,7 @@ def score(
     threshold: float = 0.25,
     iou_threshold: float = 0.5,
     points: int = 0,
+    backend: str | None = None,
 ) -> Evaluation:
     """Count what was found on a data set, which has a name for each class."""
     protocol = Protocol(protocol)
@@ -120,9 +123,9 @@ def score(
     points = 11 if voc else points
     areas = [curve.average_precision(points) for curve in curves]
     mean, at_50 = _mean(areas, objects, voc), None
-    numbers: dict[str, float] = {}
+    package, numbers = "", dict[str, float]()
     if protocol is Protocol.COCO:
-        numbers, areas = coco.evaluate(dataset, found)
+        package, numbers, areas = coco.evaluate(dataset, found, backend)
         mean, at_50 = numbers["AP"], numbers["AP50"]
     elif iou_threshold != 0.5:
         at_50 = score(dataset, found, protocol, points=points).map
@@ -147,6 +150,7 @@ def score(
         problems=(*dataset.problems, *found.problems),
         material=Material(dataset, found, truths, matches, curves),
         coco=numbers,
+        backend=package,
     )
 
 
