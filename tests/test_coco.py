@@ -89,7 +89,8 @@ def _crowded(seed: int) -> tuple[Dataset, Detections]:
 
     def some(count: int) -> list[list[float]]:
         place, size = random.random((count, 2)), random.random((count, 2)) ** 3
-        return np.concatenate((place, size + 0.005, random.integers(2, size=(count, 1))), axis=1).tolist()
+        boxes: list[list[float]] = np.hstack((place, size + 0.005, random.integers(2, size=(count, 1)))).tolist()
+        return boxes
 
     truths, crowds = ([some(int(random.integers(15))) for _ in range(3)] for _ in range(2))
     rows: list[Row] = []

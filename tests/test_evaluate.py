@@ -12,9 +12,10 @@ from darknet_py.dataset import datasets
 from darknet_py.dataset.data import Dataset
 from darknet_py.errors import DataError
 from darknet_py.evaluation.detections import collect
-from darknet_py.evaluation.evaluate import evaluate, prepared, score, valid
+from darknet_py.evaluation.evaluate import evaluate, prepared, score
 from darknet_py.evaluation.recall import recall
 from darknet_py.evaluation.scores import Evaluation
+from darknet_py.evaluation.valid import valid
 from darknet_py.network import Network
 from darknet_py.pictures.prefetch import ahead, in_turns
 

@@ -75,6 +75,7 @@ def collect(
     *,
     threshold: float = 0.005,
     nms: float = 0.45,
+    mapping: Tensor | None = None,
     letterbox: bool | None = None,
     in_pixels: bool = False,
     batch: int = 8,
@@ -85,7 +86,8 @@ def collect(
 ) -> Detections:
     """Detect on every picture of a data set.
 
-    ``threshold``: objectness and class probability must be above. ``letterbox`` None: as the cfg says.
+    ``threshold``: objectness and class probability must be above. ``mapping``: numbers [n] of a tree's classes, whose
+    places are the classes that are found. ``letterbox`` None: as the cfg says.
     ``in_pixels``: suppress in pixels, as ``detector valid`` does; for the kinds that measure distances this
     differs. ``batch``: pictures that go through the network together, ``workers``: threads that read them.
     ``engine``, ``dtype``: see ``engines``.
@@ -99,16 +101,9 @@ def collect(
     size = network.shape.width, network.shape.height
     parts: list[tuple[Floats, Floats, Integers]] = []
     sizes, problems = [], []
-    for loaded, decoded in _decoded(
-        engines.engine(network, engine, dtype=dtype),
-        network,
-        dataset,
-        letterbox,
-        Selection(threshold),
-        batch,
-        workers,
-        progress,
-    ):
+    which = Selection(threshold, mapped=False if mapping is None else mapping)
+    run = engines.engine(network, engine, dtype=dtype)
+    for loaded, decoded in _decoded(run, network, dataset, letterbox, which, batch, workers, progress):
         sizes.append(loaded.size)
         if loaded.problem:
             problems.append(loaded.problem)

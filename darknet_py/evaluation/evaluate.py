@@ -7,7 +7,6 @@ is asked.
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,15 +14,14 @@ import numpy as np
 
 from ..cfg import Path
 from ..dataset import datasets, labels
-from ..dataset.data import Dataset, read_data
+from ..dataset.data import Dataset
 from ..detect import Names, read_names
 from ..errors import DataError
 from ..network import Network
 from ..speed.engines import Run
 from . import average_precision as ap
-from . import coco, result_files
+from . import coco
 from .detections import Detections, Integers, collect
-from .result_files import Format
 from .scores import ClassScore, Evaluation, Material, Protocol
 
 _DETECTING = {Protocol.DARKNET: (0.005, 0.45), Protocol.VOC07: (0.005, 0.45), Protocol.COCO: (0.001, 0.6)}
@@ -158,22 +156,3 @@ def _mean(areas: Sequence[float], objects: Integers, present: bool) -> float:
     """Mean over all classes, or over those that have objects."""
     counted = np.array(areas)[objects > 0] if present else np.array(areas)
     return float(counted.mean()) if len(counted) else 0.0
-
-
-def valid(
-    network: Network, path: Path, *, out: str = "", batch: int = 8, workers: int = 2, progress: bool = True
-) -> list[pathlib.Path]:
-    """``detector valid``: detect on the ``valid`` list of a .data file and write the files that ``eval=`` says.
-
-    Boxes above 0.001, suppressed at 0.6 in pixels, into the folder that ``results=`` says. ``out``: instead of
-    the files' default name. Returns the files. Raises DataError.
-    """
-    options = read_data(path)
-    kind = options.values.get("eval", "voc")
-    kind = kind if kind in set(Format) else "voc"
-    dataset = prepared(network, path)
-    found = collect(
-        network, dataset, threshold=0.001, nms=0.6, in_pixels=True, batch=batch, workers=workers, progress=progress
-    )
-    labels.report(found.problems)
-    return result_files.write(dataset, found, kind, options.values.get("results", "results"), out)
