@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 
 from . import _model
 
@@ -39,7 +40,11 @@ def _data(args: argparse.Namespace) -> int:
     from ..dataset import data_check
 
     problems = 0
-    for checked in data_check.check(args.model, watch=lambda names: tqdm(names, unit="picture", file=sys.stderr)):
+    def watch(names: Iterable[str]) -> Iterable[str]:
+        bar: Iterable[str] = tqdm(names, unit="picture", file=sys.stderr, disable=None)
+        return bar
+
+    for checked in data_check.check(args.model, watch=watch):
         print(f"ok     {checked.summary}")
         if args.classes:
             print("\n".join(checked.classes()))

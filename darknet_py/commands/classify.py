@@ -63,7 +63,7 @@ def _valid(args: argparse.Namespace) -> int:
     network = _model.load(args, _model.found(args))
     how = {"view": args.view, "batch": args.batch, "workers": args.workers}
     count, scores = accuracy.on_data(network, args.valid, k=args.top or 0, **how)
-    last = collections.deque(tqdm(scores, total=count, unit=" pictures"), maxlen=1)
+    last = collections.deque(tqdm(scores, total=count, unit=" pictures", disable=None), maxlen=1)
     if not last:
         raise DataError(f"{args.valid}: no pictures to look at")
     score = last.pop()

@@ -90,7 +90,7 @@ def collect(
     places are the classes that are found. ``letterbox`` None: as the cfg says.
     ``in_pixels``: suppress in pixels, as ``detector valid`` does; for the kinds that measure distances this
     differs. ``batch``: pictures that go through the network together, ``workers``: threads that read them.
-    ``engine``, ``dtype``: see ``engines``.
+    ``engine``, ``dtype``: see ``engines``. ``progress``: a bar on stderr, where that is a terminal.
     A picture that cannot be read is a problem, and nothing is found on it. Raises DataError.
     """
     if not network.heads:
@@ -143,7 +143,7 @@ def _decoded(
             return Loaded(None, (1, 1), Problem(sample.picture, str(error).removeprefix(f"{sample.picture}: ")))
 
     loaded = ahead(read, dataset, workers, depth=2 * max(batch, workers))
-    with evaluating(network), tqdm(total=len(dataset), unit=" pictures", disable=not progress) as bar:
+    with evaluating(network), tqdm(total=len(dataset), unit=" pictures", disable=None if progress else True) as bar:
         while group := list(itertools.islice(loaded, batch)):
             inputs = [one.x for one in group if one.x is not None]
             found = iter(decode(network, torch.stack(inputs), which, run) if inputs else ())

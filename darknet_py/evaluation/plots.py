@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from ..cfg import Path
 from ..errors import DataError
@@ -39,20 +40,34 @@ def write(evaluation: Evaluation, folder: Path) -> list[pathlib.Path]:
         "pr_curve.png": precision_recall,
         "f1_curve.png": f1,
         "confusion_matrix.png": matrix,
-        "labels.png": sheets.labels,
-        "predictions.png": sheets.predictions,
+        "labels.jpg": sheets.labels,
+        "predictions.jpg": sheets.predictions,
     }
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name, make in makers.items():
-            content = io.BytesIO()
             made = make(evaluation)
-            (made.savefig if hasattr(made, "savefig") else made.save)(content, format="png")
+            content = _jpeg(made) if isinstance(made, Image.Image) else _png(made)
             with replacing(place / name) as file:
-                file.write(content.getvalue())
+                file.write(content)
     except OSError as error:
         raise DataError(f"{error.filename or place}: {error.strerror or error}") from error
     return [place / name for name in makers]
+
+
+def _png(figure: Figure) -> bytes:
+    """A third of what matplotlib writes: a figure has fewer than 256 colours that anybody could tell apart."""
+    drawn, content = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    picture.save(content, format="PNG", optimize=True)
+    return content.getvalue()
+
+
+def _jpeg(sheet: Image.Image) -> bytes:
+    content = io.BytesIO()
+    sheet.save(content, format="JPEG", quality=90)
+    return content.getvalue()
 
 
 def figure_class() -> type[Figure]:
@@ -192,5 +207,7 @@ def _finish(axes: Axes, x: str, y: str, classes: int) -> None:
     if classes > _MANY:
         axes.plot([], [], color=_GREY, alpha=0.5, linewidth=0.8, label=f"each of {classes} classes")
     if axes.get_legend_handles_labels()[0]:
-        legend = axes.legend(loc="best" if classes <= _MANY else "upper right", edgecolor="none", fontsize=9)
+        # With many classes there is no free place inside.
+        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1.04), "ncols": 2}
+        legend = axes.legend(**({"loc": "best"} if classes <= _MANY else above), edgecolor="none", fontsize=9)
         legend.get_frame().set_alpha(0.9)
