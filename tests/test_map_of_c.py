@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
 
-from darknet_py import loading
+from darknet_py import cli, loading
 from darknet_py.evaluation.evaluate import evaluate, score
 
 # What C Darknet (AlexeyAB 59596d7, CPU) printed by `detector map` for data/coco128 beside this checkout, its
@@ -36,3 +37,53 @@ def test_mean_average_precision_is_cs(name: str, shared: pathlib.Path, request: 
         assert again.map == pytest.approx(float(found[1]), abs=3e-3)
         areas = np.array(re.findall(r"ap = +(\S+)%", table), float)
         assert np.abs(areas - [100 * one.average_precision for one in again.classes]).mean() < 0.3
+
+
+# The same of pictures 20 to 43, every third object of each in the list of difficult ones:
+# -iou_thresh, -points, -thresh, whether the .data file has that list; mAP, detections, TP, FP, mean overlap.
+_FLAGS = [
+    (0.75, 0, 0.25, False, (0.116523, 2133, 45, 109, 24.69)),
+    (0.5, 101, 0.4, False, (0.220686, 2133, 50, 52, 39.77)),
+    (0.5, 11, 0.25, True, (0.245527, 2064, 64, 90, 32.63)),
+    (0.3, 0, 0.1, True, (0.304256, 1990, 78, 189, 20.39)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("overlap", "points", "confidence", "hard", "expected"), _FLAGS)
+def test_flags_and_difficult_objects_are_cs(
+    overlap: float,
+    points: int,
+    confidence: float,
+    hard: bool,
+    expected: tuple[float, int, int, int, float],
+    shared: pathlib.Path,
+    yolov4_tiny_weights: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stems = []
+    for part in ("easy", "hard"):
+        pathlib.Path(part).mkdir()
+    for picture in sorted((shared / "data" / "coco128").glob("*.jpg"))[20:44]:
+        shutil.copy(picture, "easy")
+        labels = picture.with_suffix(".txt")
+        lines = labels.read_text().splitlines() if labels.exists() else []
+        for part in ("easy", "hard"):
+            chosen = [line for number, line in enumerate(lines) if (number % 3 == 2) == (part == "hard")]
+            pathlib.Path(part, f"{picture.stem}.txt").write_text("".join(f"{line}\n" for line in chosen))
+        stems.append(picture.stem)
+    for part in ("easy", "hard"):
+        pathlib.Path(f"{part}.list").write_text("".join(f"{part}/{stem}.jpg\n" for stem in stems))
+    data = f"valid = easy.list\nnames = {shared / 'data' / 'coco.names'}\n"
+    pathlib.Path("my.data").write_text(data + ("difficult = hard.list\n" if hard else ""))
+    cfg = str(pathlib.Path(__file__).parents[1] / "cfgs" / "yolov4-tiny.cfg")
+    line = ["detector", "map", "my.data", cfg, str(yolov4_tiny_weights), "-i", "-1"]
+    assert cli.main([*line, "-iou_thresh", str(overlap), "-points", str(points), "-thresh", str(confidence)]) == 0
+    out = capsys.readouterr().out
+    mean, detections, right, wrong, shared_area = expected
+    assert float(re.findall(r"\) = (\d\.\d+), or", out)[0]) == pytest.approx(mean, abs=1e-5)
+    assert f"detections_count = {detections}, unique_truth_count = 197" in out
+    assert f"TP = {right}, FP = {wrong}, FN = {197 - right}, average IoU = {shared_area:.2f} % " in out
