@@ -124,6 +124,12 @@ def test_what_cannot_be_counted_is_refused(
         evaluate(network, folder / "my.data", **options)  # type: ignore[arg-type]
 
 
+def test_names_that_do_not_fit_are_refused_with_their_place(network: Network, folder: pathlib.Path) -> None:
+    (folder / "my.names").write_text("cat\n")
+    with pytest.raises(DataError, match=r"my\.data: 1 class names, but the network has 2 classes"):
+        evaluate(network, folder / "my.data", progress=False)
+
+
 def test_an_empty_data_set_is_refused(network: Network) -> None:
     with pytest.raises(DataError, match="no pictures"):
         evaluate(network, Dataset([]))

@@ -49,6 +49,35 @@ _FLAGS = [
 ]
 
 
+@pytest.fixture
+def line(
+    shared: pathlib.Path,
+    yolov4_tiny_weights: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[str]:
+    """What follows a function's name on its line: easy.data, the network; and hard.data beside easy.data."""
+    monkeypatch.chdir(tmp_path)
+    stems = []
+    for part in ("easy", "hard"):
+        pathlib.Path(part).mkdir()
+    for picture in sorted((shared / "data" / "coco128").glob("*.jpg"))[20:44]:
+        shutil.copy(picture, "easy")
+        labels = picture.with_suffix(".txt")
+        rows = labels.read_text().splitlines() if labels.exists() else []
+        for part in ("easy", "hard"):
+            chosen = [row for number, row in enumerate(rows) if (number % 3 == 2) == (part == "hard")]
+            pathlib.Path(part, f"{picture.stem}.txt").write_text("".join(f"{row}\n" for row in chosen))
+        stems.append(picture.stem)
+    for part in ("easy", "hard"):
+        pathlib.Path(f"{part}.list").write_text("".join(f"{part}/{stem}.jpg\n" for stem in stems))
+    data = f"valid = easy.list\nnames = {shared / 'data' / 'coco.names'}\n"
+    pathlib.Path("easy.data").write_text(data)
+    pathlib.Path("hard.data").write_text(f"{data}difficult = hard.list\n")
+    cfg = str(pathlib.Path(__file__).parents[1] / "cfgs" / "yolov4-tiny.cfg")
+    return ["easy.data", cfg, str(yolov4_tiny_weights), "-i", "-1"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("overlap", "points", "confidence", "hard", "expected"), _FLAGS)
 def test_flags_and_difficult_objects_are_cs(
@@ -57,33 +86,20 @@ def test_flags_and_difficult_objects_are_cs(
     confidence: float,
     hard: bool,
     expected: tuple[float, int, int, int, float],
-    shared: pathlib.Path,
-    yolov4_tiny_weights: pathlib.Path,
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
+    line: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    stems = []
-    for part in ("easy", "hard"):
-        pathlib.Path(part).mkdir()
-    for picture in sorted((shared / "data" / "coco128").glob("*.jpg"))[20:44]:
-        shutil.copy(picture, "easy")
-        labels = picture.with_suffix(".txt")
-        lines = labels.read_text().splitlines() if labels.exists() else []
-        for part in ("easy", "hard"):
-            chosen = [line for number, line in enumerate(lines) if (number % 3 == 2) == (part == "hard")]
-            pathlib.Path(part, f"{picture.stem}.txt").write_text("".join(f"{line}\n" for line in chosen))
-        stems.append(picture.stem)
-    for part in ("easy", "hard"):
-        pathlib.Path(f"{part}.list").write_text("".join(f"{part}/{stem}.jpg\n" for stem in stems))
-    data = f"valid = easy.list\nnames = {shared / 'data' / 'coco.names'}\n"
-    pathlib.Path("my.data").write_text(data + ("difficult = hard.list\n" if hard else ""))
-    cfg = str(pathlib.Path(__file__).parents[1] / "cfgs" / "yolov4-tiny.cfg")
-    line = ["detector", "map", "my.data", cfg, str(yolov4_tiny_weights), "-i", "-1"]
-    assert cli.main([*line, "-iou_thresh", str(overlap), "-points", str(points), "-thresh", str(confidence)]) == 0
+    flags = ["-iou_thresh", str(overlap), "-points", str(points), "-thresh", str(confidence)]
+    assert cli.main(["detector", "map", "hard.data" if hard else "easy.data", *line[1:], *flags]) == 0
     out = capsys.readouterr().out
     mean, detections, right, wrong, shared_area = expected
     assert float(re.findall(r"\) = (\d\.\d+), or", out)[0]) == pytest.approx(mean, abs=1e-5)
     assert f"detections_count = {detections}, unique_truth_count = 197" in out
     assert f"TP = {right}, FP = {wrong}, FN = {197 - right}, average IoU = {shared_area:.2f} % " in out
+
+
+@pytest.mark.slow
+def test_recall_is_cs(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["detector", "recall", *line]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last == "   23   119   197\tRPs/Img: 104.58\tIOU: 54.38%\tRecall:60.41%"

@@ -95,6 +95,8 @@ def prepared(network: Network, data: Dataset | Path, subset: str = "valid", name
         data = datasets.load(data, subset, classes=classes)
     if not len(data):
         raise DataError(f"{data.source or 'data'}: no pictures to evaluate on")
+    if names is None and len(data.names) not in (0, classes):
+        raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
     words = read_names(names if names is not None else data.names or None, classes)
     return replace(data.limited(classes), names=tuple(words))
 
