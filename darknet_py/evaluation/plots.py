@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,11 +80,15 @@ def figure_class() -> type[Figure]:
 
 
 def precision_recall(evaluation: Evaluation) -> Figure:
-    """Precision over recall of each class, as high as it is at that recall or beyond, and their mean."""
+    """Precision over recall of each class, as high as it is at that recall or beyond, and their mean.
+
+    Up to nine classes have a colour, and a name with their AP in percent.
+    """
     figure, axes = _canvas("Precision over recall", _headline(evaluation))
     grid = np.linspace(0, 1, 501)
     lines, shown = [], _present(evaluation)
-    for curve, label in zip(shown, _labels(evaluation, shown), strict=True):
+    labels = [f"{one.name} {100 * max(0.0, one.average_precision):.1f}" for one in evaluation.classes if one.objects]
+    for curve, label in zip(shown, labels, strict=True):
         best = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], 0.0)
         lines.append(best[np.searchsorted(curve.recall, grid, side="left")])
         _class_line(axes, grid, lines[-1], label, len(shown))
@@ -97,27 +101,21 @@ def precision_recall(evaluation: Evaluation) -> Figure:
 
 
 def f1(evaluation: Evaluation) -> Figure:
-    """F1 over the confidence threshold, of each class and of all together; the best threshold is marked."""
+    """F1 over the confidence threshold, of each class and of all together; the best threshold is marked.
+
+    Up to nine classes have a colour, and a name with their best F1.
+    """
     figure, axes = _canvas("F1 over confidence", _headline(evaluation))
     grid = np.linspace(0, 1, 501)
     shown = _present(evaluation)
-    for curve, label in zip(shown, _labels(evaluation, shown), strict=True):
+    labels = [f"{one.name} {one.best_f1:.3f}" for one in evaluation.classes if one.objects]
+    for curve, label in zip(shown, labels, strict=True):
         _class_line(axes, grid, _at(curve, grid), label, len(shown))
     material, best = evaluation.material, evaluation.all
     everything = overall(material.found, material.matches, best.objects)
     axes.plot(grid, _at(everything, grid), color=_BOLD, linewidth=2.6, label="all objects together", zorder=5)
-    axes.plot([best.best_threshold], [best.best_f1], "o", color=_BOLD, markersize=7, zorder=6)
-    text = f"F1 {best.best_f1:.3f} at {best.best_threshold:.3f}"
-    axes.annotate(
-        text,
-        (best.best_threshold, best.best_f1),
-        (10, 12),
-        textcoords="offset points",
-        color=_BOLD,
-        weight="bold",
-        zorder=7,
-        bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2},
-    )
+    text = f"best: F1 {best.best_f1:.3f} at {best.best_threshold:.3f}"
+    axes.plot([best.best_threshold], [best.best_f1], "o", color=_BOLD, markersize=7, zorder=6, label=text)
     _finish(axes, "confidence threshold", "F1", len(shown))
     return figure
 
@@ -165,11 +163,6 @@ def _present(evaluation: Evaluation) -> list[Curve]:
     return [curve for curve in evaluation.material.curves if curve.truths]
 
 
-def _labels(evaluation: Evaluation, shown: Sequence[Curve]) -> list[str]:
-    names = [one for one in evaluation.classes if one.objects]
-    return [f"{one.name} {100 * max(0.0, one.average_precision):.1f}" for one, _ in zip(names, shown, strict=True)]
-
-
 def _headline(evaluation: Evaluation) -> str:
     name = "mAP@0.50:0.95" if evaluation.protocol is Protocol.COCO else f"mAP@{evaluation.iou_threshold:.2f}"
     return f"{name} {100 * evaluation.map:.2f} %  ({evaluation.rule})"
@@ -207,7 +200,7 @@ def _finish(axes: Axes, x: str, y: str, classes: int) -> None:
     if classes > _MANY:
         axes.plot([], [], color=_GREY, alpha=0.5, linewidth=0.8, label=f"each of {classes} classes")
     if axes.get_legend_handles_labels()[0]:
-        # With many classes there is no free place inside.
-        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1.04), "ncols": 2}
-        legend = axes.legend(**({"loc": "best"} if classes <= _MANY else above), edgecolor="none", fontsize=9)
-        legend.get_frame().set_alpha(0.9)
+        # Curves leave no free place inside: names stand to the right, and few words beside the title.
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}
+        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1.04), "ncols": 3}
+        axes.legend(**(beside if classes <= _MANY else above), edgecolor="none", fontsize=9)

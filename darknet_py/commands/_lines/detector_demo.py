@@ -39,8 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-json_file_output", metavar="FILE", help="write JSON, an object a frame")
     parser.add_argument("-dontdraw_bbox", action="store_true", help="write frames without boxes")
     parser.add_argument("-time_limit_sec", type=int, default=0, metavar="N", help="stop after N seconds; 0: never (0)")
-    for name in ("-show", "-benchmark_layers"):
-        parser.add_argument(name, action="store_true", help=_OF_A_WINDOW)
+    parser.add_argument("-benchmark_layers", action="store_true", help="accepted; see darknet-py benchmark")
+    parser.add_argument("-show", action="store_true", help=_OF_A_WINDOW)
     for name in ("-avgframes", "-s"):
         parser.add_argument(name, type=int, metavar="N", help=_OF_A_WINDOW)
     for name in ("-json_port", "-mjpeg_port", "-http_post_host"):
