@@ -16,7 +16,9 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from .cfg import Dialect
+from .cfg import Dialect, Path
+from .dataset import data
+from .dataset.labels import Problem, report
 from .detect import Names, read_names
 from .errors import DataError
 from .layers._tree import Tree
@@ -144,12 +146,37 @@ def _tree(network: Network) -> Tree | None:
     return trees[-1] if trees else None
 
 
-def probabilities(network: Network, x: Tensor, leaves: bool = False) -> Tensor:
-    """[batch, classes] in the computer's memory; of a tree the plain ones, ``leaves``: 0 where a class has children."""
+def leaf_classes(network: Network, names: Path) -> Tensor:
+    """[classes] whether each is a leaf by a file of the leaves' names, one a line (``change_leaves``).
+
+    A name that the tree has not is reported. Raises DataError where the network has no tree, or no leaf is left.
+    """
+    tree, path = _tree(network), os.fspath(names)
+    if tree is None:
+        raise DataError(f"{path}: leaves are of a tree: expected a network whose [{Softmax.names[0]}] has one")
+    known, words = set(tree.names), data.read_names(path)
+    report(
+        Problem(f"{path}:{line}", f"{word!r} is no class of the tree; left out")
+        for line, word in enumerate(words, start=1)
+        if word not in known
+    )
+    found = set(words) & known
+    if not found:
+        raise DataError(f"{path}: none of its {len(words)} lines is a class of the tree ({tree.names[0]}, ...)")
+    return torch.tensor([name in found for name in tree.names])
+
+
+def probabilities(network: Network, x: Tensor, leaves: bool | Tensor = False) -> Tensor:
+    """[batch, classes] in the computer's memory; of a tree the plain ones.
+
+    ``leaves``: 0 where a class has children, or is not one of these leaves [classes].
+    """
     with torch.inference_mode(), evaluating(network):
         out: Tensor = network(x.to(next(network.parameters()).device))[-1].float().flatten(1).cpu()
     tree = _tree(network)
     if tree is None:
         return out
     plain: Tensor = tree.cpu().absolute(out)
+    if isinstance(leaves, Tensor):
+        return plain * leaves
     return plain * (tree.child < 0) if leaves else plain

@@ -1,46 +1,18 @@
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-from collections.abc import Sequence
 from random import Random
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
-from darknet_py.dataset.data import Dataset, Sample
 from darknet_py.evaluation import average_precision as ap
-from darknet_py.evaluation import coco
 from darknet_py.evaluation.confusion import confusion
 from darknet_py.evaluation.detections import Detections
 from darknet_py.evaluation.evaluate import score
 
-Row = tuple[int, int, float, tuple[float, float, float, float]]  # picture, class, confidence, box
-_SIZE = (200, 100)
-
-
-def _found(rows: Sequence[Row], pictures: int) -> Detections:
-    rows = sorted(rows, key=lambda row: row[0])
-    return Detections(
-        np.array([row[0] for row in rows], np.int64),
-        np.array([row[3] for row in rows], np.float32).reshape(-1, 4),
-        np.array([row[2] for row in rows], np.float32),
-        np.array([row[1] for row in rows], np.int64),
-        np.tile(np.array(_SIZE, np.int64), (pictures, 1)),
-    )
-
-
-def _dataset(truths: Sequence[Sequence[Sequence[float]]], ignored: Sequence[Sequence[Sequence[float]]] = ()) -> Dataset:
-    hard = ignored or [[] for _ in truths]
-    samples = []
-    for n, parts in enumerate(zip(truths, hard, strict=True)):
-        counted, left_out = (np.array(part, np.float32).reshape(-1, 5) for part in parts)
-        samples.append(Sample(f"{n + 1}.jpg", counted, left_out))
-    return Dataset(samples, ("a", "b", "c"))
-
+from .spread import data_of, detections
 
 _A, _B, _FAR = (0.3, 0.3, 0.2, 0.2), (0.7, 0.7, 0.2, 0.2), (0.1, 0.9, 0.05, 0.05)
 _NEAR_A = (0.32, 0.3, 0.2, 0.2)  # overlaps _A by 0.818
@@ -48,8 +20,8 @@ _NEAR_A = (0.32, 0.3, 0.2, 0.2)  # overlaps _A by 0.818
 
 def test_a_case_by_hand() -> None:
     """Class a: right at .9, wrong at .8, a second one of a found object at .7, right at .6; of 3 objects."""
-    dataset = _dataset([[[*_A, 0], [*_B, 0]], [[*_A, 0]]])
-    found = _found([(0, 0, 0.9, _A), (0, 0, 0.8, _FAR), (0, 0, 0.7, _NEAR_A), (1, 0, 0.6, _A)], 2)
+    dataset = data_of([[[*_A, 0], [*_B, 0]], [[*_A, 0]]])
+    found = detections([(0, 0, 0.9, _A), (0, 0, 0.8, _FAR), (0, 0, 0.7, _NEAR_A), (1, 0, 0.6, _A)], 2)
     result = score(dataset, found, threshold=0.65)
     a, b, _ = result.classes
     assert a.average_precision == pytest.approx(1 / 3 + 1 / 3 * 2 / 4)
@@ -65,22 +37,22 @@ def test_a_case_by_hand() -> None:
 def test_a_duplicate_is_wrong_though_another_object_is_free() -> None:
     """Darknet and VOC alike: matching is by the largest overlap, not by what is left."""
     crowd = [[[0.3, 0.3, 0.2, 0.2, 0], [0.36, 0.3, 0.2, 0.2, 0]]]
-    found = _found([(0, 0, 0.9, (0.3, 0.3, 0.2, 0.2)), (0, 0, 0.8, (0.32, 0.3, 0.2, 0.2))], 1)
+    found = detections([(0, 0, 0.9, (0.3, 0.3, 0.2, 0.2)), (0, 0, 0.8, (0.32, 0.3, 0.2, 0.2))], 1)
     for protocol in ("darknet", "voc07"):
-        assert score(_dataset(crowd), found, protocol).classes[0].tp == 1
+        assert score(data_of(crowd), found, protocol).classes[0].tp == 1
 
 
 def test_the_overlap_must_exceed_darknets_threshold_and_reach_vocs() -> None:
-    dataset = _dataset([[[0.25, 0.5, 0.5, 1.0, 0]]])
-    found = _found([(0, 0, 0.9, (0.5, 0.5, 1.0, 1.0))], 1)  # overlap 0.5, to the bit
+    dataset = data_of([[[0.25, 0.5, 0.5, 1.0, 0]]])
+    found = detections([(0, 0, 0.9, (0.5, 0.5, 1.0, 1.0))], 1)  # overlap 0.5, to the bit
     assert score(dataset, found, "darknet").classes[0].tp == 0
     assert score(dataset, found, "darknet", iou_threshold=0.49).classes[0].tp == 1
     assert score(dataset, found, "voc07").classes[0].tp == 1
 
 
 def test_first_counts_in_c_order_for_darknets_tp_but_by_confidence_for_its_curve() -> None:
-    dataset = _dataset([[[*_A, 0]]])
-    found = _found([(0, 0, 0.2, _A), (0, 0, 0.9, _NEAR_A)], 1)
+    dataset = data_of([[[*_A, 0]]])
+    found = detections([(0, 0, 0.2, _A), (0, 0, 0.9, _NEAR_A)], 1)
     result = score(dataset, found)
     assert (result.all.tp, result.all.fp) == (0, 1)
     assert result.classes[0].average_precision == 1
@@ -90,8 +62,8 @@ def test_first_counts_in_c_order_for_darknets_tp_but_by_confidence_for_its_curve
 
 def test_difficult_objects() -> None:
     """Left out of Darknet's curve but wrong in its counts; left out of both in VOC's."""
-    dataset = _dataset([[[*_A, 0]]], [[[*_B, 0]]])
-    found = _found([(0, 0, 0.9, _B), (0, 0, 0.8, _A), (0, 1, 0.7, _B)], 1)
+    dataset = data_of([[[*_A, 0]]], [[[*_B, 0]]])
+    found = detections([(0, 0, 0.9, _B), (0, 0, 0.8, _A), (0, 1, 0.7, _B)], 1)
     darknet, voc = score(dataset, found), score(dataset, found, "voc07")
     assert darknet.classes[0].average_precision == voc.classes[0].average_precision == 1
     assert (darknet.classes[0].tp, darknet.classes[0].fp) == (1, 1)
@@ -102,15 +74,15 @@ def test_difficult_objects() -> None:
 
 @pytest.mark.parametrize("protocol", ["darknet", "voc07"])
 def test_nothing_found_and_nothing_there(protocol: str) -> None:
-    nothing, something = _dataset([[]]), _dataset([[[*_A, 0]]])
-    assert score(something, _found([], 1), protocol).map == 0
-    assert score(nothing, _found([(0, 0, 0.9, _A)], 1), protocol).map == 0
-    assert score(nothing, _found([], 1), protocol).map == 0
+    nothing, something = data_of([[]]), data_of([[[*_A, 0]]])
+    assert score(something, detections([], 1), protocol).map == 0
+    assert score(nothing, detections([(0, 0, 0.9, _A)], 1), protocol).map == 0
+    assert score(nothing, detections([], 1), protocol).map == 0
 
 
 def test_the_confusion_matrix_pairs_by_overlap_whatever_the_class() -> None:
-    truths = ap.objects(_dataset([[[*_A, 0], [*_B, 1]], [[*_A, 2]]]))
-    found = _found([(0, 1, 0.9, _NEAR_A), (0, 0, 0.8, _A), (0, 1, 0.3, _B), (1, 2, 0.2, _A), (1, 0, 0.9, _FAR)], 2)
+    truths = ap.objects(data_of([[[*_A, 0], [*_B, 1]], [[*_A, 2]]]))
+    found = detections([(0, 1, 0.9, _NEAR_A), (0, 0, 0.8, _A), (0, 1, 0.3, _B), (1, 2, 0.2, _A), (1, 0, 0.9, _FAR)], 2)
     assert confusion(found, truths, 3).tolist() == [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]
 
 
@@ -153,11 +125,11 @@ def test_areas_are_those_of_cs_walk(
     points: int,
     random: Random,
 ) -> None:
-    dataset = _dataset([[[*box, k] for picture, k, box in truths if picture == n] for n in range(3)])
+    dataset = data_of([[[*box, k] for picture, k, box in truths if picture == n] for n in range(3)])
     ranks = list(range(len(boxes)))
     random.shuffle(ranks)
     rows = [(picture, k, (rank + 1) / 20, box) for rank, (picture, k, box) in zip(ranks, boxes, strict=True)]
-    found = _found(rows, 3)  # type: ignore[arg-type]
+    found = detections(rows, 3)  # type: ignore[arg-type]
     objects = ap.objects(dataset)
     matches = ap.match_darknet(found, objects)
     counts = objects.counts(3)
@@ -175,71 +147,3 @@ def test_many_recalls_approach_the_area(right: list[bool], missing: int) -> None
     at, best = curve.best()
     assert best == pytest.approx(max(curve.f1, default=0))
     assert at in confidence
-
-
-def _spread(seed: int) -> tuple[Dataset, Detections]:
-    """Objects that lie apart, each with at most one detection near: there all rules match alike."""
-    random = np.random.default_rng(seed)
-    truths: list[list[list[float]]] = []
-    rows: list[Row] = []
-    for picture in range(12):
-        truths.append([])
-        for x, y in np.stack(np.meshgrid((0.2, 0.5, 0.8), (0.25, 0.75)), -1).reshape(-1, 2):
-            k, side = int(random.integers(3)), 0.15 + 0.1 * random.random()
-            if random.random() < 0.7:
-                truths[-1].append([x, y, side, side, k])
-            if random.random() < 0.8:
-                dx, dy = 0.06 * random.random(2)
-                rows.append((picture, k, float(random.random()), (x + dx, y + dy, side, side)))
-    return _dataset(truths), _found(rows, 12)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_101_points_are_pycocotools_where_matching_is_not_in_question(seed: int) -> None:
-    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
-    dataset, found = _spread(seed)
-    ours = score(dataset, found, "darknet", points=101)
-    theirs = score(dataset, found, "coco")
-    assert 0.1 < theirs.map50 < 0.9
-    assert ours.map == pytest.approx(theirs.map50, abs=1e-6)
-
-
-@settings(max_examples=10)
-@given(st.integers(0, 1000))
-def test_coco_numbers_are_pycocotools_own(seed: int) -> None:
-    """The files that are written, given to pycocotools, count to the very same numbers."""
-    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    dataset, found = _spread(seed)
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = json.loads(json.dumps(coco.ground_truth(dataset, found)))
-        truth.createIndex()
-        counter = COCOeval(truth, truth.loadRes(json.loads(json.dumps(coco.results(dataset, found)))), "bbox")
-        counter.evaluate()
-        counter.accumulate()
-        counter.summarize()
-    result = score(dataset, found, "coco")
-    assert list(result.coco.values()) == counter.stats.tolist()
-    assert (result.map, result.map50) == (counter.stats[0], counter.stats[1])
-    areas = [one.average_precision for one in result.classes if one.average_precision > -1]
-    assert np.mean(areas) == pytest.approx(counter.stats[0])
-
-
-def test_coco_counts_nothing_found_as_nothing() -> None:
-    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
-    assert score(_dataset([[[*_A, 0]]]), _found([], 1), "coco").map == 0
-
-
-def test_numbers_of_pictures_and_classes_in_cocos_files() -> None:
-    names = ["COCO_val2014_000000000042.jpg", "000000000009.png", "7.jpg"]
-    empty = np.zeros((0, 5), np.float32)
-    made = Dataset([Sample(name, empty, empty) for name in names], tuple(map(str, range(80))))
-    assert coco.identities(made) == [42, 9, 7]
-    assert coco.identities(Dataset([*made.samples, Sample("dog.jpg", empty, empty)])) == [1, 2, 3, 4]
-    assert coco.identities(Dataset([*made.samples, Sample("b/7.jpg", empty, empty)])) == [1, 2, 3, 4]
-    assert coco.categories(made)[:13] == (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14)
-    assert coco.categories(made)[-1] == 90
-    assert coco.categories(Dataset([], ("a", "b"))) == (1, 2)

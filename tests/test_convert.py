@@ -5,17 +5,22 @@ from __future__ import annotations
 import pathlib
 import pickle
 import re
+import tempfile
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given, settings
 
 import darknet_py
-from darknet_py import checkpoint, cli, containers, loading, weights
+from darknet_py import cfg, checkpoint, cli, containers, loading, weights
+from darknet_py.cfg import Config, Dialect
 from darknet_py.conversion.convert import convert
 from darknet_py.errors import ConfigError, WeightsError
 from darknet_py.network import Network
 from tests import made
 from tests.converted import HEAD, plain, written
+from tests.test_properties import configs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "conformance"
@@ -56,6 +61,21 @@ def test_bytes_survive_both_kinds(path: pathlib.Path) -> None:
     convert("c.safetensors", "d.weights", write_cfg="d.cfg")
     assert pathlib.Path("d.weights").read_bytes() == before
     assert pathlib.Path("d.cfg").read_bytes() == path.read_bytes()
+
+
+@settings(max_examples=20)
+@given(configs(), st.sampled_from(Dialect))
+def test_bytes_of_any_network_survive(config: Config, dialect: Dialect) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        a, b, c, d, path = (pathlib.Path(folder, name) for name in ("a.weights", "b.pt", "c.safetensors", "d", "a.cfg"))
+        path.write_text(cfg.dumps(config))
+        net = made.filled(Network(cfg.load(path), dialect=dialect))
+        net.seen = 2**40 + 3
+        weights.save(net, a)
+        convert(a, b, cfg=path, dialect=dialect)
+        convert(b, c)
+        convert(c, d)
+        assert d.read_bytes() == a.read_bytes()
 
 
 @pytest.mark.parametrize("version", [(0, 1, 0), (0, 2, 0), (0, 2, 5), (1001, 0, 0)])

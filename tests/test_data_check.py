@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from darknet_py import cli
 from darknet_py.dataset.data_check import check
 
 
@@ -15,6 +16,17 @@ def picture(path: pathlib.Path, labels: str | None = "0 .5 .5 .2 .2\n") -> str:
     if labels is not None:
         path.with_suffix(".txt").write_text(labels)
     return f"{path}\n"
+
+
+def test_a_list_alone_and_the_number_of_classes(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "valid.list").write_text(picture(tmp_path / "a.png", "0 .5 .5 .2 .2\n7 .5 .5 .2 .2\n"))
+    (tmp_path / "set.data").write_text("valid = valid.list\n")
+    (tmp_path / "set.names").write_text("a\nb\n")
+    (checked,) = check(tmp_path / "set.data")
+    assert (checked.subset, checked.problems) == ("valid", ())
+    (checked,) = check(tmp_path / "set.data", classes=2)
+    assert [problem.text for problem in checked.problems] == ["class 7, but the network has 2 classes (0..1); left out"]
+    assert cli.main(["check", str(tmp_path / "set.data"), "--names", str(tmp_path / "set.names")]) == 1
 
 
 def test_what_is_missing_or_odd(tmp_path: pathlib.Path) -> None:

@@ -12,9 +12,10 @@ from darknet_py.dataset import datasets
 from darknet_py.dataset.data import Dataset
 from darknet_py.errors import DataError
 from darknet_py.evaluation.detections import collect
-from darknet_py.evaluation.evaluate import evaluate, prepared, score, valid
+from darknet_py.evaluation.evaluate import evaluate, prepared, score
 from darknet_py.evaluation.recall import recall
 from darknet_py.evaluation.scores import Evaluation
+from darknet_py.evaluation.valid import valid
 from darknet_py.network import Network
 from darknet_py.pictures.prefetch import ahead, in_turns
 
@@ -121,6 +122,12 @@ def test_what_cannot_be_counted_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         evaluate(network, folder / "my.data", **options)  # type: ignore[arg-type]
+
+
+def test_names_that_do_not_fit_are_refused_with_their_place(network: Network, folder: pathlib.Path) -> None:
+    (folder / "my.names").write_text("cat\n")
+    with pytest.raises(DataError, match=r"my\.data: 1 class names, but the network has 2 classes"):
+        evaluate(network, folder / "my.data", progress=False)
 
 
 def test_an_empty_data_set_is_refused(network: Network) -> None:

@@ -38,6 +38,11 @@ def test_files(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFi
     assert len(list(voc.iterdir())) == 2
 
 
+def test_no_bar_where_nobody_looks(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(line[:-1]) == 0
+    assert "pictures/s" not in capfd.readouterr().err
+
+
 def test_what_is_wrong_is_one_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*line, "--points", "1"]) == 1
     assert "points: expected 0 (the area)" in capsys.readouterr().err

@@ -182,7 +182,7 @@ def test_a_video_is_whole_or_absent(tmp_path: pathlib.Path) -> None:
     with VideoFile(path, clips.RATE):
         pass  # no frame
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(DataError, match=r"x\.webp: expected a video's name that ends in \.m4v"):
+    with pytest.raises(DataError, match=r"x\.webp: expected a video's name that ends in \.avi, \.m4v"):
         VideoFile(tmp_path / "x.webp", clips.RATE)
     with pytest.raises(DataError, match="No such file"), VideoFile(tmp_path / "none" / "x.mp4", clips.RATE) as file:
         file.add(clips.picture(0), 0.0)

@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 
 from . import _model
 
@@ -36,10 +37,15 @@ def run(args: argparse.Namespace) -> int:
 def _data(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..dataset import data_check
+    from ..dataset import data, data_check
 
+    classes = len(data.read_names(args.names)) if args.names else None
     problems = 0
-    for checked in data_check.check(args.model, watch=lambda names: tqdm(names, unit="picture", file=sys.stderr)):
+    def watch(names: Iterable[str]) -> Iterable[str]:
+        bar: Iterable[str] = tqdm(names, unit="picture", file=sys.stderr, disable=None)
+        return bar
+
+    for checked in data_check.check(args.model, classes=classes, watch=watch):
         print(f"ok     {checked.summary}")
         if args.classes:
             print("\n".join(checked.classes()))

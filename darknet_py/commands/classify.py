@@ -58,15 +58,12 @@ def _predict(args: argparse.Namespace) -> int:
 def _valid(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..dataset import data
     from ..evaluation import accuracy
 
     network = _model.load(args, _model.found(args))
-    settings = data.read_data(args.valid)
-    pictures, labels = data.read_list(settings.file("valid")), data.read_names(settings.file("labels"))
-    k = args.top or settings.integer("top", 1)
-    scores = accuracy.accuracy(network, pictures, labels, k=k, view=args.view, batch=args.batch, workers=args.workers)
-    last = collections.deque(tqdm(scores, total=len(pictures), unit=" pictures"), maxlen=1)
+    how = {"view": args.view, "batch": args.batch, "workers": args.workers}
+    count, scores = accuracy.on_data(network, args.valid, k=args.top or 0, **how)
+    last = collections.deque(tqdm(scores, total=count, unit=" pictures", disable=None), maxlen=1)
     if not last:
         raise DataError(f"{args.valid}: no pictures to look at")
     score = last.pop()

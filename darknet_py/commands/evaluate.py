@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..evaluation.scores import Evaluation
 
 _PROTOCOLS = ("darknet", "voc07", "coco")
+_BACKENDS = ("pycocotools", "faster_coco_eval")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--names", help="file of class names instead of DATA's")
     rule = parser.add_argument_group("rule")
     rule.add_argument("--protocol", choices=_PROTOCOLS, default="darknet", help="whose (darknet)")
+    rule.add_argument("--backend", choices=_BACKENDS, help="coco: who counts (what is installed)")
     rule.add_argument("--points", type=int, default=0, metavar="N", help="darknet: mean over N recalls, 0: area (0)")
     rule.add_argument("--iou", type=float, default=0.5, metavar="T", help="overlap at which an object is found (0.5)")
     rule.add_argument("--conf", type=float, default=0.25, metavar="P", help="confidence for TP, FP and F1 (0.25)")
@@ -71,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         least=args.least,
         nms=args.nms,
         letterbox=args.letterbox,
+        backend=args.backend,
         batch=args.batch,
         workers=args.workers,
         engine=args.engine,
@@ -90,7 +93,7 @@ def _available(args: argparse.Namespace) -> None:
 
     try:
         if args.protocol == "coco":
-            coco.available()
+            coco.backend(args.backend)
         if args.plots:
             plots.figure_class()
     except ImportError as error:

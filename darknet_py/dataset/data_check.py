@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from ..errors import DataError
 from ..pictures import images
 from . import datasets
 from .anchors import counters
-from .data import Dataset
+from .data import Dataset, read_data
 from .labels import Problem
 
 SUBSETS = ("train", "valid")
@@ -57,7 +58,7 @@ def check(
     """
     done: dict[tuple[str, ...], str] = {}
     checked = []
-    for subset in SUBSETS:
+    for subset in _subsets(path):
         dataset = datasets.load(path, subset)
         names = tuple(sample.picture for sample in dataset)
         if names in done:  # one list for both
@@ -72,6 +73,12 @@ def check(
         done[names] = subset
         checked.append(Checked(subset, dataset, tuple(dict.fromkeys(problems))))
     return checked
+
+
+def _subsets(path: Path) -> tuple[str, ...]:
+    """The lists to look at: of a .data file those that it names."""
+    named = read_data(path).values if os.fspath(path).endswith(".data") else {}
+    return tuple(subset for subset in SUBSETS if subset in named) or SUBSETS
 
 
 def _twice(names: tuple[str, ...], subset: str) -> Iterator[Problem]:

@@ -10,12 +10,14 @@ import enum
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..cfg import Dialect
-from ..classify import outputs, probabilities
+from ..cfg import Dialect, Path
+from ..classify import leaf_classes, outputs, probabilities
+from ..dataset.data import read_data, read_list, read_names
 from ..dataset.labels import Problem, report
 from ..errors import DataError
 from ..network import Network
@@ -58,13 +60,15 @@ def accuracy(
     *,
     k: int = 1,
     view: View | str = View.VALID,
+    leaves: Tensor | None = None,
     batch: int = 8,
     workers: int = 2,
 ) -> Iterator[Accuracy]:
     """The accuracy after each picture, the last being the result.
 
-    ``labels``: words of the pictures' paths, by class; more than there are classes are left out. Raises
-    DataError, also for a picture that cannot be read.
+    ``labels``: words of the pictures' paths, by class; more than there are classes are left out. ``leaves``: which
+    classes of a tree count, see ``leaf_classes``; None: those without children. Raises DataError, also for a picture
+    that cannot be read.
     """
     classes = outputs(network)
     if network.heads:
@@ -83,23 +87,36 @@ def accuracy(
 
     loaded, done, first, among = ahead(read, pictures, workers, depth=2 * max(batch, workers)), 0, 0, 0
     while group := list(itertools.islice(loaded, batch)):
-        for probs in _summed(network, group):
+        for probs in _summed(network, group, leaves):
             best = probs.argsort(descending=True, stable=True)[:k].tolist()
             first, among = first + (best[0] == truths[done]), among + (truths[done] in best)
             done += 1
             yield Accuracy(done, first / done, among / done, k)
 
 
-def _summed(network: Network, group: Sequence[list[Tensor]]) -> Tensor:
+def on_data(network: Network, path: Path, *, k: int = 0, **how: Any) -> tuple[int, Iterator[Accuracy]]:
+    """How many pictures the ``valid`` list of a .data file has, and the accuracy after each.
+
+    Its ``labels``, ``top`` (where ``k`` is 0) and ``leaves`` are used; ``how``: what else ``accuracy`` takes.
+    Raises DataError.
+    """
+    options = read_data(path)
+    pictures, labels = read_list(options.file("valid")), read_names(options.file("labels"))
+    leaves = leaf_classes(network, options.file("leaves")) if "leaves" in options.values else None
+    return len(pictures), accuracy(network, pictures, labels, k=k or options.integer("top", 1), leaves=leaves, **how)
+
+
+def _summed(network: Network, group: Sequence[list[Tensor]], leaves: Tensor | None) -> Tensor:
     """[pictures, classes]: the outputs of each picture's views, added; views of one size go through together."""
     sums = torch.zeros(len(group), outputs(network))
+    kept = True if leaves is None else leaves
     places: dict[torch.Size, list[tuple[int, Tensor]]] = {}
     for picture, views in enumerate(group):
         for x in views:
             places.setdefault(x.shape, []).append((picture, x))
     for rows in places.values():
         index = torch.tensor([picture for picture, _ in rows])
-        sums.index_add_(0, index, probabilities(network, torch.stack([x for _, x in rows]), leaves=True))
+        sums.index_add_(0, index, probabilities(network, torch.stack([x for _, x in rows]), kept))
     return sums
 
 

@@ -1,5 +1,7 @@
 """COCO's format and rule: results as its JSON has them, and mean average precision by pycocotools.
 
+``faster_coco_eval`` counts the same in its place (https://pypi.org/project/faster-coco-eval).
+
 Darknet's class numbers run from 0 to 79, COCO's category numbers from 1 to 90 with gaps; a detector of 80
 classes is taken for one of COCO's, as ``detector valid`` does, others count from 1. A picture's number is
 the one of the JSON that the data set came from, else the digits that end its file name
@@ -11,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import io
 import pathlib
+import pkgutil
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,14 +32,25 @@ STATISTICS = (
 )
 
 
-def available() -> Any:
-    """The package pycocotools. Raises ImportError that says how to have it."""
-    try:
-        import pycocotools.coco
-        import pycocotools.cocoeval
-    except ImportError as error:
-        raise ImportError("the coco protocol needs pycocotools: pip install 'darknet-torch[eval]'") from error
-    return pycocotools
+Tools = tuple[Any, Any]  # the classes COCO and COCOeval
+
+BACKENDS = {"pycocotools": ("coco.COCO", "cocoeval.COCOeval"), "faster_coco_eval": ("COCO", "COCOeval_faster")}
+"""The packages that can count, in the order in which they are looked for, and where their classes are."""
+
+
+def backend(name: str | None = None) -> tuple[str, Tools]:
+    """The package that counts, and its classes: ``name``, or the first that is installed.
+
+    Raises ImportError that says how to have one.
+    """
+    for package, places in BACKENDS.items():
+        if name not in (None, package):
+            continue
+        with contextlib.suppress(ModuleNotFoundError):
+            return package, tuple(pkgutil.resolve_name(f"{package}.{place}") for place in places)
+    if name is None:
+        raise ImportError("the coco protocol needs pycocotools: pip install 'darknet-torch[eval]'")
+    raise ImportError(f"{name}: not installed: pip install {name.replace('_', '-')}")
 
 
 def categories(dataset: Dataset) -> tuple[int, ...]:
@@ -90,23 +104,31 @@ def ground_truth(dataset: Dataset, found: Detections) -> dict[str, Any]:
     }
 
 
-def evaluate(dataset: Dataset, found: Detections) -> tuple[dict[str, float], list[float]]:
-    """pycocotools' twelve numbers by name, and AP by class; -1 where there is nothing to count.
+class Counted(NamedTuple):
+    """Which package counted, its twelve numbers by name, and AP by class; -1 where there is nothing to count."""
+
+    package: str
+    statistics: dict[str, float]
+    by_class: list[float]
+
+
+def evaluate(dataset: Dataset, found: Detections, package: str | None = None) -> Counted:
+    """Count what was found; ``package``: see ``backend``.
 
     A data set from COCO's JSON is counted against that file, with its areas and crowds.
     """
-    tools = available()
+    package, (coco, evaluator) = backend(package)
     with contextlib.redirect_stdout(io.StringIO()):
         if dataset.source.endswith(".json"):
-            truth = tools.coco.COCO(dataset.source)
+            truth = coco(dataset.source)
         else:
-            truth = tools.coco.COCO()
+            truth = coco()
             truth.dataset = ground_truth(dataset, found)
             truth.createIndex()
         records = results(dataset, found)
         if not records:
-            return dict.fromkeys(STATISTICS, 0.0), [0.0] * len(dataset.names)
-        counter = tools.cocoeval.COCOeval(truth, truth.loadRes(records), "bbox")
+            return Counted(package, dict.fromkeys(STATISTICS, 0.0), [0.0] * len(dataset.names))
+        counter = evaluator(truth, truth.loadRes(records), "bbox")
         counter.evaluate()
         counter.accumulate()
         counter.summarize()
@@ -117,4 +139,4 @@ def evaluate(dataset: Dataset, found: Detections) -> tuple[dict[str, float], lis
         valid = precision[:, :, order[number]] if number in order else np.zeros(0)
         valid = valid[valid > -1]
         areas.append(float(valid.mean()) if valid.size else -1.0)
-    return dict(zip(STATISTICS, map(float, counter.stats), strict=True)), areas
+    return Counted(package, dict(zip(STATISTICS, map(float, counter.stats), strict=True)), areas)

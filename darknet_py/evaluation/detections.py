@@ -75,6 +75,7 @@ def collect(
     *,
     threshold: float = 0.005,
     nms: float = 0.45,
+    mapping: Tensor | None = None,
     letterbox: bool | None = None,
     in_pixels: bool = False,
     batch: int = 8,
@@ -85,10 +86,11 @@ def collect(
 ) -> Detections:
     """Detect on every picture of a data set.
 
-    ``threshold``: objectness and class probability must be above. ``letterbox`` None: as the cfg says.
+    ``threshold``: objectness and class probability must be above. ``mapping``: numbers [n] of a tree's classes, whose
+    places are the classes that are found. ``letterbox`` None: as the cfg says.
     ``in_pixels``: suppress in pixels, as ``detector valid`` does; for the kinds that measure distances this
     differs. ``batch``: pictures that go through the network together, ``workers``: threads that read them.
-    ``engine``, ``dtype``: see ``engines``.
+    ``engine``, ``dtype``: see ``engines``. ``progress``: a bar on stderr, where that is a terminal.
     A picture that cannot be read is a problem, and nothing is found on it. Raises DataError.
     """
     if not network.heads:
@@ -99,16 +101,9 @@ def collect(
     size = network.shape.width, network.shape.height
     parts: list[tuple[Floats, Floats, Integers]] = []
     sizes, problems = [], []
-    for loaded, decoded in _decoded(
-        engines.engine(network, engine, dtype=dtype),
-        network,
-        dataset,
-        letterbox,
-        Selection(threshold),
-        batch,
-        workers,
-        progress,
-    ):
+    which = Selection(threshold, mapped=False if mapping is None else mapping)
+    run = engines.engine(network, engine, dtype=dtype)
+    for loaded, decoded in _decoded(run, network, dataset, letterbox, which, batch, workers, progress):
         sizes.append(loaded.size)
         if loaded.problem:
             problems.append(loaded.problem)
@@ -148,7 +143,7 @@ def _decoded(
             return Loaded(None, (1, 1), Problem(sample.picture, str(error).removeprefix(f"{sample.picture}: ")))
 
     loaded = ahead(read, dataset, workers, depth=2 * max(batch, workers))
-    with evaluating(network), tqdm(total=len(dataset), unit=" pictures", disable=not progress) as bar:
+    with evaluating(network), tqdm(total=len(dataset), unit=" pictures", disable=None if progress else True) as bar:
         while group := list(itertools.islice(loaded, batch)):
             inputs = [one.x for one in group if one.x is not None]
             found = iter(decode(network, torch.stack(inputs), which, run) if inputs else ())

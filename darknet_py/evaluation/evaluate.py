@@ -7,7 +7,6 @@ is asked.
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,15 +14,14 @@ import numpy as np
 
 from ..cfg import Path
 from ..dataset import datasets, labels
-from ..dataset.data import Dataset, read_data
+from ..dataset.data import Dataset
 from ..detect import Names, read_names
 from ..errors import DataError
 from ..network import Network
 from ..speed.engines import Run
 from . import average_precision as ap
-from . import coco, result_files
+from . import coco
 from .detections import Detections, Integers, collect
-from .result_files import Format
 from .scores import ClassScore, Evaluation, Material, Protocol
 
 _DETECTING = {Protocol.DARKNET: (0.005, 0.45), Protocol.VOC07: (0.005, 0.45), Protocol.COCO: (0.001, 0.6)}
@@ -42,6 +40,7 @@ def evaluate(
     least: float | None = None,
     nms: float | None = None,
     letterbox: bool | None = None,
+    backend: str | None = None,
     batch: int = 8,
     workers: int = 2,
     engine: str | Run = "torch",
@@ -55,8 +54,8 @@ def evaluate(
     ``threshold``: confidence for TP, FP and what is made of them; it does not change mAP. ``points``: recalls
     of the darknet protocol, 0 for the area. ``least``, ``nms``: confidence and overlap with which boxes are
     collected; by default as Darknet does it for the protocol: above 0.005 and 0.45 (``detector map``), for
-    coco 0.001 and 0.6 (``detector valid``). ``engine`` and ``dtype``: what computes them, see ``engines``. Raises
-    DataError.
+    coco 0.001 and 0.6 (``detector valid``). ``backend``: the package that counts for coco, see ``coco.BACKENDS``;
+    None: the first that is installed. ``engine`` and ``dtype``: what computes them, see ``engines``. Raises DataError.
     """
     protocol = Protocol(protocol)
     if not network.heads:
@@ -67,7 +66,7 @@ def evaluate(
     if points < 0 or points == 1:
         raise DataError(f"points: expected 0 (the area), or 2 and more (11, 101), got {points}")
     if protocol is Protocol.COCO:
-        coco.available()
+        coco.backend(backend)
     dataset = prepared(network, data, subset, names)
     labels.report(dataset.problems)
     default = _DETECTING[protocol]
@@ -85,7 +84,8 @@ def evaluate(
         progress=progress,
     )
     labels.report(found.problems)
-    return score(dataset, found, protocol, threshold=threshold, iou_threshold=iou_threshold, points=points)
+    limits = {"threshold": threshold, "iou_threshold": iou_threshold}
+    return score(dataset, found, protocol, points=points, backend=backend, **limits)
 
 
 def prepared(network: Network, data: Dataset | Path, subset: str = "valid", names: Names = None) -> Dataset:
@@ -95,6 +95,8 @@ def prepared(network: Network, data: Dataset | Path, subset: str = "valid", name
         data = datasets.load(data, subset, classes=classes)
     if not len(data):
         raise DataError(f"{data.source or 'data'}: no pictures to evaluate on")
+    if names is None and len(data.names) not in (0, classes):
+        raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
     words = read_names(names if names is not None else data.names or None, classes)
     return replace(data.limited(classes), names=tuple(words))
 
@@ -107,6 +109,7 @@ def score(
     threshold: float = 0.25,
     iou_threshold: float = 0.5,
     points: int = 0,
+    backend: str | None = None,
 ) -> Evaluation:
     """Count what was found on a data set, which has a name for each class."""
     protocol = Protocol(protocol)
@@ -120,9 +123,9 @@ def score(
     points = 11 if voc else points
     areas = [curve.average_precision(points) for curve in curves]
     mean, at_50 = _mean(areas, objects, voc), None
-    numbers: dict[str, float] = {}
+    package, numbers = "", dict[str, float]()
     if protocol is Protocol.COCO:
-        numbers, areas = coco.evaluate(dataset, found)
+        package, numbers, areas = coco.evaluate(dataset, found, backend)
         mean, at_50 = numbers["AP"], numbers["AP50"]
     elif iou_threshold != 0.5:
         at_50 = score(dataset, found, protocol, points=points).map
@@ -147,6 +150,7 @@ def score(
         problems=(*dataset.problems, *found.problems),
         material=Material(dataset, found, truths, matches, curves),
         coco=numbers,
+        backend=package,
     )
 
 
@@ -154,22 +158,3 @@ def _mean(areas: Sequence[float], objects: Integers, present: bool) -> float:
     """Mean over all classes, or over those that have objects."""
     counted = np.array(areas)[objects > 0] if present else np.array(areas)
     return float(counted.mean()) if len(counted) else 0.0
-
-
-def valid(
-    network: Network, path: Path, *, out: str = "", batch: int = 8, workers: int = 2, progress: bool = True
-) -> list[pathlib.Path]:
-    """``detector valid``: detect on the ``valid`` list of a .data file and write the files that ``eval=`` says.
-
-    Boxes above 0.001, suppressed at 0.6 in pixels, into the folder that ``results=`` says. ``out``: instead of
-    the files' default name. Returns the files. Raises DataError.
-    """
-    options = read_data(path)
-    kind = options.values.get("eval", "voc")
-    kind = kind if kind in set(Format) else "voc"
-    dataset = prepared(network, path)
-    found = collect(
-        network, dataset, threshold=0.001, nms=0.6, in_pixels=True, batch=batch, workers=workers, progress=progress
-    )
-    labels.report(found.problems)
-    return result_files.write(dataset, found, kind, options.values.get("results", "results"), out)

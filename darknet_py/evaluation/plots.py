@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from ..cfg import Path
 from ..errors import DataError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MANY = 9  # classes beyond which curves are grey and have no name
+_MANY = 10  # classes beyond which curves are grey and have no name
 _INK, _GREY, _LIGHT, _BOLD = "#24292f", "#6e7781", "#d0d7de", "#0b5cad"
 
 
@@ -39,20 +40,34 @@ def write(evaluation: Evaluation, folder: Path) -> list[pathlib.Path]:
         "pr_curve.png": precision_recall,
         "f1_curve.png": f1,
         "confusion_matrix.png": matrix,
-        "labels.png": sheets.labels,
-        "predictions.png": sheets.predictions,
+        "labels.jpg": sheets.labels,
+        "predictions.jpg": sheets.predictions,
     }
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name, make in makers.items():
-            content = io.BytesIO()
             made = make(evaluation)
-            (made.savefig if hasattr(made, "savefig") else made.save)(content, format="png")
+            content = _jpeg(made) if isinstance(made, Image.Image) else _png(made)
             with replacing(place / name) as file:
-                file.write(content.getvalue())
+                file.write(content)
     except OSError as error:
         raise DataError(f"{error.filename or place}: {error.strerror or error}") from error
     return [place / name for name in makers]
+
+
+def _png(figure: Figure) -> bytes:
+    """A third of what matplotlib writes: a figure has fewer than 256 colours that anybody could tell apart."""
+    drawn, content = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    picture.save(content, format="PNG", optimize=True)
+    return content.getvalue()
+
+
+def _jpeg(sheet: Image.Image) -> bytes:
+    content = io.BytesIO()
+    sheet.save(content, format="JPEG", quality=90)
+    return content.getvalue()
 
 
 def figure_class() -> type[Figure]:
@@ -65,11 +80,15 @@ def figure_class() -> type[Figure]:
 
 
 def precision_recall(evaluation: Evaluation) -> Figure:
-    """Precision over recall of each class, as high as it is at that recall or beyond, and their mean."""
+    """Precision over recall of each class, as high as it is at that recall or beyond, and their mean.
+
+    Up to ten classes have a colour, and a name with their AP in percent.
+    """
     figure, axes = _canvas("Precision over recall", _headline(evaluation))
     grid = np.linspace(0, 1, 501)
     lines, shown = [], _present(evaluation)
-    for curve, label in zip(shown, _labels(evaluation, shown), strict=True):
+    labels = [f"{one.name} {100 * max(0.0, one.average_precision):.1f}" for one in evaluation.classes if one.objects]
+    for curve, label in zip(shown, labels, strict=True):
         best = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], 0.0)
         lines.append(best[np.searchsorted(curve.recall, grid, side="left")])
         _class_line(axes, grid, lines[-1], label, len(shown))
@@ -82,27 +101,21 @@ def precision_recall(evaluation: Evaluation) -> Figure:
 
 
 def f1(evaluation: Evaluation) -> Figure:
-    """F1 over the confidence threshold, of each class and of all together; the best threshold is marked."""
+    """F1 over the confidence threshold, of each class and of all together; the best threshold is marked.
+
+    Up to ten classes have a colour, and a name with their best F1.
+    """
     figure, axes = _canvas("F1 over confidence", _headline(evaluation))
     grid = np.linspace(0, 1, 501)
     shown = _present(evaluation)
-    for curve, label in zip(shown, _labels(evaluation, shown), strict=True):
+    labels = [f"{one.name} {one.best_f1:.3f}" for one in evaluation.classes if one.objects]
+    for curve, label in zip(shown, labels, strict=True):
         _class_line(axes, grid, _at(curve, grid), label, len(shown))
     material, best = evaluation.material, evaluation.all
     everything = overall(material.found, material.matches, best.objects)
     axes.plot(grid, _at(everything, grid), color=_BOLD, linewidth=2.6, label="all objects together", zorder=5)
-    axes.plot([best.best_threshold], [best.best_f1], "o", color=_BOLD, markersize=7, zorder=6)
-    text = f"F1 {best.best_f1:.3f} at {best.best_threshold:.3f}"
-    axes.annotate(
-        text,
-        (best.best_threshold, best.best_f1),
-        (10, 12),
-        textcoords="offset points",
-        color=_BOLD,
-        weight="bold",
-        zorder=7,
-        bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2},
-    )
+    text = f"best: F1 {best.best_f1:.3f} at {best.best_threshold:.3f}"
+    axes.plot([best.best_threshold], [best.best_f1], "o", color=_BOLD, markersize=7, zorder=6, label=text)
     _finish(axes, "confidence threshold", "F1", len(shown))
     return figure
 
@@ -150,11 +163,6 @@ def _present(evaluation: Evaluation) -> list[Curve]:
     return [curve for curve in evaluation.material.curves if curve.truths]
 
 
-def _labels(evaluation: Evaluation, shown: Sequence[Curve]) -> list[str]:
-    names = [one for one in evaluation.classes if one.objects]
-    return [f"{one.name} {100 * max(0.0, one.average_precision):.1f}" for one, _ in zip(names, shown, strict=True)]
-
-
 def _headline(evaluation: Evaluation) -> str:
     name = "mAP@0.50:0.95" if evaluation.protocol is Protocol.COCO else f"mAP@{evaluation.iou_threshold:.2f}"
     return f"{name} {100 * evaluation.map:.2f} %  ({evaluation.rule})"
@@ -173,11 +181,12 @@ def _title(axes: Axes, title: str, below: str) -> None:
 
 
 def _class_line(axes: Axes, x: Any, y: Any, label: str, classes: int) -> None:
-    """A class's line; matplotlib's first colour is too near to that of the bold line."""
+    """A class's line; matplotlib's first of ten colours is too near to that of the bold line."""
     if classes > _MANY:
         axes.plot(x, y, color=_GREY, alpha=max(0.16, 4 / classes), linewidth=0.8)
     else:
-        axes.plot(x, y, linewidth=1.3, label=label, color=f"C{1 + len(axes.lines)}")
+        number = 1 + len(axes.lines)
+        axes.plot(x, y, linewidth=1.3, label=label, color=f"C{number}" if number < 10 else _INK)
 
 
 def _finish(axes: Axes, x: str, y: str, classes: int) -> None:
@@ -192,5 +201,7 @@ def _finish(axes: Axes, x: str, y: str, classes: int) -> None:
     if classes > _MANY:
         axes.plot([], [], color=_GREY, alpha=0.5, linewidth=0.8, label=f"each of {classes} classes")
     if axes.get_legend_handles_labels()[0]:
-        legend = axes.legend(loc="best" if classes <= _MANY else "upper right", edgecolor="none", fontsize=9)
-        legend.get_frame().set_alpha(0.9)
+        # Curves leave no free place inside: names stand to the right, and few words beside the title.
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}
+        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1.04), "ncols": 3}
+        axes.legend(**(beside if classes <= _MANY else above), edgecolor="none", fontsize=9)

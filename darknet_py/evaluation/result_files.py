@@ -76,7 +76,7 @@ def _voc(dataset: Dataset, found: Detections, stem: str) -> Contents:
 def _imagenet(dataset: Dataset, found: Detections, stem: str) -> Contents:
     lines = [
         f"{picture + 1} {k + 1} {confidence:f} {_numbers(edges)}\n"
-        for picture, k, confidence, edges in _rows(found, offset=1)
+        for picture, k, confidence, edges in _rows(found)
     ]
     yield f"{stem or 'imagenet-detection'}.txt", "".join(lines)
 

@@ -6,8 +6,8 @@ mAP of two tools is comparable only by the same rule, so the rule is printed wit
   precision at 11 or 101 recalls), mean over all classes, those without objects being 0.
 * ``voc07``: Pascal VOC 2007. Mean precision at 11 recalls, difficult objects ignored, mean over the classes
   that have objects.
-* ``coco``: by pycocotools. Mean over ten overlaps from 0.5 to 0.95, 101 recalls, at most 100 boxes a
-  picture, mean over the classes that have objects.
+* ``coco``: by pycocotools, or faster_coco_eval in its place. Mean over ten overlaps from 0.5 to 0.95, 101 recalls,
+  at most 100 boxes a picture, mean over the classes that have objects.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Evaluation:
 
     ``map``: the protocol's number, ``map50``: at an overlap of 0.5; both 0..1. ``all``: all classes together,
     its ``average_precision`` being ``map``. ``average_iou``: mean overlap of the detections above
-    ``threshold``, 0 for a wrong one. ``coco``: the twelve numbers of pycocotools, by name (its -1 for "none").
+    ``threshold``, 0 for a wrong one. ``coco``: the twelve numbers of pycocotools, by name (its -1 for "none"), and
+    ``backend``: the package that counted them.
     """
 
     protocol: Protocol
@@ -104,12 +105,13 @@ class Evaluation:
     problems: Sequence[Problem]
     material: Material
     coco: Mapping[str, float]
+    backend: str = ""
 
     @property
     def rule(self) -> str:
         """The protocol in a line."""
         if self.protocol is Protocol.COCO:
-            return "coco: pycocotools, IoU 0.50:0.95, 101 recalls, at most 100 boxes, classes with objects"
+            return f"coco: {self.backend}, IoU 0.50:0.95, 101 recalls, at most 100 boxes, classes with objects"
         if self.protocol is Protocol.VOC07:
             return f"voc07: IoU >= {self.iou_threshold:g}, 11 recalls, difficult objects ignored, classes with objects"
         area = f"{self.points} recalls" if self.points else "area under the curve"
@@ -179,6 +181,7 @@ class Evaluation:
             "all": _record(self.all),
             "classes": [_record(one) for one in self.classes],
             "coco": dict(self.coco),
+            "backend": self.backend,
             "problems": [str(problem) for problem in self.problems],
         }
 

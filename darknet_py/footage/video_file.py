@@ -1,7 +1,8 @@
 """``VideoFile``: pictures to a video that every player plays, whole or not at all.
 
 H.264 where FFmpeg has an encoder for it, else MPEG-4. Every frame keeps its own time, so a source that lost
-frames or has an uneven rate plays as fast as it was.
+frames or has an uneven rate plays as fast as it was. An .avi, which Darknet's users ask for, has one rate and
+MPEG-4: there a frame is shown at the nearest tick of that rate.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..files import replacing
 from ..pictures.images import Picture
 from .capture import needed
 
-FORMATS = {".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
+FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 
 _CODECS = ("libx264", "libopenh264", "mpeg4")
 _TICKS = 60000  # a second: whole numbers for 24, 25, 30, 50 and 60 frames and 1001sts, and MPEG-4 takes no more
@@ -41,6 +42,8 @@ class VideoFile:
         self._open = ExitStack()
         self._container: Any = None  # and its stream: made when the first picture says how large
         self._stream: Any = None
+        self._even = self.path.suffix.lower() == ".avi"
+        self._tick = 1 / Fraction(rate) if self._even else Fraction(1, _TICKS)  # seconds
         self._last = -1
 
     def __enter__(self) -> Self:
@@ -65,8 +68,8 @@ class VideoFile:
             self._begin(*even.shape[:2])
         frame = self._av.VideoFrame.from_ndarray(even, format="rgb24")
         frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")
-        frame.pts = self._last = max(self._last + 1, round(timestamp * _TICKS))
-        frame.time_base = Fraction(1, _TICKS)
+        frame.pts = self._last = max(self._last + 1, round(timestamp / self._tick))
+        frame.time_base = self._tick
         self._container.mux(self._stream.encode(frame))
 
     def _begin(self, height: int, width: int) -> None:
@@ -77,13 +80,13 @@ class VideoFile:
         self._container = self._av.open(file, "w", format=FORMATS[self.path.suffix.lower()])
         self._stream = self._container.add_stream(self._codec(), rate=self.rate)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, _TICKS)
+        self._stream.codec_context.time_base = self._tick
         # x264 aims at a quality by itself; the others need a number of bits, and a fifth for a pixel is plenty.
         self._stream.bit_rate = 0 if self._stream.name == "libx264" else int(width * height * self.rate / 5)
 
     def _codec(self) -> str:
         """The first encoder that this FFmpeg has."""
-        for name in _CODECS:
+        for name in _CODECS[-1:] if self._even else _CODECS:
             try:
                 self._av.codec.Codec(name, "w")
             except self._av.codec.codec.UnknownCodecError:

@@ -3,6 +3,7 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
+from ._class_map import read_map
 from ._training import Gradients, Loss, Moment, padded, straight
 from .base import LAYERS, Head, Layer, Selection, Shape, find, section
 
@@ -20,6 +21,7 @@ __all__ = [
     "Shape",
     "find",
     "padded",
+    "read_map",
     "section",
     "straight",
 ]

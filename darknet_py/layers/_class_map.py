@@ -13,7 +13,11 @@ from ..errors import DataError
 def read_map(path: pathlib.Path, classes: int) -> Tensor:
     """The numbers of a file, one a line. Raises DataError for what is no class of the network."""
     numbers = []
-    for line, text in enumerate(path.read_text().split("\n"), start=1):
+    try:
+        lines = path.read_text().split("\n")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    for line, text in enumerate(lines, start=1):
         if text.strip():
             if not text.strip().isdigit() or int(text) >= classes:
                 raise DataError(f"{path}:{line}: expected a class number in 0..{classes - 1}, got {text!r}")

@@ -148,12 +148,17 @@ class Selection:
     """Which boxes a head shall return.
 
     ``threshold``: a class probability that is not above it is 0. ``hierarchy``: how sure a class of a
-    tree must be. ``mapped``: report the classes of the head's ``map=`` file instead of the tree's own.
+    tree must be. ``mapped``: report the classes of the head's ``map=`` file instead of the tree's own, or those
+    of these numbers [n].
     """
 
     threshold: float
     hierarchy: float = 0.5
-    mapped: bool = False
+    mapped: bool | Tensor = False
+
+    def mapping(self, own: Tensor | None) -> Tensor | None:
+        """The numbers of the classes to report, ``own`` being the head's; None: all."""
+        return self.mapped if isinstance(self.mapped, Tensor) else own if self.mapped else None
 
 
 class Head(Layer):

@@ -162,8 +162,8 @@ class Region(Head):
             probs = scale[:, None] * scores
             return torch.where((probs > which.threshold) & (sure[:, None] | (not self.pjreddie)), probs, 0)
         absolute = self.tree.absolute(scores)
-        if which.mapped and self.mapping is not None:
-            probs = scale[:, None] * absolute[:, self.mapping.to(scores.device)]
+        if (mapping := which.mapping(self.mapping)) is not None:
+            probs = scale[:, None] * absolute[:, mapping.to(scores.device)]
             return torch.where(probs > which.threshold, probs, 0)
         if self.pjreddie:
             best = self.tree.descend(absolute, which.hierarchy)

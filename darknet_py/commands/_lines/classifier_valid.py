@@ -1,10 +1,12 @@
-"""Count how often a classifier is right on the valid list: ``classifier valid DATA CFG WEIGHTS -topk 5``."""
+"""Count how often a classifier is right on the valid list: ``classifier valid DATA CFG WEIGHTS -topk 5``.
+
+``leaves=`` of DATA, a file of names, says which classes of a tree are leaves, as only they count."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import files, load, settings
+from . import files, load
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print Darknet's line after each picture."""
-    from ...dataset import data
     from ...evaluation import accuracy
 
-    options, network = settings(args), load(args)
-    pictures, labels = data.read_list(options.file("valid")), data.read_names(options.file("labels"))
-    for so_far in accuracy.accuracy(network, pictures, labels, k=args.topk or options.integer("top", 1)):
+    _, scores = accuracy.on_data(load(args), args.data, k=args.topk)
+    for so_far in scores:
         print(so_far, flush=True)
     return 0

@@ -1,6 +1,7 @@
 """Write what is found on the valid list as result files: ``detector valid DATA CFG WEIGHTS -out NAME``.
 
-The format is what ``eval=`` of DATA says, the folder what ``results=`` says."""
+The format is what ``eval=`` of DATA says, the folder what ``results=`` says. With ``map=``, a file of numbers, the
+classes are those of a tree that it names, as combine9k.data does it for YOLO9000."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the files and print where they are."""
-    from ...evaluation import evaluate
+    from ...evaluation.valid import valid
 
-    for path in evaluate.valid(load(args), args.data, out=args.out):
+    for path in valid(load(args), args.data, out=args.out):
         print(path)
     return 0

@@ -1,0 +1,74 @@
+"""``valid``: what is found on the pictures of a list, as result files (``detector valid``); labels are not read."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..cfg import Path
+from ..dataset import labels
+from ..dataset.data import Dataset, Options, Sample, read_data, read_list
+from ..detect import read_names
+from ..errors import DataError
+from ..layers import read_map
+from ..network import Network
+from . import result_files
+from .detections import collect
+from .result_files import Format
+
+
+def valid(
+    network: Network, path: Path, *, out: str = "", batch: int = 8, workers: int = 2, progress: bool = True
+) -> list[pathlib.Path]:
+    """Detect on the ``valid`` list of a .data file and write the files that ``eval=`` says; return them.
+
+    Boxes above 0.001, suppressed at 0.6 in pixels, into the folder that ``results=`` says. ``out``: instead of
+    the files' default name. ``map=``: a file of numbers of a tree's classes, one a line; boxes have those classes
+    alone, numbered by the line. Raises DataError.
+    """
+    options = read_data(path)
+    kind = options.values.get("eval", "voc")
+    kind = kind if kind in set(Format) else "voc"
+    names, mapping = _classes(network, options)
+    pictures = read_list(options.file("valid" if "valid" in options.values else "train"))
+    samples = [Sample(picture, labels.none(), labels.none()) for picture in pictures]
+    dataset = Dataset(samples, tuple(names), source=options.path)
+    found = collect(
+        network,
+        dataset,
+        threshold=0.001,
+        nms=0.6,
+        mapping=mapping,
+        in_pixels=True,
+        batch=batch,
+        workers=workers,
+        progress=progress,
+    )
+    labels.report(found.problems)
+    return result_files.write(dataset, found, kind, options.values.get("results", "results"), out)
+
+
+def _classes(network: Network, options: Options) -> tuple[Sequence[str], Tensor | None]:
+    """The names of the classes that are reported, and their numbers in the network where ``map=`` chooses them."""
+    if not network.heads:
+        raise DataError("the network has no detection head: expected one that makes boxes")
+    classes = network.heads[-1].classes
+    given = options.file("names") if "names" in options.values else None
+    if "map" not in options.values:
+        return read_names(given, classes), None
+    tree = getattr(network.heads[-1], "tree", None)
+    if tree is None:
+        raise DataError(f"{options.path}: map: expected a network whose head has a tree, which the map numbers")
+    path = options.file("map")
+    mapping = read_map(pathlib.Path(path), classes)
+    words = tree.names if given is None else read_names(given, classes, exact=False)
+    if len(words) == classes:
+        words = [words[number] for number in mapping.tolist()]
+    if len(words) != len(mapping):
+        raise DataError(
+            f"{given}: {len(words)} class names: expected {len(mapping)}, as many as {path} has lines, "
+            f"or {classes}, as many as the network has classes"
+        )
+    return words, mapping

@@ -1,0 +1,88 @@
+"""Write the pictures of docs/gallery.md into docs/gallery/.
+
+    pip download --no-deps scikit-image==0.26.0
+    python tools/make_gallery.py scikit_image-0.26.0-*.whl ../shared/data/coco128 ../shared/data/coco.names
+
+The wheel holds the photographs, which are free to copy (its skimage/data/_fetchers.py says so of each); the data
+set and its class names are what the curves are counted on. No picture of that data set is written; the sheets are of
+the set of digits that the package makes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pathlib
+import shutil
+import sys
+import tempfile
+import zipfile
+
+from PIL import Image
+
+import darknet_py
+from darknet_py import cli
+from darknet_py.evaluation import plots
+from darknet_py.evaluation.evaluate import evaluate
+
+TARGET = pathlib.Path(__file__).resolve().parents[1] / "docs" / "gallery"
+PHOTOGRAPHS = {
+    "astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+    "chelsea.png": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+    "coffee.png": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+}
+CURVES = ("pr_curve.png", "f1_curve.png", "confusion_matrix.png")
+SHEETS = ("labels.jpg", "predictions.jpg")
+SHEET = (1230, 1002)  # pixels
+MOST = 200_000  # bytes of a picture
+
+
+def photographs(wheel: str) -> dict[str, Image.Image]:
+    """The photographs by name, each the one that was looked at."""
+    found = {}
+    with zipfile.ZipFile(wheel) as archive:
+        for name, expected in PHOTOGRAPHS.items():
+            content = archive.read(f"skimage/data/{name}")
+            if hashlib.sha256(content).hexdigest() != expected:
+                raise SystemExit(f"{wheel}: {name} is another picture than it was")
+            found[pathlib.Path(name).stem] = Image.open(io.BytesIO(content)).convert("RGB")
+    return found
+
+
+def digits() -> None:
+    """The sheets and the matrix of the set that the package makes, and of the detector that it brings."""
+    with tempfile.TemporaryDirectory() as folder:
+        for line in (["digits", folder], ["evaluate", "digits", f"{folder}/digits.data", "--plots", folder]):
+            if status := cli.main([*line, "--quiet"]):
+                raise SystemExit(status)
+        for name in SHEETS:
+            with Image.open(pathlib.Path(folder, name)) as sheet:
+                sheet.resize(SHEET, Image.Resampling.LANCZOS).save(TARGET / name, quality=80)
+        shutil.copy(pathlib.Path(folder, "confusion_matrix.png"), TARGET / "digits_matrix.png")
+
+
+def main() -> None:
+    """Detect, evaluate, draw."""
+    wheel, data, names = sys.argv[1:]
+    TARGET.mkdir(exist_ok=True)
+    network = darknet_py.load("yolov4-tiny")
+    detector = darknet_py.Detector(network, names=names)
+    for name, picture in photographs(wheel).items():
+        result = detector(picture)
+        result.save(TARGET / f"{name}.jpg")
+        print(f"{name}.jpg: {', '.join(str(result).splitlines())}")
+    evaluation = evaluate(network, data, names=names)
+    print("\n".join(evaluation.summary()))
+    with tempfile.TemporaryDirectory() as folder:
+        plots.write(evaluation, folder)
+        for name in CURVES:
+            shutil.copy(pathlib.Path(folder, name), TARGET / name)
+    if "digits" in cli.verbs():
+        digits()
+    for path in sorted(TARGET.iterdir()):
+        size = path.stat().st_size
+        print(f"{path.name}: {size} bytes{' too many' if size > MOST else ''}")
+
+
+if __name__ == "__main__":
+    main()
