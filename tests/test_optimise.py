@@ -14,19 +14,17 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py.activations import Activation
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
-from darknet_py.speed import activated, convolutions, memory
+from darknet_py.speed import convolutions, memory
 from darknet_py.speed import optimise as optimise_
-from darknet_py.speed.optimise import Optimised, optimise
+from darknet_py.speed.optimise import optimise
 from tests import made, reference
+from tests.fast import TEXT, TOLERANCE, apart, assert_same, run
 
 ROOT = pathlib.Path(__file__).parents[1]
 CASES = ROOT / "tests" / "golden" / "cases"
 RARE = ROOT.parent / "shared" / "conformance" / "rare"
-TOLERANCE = 1e-4  # of the outputs' rms
-BOX_TOLERANCE = 1e-4
 
 each_golden = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in CASES.glob("*.json.gz")))
 each_rare = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in RARE.glob("*.json.gz")))
@@ -42,35 +40,6 @@ def held_up(folder: pathlib.Path, name: str, scratch: pathlib.Path) -> tuple[Net
         net = darknet_py.load(folder / f"{name}.cfg", scratch / "a.weights", dialect=golden["oracle"])
     x = torch.from_numpy(reference.input_array(golden, 0))
     return net, torch.cat((x, x.flip(-1)))
-
-
-def run(net: Network | Optimised, x: Tensor) -> list[Tensor]:
-    """The outputs, from a fresh state."""
-    net.reset()
-    with torch.inference_mode():
-        outputs: list[Tensor] = net(x)
-    return outputs
-
-
-def apart(expected: list[Tensor], found: list[Tensor]) -> float:
-    """The largest difference over the outputs, relative to their rms."""
-    assert [y.shape for y in expected] == [y.shape for y in found]
-    assert all(y.dtype is torch.float32 for y in found)
-    worst = [(a - b).square().mean().sqrt() / a.square().mean().sqrt() for a, b in zip(expected, found, strict=True)]
-    return float(max(worst))
-
-
-def assert_same(net: Network, x: Tensor) -> None:
-    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
-    if not net.heads:
-        return
-    plain, fast = (darknet_py.Detector(net, threshold=0.1, engine=name) for name in ("plain", "torch"))
-    for expected, found in zip(plain.batch(x), fast.batch(x), strict=True):
-        assert torch.equal(expected.boxes.cls.sort()[0], found.boxes.cls.sort()[0])
-        for row, confidence, box in zip(found.boxes.cls, found.boxes.conf, found.boxes.xywhn, strict=True):
-            mine = (expected.boxes.cls == row) & ((expected.boxes.conf - confidence).abs() < BOX_TOLERANCE)
-            off = (expected.boxes.xywhn[mine] - box).abs() / (1 + box.abs())
-            assert off.amax(dim=1).min() < BOX_TOLERANCE
 
 
 @each_golden
@@ -90,74 +59,6 @@ def test_a_network_of_ours_gives_the_same_at_a_small_size(name: str) -> None:
         apart(run(net, made.random(1, 3, 64, 96, low=0)), run(optimise(net), made.random(1, 3, 64, 96, low=0)))
         < TOLERANCE
     )
-
-
-TEXT = """
-[net]
-width=16
-height=12
-channels=3
-[conv]
-filters=8
-size=3
-pad=1
-batch_normalize=1
-activation={before}
-[conv]
-filters=8
-size=3
-pad=1
-batch_normalize=1
-activation={before}
-[shortcut]
-from=-2
-activation={after}
-[route]
-layers=-1,-2,-3
-groups=2
-group_id=1
-[maxpool]
-size=5
-stride=1
-[conv]
-filters=6
-groups=2
-size=3
-stride=2
-pad=1
-activation=mish
-"""
-
-
-@pytest.mark.parametrize("before", sorted(Activation))
-def test_every_activation_in_a_convolution(before: str) -> None:
-    net = made.network(TEXT.format(before=before, after="linear"))
-    x = made.random(2, 3, 12, 16)
-    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
-
-
-@pytest.mark.parametrize("after", ["linear", "relu", "leaky", "mish", "logistic"])
-@pytest.mark.parametrize("before", ["linear", "leaky", "mish"])
-def test_a_sum_joins_the_convolution_before_it(before: str, after: str) -> None:
-    net = made.network(TEXT.format(before=before, after=after).replace("layers=-1,-2,-3", "layers=-1,-3"))
-    fast = optimise(net)
-    assert len(fast.steps) == len(net.layers) - 1
-    x = made.random(3, 3, 12, 16)
-    assert apart(run(net, x), run(fast, x)) < TOLERANCE
-
-
-def test_a_map_of_one_cell() -> None:
-    text = "[net]\nwidth=6\nheight=4\nchannels=3\n[conv]\nfilters=8\nsize=3\npad=1\n[avgpool]\n"
-    net = made.network(text + "[conv]\nfilters=2\nactivation=mish\n[conv]\nfilters=8\n[scale_channels]\nfrom=0\n")
-    fast = optimise(net)
-    assert sum(isinstance(step, convolutions.Dense) for step in fast.steps) == 2
-    for batch in (1, 3):
-        x = made.random(batch, 3, 4, 6)
-        assert apart(run(net, x), run(fast, x)) < TOLERANCE
-
-
-def test_an_output_that_others_read_too_is_not_added_to() -> None:
-    assert len(optimise(made.network(TEXT.format(before="linear", after="linear"))).steps) == 6
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -233,12 +134,6 @@ def test_bf16_is_near() -> None:
     assert 1e-4 < error < 3e-2
 
 
-def test_mish_of_large_and_small_numbers() -> None:
-    x = torch.tensor([-1e30, -100.0, -20.0, -1e-6, 0.0, 1e-6, 20.0, 100.0, 1e30]).view(1, 9, 1, 1)
-    expected = Activation.MISH(x)
-    assert torch.allclose(activated.mish_(x.clone()), expected, rtol=1e-6, atol=2e-6)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(("dtype", "limit"), [("fp32", 5e-3), ("bf16", 3e-2), ("fp16", 5e-3)])
@@ -263,37 +158,6 @@ def test_recordings_on_a_gpu() -> None:
 def test_recordings_need_a_gpu() -> None:
     with pytest.raises(ValueError, match="graph: needs a network on a CUDA device"):
         optimise(made.network(TEXT.format(before="leaky", after="linear")), graph=True)
-
-
-@pytest.mark.parametrize("between", ["[dropout]", "[empty]", "[route]\nlayers=-1", "[dropout]\n[dropout]"])
-def test_what_does_nothing_is_no_step_and_keeps_no_sum_away(between: str) -> None:
-    text = "[net]\nwidth=8\nheight=8\nchannels=4\n[convolutional]\nfilters=4\nactivation=leaky\n"
-    steps = "[convolutional]\nfilters=4\nactivation=linear\n{}\n[shortcut]\nfrom={}\nactivation=leaky\n"
-    net = made.network(text + steps.format(between, -2 - between.count("[")) + "[maxpool]\nsize=2\nstride=2\n")
-    fast = optimise(net)
-    assert len(fast.plan) == 3
-    assert sorted(number for step in fast.plan for number in step.layers) == list(range(len(net.layers)))
-    assert_same(net, made.random(2, 4, 8, 8))
-
-
-@pytest.mark.parametrize("size", [(8, 6), (9, 7), (2, 1), (1, 1)])
-@pytest.mark.parametrize(
-    "keys", ["size=2\nstride=2", "size=2\nstride=1", "size=2\nstride=2\npadding=0", "stride_x=2\nstride_y=1\nsize=2"]
-)
-def test_pairs_are_pooled_as_windows_are(size: tuple[int, int], keys: str) -> None:
-    if "padding=0" in keys and min(size) < 2:
-        pytest.skip("no window fits")
-    net = made.network(f"[net]\nwidth={size[0]}\nheight={size[1]}\nchannels=5\n[maxpool]\n{keys}\n")
-    x = made.random(2, 5, *size[::-1])
-    assert torch.equal(run(net, x)[0], run(optimise(net), x)[0])
-
-
-def test_binary_layers_see_the_signs_that_they_see_one_by_one() -> None:
-    layer = "[conv]\nfilters=16\nsize=3\npad=1\nactivation=leaky\n"
-    first = "[net]\nwidth=16\nheight=16\nchannels=3\n" + layer + "batch_normalize=1\n"
-    net = made.network(first + (layer + "xnor=1\n") * 4)
-    x = made.random(3, 3, 16, 16)
-    assert torch.equal(run(net, x)[0], run(optimise(net), x)[0])
 
 
 def test_live_is_what_steps_hold_at_once() -> None:
