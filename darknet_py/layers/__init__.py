@@ -3,6 +3,7 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
+from ._deformation import Deformation
 from ._training import Gradients, Loss, Moment, padded, straight
 from .base import LAYERS, Head, Layer, Selection, Shape, find, section
 
@@ -11,6 +12,7 @@ for _module in iter_modules(__path__):
 
 __all__ = [
     "LAYERS",
+    "Deformation",
     "Gradients",
     "Head",
     "Layer",
