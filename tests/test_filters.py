@@ -11,6 +11,7 @@ from torch import Tensor
 
 from darknet_py import Trainer, cfg
 from darknet_py.activations import Activation
+from darknet_py.errors import ConfigError
 from darknet_py.layers import Deformation, Moment
 from darknet_py.layers._excitation import excited, strength
 from darknet_py.network import Network
@@ -62,6 +63,12 @@ def test_filters_are_tied_in_the_first_half() -> None:
         assert torch.allclose(after, turned.spread(expected) if tied else expected, atol=1e-6)
         copies = after.view(4, 4, 3, 3)
         assert torch.allclose(copies[0].rot90(-1, (1, 2)), copies[1]) == tied
+
+
+def test_kernels_that_the_stages_do_not_divide_are_refused() -> None:
+    network = Network(cfg.loads(NET + CONV.format("stretch_sway=1").replace("filters=4", "filters=3")))
+    with pytest.raises(ConfigError, match=r"layer 0 \[convolutional\] stretch_sway needs .* in 8 equal parts, got 12"):
+        Trainer(network)
 
 
 def test_reverse_steps_by_a_power() -> None:

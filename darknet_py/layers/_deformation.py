@@ -24,10 +24,19 @@ _STRETCHES = {"stretch": (0.65, 0.8, 1.3), "stretch_sway": (0.65, 0.8, 1.2, 1.4)
 
 @dataclass(frozen=True)
 class Deformation:
-    """``kind``: the key's name. ``angle``: whole degrees; of sway and stretch_sway."""
+    """``kind``: the key's name. ``angle``: whole degrees; of sway and stretch_sway. ``kernels``: how many there are."""
 
     kind: str
     angle: int
+    kernels: int = 0
+
+    @property
+    def unfit(self) -> str:
+        """Why it cannot be; empty where it can."""
+        stages = len(_matrices(self.kind, self.angle, 1, False))
+        if self.kernels % stages == 0:
+            return ""
+        return f"{self.kind} needs filters * channels / groups in {stages} equal parts, got {self.kernels}"
 
     def gathered(self, velocity: Tensor) -> Tensor:
         """Velocities [filters, channels, size, size], taken back and averaged (``reduce_and_expand_array``)."""
@@ -51,12 +60,9 @@ def deformation(options: object, angle: float, size: int, kernels: int) -> Defor
     if len(chosen) > 1:
         raise ValueError(f"{', '.join(_KINDS[:-1])} and {_KINDS[-1]} exclude each other")
     for kind in chosen:
-        stages = len(_matrices(kind, int(angle), 1, False))
         if size < _LEAST:
             raise ValueError(f"{kind} needs a size of {_LEAST} or more, got {size}")
-        if kernels % stages:
-            raise ValueError(f"{kind} needs filters * channels / groups in {stages} equal parts, got {kernels}")
-        return Deformation(kind, int(angle))
+        return Deformation(kind, int(angle), kernels)
     return None
 
 
