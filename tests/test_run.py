@@ -182,7 +182,7 @@ def test_a_classifier_trains(tmp_path: pathlib.Path) -> None:
     told = Trainer(network, tmp_path / "c.data", seed=1).run(
         out=tmp_path / "out", map_every=30, workers=0, progress=False, chart=""
     )
-    assert told.best == 1.0
+    assert (told.best, told.measured) == (1.0, "top-1")
 
 
 def test_there_must_be_something_to_train_on(tmp_path: pathlib.Path) -> None:
@@ -201,6 +201,8 @@ def test_darknets_line_trains(tmp_path: pathlib.Path, folder: pathlib.Path, caps
     assert cli.main([*line, "-chart", str(tmp_path / "my.png")]) == 0
     told = capsys.readouterr()
     assert told.out.startswith("done: iteration 2, ")
+    assert told.out.endswith(f"; {folder / 'backup' / 'tiny_final.weights'}\n")
+    assert "40 pictures; iterations 1 to 2, 8 pictures of 64 x 64 in each, 2 mini-batches, on cpu; files: " in told.err
     assert "\n2: " in told.err
     assert " avg loss, " in told.err
     assert "mAP " in told.err

@@ -144,8 +144,11 @@ def test_late_outliers_are_rejected() -> None:
 
 
 def test_keys_that_training_does_not_follow_are_reported() -> None:
-    net = Network(cfg.loads(NET + HEAD.replace("size=3\n", "size=3\nrotate=1\n") + YOLO)).initialise()
-    with pytest.warns(UnusedOptionWarning, match=r"layer 0 \[convolutional\] rotate"):
+    net = Network(cfg.loads(NET + HEAD.replace("size=3\n", "size=3\nsmooth=.1\n") + YOLO))
+    with pytest.warns(UnusedOptionWarning, match=r"layer 0 \[convolutional\] smooth: training does not follow it"):
+        Trainer(net)
+    net = Network(cfg.loads(NET + "center=1\n" + HEAD + YOLO))
+    with pytest.warns(UnusedOptionWarning, match=r"^\[net\] center: training does not follow it"):
         Trainer(net)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import pathlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,15 +19,8 @@ from darknet_py.errors import ConfigError, DataError
 from darknet_py.network import Network
 from tests import lessons
 
-SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "conformance"
 HEADER = 20
 COSTS: dict[str, list[float]] = json.loads((lessons.FOLDER / "costs.json").read_text())
-# C adds up a weighted shortcut's gradient from several threads at once and loses parts of it: two runs differ by
-# more than the tolerance. With one thread it gives our numbers (to 4e-6).
-RACES = {"residual"}
-# What the references' CPU build does and CUDA's does not: a convolution clears what later readers of its
-# input have put into its gradient; [connected] has rolling statistics of its own.
-ON_CPU_ALONE = {"attention", "conv_kinds", "dense", "residual", "yolo_two_heads"}
 
 NET = """[net]
 width=16
@@ -81,28 +73,6 @@ def test_weights_are_those_of_c(name: str, tmp_path: pathlib.Path) -> None:
     mine = np.fromfile(tmp_path / "end.weights", "<f4", offset=HEADER)
     final = np.frombuffer(gzip.decompress((lessons.FOLDER / f"{name}.weights.gz").read_bytes())[HEADER:], "<f4")
     assert np.linalg.norm(mine - final) <= 2e-4 * np.linalg.norm(final - start)
-
-
-def shared_cases() -> list[Any]:
-    names = sorted(path.stem for path in (SHARED / "training").glob("*.cfg"))
-    if not names:
-        return [pytest.param("darknet", "", marks=pytest.mark.skip(reason="no ../shared beside the checkout"))]
-    cpu = [("darknet-cpu", name) for name in names if name not in RACES]
-    return cpu + [("darknet", name) for name in names if name not in ON_CPU_ALONE]
-
-
-@pytest.mark.parametrize(("gradients", "name"), shared_cases())
-def test_shared_references(gradients: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SHARED))
-    sys.modules.pop("reference", None)
-    import check_training  # type: ignore[import-not-found]
-
-    def trainer(net: Network, **options: Any) -> Trainer:
-        return Trainer(net, gradients=gradients, **options)
-
-    monkeypatch.setattr(darknet_py, "Trainer", trainer, raising=False)
-    off, text = check_training.check(name, SHARED / "training")
-    assert off <= 0.005, text
 
 
 def test_gradients_add_up_over_subdivisions() -> None:
@@ -234,6 +204,20 @@ def test_the_average_starts_in_the_middle() -> None:
     trainer.iteration = 49
     trainer.step([batch()])
     assert all(torch.equal(a, b) for a, b in zip(trainer.smoothed or [], net.parameters(), strict=True))
+
+
+def test_a_gate_per_place_learns_as_on_cuda() -> None:
+    gates = "[conv]\nfilters=1\nsize=1\nactivation=linear\n[scale_channels]\nfrom=-2\nscale_wh=1\n"
+    steps = []
+    for gradients in ("darknet", "darknet-cpu"):
+        net = built(CONV.format(6), gates, CONV.format(5), END)
+        before = weights(net)
+        Trainer(net, gradients=gradients).step([batch()])
+        steps.append([after - first for after, first in zip(weights(net), before, strict=True)])
+    decay = 0.1 * 0.0005 * before[3]
+    assert torch.allclose(steps[0][2], steps[1][2] / 64, rtol=1e-4)  # the gate's biases; 8 x 8 places
+    assert torch.allclose(steps[0][3] + decay, (steps[1][3] + decay) / 64, atol=1e-7)
+    assert torch.allclose(steps[0][5], steps[1][5], rtol=1e-5)
 
 
 def test_refusals() -> None:

@@ -88,9 +88,9 @@ def train(order: Order) -> int:
     trainer = Trainer(network, data, clear=order.clear, seed=order.seed, amp=amp, team=team, **order.trainer)
     outcome = trainer.run(out=order.out, resume=state, progress=not order.quiet, **order.run)
     if team.writes:
-        best = "" if outcome.best is None else f", best {outcome.best:.2%}"
+        best = "" if outcome.best is None else f", best {outcome.measured} {outcome.best:.2%}"
         ended = "stopped early" if outcome.early else "done"
-        print(f"{ended}: iteration {outcome.iteration}, {outcome.loss:.4f} avg loss{best}")
+        print(f"{ended}: iteration {outcome.iteration}, {outcome.loss:.4f} avg loss{best}; {outcome.weights}")
     team.leave()
     return 0
 

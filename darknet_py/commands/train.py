@@ -27,14 +27,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--resume", action="store_true", help="go on from the state in --out; begin where there is none")
     start.add_argument("--clear", action="store_true", help="count iterations from 0, and take weights as mere weights")
     start.add_argument("--upto", type=int, metavar="N", help="take the first N layers of WEIGHTS alone")
-    start.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+    start.add_argument("--seed", type=int, default=0, help="decides all that is random (0)")
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="another value for a key of [net]"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value for a key of [net]; as often as needed",
     )
     recipe.add_argument("--freeze", type=int, default=0, metavar="N", help="the first N layers stay as they are")
-    recipe.add_argument("--gradients", choices=("darknet", "autograd"), default="darknet", help="whose (darknet)")
-    recipe.add_argument("--patience", type=int, default=0, metavar="N", help="end after N mAPs without a better one")
+    recipe.add_argument(
+        "--gradients",
+        choices=("darknet", "autograd"),
+        default="darknet",
+        help="Darknet's hand-made ones, or the derivatives of its losses (darknet)",
+    )
+    recipe.add_argument(
+        "--patience", type=int, default=0, metavar="N", help="end after N countings of mAP without a better one (never)"
+    )
     _add_files(parser)
     _add_machine(parser)
 
@@ -42,22 +53,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _add_files(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files and figures")
     files.add_argument("--out", metavar="DIR", help="folder of all files (backup= of DATA, else backup)")
-    files.add_argument("--save-every", type=int, default=0, metavar="N", help="iterations between numbered files")
+    files.add_argument(
+        "--save-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="iterations between numbered files (1000; 10000 in long trainings)",
+    )
     files.add_argument("--save-last", type=int, default=0, metavar="N", help="iterations between _last files (100)")
-    files.add_argument("--map-every", type=int, default=0, metavar="N", help="iterations between mAPs (4 epochs)")
+    files.add_argument(
+        "--map-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="iterations between countings of mAP (those of 4 times the set)",
+    )
     files.add_argument("--no-map", action="store_true", help="count no mAP")
     files.add_argument("--chart", metavar="FILE", help="instead of DIR/chart_NAME.png; '' for none")
-    files.add_argument("--tensorboard", action="store_true", help="write DIR/tensorboard as well")
-    files.add_argument("--quiet", action="store_true", help="no progress")
+    files.add_argument("--tensorboard", action="store_true", help="write for TensorBoard, too: DIR/tensorboard")
+    files.add_argument("--quiet", action="store_true", help="print nothing while it runs")
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, ...; auto: the fastest there is")
     machine.add_argument("--workers", type=int, default=4, metavar="N", help="threads that make pictures (4)")
-    machine.add_argument("--amp", choices=("bf16", "fp16"), help="work in half precision where it is safe")
+    machine.add_argument(
+        "--amp", choices=("bf16", "fp16"), help="half precision where it is safe; fp16 scales the loss"
+    )
     machine.add_argument("--channels-last", action="store_true", help="lay pictures as GPUs read them fastest")
-    machine.add_argument("--recompute", action="store_true", help="less memory, a third more time")
+    machine.add_argument(
+        "--recompute",
+        action="store_true",
+        help="keep less between forward and backward: less memory, a third more time",
+    )
     machine.add_argument("--sync-norm", action="store_true", help="batch norm over all processes of torchrun")
     machine.add_argument("--deterministic", action="store_true", help="the same bits in every run; slower on GPUs")
     machine.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="input instead of the cfg's")

@@ -4,6 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ._class_map import read_map
+from ._deformation import Deformation
 from ._training import Gradients, Loss, Moment, padded, straight
 from .base import LAYERS, Head, Layer, Selection, Shape, find, section
 
@@ -12,6 +13,7 @@ for _module in iter_modules(__path__):
 
 __all__ = [
     "LAYERS",
+    "Deformation",
     "Gradients",
     "Head",
     "Layer",

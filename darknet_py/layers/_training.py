@@ -44,13 +44,14 @@ class Moment:
     keep their state. ``adversarial``: the pass that only looks for a worse picture. ``size``: width and
     height of the input in pixels. ``reject``: takes a head's deltas [rows, 5 + classes] and the number of
     classes, and drops some. ``total``: sums a tensor over the processes that share a mini-batch, where batch
-    norm's statistics are those of all its pictures.
+    norm's statistics are those of all its pictures. ``truths``: the pictures' objects [pictures, most, 6].
     """
 
     size: tuple[int, int]
     seen: int = 0
     iteration: int = 0
     max_batches: int = 0
+    burn_in: int = 0
     subdivision: int = 0
     sequence: int = 1
     adversarial: bool = False
@@ -58,6 +59,7 @@ class Moment:
     label_smooth_eps: float = 0.0
     reject: Callable[[Tensor, int], Tensor] | None = None
     total: Callable[[Tensor], Tensor] | None = None
+    truths: Tensor | None = None
 
     @property
     def handmade(self) -> bool:

@@ -19,6 +19,7 @@ from .. import schema
 from ..boxes import Candidates, Suppression
 from ..errors import did_you_mean
 from ..schema import option
+from ._deformation import Deformation
 from ._training import Loss, Moment
 
 
@@ -67,7 +68,8 @@ class Layer(nn.Module):
     decays: ClassVar[bool] = True  # whether decay works on the weights
     update_limit: ClassVar[float] = float("inf")  # of a parameter's velocity, summed over the pictures
     replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
-    unheeded: ClassVar[tuple[str, ...]] = ()  # keys for training that training does not follow
+    unheeded: ClassVar[tuple[str, ...]] = ("truth", "smooth")  # keys for training that training does not follow
+    deformation: Deformation | None = None  # how filters are tied to others in the first half of training
     steps = 1  # frames in a batch, one after another: recurrent layers unroll them
     moment: Moment | None = None  # set by a Trainer for the time of a mini-batch
     options: Options
@@ -123,6 +125,11 @@ class Layer(nn.Module):
         ``truths``: [batch, most, 6] (x y w h class identity, padded with zeros) or [batch, classes].
         """
         raise NotImplementedError
+
+    @property
+    def step_power(self) -> float:
+        """A step goes by the sign of the velocity v times (10 |v| + 1) to that power; 0: by v."""
+        return 0.0
 
     @property
     def centred(self) -> bool:

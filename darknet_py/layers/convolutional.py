@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..schema import option
 from ._blur import blur, blurred
+from ._deformation import deformation
+from ._excitation import excited
 from ._norm import Norm
 from .base import Layer, Shape, parameter, section
 
@@ -43,14 +45,14 @@ class Convolutional(Layer):
         binary: bool = option(False, "binary weights on the GPU; floats on the CPU and here")
         xnor: bool = option(False, "binary weights and inputs")
         bin_output: bool = option(False, "with xnor: linear activation where the next layer binarises anyway")
-        assisted_excitation: float = option(0, "excite the truth's cells for that many iterations", train=True)
-        sway: bool = option(False, "turn the filters a little", train=True)
-        rotate: bool = option(False, "turn the filters", train=True)
-        stretch: bool = option(False, "stretch the filters", train=True)
-        stretch_sway: bool = option(False, "stretch and turn the filters", train=True)
-        angle: float = option(15.0, "degrees for sway, rotate and stretch_sway", train=True)
+        assisted_excitation: float = option(0, "objects stand out: 1 in the first half, N up to update N", train=True)
+        sway: bool = option(False, "a quarter of the kernels is free, others are turned or mirrored copies", train=True)
+        rotate: bool = option(False, "a quarter of the kernels is free, others are turned by 90, 180, 270", train=True)
+        stretch: bool = option(False, "a quarter of the kernels is free, others are stretched copies", train=True)
+        stretch_sway: bool = option(False, "a quarter of the kernels is free, others are deformed copies", train=True)
+        angle: float = option(15.0, "whole degrees for sway and stretch_sway", train=True)
         grad_centr: bool = option(False, "centre each filter's gradient", train=True)
-        reverse: float = option(0.0, "factor of the reversed gradient in adversarial passes", train=True)
+        reverse: float = option(0.0, "update by the sign times (10 |v| + 1) ** reverse; 0: by v", train=True)
 
         def __post_init__(self) -> None:
             """Resolve what one key says about another."""
@@ -67,7 +69,6 @@ class Convolutional(Layer):
     options: Options
     scales_may_lack = True
     replaces_gradient = True
-    unheeded = ("assisted_excitation", "sway", "rotate", "stretch", "stretch_sway", "reverse")
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -84,6 +85,8 @@ class Convolutional(Layer):
         self.shape = blurred(self.inner, options.antialiasing, self.strides) if options.antialiasing else self.inner
         if min(self.shape) < 1:
             raise ValueError(f"a {options.size}x{options.size} kernel does not fit into {x.width} x {x.height}")
+        kernels = options.filters * x.channels // options.groups
+        self.deformation = deformation(options, options.angle, options.size, kernels)
         self.norm: Norm | None = None
         if options.share_index is None:
             self.biases = parameter(options.filters)
@@ -121,7 +124,9 @@ class Convolutional(Layer):
             if source.norm:
                 y = source.norm(y, source.biases)
         if not (options.xnor and options.bin_output and not self.joined):
-            y = options.activation(y, self.handmade)
+            y, before = options.activation(y, self.handmade), y
+            if options.assisted_excitation >= 1 and self.training and self.moment is not None:
+                y = excited(before, y, options.activation, int(options.assisted_excitation), self.moment)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -151,6 +156,11 @@ class Convolutional(Layer):
     def centred(self) -> bool:
         """``grad_centr`` works with batch norm alone."""
         return self.options.grad_centr and self.norm is not None
+
+    @property
+    def step_power(self) -> float:
+        """``reverse``."""
+        return self.options.reverse
 
     @torch.no_grad()
     def renew(self, alike: float) -> None:
@@ -203,8 +213,6 @@ def _check(options: Convolutional.Options, x: Shape) -> None:
     if options.dilation > 1 and 2 * options.padding != options.size - 1:
         found = f"size={options.size} padding={options.padding}"
         raise ValueError(f"dilation needs an odd size and padding of size / 2 (pad=1), got {found}")
-    if sum((options.sway, options.rotate, options.stretch, options.stretch_sway)) > 1:
-        raise ValueError("sway, rotate, stretch and stretch_sway exclude each other")
 
 
 def _binary(x: Tensor, weights: Tensor, biases: Tensor, padding: int, strides: tuple[int, int]) -> Tensor:

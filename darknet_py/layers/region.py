@@ -57,6 +57,7 @@ class Region(Head):
         bias_match: bool = option(False, "assign anchors by their own size", train=True)
 
     options: Options
+    unheeded = (*Head.unheeded, "mask_scale")
     has_loss = True
 
     def __init__(self, options: Options, x: Shape) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..activations import Activation
 from ..schema import option
+from ._training import Gradients
 from .base import Join, Shape, absolute, section
 
 
@@ -54,6 +55,14 @@ class ScaleChannels(Gate):
         if gate != wanted:
             raise ValueError(f"the layer before gives {_size(gate)}, expected a gate of {_size(wanted)}")
         self.shape = x
+
+    def forward(self, gate: Tensor, x: Tensor) -> Tensor:
+        """Their product, of the shape of ``x``; CUDA's gradient of a gate per place is the mean over the places."""
+        moment = self.moment
+        if self.options.scale_wh and self.handmade and moment and moment.gradients is not Gradients.DARKNET_CPU:
+            slow = gate / (self.shape.height * self.shape.width)
+            gate = slow + (gate - slow).detach()
+        return super().forward(gate, x)
 
 
 def _size(shape: Shape) -> str:

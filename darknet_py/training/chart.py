@@ -17,12 +17,14 @@ _BLUE, _RED, _GRID, _INK = "#1b5fd1", "#d1242f", "#d8dee4", "#24292f"
 Curve = Sequence[tuple[int, float]]
 
 
-def draw(path: Path, losses: Curve, scores: Curve, *, title: str, text: str, last: int, top: float) -> None:
+def draw(
+    path: Path, losses: Curve, scores: Curve, *, title: str, text: str, last: int, top: float, measured: str = "mAP"
+) -> None:
     """Write the chart.
 
-    ``losses``: iteration and average loss. ``scores``: iteration and mAP in 0..1. ``last``: iteration at the
-    right edge, ``top``: loss at the upper one, where what is higher is drawn too. ``text``: line below. Raises
-    ImportError without matplotlib, DataError where the file cannot be written.
+    ``losses``: iteration and average loss. ``scores``: iteration and what is ``measured``, in 0..1. ``last``:
+    iteration at the right edge, ``top``: loss at the upper one, where what is higher is drawn too. ``text``: line
+    below. Raises ImportError without matplotlib, DataError where the file cannot be written.
     """
     figure = figure_class()(figsize=(10, 10), dpi=_PIXELS / 10, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
@@ -39,7 +41,7 @@ def draw(path: Path, losses: Curve, scores: Curve, *, title: str, text: str, las
     if scores:
         right = axes.twinx()
         right.set(ylim=(0, 100))
-        right.set_ylabel("mAP, %", color=_RED, fontsize=11)
+        right.set_ylabel(f"{measured}, %", color=_RED, fontsize=11)
         right.plot(*zip(*((i, 100 * score) for i, score in scores), strict=True), color=_RED, marker="o", markersize=4)
         best = max(scores, key=lambda point: point[1])
         for iteration, score in dict.fromkeys((best, scores[-1])):

@@ -16,12 +16,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .. import schema
 from ..errors import ConfigError, DataError, UnusedOptionWarning
 from ..layers import Gradients, Layer, Loss, Moment, padded, straight
+from ..net import UNHEEDED
 from ..network import Network
 from .loss_scale import LossScale
 
 Truths = Tensor | Sequence[Tensor]
+_OBJECTS = 3  # dimensions of truths that are boxes
 
 
 class Found(NamedTuple):
@@ -51,11 +54,16 @@ class Passes:
             raise ConfigError("no layer of the network has a loss: nothing to train for")
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
+        sections: list[tuple[str, schema.Options, tuple[str, ...]]] = [("[net]", self.options, UNHEEDED)]
+        sections += [(f"layer {i} [{one.names[0]}]", one.options, one.unheeded) for i, one in enumerate(network)]
+        for place, options, keys in sections:
+            for key in keys:
+                known = schema.keys(type(options))[key]
+                if getattr(options, known.name) != known.default:
+                    warnings.warn(f"{place} {key}: training does not follow it", UnusedOptionWarning, stacklevel=3)
         for index, layer in enumerate(network):
-            for key in layer.unheeded:
-                if getattr(layer.options, key):
-                    text = f"layer {index} [{layer.names[0]}] {key}: training does not follow it"
-                    warnings.warn(text, UnusedOptionWarning, stacklevel=3)
+            if layer.deformation and layer.deformation.unfit:
+                raise ConfigError(f"layer {index} [{layer.names[0]}] {layer.deformation.unfit}")
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
         statistics = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
         self._asleep = max([freeze, *stops])  # layers before it neither learn nor keep statistics
@@ -89,6 +97,8 @@ class Passes:
         known = truths.to(device) if isinstance(truths, Tensor) else padded(truths, device)
         if len(known) != len(x):
             raise DataError(f"{len(known)} truths for {len(x)} pictures")
+        if known.dim() == _OBJECTS:
+            moment = replace(moment, truths=known)
         if self._attacks(moment):
             x = self._attacked(x, known, moment)
         found = self._forward(x, known, moment)
@@ -148,7 +158,7 @@ class Passes:
         """The pictures, changed so that the network finds less in them (self-adversarial training)."""
         start = x.detach().clone().requires_grad_()
         nothing = torch.zeros_like(truths)
-        roots, gradients = self._roots(self._forward(start, nothing, replace(moment, adversarial=True)))
+        roots, gradients = self._roots(self._forward(start, nothing, replace(moment, adversarial=True, truths=nothing)))
         if not roots:
             return x
         (gradient,) = torch.autograd.grad(roots, start, gradients)

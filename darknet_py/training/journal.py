@@ -69,8 +69,8 @@ class Journal:
 
     ``start``: iterations made before; the CSV's rows up to there stay. ``last``: iteration at which it ends,
     0: never. ``top``: loss at the upper edge of the chart, ``chart``: its file (chart_NAME.png), empty for none.
-    ``tensorboard``: whether to write for it too. ``loud``: whether to print. Raises DarknetError where what is
-    asked for is not installed.
+    ``tensorboard``: whether to write for it too. ``loud``: whether to print. ``measured``: what scores are.
+    Raises DarknetError where what is asked for is not installed.
     """
 
     def __init__(
@@ -84,8 +84,10 @@ class Journal:
         chart: Path | None = None,
         tensorboard: bool = False,
         loud: bool = True,
+        measured: str = "mAP",
     ) -> None:
         self.folder, self.name, self.last, self.top, self.loud = pathlib.Path(folder), name, last, top, loud
+        self.measured = measured
         self.log = self.folder / f"{name}_log.csv"
         self.chart = self.folder / f"chart_{name}.png" if chart is None else chart
         self._writer = self._tensorboard(start) if tensorboard else None
@@ -137,7 +139,8 @@ class Journal:
         text += f" of {self.last}, {entry.left:.2f} hours left" if self.last else ""
         last = self.last or entry.iteration
         try:
-            chart.draw(self.chart, self.losses, self.scores, title=self.name, text=text, last=last, top=self.top)
+            words = {"title": self.name, "text": text, "measured": self.measured}
+            chart.draw(self.chart, self.losses, self.scores, last=last, top=self.top, **words)
         except ImportError as error:
             self.say(f"no chart: {error}")
             self.chart = ""

@@ -9,6 +9,7 @@ state file, so a run that was killed and goes on from there ends with the weight
 from __future__ import annotations
 
 import math
+import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -60,12 +61,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: updates made, average loss, best mAP (None if never counted), whether by ``patience``."""
+    """How a run ended: updates, average loss, best score (None if never counted), whether by ``patience``, files."""
 
     iteration: int
     loss: float
     best: float | None
     early: bool
+    weights: pathlib.Path
+    measured: str
 
 
 class Run:
@@ -131,7 +134,8 @@ class Run:
                     break
             if entry is not None:
                 self._finish(entry)
-        return Outcome(self.trainer.iteration, self.average, self.best if self.best >= 0 else None, early)
+        best, files = self.best if self.best >= 0 else None, self.snapshots
+        return Outcome(self.trainer.iteration, self.average, best, early, files.path("final"), self.journal.measured)
 
     def _turn(self, batch: Batch) -> tuple[Entry, bool]:
         """One iteration and what is told of it; whether it is to be the last."""
@@ -182,7 +186,7 @@ class Run:
         if self.team.writes:
             if better:
                 self.snapshots.save(self.network, "best")
-            self.journal.say(f"  mAP {score:.2%} at iteration {iteration}, best {self.best:.2%}")
+            self.journal.say(f"  {self.journal.measured} {score:.2%} at iteration {iteration}, best {self.best:.2%}")
         return score
 
     def _due(self, iteration: int) -> bool:

@@ -104,6 +104,7 @@ class Trainer:
             seen=seen,
             iteration=self.iteration,
             max_batches=self.options.max_batches,
+            burn_in=self.options.burn_in,
             subdivision=subdivision,
             sequence=sequence,
             gradients=self.gradients,

@@ -103,11 +103,24 @@ class Trainer(train.Trainer):
             chart=chart,
             tensorboard=tensorboard and self.team.writes,
             loud=progress and self.team.writes,
+            measured="mAP" if self.network.heads else f"top-{_integer(entries, 'top', 1)}",
         )
+        journal.say(self._intent(size, folder))
         run = Run(self, source, files, journal, score=measure, settings=whole, team=self.team)
         if state is not None:
             run.resume(state)
         return run.run()
+
+    def _intent(self, pictures: int, folder: Path) -> str:
+        """What a run is about to do, in a line."""
+        options, shape = self.options, self.network.shape
+        until = f" to {options.max_batches:,}" if options.max_batches else ", without end"
+        parts = f", {options.subdivisions} mini-batches" if options.subdivisions > 1 else ""
+        device = next(self.network.parameters()).device
+        of = f"{pictures:,} pictures; " if pictures else ""
+        each = f"pictures of {shape.width} x {shape.height}" if options.width else "inputs"
+        many = f"{self.pictures} {each} in each{parts}, on {device}"
+        return f"{of}iterations {self.iteration + 1:,}{until}, {many}; files: {os.fspath(folder)}"
 
     def _entries(self) -> Mapping[str, str]:
         """The .data file's."""

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..layers import Layer
+from ..layers import Deformation, Layer
 from ..net import Net
 
 
@@ -31,6 +31,8 @@ class Rule:
     limit: float  # of the velocity
     centred: bool  # each filter's velocity has mean 0
     after: float  # no update up to that iteration
+    power: float = 0.0  # of the velocity that a step is made of; 0: it is the velocity
+    deformation: Deformation | None = None  # that ties filters in the first half of training
 
 
 @dataclass
@@ -74,11 +76,15 @@ class Update:
             if not parameters or iteration <= group.rule.after:
                 continue
             velocity = [group.velocity[number] for number in chosen]
+            tie = group.rule.deformation if iteration <= self.net.max_batches // 2 else None
             if self.net.adam:
+                gradients = [tie.gathered(g) for g in gradients] if tie else gradients
                 square = [group.square[number] for number in chosen]
                 self._adam(group.rule, parameters, gradients, (velocity, square), rate, pictures, iteration)
             else:
-                self._momentum(group.rule, parameters, gradients, velocity, rate, pictures)
+                self._momentum(group.rule, parameters, gradients, velocity, rate, pictures, tie)
+            if tie:
+                torch._foreach_copy_(parameters, [tie.spread(p) for p in parameters])
             if group.rule.clip:
                 torch._foreach_clamp_max_(parameters, group.rule.clip)
                 torch._foreach_clamp_min_(parameters, -group.rule.clip)
@@ -91,15 +97,21 @@ class Update:
         velocity: list[Tensor],
         rate: float,
         pictures: int,
+        tie: Deformation | None,
     ) -> None:
         torch._foreach_mul_(velocity, self.net.momentum)
         torch._foreach_sub_(velocity, gradients)
+        if tie:
+            torch._foreach_copy_(velocity, [tie.gathered(v) for v in velocity])
         if rule.centred:
             for v in velocity:
                 v -= v.mean(dim=tuple(range(1, v.dim())), keepdim=True)
         if rule.limit < float("inf"):
             torch._foreach_clamp_max_(velocity, rule.limit)
             torch._foreach_clamp_min_(velocity, -rule.limit)
+        if rule.power:  # mult_inverse_array_kernel; the velocity itself stays as it is
+            sizes = [((10 * v.abs() + 1) ** rule.power).nan_to_num(0, 0, 0) for v in velocity]
+            velocity = [torch.where(v < 0, -size, size) for v, size in zip(velocity, sizes, strict=True)]
         if rule.decays and self.net.decay:
             torch._foreach_add_(velocity, parameters, alpha=-self.net.decay * pictures)
         torch._foreach_add_(parameters, velocity, alpha=rate * rule.learning_rate / pictures)
@@ -153,4 +165,6 @@ def _rule(layer: Layer, weights: bool, net: Net, on_cpu: bool) -> Rule:
         limit=float("inf") if on_cpu else layer.update_limit,
         centred=layer.centred and weights,
         after=max(options.dont_update, options.burnin_update * net.burn_in - 1),
+        power=layer.step_power if weights and not on_cpu else 0.0,
+        deformation=layer.deformation if weights and not on_cpu else None,
     )

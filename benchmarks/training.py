@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Training in pictures per second: the C program and this one on the same cfg and pictures, in turn.
+
+    python benchmarks/training.py DATA [CFG[:BATCH[:SUBDIVISIONS]] ...] [--darknet PATH] [--iterations 30] [--rounds 3]
+    python benchmarks/training.py DATA yolov4.cfg:16 --device cuda      with and without half precision
+
+DATA is a .data file with train= and names=. Each round trains both for a part of the iterations from random weights, as
+commands and without mAP, and takes the time from the end of the first iteration to the end of the last, as their lines
+come. So loading and augmentation count, starting does not. A row is the median of the rounds. Wants an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import pty
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+CFGS = pathlib.Path(__file__).parents[1] / "cfgs"
+NETWORKS = ("yolov4-tiny.cfg:8",)
+TOLD = re.compile(rb"^\s*(\d+): [\d.naif-]+, [\d.naif-]+ avg loss", re.MULTILINE)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("networks", nargs="*", metavar="CFG[:BATCH[:SUBDIVISIONS]]", default=NETWORKS)
+    parser.add_argument("--darknet", type=pathlib.Path, help="the C program; left out where there is none")
+    parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    kinds = {"fp32": ["--device", args.device]}
+    if args.device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            print("no CUDA device here: nothing is measured on one", file=sys.stderr)
+            return 1
+        for name in ("bf16", "fp16"):
+            kinds[name] = [*kinds["fp32"], "--amp", name, "--channels-last"]
+    columns = (["C"] if args.darknet else []) + list(kinds) + (["fp32 / C"] if args.darknet else [])
+    print(f"| pictures per second, {args.threads} threads |", " | ".join(columns), "|")
+    print("|" + "---|" * (len(columns) + 1))
+    for network in args.networks:
+        print(row(args, network, kinds), flush=True)
+    return 0
+
+
+def row(args: argparse.Namespace, network: str, kinds: dict[str, list[str]]) -> str:
+    """Measure one network."""
+    name, batch, subdivisions = (network.split(":") + ["8", "1"][network.count(":") :])[:3]
+    steps = max(args.iterations // args.rounds, 1) + 1
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        cfg = pathlib.Path(folder, "network.cfg")
+        path = pathlib.Path(name) if pathlib.Path(name).exists() else CFGS / name
+        values = {"batch": batch, "subdivisions": subdivisions, "max_batches": str(steps), "burn_in": "1000"}
+        cfg.write_text(changed(path.read_text(), values))
+        data = pathlib.Path(folder, "set.data")
+        data.write_text(f"backup={folder}\n{args.data.read_text()}")  # of two equal keys the first counts
+        ours = [sys.executable, "-m", "darknet_py", "train", str(data), str(cfg), "--no-map", "--chart", ""]
+        lines = {kind: [*ours, "--out", folder, *more] for kind, more in kinds.items()}
+        if args.darknet:
+            lines["C"] = [str(args.darknet.resolve()), "detector", "train", str(data), str(cfg), "-clear", "-dont_show"]
+        for _ in range(args.rounds):
+            for kind, line in lines.items():
+                seconds = timed(line, args.threads, steps, folder)
+                found.setdefault(kind, []).append(int(batch) * (steps - 1) / seconds)
+    medians = {kind: statistics.median(speeds) for kind, speeds in found.items()}
+    cells = [f"{medians[kind]:.1f}" for kind in ("C", *kinds) if kind in medians]
+    cells += [f"{medians['fp32'] / medians['C']:.2f}"] if args.darknet else []
+    return f"| {path.stem}, batch {batch} in {subdivisions} | " + " | ".join(cells) + " |"
+
+
+def timed(line: Sequence[str], threads: int, steps: int, folder: str) -> float:
+    """Seconds from the end of the first iteration to the end of the last. C writes whole lines to terminals alone."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(CFGS.parent)}
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        line, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment, cwd=folder
+    )
+    os.close(theirs)
+    times: dict[int, float] = {}
+    text = b""
+    while True:
+        try:
+            text += os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        for match in TOLD.finditer(text):
+            times.setdefault(int(match[1]), time.perf_counter())
+    os.close(ours)
+    if process.wait() or not {1, steps} <= set(times):
+        raise SystemExit(f"{' '.join(line)} failed:\n{text[-2000:].decode(errors='replace')}")
+    return times[steps] - times[1]
+
+
+def changed(text: str, values: dict[str, str]) -> str:
+    """A cfg with other values for keys of [net]; the rate stays next to 0, as random weights may not."""
+    head, rest = re.split(r"(?=\n\[(?!net))", text, maxsplit=1)
+    kept = [line for line in head.splitlines() if line.partition("=")[0].strip() not in values]
+    return "\n".join((*kept, *(f"{key}={value}" for key, value in values.items()), rest))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""``[crop]`` in training, against the loops of ``levels_image_kernel`` and ``forward_crop_layer_kernel``."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from darknet_py.layers import Shape
+from darknet_py.layers.crop import Crop
+from tests import made
+
+KEYS = {"crop_height": "4", "crop_width": "5", "flip": "1", "angle": "20", "saturation": "1.7", "exposure": "1.4"}
+Array = np.ndarray
+
+
+def levels(picture: Array, chance: Array, shifts: Array, options: Crop.Options) -> Array:
+    saturation, exposure = chance[0] * (options.saturation - 1) + 1, chance[2] * (options.exposure - 1) + 1
+    saturation, exposure = (1 / a if b > 0.5 else a for a, b in ((saturation, chance[1]), (exposure, chance[3])))
+    done = picture.copy()
+    for y in range(picture.shape[1]):
+        for x in range(picture.shape[2]):
+            h, s, v = colorsys.rgb_to_hsv(*picture[:, y, x])
+            p = [v * exposure * (1 - s * saturation * k) for k in (1, (h * 6) % 1, 1 - (h * 6) % 1)]
+            v *= exposure
+            six = ((v, p[2], p[0]), (p[1], v, p[0]), (p[0], v, p[2]), (p[0], p[1], v), (p[2], p[0], v), (v, p[0], p[1]))
+            rgb = np.clip(six[int(h * 6) % 6], 0, 1)
+            done[:, y, x] = (rgb if options.noadjust else rgb * 2 - 1) + (shifts[:3] - 0.5) * options.shift
+    return done
+
+
+def cropped(picture: Array, chance: Array, options: Crop.Options) -> Array:
+    _, h, w = picture.shape
+    dw, dh = (w - options.crop_width) * chance[4], (h - options.crop_height) * chance[5]
+    angle = math.radians(options.angle) * (2 * chance[7] - 1)
+    done = np.zeros((3, options.crop_height, options.crop_width))
+    for i in range(options.crop_height):
+        for j in range(options.crop_width):
+            x = (w - dw - j - 1 if options.flip and chance[6] > 0.5 else j + dw) - w / 2
+            y = i + dh - h / 2
+            rx = math.cos(angle) * x - math.sin(angle) * y + w / 2
+            ry = math.sin(angle) * x + math.cos(angle) * y + h / 2
+            for dx in (0, 1):
+                for dy in (0, 1):
+                    column, row = math.floor(rx) + dx, math.floor(ry) + dy
+                    if 0 <= column < w and 0 <= row < h:
+                        share = (1 - abs(rx - column)) * (1 - abs(ry - row))
+                        done[:, i, j] += share * picture[:, row, column]
+    return done
+
+
+@pytest.mark.parametrize("more", [{}, {"noadjust": "1"}, {"shift": ".3"}, {"flip": "0", "angle": "0"}])
+def test_it_is_drawn_as_on_cuda(more: dict[str, str]) -> None:
+    layer = made.layer("crop", {**KEYS, **more}, Shape(3, 7, 9)).train()
+    assert isinstance(layer, Crop)
+    x = torch.rand(4, 3, 7, 9, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(5)
+    chances = torch.rand(4, 8)
+    expected = [
+        cropped(levels(picture, chance, chances.numpy()[0], layer.options), chance, layer.options)
+        for picture, chance in zip(x.double().numpy(), chances.numpy(), strict=True)
+    ]
+    torch.manual_seed(5)
+    np.testing.assert_allclose(layer(x).numpy(), np.stack(expected), atol=2e-5)
+
+
+def test_the_middle_is_taken_otherwise() -> None:
+    layer = made.layer("crop", KEYS, Shape(3, 7, 9)).eval()
+    x = torch.rand(2, 3, 7, 9)
+    assert torch.equal(layer(x), x[:, :, 1:5, 2:7] * 2 - 1)
