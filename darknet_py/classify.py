@@ -6,6 +6,7 @@ with a tree multiplies probabilities along the path to each class.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from .layers.softmax import Softmax
 from .network import Network, evaluating
 from .pictures import images
 from .pictures.images import Picture, Source
+from .speed import engines
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,8 @@ class Classifier:
 
     ``names``: a file or sequence of class names, more than there are outputs being an error. ``letterbox``:
     keep the whole picture instead of its middle; None: as the dialect does. ``leaves``: in a tree, classes
-    that have children are 0. ``batch``: pictures that go through the network together.
+    that have children are 0. ``batch``: pictures that go through the network together. ``engine`` and ``dtype``: what
+    computes them, see ``engines``.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class Classifier:
         letterbox: bool | None = None,
         leaves: bool | None = None,
         batch: int = 1,
+        engine: str | engines.Run = "torch",
+        dtype: str = "fp32",
     ) -> None:
         if network.heads:
             raise DataError("the network has detection heads: expected a classifier (or use Detector)")
@@ -91,7 +96,13 @@ class Classifier:
         self.leaves = pjreddie if leaves is None else leaves
         tree = _tree(network)
         parents = tree.parent.tolist() if tree else ()
+        self.engine, self.dtype = engine, dtype
         self.parents = [self.names[parent] if parent >= 0 else "Root" for parent in parents]
+
+    @functools.cached_property
+    def run(self) -> engines.Run:
+        """What computes the outputs, made at its first use."""
+        return engines.engine(self.network, self.engine, dtype=self.dtype)
 
     @overload
     def __call__(self, source: Source) -> Classification: ...
@@ -119,7 +130,7 @@ class Classifier:
 
     def _group(self, sources: Sequence[Source]) -> Iterator[Classification]:
         x = torch.stack([self.prepare(images.load(source, self.network.shape.channels)) for source in sources])
-        for source, probs in zip(sources, probabilities(self.network, x, self.leaves), strict=True):
+        for source, probs in zip(sources, probabilities(self.network, x, self.leaves, self.run), strict=True):
             path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
             yield Classification(probs, self.names, path, self.parents)
 
@@ -166,13 +177,16 @@ def leaf_classes(network: Network, names: Path) -> Tensor:
     return torch.tensor([name in found for name in tree.names])
 
 
-def probabilities(network: Network, x: Tensor, leaves: bool | Tensor = False) -> Tensor:
+def probabilities(
+    network: Network, x: Tensor, leaves: bool | Tensor = False, run: engines.Run | None = None
+) -> Tensor:
     """[batch, classes] in the computer's memory; of a tree the plain ones.
 
-    ``leaves``: 0 where a class has children, or is not one of these leaves [classes].
+    ``leaves``: 0 where a class has children, or is not one of these leaves [classes]. ``run``: what computes the
+    outputs in the network's stead.
     """
     with torch.inference_mode(), evaluating(network):
-        out: Tensor = network(x.to(next(network.parameters()).device))[-1].float().flatten(1).cpu()
+        out: Tensor = (run or network)(x.to(next(network.parameters()).device))[-1].float().flatten(1).cpu()
     tree = _tree(network)
     if tree is None:
         return out

@@ -63,7 +63,7 @@ def device(name: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def add_engine(group: argparse._ArgumentGroup) -> None:
+def add_engine(group: argparse._ActionsContainer) -> None:
     """Add --engine and --dtype: what computes the network, and with which numbers."""
     engines = "torch, plain, graph, openvino, onnxruntime or auto: the fastest there is (torch)"
     group.add_argument("--engine", default="torch", metavar="NAME", help=engines)

@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--letterbox", action=argparse.BooleanOptionalAction, help="the whole picture, or its middle")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="pictures in the network at once (8)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read pictures (2)")
+    _model.add_engine(parser)
     _model.options(parser)
 
 
@@ -46,7 +47,14 @@ def _predict(args: argparse.Namespace) -> int:
 
     pictures = expand(args.sources)
     network = _model.load(args, _model.found(args))
-    classifier = Classifier(network, names=args.names, letterbox=args.letterbox, batch=args.batch)
+    classifier = Classifier(
+        network,
+        names=args.names,
+        letterbox=args.letterbox,
+        batch=args.batch,
+        engine=args.engine,
+        dtype=args.dtype,
+    )
     for result in classifier.stream(pictures):
         if args.json:
             print(result.to_json(args.top or 5), flush=True)
@@ -61,7 +69,7 @@ def _valid(args: argparse.Namespace) -> int:
     from ..evaluation import accuracy
 
     network = _model.load(args, _model.found(args))
-    how = {"view": args.view, "batch": args.batch, "workers": args.workers}
+    how = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype")}
     count, scores = accuracy.on_data(network, args.valid, k=args.top or 0, **how)
     last = collections.deque(tqdm(scores, total=count, unit=" pictures", disable=None), maxlen=1)
     if not last:

@@ -23,6 +23,7 @@ from ..errors import DataError
 from ..network import Network
 from ..pictures import images
 from ..pictures.prefetch import ahead
+from ..speed import engines
 
 
 class View(enum.StrEnum):
@@ -63,12 +64,14 @@ def accuracy(
     leaves: Tensor | None = None,
     batch: int = 8,
     workers: int = 2,
+    engine: str | engines.Run = "torch",
+    dtype: str = "fp32",
 ) -> Iterator[Accuracy]:
     """The accuracy after each picture, the last being the result.
 
     ``labels``: words of the pictures' paths, by class; more than there are classes are left out. ``leaves``: which
-    classes of a tree count, see ``leaf_classes``; None: those without children. Raises DataError, also for a picture
-    that cannot be read.
+    classes of a tree count, see ``leaf_classes``; None: those without children. ``engine``, ``dtype``: see ``engines``.
+    Raises DataError, also for a picture that cannot be read.
     """
     classes = outputs(network)
     if network.heads:
@@ -80,14 +83,14 @@ def accuracy(
     truths = [next((n for n, label in enumerate(labels[:classes]) if label in path), -1) for path in pictures]
     wrong = (path for path, truth in zip(pictures, truths, strict=True) if truth < 0)
     report(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in wrong)
-    views = _views(network, View(view))
+    views, run = _views(network, View(view)), engines.engine(network, engine, dtype=dtype)
 
     def read(path: str) -> list[Tensor]:
         return views(images.planes(images.load(path, network.shape.channels)))
 
     loaded, done, first, among = ahead(read, pictures, workers, depth=2 * max(batch, workers)), 0, 0, 0
     while group := list(itertools.islice(loaded, batch)):
-        for probs in _summed(network, group, leaves):
+        for probs in _summed(network, run, group, leaves):
             best = probs.argsort(descending=True, stable=True)[:k].tolist()
             first, among = first + (best[0] == truths[done]), among + (truths[done] in best)
             done += 1
@@ -106,7 +109,9 @@ def on_data(network: Network, path: Path, *, k: int = 0, **how: Any) -> tuple[in
     return len(pictures), accuracy(network, pictures, labels, k=k or options.integer("top", 1), leaves=leaves, **how)
 
 
-def _summed(network: Network, group: Sequence[list[Tensor]], leaves: Tensor | None) -> Tensor:
+def _summed(
+    network: Network, run: engines.Run, group: Sequence[list[Tensor]], leaves: Tensor | None
+) -> Tensor:
     """[pictures, classes]: the outputs of each picture's views, added; views of one size go through together."""
     sums = torch.zeros(len(group), outputs(network))
     kept = True if leaves is None else leaves
@@ -116,7 +121,7 @@ def _summed(network: Network, group: Sequence[list[Tensor]], leaves: Tensor | No
             places.setdefault(x.shape, []).append((picture, x))
     for rows in places.values():
         index = torch.tensor([picture for picture, _ in rows])
-        sums.index_add_(0, index, probabilities(network, torch.stack([x for _, x in rows]), kept))
+        sums.index_add_(0, index, probabilities(network, torch.stack([x for _, x in rows]), kept, run))
     return sums
 
 
