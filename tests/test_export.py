@@ -18,6 +18,7 @@ import darknet_py
 from darknet_py import cli
 from darknet_py.conversion.agreement import check, session
 from darknet_py.conversion.export import export
+from darknet_py.conversion import onnx_model
 from darknet_py.conversion.onnx_model import metadata, to_onnx
 from darknet_py.conversion.program import Heads, Program
 from darknet_py.errors import DarknetError
@@ -109,7 +110,7 @@ def test_openvino(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_large_model_keeps_its_weights_beside(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "_LIMIT", 1000)
+    monkeypatch.setattr(onnx_model, "_LIMIT", 1000)
     net = made.network(DETECTOR.format(kind="default").replace("filters=8", "filters=80"))
     export(net, tmp_path / "a.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.onnx.data"]
