@@ -80,9 +80,7 @@ def check(
         found.append(min(tries, key=lambda one: one.relative))
     worst = _worst(found)
     if not (worst.relative <= _TOLERANCE[fp16] or jumps):
-        raise DarknetError(
-            f"gives other numbers than PyTorch: by {worst.largest:.1e}, {worst.relative:.1e} of the rms"
-        )
+        raise DarknetError(f"gives other numbers than PyTorch: by {worst.largest:.1e}, {worst.relative:.1e} of the rms")
     return worst
 
 
@@ -135,9 +133,7 @@ def session(model: bytes | str) -> Run:
     return lambda arrays: list(made.run(None, dict(zip(inputs, arrays, strict=True))))
 
 
-def _inputs(
-    program: Program, dynamic: bool | str, batches: Sequence[int]
-) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+def _inputs(program: Program, dynamic: bool | str, batches: Sequence[int]) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
     counts = batches if dynamic in (True, "batch") else (1,)
     inputs = [(program.example(count), program.start(count)) for count in counts]
     if dynamic in (True, "size"):

@@ -76,6 +76,8 @@ def export(
     writer = {".onnx": _onnx, ".pt2": _pt2, ".xml": _openvino}.get(target.suffix.lower())
     if writer is None:
         raise DarknetError(f"{target}: expected a name that ends in .onnx, .pt2 or .xml (OpenVINO)")
+    if not target.parent.is_dir():
+        raise DarknetError(f"{target}: there is no folder {target.parent}")
     options: dict[str, Any] = {"dynamic": dynamic, "fp16": fp16, "names": known, "letterbox": letterbox}
     if writer is not _pt2:
         options |= {"opset": opset, "threshold": threshold, "nms": nms}

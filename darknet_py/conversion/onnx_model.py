@@ -59,8 +59,12 @@ def to_onnx(
     except ImportError as error:
         raise DarknetError("ONNX export needs the packages onnx and onnxscript: pip install onnx onnxscript") from error
     kind = Heads(heads)
-    if opset < OPSET:
-        raise DarknetError(f"opset: expected {OPSET} or more, got {opset}")
+    newest = onnx.defs.onnx_opset_version()
+    if not OPSET <= opset <= newest:
+        raise DarknetError(f"opset: expected {OPSET} to {newest}, got {opset}")
+    for name, value in (("threshold", threshold), ("nms", nms)):
+        if not 0 <= value <= 1:
+            raise DarknetError(f"{name}: expected a number in 0..1, got {value}")
     program = Program(network, kind, half=fp16, threshold=threshold)
     inputs, outputs = program.names
     traced = trace(program, dynamic)

@@ -36,8 +36,9 @@ class Program(nn.Module):
     """``forward(x, *states)``: the outputs, decoded but for ``raw``, and the next states, all of float32.
 
     ``x``: [batch, channels, height, width] in 0..1, or [batch, inputs]. ``states``: ``start(batch)`` at
-    first, then what the call before returned. ``half``: layers compute in float16. ``threshold``: for heads
-    whose probabilities depend on it (a ``[region]`` with a tree). The network given is left alone. Raises DataError for heads that it has not or that cannot be decoded statically.
+    first, then what the call before returned. ``half``: layers compute in float16. ``threshold``: for
+    heads whose probabilities depend on one (a tree's). The network given is left alone. Raises DataError
+    for heads that it has not or that cannot be decoded statically.
     """
 
     def __init__(self, network: Network, heads: Heads, *, half: bool = False, threshold: float = 0.25) -> None:

@@ -134,9 +134,7 @@ class Region(Head):
             )
         return found
 
-    def scored(
-        self, output: Tensor, size: tuple[int, int], threshold: float | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class; with a tree ``decode``'s probabilities at that threshold."""
         if self.tree is not None and (threshold is None or self.pjreddie):
             raise ValueError("with a tree a box's class depends on thresholds: only the raw map can be had")
