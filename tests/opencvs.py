@@ -30,7 +30,7 @@ def folders() -> dict[str, str]:
 def _version(place: str) -> str:
     code = "import cv2; print(cv2.__version__, cv2.__file__)"
     version, _, file = run(place, code).strip().partition(" ")
-    assert file.startswith(os.path.realpath(place)) or file.startswith(place), f"DARKNET_OPENCV: no OpenCV in {place}"
+    assert file.startswith((place, os.path.realpath(place))), f"DARKNET_OPENCV: no OpenCV in {place}"
     return version
 
 

@@ -16,13 +16,14 @@ REASONS = {
     "a state is a second input": "recurrent: the state is a second input, which was not tried here",
     "the input is a vector": "the input is a vector, which has one length",
     "1 + (-1 + x.size()[2]) // 16 == 1": "the cfg's input is smaller than the network's stride",
+    "Not all values of": "one size: `[connected]`, `[local]`, `[crop]` or a recurrent map asks for it",
     "the network has one size": "one size: `[connected]`, `[local]`, `[crop]` or a recurrent map asks for it",
     "function 'OutOfMemoryError'": "OpenCV 4 asks for terabytes in the softmax over a tree",
     "exit status -": "OpenCV 4 asks for terabytes in the softmax over a tree",
     "scatter_layer.cpp": "OpenCV 5 cannot scatter as the softmax over a tree does",
     "Mixed input data types": "OpenCV 4 cannot calculate with the integers that `[local]` finds its cells by",
     "paddings[i].second >= 0": "OpenCV 4 has no negative padding, as of a pooling that leaves cells out",
-    "in function 'convInferShape'": "OpenCV 5 fails in a convolution of the gates (`[sam]`, `[scale_channels]`)",
+    "in function 'convInferShape'": "OpenCV 5 stops at a convolution whose weights it does not find",
 }
 
 
@@ -53,7 +54,8 @@ def _table(figures: Figures, columns: Sequence[str]) -> list[str]:
     lines = ["| network | layers | input | " + " | ".join(columns) + " |", "|---|---:|---|" + "---|" * len(columns)]
     for name, row in sorted(figures.items()):
         cells = [_shown(row.get(column, ""), notes) for column in columns]
-        lines.append(f"| {name} | {row['layers']} | {row['input']} | " + " | ".join(cells) + " |")
+        random = "*" if row["weights"] == "random" else ""
+        lines.append(f"| {name} | {row['layers']} | {row['input']}{random} | " + " | ".join(cells) + " |")
     return [*lines, "", *(f"{number}. {text}" for text, number in notes.items())]
 
 

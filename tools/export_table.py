@@ -21,7 +21,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ import torch
 
 from darknet_py import cfg as cfg_
 from darknet_py import weights
-from darknet_py.conversion.agreement import check, session
+from darknet_py.conversion.agreement import Array, check, session
 from darknet_py.conversion.export import export
 from darknet_py.conversion.program import Heads, Program, stride
 from darknet_py.errors import DarknetError
@@ -50,7 +51,7 @@ resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
 import cv2, numpy
 net = cv2.dnn.readNetFromONNX(sys.argv[2])
 net.setInput(numpy.load(sys.argv[3]))
-numpy.savez(sys.argv[4], version=cv2.__version__, *net.forward(sys.argv[5:]))
+numpy.savez(sys.argv[4], *net.forward(sys.argv[5:]))
 """
 
 
@@ -84,11 +85,12 @@ def measure(path: pathlib.Path) -> dict[str, Any]:
     heads, shape = bool(network.heads), network.shape
     row: dict[str, Any] = {"layers": len(network.layers)}
     row["input"] = f"{shape.width} x {shape.height}" if max(shape[1:]) > 1 else str(shape.floats)
+    row["weights"] = "reference" if values(path) else "random"
     with tempfile.TemporaryDirectory() as folder:
         onnx = pathlib.Path(folder, "network.onnx")
         row["onnx"] = cell(lambda: in_onnxruntime(network, onnx))
         for version, place in opencvs.folders().items():
-            row[f"OpenCV {version}"] = in_opencv(network, onnx, place)
+            row[f"OpenCV {version}"] = cell(partial(in_opencv, network, onnx, place))
         row["openvino"] = cell(lambda: in_openvino(network, onnx))
         row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative)
         row["pt2"] = row["size"] if isinstance(row["size"], float) else ""
@@ -108,10 +110,8 @@ def prepared(path: pathlib.Path) -> Network:
         config = cfg_.load(path)
         dialect = "pjreddie" if "deconv" in config.text else "alexeyab"
         network = small(Network(config, dialect=dialect))
-    made = path.with_suffix(".json.gz")
-    if not made.exists():
-        made = SHARED / "alexeyab" / made.name
-    if not made.exists():
+    made = values(path)
+    if made is None:
         settle(network)
         return network
     with tempfile.TemporaryDirectory() as folder:
@@ -119,6 +119,12 @@ def prepared(path: pathlib.Path) -> Network:
         reference.write_weights(reference.load(made), file)
         weights.load(network, file)
     return network
+
+
+def values(path: pathlib.Path) -> pathlib.Path | None:
+    """The reference values beside a cfg, or those of the official cfg of its name."""
+    found = (folder / f"{path.stem}.json.gz" for folder in (path.parent, SHARED / "alexeyab"))
+    return next((file for file in found if file.exists()), None)
 
 
 def small(network: Network) -> Network:
@@ -171,32 +177,27 @@ def in_openvino(network: Network, onnx: pathlib.Path) -> float:
     return check(network, lambda arrays: list(compiled(arrays).values()), dynamic="batch").relative
 
 
-def in_opencv(network: Network, onnx: pathlib.Path, place: str) -> float | str:
-    """The ONNX file read by the OpenCV of that folder, in a process of its own; the difference."""
+def in_opencv(network: Network, onnx: pathlib.Path, place: str) -> float:
+    """The ONNX file read by the OpenCV of that folder, in a process of its own."""
     program = Program(network, Heads.RAW)
     if len(program.names[0]) > 1:
-        return "a state is a second input"
-    x = program.example(1)
+        raise DarknetError("a state is a second input")
     with torch.inference_mode():
-        wanted = [output.numpy() for output in program(x)]
+        shapes = [output.shape for output in program(program.example(1))]
     given, out = onnx.with_suffix(".npy"), onnx.with_suffix(".npz")
-    np.save(given, x.numpy())
-    command = [sys.executable, "-c", _RUN, place, str(onnx), str(given), str(out), *program.names[1]]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if "error" in line.lower()]
-        return lines[-1] if lines else f"exit status {done.returncode}"
-    with np.load(out) as found:
-        outputs = [found[f"arr_{i}"] for i in range(len(wanted))]
-    pairs = list(zip(outputs, wanted, strict=True))
-    if any(a.size != b.size for a, b in pairs):
-        return "other shapes"
-    worst = max(_rms(a.reshape(b.shape) - b) / max(_rms(b), 1e-12) for a, b in pairs)
-    return worst if worst < 1e-3 else f"other numbers ({worst:.0e})"
 
+    def run(arrays: list[Array]) -> list[Array]:
+        np.save(given, arrays[0])
+        command = [sys.executable, "-c", _RUN, place, str(onnx), str(given), str(out), *program.names[1]]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            said = [line.partition("error: ")[2] for line in done.stderr.splitlines() if "error: " in line]
+            raise DarknetError(said[-1] if said else f"exit status {done.returncode}")
+        with np.load(out) as found:
+            outputs = [found[f"arr_{i}"] for i in range(len(shapes))]
+        return [y.reshape(shape) if y.size == shape.numel() else y for y, shape in zip(outputs, shapes, strict=True)]
 
-def _rms(values: Any) -> float:
-    return float(np.sqrt(np.square(values).mean()))
+    return check(network, run).relative
 
 
 def settle(network: Network) -> None:
