@@ -1,7 +1,8 @@
 """The OpenCVs that tests run, each in a process of its own: two versions cannot be loaded into one.
 
-``DARKNET_OPENCV`` names folders that hold one each, as ``pip install --target DIR opencv-python-headless==4.14.*``
-makes them, with a colon between; without it the installed one is taken, if there is one.
+``DARKNET_OPENCV`` names folders that hold a ``cv2`` each, as ``pip install --target DIR
+opencv-python-headless==4.14.*`` makes them, with a colon between; without it the installed one is taken, if
+there is one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -21,11 +21,17 @@ def folders() -> dict[str, str]:
     """Folders by the version of the OpenCV in them; of the installed one the folder is empty."""
     found = {}
     for folder in filter(None, os.environ.get("DARKNET_OPENCV", "").split(":")):
-        info = next(pathlib.Path(folder).glob("opencv_python*.dist-info"))
-        found[info.name.split("-")[1]] = folder
+        found[_version(folder)] = folder
     if not found and importlib.util.find_spec("cv2") is not None:
-        found[run("", "import cv2; print(cv2.__version__)").strip()] = ""
+        found[_version("")] = ""
     return found
+
+
+def _version(place: str) -> str:
+    code = "import cv2; print(cv2.__version__, cv2.__file__)"
+    version, _, file = run(place, code).strip().partition(" ")
+    assert file.startswith((place, os.path.realpath(place))), f"DARKNET_OPENCV: no OpenCV in {place}"
+    return version
 
 
 def folder(major: int) -> str:
@@ -33,7 +39,7 @@ def folder(major: int) -> str:
     for version, place in folders().items():
         if version.startswith(f"{major}."):
             return place
-    pytest.skip(f"no OpenCV {major} here: see tests/opencvs.py")
+    pytest.skip(f"no OpenCV {major} here: DARKNET_OPENCV names folders with one each, see CONTRIBUTING.md")
 
 
 def run(place: str, code: str, *arguments: str) -> str:

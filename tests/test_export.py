@@ -16,6 +16,7 @@ import torch
 
 import darknet_py
 from darknet_py import cli
+from darknet_py.conversion import onnx_model
 from darknet_py.conversion.agreement import check, session
 from darknet_py.conversion.export import export
 from darknet_py.conversion.onnx_model import metadata, to_onnx
@@ -82,6 +83,54 @@ def test_poolings_take_their_border_themselves() -> None:
     assert "BatchNormalization" not in kinds
 
 
+UNEQUAL = """
+[net]
+width=12
+height=12
+channels=3
+[conv]
+filters=4
+size=3
+pad=1
+xnor=1
+batch_normalize=1
+activation=leaky
+[conv]
+filters=6
+size=3
+pad=1
+xnor=1
+stride=2
+activation=leaky
+[shortcut]
+from=-2
+activation=linear
+"""
+
+
+def test_opencv_can_read_shortcuts_of_unequal_maps_and_binary_layers(tmp_path: pathlib.Path) -> None:
+    assert export(made.network(UNEQUAL), tmp_path / "a.onnx", dynamic="batch").relative < 1e-5
+    graph = onnx.load(tmp_path / "a.onnx").graph
+    weights = {tensor.name for tensor in graph.initializer}
+    assert "ScatterND" not in {node.op_type for node in graph.node}
+    assert not [node.name for node in graph.node if node.input and weights.issuperset(node.input)]
+
+
+@pytest.mark.parametrize("flips", [1, 100])
+def test_a_binary_network_is_judged_by_an_input_that_flips_no_sign(flips: int) -> None:
+    net = made.network(UNEQUAL)
+    program, calls = Program(net, Heads.RAW), []
+
+    def run(arrays: list[Any]) -> list[Any]:
+        calls.append(arrays[0])
+        off = 1 if len(calls) <= flips else 0
+        return [y.numpy() + off for y in program(torch.from_numpy(arrays[0]))]
+
+    found = check(net, run)
+    assert len(calls) == (2 if flips == 1 else 8)
+    assert (found.largest == 0) == (flips == 1)
+
+
 def test_half_precision(tmp_path: pathlib.Path) -> None:
     done = export(detector(), tmp_path / "a.onnx", heads="boxes", fp16=True)
     assert 0 < done.relative < 2e-2
@@ -109,7 +158,7 @@ def test_openvino(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_large_model_keeps_its_weights_beside(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "_LIMIT", 1000)
+    monkeypatch.setattr(onnx_model, "_LIMIT", 1000)
     net = made.network(DETECTOR.format(kind="default").replace("filters=8", "filters=80"))
     export(net, tmp_path / "a.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.onnx.data"]
@@ -134,7 +183,10 @@ def test_a_wrong_file_is_not_kept(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
         (STATEFUL, {"heads": "boxes"}, "the network has no detection head"),
         (STATEFUL, {"dynamic": "size"}, "the input is a vector"),
         (STATEFUL, {"dynamic": "width"}, "dynamic: expected True, False, 'batch' or 'size'"),
-        (STATEFUL, {"opset": 11}, "opset: expected 18 or more, got 11"),
+        (STATEFUL, {"opset": 11}, "opset: expected 18 to"),
+        (STATEFUL, {"opset": 99}, "got 99"),
+        (STATEFUL, {"threshold": 2}, "threshold: expected a number in 0..1, got 2"),
+        (STATEFUL, {"nms": -0.1}, "nms: expected a number in 0..1, got -0.1"),
         (made.TEXT, {"dynamic": "size"}, "has one size, 4 x 4: expected dynamic='batch' or False"),
     ],
 )
@@ -146,7 +198,11 @@ def test_what_cannot_be_exported(text: str, options: dict[str, Any], message: st
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
-    [("a.engine", {}, "ends in .onnx, .pt2 or .xml"), ("a.pt2", {"heads": "nms"}, "heads=nms is a graph of ONNX")],
+    [
+        ("none/a.onnx", {}, "none/a.onnx: there is no folder "),
+        ("a.engine", {}, "ends in .onnx, .pt2 or .xml"),
+        ("a.pt2", {"heads": "nms"}, "heads=nms is a graph of ONNX"),
+    ],
 )
 def test_what_a_suffix_cannot_be(name: str, options: dict[str, Any], message: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(DarknetError, match=re.escape(message)):

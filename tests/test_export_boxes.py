@@ -22,7 +22,7 @@ from darknet_py.network import Network
 from darknet_py.pictures import images
 from tests import made, opencvs, reference
 from tests.exported import detector
-from tests.samples import SAMPLES, Sample
+from tests.samples import SAMPLES, TREE_CLASSES, TREE_HEAD, Sample
 
 onnx = pytest.importorskip("onnx", reason="the extra export is not installed")
 pytest.importorskip("onnxruntime", reason="the extra export is not installed")
@@ -64,6 +64,37 @@ def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> Non
 
 
 HEADS = [sample for sample in SAMPLES if issubclass(sample.kind, Head) and "tree" not in sample.keys]
+TREES = f"""
+[net]
+width=16
+height=16
+channels=3
+[conv]
+filters={TREE_CLASSES + 5}
+size=3
+pad=1
+stride=2
+activation=linear
+[region]
+{{head}}
+softmax=1
+""".replace("{head}", TREE_HEAD.replace(" ", "\n"))
+
+
+def test_with_a_tree_the_threshold_is_worked_in(tmp_path: pathlib.Path) -> None:
+    net = made.network(TREES)
+    for _, tensor in net[0].stored():
+        tensor.data.mul_(8)  # a class has to be sure
+    export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
+    x = made.random(3, 3, 16, 16, low=0)
+    (found,) = session(str(tmp_path / "a.onnx"))([x.numpy()])
+    wanted = expected(net, x)
+    assert sum(map(len, wanted.values())) > 5
+    assert rows(found).keys() == wanted.keys()
+    for number, table in rows(found).items():
+        np.testing.assert_allclose(table, wanted[number], atol=1e-5)
+    with pytest.raises(ValueError, match="only the raw map can be had"):
+        net.heads[0].scored(net(x)[0], (16, 16))
 
 
 @pytest.mark.parametrize("sample", HEADS, ids=str)
@@ -148,12 +179,20 @@ def test_official_weights_give_the_detectors_boxes(
     yolov4_tiny_weights: pathlib.Path, shared: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     net = darknet_py.load(ROOT / "cfgs" / "yolov4-tiny.cfg", yolov4_tiny_weights)
-    export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
-    paths = sorted((shared / "data" / "photographs").glob("*.jpg"))
-    x = torch.stack([images.prepare(images.load(path), (416, 416)) for path in paths])
-    (found,) = session(str(tmp_path / "a.onnx"))([x.numpy()])
-    wanted = expected(net, x)
-    assert sum(map(len, wanted.values())) > 10
-    assert rows(found).keys() == wanted.keys()
-    for number, table in rows(found).items():
-        np.testing.assert_allclose(table, wanted[number], atol=1e-4)
+    paths = [*(shared / "data" / "photographs").glob("*.jpg"), *sorted((shared / "data" / "coco128").rglob("*.jpg"))]
+    x = torch.stack([images.prepare(images.load(path), (416, 416)) for path in paths[:8]])
+    export(net, tmp_path / "raw.onnx", dynamic="batch")
+    export(net, tmp_path / "nms.onnx", heads="nms", dynamic="batch")
+    raw, nms = (session(str(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))
+    for batch in (1, 3, 8):
+        part = x[-batch:]
+        with torch.inference_mode():
+            maps = net(part)
+        for mine, theirs in zip(maps, map(torch.from_numpy, raw([part.numpy()])), strict=True):
+            assert float((mine - theirs).square().mean().sqrt() / mine.square().mean().sqrt()) < 1e-4
+        (found,) = nms([part.numpy()])
+        wanted = expected(net, part)
+        assert sum(map(len, wanted.values())) > batch
+        assert rows(found).keys() == wanted.keys()
+        for number, table in rows(found).items():
+            np.testing.assert_allclose(table, wanted[number], atol=1e-4)

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Write the table of docs/export.md: what every export target makes of every cfg at hand.
 
-    python tools/export_table.py [--folder DIR ...] [--opencv DIR ...] [--figures FILE] [NAME ...]
+    python -m tools.export_table [--folder DIR ...] [--figures FILE] [NAME ...]
 
-Each network gets random weights, is exported in every way, and what comes out is run and compared with
-PyTorch; a cell is the rms of the difference over the rms of the output. What was measured is kept in a file
-of figures, so that a run that was stopped goes on; ``--fresh`` measures again. ``--opencv`` names folders
-with an OpenCV each (pip install --target DIR opencv-python-headless==4.14.*).
+Each network gets the weights that C Darknet's reference values were made with where those lie beside its cfg,
+else random ones; it is exported in every way, and what comes out is run on noise and compared with PyTorch. A
+cell is the rms of the difference over the rms of the output. Where a network takes other sizes, its input is made
+small: the graph and the weights are the same, the time is not. What was measured is kept in a file of figures, so that
+a run that was stopped goes on; ``--fresh`` measures again. OpenCV's columns are those that DARKNET_OPENCV
+names (tests/opencvs.py).
 """
 
 from __future__ import annotations
@@ -19,32 +21,37 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from darknet_py import cfg as cfg_
-from darknet_py.conversion.agreement import check, session
+from darknet_py import weights
+from darknet_py.conversion.agreement import Array, check, session
 from darknet_py.conversion.export import export
-from darknet_py.conversion.program import Heads, Program
+from darknet_py.conversion.program import Heads, Program, stride
 from darknet_py.errors import DarknetError
 from darknet_py.files import replacing
 from darknet_py.layers._norm import Norm
 from darknet_py.network import Network
+from tests import opencvs, reference
+from tools import export_page
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "conformance"
-PAGE = ROOT / "docs" / "export.md"
-START, END = "<!-- table: tools/export_table.py -->", "<!-- end of table -->"
-COLUMNS = ("onnx", "size", "boxes", "nms", "pt2", "openvino")
+LARGE = 128 * 128  # pixels of an input that is made smaller
+CELLS = (5, 3)  # of the smallest map, across and down, are left of it
+CANDIDATES = 300  # scores above the threshold of heads=nms
 _RUN = """
-import sys; sys.path.insert(0, sys.argv[1])
+import resource, sys; sys.path[:0] = filter(None, [sys.argv[1]])
+resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
 import cv2, numpy
 net = cv2.dnn.readNetFromONNX(sys.argv[2])
 net.setInput(numpy.load(sys.argv[3]))
-numpy.savez(sys.argv[4], version=cv2.__version__, *net.forward(sys.argv[5:]))
+numpy.savez(sys.argv[4], *net.forward(sys.argv[5:]))
 """
 
 
@@ -54,54 +61,102 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="networks to measure; none: all")
     folders = [ROOT / "cfgs", SHARED / "alexeyab", SHARED / "rare"]
     parser.add_argument("--folder", type=pathlib.Path, action="append", help="of cfgs; default: cfgs/, ../shared")
-    parser.add_argument("--opencv", type=pathlib.Path, action="append", default=[], help="folder with an OpenCV")
     parser.add_argument("--figures", type=pathlib.Path, default=ROOT / "docs" / "export.json")
     parser.add_argument("--fresh", action="store_true", help="measure again what is measured already")
-    parser.add_argument("--limit-mb", type=float, default=400, help="leave larger networks out")
     args = parser.parse_args()
     figures: dict[str, dict[str, Any]] = json.loads(args.figures.read_text()) if args.figures.exists() else {}
     paths = [path for folder in args.folder or folders for path in sorted(folder.glob("*.cfg"))]
-    for path in sorted(paths, key=lambda path: path.stat().st_size):
+    for path in paths:
         name = f"{path.parent.name}/{path.stem}"
         if (args.names and path.stem not in args.names) or (name in figures and not args.fresh):
             continue
-        started = time.time()
-        row = measure(path, args.opencv, args.limit_mb)
-        if row:
-            figures[name] = row
-            with replacing(args.figures, "w") as file:
-                json.dump(figures, file, indent=1, sort_keys=True)
-            print(name, *row.values(), f"{time.time() - started:.0f} s", flush=True)
-    write(figures)
+        started = time.process_time()
+        figures[name] = row = measure(path)
+        with replacing(args.figures, "w") as file:
+            json.dump(figures, file, indent=1, sort_keys=True)
+        print(name, *row.values(), f"{time.process_time() - started:.0f} s", flush=True)
+    export_page.write(figures, ROOT / "docs" / "export.md")
     return 0
 
 
-def measure(path: pathlib.Path, opencvs: Sequence[pathlib.Path], limit: float) -> dict[str, Any]:
-    """A cell for each target; empty where the network is too large."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dialect = "pjreddie" if "deconv" in path.read_text(errors="ignore") else "alexeyab"
-        network = Network(cfg_.load(path), dialect=dialect)
-    if 4e-6 * sum(tensor.numel() for tensor in network.parameters()) > limit:
-        return {}
-    settle(network)
-    heads = bool(network.heads)
+def measure(path: pathlib.Path) -> dict[str, Any]:
+    """A cell for each target; empty where the network has no heads."""
+    network = prepared(path)
+    heads, shape = bool(network.heads), network.shape
     row: dict[str, Any] = {"layers": len(network.layers)}
+    row["input"] = f"{shape.width} x {shape.height}" if max(shape[1:]) > 1 else str(shape.floats)
+    row["weights"] = "reference" if values(path) else "random"
     with tempfile.TemporaryDirectory() as folder:
         onnx = pathlib.Path(folder, "network.onnx")
-        row["onnx"] = cell(lambda: export(network, onnx, dynamic="batch").relative)
-        for opencv in opencvs:
-            version, value = in_opencv(network, onnx, opencv)
-            row[f"OpenCV {version}"] = value
+        row["onnx"] = cell(lambda: in_onnxruntime(network, onnx))
+        for version, place in opencvs.folders().items():
+            row[f"OpenCV {version}"] = cell(partial(in_opencv, network, onnx, place))
         row["openvino"] = cell(lambda: in_openvino(network, onnx))
         row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative)
         row["pt2"] = row["size"] if isinstance(row["size"], float) else ""
         row["pt2"] = row["pt2"] or cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="batch").relative)
-        row["nms"] = cell(lambda: export(network, onnx, heads="nms", dynamic="batch").relative) if heads else ""
+        limit = threshold(network) if heads else 0.0
+        row["nms"] = cell(lambda: in_onnxruntime(network, onnx, Heads.NMS, limit)) if heads else ""
         row["boxes"] = row["nms"] if isinstance(row["nms"], float) else ""
         if heads and not row["boxes"]:
-            row["boxes"] = cell(lambda: export(network, onnx, heads="boxes", dynamic="batch").relative)
+            row["boxes"] = cell(lambda: in_onnxruntime(network, onnx, Heads.BOXES, limit))
     return row
+
+
+def prepared(path: pathlib.Path) -> Network:
+    """The network with the reference's weights, or with random ones, and with a small input where it takes one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = cfg_.load(path)
+        dialect = "pjreddie" if "deconv" in config.text else "alexeyab"
+        network = small(Network(config, dialect=dialect))
+    made = values(path)
+    if made is None:
+        settle(network)
+        return network
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "a.weights")
+        reference.write_weights(reference.load(made), file)
+        weights.load(network, file)
+    return network
+
+
+def values(path: pathlib.Path) -> pathlib.Path | None:
+    """The reference values beside a cfg, or those of the official cfg of its name."""
+    found = (folder / f"{path.stem}.json.gz" for folder in (path.parent, SHARED / "alexeyab"))
+    return next((file for file in found if file.exists()), None)
+
+
+def small(network: Network) -> Network:
+    """The same network for fewer pixels, where layers and parameters do not depend on them."""
+    shape, step = network.shape, stride(network)
+    width, height = (step * cells for cells in CELLS)
+    pixels = shape.width * shape.height
+    if pixels <= max(LARGE, width * height) or step == 1 or any("crop" in layer.names for layer in network):
+        return network
+    try:
+        other = Network(network.config, size=(width, height), dialect=network.dialect)
+    except DarknetError:
+        return network
+    sizes = [[tensor.shape for tensor in n.state_dict().values()] for n in (network, other)]
+    return other if sizes[0] == sizes[1] else network
+
+
+def threshold(network: Network) -> float:
+    """A probability that some boxes of noise exceed, in the middle between two."""
+    program = Program(network, Heads.BOXES)
+    with torch.inference_mode():
+        scores = program(program.example(3), *program.start(3))[1].flatten()
+    best = scores.topk(min(CANDIDATES, len(scores) - 1) + 1).values
+    return float(best[-2:].mean())
+
+
+def in_onnxruntime(network: Network, onnx: pathlib.Path, heads: Heads = Heads.RAW, threshold: float = 0.25) -> float:
+    """Exported and run with batches of 1, 3 and 8."""
+    done = export(network, onnx, heads=heads, dynamic="batch", threshold=threshold)
+    run = session(str(onnx))
+    more = check(network, run, heads, "batch", threshold=threshold, batches=(8,))
+    return max(done.relative, more.relative)
 
 
 def cell(work: Callable[[], float]) -> float | str:
@@ -122,32 +177,27 @@ def in_openvino(network: Network, onnx: pathlib.Path) -> float:
     return check(network, lambda arrays: list(compiled(arrays).values()), dynamic="batch").relative
 
 
-def in_opencv(network: Network, onnx: pathlib.Path, opencv: pathlib.Path) -> tuple[str, float | str]:
-    """The ONNX file read by an OpenCV, in a process of its own; its version and the difference."""
-    version = next(opencv.glob("opencv_python*.dist-info")).name.split("-")[1].rpartition(".")[0]
+def in_opencv(network: Network, onnx: pathlib.Path, place: str) -> float:
+    """The ONNX file read by the OpenCV of that folder, in a process of its own."""
     program = Program(network, Heads.RAW)
     if len(program.names[0]) > 1:
-        return version, "a state is a second input"
-    x = program.example(1)
-    wanted = session(str(onnx))([x.numpy()]) if onnx.exists() else []
+        raise DarknetError("a state is a second input")
+    with torch.inference_mode():
+        shapes = [output.shape for output in program(program.example(1))]
     given, out = onnx.with_suffix(".npy"), onnx.with_suffix(".npz")
-    np.save(given, x.numpy())
-    command = [sys.executable, "-c", _RUN, str(opencv), str(onnx), str(given), str(out), *program.names[1]]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if "error" in line.lower()]
-        return version, lines[-1] if lines else f"exit status {done.returncode}"
-    with np.load(out) as found:
-        outputs = [found[f"arr_{i}"] for i in range(len(wanted))]
-    pairs = list(zip(outputs, wanted, strict=True))
-    if any(a.size != b.size for a, b in pairs):
-        return version, "other shapes"
-    worst = max(_rms(a.reshape(b.shape) - b) / max(_rms(b), 1e-12) for a, b in pairs)
-    return version, worst if worst < 1e-3 else f"other numbers ({worst:.0e})"
 
+    def run(arrays: list[Array]) -> list[Array]:
+        np.save(given, arrays[0])
+        command = [sys.executable, "-c", _RUN, place, str(onnx), str(given), str(out), *program.names[1]]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            said = [line.partition("error: ")[2] for line in done.stderr.splitlines() if "error: " in line]
+            raise DarknetError(said[-1] if said else f"exit status {done.returncode}")
+        with np.load(out) as found:
+            outputs = [found[f"arr_{i}"] for i in range(len(shapes))]
+        return [y.reshape(shape) if y.size == shape.numel() else y for y, shape in zip(outputs, shapes, strict=True)]
 
-def _rms(values: Any) -> float:
-    return float(np.sqrt(np.square(values).mean()))
+    return check(network, run).relative
 
 
 def settle(network: Network) -> None:
@@ -173,32 +223,6 @@ def settle(network: Network) -> None:
     for hook in hooks:
         hook.remove()
     network.reset()
-
-
-def write(figures: dict[str, dict[str, Any]]) -> None:
-    """Put the table into the page."""
-    versions = sorted({key for row in figures.values() for key in row if key.startswith("OpenCV")})
-    columns = (*COLUMNS, *versions)
-    notes: dict[str, int] = {}
-    lines = ["| network | layers | " + " | ".join(columns) + " |", "|---|---:|" + "---|" * len(columns)]
-    for name, row in sorted(figures.items()):
-        cells = [shown(row.get(column, ""), notes) for column in columns]
-        lines.append(f"| {name} | {row['layers']} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"{number}. {text}" for text, number in notes.items())]
-    before, _, rest = PAGE.read_text().partition(START)
-    after = rest.partition(END)[2]
-    with replacing(PAGE, "w") as file:
-        file.write("\n".join([before + START, "", *lines, "", END]) + after)
-
-
-def shown(value: float | str, notes: dict[str, int]) -> str:
-    """A number, or the number of a note."""
-    if isinstance(value, float):
-        return f"{value:.0e}" if value else "0"
-    if not value:
-        return ""
-    text = " ".join(value.rpartition(".cfg: ")[2].split())[:300]
-    return f"no ({notes.setdefault(text, len(notes) + 1)})"
 
 
 if __name__ == "__main__":

@@ -17,13 +17,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _model.add(parser)
     group = parser.add_argument_group("file")
     group.add_argument("-o", "--output", metavar="FILE", help="what to write; default: the cfg's name with .onnx")
-    group.add_argument("--heads", choices=["raw", "boxes", "nms"], default="raw", help="what comes out")
-    group.add_argument("--dynamic", choices=["batch", "size", "both"], help="lengths of the input that stay open")
+    group.add_argument(
+        "--heads",
+        choices=["raw", "boxes", "nms"],
+        default="raw",
+        help="what comes out: the heads' maps, all boxes with scores, or what is left after suppression (default: raw)",
+    )
+    group.add_argument(
+        "--dynamic", choices=["batch", "size", "both"], help="lengths of the input that stay open (default: none)"
+    )
     group.add_argument("--opset", type=int, default=18, help="of ONNX, 18 or more (default: 18)")
     group.add_argument("--fp16", action="store_true", help="weights and layers in half precision")
     group.add_argument("--names", metavar="FILE", help="class names; a catalogue name brings its own")
-    group.add_argument("--threshold", type=float, default=0.25, metavar="P", help="lowest probability (default: 0.25)")
-    group.add_argument("--nms", type=float, default=0.45, metavar="IOU", help="overlap that suppresses (default: 0.45)")
+    group.add_argument(
+        "--threshold", type=float, default=0.25, metavar="P", help="lowest probability, of heads=nms (default: 0.25)"
+    )
+    group.add_argument(
+        "--nms", type=float, default=0.45, metavar="IOU", help="overlap that suppresses, of heads=nms (default: 0.45)"
+    )
     group.add_argument(
         "--letterbox", action=argparse.BooleanOptionalAction, help="note that pictures keep their aspect"
     )

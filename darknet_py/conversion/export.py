@@ -21,11 +21,11 @@ from ..cfg import Path
 from ..detect import Names, read_names
 from ..errors import DarknetError
 from ..network import Network
+from . import onnx_nms
 from .agreement import Array, Run, check, session
-from .onnx_model import OPSET, metadata, to_onnx
+from .onnx_model import OPSET, metadata, to_onnx, write
 from .program import Heads, Program, trace
 
-_LIMIT = 2**31 - 2**20  # what protobuf takes in one piece, less the metadata's room
 Runs = dict[Heads, Run]  # what to check, each with the function that gives it
 
 
@@ -73,17 +73,19 @@ def export(
     known: Sequence[str] = ()
     if names is not None:
         known = read_names(names, network.heads[-1].classes if network.heads else 0, exact=bool(network.heads))
-    write = {".onnx": _onnx, ".pt2": _pt2, ".xml": _openvino}.get(target.suffix.lower())
-    if write is None:
+    writer = {".onnx": _onnx, ".pt2": _pt2, ".xml": _openvino}.get(target.suffix.lower())
+    if writer is None:
         raise DarknetError(f"{target}: expected a name that ends in .onnx, .pt2 or .xml (OpenVINO)")
+    if not target.parent.is_dir():
+        raise DarknetError(f"{target}: there is no folder {target.parent}")
     options: dict[str, Any] = {"dynamic": dynamic, "fp16": fp16, "names": known, "letterbox": letterbox}
-    if write is not _pt2:
+    if writer is not _pt2:
         options |= {"opset": opset, "threshold": threshold, "nms": nms}
     elif kind is Heads.NMS:
         raise DarknetError(f"{target}: heads=nms is a graph of ONNX: expected heads=raw or boxes for a .pt2")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
         beside = pathlib.Path(folder, target.name)
-        runtime, runs = write(network, beside, kind, options)
+        runtime, runs = writer(network, beside, kind, options)
         found = [check(network, run, what, dynamic, fp16, threshold=threshold, nms=nms) for what, run in runs.items()]
         for file in sorted(pathlib.Path(folder).iterdir(), reverse=True):
             os.replace(file, target.parent / file.name)
@@ -94,20 +96,14 @@ def export(
 
 def _onnx(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, Runs]:
     model = to_onnx(network, heads=heads, **options)
-    import onnx
-
-    if model.ByteSize() > _LIMIT:
-        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
-    else:
-        path.write_bytes(model.SerializeToString())
+    whole = write(model, path)
     try:
         runs = {heads: session(str(path))}
     except DarknetError:
         return "", {}
-    if heads is Heads.NMS:
-        outputs = ["boxes", "scores", *(output.name for output in model.graph.output[1:])]
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs[:2])
-        runs[Heads.BOXES] = session(model.SerializeToString(), outputs)
+    if heads is Heads.NMS and whole:
+        onnx_nms.remove(model)
+        runs[Heads.BOXES] = session(model.SerializeToString())
     return "onnxruntime", runs
 
 
@@ -131,7 +127,7 @@ def _openvino(network: Network, path: pathlib.Path, heads: Heads, options: dict[
         raise DarknetError("OpenVINO IR needs the package openvino: pip install openvino") from error
     with tempfile.TemporaryDirectory() as folder:
         plain = pathlib.Path(folder, "network.onnx")
-        plain.write_bytes(to_onnx(network, heads=heads, **options | {"fp16": False}).SerializeToString())
+        write(to_onnx(network, heads=heads, **options | {"fp16": False}), plain)
         model = openvino.convert_model(plain)
         for key, value in metadata(network, names=options["names"], letterbox=options["letterbox"]).items():
             model.set_rt_info(value, ["darknet_py", key])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import pathlib
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from .program import Heads, Program, trace
 if TYPE_CHECKING:
     import onnx
 
+_LIMIT = 2**31 - 2**24  # bytes that protobuf takes in one piece, less the graph's room
 OPSET = 18  # the lowest that torch writes without a conversion afterwards; OpenCV 4.14 reads it
 
 
@@ -53,13 +55,17 @@ def to_onnx(
     """
     try:
         import onnx
-        import onnxscript  # noqa: F401 (torch needs it)
+        import onnxscript.optimizer
     except ImportError as error:
         raise DarknetError("ONNX export needs the packages onnx and onnxscript: pip install onnx onnxscript") from error
     kind = Heads(heads)
-    if opset < OPSET:
-        raise DarknetError(f"opset: expected {OPSET} or more, got {opset}")
-    program = Program(network, kind, half=fp16)
+    newest = onnx.defs.onnx_opset_version()
+    if not OPSET <= opset <= newest:
+        raise DarknetError(f"opset: expected {OPSET} to {newest}, got {opset}")
+    for name, value in (("threshold", threshold), ("nms", nms)):
+        if not 0 <= value <= 1:
+            raise DarknetError(f"{name}: expected a number in 0..1, got {value}")
+    program = Program(network, kind, half=fp16, threshold=threshold)
     inputs, outputs = program.names
     traced = trace(program, dynamic)
     try:
@@ -73,6 +79,8 @@ def to_onnx(
                 dynamo=True,
                 verbose=False,
             )
+            if made is not None:  # what is worked out of weights alone (xnor): OpenCV reads no such nodes
+                onnxscript.optimizer.fold_constants(made.model, input_size_limit=_LIMIT, output_size_limit=_LIMIT)
     except torch.onnx.errors.OnnxExporterError as error:
         cause = str(error.__cause__ or error).strip().partition("\n")[0]
         raise DarknetError(f"{network.config.path}: torch cannot put it into ONNX ({cause})") from error
@@ -84,8 +92,23 @@ def to_onnx(
         onnx_nms.append(model, threshold, nms, network.heads[-1].suppression)
     entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(kind), "threshold": str(threshold)}
     onnx.helper.set_model_props(model, entries | {"nms": str(nms), "fp16": str(fp16).lower()})
-    onnx.checker.check_model(model)
     return model
+
+
+def write(model: onnx.ModelProto, path: pathlib.Path) -> bool:
+    """Write the model and let onnx check it; whether it is one file, as below protobuf's 2 GB.
+
+    Beyond that the weights go into ``PATH.data`` beside it, and the model in memory is left without them.
+    """
+    import onnx
+
+    whole = sum(len(tensor.raw_data) for tensor in model.graph.initializer) < _LIMIT
+    if whole:
+        path.write_bytes(model.SerializeToString())
+    else:
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+    onnx.checker.check_model(path)
+    return whole
 
 
 def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | None = None) -> dict[str, str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
 OUTPUT = "detections"
+_PREFIX = "nms_"  # of the nodes' names
 
 # "picked" has a row for each box and class above the threshold, the likeliest of a class first:
 # picture, class, box.
@@ -135,11 +136,22 @@ def append(model: onnx.ModelProto, threshold: float, nms: float, how: Suppressio
     graph = onnx.parser.parse_graph(text)
     _prefix(graph, {"boxes", "scores", OUTPUT})
     for number, node in enumerate(graph.node):
-        node.name = f"nms_{number}_{node.op_type}"
+        node.name = f"{_PREFIX}{number}_{node.op_type}"
     model.graph.node.extend(graph.node)
     kept = [output for output in model.graph.output if output.name not in ("boxes", "scores")]
     del model.graph.output[:]
     model.graph.output.extend([*graph.output, *kept])
+
+
+def remove(model: onnx.ModelProto) -> None:
+    """Take back what ``append`` did: the outputs are ``boxes`` and ``scores`` again, of untold shapes."""
+    import onnx
+
+    nodes = [node for node in model.graph.node if not node.name.startswith(_PREFIX)]
+    kept = list(model.graph.output)[1:]
+    del model.graph.node[:], model.graph.output[:]
+    model.graph.node.extend(nodes)
+    model.graph.output.extend([*(onnx.ValueInfoProto(name=name) for name in ("boxes", "scores")), *kept])
 
 
 def _prefix(graph: onnx.GraphProto, kept: set[str]) -> None:

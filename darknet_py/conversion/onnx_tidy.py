@@ -39,7 +39,7 @@ def _pad_in_poolings(graph: onnx.GraphProto) -> None:
         if any(inner) and not all(_takes(follower, node, constants, inner) for follower in followers):
             continue
         for follower in followers:
-            follower.input[0] = node.input[0]
+            follower.input[:] = [node.input[0] if name == node.output[0] else name for name in follower.input]
             if any(inner):
                 del [a for a in follower.attribute if a.name == "pads"][:]
                 _set_pads(follower, inner)

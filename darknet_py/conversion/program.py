@@ -36,11 +36,12 @@ class Program(nn.Module):
     """``forward(x, *states)``: the outputs, decoded but for ``raw``, and the next states, all of float32.
 
     ``x``: [batch, channels, height, width] in 0..1, or [batch, inputs]. ``states``: ``start(batch)`` at
-    first, then what the call before returned. ``half``: layers compute in float16. The network given is
-    left alone. Raises DataError for heads that it has not or that cannot be decoded statically.
+    first, then what the call before returned. ``half``: layers compute in float16. ``threshold``: for
+    heads whose probabilities depend on one (a tree's). The network given is left alone. Raises DataError
+    for heads that it has not or that cannot be decoded statically.
     """
 
-    def __init__(self, network: Network, heads: Heads, *, half: bool = False) -> None:
+    def __init__(self, network: Network, heads: Heads, *, half: bool = False, threshold: float = 0.25) -> None:
         super().__init__()
         if heads is not Heads.RAW and not network.heads:
             raise DataError(f"heads={heads}: the network has no detection head: expected heads=raw")
@@ -50,7 +51,7 @@ class Program(nn.Module):
             raise WeightsError("the network has no weights")
         self.network = fold(network).eval().cpu().requires_grad_(False)
         self.network.to(torch.float16 if half else torch.float32)
-        self.heads, self.half_inside = heads, half
+        self.heads, self.half_inside, self.threshold = heads, half, threshold
         self.recurrent = [(i, layer) for i, layer in enumerate(self.network) if isinstance(layer, Recurrent)]
         self.counts = [len(layer.start(torch.zeros(1, 1, 1, 1))) for _, layer in self.recurrent]
         self.widths = self._widths()
@@ -81,7 +82,8 @@ class Program(nn.Module):
         self.network.reset()  # a traced program may leave nothing behind
         if self.heads is not Heads.RAW:
             size = (x.shape[3], x.shape[2])
-            pairs = [head.scored(y, size) for head, y in zip(self.network.heads, outputs, strict=True)]
+            heads = zip(self.network.heads, outputs, strict=True)
+            pairs = [head.scored(y, size, self.threshold) for head, y in heads]
             outputs = [torch.cat(parts, dim=1) if len(pairs) > 1 else parts[0] for parts in zip(*pairs, strict=True)]
         return (*outputs, *new)
 

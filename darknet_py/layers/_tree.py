@@ -38,6 +38,7 @@ class Tree(nn.Module):
         for index, parent in enumerate(parents):
             if parent >= 0:
                 child[parent] = groups[index]
+        self.nodes = [[index for index, level in enumerate(depth) if level == n] for n in range(self.levels)]
         self.register_buffer("child", torch.tensor(child), persistent=False)
         self.register_buffer("depth", torch.tensor(depth), persistent=False)
 
@@ -53,10 +54,10 @@ class Tree(nn.Module):
 
     def absolute(self, conditional: Tensor) -> Tensor:
         """Probabilities [n, classes] given the parent to plain ones (``hierarchy_predictions``)."""
-        result = conditional.clone()
-        for level in range(1, self.levels):
-            nodes = (self.depth == level).nonzero().flatten()
-            result[:, nodes] = result[:, nodes] * result[:, self.parent[nodes]]
+        result = conditional
+        for nodes in self.nodes[1:]:
+            index = self.parent.new_tensor(nodes)
+            result = result.index_copy(1, index, result[:, index] * result[:, self.parent[index]])
         return result
 
     def ways(self, classes: Tensor) -> tuple[Tensor, Tensor]:

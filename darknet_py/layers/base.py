@@ -178,11 +178,11 @@ class Head(Layer):
         """
         raise NotImplementedError
 
-    def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
         """All boxes of the map, in C's order: [batch, n, 4], and their probabilities [batch, n, classes].
 
         The same numbers as ``decode`` with no threshold, as a static graph for export. ``size`` as
-        there. Raises ValueError where the probabilities cannot be told without a threshold.
+        there. ``threshold``: for probabilities that cannot be told without; ValueError where it is missing.
         """
         raise NotImplementedError
 

@@ -82,7 +82,7 @@ class Detection(Head):
         rows = (probs > 0).any(dim=2)
         return [Candidates(b[r], o[r], p[r]) for b, o, p, r in zip(boxes, objectness, probs, rows, strict=True)]
 
-    def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class."""
         side, num, classes = self.options.side, self.options.num, self.options.classes
         cells, flat = side * side, output.flatten(1)

@@ -61,7 +61,7 @@ class GaussianYolo(AnchorHead):
         parts = (part.split(counts) for part in (boxes, rows[:, 8], probs))
         return [Candidates(*picture) for picture in zip(*parts, strict=True)]
 
-    def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class * certainty."""
         rows = self.entries(output).permute(0, 3, 4, 1, 2)
         boxes = of_cells(rows[..., 0:4:2], rows[..., 4:8:2].exp(), self.anchors, size)

@@ -135,9 +135,9 @@ class Region(Head):
             )
         return found
 
-    def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """All boxes and objectness * class. A tree's class depends on how sure it must be: ValueError."""
-        if self.tree is not None:
+    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
+        """All boxes and objectness * class; with a tree ``decode``'s probabilities at that threshold."""
+        if self.tree is not None and (threshold is None or self.pjreddie):
             raise ValueError("with a tree a box's class depends on thresholds: only the raw map can be had")
         num, coords = self.options.num, self.options.coords
         if self.pjreddie:
@@ -151,7 +151,11 @@ class Region(Head):
             scale = torch.ones_like(scale)
         if self.options.classfix == -1:
             scale = torch.where(scale < 0.5, torch.zeros_like(scale), scale)
-        probs = scale * cells[..., coords + 1 :]
+        scores = cells[..., coords + 1 :]
+        if self.tree is not None and threshold is not None:
+            probs = self._probs(scale.flatten(), scores.flatten(0, -2), Selection(threshold)).view_as(scores)
+        else:
+            probs = scale * scores
         if self.pjreddie:  # C goes through the anchors first
             boxes, probs = (part.permute(0, 3, 1, 2, 4) for part in (boxes, probs))
         return boxes.flatten(1, 3), probs.flatten(1, 3)

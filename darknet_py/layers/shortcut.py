@@ -98,6 +98,9 @@ class Shortcut(Join):
         stride, sample = _strides(Shape(*y.shape[1:]), Shape(*x.shape[1:]))
         channels = min(x.shape[1], y.shape[1])
         height, width = (min(a, b) for a, b in zip(y.shape[2:], x.shape[2:], strict=True))
+        if sample == alpha == beta == 1:
+            met = x[:, :channels, ::stride, ::stride][:, :, :height, :width]
+            return y + F.pad(met, (0, y.shape[3] - width, 0, y.shape[2] - height, 0, y.shape[1] - channels))
         # Differentiable and free of aliases: the cells that meet are written into a copy.
         y = y.clone()
         place = y[:, :channels, ::sample, ::sample][:, :, :height, :width]

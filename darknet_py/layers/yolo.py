@@ -57,7 +57,7 @@ class Yolo(AnchorHead):
         parts = (part.split(counts) for part in (boxes, rows[:, 4], probs))
         return [Candidates(*picture) for picture in zip(*parts, strict=True)]
 
-    def scored(self, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class."""
         rows = self.entries(output).permute(0, 3, 4, 1, 2)
         factor = 4 * rows[..., 2:4].square() if self.logistic_before else rows[..., 2:4].exp()
