@@ -51,11 +51,11 @@ def test_a_picture_follows_from_seed_list_and_number() -> None:
 
 
 def test_boxes_hold_the_ink_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits, "texture", lambda _, side: np.zeros((side, side, 3)))
+    monkeypatch.setattr(digits, "texture", lambda _, side: np.ones((side, side, 3)))
     samples = digits.load()["train"]
     for number in range(20):
         picture, truths = digits.scene(samples, "train", number)
-        ink, covered = picture.max(axis=2) > 0, np.zeros(picture.shape[:2], bool)
+        ink, covered = picture.min(axis=2) < 255, np.zeros(picture.shape[:2], bool)
         for x, y, w, h, _ in truths.astype(float) * (*[digits.SIDE] * 4, 1):
             left, top, right, bottom = (round(edge) for edge in (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
             box = ink[top:bottom, left:right]

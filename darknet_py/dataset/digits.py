@@ -35,7 +35,7 @@ SIDE = 96  # pixels of a picture
 _CELLS, _LEVELS = 8, 240  # of a digit; the grey of a full cell
 _TRAINED = 0.8  # of each digit's samples
 _SMALL, _LARGE, _MOST = 20, 48, 6  # cells' extent in pixels; digits in a picture
-_TRIES = 30
+_TRIES, _COLOURS = 30, 10_000  # to find a place, and an ink
 _SHARED = 0.05  # of the smaller box, that another one may cover
 _CONTRAST = 0.35  # at least so much darker than the paper under it is an ink, in brightness 0..1
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -132,11 +132,12 @@ def _common(a: Box, b: Box) -> int:
 
 
 def _colour(rng: np.random.Generator, under: Array) -> Array:
-    """An ink that can be told from the paper ``under`` it."""
-    while True:
+    """An ink that can be told from the paper ``under`` it; black where the paper is too dark for any."""
+    for _ in range(_COLOURS):
         colour: Array = rng.uniform(0, 1, 3)
         if (under - colour) @ _LUMA >= _CONTRAST:
             return colour
+    return np.zeros(3)
 
 
 def _save(stem: pathlib.Path, picture: npt.NDArray[np.uint8], truths: Truths) -> None:
