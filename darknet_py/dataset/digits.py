@@ -81,7 +81,7 @@ def load() -> dict[str, list[Array]]:
 def scene(
     samples: list[Array], subset: str = "valid", number: int = 0, seed: int = 0
 ) -> tuple[npt.NDArray[np.uint8], Truths]:
-    """Picture ``number`` of a list, [96, 96, 3] of uint8, and its objects; ``samples``: of each digit, see ``load``."""
+    """Picture ``number`` of a list, [96, 96, 3] of uint8, and its objects; ``samples``: see ``load``."""
     rng = np.random.default_rng((seed, SUBSETS.index(subset), number))
     canvas, boxes, classes = texture(rng, SIDE), list[Box](), list[int]()
     for _ in range(rng.integers(1, _MOST + 1)):
@@ -132,7 +132,7 @@ def _common(a: Box, b: Box) -> int:
 
 
 def _colour(rng: np.random.Generator, under: Array) -> Array:
-    """An ink that can be told from the paper ``under`` it; black where the paper is too dark for any."""
+    """An ink that can be told from the paper ``under`` it; black where that is too dark for any."""
     for _ in range(_COLOURS):
         colour: Array = rng.uniform(0, 1, 3)
         if (under - colour) @ _LUMA >= _CONTRAST:
