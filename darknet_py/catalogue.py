@@ -3,7 +3,8 @@
 Nothing is fetched unless ``fetch`` is called. It tries the sources of ``catalogue.toml`` in order, and
 only a file whose size and SHA-256 are the known ones reaches the cache: ``$DARKNET_PY_HOME``, else
 ``$XDG_CACHE_HOME/darknet_py``, else the platform's folder for caches. A file put by hand into the cache,
-or into ``weights/`` of a checkout, counts as well. cfgs and class names come with the package.
+or into ``weights/`` of a checkout, counts as well. cfgs and class names come with the package, and so do
+the weights of ``digits``.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def path(name: str | Entry) -> pathlib.Path | None:
     Raises WeightsError (DataError for a picture) where it lies there with another size than the known one.
     """
     entry = name if isinstance(name, Entry) else find(name)
-    for folder in (cache_folder(), _beside("weights")):
+    for folder in (cache_folder(), _beside("weights"), cfg_folder()):
         file = folder / entry.file
         if file.is_file():
             try:

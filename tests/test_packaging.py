@@ -41,11 +41,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def test_the_wheel_holds_the_package_and_its_networks_and_nothing_else(wheel: pathlib.Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     carried = [file for file in (ROOT / "cfgs").iterdir() if file.suffix in (".cfg", ".names")]
+    carried.append(ROOT / "cfgs" / "digits.weights")
     networks = {f"darknet_py/cfgs/{file.name}" for file in carried}
     assert networks
     assert networks <= inside
     code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "darknet_py").rglob("*.py")}
-    assert inside == networks | code | {"darknet_py/catalogue.toml", "darknet_py/py.typed"}
+    others = {"darknet_py/catalogue.toml", "darknet_py/dataset/digits.png", "darknet_py/py.typed"}
+    assert inside == networks | code | others
 
 
 def test_an_installed_package_finds_its_networks(wheel: pathlib.Path, tmp_path: pathlib.Path) -> None:

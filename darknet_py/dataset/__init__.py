@@ -1,1 +1,1 @@
-"""Data sets: lists, labels and class names in the formats people have; what is wrong with them; anchors for them."""
+"""Data sets: lists, labels and class names in the usual formats; what is wrong with them; anchors; one that is made."""
