@@ -98,7 +98,8 @@ class Stopped(Device):
     pressed = False
 
     def read(self) -> tuple[bool, object]:
-        if not self.pressed and pathlib.Path("found.json").stat().st_size > 300:
+        written = pathlib.Path("found.json")  # the camera is read by a thread, which may be first
+        if not self.pressed and written.exists() and written.stat().st_size > 300:
             self.pressed = True
             signal.raise_signal(signal.SIGINT)
         return super().read()
