@@ -23,6 +23,7 @@ from . import _model, _output, _video
 if TYPE_CHECKING:
     from ..network import Network
 
+_TOGETHER = 8  # pictures: enough that a CPU's network and the work around it take turns
 _WEIGHTS = (".weights", ".pt", ".safetensors")
 
 
@@ -43,7 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="keep the pictures' aspect, or stretch; by default as the cfg says",
     )
     boxes.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="pictures that go through the network together (1)"
+        "--batch",
+        type=int,
+        metavar="N",
+        help=f"pictures that are worked off together ({_TOGETHER} of several on a CPU, else 1)",
     )
     _model.add_engine(boxes)
     boxes.add_argument(
@@ -80,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if videos:
         _video.refuse(args)
     network = _model.load(args, model)
+    several = len(pictures) > 1 and not videos and _model.device(args.device) == "cpu"
     detector = Detector(
         network,
         names=args.names or _fitting(model.names, network),
@@ -87,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         nms=args.iou,
         letterbox=args.letterbox,
         hierarchy=args.hier,
-        batch=args.batch,
+        batch=args.batch if args.batch is not None else (_TOGETHER if several else 1),
         engine=args.engine,
         dtype=args.dtype,
     )
