@@ -19,7 +19,7 @@ import darknet_py as dk
 from darknet_py.evaluation import plots
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-COLOURS = {"darknet_py": "tab:blue", "C Darknet": "tab:orange"}
+COLOURS = {"darknet_py": "tab:blue", "darknet_py, C's edges": "tab:green", "C Darknet": "tab:orange"}
 
 Curves = dict[str, dict[int, list[float]]]  # by tool and iteration, a mAP a seed
 
