@@ -91,23 +91,25 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: pathlib.Path, folder: pathlib
 
 @pytest.mark.slow
 def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
-    cfg = rectangles.cfg(tmp_path, max_batches=60, **MEMORY)
+    cfg = rectangles.cfg(tmp_path, max_batches=150, **MEMORY)
     words: tuple[Any, ...] = (folder / "tiny.data", cfg, "--workers", "2", "--chart", "", "--save-last", "7")
-    words = (*words, "--map-every", "20", "--deterministic", "--seed", "5")
+    words = (*words, "--map-every", "50", "--deterministic", "--seed", "5")
+    started = time.monotonic()
     trained.command(*words, "--out", tmp_path / "whole")
+    length = time.monotonic() - started
     kills, killed = random.Random(time.time_ns()), 0
     parts = ("--out", tmp_path / "parts", "--resume")
     for _ in range(2):
         process = trained.begin(*words, *parts)
         waited(tmp_path / "parts" / "tiny_last.state.pt")
-        time.sleep(kills.uniform(0, 4))
+        time.sleep(kills.uniform(0, length / 4))
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
     out, err = trained.command(*words, *parts)
     assert killed, "it was done before it could be killed"
     assert "goes on from" in err
-    assert out.startswith("done: iteration 60,")
+    assert out.startswith("done: iteration 150,")
     assert_same(*(tmp_path / part / "tiny_last.state.pt" for part in ("whole", "parts")))
     for name in ("final", "best", "last", "ema"):
         one, other = (tmp_path / part / f"tiny_{name}.weights" for part in ("whole", "parts"))
