@@ -25,7 +25,10 @@ def apart(expected: list[Tensor], found: list[Tensor]) -> float:
     """The largest difference over the outputs, relative to their rms."""
     assert [y.shape for y in expected] == [y.shape for y in found]
     assert all(y.dtype is torch.float32 for y in found)
-    worst = [(a - b).square().mean().sqrt() / a.square().mean().sqrt() for a, b in zip(expected, found, strict=True)]
+    worst = [
+        (a - b).square().mean().sqrt() / a.square().mean().sqrt().clamp(min=1e-9)
+        for a, b in zip(expected, found, strict=True)
+    ]
     return float(max(worst))
 
 

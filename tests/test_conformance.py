@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
 from darknet_py.speed.optimise import Optimised, optimise
 from tests import reference
+from tests.fast import TOLERANCE, apart, run
 from tests.reference import Boxes, Entry, Reference
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "conformance"
@@ -29,7 +30,6 @@ LAYER_TOLERANCE = 1e-3  # of the layer's rms
 LOOSE_TOLERANCE = 0.2  # signs and stairs: a value within rounding of a step may fall on either side
 LOOSE = ("xnor=1", "binary=1", "activation=stair")
 BOX_TOLERANCE = 2e-3
-OPTIMISED_TOLERANCE = 1e-4
 FAST = 6_100_000  # floats
 # C multiplies the boxes of [detection] by the size of the picture it is asked for, whatever "relative" says, and
 # the references were made for a picture of this size; see test_boxes_of_a_grid_are_pixels.
@@ -66,7 +66,7 @@ def built(path: Path, expected: Reference, folder: Path) -> Network:
 
 
 def wrong_layers(
-    run: Network | Optimised, modules: Mapping[int, nn.Module], expected: Reference, tolerance: float
+    network: Network | Optimised, modules: Mapping[int, nn.Module], expected: Reference, tolerance: float
 ) -> list[str]:
     """Layers whose output is not C's, ``modules`` being those that give one."""
     wrong: list[str] = []
@@ -86,10 +86,10 @@ def wrong_layers(
         for entry in of_step["layers"]
         if entry["type"] != "cost" and entry["i"] in modules  # C leaves a cost untouched without a truth
     ]
-    run.reset()
+    network.reset()
     with torch.inference_mode():
         for step in range(len(expected["steps"])):
-            run(torch.from_numpy(reference.input_array(expected, step)))
+            network(torch.from_numpy(reference.input_array(expected, step)))
     for handle in handles:
         handle.remove()
     return wrong
@@ -125,12 +125,6 @@ def lost(net: Network, expected: Reference, text: str, engine: str) -> list[list
     return gone
 
 
-def apart(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    """The largest rms of a difference over the rms of what it is of."""
-    pairs = zip(a, b, strict=True)
-    return max(float((x - y).square().mean().sqrt() / x.square().mean().sqrt().clamp(min=1e-9)) for x, y in pairs)
-
-
 @pytest.mark.parametrize("path", cases())
 def test_network(path: Path, tmp_path: Path) -> None:
     """The layers one by one, and the optimised network: every output that C has, and the same boxes."""
@@ -144,12 +138,7 @@ def test_network(path: Path, tmp_path: Path) -> None:
     assert wrong_layers(fast, {step.output: step.module for step in fast.plan}, expected, tolerance) == []
     assert lost(net, expected, text, "torch") == []
     x = torch.from_numpy(reference.input_array(expected))
-    outputs = []
-    for run in (net, fast):
-        run.reset()
-        with torch.inference_mode():
-            outputs.append(run(x))
-    assert loose or apart(*outputs) < OPTIMISED_TOLERANCE
+    assert loose or apart(run(net, x), run(fast, x)) < TOLERANCE
 
 
 def grids() -> list[object]:

@@ -119,12 +119,12 @@ def interleaved(
     A turn is a pause, a run that wakes threads and caches, and one that counts.
     ``busy``: the process's CPU time instead of the wall clock's, for one thread on a machine that others use.
     """
+    clock = time.process_time if busy else time.perf_counter
     found: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
         for number in range(warm + repeats):
             for name, run in runs.items():
                 time.sleep(_PAUSE)
-                clock = time.process_time if busy else time.perf_counter
                 seconds = _timed(functools.partial(run, x), x, 2, clock)[-1]
                 if number >= warm:
                     found[name].append(1000 * seconds)
