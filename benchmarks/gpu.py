@@ -72,8 +72,8 @@ def rows(
     network: Network, x: Tensor, expected: list[Tensor], precision: str, args: argparse.Namespace
 ) -> Iterator[str]:
     """A row for each way to run the network."""
-    from darknet_py.speed import benchmark
-    from darknet_py.speed.optimise import optimise
+    from darknet_py.inference import benchmark
+    from darknet_py.inference.fused_network import optimise
 
     dtype, tensor_cores = PRECISIONS[precision]
     with tf32(tensor_cores):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from darknet_py.dataset.data import Dataset
+    from darknet_py.data.data_file import Dataset
     from darknet_py.network import Network
 
 
@@ -42,9 +42,9 @@ def main() -> int:
     import torch
 
     import darknet_py
-    from darknet_py.evaluation.evaluate import prepared
-    from darknet_py.speed import benchmark
-    from darknet_py.speed.engines import engine
+    from darknet_py.evaluation.evaluator import prepared
+    from darknet_py.inference import benchmark
+    from darknet_py.inference.engines import engine
 
     torch.set_num_threads(args.threads)
     network = darknet_py.load(args.cfg, args.weights)
@@ -74,7 +74,7 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     import darknet_py
-    from darknet_py.pictures import images
+    from darknet_py.images import reading
 
     size = network.shape.width, network.shape.height
     whole, simple, path = (folder / f"{name}.onnx" for name in ("float", "simple", "int8"))
@@ -83,11 +83,11 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
 
     class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]  # without types of its own
         def __init__(self) -> None:
-            self.rest: Iterator[Any] = (images.load(sample.picture) for sample in list(dataset)[:count])
+            self.rest: Iterator[Any] = (reading.load(sample.picture) for sample in list(dataset)[:count])
 
         def get_next(self) -> dict[str, Any] | None:
             picture = next(self.rest, None)
-            return None if picture is None else {"input": images.prepare(picture, size)[None].numpy()}
+            return None if picture is None else {"input": reading.prepare(picture, size)[None].numpy()}
 
     graph = onnx.load(simple).graph
     convolutions = [node for node in graph.node if node.op_type == "Conv"]

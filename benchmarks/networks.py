@@ -60,7 +60,7 @@ def row(args: argparse.Namespace, name: str, batch: str) -> str:
     import torch
 
     import darknet_py
-    from darknet_py.speed import benchmark
+    from darknet_py.inference import benchmark
 
     torch.set_num_threads(args.threads)
     path = pathlib.Path(name) if pathlib.Path(name).exists() else CFGS / name

@@ -62,7 +62,7 @@ def measured(args: argparse.Namespace, size: int, batch: int) -> tuple[float, ..
     import torch
 
     import darknet_py
-    from darknet_py.speed.optimise import optimise
+    from darknet_py.inference.fused_network import optimise
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(args.threads)

@@ -8,51 +8,51 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
+
 if TYPE_CHECKING:
-    from .classify import Classifier
-    from .conversion.convert import convert
-    from .conversion.export import export
-    from .conversion.opencv import DetectionModel
-    from .dataset.data import Dataset
-    from .detect import Detector
+    from .classifier import Classifier
+    from .compat.opencv import DetectionModel
+    from .conversion.checkpoints import convert
+    from .data.data_file import Dataset
+    from .detector import Detector
     from .errors import ConfigError, DarknetError, DataError, UnusedOptionWarning, WeightsError
-    from .evaluation.evaluate import evaluate
+    from .evaluation.evaluator import evaluate
     from .evaluation.scores import Evaluation
+    from .exporters.exporter import export
+    from .inference.fused_network import optimise
     from .layers import Layer, Shape, section
     from .loading import load, save
     from .network import Network
-    from .results import Results
-    from .rows import Boxes
-    from .speed.optimise import optimise
+    from .results.results import Results
+    from .results.rows import Boxes
     from .training.trainer import Trainer
     from .weights import load as load_weights
     from .weights import save as save_weights
 
-__version__ = "0.1.0"
-
 _HOMES = {
-    "Boxes": "rows",
-    "Classifier": "classify",
+    "Boxes": "results.rows",
+    "Classifier": "classifier",
     "ConfigError": "errors",
     "DarknetError": "errors",
     "DataError": "errors",
-    "Dataset": "dataset.data",
-    "DetectionModel": "conversion.opencv",
-    "Detector": "detect",
+    "Dataset": "data.data_file",
+    "DetectionModel": "compat.opencv",
+    "Detector": "detector",
     "Evaluation": "evaluation.scores",
     "Layer": "layers",
     "Network": "network",
-    "Results": "results",
+    "Results": "results.results",
     "Shape": "layers",
     "Trainer": "training.trainer",
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
-    "convert": "conversion.convert",
-    "evaluate": "evaluation.evaluate",
-    "export": "conversion.export",
+    "convert": "conversion.checkpoints",
+    "evaluate": "evaluation.evaluator",
+    "export": "exporters.exporter",
     "load": "loading",
     "load_weights": "weights:load",
-    "optimise": "speed.optimise",
+    "optimise": "inference.fused_network",
     "save": "loading",
     "save_weights": "weights:save",
     "section": "layers",

@@ -17,7 +17,8 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-from . import __version__, commands
+from . import commands
+from ._version import __version__
 from .errors import DarknetError, UnusedOptionWarning
 
 _TOP = """\

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from .cfg import Path
+from ._typing import StrPath
 
 
 @contextmanager
-def replacing(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+def replacing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
     """Open a file to write that becomes ``path`` when the block ends well, and is gone when it does not.
 
     ``options`` are those of ``open``. Raises OSError as ``open`` does, for the path that was asked for.

@@ -7,18 +7,20 @@ import os
 import torch
 
 from . import cfg as cfg_
-from . import checkpoint, models
 from . import weights as weights_
-from .cfg import Dialect, Path
-from .containers import is_container
-from .dataset import data
+from ._typing import StrPath
+from .cfg import Dialect
+from .data import data_file
 from .errors import WeightsError
+from .hub import model_files
 from .network import Network
+from .weights import checkpoint
+from .weights.containers import is_container
 
 
 def load(
-    cfg: Path,
-    weights: Path | None = None,
+    cfg: StrPath,
+    weights: StrPath | None = None,
     *,
     size: tuple[int, int] | None = None,
     dialect: Dialect | str | None = None,
@@ -38,10 +40,10 @@ def load(
     """
     held: checkpoint.Checkpoint | None = None
     names: tuple[str, ...] = ()
-    if models.is_name(cfg):
-        model = models.find(cfg, weights)
+    if model_files.is_name(cfg):
+        model = model_files.find(cfg, weights)
         cfg, weights = model.cfg, model.weights
-        names = data.read_names(model.names) if model.names else ()
+        names = data_file.read_names(model.names) if model.names else ()
     if is_container(cfg):
         if weights is not None:
             raise WeightsError(f"{os.fspath(cfg)}: carries its own weights: expected it alone, or a cfg with {weights}")
@@ -62,7 +64,7 @@ def load(
     return network.to(device)
 
 
-def save(network: Network, path: Path, *, upto: int | None = None) -> None:
+def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:
     """Write a network, whole or not at all, as the suffix says: .pt, .safetensors, anything else .weights.
 
     ``upto``: the first so many layers alone. Raises WeightsError.

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from . import schema
-from .cfg import Config, Dialect, Section
+from .cfg import Config, Dialect, Section, schema
+from .cfg.net_section import NAMES, Net
 from .errors import ConfigError
 from .layers import Head, Layer, Shape, find
-from .net import NAMES, Net
 
 INPUT = -1  # what a layer reads that reads the network's input
 

@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable
 from math import cos, exp, pi
 
+from .cfg.net_section import Net, Policy
 from .errors import ConfigError
-from .net import Net, Policy
 
 
 def rate(net: Net, number: int, chance: random.Random | None = None) -> float:

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from .boxes import Suppression, xyxy_to_xywh
-from .detect import Detector
+from .detector import Detector
 from .errors import DataError
-from .pictures import images
-from .pictures.images import Source
-from .results import Results
+from .images import reading
+from .images.reading import Source
+from .results.results import Results
 
 _EDGE = 0.02  # of a tile's side: a box that comes so near to a cut is taken to be cut
 _INSIDE = 0.7  # of a box that is cut: so much of it inside a whole one is a part of that
@@ -52,7 +52,7 @@ class Tiled:
 
     def __call__(self, source: Source) -> Results:
         """Boxes of one picture. Raises DataError for a picture that cannot be read."""
-        picture = images.load(source, self.detector.network.shape.channels)
+        picture = reading.load(source, self.detector.network.shape.channels)
         height, width = picture.shape[:2]
         tiles = cut((width, height), self.detector.size, self.overlap)
         if self.whole and len(tiles) > 1:

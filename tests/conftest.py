@@ -17,11 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
-from darknet_py import catalogue
-from darknet_py.distribution import Package
 from darknet_py.errors import DarknetError
-
-from . import serve
+from darknet_py.hub import catalogue
+from darknet_py.hub.pypi import Package
+from tests.helpers import http_server
 
 # Machines that tests run on share their cores, so the time of one example says nothing.
 hypothesis.settings.register_profile("suite", deadline=None)
@@ -63,10 +62,10 @@ def yolov3_tiny_weights() -> pathlib.Path:
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[serve.Site]:
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[http_server.Site]:
     """A web server on this machine, empty at first."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with serve.site() as site:
+    with http_server.site() as site:
         yield site
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from darknet_py.activations import Activation
-from tests.made import random
+from tests.helpers.random_networks import random
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from darknet_py import boxes
 from darknet_py.boxes import Candidates, NMSKind, Suppression
-from tests.made import random
+from tests.helpers.random_networks import random
 
 Box = list[float]
 Overlap = Callable[[Box, Box], float]

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
-from darknet_py import cfg, schema
-from darknet_py.cfg import Config, Dialect, Section
+from darknet_py import cfg
+from darknet_py.cfg import Config, Dialect, Section, schema
+from darknet_py.cfg.net_section import Net
 from darknet_py.layers import base
-from darknet_py.net import Net
 from darknet_py.network import Network
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 import darknet_py
 from darknet_py.errors import UnusedOptionWarning
+from darknet_py.inference.fused_network import Optimised, optimise
 from darknet_py.network import Network
-from darknet_py.speed.optimise import Optimised, optimise
-from tests import reference
-from tests.fast import TOLERANCE, apart, run
-from tests.reference import Boxes, Entry, Reference
+from tests.helpers import reference_values
+from tests.helpers.optimised_networks import TOLERANCE, apart, run
+from tests.helpers.reference_values import Boxes, Entry, Reference
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "conformance"
 LAYER_TOLERANCE = 1e-3  # of the layer's rms
@@ -41,7 +41,7 @@ def cases() -> list[object]:
     """Each network, marked slow by what its reference says of its floats."""
     found: list[object] = []
     for path in sorted(FOLDER.glob("alexeyab/*.cfg")) + sorted(FOLDER.glob("rare/*.cfg")):
-        count = reference.floats(golden(path)) if path.stat().st_size < 4000 else FAST + 1
+        count = reference_values.floats(golden(path)) if path.stat().st_size < 4000 else FAST + 1
         marks = [pytest.mark.slow] if count > FAST else []
         found.append(pytest.param(path, id=f"{path.parent.name}/{path.stem}", marks=marks))
     missing = pytest.mark.skip(reason=f"{FOLDER} is not beside this checkout")
@@ -49,12 +49,12 @@ def cases() -> list[object]:
 
 
 def golden(path: Path) -> Reference:
-    return reference.load(path.with_name(f"{path.stem}.json.gz"))
+    return reference_values.load(path.with_name(f"{path.stem}.json.gz"))
 
 
 def built(path: Path, expected: Reference, folder: Path) -> Network:
     """The network of a cfg with its reference's weights, which are also written again and compared."""
-    reference.write_weights(expected, folder / "a.weights")
+    reference_values.write_weights(expected, folder / "a.weights")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedOptionWarning)
         net = darknet_py.load(path, folder / "a.weights")
@@ -74,7 +74,7 @@ def wrong_layers(
 
     def watch(entry: Entry, number: int) -> torch.utils.hooks.RemovableHandle:
         def hook(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            error = reference.layer_error(entry, output[0].numpy())
+            error = reference_values.layer_error(entry, output[0].numpy())
             if number == step and not error <= tolerance:
                 wrong.append(f"pass {number} layer {entry['i']} [{entry['type']}]: off by {error:.1e} of its rms")
 
@@ -89,7 +89,7 @@ def wrong_layers(
     network.reset()
     with torch.inference_mode():
         for step in range(len(expected["steps"])):
-            network(torch.from_numpy(reference.input_array(expected, step)))
+            network(torch.from_numpy(reference_values.input_array(expected, step)))
     for handle in handles:
         handle.remove()
     return wrong
@@ -107,7 +107,7 @@ def found(net: Network, expected: Reference, nms: float, engine: str = "plain") 
     """Rows [class, probability, x, y, w, h]."""
     net.reset()
     detector = darknet_py.Detector(net, threshold=expected["steps"][0]["thresh"], nms=nms, engine=engine)
-    boxes = detector.batch(torch.from_numpy(reference.input_array(expected)))[0].boxes
+    boxes = detector.batch(torch.from_numpy(reference_values.input_array(expected)))[0].boxes
     return torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).double().numpy()
 
 
@@ -137,7 +137,7 @@ def test_network(path: Path, tmp_path: Path) -> None:
     fast = optimise(net)
     assert wrong_layers(fast, {step.output: step.module for step in fast.plan}, expected, tolerance) == []
     assert lost(net, expected, text, "torch") == []
-    x = torch.from_numpy(reference.input_array(expected))
+    x = torch.from_numpy(reference_values.input_array(expected))
     assert loose or apart(run(net, x), run(fast, x)) < TOLERANCE
 
 

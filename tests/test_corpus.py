@@ -15,7 +15,7 @@ import torch
 from darknet_py import cfg, weights
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
-from tests import made
+from tests.helpers import random_networks
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFORMANCE = ROOT.parent / "shared" / "conformance"
@@ -87,7 +87,7 @@ def test_it_reads_back(path: Path) -> None:
 def random_weights(net: Network, path: Path) -> None:
     """A file of the version that pjreddie writes, with numbers drawn for the network."""
     net.version = (0, 2, 0)
-    weights.save(made.filled(net), path)
+    weights.save(random_networks.filled(net), path)
 
 
 def his(flops: float = float("inf")) -> list[object]:
@@ -118,8 +118,8 @@ def test_pjreddies_are_saved_as_they_were_loaded(path: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("path", his(RUNS))
 def test_pjreddies_run(path: Path) -> None:
-    net = made.filled(built(path, "cpu"))
-    x = made.random(1, *net.shape, low=0)
+    net = random_networks.filled(built(path, "cpu"))
+    x = random_networks.random(1, *net.shape, low=0)
     with torch.inference_mode():
         outputs = net(x)
     shapes = [tuple(head.shape) for head in net.heads] or [tuple(net[-1].shape)]

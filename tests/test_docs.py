@@ -17,8 +17,8 @@ from PIL import Image
 
 import darknet_py
 from darknet_py import cli
-from tests import made
-from tests.samples import SAMPLES
+from tests.helpers import random_networks
+from tests.helpers.layer_samples import SAMPLES
 from tools import document_cfg
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -107,7 +107,7 @@ def test_python_compiles_and_what_is_not_run_says_why(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [b for b in python_blocks(*RUN) if b.head == "python"], ids=named)
 def test_python_runs(block: Block, tmp_path: pathlib.Path) -> None:
-    net = made.network(
+    net = random_networks.network(
         "[net]\nwidth=64\nheight=64\nchannels=3\n[convolutional]\nfilters=4\nsize=3\nstride=2\npad=1\nactivation=leaky\n"
         "[convolutional]\nfilters=7\nactivation=linear\n[yolo]\nclasses=2\nnum=1\nanchors=20,20\n",
         path="my.cfg",
@@ -163,8 +163,8 @@ def test_tests_that_the_register_names_are_there() -> None:
     rows = [line for line in text("docs/oddities.md").splitlines() if verdict.search(line)]
     assert len(rows) > 60
     for row in rows:
-        assert re.search(r"\| (`(layers/)?test_.*`|-) \|$", row), row
-    for file, case, name in re.findall(r"`((?:layers/)?test_\w+\.py)(?:\[(\w+)\]|::(\w+))`", text("docs/oddities.md")):
+        assert re.search(r"\| (`([a-z]+/)*test_.*`|-) \|$", row), row
+    for file, case, name in re.findall(r"`((?:[a-z]+/)*test_\w+\.py)(?:\[(\w+)\]|::(\w+))`", text("docs/oddities.md")):
         if case:
             assert (ROOT / "tests" / "golden" / "cases" / f"{case}.cfg").exists(), case
         else:

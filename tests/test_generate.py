@@ -9,11 +9,10 @@ import torch
 from darknet_py import cli, generate, loading
 from darknet_py.errors import ConfigError, DataError
 from darknet_py.network import Network
-from darknet_py.training import start
-from darknet_py.training.characters import Characters
+from darknet_py.training import resume
+from darknet_py.training.text_batches import Characters
 from darknet_py.training.trainer import Trainer
-
-from . import made
+from tests.helpers import random_networks
 
 CFG = """
 [net]
@@ -43,7 +42,7 @@ TEXT = "abcd efgh. " * 40
 def network(tmp_path: pathlib.Path) -> Network:
     (tmp_path / "text.txt").write_text(TEXT)
     (tmp_path / "r.cfg").write_text(CFG.replace("[cost]\ntype=sse\n", ""))
-    return start.build(tmp_path / "r.cfg", seed=1)
+    return resume.build(tmp_path / "r.cfg", seed=1)
 
 
 def test_a_batch_is_pieces_of_the_text_time_by_time(network: Network, tmp_path: pathlib.Path) -> None:
@@ -102,8 +101,8 @@ def test_likely_characters_come_as_often_as_they_are_likely() -> None:
 
 
 def test_temperature_is_what_c_gives_the_softmax(network: Network) -> None:
-    made.filled(network, seed=1)
-    cold = made.filled(Network(network.config), seed=1)
+    random_networks.filled(network, seed=1)
+    cold = random_networks.filled(Network(network.config), seed=1)
     x = torch.zeros(1, 128)
     x[0, 65] = 1
     plain = network(x)[-1].flatten().double()

@@ -17,7 +17,7 @@ from darknet_py.cfg import Dialect
 from darknet_py.errors import ConfigError, UnusedOptionWarning
 from darknet_py.layers import Shape
 from darknet_py.network import Network
-from tests.made import network, random
+from tests.helpers.random_networks import network, random
 
 HEAD = "[yolo]\nclasses=1\nnum=2\nanchors=4,5,6,7\n"
 CONV = "[convolutional]\nsize=3\npad=1\nactivation=leaky\nbatch_normalize=1\n"

@@ -16,11 +16,11 @@ from darknet_py.cfg import Dialect
 from darknet_py.errors import ConfigError, DataError, UnusedOptionWarning
 from darknet_py.layers import Selection, Shape
 from darknet_py.layers._tree import Tree
-from darknet_py.layers.detection import Detection
-from darknet_py.layers.region import Region
-from darknet_py.layers.yolo import Yolo
-from tests import made
-from tests.samples import TREE, TREE_HEAD
+from darknet_py.layers.heads.detection import Detection
+from darknet_py.layers.heads.region import Region
+from darknet_py.layers.heads.yolo import Yolo
+from tests.helpers import random_networks
+from tests.helpers.layer_samples import TREE, TREE_HEAD
 
 NET = "[net]\nwidth=8\nheight=8\nchannels=4\n"
 HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanchors=4,4\n"
@@ -42,7 +42,7 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
 )
 def test_what_c_misreads_or_crashes_on_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
-        made.network(NET + text)
+        random_networks.network(NET + text)
 
 
 @pytest.mark.parametrize(
@@ -58,98 +58,104 @@ def test_what_c_misreads_or_crashes_on_is_refused(text: str, message: str) -> No
 def test_keys_that_are_not_acted_on_are_reported(section: str, key: str) -> None:
     needed = "layers=0\n" if section == "route" else ""
     with pytest.warns(UnusedOptionWarning, match=rf"\[{section}\] {key}: unknown option, ignored"):
-        made.network(f"{NET}[empty]\n[{section}]\n{needed}{key}=1\n")
+        random_networks.network(f"{NET}[empty]\n[{section}]\n{needed}{key}=1\n")
 
 
 def test_one_by_one_kernels_take_padding_and_both_strides() -> None:
-    layer = made.layer("convolutional", {"filters": "3", "padding": "2", "stride_y": "2"}, Shape(4, 6, 6))
-    x = made.random(2, 4, 6, 6)
+    layer = random_networks.layer("convolutional", {"filters": "3", "padding": "2", "stride_y": "2"}, Shape(4, 6, 6))
+    x = random_networks.random(2, 4, 6, 6)
     weights, biases = layer.state_dict()["weights"], layer.state_dict()["biases"]
     torch.testing.assert_close(layer(x), torch.sigmoid(F.conv2d(x, weights, biases, (2, 1), 2)))
 
 
 def test_binary_means_floats() -> None:
     keys = {"filters": "3", "size": "3"}
-    x = made.random(1, 4, 6, 6)
-    plain, binary = (made.layer("convolutional", keys | more, Shape(4, 6, 6)) for more in ({}, {"binary": "1"}))
+    x = random_networks.random(1, 4, 6, 6)
+    plain, binary = (
+        random_networks.layer("convolutional", keys | more, Shape(4, 6, 6)) for more in ({}, {"binary": "1"})
+    )
     assert torch.equal(plain(x), binary(x))
 
 
 def test_who_names_an_antialiased_layer_gets_the_blurred_map() -> None:
-    net = made.network(NET + "[convolutional]\nfilters=2\nstride=2\nantialiasing=1\n[empty]\n[route]\nlayers=0\n")
+    net = random_networks.network(
+        NET + "[convolutional]\nfilters=2\nstride=2\nantialiasing=1\n[empty]\n[route]\nlayers=0\n"
+    )
     assert [layer.shape for layer in net] == [Shape(2, 4, 4)] * 3
-    x = made.random(1, 4, 8, 8)
+    x = random_networks.random(1, 4, 8, 8)
     assert torch.equal(net(x)[0], net[0](x))
 
 
 def test_spatial_softmax_is_pjreddies() -> None:
-    x = made.random(1, 3, 2, 2)
-    ours, theirs = (made.layer("softmax", {"spatial": "1"}, Shape(3, 2, 2), dialect=d)(x) for d in Dialect)
+    x = random_networks.random(1, 3, 2, 2)
+    ours, theirs = (random_networks.layer("softmax", {"spatial": "1"}, Shape(3, 2, 2), dialect=d)(x) for d in Dialect)
     torch.testing.assert_close(ours.sum(), torch.tensor(1.0))
     torch.testing.assert_close(theirs.sum(dim=1), torch.ones(1, 2, 2))
 
 
 def test_contrastive_gives_zeros() -> None:
-    layer = made.layer("contrastive", {"yolo_layer": "0"}, Shape(3, 2, 2))
-    assert not layer(made.random(1, 3, 2, 2)).any()
+    layer = random_networks.layer("contrastive", {"yolo_layer": "0"}, Shape(3, 2, 2))
+    assert not layer(random_networks.random(1, 3, 2, 2)).any()
 
 
 def test_iseg_needs_no_truth() -> None:
-    x = made.random(1, 3, 2, 2)
-    y = made.layer("iseg", {"classes": "1", "ids": "2"}, Shape(3, 2, 2), dialect=Dialect.PJREDDIE)(x)
+    x = random_networks.random(1, 3, 2, 2)
+    y = random_networks.layer("iseg", {"classes": "1", "ids": "2"}, Shape(3, 2, 2), dialect=Dialect.PJREDDIE)(x)
     assert torch.equal(y[:, 1:], x[:, 1:])
     torch.testing.assert_close(y[:, :1], torch.sigmoid(x[:, :1]))
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_sources_of_another_size_meet_every_second_cell(dialect: Dialect) -> None:
-    layer = made.layer("shortcut", {"from": "-2"}, Shape(2, 4, 4), Shape(3, 8, 8), dialect=dialect)
-    x, other = made.random(1, 2, 4, 4), made.random(1, 3, 8, 8, seed=1)
+    layer = random_networks.layer("shortcut", {"from": "-2"}, Shape(2, 4, 4), Shape(3, 8, 8), dialect=dialect)
+    x, other = random_networks.random(1, 2, 4, 4), random_networks.random(1, 3, 8, 8, seed=1)
     torch.testing.assert_close(layer(x, other), x + other[:, :2, ::2, ::2])
 
 
 def test_newer_keys_act_in_pjreddies_dialect_too() -> None:
     keys = {"filters": "2", "size": "3", "pad": "1", "stride_x": "2", "dilation": "2", "activation": "mish"}
-    layer = made.layer("convolutional", keys, Shape(4, 8, 8), dialect=Dialect.PJREDDIE)
+    layer = random_networks.layer("convolutional", keys, Shape(4, 8, 8), dialect=Dialect.PJREDDIE)
     assert layer.shape == Shape(2, 8, 4)
-    assert (layer(made.random(1, 4, 8, 8)) < 0).any()  # relu, which his code falls back to, has no such values
+    assert (
+        layer(random_networks.random(1, 4, 8, 8)) < 0
+    ).any()  # relu, which his code falls back to, has no such values
     assert layer.options.activation is Activation.MISH  # type: ignore[attr-defined]
 
 
 def test_pictures_are_stretched_or_letterboxed_by_dialect() -> None:
-    boxed = [darknet_py.Detector(made.network(HEAD, dialect=dialect)).letterbox for dialect in Dialect]
+    boxed = [darknet_py.Detector(random_networks.network(HEAD, dialect=dialect)).letterbox for dialect in Dialect]
     assert boxed == [False, True]
     asked = HEAD.replace("[net]\n", "[net]\nletter_box=1\n")
-    assert darknet_py.Detector(made.network(asked)).letterbox
+    assert darknet_py.Detector(random_networks.network(asked)).letterbox
 
 
 def test_there_must_be_as_many_names_as_classes() -> None:
     with pytest.raises(DataError, match="2 class names, but the network has 3 classes"):
-        darknet_py.Detector(made.network(HEAD), names=["cat", "dog"])
+        darknet_py.Detector(random_networks.network(HEAD), names=["cat", "dog"])
 
 
 def test_anchors_that_a_cfg_leaves_out_or_does_not_count() -> None:
     anchors = operator.attrgetter("anchors")
-    few = made.layer("yolo", {"classes": "1", "num": "2", "anchors": "7,8"}, Shape(12, 2, 2))
+    few = random_networks.layer("yolo", {"classes": "1", "num": "2", "anchors": "7,8"}, Shape(12, 2, 2))
     assert anchors(few) == ((7, 8), (0.5, 0.5))
     keys = {"classes": "1", "num": "2", "mask": "1,2", "anchors": "7,8,5,6,3,4"}
     with pytest.warns(UnusedOptionWarning, match=r"mask=\(1, 2\) goes beyond num=2"):
-        many = made.layer("yolo", keys, Shape(12, 2, 2))
+        many = random_networks.layer("yolo", keys, Shape(12, 2, 2))
     assert anchors(many) == ((5, 6), (0, 0))
 
 
 def test_the_threshold_of_a_tree_counts() -> None:
     keys = dict(word.split("=", 1) for word in TREE_HEAD.split())
-    head = made.layer("region", keys, Shape(int(keys["classes"]) + 5, 4, 4))
+    head = random_networks.layer("region", keys, Shape(int(keys["classes"]) + 5, 4, 4))
     assert isinstance(head, Region)
-    output = head(10 * made.random(1, head.shape.channels, 4, 4))
+    output = head(10 * random_networks.random(1, head.shape.channels, 4, 4))
     low, high = (head.decode(output, (128, 128), Selection(0.01, sure))[0].probs for sure in (0.1, 0.9))
     assert (high[high > 0] > 0.9).all()
     assert len(low) > len(high)
 
 
 def test_boxes_of_detection_are_relative() -> None:
-    head = made.layer("detection", {"coords": "4", "side": "2", "classes": "1", "num": "1"}, Shape(24, 1, 1))
+    head = random_networks.layer("detection", {"coords": "4", "side": "2", "classes": "1", "num": "1"}, Shape(24, 1, 1))
     assert isinstance(head, Detection)
     output = torch.full((1, 24, 1, 1), 0.5)
     found = head.decode(output, (448, 448), Selection(0.1))[0]
@@ -159,8 +165,8 @@ def test_boxes_of_detection_are_relative() -> None:
 def test_newer_keys_of_yolo_mean_nothing_to_pjreddie() -> None:
     keys = {"classes": "1", "num": "1", "anchors": "7,8"}
     newer = keys | {"scale_x_y": "1.2", "new_coords": "1", "nms_kind": "diounms"}
-    x, size = made.random(1, 6, 4, 4), (32, 32)
-    plain, other = (made.layer("yolo", k, Shape(6, 4, 4), dialect=Dialect.PJREDDIE) for k in (keys, newer))
+    x, size = random_networks.random(1, 6, 4, 4), (32, 32)
+    plain, other = (random_networks.layer("yolo", k, Shape(6, 4, 4), dialect=Dialect.PJREDDIE) for k in (keys, newer))
     assert isinstance(plain, Yolo)
     assert isinstance(other, Yolo)
     assert torch.equal(plain(x), other(x))
@@ -170,12 +176,12 @@ def test_newer_keys_of_yolo_mean_nothing_to_pjreddie() -> None:
 
 
 def test_a_norm_starts_with_a_variance_of_0() -> None:
-    net = made.network(NET + "[convolutional]\nbatch_normalize=1\n").initialise()
+    net = random_networks.network(NET + "[convolutional]\nbatch_normalize=1\n").initialise()
     assert not net.state_dict()["layers.0.norm.rolling_variance"].any()
 
 
 def test_a_state_that_is_no_number_becomes_0() -> None:
-    layer = made.layer("conv_lstm", {"output": "2", "size": "1"}, Shape(1, 2, 2))
+    layer = random_networks.layer("conv_lstm", {"output": "2", "size": "1"}, Shape(1, 2, 2))
     assert not layer(torch.full((1, 1, 2, 2), torch.nan)).any()
     assert layer(torch.ones(1, 1, 2, 2)).isfinite().all()
 
@@ -184,7 +190,7 @@ def test_a_state_that_is_no_number_becomes_0() -> None:
 def test_a_tree_is_walked_from_its_root(threshold: float) -> None:
     lines = [line.split() for line in pathlib.Path(TREE).read_text().splitlines() if line.strip()]
     parents = [int(parent) for _, parent in lines]
-    values = made.random(20, len(parents), low=0)
+    values = random_networks.random(20, len(parents), low=0)
 
     def walk(row: list[float]) -> int:
         node, chance = -1, 1.0

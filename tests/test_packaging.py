@@ -46,13 +46,13 @@ def test_the_wheel_holds_the_package_and_its_networks_and_nothing_else(wheel: pa
     assert networks
     assert networks <= inside
     code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "darknet_py").rglob("*.py")}
-    others = {"darknet_py/catalogue.toml", "darknet_py/dataset/digits.png", "darknet_py/py.typed"}
+    others = {"darknet_py/hub/catalogue.toml", "darknet_py/demo/digits.png", "darknet_py/py.typed"}
     assert inside == networks | code | others
 
 
 def test_an_installed_package_finds_its_networks(wheel: pathlib.Path, tmp_path: pathlib.Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = "from darknet_py import catalogue; print(catalogue.cfg_path('yolov4'), catalogue.names_path('yolov4'))"
+    code = "from darknet_py.hub import catalogue; print(catalogue.cfg_path('yolov4'), catalogue.names_path('yolov4'))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -15,7 +15,7 @@ from darknet_py.cfg import Config, Dialect, Entry, Section
 from darknet_py.layers import Shape
 from darknet_py.network import Network
 from darknet_py.weights import Header
-from tests import made
+from tests.helpers import random_networks
 
 ACTIVATIONS = ("linear", "leaky", "mish", "logistic", "swish")
 
@@ -89,7 +89,7 @@ def configs(draw: st.DrawFn) -> Config:
 @given(configs(), st.sampled_from(Dialect))
 def test_networks(config: Config, dialect: Dialect) -> None:
     assert cfg.loads(cfg.dumps(config)) == config
-    net = made.filled(Network(config, dialect=dialect))
+    net = random_networks.filled(Network(config, dialect=dialect))
     other = Network(cfg.loads(cfg.dumps(config)), dialect=dialect)
     assert str(other) == str(net)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def test_networks(config: Config, dialect: Dialect) -> None:
         assert second.read_bytes() == first.read_bytes()
     state = other.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
-    x = made.random(2, *net.shape)
+    x = random_networks.random(2, *net.shape)
     with torch.inference_mode():
         (y,), (same,) = net(x), other(x)
     assert y.shape == (2, *net[-1].shape)

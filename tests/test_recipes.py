@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darknet_py.footage import video
-from tests import clips
-from tests.test_cli import model
+from darknet_py.video import reader
+from tests.commands.test_cli import model
+from tests.helpers import tiny_videos
 
 __all__ = ["model"]  # a fixture
 
@@ -47,7 +47,7 @@ def cook(heading: str, *packages: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     if "clip.mp4" in recipes()[heading]:
         pytest.importorskip("av", reason="videos need PyAV: pip install 'darknet-torch[video]'")
-        clips.write(pathlib.Path("clip.mp4"), 10)
+        tiny_videos.write(pathlib.Path("clip.mp4"), 10)
     exec(compile(recipes()[heading], f"docs/recipes.md: {heading}", "exec"), names)
     return names
 
@@ -83,9 +83,9 @@ def test_objects_are_counted_in_a_zone() -> None:
 @pytest.mark.usefixtures("scene")
 def test_supervision_draws_a_video() -> None:
     cook("Draw with supervision and write a video", "supervision")
-    with video.frames("drawn.mp4") as feed:
-        assert (feed.rate, feed.count) == (clips.RATE, 10)
-        assert np.abs(next(feed).picture.astype(int) - clips.picture(0)).max() > 100
+    with reader.frames("drawn.mp4") as feed:
+        assert (feed.rate, feed.count) == (tiny_videos.RATE, 10)
+        assert np.abs(next(feed).picture.astype(int) - tiny_videos.picture(0)).max() > 100
 
 
 @pytest.mark.usefixtures("scene")

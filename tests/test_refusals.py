@@ -19,10 +19,10 @@ import pytest
 import torch
 
 import darknet_py
-from darknet_py import cfg, detect, weights
+from darknet_py import cfg, detector, weights
 from darknet_py.errors import ConfigError, DataError, UnusedOptionWarning, WeightsError
 from darknet_py.network import Network
-from tests.made import FLOATS, HEADER, TEXT, network, weights_file
+from tests.helpers.random_networks import FLOATS, HEADER, TEXT, network, weights_file
 
 CASES = sorted((pathlib.Path(__file__).parent / "refusals").glob("*.cfg"))
 
@@ -207,23 +207,23 @@ def test_names_that_do_not_match_the_classes(count: int, message: str, tmp_path:
     path = tmp_path / "a.names"
     path.write_text("".join(f"thing {number}\n" for number in range(count)))
     with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {message}, but the network has 2 classes$"):
-        detect.Detector(heads(2), names=path)
+        detector.Detector(heads(2), names=path)
     with pytest.raises(DataError, match=f"^{message}, but the network has 2 classes$"):
-        detect.Detector(heads(2), names=[str(number) for number in range(count)])
+        detector.Detector(heads(2), names=[str(number) for number in range(count)])
 
 
 def test_names_that_cannot_be_read(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match=f"^{re.escape(str(tmp_path / 'none'))}: No such file or directory"):
-        detect.Detector(heads(2), names=tmp_path / "none")
+        detector.Detector(heads(2), names=tmp_path / "none")
 
 
 def test_a_detector_needs_a_head() -> None:
     with pytest.raises(DataError, match="no detection head"):
-        detect.Detector(network(TEXT))
+        detector.Detector(network(TEXT))
 
 
 @pytest.mark.parametrize("key", ["threshold", "nms"])
 @pytest.mark.parametrize("value", [-0.1, 1.5, 45])
 def test_thresholds_beyond_their_range(key: str, value: float) -> None:
     with pytest.raises(DataError, match=f"^{key}: expected 0..1, got {value}$"):
-        detect.Detector(heads(2), **{key: value})  # type: ignore[arg-type]
+        detector.Detector(heads(2), **{key: value})  # type: ignore[arg-type]

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from darknet_py import Trainer, cfg, schedule
+from darknet_py.cfg.net_section import Net, Policy
 from darknet_py.errors import ConfigError, UnusedOptionWarning
 from darknet_py.layers import Moment, Shape
 from darknet_py.layers._norm import Norm
-from darknet_py.net import Net, Policy
 from darknet_py.network import Network
-from darknet_py.training.rejection import Rejection
-from tests import made
+from darknet_py.training.label_rejection import Rejection
+from tests.helpers import random_networks
 
 BASE: dict[str, Any] = {"learning_rate": 0.1, "max_batches": 100}
 # Policy, keys, update, rate.
@@ -86,7 +86,7 @@ def test_norm_across_mini_batches() -> None:
 
 def test_dropblock_zeroes_squares() -> None:
     keys = {"dropblock": "1", "dropblock_size_abs": "3", "probability": ".05"}
-    layer = made.layer("dropout", keys, Shape(40, 12, 12)).train()
+    layer = random_networks.layer("dropout", keys, Shape(40, 12, 12)).train()
     torch.manual_seed(0)
     layer.moment = Moment(size=(12, 12), iteration=90, max_batches=100)
     y = layer(torch.ones(2, 40, 12, 12))

@@ -18,8 +18,8 @@ from PIL import Image
 import darknet_py as dk
 from darknet_py.boxes import NMSKind, Suppression, iou, xyxy_to_xywh
 from darknet_py.errors import DataError
-from darknet_py.pictures.images import Picture, Source
-from darknet_py.results import Results
+from darknet_py.images.reading import Picture, Source
+from darknet_py.results.results import Results
 from darknet_py.tiling import Tiled, cut
 
 SIDE = 64

@@ -1,4 +1,4 @@
-"""Write darknet_py/dataset/digits.png, the handwritten digits of the set that this package makes by itself.
+"""Write darknet_py/demo/digits.png, the handwritten digits of the set that this package makes by itself.
 
     python tools/digits_sheet.py digits.csv.gz
 
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 SIDE, LEVEL = 8, 15  # cells of a digit; grey of one of the 16 levels
-TARGET = pathlib.Path(__file__).resolve().parents[1] / "darknet_py" / "dataset" / "digits.png"
+TARGET = pathlib.Path(__file__).resolve().parents[1] / "darknet_py" / "demo" / "digits.png"
 SOURCE = (
     "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository, "
     "https://doi.org/10.24432/C50P49, CC BY 4.0; as a sheet, a row a digit"

@@ -26,11 +26,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from darknet_py import cfg, cli, schema, weights
+from darknet_py import cfg, cli, weights
 from darknet_py.activations import Activation
-from darknet_py.cfg import Dialect
+from darknet_py.cfg import Dialect, schema
+from darknet_py.cfg.net_section import Net
 from darknet_py.layers import LAYERS, Layer
-from darknet_py.net import Net
 from darknet_py.network import Network
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -30,14 +30,14 @@ import torch
 
 from darknet_py import cfg as cfg_
 from darknet_py import weights
-from darknet_py.conversion.agreement import Array, check, session
-from darknet_py.conversion.export import export
-from darknet_py.conversion.program import Heads, Program, stride
 from darknet_py.errors import DarknetError
+from darknet_py.exporters.exporter import export
+from darknet_py.exporters.traceable import Heads, Program, stride
+from darknet_py.exporters.verify import Array, check, session
 from darknet_py.files import replacing
 from darknet_py.layers._norm import Norm
 from darknet_py.network import Network
-from tests import opencvs, reference
+from tests.helpers import opencv_versions, reference_values
 from tools import export_page
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -89,7 +89,7 @@ def measure(path: pathlib.Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         onnx = pathlib.Path(folder, "network.onnx")
         row["onnx"] = cell(lambda: in_onnxruntime(network, onnx))
-        for version, place in opencvs.folders().items():
+        for version, place in opencv_versions.folders().items():
             row[f"OpenCV {version}"] = cell(partial(in_opencv, network, onnx, place))
         row["openvino"] = cell(lambda: in_openvino(network, onnx))
         row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative)
@@ -116,7 +116,7 @@ def prepared(path: pathlib.Path) -> Network:
         return network
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "a.weights")
-        reference.write_weights(reference.load(made), file)
+        reference_values.write_weights(reference_values.load(made), file)
         weights.load(network, file)
     return network
 

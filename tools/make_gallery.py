@@ -23,7 +23,7 @@ from PIL import Image
 import darknet_py
 from darknet_py import cli
 from darknet_py.evaluation import plots
-from darknet_py.evaluation.evaluate import evaluate
+from darknet_py.evaluation.evaluator import evaluate
 
 TARGET = pathlib.Path(__file__).resolve().parents[1] / "docs" / "gallery"
 PHOTOGRAPHS = {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..pictures.images import Picture
+from ..images.reading import Picture
 
 Floats = npt.NDArray[np.float32]
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..dataset.labels import Truths
-from ..pictures.images import Picture
-from .window import Size, Window
+from ..data.labels import Truths
+from ..images.reading import Picture
+from .geometry import Size, Window
 
 PARTS = 4  # top left, top right, bottom left, bottom right
 _NEAREST = 0.2  # that the point may come to an edge, as a part of the side

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..cfg import Dialect
 from ..errors import WeightsError
-from ..models import Model, find
+from ..hub.model_files import Model, find
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -40,7 +40,7 @@ def found(args: argparse.Namespace) -> Model:
 def load(args: argparse.Namespace, model: Model) -> Network:
     """The network that the arguments name, filled and on its device."""
     from .. import loading
-    from ..containers import is_container
+    from ..weights.containers import is_container
 
     alone = is_container(model.cfg)  # it brings weights and dialect with it
     if model.weights is None and not alone:

@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..files import replacing
 
 if TYPE_CHECKING:
-    from ..results import Results
+    from ..results.results import Results
 
 T = TypeVar("T")
 

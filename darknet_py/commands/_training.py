@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cfg import Dialect
 from ..errors import ConfigError, DataError
-from . import _lines
+from . import _darknet
 
 if TYPE_CHECKING:
     import pathlib
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..network import Network
-    from ..training.team import Team
+    from ..training.distributed import Team
     from ..training.trainer import Data
 
 _AMP = {"bf16": "bfloat16", "fp16": "float16"}
@@ -60,15 +60,15 @@ def train(order: Order) -> int:
     """Train, and print where the weights are."""
     import torch
 
-    from ..training import start
-    from ..training.team import Team
+    from ..training import resume
+    from ..training.distributed import Team
     from ..training.trainer import Trainer
 
     team = Team.join(synchronised=order.synchronised)
     if order.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    network = start.build(
+    network = resume.build(
         _cfg(order.cfg),
         values=order.values,
         size=order.size,
@@ -106,12 +106,12 @@ def _check(network: Network) -> None:
 
 def _first(order: Order, network: Network) -> tuple[pathlib.Path | None, str]:
     """What the training starts from: the state to go on from, where there is one, and what it is in words."""
-    from ..training import start
+    from ..training import resume
 
     if order.resume and not order.clear:
-        from ..training import snapshots
+        from ..training import checkpoints
 
-        found = snapshots.Snapshots(_out(order), snapshots.base(order.cfg)).state
+        found = checkpoints.Snapshots(_out(order), checkpoints.base(order.cfg)).state
         if found.is_file():
             return found, f"goes on from {found}"
         if order.weights is None:
@@ -119,35 +119,35 @@ def _first(order: Order, network: Network) -> tuple[pathlib.Path | None, str]:
     if order.weights is None:
         return None, "starts with random weights"
     path = _weights(order.weights)
-    if not order.clear and (state := start.state_of(path)):
+    if not order.clear and (state := resume.state_of(path)):
         return state, f"goes on from {state}, which lies beside {path}"
-    told = start.fill(network, path, order.upto)
+    told = resume.fill(network, path, order.upto)
     if order.clear:
         network.seen = 0
-    start.left(network, path)
+    resume.left(network, path)
     iteration = network.seen // max(1, network.options.batch)
     warm = f"; a warm start at iteration {iteration}: momentum begins at 0" if network.seen else ""
     return None, f"starts from {told}{warm}"
 
 
 def _out(order: Order) -> str:
-    from ..dataset import data
+    from ..data import data_file
 
     if order.out is not None:
         return order.out
     is_file = isinstance(order.data, str | os.PathLike) and os.fspath(order.data).endswith(".data")
-    entries = data.read_data(os.fspath(order.data)).values if is_file else {}  # type: ignore[arg-type]
+    entries = data_file.read_data(os.fspath(order.data)).values if is_file else {}  # type: ignore[arg-type]
     return entries.get("backup", "backup")
 
 
 def _cfg(name: str) -> pathlib.Path | str:
-    from .. import models
+    from ..hub import model_files
 
-    return models.find(name, "none needed").cfg  # type: ignore[return-value]
+    return model_files.find(name, "none needed").cfg  # type: ignore[return-value]
 
 
 def _weights(name: str) -> str:
-    from .. import catalogue
+    from ..hub import catalogue
 
     if not os.path.exists(name) and name in catalogue.entries():
         return os.fspath(catalogue.fetch(name))
@@ -190,7 +190,9 @@ def darknet(args: argparse.Namespace, data: Any, **run: Any) -> int:
     if args.i is None and len(numbers) == 1:
         args.i = numbers[0]
     how: dict[str, Any] = run | ({"chart": args.chart} if args.chart else {})
-    order = Order(data=data, cfg=args.cfg, weights=args.weights, clear=args.clear, device=_lines.device(args), run=how)
+    order = Order(
+        data=data, cfg=args.cfg, weights=args.weights, clear=args.clear, device=_darknet.device(args), run=how
+    )
     return train(order)
 
 

@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..pictures.sources import expand
+from ..images.sources import expand
 from . import _output
 
 if TYPE_CHECKING:
-    from ..footage.video import Detecting, Feed
+    from ..video.reader import Detecting, Feed
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """Sources that are pictures, and those that are videos, where patterns give their files."""
-    from ..footage.capture import is_address, is_camera, is_video
+    from ..video.capture import is_address, is_camera, is_video
 
     pictures, videos = [], []
     for source in sources:
@@ -58,12 +58,12 @@ def watch(
     detector: Detecting, videos: Sequence[str], lines: _output.Lines, args: argparse.Namespace, *, silent: bool
 ) -> int:
     """Look at each video to its end or to Ctrl-C, and return the exit status."""
-    from ..footage import video
+    from ..video import reader
 
     taken: set[str] = set()
     for source in videos:
         latest = True if args.latest else False if args.every else None
-        with video.frames(source, latest=latest, stride=args.stride, reconnect=args.reconnect) as feed:
+        with reader.frames(source, latest=latest, stride=args.stride, reconnect=args.reconnect) as feed:
             target = _target(args.save, source, taken)
             if _look(detector, feed, target, lines, args, silent):
                 print("darknet-py: stopped", file=sys.stderr)
@@ -82,14 +82,14 @@ def _look(
     """Look at one video; whether Ctrl-C ended it."""
     import numpy as np
 
-    from ..footage import video
-    from ..footage.video_file import VideoFile
-    from ..training.interruption import Interruption
+    from ..signals import Interruption
+    from ..video import reader
+    from ..video.writer import VideoFile
 
     with ExitStack() as stack:
         written = stack.enter_context(VideoFile(target, feed.rate)) if target else None
         stop = stack.enter_context(Interruption(feed.stop))
-        some = itertools.islice(video.stream(detector, feed), args.max_frames)
+        some = itertools.islice(reader.stream(detector, feed), args.max_frames)
         total = min(args.max_frames or feed.count, -(-feed.count // args.stride))
         for frame, result in _output.progress(some, total, quiet=args.quiet, unit="frame"):
             result.path = feed.name

@@ -29,10 +29,11 @@ def run(args: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from .. import catalogue, cfg
-    from ..dataset import anchors, datasets, labels
-    from ..dataset.anchor_cfg import AnchorCfg
+    from .. import cfg
+    from ..data import anchors, datasets, labels
+    from ..data.anchor_cfg import AnchorCfg
     from ..files import replacing
+    from ..hub import catalogue
     from ..network import Network
 
     named = args.model in catalogue.entries()

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 def _network(args: argparse.Namespace) -> Network:
     """The network with weights, or with random ones that keep its values in bounds."""
     from .. import loading
-    from ..models import find
+    from ..hub.model_files import find
 
     if args.weights or args.fetch:
         return _model.load(args, _model.found(args))
@@ -87,8 +87,8 @@ def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:
 
     import torch
 
-    from ..comparison import libdarknet
-    from ..speed import benchmark
+    from ..compare import libdarknet
+    from ..inference import benchmark
 
     device = next(network.parameters()).device
     x = torch.rand(args.batch, *network.shape, device=device)

@@ -37,15 +37,16 @@ def run(args: argparse.Namespace) -> int:
 def _data(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..dataset import data, data_check
+    from ..data import check, data_file
 
-    classes = len(data.read_names(args.names)) if args.names else None
+    classes = len(data_file.read_names(args.names)) if args.names else None
     problems = 0
+
     def watch(names: Iterable[str]) -> Iterable[str]:
         bar: Iterable[str] = tqdm(names, unit="picture", file=sys.stderr, disable=None)
         return bar
 
-    for checked in data_check.check(args.model, classes=classes, watch=watch):
+    for checked in check.check(args.model, classes=classes, watch=watch):
         print(f"ok     {checked.summary}")
         if args.classes:
             print("\n".join(checked.classes()))
@@ -56,7 +57,7 @@ def _data(args: argparse.Namespace) -> int:
 
 
 def _network(args: argparse.Namespace) -> int:
-    from .. import cfg, detect, weights
+    from .. import cfg, detector, weights
     from ..errors import DarknetError
     from ..network import Network
 
@@ -80,7 +81,7 @@ def _network(args: argparse.Namespace) -> int:
     names = args.names or model.names
     if names and network.heads:
         try:
-            detect.read_names(names, network.heads[-1].classes)
+            detector.read_names(names, network.heads[-1].classes)
             print(f"ok     {names}: {network.heads[-1].classes} class names")
         except DarknetError as error:
             problems += 1

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import argparse
 
-from . import _lines
+from . import _darknet
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the functions."""
-    _lines.add(parser, "classifier")
+    _darknet.add(parser, "classifier")
 
 
 def run(args: argparse.Namespace) -> int:

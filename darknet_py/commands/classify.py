@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from ..classify import Classifier
-    from ..pictures.sources import expand
+    from ..classifier import Classifier
+    from ..images.sources import expand
 
     pictures = expand(args.sources)
     network = _model.load(args, _model.found(args))

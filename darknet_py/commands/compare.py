@@ -20,7 +20,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..comparison.compare import Report, Row
+    from ..compare.report import Report, Row
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
-    from ..comparison.compare import compare
-    from ..pictures.sources import expand
+    from ..compare.report import compare
+    from ..images.sources import expand
 
     report = compare(
         args.a,

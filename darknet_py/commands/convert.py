@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file."""
     import os
 
-    from ..conversion.convert import convert
+    from ..conversion.checkpoints import convert
 
     network = convert(
         args.source,

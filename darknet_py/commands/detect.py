@@ -14,10 +14,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..cfg import Path
+from .._typing import StrPath
 from ..errors import DataError
-from ..models import Model, find
-from ..pictures.sources import expand
+from ..hub.model_files import Model, find
+from ..images.sources import expand
 from . import _model, _output, _video
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Detect and write."""
-    from ..detect import Detector
+    from ..detector import Detector
     from ..tiling import Tiled
 
     model, pictures, videos = _split(args)
@@ -121,9 +121,9 @@ def _split(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
     return model, expand(pictures), videos
 
 
-def _fitting(names: Path | None, network: Network) -> Path | None:
+def _fitting(names: StrPath | None, network: Network) -> StrPath | None:
     """The catalogue's class names for a cfg of this file name, where there are as many as classes."""
-    from ..detect import read_names
+    from ..detector import read_names
 
     try:
         read_names(names, network.heads[-1].classes if network.heads else 0)

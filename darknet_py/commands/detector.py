@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import argparse
 
-from . import _lines
+from . import _darknet
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the functions."""
-    _lines.add(parser, "detector")
+    _darknet.add(parser, "detector")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make it."""
-    from ..dataset import digits
+    from ..demo import digits
 
     print(digits.write(args.folder, args.train, args.valid, seed=args.seed, progress=not args.quiet))
     return 0

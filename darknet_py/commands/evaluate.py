@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print and write."""
-    from ..evaluation.evaluate import evaluate
+    from ..evaluation.evaluator import evaluate
 
     _available(args)
     network = _model.load(args, _model.found(args))

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file."""
     import pathlib
 
-    from ..conversion.export import export
+    from ..exporters.exporter import export
 
     model = _model.found(args)
     network = _model.load(args, model)

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch each name and print where it lies."""
-    from .. import catalogue
+    from ..hub import catalogue
 
     if args.list or not args.names:
         rows = [("NAME", "KIND", "CFG", "SIZE", "WHERE"), *catalogue.rows()]

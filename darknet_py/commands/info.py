@@ -42,6 +42,6 @@ def _located(model: str) -> str:
     """The cfg of MODEL, without asking for its weights."""
     import pathlib
 
-    from .. import catalogue
+    from ..hub import catalogue
 
     return model if pathlib.Path(model).exists() or model.endswith(".cfg") else str(catalogue.cfg_path(model))

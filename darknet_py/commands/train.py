@@ -96,7 +96,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
-    from ..training import start
+    from ..training import resume
 
     how = {
         "score": not args.no_map,
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         dialect=args.dialect,
         size=tuple(args.size) if args.size else None,
         strict=args.strict,
-        values=start.settings(args.set),
+        values=resume.settings(args.set),
         amp=args.amp,
         synchronised=args.sync_norm,
         deterministic=args.deterministic,

@@ -1,1 +1,1 @@
-"""The same network for others: checkpoints, folded norms, ONNX, torch.export, OpenVINO, OpenCV's interface."""
+"""Conversion of weights between file formats, layouts of other frameworks, and batch norm fusing."""

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cfg import Dialect, Path
-from ..classify import leaf_classes, outputs, probabilities
-from ..dataset.data import read_data, read_list, read_names
-from ..dataset.labels import Problem, report
+from .._typing import StrPath
+from ..cfg import Dialect
+from ..classifier import leaf_classes, outputs, probabilities
+from ..data.data_file import read_data, read_list, read_names
+from ..data.labels import Problem, report
 from ..errors import DataError
+from ..images import reading
+from ..images.prefetch import ahead
+from ..inference import engines
 from ..network import Network
-from ..pictures import images
-from ..pictures.prefetch import ahead
-from ..speed import engines
 
 
 class View(enum.StrEnum):
@@ -86,7 +87,7 @@ def accuracy(
     views, run = _views(network, View(view)), engines.engine(network, engine, dtype=dtype)
 
     def read(path: str) -> list[Tensor]:
-        return views(images.planes(images.load(path, network.shape.channels)))
+        return views(reading.planes(reading.load(path, network.shape.channels)))
 
     loaded, done, first, among = ahead(read, pictures, workers, depth=2 * max(batch, workers)), 0, 0, 0
     while group := list(itertools.islice(loaded, batch)):
@@ -97,7 +98,7 @@ def accuracy(
             yield Accuracy(done, first / done, among / done, k)
 
 
-def on_data(network: Network, path: Path, *, k: int = 0, **how: Any) -> tuple[int, Iterator[Accuracy]]:
+def on_data(network: Network, path: StrPath, *, k: int = 0, **how: Any) -> tuple[int, Iterator[Accuracy]]:
     """How many pictures the ``valid`` list of a .data file has, and the accuracy after each.
 
     Its ``labels``, ``top`` (where ``k`` is 0) and ``leaves`` are used; ``how``: what else ``accuracy`` takes.
@@ -109,9 +110,7 @@ def on_data(network: Network, path: Path, *, k: int = 0, **how: Any) -> tuple[in
     return len(pictures), accuracy(network, pictures, labels, k=k or options.integer("top", 1), leaves=leaves, **how)
 
 
-def _summed(
-    network: Network, run: engines.Run, group: Sequence[list[Tensor]], leaves: Tensor | None
-) -> Tensor:
+def _summed(network: Network, run: engines.Run, group: Sequence[list[Tensor]], leaves: Tensor | None) -> Tensor:
     """[pictures, classes]: the outputs of each picture's views, added; views of one size go through together."""
     sums = torch.zeros(len(group), outputs(network))
     kept = True if leaves is None else leaves
@@ -129,13 +128,13 @@ def _views(network: Network, view: View) -> Callable[[Tensor], list[Tensor]]:
     """What makes the views of a picture [C, H, W]."""
     width, height = network.shape.width, network.shape.height
     if view is View.VALID and network.dialect is Dialect.PJREDDIE:
-        return lambda picture: [images.resize(_square(picture), width, height)]
+        return lambda picture: [reading.resize(_square(picture), width, height)]
     return {
-        View.VALID: lambda picture: [images.centre_crop(picture, width, height)],
-        View.CROP: lambda picture: [images.resize(picture, width, height)],
+        View.VALID: lambda picture: [reading.centre_crop(picture, width, height)],
+        View.CROP: lambda picture: [reading.resize(picture, width, height)],
         View.FULL: lambda picture: [_short_side(picture, width)],
         View.MULTI: lambda picture: _mirrored([_short_side(picture, side) for side in _SIDES]),
-        View.TEN: lambda picture: _five(images.resize(picture, width + _SHIFT, height + _SHIFT), width, height),
+        View.TEN: lambda picture: _five(reading.resize(picture, width + _SHIFT, height + _SHIFT), width, height),
     }[view]
 
 
@@ -155,8 +154,8 @@ def _short_side(picture: Tensor, side: int) -> Tensor:
     """The whole picture with a short side of so many pixels (``resize_min``)."""
     rows, columns = picture.shape[1:]
     if columns < rows:
-        return images.resize(picture, side, rows * side // columns)
-    return images.resize(picture, columns * side // rows, side)
+        return reading.resize(picture, side, rows * side // columns)
+    return reading.resize(picture, columns * side // rows, side)
 
 
 def _mirrored(views: Sequence[Tensor]) -> list[Tensor]:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from .. import boxes
-from ..dataset.data import Dataset
+from ..data.data_file import Dataset
 from .detections import Detections, Floats, Integers
 
 Bools = npt.NDArray[np.bool_]

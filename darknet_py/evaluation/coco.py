@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..dataset.data import Dataset
+from ..data.data_file import Dataset
 from .detections import Detections
 
 _GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from ..boxes import Candidates, suppress, undo_letterbox
 from ..cfg import Dialect
-from ..dataset.data import Dataset, Sample
-from ..dataset.labels import Problem
+from ..data.data_file import Dataset, Sample
+from ..data.labels import Problem
 from ..errors import DataError
+from ..images import reading
+from ..images.prefetch import ahead
+from ..inference import engines
 from ..layers import Selection
 from ..network import Network, evaluating
-from ..pictures import images
-from ..pictures.prefetch import ahead
-from ..speed import engines
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -137,8 +137,8 @@ def _decoded(
 
     def read(sample: Sample) -> Loaded:
         try:
-            picture = images.load(sample.picture, channels)
-            return Loaded(images.prepare(picture, size, letterbox), (picture.shape[1], picture.shape[0]), None)
+            picture = reading.load(sample.picture, channels)
+            return Loaded(reading.prepare(picture, size, letterbox), (picture.shape[1], picture.shape[0]), None)
         except DataError as error:
             return Loaded(None, (1, 1), Problem(sample.picture, str(error).removeprefix(f"{sample.picture}: ")))
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ..cfg import Path
+from .._typing import StrPath
 from ..errors import DataError
 from ..files import replacing
-from . import sheets
+from . import contact_sheets
 from .average_precision import Curve, overall
 from .confusion import confusion
 from .scores import Evaluation, Protocol
@@ -29,7 +29,7 @@ _MANY = 10  # classes beyond which curves are grey and have no name
 _INK, _GREY, _LIGHT, _BOLD = "#24292f", "#6e7781", "#d0d7de", "#0b5cad"
 
 
-def write(evaluation: Evaluation, folder: Path) -> list[pathlib.Path]:
+def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
     """Write all plots of an evaluation into a folder, which is made; return the files.
 
     Raises ImportError without matplotlib, and DataError where the folder cannot be written to.
@@ -40,8 +40,8 @@ def write(evaluation: Evaluation, folder: Path) -> list[pathlib.Path]:
         "pr_curve.png": precision_recall,
         "f1_curve.png": f1,
         "confusion_matrix.png": matrix,
-        "labels.jpg": sheets.labels,
-        "predictions.jpg": sheets.predictions,
+        "labels.jpg": contact_sheets.labels,
+        "predictions.jpg": contact_sheets.predictions,
     }
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..boxes import Suppression, iou, survivors
-from ..dataset.data import Dataset, Sample
+from ..data.data_file import Dataset, Sample
+from ..images import reading
+from ..images.prefetch import ahead
 from ..layers import Selection
 from ..network import Network, evaluating
-from ..pictures import images
-from ..pictures.prefetch import ahead
 from .detections import decode
 
 _OBJECTNESS, _NMS, _OVERLAP = 0.001, 0.4, 0.5
@@ -28,7 +28,7 @@ def recall(network: Network, dataset: Dataset, workers: int = 2) -> Iterator[str
     size = network.shape.width, network.shape.height
 
     def read(sample: Sample) -> Tensor:
-        return images.prepare(images.load(sample.picture, network.shape.channels), size)
+        return reading.prepare(reading.load(sample.picture, network.shape.channels), size)
 
     found = objects = boxes = 0
     overlap = 0.0

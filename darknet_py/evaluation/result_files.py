@@ -16,8 +16,8 @@ import json
 import pathlib
 from collections.abc import Iterable
 
-from ..cfg import Path
-from ..dataset.data import Dataset
+from .._typing import StrPath
+from ..data.data_file import Dataset
 from ..errors import DataError
 from ..files import replacing
 from . import coco
@@ -38,7 +38,7 @@ class Format(enum.StrEnum):
 
 
 def write(
-    dataset: Dataset, found: Detections, kind: Format | str, folder: Path = "results", stem: str = ""
+    dataset: Dataset, found: Detections, kind: Format | str, folder: StrPath = "results", stem: str = ""
 ) -> list[pathlib.Path]:
     """Write what was found on a data set, which has a name for each class; return the files.
 
@@ -75,8 +75,7 @@ def _voc(dataset: Dataset, found: Detections, stem: str) -> Contents:
 
 def _imagenet(dataset: Dataset, found: Detections, stem: str) -> Contents:
     lines = [
-        f"{picture + 1} {k + 1} {confidence:f} {_numbers(edges)}\n"
-        for picture, k, confidence, edges in _rows(found)
+        f"{picture + 1} {k + 1} {confidence:f} {_numbers(edges)}\n" for picture, k, confidence, edges in _rows(found)
     ]
     yield f"{stem or 'imagenet-detection'}.txt", "".join(lines)
 

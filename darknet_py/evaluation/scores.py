@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.data import Dataset
-from ..dataset.labels import Problem
+from ..data.data_file import Dataset
+from ..data.labels import Problem
 from .average_precision import Curve, Matches, Objects
 from .detections import Detections
 

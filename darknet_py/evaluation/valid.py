@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..cfg import Path
-from ..dataset import labels
-from ..dataset.data import Dataset, Options, Sample, read_data, read_list
-from ..detect import read_names
+from .._typing import StrPath
+from ..data import labels
+from ..data.data_file import Dataset, Options, Sample, read_data, read_list
+from ..detector import read_names
 from ..errors import DataError
 from ..layers import read_map
 from ..network import Network
@@ -20,7 +20,7 @@ from .result_files import Format
 
 
 def valid(
-    network: Network, path: Path, *, out: str = "", batch: int = 8, workers: int = 2, progress: bool = True
+    network: Network, path: StrPath, *, out: str = "", batch: int = 8, workers: int = 2, progress: bool = True
 ) -> list[pathlib.Path]:
     """Detect on the ``valid`` list of a .data file and write the files that ``eval=`` says; return them.
 

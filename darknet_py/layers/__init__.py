@@ -1,15 +1,15 @@
 """The section types: every module in this folder registers itself by being here."""
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from ._class_map import read_map
 from ._deformation import Deformation
 from ._training import Gradients, Loss, Moment, padded, straight
 from .base import LAYERS, Head, Layer, Selection, Shape, find, section
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+for _module in walk_packages(__path__, f"{__name__}."):
+    import_module(_module.name)
 
 __all__ = [
     "LAYERS",

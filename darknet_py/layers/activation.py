@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..activations import Activation as Kind
-from ..schema import option
+from ..cfg.schema import option
 from .base import Layer, section
 
 

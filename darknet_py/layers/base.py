@@ -15,10 +15,10 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .. import schema
 from ..boxes import Candidates, Suppression
+from ..cfg import schema
+from ..cfg.schema import option
 from ..errors import did_you_mean
-from ..schema import option
 from ._deformation import Deformation
 from ._training import Loss, Moment
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import Activation
-from ..schema import option
+from ..cfg.schema import option
 from ._norm import Norm
 from .base import Layer, Shape, parameter, section
 

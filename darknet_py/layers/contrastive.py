@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..schema import option
+from ..cfg.schema import option
 from ._training import Loss, Moment, squared
 from .base import Layer, absolute, section
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import Activation
-from ..schema import option
+from ..cfg.schema import option
 from ._blur import blur, blurred
 from ._deformation import deformation
 from ._excitation import excited

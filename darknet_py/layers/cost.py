@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..cfg import Dialect
-from ..schema import option
+from ..cfg.schema import option
 from ._training import IGNORED, Loss, Moment
 from .base import Layer, section
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..schema import option
+from ..cfg.schema import option
 from .base import Layer, section
 
 _BLOCK = 7  # side of the squares where the section gives none

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..schema import option
+from ..cfg.schema import option
 from .base import Layer, Shape, parameter, section
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import Activation
-from ..schema import option
+from ..cfg.schema import option
 from .base import Layer, Shape, parameter, section
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg import Dialect
-from ..schema import option
+from ..cfg.schema import option
 from .base import Layer, Shape, section
 
 

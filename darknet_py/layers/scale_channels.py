@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass
 from torch import Tensor
 
 from ..activations import Activation
-from ..schema import option
+from ..cfg.schema import option
 from ._training import Gradients
 from .base import Join, Shape, absolute, section
 

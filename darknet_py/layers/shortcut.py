@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg import Dialect
-from ..schema import option
+from ..cfg.schema import option
 from ._training import Gradients
 from .base import Join, Shape, absolute, parameter, section
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..schema import option
+from ..cfg.schema import option
 from .base import Layer, Shape, section
 
 

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..augmentation.loader import Batch
 from ..errors import ConfigError
-from .guard import Guard
-from .interruption import Interruption
-from .journal import Entry, Journal
-from .recompute import recomputing
-from .snapshots import Snapshots, State
-from .team import Team
+from ..signals import Interruption
+from .checkpoints import Snapshots, State
+from .distributed import Team
+from .gradient_checkpointing import recomputing
+from .loader import Batch
+from .logger import Entry, Journal
+from .nan_check import Guard
 from .train import Trainer
 
 _KEPT = 0.9  # of the average loss at each iteration

@@ -20,10 +20,10 @@ from .. import schedule
 from ..errors import ConfigError, DataError
 from ..layers import Gradients, Head, Moment
 from ..network import Network
-from .gradients import Found, Passes, Truths
-from .rejection import Rejection
-from .team import Team
-from .update import Update
+from .distributed import Team
+from .engine import Found, Passes, Truths
+from .label_rejection import Rejection
+from .optimizer import Update
 
 _ALIKE = 0.4  # cosine of two filters of which one is started anew
 _TAIL = 1000  # last iterations, which start from the averaged weights

@@ -8,23 +8,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..augmentation import batches
-from ..cfg import Path
-from ..dataset import data, datasets, labels
-from ..dataset.data import Dataset
+from .._typing import StrPath
+from ..data import data_file, datasets, labels
+from ..data.data_file import Dataset
 from ..errors import ConfigError, DataError, WeightsError
-from ..evaluation.evaluate import prepared
+from ..evaluation.evaluator import prepared
 from ..network import Network
-from . import snapshots, train, validation
-from .journal import Journal
+from . import batches, checkpoints, train, validation
+from .checkpoints import Snapshots
+from .logger import Journal
 from .run import Batches, Outcome, Run, Settings
-from .snapshots import Snapshots
 from .validation import Score
 
 _LONG = 10000  # max_batches from which numbered files are that far apart
 _LEAST = 100  # iterations between two countings of mAP
 
-Data = Dataset | Batches | Path
+Data = Dataset | Batches | StrPath
 
 
 class Trainer(train.Trainer):
@@ -42,9 +41,9 @@ class Trainer(train.Trainer):
     def run(
         self,
         *,
-        out: Path | None = None,
+        out: StrPath | None = None,
         name: str = "",
-        resume: Path | None = None,
+        resume: StrPath | None = None,
         score: bool = True,
         map_every: int = 0,
         map_epochs: float = 4,
@@ -52,7 +51,7 @@ class Trainer(train.Trainer):
         iou_threshold: float = 0.5,
         save_every: int = 0,
         save_last: int = 0,
-        chart: Path | None = None,
+        chart: StrPath | None = None,
         tensorboard: bool = False,
         progress: bool = True,
         workers: int = 4,
@@ -71,7 +70,7 @@ class Trainer(train.Trainer):
         when all is saved.
         """
         entries = self._entries()
-        state = None if resume is None else snapshots.read(resume)
+        state = None if resume is None else checkpoints.read(resume)
         if state is not None and resume is not None:
             state.fill(self.network, resume)
             try:
@@ -84,7 +83,7 @@ class Trainer(train.Trainer):
         every = map_every or max(_LEAST, int(map_epochs * size / self.pictures))
         whole = Settings(seed=self.seed, map_every=every if measure else 0, **settings)
         folder = out if out is not None else entries.get("backup", "backup")
-        name = name or snapshots.base(self.network.config.path)
+        name = name or checkpoints.base(self.network.config.path)
         numbered = _LONG if self.options.max_batches >= _LONG else _LONG // 10
         files = Snapshots(
             folder,
@@ -111,7 +110,7 @@ class Trainer(train.Trainer):
             run.resume(state)
         return run.run()
 
-    def _intent(self, pictures: int, folder: Path) -> str:
+    def _intent(self, pictures: int, folder: StrPath) -> str:
         """What a run is about to do, in a line."""
         options, shape = self.options, self.network.shape
         until = f" to {options.max_batches:,}" if options.max_batches else ", without end"
@@ -125,7 +124,7 @@ class Trainer(train.Trainer):
     def _entries(self) -> Mapping[str, str]:
         """The .data file's."""
         path = _data_file(self.data)
-        return data.read_data(path).values if path else {}
+        return data_file.read_data(path).values if path else {}
 
     def _batches(self, options: dict[str, Any], how: dict[str, Any]) -> tuple[Batches, int]:
         """Where pictures come from, and how many there are."""
@@ -149,9 +148,9 @@ class Trainer(train.Trainer):
         path = _data_file(self.data)
         if not path:
             raise DataError("a classifier trains on a .data file with train= and labels=")
-        settings = data.read_data(path)
-        words = data.read_names(settings.file("labels")) if "labels" in settings.values else ()
-        return data.read_list(settings.file(subset)), words
+        settings = data_file.read_data(path)
+        words = data_file.read_names(settings.file("labels")) if "labels" in settings.values else ()
+        return data_file.read_list(settings.file(subset)), words
 
     def _score(self, entries: Mapping[str, str], threshold: float, iou_threshold: float, workers: int) -> Score | None:
         """What the run is measured by; None where there is nothing to measure on."""
@@ -169,7 +168,7 @@ class Trainer(train.Trainer):
         return validation.right(self.network, pictures, words, self.team, top=top, workers=workers)
 
 
-def _data_file(source: Data | None) -> Path:
+def _data_file(source: Data | None) -> StrPath:
     """The .data file that ``source`` is; empty where it is something else."""
     named = isinstance(source, str | os.PathLike) and pathlib.Path(source).suffix.lower() == ".data"
     return source if named and isinstance(source, str | os.PathLike) else ""

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..dataset.data import Dataset
+from ..data.data_file import Dataset
 from ..evaluation import accuracy
 from ..evaluation.detections import Detections, collect
-from ..evaluation.evaluate import score
+from ..evaluation.evaluator import score
 from ..network import Network
-from .team import Team
+from .distributed import Team
 
 Score = Callable[[], float]
 

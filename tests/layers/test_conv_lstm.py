@@ -11,13 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darknet_py.layers import Layer, Shape
-from tests import made
+from tests.helpers import random_networks
 
 X = Shape(4, 5, 6)
 
 
 def built(**keys: object) -> Layer:
-    return made.layer("conv_lstm", {"output": "4", "size": "3", "pad": "1"} | {k: str(v) for k, v in keys.items()}, X)
+    return random_networks.layer(
+        "conv_lstm", {"output": "4", "size": "3", "pad": "1"} | {k: str(v) for k, v in keys.items()}, X
+    )
 
 
 def conv(layer: Layer, name: str, x: Tensor) -> Tensor:
@@ -30,7 +32,7 @@ def test_bottleneck() -> None:
     h = c = torch.zeros(2, *X)
     with torch.no_grad():
         for frame in range(3):
-            x = made.random(2, *X, seed=frame)
+            x = random_networks.random(2, *X, seed=frame)
             mixed = F.leaky_relu(conv(layer, "wf", torch.cat((h, x), dim=1)), 0.1)
             f, i, o = (torch.sigmoid(conv(layer, gate, mixed)) for gate in ("uf", "ui", "uo"))
             c = f * c + i * F.leaky_relu(conv(layer, "ug", mixed), 0.1)
@@ -45,7 +47,7 @@ def test_peepholes_see_the_old_cell_and_the_output_gate_the_new_one() -> None:
     h = c = torch.zeros(1, *X)
     with torch.no_grad():
         for frame in range(3):
-            x = made.random(1, *X, seed=frame)
+            x = random_networks.random(1, *X, seed=frame)
             both = {g: conv(layer, f"w{g}", h) + conv(layer, f"u{g}", x) for g in "figo"}
             f = torch.sigmoid(both["f"] + conv(layer, "vf", c))
             i = torch.sigmoid(both["i"] + conv(layer, "vi", c))

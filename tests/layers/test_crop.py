@@ -11,7 +11,7 @@ import torch
 
 from darknet_py.layers import Shape
 from darknet_py.layers.crop import Crop
-from tests import made
+from tests.helpers import random_networks
 
 KEYS = {"crop_height": "4", "crop_width": "5", "flip": "1", "angle": "20", "saturation": "1.7", "exposure": "1.4"}
 Array = np.ndarray
@@ -54,7 +54,7 @@ def cropped(picture: Array, chance: Array, options: Crop.Options) -> Array:
 
 @pytest.mark.parametrize("more", [{}, {"noadjust": "1"}, {"shift": ".3"}, {"flip": "0", "angle": "0"}])
 def test_it_is_drawn_as_on_cuda(more: dict[str, str]) -> None:
-    layer = made.layer("crop", {**KEYS, **more}, Shape(3, 7, 9)).train()
+    layer = random_networks.layer("crop", {**KEYS, **more}, Shape(3, 7, 9)).train()
     assert isinstance(layer, Crop)
     x = torch.rand(4, 3, 7, 9, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(5)
@@ -68,6 +68,6 @@ def test_it_is_drawn_as_on_cuda(more: dict[str, str]) -> None:
 
 
 def test_the_middle_is_taken_otherwise() -> None:
-    layer = made.layer("crop", KEYS, Shape(3, 7, 9)).eval()
+    layer = random_networks.layer("crop", KEYS, Shape(3, 7, 9)).eval()
     x = torch.rand(2, 3, 7, 9)
     assert torch.equal(layer(x), x[:, :, 1:5, 2:7] * 2 - 1)

@@ -7,7 +7,7 @@ import torch
 
 from darknet_py.cfg import Dialect
 from darknet_py.layers import Shape
-from tests import made
+from tests.helpers import random_networks
 
 
 @pytest.mark.parametrize(("size", "stride", "pad", "padding"), [(3, 2, 0, 0), (2, 2, 0, 0), (4, 2, 1, 0), (3, 1, 0, 2)])
@@ -15,8 +15,8 @@ from tests import made
 def test_sums_of_kernels(size: int, stride: int, pad: int, padding: int, norm: int) -> None:
     keys = {"filters": 2, "size": size, "stride": stride, "pad": pad, "padding": padding, "batch_normalize": norm}
     text = {key: str(value) for key, value in keys.items()} | {"activation": "leaky"}
-    layer = made.layer("deconvolutional", text, Shape(3, 3, 4), dialect=Dialect.PJREDDIE)
-    x = made.random(2, 3, 3, 4)
+    layer = random_networks.layer("deconvolutional", text, Shape(3, 3, 4), dialect=Dialect.PJREDDIE)
+    x = random_networks.random(2, 3, 3, 4)
     state: dict[str, torch.Tensor] = layer.state_dict()
     cut = size // 2 if pad else padding
     canvas = torch.zeros(2, 2, 2 * stride + size, 3 * stride + size)

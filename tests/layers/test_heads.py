@@ -18,7 +18,7 @@ from torch import Tensor
 from darknet_py.boxes import Candidates, NMSKind, Suppression
 from darknet_py.cfg import Dialect
 from darknet_py.layers import Head, Selection, Shape
-from tests import made
+from tests.helpers import random_networks
 
 Row = tuple[list[float], float, list[float]]  # box, objectness, probability of each class
 SIZE = (96, 64)  # width and height of the network's input
@@ -26,7 +26,7 @@ ANCHORS = (10.0, 14.0, 23.0, 27.0, 37.0, 58.0)
 
 
 def head(name: str, keys: dict[str, str], shape: Shape, dialect: Dialect = Dialect.ALEXEYAB) -> Head:
-    layer = made.layer(name, keys, shape, dialect=dialect)
+    layer = random_networks.layer(name, keys, shape, dialect=dialect)
     assert isinstance(layer, Head)
     return layer
 
@@ -73,7 +73,7 @@ def test_yolo(shape: tuple[int, int], seed: int, threshold: float, scale: float,
     keys = {"classes": "2", "num": "3", "mask": "2,0", "anchors": ",".join(map(str, ANCHORS))}
     keys |= {"scale_x_y": str(scale), "new_coords": str(int(new))}
     layer = head("yolo", keys, Shape(14, *shape), dialect)
-    x = made.random(2, 14, *shape, seed=seed, low=0.01 if new else -2, high=1 if new else 2)
+    x = random_networks.random(2, 14, *shape, seed=seed, low=0.01 if new else -2, high=1 if new else 2)
     if dialect is Dialect.PJREDDIE:  # knows neither key
         new, scale = False, 1.0
     expected = [rows_above(yolo_rows(p.view(2, 7, *shape), new, scale, [2, 0], threshold), threshold) for p in x]
@@ -101,7 +101,7 @@ def gaussian_rows(x: Tensor, point: str, threshold: float) -> Iterator[Row]:
 def test_gaussian_yolo(shape: tuple[int, int], seed: int, threshold: float, point: str) -> None:
     keys = {"classes": "2", "num": "2", "anchors": "10,14,23,27", "scale_x_y": "1.1", "yolo_point": point}
     layer = head("Gaussian_yolo", keys, Shape(22, *shape))
-    x = made.random(2, 22, *shape, seed=seed, low=-2, high=2)
+    x = random_networks.random(2, 22, *shape, seed=seed, low=-2, high=2)
     expected = [rows_above(gaussian_rows(p.view(2, 11, *shape), point, threshold), threshold) for p in x]
     check(layer.decode(layer(x), SIZE, Selection(threshold)), expected)
 
@@ -123,7 +123,7 @@ def detection_rows(flat: list[float], side: int, num: int, classes: int, root: b
 def test_detection(side: int, seed: int, threshold: float, root: bool) -> None:
     keys = {"classes": "3", "coords": "4", "num": "2", "side": str(side), "sqrt": str(int(root))}
     layer = head("detection", keys, Shape(13 * side * side, 1, 1))
-    x = made.random(2, 13 * side * side, 1, 1, seed=seed, low=0.01)
+    x = random_networks.random(2, 13 * side * side, 1, 1, seed=seed, low=0.01)
     expected = [rows_above(detection_rows(p.flatten().tolist(), side, 2, 3, root), threshold) for p in x]
     expected = [[row for row in rows if any(row[2])] for rows in expected]
     check(layer.decode(layer(x), SIZE, Selection(threshold)), expected)
@@ -131,7 +131,7 @@ def test_detection(side: int, seed: int, threshold: float, root: bool) -> None:
 
 def test_detection_softmax_is_over_the_classes_of_a_cell() -> None:
     layer = head("detection", {"classes": "3", "coords": "4", "num": "1", "side": "2", "softmax": "1"}, Shape(32, 1, 1))
-    x = made.random(2, 32, 1, 1)
+    x = random_networks.random(2, 32, 1, 1)
     y = layer(x)
     torch.testing.assert_close(y[:, :12].reshape(2, 4, 3), x[:, :12].reshape(2, 4, 3).softmax(dim=2))
     assert torch.equal(y[:, 12:], x[:, 12:])

@@ -5,19 +5,19 @@ from __future__ import annotations
 import torch
 
 from darknet_py.layers import Shape
-from darknet_py.layers.history import History
-from tests import made
+from darknet_py.layers.recurrent.history import History
+from tests.helpers import random_networks
 
 
 def history(size: int, steps: int) -> History:
-    layer = made.layer("history", {"history_size": str(size)}, Shape(2, 3, 3))
+    layer = random_networks.layer("history", {"history_size": str(size)}, Shape(2, 3, 3))
     assert isinstance(layer, History)
     layer.steps = steps
     return layer
 
 
 def test_one_frame_a_call_remembers_nothing() -> None:
-    layer, x = history(3, 1), made.random(2, 2, 3, 3)
+    layer, x = history(3, 1), random_networks.random(2, 2, 3, 3)
     for _ in range(2):
         y = layer(x)
         assert torch.equal(y[:, :2], x)
@@ -25,7 +25,7 @@ def test_one_frame_a_call_remembers_nothing() -> None:
 
 
 def test_more_frames_stand_newest_first() -> None:
-    layer, x = history(3, 4), made.random(4, 2, 3, 3)
+    layer, x = history(3, 4), random_networks.random(4, 2, 3, 3)
     y, zero = layer(x), torch.zeros(2, 3, 3)
     expected = [(x[0], zero, zero), (x[1], x[0], zero), (x[2], x[1], x[0]), (x[3], x[2], x[1])]
     assert torch.equal(y, torch.stack([torch.cat(rows) for rows in expected]))
@@ -36,6 +36,6 @@ def test_more_frames_stand_newest_first() -> None:
 
 def test_batches_are_time_major() -> None:
     layer = history(2, 2)
-    a, b = made.random(2, 2, 3, 3, seed=1), made.random(2, 2, 3, 3, seed=2)
+    a, b = random_networks.random(2, 2, 3, 3, seed=1), random_networks.random(2, 2, 3, 3, seed=2)
     y = layer(torch.cat((a, b)))
     assert torch.equal(y[2:], torch.cat((b, a), dim=1))

@@ -6,36 +6,36 @@ import torch
 
 from darknet_py.cfg import Dialect
 from darknet_py.layers import Layer, Shape
-from tests import made
+from tests.helpers import random_networks
 
 X = Shape(6, 3, 4)
 
 
 def built(name: str, **keys: int) -> Layer:
-    return made.layer(name, {key: str(value) for key, value in keys.items()}, X, dialect=Dialect.PJREDDIE)
+    return random_networks.layer(name, {key: str(value) for key, value in keys.items()}, X, dialect=Dialect.PJREDDIE)
 
 
 def test_l2norm_gives_every_place_length_1() -> None:
-    x = made.random(2, *X)
+    x = random_networks.random(2, *X)
     y = built("l2norm")(x)
     torch.testing.assert_close(y.square().sum(dim=1), torch.ones(2, 3, 4))
     torch.testing.assert_close(y * x.norm(dim=1, keepdim=True), x)
 
 
 def test_logistic_is_each_number_by_itself() -> None:
-    x = made.random(2, *X, low=-5, high=5)
+    x = random_networks.random(2, *X, low=-5, high=5)
     torch.testing.assert_close(built("logistic")(x), 1 / (1 + torch.exp(-x)))
 
 
 def test_iseg_keeps_the_embedding() -> None:
-    x = made.random(2, *X, low=-5, high=5)
+    x = random_networks.random(2, *X, low=-5, high=5)
     y = built("iseg", classes=4, ids=2)(x)
     torch.testing.assert_close(y[:, :4], 1 / (1 + torch.exp(-x[:, :4])))
     assert torch.equal(y[:, 4:], x[:, 4:])
 
 
 def test_spatial_softmax_is_over_the_channels_of_a_place() -> None:
-    x = made.random(2, *X, low=-5, high=5)
+    x = random_networks.random(2, *X, low=-5, high=5)
     torch.testing.assert_close(built("softmax", spatial=1)(x).sum(dim=1), torch.ones(2, 3, 4))
-    alexeyab = made.layer("softmax", {"spatial": "1"}, X)
+    alexeyab = random_networks.layer("softmax", {"spatial": "1"}, X)
     torch.testing.assert_close(alexeyab(x).flatten(1).sum(dim=1), torch.ones(2))

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from darknet_py.layers._recurrent import Recurrent
-from tests import made
-from tests.samples import SAMPLES, Sample
+from darknet_py.layers.recurrent._recurrent import Recurrent
+from tests.helpers import random_networks
+from tests.helpers.layer_samples import SAMPLES, Sample
 
 RECURRENT = [sample for sample in SAMPLES if issubclass(sample.kind, Recurrent) and sample.name != "history"]
 
@@ -24,7 +24,7 @@ def built(sample: Sample) -> Recurrent:
 
 
 def frames(sample: Sample, count: int, batch: int = 2) -> list[Tensor]:
-    return [made.random(batch, *sample.inputs[0], seed=number) for number in range(count)]
+    return [random_networks.random(batch, *sample.inputs[0], seed=number) for number in range(count)]
 
 
 @torch.no_grad()
@@ -119,8 +119,8 @@ def test_a_copy_goes_its_own_way(sample: Sample) -> None:
 
 
 def test_a_network_forgets_everywhere() -> None:
-    net = made.network("[net]\ninputs=4\n[gru]\noutput=3\n[connected]\noutput=3\n[lstm]\noutput=2\n")
-    x = made.random(1, 4)
+    net = random_networks.network("[net]\ninputs=4\n[gru]\noutput=3\n[connected]\noutput=3\n[lstm]\noutput=2\n")
+    x = random_networks.random(1, 4)
     with torch.inference_mode():
         (first,), (second,) = net(x), net(x)
         net.reset()

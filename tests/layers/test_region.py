@@ -16,7 +16,7 @@ from torch import Tensor
 from darknet_py.cfg import Dialect
 from darknet_py.errors import DarknetError
 from darknet_py.layers import Head, Selection, Shape
-from tests import made
+from tests.helpers import random_networks
 
 # Two roots; animal has two children, dog of them two more; vehicle has one.
 TREE = "animal -1\nvehicle -1\ndog 0\ncat 0\ncar 1\nterrier 2\npoodle 2\n"
@@ -41,7 +41,7 @@ def head(folder: pathlib.Path, shape: tuple[int, int], dialect: Dialect, **keys:
     text = {"num": "2", "anchors": "1.5,2,3,0.5"} | {key: str(value) for key, value in keys.items()}
     if "tree" in text:
         text |= {"tree": str(folder / "a.tree"), "map": str(folder / "a.map")}
-    layer = made.layer("region", text, Shape(2 * entries, *shape), dialect=dialect)
+    layer = random_networks.layer("region", text, Shape(2 * entries, *shape), dialect=dialect)
     assert isinstance(layer, Head)
     return layer
 
@@ -150,7 +150,7 @@ def test_boxes(
         hierarchy = 0.5  # fixed in his code
     which = Selection(threshold, hierarchy, mapped and "tree" in keys)
     layer = head(folder, shape, dialect, **keys)
-    x = made.random(2, layer.shape.channels, *shape, seed=seed, low=-3, high=3)
+    x = random_networks.random(2, layer.shape.channels, *shape, seed=seed, low=-3, high=3)
     for found, picture in zip(layer.decode(layer(x), (96, 64), which), x, strict=True):
         expected = list(rows(picture.view(2, -1, *shape), keys, which, dialect))
         boxes, probs = zip(*expected, strict=True) if expected else ([], [])
@@ -161,7 +161,7 @@ def test_boxes(
 
 
 def test_alexeyabs_output_is_cell_by_cell_and_pjreddies_keeps_its_order(folder: pathlib.Path) -> None:
-    x = made.random(1, 16, 2, 3)
+    x = random_networks.random(1, 16, 2, 3)
     ours, his = (head(folder, (2, 3), dialect, classes=3, softmax=1)(x) for dialect in (AB, PJ))
     assert ours.shape == his.shape == x.shape
     cells = ours.reshape(2, 3, 2, 8).permute(2, 3, 0, 1)
@@ -172,7 +172,7 @@ def test_alexeyabs_output_is_cell_by_cell_and_pjreddies_keeps_its_order(folder: 
 
 def test_background_takes_the_place_of_objectness(folder: pathlib.Path) -> None:
     layer = head(folder, (2, 2), PJ, classes=3, softmax=1, background=1)
-    x = made.random(1, 16, 2, 2, low=-3, high=3)
+    x = random_networks.random(1, 16, 2, 2, low=-3, high=3)
     scores = x.view(2, 8, 2, 2)[:, 4:].softmax(dim=1)
     torch.testing.assert_close(layer(x).view(2, 8, 2, 2)[:, 4:], scores)
     (found,) = layer.decode(layer(x), (32, 32), Selection(0.3001))

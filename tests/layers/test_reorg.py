@@ -8,13 +8,15 @@ from torch import Tensor
 
 from darknet_py.cfg import Dialect
 from darknet_py.layers import Shape
-from tests import made
+from tests.helpers import random_networks
 
 PJ = Dialect.PJREDDIE
 
 
 def reorg(name: str, x: Tensor, dialect: Dialect = Dialect.ALEXEYAB, **keys: int) -> Tensor:
-    layer = made.layer(name, {key: str(value) for key, value in keys.items()}, Shape(*x.shape[1:]), dialect=dialect)
+    layer = random_networks.layer(
+        name, {key: str(value) for key, value in keys.items()}, Shape(*x.shape[1:]), dialect=dialect
+    )
     return torch.cat([layer(row[None]) for row in x]) if len(x) > 1 else layer(x)
 
 

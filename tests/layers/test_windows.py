@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from darknet_py.layers import Shape
-from tests import made
+from tests.helpers import random_networks
 
 GEOMETRY = [(2, 2, -1), (2, 1, -1), (3, 2, -1), (3, 1, 0), (5, 1, -1), (4, 2, -1), (4, 3, 1), (3, 3, 4)]
 
@@ -29,19 +29,21 @@ def windows(x: Tensor, size: int, stride: int, padding: int) -> Iterator[list[Te
 @pytest.mark.parametrize(("size", "stride", "padding"), GEOMETRY)
 @pytest.mark.parametrize(("name", "best"), [("maxpool", torch.amax), ("local_avgpool", torch.mean)])
 def test_pools(name: str, best: Callable[..., Tensor], size: int, stride: int, padding: int) -> None:
-    x = made.random(1, 2, 7, 10)
+    x = random_networks.random(1, 2, 7, 10)
     keys = {"size": str(size), "stride": str(stride), "padding": str(padding)}
     walked = windows(x[0], size, stride, padding)
     rows = [torch.stack([best(cells, dim=1) for cells in row], dim=1) for row in walked]
     expected = torch.stack(rows, dim=1)[None]
-    torch.testing.assert_close(made.layer(name, keys, Shape(2, 7, 10))(x), expected)
+    torch.testing.assert_close(random_networks.layer(name, keys, Shape(2, 7, 10))(x), expected)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9])
 @pytest.mark.parametrize("channels", [1, 3, 8])
 def test_local_response_normalisation_lacks_one_channel(size: int, channels: int) -> None:
-    x = made.random(2, channels, 2, 2, low=-3, high=3)
-    layer = made.layer("lrn", {"size": str(size), "alpha": "0.1", "beta": "0.6", "kappa": "1.5"}, Shape(channels, 2, 2))
+    x = random_networks.random(2, channels, 2, 2, low=-3, high=3)
+    layer = random_networks.layer(
+        "lrn", {"size": str(size), "alpha": "0.1", "beta": "0.6", "kappa": "1.5"}, Shape(channels, 2, 2)
+    )
     y = layer(x)
     before, after = (size - 1) // 2, size // 2
     for k in range(channels):
@@ -52,12 +54,12 @@ def test_local_response_normalisation_lacks_one_channel(size: int, channels: int
 
 
 def test_depth_pooling_deals_channels_out() -> None:
-    x = made.random(1, 7, 2, 2)
-    y = made.layer("maxpool", {"maxpool_depth": "1", "out_channels": "3"}, Shape(7, 2, 2))(x)
+    x = random_networks.random(1, 7, 2, 2)
+    y = random_networks.layer("maxpool", {"maxpool_depth": "1", "out_channels": "3"}, Shape(7, 2, 2))(x)
     for k in range(3):
         assert torch.equal(y[0, k], x[0, k::3].amax(dim=0))
 
 
 def test_padding_never_wins() -> None:
     x = torch.full((1, 1, 3, 3), -math.inf)
-    assert (made.layer("maxpool", {"size": "3", "stride": "2"}, Shape(1, 3, 3))(x) == -math.inf).all()
+    assert (random_networks.layer("maxpool", {"size": "3", "stride": "2"}, Shape(1, 3, 3))(x) == -math.inf).all()

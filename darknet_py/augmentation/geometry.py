@@ -1,0 +1,126 @@
+"""The part of a picture that becomes the network's input in training, and where its objects are in there.
+
+A ``Window`` is cut out of the picture and scaled to the input; where it reaches beyond the edge there is
+the picture's mean colour. Scaling is bilinear between the centres of pixels, as OpenCV does it in training,
+and not ``images.resize``, which is what Darknet does afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..data.labels import Truths
+from ..images.reading import Picture
+
+Size = tuple[int, int]  # width, height
+
+
+class Window(NamedTuple):
+    """What is cut off a picture at every side, in its pixels; a negative margin is added.
+
+    ``width``, ``height``: of the picture.
+    """
+
+    left: int
+    right: int
+    top: int
+    bottom: int
+    width: int
+    height: int
+
+    @property
+    def size(self) -> Size:
+        """Width and height of the part."""
+        return self.width - self.left - self.right, self.height - self.top - self.bottom
+
+    @property
+    def hollow(self) -> bool:
+        """Whether nothing is left of the picture."""
+        return min(*self.size, self.width - self.left, self.height - self.top) <= 0
+
+    def mirrored(self) -> Window:
+        """The window of the mirrored picture."""
+        return self._replace(left=self.right, right=self.left)
+
+    def pushed(self, quadrant: int, flip: bool) -> Window:
+        """Slide the window so that it begins in the corner of the picture that ``quadrant`` of a mosaic shows.
+
+        ``quadrant``: 0 top left, 1 top right, 2 bottom left, 3 bottom right. ``flip``: it will be mirrored.
+        """
+        across, down = self.left + self.right, self.top + self.bottom
+        left, right = (0, across) if (quadrant % 2 == 1) == flip else (across, 0)
+        top, bottom = (0, down) if quadrant < 2 else (down, 0)
+        return self._replace(left=left, right=right, top=top, bottom=bottom)
+
+    def letterboxed(self, size: Size) -> Window:
+        """Widen the window so that the whole picture would have the aspect of ``size``."""
+        aspect = size[0] / size[1]
+        if self.width / self.height > aspect:
+            more = (self.width / aspect - self.height) / 2
+            return self._replace(top=int(self.top - more), bottom=int(self.bottom - more))
+        more = (self.height * aspect - self.width) / 2
+        return self._replace(left=int(self.left - more), right=int(self.right - more))
+
+
+def cut(picture: Picture, window: Window, size: Size) -> Picture:
+    """The window of a picture, scaled to ``size``."""
+    width, height = window.size
+    if window[:4] != (0, 0, 0, 0):
+        x, y = max(0, window.left), max(0, window.top)
+        part = picture[y : max(0, window.top + height), x : max(0, window.left + width)]
+        if part.shape[:2] != (height, width):
+            canvas = np.empty((height, width, picture.shape[2]), np.uint8)
+            canvas[:] = _mean(picture)
+            canvas[y - window.top :, x - window.left :][: part.shape[0], : part.shape[1]] = part
+            part = canvas
+        picture = part
+    return scaled(picture, size)
+
+
+def _mean(picture: Picture) -> Picture:
+    colour = picture.sum(axis=0, dtype=np.uint32).sum(axis=0) / (picture.shape[0] * picture.shape[1])
+    rounded: Picture = np.rint(colour).astype(np.uint8)
+    return rounded
+
+
+def scaled(picture: Picture, size: Size) -> Picture:
+    """A picture in ``size``, bilinear between the centres of pixels (cv::resize, within one level)."""
+    if (picture.shape[1], picture.shape[0]) == size:
+        return picture
+    planes = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+    out = torch.nn.functional.interpolate(planes, size=(size[1], size[0]), mode="bilinear", align_corners=False)
+    return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy())
+
+
+def shuffled(truths: Truths, limit: int, rng: np.random.Generator) -> Truths:
+    """At most ``limit`` objects in the order that Darknet's shuffle leaves them in (``randomize_boxes``)."""
+    order = np.arange(len(truths))
+    for i, other in enumerate(rng.integers(len(truths), size=len(truths)) if len(truths) else ()):
+        order[[i, other]] = order[[other, i]]
+    return truths[order[:limit]]
+
+
+def mapped(truths: Truths, window: Window, size: Size, flip: bool) -> Truths:
+    """The objects as the window shows them, relative to it (``correct_boxes``, ``fill_truth_detection``).
+
+    Left out are what has its centre at 0 0, what lies outside the picture, and what is smaller than a pixel
+    of the input, ``size``; a sliver of an object stays.
+    """
+    centre, half = truths[:, :2].astype(np.float64), truths[:, 2:4].astype(np.float64) / 2
+    odd = (centre == 0).all(axis=1) | (centre + half < 0).any(axis=1) | (centre - half > 1).any(axis=1)
+    whole, origin = np.array((window.width, window.height)), np.array((window.left, window.top))
+    low, high = (((edge * whole - origin) / window.size) for edge in (centre - half, centre + half))
+    if flip:
+        low[:, 0], high[:, 0] = 1 - high[:, 0], 1 - low[:, 0].copy()
+    low, high = low.clip(0, 1), high.clip(0, 1)
+    seen = ~odd & (high - low >= 1 / np.array(size)).all(axis=1)
+    rows: Truths = np.concatenate(((low + high) / 2, high - low, truths[:, 4:]), axis=1)[seen].astype(np.float32)
+    return rows
+
+
+def shortest(truths: Truths, size: Size) -> int:
+    """The shortest side of an object in whole pixels of the input; 0 where there is none."""
+    return int((truths[:, 2:4] * size).min()) if len(truths) else 0

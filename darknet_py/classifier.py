@@ -1,0 +1,195 @@
+"""``Classifier``: pictures in, the most probable classes out, as Darknet's ``classifier predict`` does it.
+
+AlexeyAB scales the short side to the network's width and cuts the middle out; pjreddie letterboxes. A network
+with a tree multiplies probabilities along the path to each class.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from ._typing import StrPath
+from .cfg import Dialect
+from .data import data_file
+from .data.labels import Problem, report
+from .detector import Names, read_names
+from .errors import DataError
+from .images import reading
+from .images.reading import Picture, Source
+from .inference import engines
+from .layers._tree import Tree
+from .layers.softmax import Softmax
+from .network import Network, evaluating
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """The classes of a picture: ``probs`` [classes], their ``names``, the picture's ``path``.
+
+    ``parents``: in a tree, the name of each class's parent, ``Root`` for none.
+    """
+
+    probs: Tensor
+    names: Sequence[str]
+    path: str = ""
+    parents: Sequence[str] = ()
+
+    def top(self, k: int = 5) -> list[tuple[int, str, float]]:
+        """The ``k`` most probable classes: number, name, probability; of equals the lower number first."""
+        order = self.probs.argsort(descending=True, stable=True)[:k].tolist()
+        return [(number, self.names[number], float(self.probs[number])) for number in order]
+
+    def to_text(self, k: int = 5, dialect: Dialect | str = Dialect.ALEXEYAB) -> str:
+        """Darknet's lines: ``dog: 0.84``; pjreddie's ``84.00%: dog``."""
+        rows = self.top(k)
+        if Dialect(dialect) is Dialect.PJREDDIE:
+            return "\n".join(f"{100 * chance:5.2f}%: {name}" for _, name, chance in rows)
+        if self.parents:
+            return "\n".join(f"{n}, {name}: {chance:f}, parent: {self.parents[n]} " for n, name, chance in rows)
+        return "\n".join(f"{name}: {chance:f}" for _, name, chance in rows)
+
+    def to_json(self, k: int = 5) -> str:
+        """The most probable classes as JSON text."""
+        rows = [{"class": n, "name": name, "probability": round(chance, 6)} for n, name, chance in self.top(k)]
+        return json.dumps({"path": self.path, "classes": rows}, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+class Classifier:
+    """Names what a picture shows, with a network that has no detection heads.
+
+    ``names``: a file or sequence of class names, more than there are outputs being an error. ``letterbox``:
+    keep the whole picture instead of its middle; None: as the dialect does. ``leaves``: in a tree, classes
+    that have children are 0. ``batch``: pictures that go through the network together. ``engine`` and ``dtype``: what
+    computes them, see ``engines``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        names: Names = None,
+        letterbox: bool | None = None,
+        leaves: bool | None = None,
+        batch: int = 1,
+        engine: str | engines.Run = "torch",
+        dtype: str = "fp32",
+    ) -> None:
+        if network.heads:
+            raise DataError("the network has detection heads: expected a classifier (or use Detector)")
+        if batch < 1:
+            raise DataError(f"batch: expected 1 or more, got {batch}")
+        pjreddie = network.dialect is Dialect.PJREDDIE
+        self.network, self.batch_size = network, batch
+        self.names = class_names(names, outputs(network))
+        self.letterbox = pjreddie if letterbox is None else letterbox
+        self.leaves = pjreddie if leaves is None else leaves
+        tree = _tree(network)
+        parents = tree.parent.tolist() if tree else ()
+        self.engine, self.dtype = engine, dtype
+        self.parents = [self.names[parent] if parent >= 0 else "Root" for parent in parents]
+
+    @functools.cached_property
+    def run(self) -> engines.Run:
+        """What computes the outputs, made at its first use."""
+        return engines.engine(self.network, self.engine, dtype=self.dtype)
+
+    @overload
+    def __call__(self, source: Source) -> Classification: ...
+    @overload
+    def __call__(self, source: list[Source]) -> list[Classification]: ...
+    def __call__(self, source: Source | list[Source]) -> Classification | list[Classification]:
+        """Classes of one picture (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
+
+        Raises DataError for a picture that cannot be read.
+        """
+        if isinstance(source, list):
+            return list(self.stream(source))
+        return next(self.stream([source]))
+
+    def stream(self, sources: Iterable[Source]) -> Iterator[Classification]:
+        """Classifications one by one, worked out ``batch`` pictures at a time."""
+        group: list[Source] = []
+        for source in sources:
+            group.append(source)
+            if len(group) == self.batch_size:
+                yield from self._group(group)
+                group = []
+        if group:
+            yield from self._group(group)
+
+    def _group(self, sources: Sequence[Source]) -> Iterator[Classification]:
+        x = torch.stack([self.prepare(reading.load(source, self.network.shape.channels)) for source in sources])
+        for source, probs in zip(sources, probabilities(self.network, x, self.leaves, self.run), strict=True):
+            path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
+            yield Classification(probs, self.names, path, self.parents)
+
+    def prepare(self, picture: Picture) -> Tensor:
+        """A picture [H, W, C] of uint8 as the network's input [C, height, width]."""
+        fit = reading.letterbox if self.letterbox else reading.centre_crop
+        return fit(reading.planes(picture), self.network.shape.width, self.network.shape.height)
+
+
+def outputs(network: Network) -> int:
+    """How many classes a classifier has."""
+    return math.prod(network[-1].shape)
+
+
+def class_names(names: Names, classes: int) -> list[str]:
+    """The first ``classes`` names of a file or sequence. Raises DataError where there are fewer."""
+    words = read_names(names, classes, exact=False)
+    return words[:classes] if len(words) >= classes else read_names(names, classes)
+
+
+def _tree(network: Network) -> Tree | None:
+    """The hierarchy of the last softmax."""
+    trees = [layer.tree for layer in network if isinstance(layer, Softmax)]
+    return trees[-1] if trees else None
+
+
+def leaf_classes(network: Network, names: StrPath) -> Tensor:
+    """[classes] whether each is a leaf by a file of the leaves' names, one a line (``change_leaves``).
+
+    A name that the tree has not is reported. Raises DataError where the network has no tree, or no leaf is left.
+    """
+    tree, path = _tree(network), os.fspath(names)
+    if tree is None:
+        raise DataError(f"{path}: leaves are of a tree: expected a network whose [{Softmax.names[0]}] has one")
+    known, words = set(tree.names), data_file.read_names(path)
+    report(
+        Problem(f"{path}:{line}", f"{word!r} is no class of the tree; left out")
+        for line, word in enumerate(words, start=1)
+        if word not in known
+    )
+    found = set(words) & known
+    if not found:
+        raise DataError(f"{path}: none of its {len(words)} lines is a class of the tree ({tree.names[0]}, ...)")
+    return torch.tensor([name in found for name in tree.names])
+
+
+def probabilities(network: Network, x: Tensor, leaves: bool | Tensor = False, run: engines.Run | None = None) -> Tensor:
+    """[batch, classes] in the computer's memory; of a tree the plain ones.
+
+    ``leaves``: 0 where a class has children, or is not one of these leaves [classes]. ``run``: what computes the
+    outputs in the network's stead.
+    """
+    with torch.inference_mode(), evaluating(network):
+        out: Tensor = (run or network)(x.to(next(network.parameters()).device))[-1].float().flatten(1).cpu()
+    tree = _tree(network)
+    if tree is None:
+        return out
+    plain: Tensor = tree.cpu().absolute(out)
+    if isinstance(leaves, Tensor):
+        return plain * leaves
+    return plain * (tree.child < 0) if leaves else plain

@@ -1,0 +1,1 @@
+"""Compare two models, files or runtimes layer by layer."""

@@ -1,0 +1,1 @@
+"""Data sets: image lists, labels and annotation formats, checks, and anchors."""

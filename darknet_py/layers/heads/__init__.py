@@ -1,0 +1,1 @@
+"""Detection heads, with their target assignment and losses."""

@@ -1,0 +1,126 @@
+"""``[conv_lstm]``: ``[lstm]`` with convolutions (https://arxiv.org/abs/1506.04214)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...activations import Activation
+from ...cfg.schema import option
+from ..base import Layer, Shape, section
+from ..convolutional import Convolutional
+from ._recurrent import Recurrent, State, part_options
+
+_FRAMES = 32  # the default limit of the cell, times the frames of a call
+
+
+@section("conv_lstm")
+class ConvLstm(Recurrent):
+    """``activation`` works on each convolution before the gates sum them up.
+
+    What C has on the GPU alone (``bottleneck``, ``lstm_activation``, ``shortcut``) works as there
+    (``forward_conv_lstm_layer_gpu``); its CPU code crashes on the first and ignores the others.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_conv_lstm``."""
+
+        size: int = option(3, "side of the kernels")
+        stride: int = option(1, "step")
+        dilation: int = option(1, "distance of the kernels' taps")
+        pad: bool = option(False, "pad by size / 2, whatever padding says")
+        padding: int = option(0, "zeros on every side")
+        output: int = option(1, "channels of the state, which is the output")
+        groups: int = option(1, "channel groups")
+        activation: Activation = option(Activation.LINEAR, "of every convolution, before the gates")
+        batch_normalize: int = option(0, "batch norm in all parts")
+        xnor: bool = option(False, "binary weights and inputs")
+        peephole: bool = option(False, "gates that see the cell")
+        bottleneck: bool = option(False, "one convolution over input and state feeds all gates")
+        state_constrain: int = option(-1, "limit of the cell's absolute value, 0: none; -1: 32 per frame of a call")
+        shortcut: bool = option(False, "with bottleneck: add the first half of its channels to the output")
+        lstm_activation: Activation = option(Activation.TANH, "of the candidate and of the cell")
+        time_normalizer: float = option(1.0, "factor on the gradient through time", train=True)
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        keys = ("size", "stride", "dilation", "pad", "padding", "groups", "activation", "batch_normalize", "xnor")
+        shared = {key: getattr(options, key) for key in keys}
+        part = part_options(Convolutional.Options, options, filters=options.output, **shared)
+        if options.bottleneck and x.channels != options.output:
+            raise ValueError(f"bottleneck needs as many input channels as output={options.output}, got {x.channels}")
+        for gate in "figo":
+            on_input = Convolutional(part, x)
+            self.add_module(f"u{gate}", on_input)
+        self.shape = on_input.shape
+        if self.shape[1:] != x[1:]:
+            raise ValueError(f"the state shrinks from step to step: size={options.size} needs pad=1 and stride=1")
+        for gate in "f" if options.bottleneck else "figo":
+            inputs = self.shape._replace(channels=2 * options.output) if options.bottleneck else self.shape
+            self.add_module(f"w{gate}", Convolutional(part, inputs))
+        for gate in "fio" if options.peephole else "":
+            self.add_module(f"v{gate}", Convolutional(part, self.shape))
+
+    def start(self, x: Tensor) -> State:
+        """Zeros for output and cell, each [batch, output, height, width]."""
+        zeros = x.new_zeros(x.shape[0], *self.shape)
+        return zeros, zeros
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One frame."""
+        (h, c), curve = state, self.options.lstm_activation
+        if self.options.bottleneck:
+            inner = self.get_submodule("wf")(torch.cat((self._scaled(h), x), dim=1))
+            if self.handmade and inner.requires_grad:
+                inner.register_hook(lambda gradient: torch.nan_to_num(gradient, 0.0, 0.0, 0.0).clamp(-1, 1))
+            x = curve(inner)
+        f = torch.sigmoid(self._gate("f", x, h, c))
+        i = torch.sigmoid(self._gate("i", x, h, c))
+        c = f * c + i * curve(self._gate("g", x, h, None))
+        h = torch.sigmoid(self._gate("o", x, h, c)) * curve(c)
+        # C works h out before it limits the cell; what is no number becomes a small one there, 0 here.
+        limit = self.options.state_constrain if self.options.state_constrain >= 0 else _FRAMES * self.steps
+        cell = torch.nan_to_num(c, 0.0, 0.0, 0.0)
+        cell = cell.clamp(-limit, limit) if limit else cell
+        h = torch.nan_to_num(h, 0.0, 0.0, 0.0)
+        y = h
+        if self.options.shortcut and self.options.bottleneck:
+            half = h.shape[1] // 2
+            y = torch.cat((h[:, :half] + x[:, :half], h[:, half:]), dim=1)
+        return y, (h, cell)
+
+    def _scaled(self, h: Tensor) -> Tensor:
+        """``h`` whose gradient ``time_normalizer`` scales, which C does with a bottleneck alone."""
+        factor = self.options.time_normalizer
+        if factor == 1 or not h.requires_grad:
+            return h
+        h = h.view_as(h)
+        h.register_hook(lambda gradient: gradient * factor)
+        return h
+
+    def _gate(self, gate: str, x: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
+        total: Tensor = self.get_submodule(f"u{gate}")(x)
+        if not self.options.bottleneck:
+            total = total + self.get_submodule(f"w{gate}")(h)
+        if self.options.peephole and c is not None:
+            total = total + self.get_submodule(f"v{gate}")(c)
+        return total
+
+    def parts(self) -> tuple[str, ...]:
+        """Peepholes f i o, state f i g o, input f i g o; those there are."""
+        order = [f"{kind}{gate}" for kind, gates in (("v", "fio"), ("w", "figo"), ("u", "figo")) for gate in gates]
+        return tuple(name for name in order if name in self._modules)
+
+    @property
+    def flops(self) -> float:
+        """The parts' and 9 per float for the gates, 12 with peepholes."""
+        return super().flops + (12 if self.options.peephole else 9) * self.shape.floats
+
+    def describe(self) -> str:
+        """Channels, kernel."""
+        return f"{self.options.output} {self.options.size}x{self.options.size}"

@@ -1,0 +1,63 @@
+"""``[crnn]``: ``[rnn]`` with convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...cfg import Dialect
+from ...cfg.schema import option
+from ..base import Shape, section
+from ..convolutional import Convolutional
+from ._recurrent import ThreePart, part_options
+
+
+@section("crnn")
+class Crnn(ThreePart):
+    """Without ``pad=1`` a 3x3 kernel shrinks the map, which a state cannot follow; pjreddie's always pads."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ThreePart.Options):
+        """Keys of ``parse_crnn``; pjreddie's has the two ``_filters`` and a fixed 3x3 kernel."""
+
+        size: int = option(3, "side of the kernels")
+        stride: int = option(1, "step")
+        dilation: int = option(1, "distance of the kernels' taps")
+        pad: bool = option(False, "pad by size / 2, whatever padding says")
+        padding: int = option(0, "zeros on every side")
+        output: int = option(1, "output channels")
+        hidden: int = option(1, "channels of the state")
+        output_filters: int = option(0, "output (pjreddie)")
+        hidden_filters: int = option(0, "hidden (pjreddie)")
+        groups: int = option(1, "channel groups")
+        xnor: bool = option(False, "binary weights and inputs")
+
+        def __post_init__(self) -> None:
+            """Resolve what one key says about another."""
+            object.__setattr__(self, "output", self.output_filters or self.output)
+            object.__setattr__(self, "hidden", self.hidden_filters or self.hidden)
+            if self.dialect is Dialect.PJREDDIE:
+                for key, value in (("size", 3), ("stride", 1), ("dilation", 1), ("pad", True), ("groups", 1)):
+                    object.__setattr__(self, key, value)
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        keys = ("size", "stride", "dilation", "pad", "padding", "groups", "activation", "batch_normalize", "xnor")
+        shared = {key: getattr(options, key) for key in keys}
+
+        def convolution(filters: int, x: Shape) -> Convolutional:
+            part = part_options(Convolutional.Options, options, filters=filters, **shared)
+            return Convolutional(part, x)
+
+        self.input_layer = convolution(options.hidden, x)
+        self.self_layer = convolution(options.hidden, self.input_layer.shape)
+        self.output_layer = convolution(options.output, self.input_layer.shape)
+        if self.self_layer.shape != self.input_layer.shape:
+            raise ValueError(f"the state shrinks from step to step: size={options.size} needs pad=1 and stride=1")
+        self.shape = self.output_layer.shape
+
+    def describe(self) -> str:
+        """Channels of state and output, kernel."""
+        options = self.options
+        return f"{options.hidden} -> {options.output} {options.size}x{options.size} {options.activation}"

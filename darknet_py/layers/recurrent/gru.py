@@ -1,0 +1,58 @@
+"""``[gru]``: gated recurrent unit of six connected layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...activations import Activation
+from ...cfg import Dialect
+from ...cfg.schema import option
+from ..base import Layer, Shape, section
+from ..connected import Connected
+from ._recurrent import Recurrent, State, part_options
+
+
+@section("gru")
+class Gru(Recurrent):
+    """The candidate is a logistic, not a tanh, and z keeps the old state: h = z h + (1 - z) candidate."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_gru``."""
+
+        output: int = option(1, "length of the state, which is the output")
+        batch_normalize: int = option(0, "batch norm in all six parts")
+        tanh: bool = option(False, "a tanh for the candidate (pjreddie)")
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        keys = {"output": options.output, "batch_normalize": options.batch_normalize, "activation": Activation.LINEAR}
+        part = part_options(Connected.Options, options, **keys)
+        self.shape = Shape(options.output, 1, 1)
+        for gate in "zrh":
+            self.add_module(f"input_{gate}_layer", Connected(part, x))
+            self.add_module(f"state_{gate}_layer", Connected(part, self.shape))
+        self.candidate = torch.tanh if options.tanh and options.dialect is Dialect.PJREDDIE else torch.sigmoid
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One frame (``forward_gru_layer``)."""
+        (h,) = state
+        z = torch.sigmoid(self.get_submodule("input_z_layer")(x) + self.get_submodule("state_z_layer")(h))
+        r = torch.sigmoid(self.get_submodule("input_r_layer")(x) + self.get_submodule("state_r_layer")(h))
+        new = self.candidate(self.get_submodule("input_h_layer")(x) + self.get_submodule("state_h_layer")(r * h))
+        h = z * h + (1 - z) * new
+        return h, (h,)
+
+    def parts(self) -> tuple[str, ...]:
+        """Input gates before state gates; pjreddie's files the other way round."""
+        kinds = ("state", "input") if self.options.dialect is Dialect.PJREDDIE else ("input", "state")
+        return tuple(f"{kind}_{gate}_layer" for kind in kinds for gate in "zrh")
+
+    def describe(self) -> str:
+        """Length of the state."""
+        return str(self.options.output)

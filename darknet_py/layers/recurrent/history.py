@@ -1,0 +1,48 @@
+"""``[history]``: the last frames side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...cfg.schema import option
+from ..base import Layer, Shape, section
+from ._recurrent import Recurrent, State
+
+
+@section("history")
+class History(Recurrent):
+    """With one frame a call nothing is remembered: the frame comes first and zeros follow.
+
+    With more, each frame stands before what the step before returned (``forward_history_layer``).
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_history``."""
+
+        history_size: int = option(4, "frames side by side")
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        if options.history_size < 1:
+            raise ValueError(f"history_size: expected 1 or more, got {options.history_size}")
+        self.shape = x._replace(channels=x.channels * options.history_size)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One frame."""
+        (before,) = state
+        y = torch.cat((x, before[:, : self.shape.channels - x.shape[1]]), dim=1)
+        return y, (torch.zeros_like(y) if self.steps == 1 else y,)
+
+    def parts(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def describe(self) -> str:
+        """Frames."""
+        return str(self.options.history_size)

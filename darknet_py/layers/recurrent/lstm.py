@@ -1,0 +1,60 @@
+"""``[lstm]``: long short-term memory of eight connected layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...activations import Activation
+from ...cfg import Dialect
+from ...cfg.schema import option
+from ..base import Layer, Shape, section
+from ..connected import Connected
+from ._recurrent import Recurrent, State, part_options
+
+
+@section("lstm")
+class Lstm(Recurrent):
+    """The ``w`` parts read the state and the ``u`` parts the input; each has biases of its own."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_lstm``."""
+
+        output: int = option(1, "length of the state, which is the output")
+        batch_normalize: int = option(0, "batch norm in all eight parts")
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        keys = {"output": options.output, "batch_normalize": options.batch_normalize, "activation": Activation.LINEAR}
+        part = part_options(Connected.Options, options, **keys)
+        self.shape = Shape(options.output, 1, 1)
+        for gate in "figo":
+            self.add_module(f"w{gate}", Connected(part, self.shape))
+            self.add_module(f"u{gate}", Connected(part, x))
+
+    def start(self, x: Tensor) -> State:
+        """Zeros for output and cell, each [batch, output, 1, 1]."""
+        zeros = x.new_zeros(x.shape[0], *self.shape)
+        return zeros, zeros
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One frame (``forward_lstm_layer``)."""
+        h, c = state
+        f, i, g, o = (self.get_submodule(f"w{gate}")(h) + self.get_submodule(f"u{gate}")(x) for gate in "figo")
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, (h, c)
+
+    def parts(self) -> tuple[str, ...]:
+        """Gates f i g o of the state, then of the input; pjreddie's files have i f o g."""
+        gates = "ifog" if self.options.dialect is Dialect.PJREDDIE else "figo"
+        return tuple(f"{kind}{gate}" for kind in "wu" for gate in gates)
+
+    def describe(self) -> str:
+        """Length of the state."""
+        return str(self.options.output)

@@ -1,1 +1,0 @@
-"""Pictures: read, resized as Darknet does it, drawn on; and what names on a command line stand for."""

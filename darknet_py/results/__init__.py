@@ -1,0 +1,1 @@
+"""Detection results: boxes, the Results object and its text and JSON formats."""

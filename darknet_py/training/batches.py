@@ -1,0 +1,184 @@
+"""The batches that a cfg and a data set give: ``for_detector`` and ``for_classifier``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..augmentation import classification, detection
+from ..data import class_labels
+from ..data.data_file import Dataset
+from ..data.labels import Problem
+from ..errors import ConfigError, DataError
+from ..images.reading import Picture
+from ..network import Network
+from .loader import Array, Job, Loader
+from .sampling import Plan, Purpose, generator
+
+_log = logging.getLogger(__name__)
+
+_IDENTITIES = 4000  # objects per picture that Darknet keeps apart
+
+
+def for_detector(
+    network: Network, dataset: Dataset, *, seed: int = 0, chunks: int = 0, mended: bool = False, **options: Any
+) -> Loader:
+    """Batches for a network with heads, by the keys of its ``[net]`` and of its last head.
+
+    ``chunks``: see ``sampling.Plan``; ``mended``: see ``augment.Recipe``; ``options``: those of ``Loader``,
+    whose ``until`` is max_batches by default. Raises ConfigError, DataError.
+    """
+    if not network.heads:
+        raise ConfigError(f"{network.config.path}: no head that makes boxes, so objects cannot be trained")
+    head = network.heads[-1]
+    # YOLOv1's random= is about something else.
+    varied = float(getattr(head.options, "random", 0)) if hasattr(head.options, "anchors") else 0.0
+    plan = _plan(network, seed, chunks, varied)
+    maker = _Detection(plan, detection.recipe(network.options, head, mended=mended))
+    objects = Objects(dataset.limited(head.classes), bool(network.options.track or network.options.contrastive))
+    return _loader(network, plan, objects, maker, options)
+
+
+def for_classifier(
+    network: Network, pictures: Sequence[str], labels: Sequence[str], *, seed: int = 0, chunks: int = 0, **options: Any
+) -> Loader:
+    """Batches for a classifier: pictures whose paths hold their label, as in Darknet.
+
+    No ``labels`` with unsupervised=1: every picture has a class of its own, modulo their number. The other
+    arguments are those of ``for_detector``. Raises DataError for fewer labels than the network has outputs;
+    what is more is left out.
+    """
+    count = network[len(network.layers) - 1].shape.floats
+    if len(labels) < count and not (network.options.unsupervised and not labels):
+        raise DataError(f"{len(labels)} labels, but the network has {count} classes")
+    plan = _plan(network, seed, chunks, 0.0)
+    source = Classes(pictures, labels[:count], count, network.options.label_smooth_eps, _tree(network))
+    return _loader(
+        network, plan, source, _Classification(plan, classification.recipe(network.options, plan.size)), options
+    )
+
+
+def _plan(network: Network, seed: int, chunks: int, random: float) -> Plan:
+    return Plan(network.options, (network.shape.width, network.shape.height), random, seed, chunks)
+
+
+def _loader(network: Network, plan: Plan, source: Any, maker: Any, options: dict[str, Any]) -> Loader:
+    options.setdefault("until", network.options.max_batches or None)
+    return Loader(plan, source, maker, network.shape.channels, **options)
+
+
+@dataclass
+class Objects:
+    """The source of a detector. ``identified``: truths have a sixth column, the same for the same object."""
+
+    dataset: Dataset
+    identified: bool = False
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Of the labels."""
+        return self.dataset.problems
+
+    def __len__(self) -> int:
+        """Pictures."""
+        return len(self.dataset)
+
+    def picture(self, index: int) -> str:
+        """The file."""
+        return self.dataset.samples[index].picture
+
+    def truth(self, index: int) -> Array:
+        """Objects [n, 5] or [n, 6]."""
+        truths = self.dataset.samples[index].truths
+        if not self.identified:
+            return truths
+        numbers = np.arange(len(truths)) + index % _IDENTITIES * _IDENTITIES
+        return np.concatenate((truths, numbers[:, None]), axis=1, dtype=np.float32)
+
+
+@dataclass
+class _Detection:
+    plan: Plan
+    recipe: detection.Recipe
+
+    def parts(self, mixed: bool) -> int:
+        return self.recipe.mix if mixed else 1
+
+    def make(self, job: Job, sources: Sequence[tuple[Picture, Array]]) -> tuple[Array, Array]:
+        draws = [self._draw(job, part) for part in range(len(sources))]
+        rng = generator(self.plan.seed, job.iteration, job.index, Purpose.PIXELS)
+        return detection.augmented(self.recipe, job.size, sources, draws, rng)
+
+    def _draw(self, job: Job, part: int) -> detection.Draw:
+        net = self.plan.net
+        drawn = self._fresh(job.iteration, self.plan.draws_for(job.iteration, job.index), part)
+        if not net.contrastive or net.track or job.index % 2 == 0:
+            return drawn
+        first = self._fresh(job.iteration, job.index - 1, part)
+        return drawn.like(first, place=not net.contrastive_jit_flip, colour=not net.contrastive_color)
+
+    def _fresh(self, iteration: int, index: int, part: int) -> detection.Draw:
+        return detection.draw(self.recipe, generator(self.plan.seed, iteration, index * 4 + part, Purpose.DRAW))
+
+
+Tree = tuple[list[int], list[int]]  # parent and group of every class
+
+
+def _tree(network: Network) -> Tree | None:
+    for layer in network:
+        if tree := getattr(layer, "tree", None):
+            return tree.parent.tolist(), tree.group.tolist()
+    return None
+
+
+@dataclass
+class Classes:
+    """The source of a classifier: ``count`` classes, by the labels in the pictures' paths.
+
+    Paths are searched when they are drawn, as lists may be long; ``problems`` are those found so far.
+    """
+
+    pictures: Sequence[str]
+    labels: Sequence[str]
+    count: int
+    smoothing: float = 0.0
+    tree: Tree | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Pictures."""
+        return len(self.pictures)
+
+    def picture(self, index: int) -> str:
+        """The file."""
+        return self.pictures[index]
+
+    def truth(self, index: int) -> Array:
+        """Classes [count]."""
+        if not self.labels:
+            return class_labels.vector([index % self.count], self.count)
+        hits = class_labels.found(self.pictures[index], self.labels, self._problem)
+        vector = class_labels.vector(hits, self.count, self.smoothing)
+        return class_labels.with_ancestors(vector, hits, *self.tree) if self.tree else vector
+
+    def _problem(self, problem: Problem) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+            _log.warning("%s", problem)
+
+
+@dataclass
+class _Classification:
+    plan: Plan
+    recipe: classification.Recipe
+
+    def parts(self, mixed: bool) -> int:
+        return self.recipe.mix.pictures if mixed else 1
+
+    def make(self, job: Job, sources: Sequence[tuple[Picture, Array]]) -> tuple[Array, Array]:
+        rng = generator(self.plan.seed, job.iteration, job.index, Purpose.PIXELS)
+        return classification.augmented(self.recipe, job.size, sources, rng)

@@ -1,0 +1,184 @@
+"""``Loader``: the batches of a training, made by threads while the network computes.
+
+    for batch in batches.for_detector(network, datasets.load("voc.data", "train"), seed=1):
+        cost = trainer.step(batch.pairs)
+
+What an iteration gets depends on the seed and its number alone, so both are all there is to resume with. A
+picture that cannot be read is said once and another one is drawn for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..augmentation.geometry import Size
+from ..data.labels import Problem
+from ..errors import ConfigError, DataError
+from ..images import reading
+from ..images.prefetch import ahead
+from .sampling import Plan
+
+_log = logging.getLogger(__name__)
+_TRIES = 100  # pictures in a row that cannot be read
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to make: its iteration and index in there, how large, and whether it is mixed."""
+
+    iteration: int
+    index: int
+    size: Size
+    mixed: bool
+
+
+class Example(NamedTuple):
+    """A training picture [channels, height, width], its truth, and the files that it was made of."""
+
+    image: Array
+    truth: Array
+    pictures: tuple[str, ...]
+
+
+class Batch(NamedTuple):
+    """What one update is made from.
+
+    ``pairs``: for every mini-batch its images [b, channels, height, width] in 0..1, and the objects
+    [n, 5] of each (x y w h class) or the classes [b, classes] of all. ``pictures``: for every mini-batch
+    and image the files that it was made of. ``iteration``: updates before this one. ``size``: width, height.
+    """
+
+    iteration: int
+    size: Size
+    pairs: list[tuple[Tensor, list[Tensor] | Tensor]]
+    pictures: list[list[tuple[str, ...]]]
+
+
+class Source(Protocol):
+    """Pictures with what is known about them; ``problems``: what is missing or odd in there."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Of labels."""
+
+    def __len__(self) -> int: ...
+
+    def picture(self, index: int) -> str:
+        """The file."""
+
+    def truth(self, index: int) -> Array:
+        """Objects or classes."""
+
+
+Read = Callable[[int], tuple[reading.Picture, Array]]
+
+
+class Maker(Protocol):
+    """How pictures become a training picture."""
+
+    def parts(self, mixed: bool) -> int:
+        """How many pictures are needed."""
+
+    def make(self, job: Job, sources: Sequence[tuple[reading.Picture, Array]]) -> tuple[Array, Array]:
+        """The training picture and its truth."""
+
+
+class Loader:
+    """Batches of a network's ``batch``, ``subdivisions`` and size, without end or up to iteration ``until``.
+
+    ``iteration``: the next batch's; set it to go on from there. ``workers``: threads; 0: none. ``rank`` of
+    ``world`` processes that share every mini-batch: this one gets its consecutive part. Iterating anew
+    goes on; leaving the loop, closing the iterator or an error ends the threads. ``problems``: of the labels.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        source: Source,
+        maker: Maker,
+        channels: int,
+        *,
+        iteration: int = 0,
+        until: int | None = None,
+        workers: int = 4,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Raises DataError for an empty source, ConfigError where ``world`` does not divide mini-batches."""
+        if not len(source):
+            raise DataError("expected pictures to train on, found none")
+        if plan.batch % world:
+            raise ConfigError(f"[net] batch / subdivisions = {plan.batch}, which {world} processes cannot share evenly")
+        self.plan, self.iteration, self.until = plan, iteration, until
+        self.problems: Sequence[Problem] = source.problems
+        self._source, self._maker, self._channels = source, maker, channels
+        self._workers, self._rank, self._world = workers, rank, world
+        self._broken: set[str] = set()
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go on from ``iteration``."""
+        count = self._share(self.iteration) * self.plan.net.subdivisions
+        with closing(ahead(self.example, self._jobs(), self._workers, count + self._workers)) as examples:
+            while self.until is None or self.iteration < self.until:
+                iteration, size = self.iteration, self.plan.size_at(self.iteration)
+                pairs, pictures = [], []
+                for _ in range(self.plan.net.subdivisions):
+                    part = [next(examples) for _ in range(self._share(iteration))]
+                    pairs.append(_stacked(part))
+                    pictures.append([example.pictures for example in part])
+                self.iteration = iteration + 1
+                yield Batch(iteration, size, pairs, pictures)
+
+    def _share(self, iteration: int) -> int:
+        """Pictures of this process in a mini-batch."""
+        return self.plan.batch_at(iteration) // self._world
+
+    def _jobs(self) -> Iterator[Job]:
+        iteration = self.iteration
+        while self.until is None or iteration < self.until:
+            size, share, batch = self.plan.size_at(iteration), self._share(iteration), self.plan.batch_at(iteration)
+            for subdivision in range(self.plan.net.subdivisions):
+                first = subdivision * batch + self._rank * share
+                for index in range(first, first + share):
+                    yield Job(iteration, index, size, self.plan.mixed(iteration, index))
+            iteration += 1
+
+    def example(self, job: Job) -> Example:
+        """Make one picture; any thread may."""
+        chosen = [self._chosen(job, part) for part in range(self._maker.parts(job.mixed))]
+        image, truth = self._maker.make(job, [(picture, truth) for picture, truth, _ in chosen])
+        return Example(image, truth, tuple(name for *_, name in chosen))
+
+    def _chosen(self, job: Job, part: int) -> tuple[reading.Picture, Array, str]:
+        """Read the picture that is drawn, and others until one can be read."""
+        rng, count = self.plan.choices(job.iteration, job.index, part), len(self._source)
+        index = int(rng.integers(count))
+        if self.plan.net.track:
+            index = self.plan.sequenced(job.iteration, job.index, part, count)
+        for _ in range(_TRIES):
+            name = self._source.picture(index)
+            try:
+                return reading.load(name, self._channels), self._source.truth(index), name
+            except DataError as error:
+                if name not in self._broken:
+                    self._broken.add(name)
+                    _log.warning("%s; another picture is taken for it", error)
+            index = int(rng.integers(count))
+        raise DataError(f"{_TRIES} pictures drawn in a row cannot be read, the last of them {name}")
+
+
+def _stacked(examples: Sequence[Example]) -> tuple[Tensor, list[Tensor] | Tensor]:
+    stacked = torch.from_numpy(np.stack([example.image for example in examples]))
+    truths = [torch.from_numpy(example.truth) for example in examples]
+    return stacked, torch.stack(truths) if truths[0].dim() == 1 else truths

@@ -1,0 +1,1 @@
+"""Reading videos, cameras and streams, and writing annotated videos."""

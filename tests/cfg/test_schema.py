@@ -1,0 +1,157 @@
+"""Text to typed options: every kind of value, every thing that is reported, every thing that is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import pathlib
+import re
+import warnings
+from typing import Any
+
+import pytest
+
+from darknet_py import cfg
+from darknet_py.cfg import Dialect, schema
+from darknet_py.cfg.schema import option
+from darknet_py.errors import ConfigError, UnusedOptionWarning
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+    GREEN = "green"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(schema.Options):
+    count: int = option(1, "how many")
+    maybe: int | None = option(None, "a number or none")
+    rate: float = option(0.5, "how fast")
+    on: bool = option(False, "whether")
+    colour: Colour = option(Colour.RED, "which")
+    steps: tuple[int, ...] = option((), "when")
+    scales: tuple[float, ...] = option((), "how much")
+    from_: int = option(0, "a key that Python reserves", key="from")
+    word: str = option("", "as it stands")
+    file: pathlib.Path | None = option(None, "a file")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Needy(schema.Options):
+    layers: tuple[int, ...] = option(dataclasses.MISSING, "the layers")
+
+
+def read(text: str, kind: type[schema.Options] = Options, *, strict: bool = False, path: str = "x.cfg") -> Any:
+    config = cfg.loads(f"[conv]\n{text}", path)
+    return schema.read(kind, config.sections[0], config, dialect=Dialect.ALEXEYAB, strict=strict)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("count=3", "count", 3),
+        ("count=-3", "count", -3),
+        ("count=+3", "count", 3),
+        ("count=007", "count", 7),
+        ("maybe=0", "maybe", 0),
+        ("rate=1", "rate", 1.0),
+        ("rate=.25", "rate", 0.25),
+        ("rate=5.", "rate", 5.0),
+        ("rate=-5e-4", "rate", -0.0005),
+        ("rate=1E+2", "rate", 100.0),
+        ("rate=inf", "rate", float("inf")),
+        ("on=1", "on", True),
+        ("on=0", "on", False),
+        ("on=2", "on", True),
+        ("on=-1", "on", True),
+        ("on=0.5", "on", True),
+        ("colour=green", "colour", Colour.GREEN),
+        ("colour=green # grass", "colour", Colour.GREEN),
+        ("steps=1", "steps", (1,)),
+        ("steps=-1, -3,5", "steps", (-1, -3, 5)),
+        ("steps=1,2 ### 3,4", "steps", (1, 2)),
+        ("scales=.1,1e1,2", "scales", (0.1, 10.0, 2.0)),
+        ("from=-3", "from_", -3),
+        ("word=a=b#c", "word", "a=b#c"),
+    ],
+)
+def test_values(text: str, name: str, value: object) -> None:
+    options = read(text, strict=True)
+    assert getattr(options, name) == value
+    assert type(getattr(options, name)) is type(value)
+    assert dataclasses.replace(options, **{name: getattr(Options(), name)}) == Options()
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value", "warning"),
+    [
+        ("count=3x", "count", 3, "x.cfg:2: [conv] count: 'x' behind the value, ignored"),
+        ("count=1e3", "count", 1, "x.cfg:2: [conv] count: 'e3' behind the value, ignored"),
+        ("count=3.9", "count", 3, "x.cfg:2: [conv] count: '.9' behind the value, ignored"),
+        ("rate=0.1;fast", "rate", 0.1, "x.cfg:2: [conv] rate: ';fast' behind the value, ignored"),
+        ("count=2\n\ncount=3", "count", 2, "x.cfg:4: [conv] count: given before; the first one counts"),
+        ("cuont=2", "count", 1, "x.cfg:2: [conv] cuont: unknown option, ignored (did you mean 'count'?)"),
+        ("zzzzzz=2", "count", 1, "x.cfg:2: [conv] zzzzzz: unknown option, ignored"),
+        ("from_=2", "from_", 0, "x.cfg:2: [conv] from_: unknown option, ignored (did you mean 'from'?)"),
+        ("count=", "count", 1, "x.cfg:2: [conv] count: no value; the line is ignored"),
+        ("count", "count", 1, "x.cfg:2: [conv] count: no value; the line is ignored"),
+        ("dialect=pjreddie", "dialect", Dialect.ALEXEYAB, "x.cfg:2: [conv] dialect: unknown option, ignored"),
+    ],
+)
+def test_what_darknet_tolerates_is_reported(text: str, name: str, value: object, warning: str) -> None:
+    with pytest.warns(UnusedOptionWarning, match=f"^{re.escape(warning)}$"):
+        assert getattr(read(text), name) == value
+    with pytest.raises(ConfigError, match=f"^{re.escape(warning)}$"):
+        read(text, strict=True)
+
+
+def test_a_comment_behind_a_number_is_no_news() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read("count=255 # x\nsteps=1,2 # y", strict=True).count == 255
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("count=three", "x.cfg:2: [conv] count: expected an integer, got 'three'"),
+        ("count=#3", "x.cfg:2: [conv] count: expected an integer, got '#3'"),
+        ("rate=fast", "x.cfg:2: [conv] rate: expected a number, got 'fast'"),
+        ("rate=.", "x.cfg:2: [conv] rate: expected a number, got '.'"),
+        ("on=yes", "x.cfg:2: [conv] on: expected 0 or 1, got 'yes'"),
+        ("steps=1,,2", "x.cfg:2: [conv] steps: expected an integer, got ''"),
+        ("steps=1,2,", "x.cfg:2: [conv] steps: expected an integer, got ''"),
+        ("colour=gren", "x.cfg:2: [conv] colour: expected one of red, green, got 'gren' (did you mean 'green'?)"),
+        ("colour=Red", "x.cfg:2: [conv] colour: expected one of red, green, got 'Red' (did you mean 'red'?)"),
+    ],
+)
+def test_what_is_no_value(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        read(text)
+
+
+def test_a_key_that_must_be_given() -> None:
+    with pytest.raises(ConfigError, match=r"^x.cfg:1: \[conv\] needs layers= \(the layers\)$"):
+        read("", Needy)
+    assert read("layers=-1,4", Needy).layers == (-1, 4)
+
+
+def test_files_are_looked_for_beside_the_cfg_and_above_it_and_here(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work" / "cfg").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
+    path = str(tmp_path / "work" / "cfg" / "x.cfg")
+    with pytest.raises(ConfigError, match=re.escape(f"{path}:2: [conv] file: no file 'a.tree' (looked for {tmp_path}")):
+        read("file=a.tree", path=path)
+    places = (tmp_path / "share" / "darknet", tmp_path, tmp_path / "work", tmp_path / "work" / "cfg")
+    for place in places:  # each is looked at before the ones that come earlier here
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "a.tree").touch()
+        assert read("file=a.tree # names", path=path).file.resolve() == place / "a.tree"
+
+
+def test_keys_are_told_by_their_names_in_a_file() -> None:
+    assert list(schema.keys(Options))[-3:] == ["from", "word", "file"]
+    assert schema.keys(Options)["from"].name == "from_"

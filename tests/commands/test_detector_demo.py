@@ -1,0 +1,132 @@
+"""``detector demo``: Darknet's line for videos, what it prints and the files it writes."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import signal
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darknet_py import cli
+from darknet_py.video import reader
+from tests.commands.test_cli import model
+from tests.helpers import tiny_videos
+
+pytest.importorskip("av", reason="videos are read with PyAV: pip install 'darknet-torch[video]'")
+
+__all__ = ["model"]  # a fixture
+
+
+def line(model: tuple[str, str], *more: str) -> list[str]:
+    return ["detector", "demo", "tiny.data", *model, *more, "-i", "-1", "-dont_show"]
+
+
+def test_lines_and_files(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_videos.write(pathlib.Path("clip.mp4"), 6)
+    files = ["-out_filename", "res.avi", "-prefix", "f", "-json_file_output", "found.json"]
+    assert cli.main(line(model, "clip.mp4", "-thresh", "0.5", "-ext_output", *files)) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("video file: clip.mp4\nObjects:\n\n")
+    assert out.endswith("\ninput video stream closed. \n")
+    box = r"dog: 98%\t\(left_x:   36   top_y:   24   width:   24   height:   16\)"
+    frame = rf"Objects:\n\n{box}\n\nFPS:\d+\.\d \t AVG_FPS:\d+\.\d\n"
+    assert len(re.findall(frame, out)) == out.count("Objects:") == 6
+    found = json.loads(pathlib.Path("found.json").read_text())
+    assert [one["frame_id"] for one in found] == list(range(1, 7))
+    assert "filename" not in found[0]
+    assert found[5]["objects"][0]["name"] == "dog"
+    pictures = sorted(path.name for path in pathlib.Path().glob("f_*"))
+    assert pictures == [f"f_{number:08}.jpg" for number in range(1, 7)]
+    with Image.open("f_00000003.jpg") as picture:
+        changed = np.abs(np.asarray(picture).astype(int) - tiny_videos.picture(2)).max(axis=2) > 60
+    assert changed[24:40, 36].all()  # the left edge of the box
+    with reader.frames("res.avi") as feed:
+        assert (feed.rate, feed.count) == (tiny_videos.RATE, 6)
+        assert [one.timestamp for one in feed] == pytest.approx([number / 25 for number in range(6)])
+
+
+def test_frames_without_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_videos.write(pathlib.Path("clip.mp4"), 2)
+    assert cli.main(line(model, "clip.mp4", "-prefix", "f", "-dontdraw_bbox", "-out_filename", "res.mp4")) == 0
+    assert capsys.readouterr().out.count("dog: 98%\n") == 2
+    with Image.open("f_00000001.jpg") as picture:
+        assert np.abs(np.asarray(picture).astype(int) - tiny_videos.picture(0)).max() < 60
+    assert pathlib.Path("res.mp4").exists()
+
+
+class Device:
+    """A camera that gives the clip again and again."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.frame = number, 0
+
+    def isOpened(self) -> bool:
+        return self.number == 3
+
+    def get(self, _: int) -> float:
+        return 25.0
+
+    def read(self) -> tuple[bool, object]:
+        self.frame = (self.frame + 1) % 20
+        return True, tiny_videos.picture(self.frame)
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_and_a_limit_of_time(
+    model: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Device, CAP_PROP_FPS=5))
+    assert cli.main(line(model, "-c", "3", "-time_limit_sec", "1", "-json_file_output", "found.json")) == 0
+    assert capsys.readouterr().out.startswith("Webcam index: 3\nObjects:\n\ndog: 98%\n")
+    assert len(json.loads(pathlib.Path("found.json").read_text())) > 1
+    assert tiny_videos.no_thread_is_left()
+    assert cli.main(line(model)) == 1
+    assert capsys.readouterr().err == "darknet-py: camera 0: there is none, or it is in use\n"
+
+
+class Stopped(Device):
+    """A camera in front of which somebody presses Ctrl-C when something has been written."""
+
+    pressed = False
+
+    def read(self) -> tuple[bool, object]:
+        written = pathlib.Path("found.json")  # the camera is read by a thread, which may be first
+        if not self.pressed and written.exists() and written.stat().st_size > 300:
+            self.pressed = True
+            signal.raise_signal(signal.SIGINT)
+        return super().read()
+
+
+def test_ctrl_c_leaves_whole_files(model: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Stopped, CAP_PROP_FPS=5))
+    assert cli.main(line(model, "-c", "3", "-json_file_output", "found.json", "-out_filename", "res.avi")) == 130
+    found = json.loads(pathlib.Path("found.json").read_text())
+    with reader.frames("res.avi") as feed:
+        assert feed.count >= len(found) > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["none.mp4"], "none.mp4: No such file or directory"),
+        (["clip.mp4", "-out_filename", "x.gif"], "x.gif: expected a video's name that ends in .avi, .m4v, .mkv, "),
+        (["clip.mp4", "-json_file_output", "no/x"], "no/x: No such file or directory"),
+        (["clip.mp4", "-prefix", "no/f"], "no/f_00000001.jpg: No such file or directory"),
+        (["clip.mp4", "-json_port", "8070"], "-json_port: nothing is served here: -json_file_output FILE writes"),
+        (["clip.mp4", "-mjpeg_port", "8090"], "-mjpeg_port: nothing is served here"),
+        (["clip.mp4", "-http_post_host", "h"], "-http_post_host: nothing is sent from here"),
+        (["clip.mp4", "-benchmark"], "-benchmark: darknet-py benchmark CFG WEIGHTS measures"),
+    ],
+)
+def test_bad_lines(more: list[str], message: str, model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_videos.write(pathlib.Path("clip.mp4"), 2)
+    assert cli.main(line(model, *more)) == 1
+    assert f"darknet-py: {message}" in capsys.readouterr().err

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from darknet_py import cli, weights
+from darknet_py.evaluation.evaluator import evaluate
+from tests.helpers import noise_dataset
+
+
+@pytest.fixture
+def line(tmp_path: pathlib.Path) -> list[str]:
+    """A command line as far as it goes without flags."""
+    weights.save(noise_dataset.detector(tmp_path), tmp_path / "tiny.weights")
+    folder = noise_dataset.pictures(tmp_path)
+    return ["evaluate", str(tmp_path / "tiny.cfg"), str(tmp_path / "tiny.weights"), str(folder / "my.data"), "--quiet"]
+
+
+def test_the_table_and_darknets_lines(
+    line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = evaluate(noise_dataset.detector(tmp_path), tmp_path / "set" / "my.data", progress=False)
+    assert cli.main(line) == 0
+    assert capsys.readouterr().out.strip() == expected.table().strip()
+    assert cli.main([*line, "--lines"]) == 0
+    assert capsys.readouterr().out == expected.lines() + "\n"
+
+
+def test_files(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boxes, voc = tmp_path / "out" / "boxes.json", tmp_path / "voc"
+    assert cli.main([*line, "--json", "-", "--coco-json", str(boxes), "--voc", str(voc), "--points", "11"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["rule"] == "darknet: IoU > 0.5, 11 recalls, all 2 classes"
+    assert len(json.loads(boxes.read_text())) == scores["detections"]
+    assert len(list(voc.iterdir())) == 2
+
+
+def test_no_bar_where_nobody_looks(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(line[:-1]) == 0
+    assert "pictures/s" not in capfd.readouterr().err
+
+
+def test_what_is_wrong_is_one_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*line, "--points", "1"]) == 1
+    assert "points: expected 0 (the area)" in capsys.readouterr().err
+    assert cli.main([*line[:3], "nowhere.data"]) == 1
+    assert "nowhere.data: No such file or directory" in capsys.readouterr().err

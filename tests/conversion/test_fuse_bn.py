@@ -1,0 +1,55 @@
+"""Batch norm worked into the weights: the same outputs from a cfg without it."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+import torch
+
+import darknet_py
+from darknet_py.conversion.checkpoints import convert
+from darknet_py.conversion.fuse_bn import fold
+from darknet_py.network import Network
+from tests.helpers import random_networks
+from tests.helpers.weights_files import HEAD, written
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def head() -> Network:
+    pathlib.Path("head.cfg").write_text(HEAD)
+    return written(pathlib.Path("head.cfg"))
+
+
+def test_folding_keeps_the_outputs(head: Network) -> None:
+    net = convert("a.weights", "b.weights", cfg="head.cfg", fold=True, write_cfg="b.cfg")
+    text = pathlib.Path("b.cfg").read_text()
+    assert text == HEAD.replace("batch_normalize=1\n", "")
+    x = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(darknet_py.load("b.cfg", "b.weights")(x), head(x), rtol=1e-4, atol=1e-5)
+    assert (net.seen, net.shape) == (head.seen, head.shape)
+    assert pathlib.Path("b.weights").stat().st_size < pathlib.Path("a.weights").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "[connected]\noutput=5\nbatch_normalize=1",
+        "[deconvolutional]\nfilters=5\nsize=3\nstride=2\nbatch_normalize=1\nactivation=leaky",
+        "[batchnorm]",
+        "[crnn]\noutput=5\nhidden=4\npad=1\nbatch_normalize=1",
+        "[conv]\nfilters=2\nsize=3\nstride=1\nactivation=leaky\ncbn=1\n[conv]\nfilters=2\nsize=2\nxnor=1\nbatch_normalize=1",
+    ],
+)
+def test_every_norm_folds(section: str) -> None:
+    net = random_networks.network(f"[net]\nwidth=6\nheight=6\nchannels=2\n{section}\n", size=(8, 7))
+    folded = fold(net)
+    assert folded.shape == (2, 7, 8)
+    x = torch.rand(2, 2, 7, 8)
+    torch.testing.assert_close(folded(x), net(x), rtol=1e-4, atol=1e-5)
+    assert ("norm" in str(list(folded.state_dict()))) == (section == "[batchnorm]")

@@ -1,0 +1,74 @@
+"""State dicts of other programs, taken by the order of their tensors."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import darknet_py
+from darknet_py.conversion.checkpoints import convert
+from darknet_py.errors import WeightsError
+from darknet_py.network import Network
+from tests.helpers.weights_files import HEAD, plain, written
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def head() -> Network:
+    pathlib.Path("head.cfg").write_text(HEAD)
+    return written(pathlib.Path("head.cfg"))
+
+
+def random_plain() -> nn.Sequential:
+    net = plain()
+    for name, tensor in net.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            torch.manual_seed(len(name))
+            tensor.uniform_(0.5, 1.5)
+    return net
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_by_order_from_a_sequential(head: Network, wrapped: bool) -> None:
+    theirs = random_plain()
+    state = theirs.state_dict()
+    torch.save({"model": state, "epoch": 3} if wrapped else state, "port.pt")
+    # [shortcut] adds layer 1 to itself, so the plain network has to double it.
+    net = convert("port.pt", "b.weights", cfg="head.cfg", by_order=True)
+    x = torch.rand(2, 3, 32, 32)
+    expected = theirs[6](2 * theirs[:6](x))
+    with torch.no_grad():
+        raw = x
+        for layer in list(net)[:2]:
+            raw = layer(raw)
+        assert torch.allclose(net[3](raw + raw), expected, atol=1e-5)
+    assert darknet_py.load("head.cfg", "b.weights").state_dict().keys() == head.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("6.bias"), "ends before layer 3 [conv]: 11 tensors in the file, 12 wanted"),
+        (lambda s: s.update(extra=torch.zeros(3)), "extra and what follows is too much: 13 tensors, 12 wanted"),
+        (
+            lambda s: s.update({"0.weight": torch.zeros(8, 3, 5, 5)}),
+            "layer 0 [conv]: weights: expected (8, 3, 3, 3), found 0.weight (8, 3, 5, 5)",
+        ),
+        (lambda s: s.pop("1.bias"), "layer 0 [conv]: expected biases (8,), scales (8,)"),
+    ],
+)
+def test_by_order_says_what_does_not_fit(head: Network, change: object, message: str) -> None:
+    state = dict(plain().state_dict())
+    change(state)  # type: ignore[operator]
+    torch.save(state, "port.pt")
+    with pytest.raises(WeightsError, match=re.escape(message)):
+        convert("port.pt", "b.weights", cfg="head.cfg", by_order=True)
+    assert not pathlib.Path("b.weights").exists()

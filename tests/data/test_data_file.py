@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import logging
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darknet_py.data import data_file, labels
+from darknet_py.data.data_file import Dataset
+from darknet_py.data.labels import Problem
+from darknet_py.errors import DataError
+
+
+def _picture(path: pathlib.Path, size: tuple[int, int] = (40, 20)) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size).save(path)
+    return str(path)
+
+
+def _text(path: pathlib.Path, text: str) -> pathlib.Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def _rows(dataset: Dataset) -> list[list[list[float]]]:
+    return [np.round(sample.truths.astype(float), 4).tolist() for sample in dataset]
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        ("/a/b.jpg", "/a/b.txt"),
+        ("/d/images/train2017/7.jpg", "/d/labels/train2017/7.txt"),
+        ("/d/images/val2014/7.JPEG", "/d/labels/val2014/7.txt"),
+        ("/d/VOC2007/JPEGImages/7.png", "/d/VOC2007/labels/7.txt"),
+        (r"C:\d\images\val2017\7.jpg", r"C:\d\labels\val2017\7.txt"),
+        ("/d/images/7.jpg", "/d/images/7.txt"),  # Darknet's general rule is switched off
+        ("/d/JPEGImages/JPEGImages/7.jpg", "/d/labels/JPEGImages/7.txt"),  # the first of each alone
+        ("/d/my.jpg.files/7.jpg.jpg", "/d/my.jpg.files/7.jpg.txt"),  # the extension at the end alone
+        ("  /d/7.jpg\t", "/d/7.txt"),
+        ("/d.v2/7", "/d.v2/7.txt"),
+    ],
+)
+def test_labels_lie_where_darknet_looks(picture: str, expected: str) -> None:
+    assert labels.label_path(picture) == expected
+
+
+def test_the_general_rule_and_the_same_folder_follow() -> None:
+    assert labels.label_places("/d/images/x/images/7.jpg") == [
+        "/d/images/x/images/7.txt",
+        "/d/images/x/labels/7.txt",
+    ]
+    assert labels.label_places("/d/JPEGImages/7.jpg") == ["/d/labels/7.txt", "/d/JPEGImages/7.txt"]
+    assert labels.label_places("images/a/7.jpg") == ["images/a/7.txt", "labels/a/7.txt"]
+
+
+_GOOD = "1 0.5 0.5 0.25 0.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "expected"),
+    [
+        ("", 0, []),
+        (f"{_GOOD}\r\n\r\n 2\t.5 .5 .1 .1 \r\n", 2, []),
+        (
+            f"{_GOOD}\n80 .5 .5 .1 .1\n{_GOOD[:-1]}4\n",
+            2,
+            ["2: class 80, but the network has 80 classes (0..79); left out"],
+        ),
+        ("-1 .5 .5 .1 .1", 0, ["1: class -1, expected 0 or more; left out"]),
+        ("1 .5 1.5 .1 .1", 1, ["1: centre 0.5 1.5, expected 0..1 of the picture"]),
+        ("1 .5 .5 .1 0", 1, ["1: size 0.1 0, expected 0..1 of the picture"]),
+        ("1 nan .5 .1 .1", 0, ["1: a coordinate that is no number; left out"]),
+        (f"{_GOOD}\n{_GOOD}", 2, ["2: the same object as in line 1"]),
+        (f"{_GOOD}\ncat .5 .5 .1 .1\n{_GOOD}", 1, ["2: expected `class x y w h`, found 'cat .5 .5 .1 .1'"]),
+        (f"{_GOOD} .9\n{_GOOD} .9", 1, ["1: expected `class x y w h`, found '1 0.5 0.5 0.25 0.5 .9'"]),
+        ("1 .5 .5 .1", 0, ["1: expected `class x y w h`, found '1 .5 .5 .1'"]),
+    ],
+)
+def test_odd_labels_are_named_by_file_and_line(
+    tmp_path: pathlib.Path, text: str, count: int, expected: list[str]
+) -> None:
+    path = _text(tmp_path / "7.txt", text)
+    problems: list[Problem] = []
+    rows = labels.read_labels(path, problems.append, 80)
+    assert rows.shape == (count, 5)
+    assert rows.dtype == np.float32
+    assert len(problems) == len(expected)
+    for problem, words in zip(problems, expected, strict=True):
+        assert str(problem).startswith(f"{path}:{words}")
+
+
+def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pathlib.Path) -> None:
+    picture = _picture(tmp_path / "images" / "7.png")
+    found = data_file.from_list([picture, picture])
+    assert [len(sample.truths) for sample in found] == [0, 0]
+    (problem,) = found.problems
+    for place in ("images/7.txt", "labels/7.txt"):
+        assert str(tmp_path / place) in str(problem)
+
+
+def test_a_data_file_is_read_as_darknet_reads_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture = _picture(tmp_path / "p" / "a b.png")
+    _text(tmp_path / "p" / "a b.txt", _GOOD)
+    _text(tmp_path / "hard" / "a b.txt", "0 .1 .1 .1 .1\n3 .2 .2 .1 .1")
+    _text(tmp_path / "d" / "valid.txt", f"{picture}\r\n\n")
+    _text(tmp_path / "d" / "hard.txt", str(tmp_path / "hard" / "a b.png"))
+    _text(tmp_path / "my.names", "cat\ndog\n\n")
+    text = "# of\n; comments\nvalid = d/valid.txt\nvalid = other\ndifficult= d/hard.txt\n\nnames =my.names\ntop=x\n"
+    path = _text(tmp_path / "my.data", text)
+    found = data_file.load(path, classes=2)
+    assert found.names == ("cat", "dog")
+    assert _rows(found) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
+    assert [len(sample.ignored) for sample in found] == [1]
+    assert [problem.text for problem in found.problems] == ["class 3, but the network has 2 classes (0..1); left out"]
+    with pytest.raises(DataError, match="top: expected an integer, got 'x'"):
+        data_file.read_data(path).integer("top", 1)
+    with pytest.raises(DataError, match=r"expected a line `results = \.\.\.`"):
+        data_file.read_data(path)["results"]
+
+
+def test_lists_count_from_the_working_folder_and_then_from_their_own(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _picture(tmp_path / "set" / "pictures" / "a.png")
+    listed = _text(tmp_path / "set" / "list.txt", "pictures/a.png\npictures/none.png")
+    monkeypatch.chdir(tmp_path)
+    assert data_file.read_list(listed) == [str(tmp_path / "set" / "pictures" / "a.png"), "pictures/none.png"]
+    monkeypatch.chdir(tmp_path / "set")
+    assert data_file.read_list("list.txt")[0] == "pictures/a.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("train data.txt", ":1: expected `key = value`, got 'train data.txt'"), ("names=x", "`train = ...`")],
+)
+def test_what_a_data_file_lacks_is_named(tmp_path: pathlib.Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message.replace("...", r"\.\.\.")):
+        data_file.load(_text(tmp_path / "my.data", text))
+
+
+def test_difficult_lists_must_be_parallel() -> None:
+    with pytest.raises(DataError, match="2 pictures, but 1 in the list of difficult objects"):
+        data_file.from_list(["a.jpg", "b.jpg"], ["a.jpg"])
+
+
+def test_problems_beyond_the_first_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        labels.report(Problem(f"{n}.txt", "odd") for n in range(labels.SHOWN + 3))
+    assert len(caplog.messages) == labels.SHOWN + 1
+    assert caplog.messages[0] == "0.txt: odd"
+    assert caplog.messages[-1] == "... and 3 more of the kind"

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darknet_py.data import data_yaml, datasets
+from darknet_py.data.data_file import Dataset
+from darknet_py.errors import DataError
+
+
+def _picture(path: pathlib.Path, size: tuple[int, int] = (40, 20)) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size).save(path)
+    return str(path)
+
+
+def _text(path: pathlib.Path, text: str) -> pathlib.Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def _rows(dataset: Dataset) -> list[list[list[float]]]:
+    return [np.round(sample.truths.astype(float), 4).tolist() for sample in dataset]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: ['traffic light', \"it's\", c#]  # three",
+        'names: {0: traffic light, 1: "it\'s", 2: c#}',
+        "names:\n  0: traffic light\n  2: c#\n  1: it's\n",
+        "names:\n- traffic light\n- 'it''s'  # quoted\n- c#",
+        "names: [\n  traffic light,\n  it's,\n  c#,\n]",
+    ],
+)
+def test_the_forms_of_names_in_a_data_yaml(tmp_path: pathlib.Path, names: str) -> None:
+    _picture(tmp_path / "images" / "val" / "deep" / "1.png")
+    _text(tmp_path / "labels" / "val" / "deep" / "1.txt", "2 .5 .5 .5 .5")
+    path = _text(
+        tmp_path / "data.yaml", f"# a set\npath: .\ntrain: images/train\nval: images/val # here\nnc: 3\n{names}\n"
+    )
+    found = datasets.load(path)
+    assert found.names == ("traffic light", "it's", "c#")
+    assert _rows(found) == [[[0.5, 0.5, 0.5, 0.5, 2.0]]]
+    assert not found.problems
+
+
+def test_roboflow_counts_one_folder_too_many(tmp_path: pathlib.Path) -> None:
+    picture = _picture(tmp_path / "valid" / "images" / "1.jpg")
+    _text(tmp_path / "valid" / "labels" / "1.txt", "0 .5 .5 .5 .5")
+    found = datasets.load(_text(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: ['a']\n"))
+    assert [pathlib.Path(sample.picture) for sample in found] == [pathlib.Path(picture)]
+    assert _rows(found) == [[[0.5, 0.5, 0.5, 0.5, 0.0]]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("val: *here", ":1: expected plain text"),
+        ("just words", ":1: expected `key: value`"),
+        ("\nnames: [a,\n b", ":2: a bracket that is not closed"),
+        ("names: [a, [b]]", ":1: expected items between commas"),
+    ],
+)
+def test_other_yaml_is_refused_with_its_line(tmp_path: pathlib.Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message.replace("[", r"\[")):
+        data_yaml.read(_text(tmp_path / "data.yaml", text))
+
+
+def test_a_data_yaml_without_pictures_says_where_it_looked(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="no pictures; tried"):
+        datasets.load(_text(tmp_path / "data.yaml", "val: images\nnames: [a]"))
+
+
+def test_coco_annotations(tmp_path: pathlib.Path) -> None:
+    picture = _picture(tmp_path / "val2017" / "000000000042.jpg", (200, 100))
+    content = {
+        "images": [{"id": 42, "file_name": "000000000042.jpg", "width": 200, "height": 100}],
+        "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}],
+        "annotations": [
+            {"image_id": 42, "category_id": 90, "bbox": [20, 10, 40, 50], "iscrowd": 0},
+            {"image_id": 42, "category_id": 1, "bbox": [0, 0, 200, 100], "iscrowd": 1},
+        ],
+    }
+    path = _text(tmp_path / "annotations" / "instances_val2017.json", json.dumps(content))
+    found = datasets.load(path)
+    assert found.names == ("person", "toothbrush")
+    assert found.categories == (1, 90)
+    (sample,) = found
+    assert sample.picture == picture
+    assert sample.identity == 42
+    assert np.round(sample.truths.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 1.0]]
+    assert sample.ignored.tolist() == [[0.5, 0.5, 1.0, 1.0, 0.0]]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"images": []}', '{"images": [{"id": 1}], "categories": []}'])
+def test_json_that_is_not_cocos_is_refused(tmp_path: pathlib.Path, text: str) -> None:
+    with pytest.raises(DataError, match="expected COCO's annotations"):
+        datasets.load(_text(tmp_path / "a.json", text))
+
+
+_OBJECT = (
+    "<object><name>{name}</name><difficult>{hard}</difficult>"
+    "<bndbox><xmin>21</xmin><ymin>11</ymin><xmax>61</xmax><ymax>61</ymax></bndbox></object>"
+)
+
+
+def _annotation(*objects: str) -> str:
+    return f"<annotation><size><width>200</width><height>100</height></size>{''.join(objects)}</annotation>"
+
+
+def test_a_voc_folder(tmp_path: pathlib.Path) -> None:
+    picture = _picture(tmp_path / "JPEGImages" / "000007.jpg")
+    content = _annotation(_OBJECT.format(name="dog", hard=0), _OBJECT.format(name="cat", hard=1))
+    _text(tmp_path / "Annotations" / "000007.xml", content)
+    _text(tmp_path / "ImageSets" / "Main" / "val.txt", "000007\n000008\n")
+    found = datasets.load(tmp_path)
+    assert found.names == datasets.VOC
+    first, second = found
+    assert first.picture == picture
+    assert np.round(first.truths.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 11.0]]
+    assert np.round(first.ignored[:, 4]).tolist() == [7.0]
+    assert len(second.truths) == 0
+    assert [problem.place for problem in found.problems] == [str(tmp_path / "Annotations" / "000008.xml")]
+
+
+def test_voc_folders_of_others_name_their_own_classes(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "JPEGImages").mkdir()
+    _text(tmp_path / "Annotations" / "1.xml", _annotation(_OBJECT.format(name="zebra", hard=0)))
+    _text(tmp_path / "Annotations" / "2.xml", _annotation(_OBJECT.format(name="ant", hard=0)))
+    found = datasets.load(tmp_path)
+    assert found.names == ("ant", "zebra")
+    assert [sample.truths[0, 4] for sample in found] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "an annotation with a DTD"),
+        ("<annotation>", "expected a VOC annotation"),
+        (_annotation("<object><name>a</name></object>"), "expected a VOC annotation"),
+    ],
+)
+def test_annotations_that_are_refused(tmp_path: pathlib.Path, text: str, message: str) -> None:
+    (tmp_path / "JPEGImages").mkdir()
+    _text(tmp_path / "Annotations" / "1.xml", text)
+    with pytest.raises(DataError, match=message):
+        datasets.load(tmp_path)
+
+
+def test_folders_and_lists_of_pictures(tmp_path: pathlib.Path) -> None:
+    picture = _picture(tmp_path / "p" / "1.png")
+    _text(tmp_path / "p" / "1.txt", "1 0.5 0.5 0.25 0.5")
+    for source in (tmp_path / "p", _text(tmp_path / "a.list", picture), _text(tmp_path / "a.txt", picture)):
+        assert _rows(datasets.load(source)) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
+    with pytest.raises(DataError, match=r"expected a .data, .txt, .list, .yaml or .json file, or a folder"):
+        datasets.load(tmp_path / "a.csv")

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import logging
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from darknet_py.data import datasets
+from darknet_py.data.data_file import Dataset
+from darknet_py.errors import DataError
+from darknet_py.evaluation.detections import collect
+from darknet_py.evaluation.evaluator import evaluate, prepared, score
+from darknet_py.evaluation.recall import recall
+from darknet_py.evaluation.scores import Evaluation
+from darknet_py.evaluation.valid import valid
+from darknet_py.images.prefetch import ahead, in_turns
+from darknet_py.network import Network
+from tests.helpers import noise_dataset
+
+
+@pytest.fixture
+def network(tmp_path: pathlib.Path) -> Network:
+    return noise_dataset.detector(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    return noise_dataset.pictures(tmp_path)
+
+
+@pytest.fixture
+def evaluation(network: Network, folder: pathlib.Path) -> Evaluation:
+    return evaluate(network, folder / "my.data", progress=False, iou_threshold=0.3)
+
+
+def test_batches_and_workers_change_nothing(network: Network, folder: pathlib.Path) -> None:
+    dataset = prepared(network, folder / "list.txt")
+    one = collect(network, dataset, batch=1, workers=0, progress=False)
+    many = collect(network, dataset, batch=3, workers=3, progress=False)
+    assert len(one) > 20
+    assert (one.picture == many.picture).all()
+    assert (one.classes == many.classes).all()
+    np.testing.assert_allclose(one.boxes, many.boxes, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(one.confidence, many.confidence, rtol=1e-4)
+
+
+def test_a_picture_that_cannot_be_read_counts_as_seen_without_boxes(
+    evaluation: Evaluation, folder: pathlib.Path
+) -> None:
+    assert [problem.place for problem in evaluation.problems] == [str(folder / "3.png")]
+    assert evaluation.all.objects == 10
+    assert 3 not in evaluation.material.found.picture
+
+
+def test_problems_are_logged(network: Network, folder: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "1.txt").write_text("2 .5 .5 .1 .1")
+    with caplog.at_level(logging.WARNING):
+        evaluate(network, folder / "my.data", progress=False)
+    assert caplog.messages[0] == f"{folder / '1.txt'}:1: class 2, but the network has 2 classes (0..1); left out"
+    assert caplog.messages[1].startswith(f"{folder / '3.png'}: ")
+
+
+def test_the_network_stays_in_its_mode(network: Network, folder: pathlib.Path) -> None:
+    evaluate(network.train(), folder / "my.data", progress=False)
+    assert network.training
+
+
+def test_darknets_own_lines(evaluation: Evaluation) -> None:
+    lines = str(evaluation).split("\n")
+    one = evaluation.classes[1]
+    shown = f"class_id = 1, name = traffic/light, ap = {100 * one.average_precision:.2f}%   \t "
+    assert f"{shown}(TP = {one.tp}, FP = {one.fp}) " in lines
+    found = re.search(r" mean average precision \(mAP@0\.30\) = (\S+), or +(\S+) % \n", str(evaluation))
+    assert found
+    assert float(found[1]) == pytest.approx(evaluation.map, abs=1e-6)
+    assert (
+        f" for conf_thresh = 0.25, TP = {evaluation.all.tp}, FP = {evaluation.all.fp}, FN = {evaluation.all.fn}, "
+        in str(evaluation)
+    )
+    assert " IoU threshold = 30 %, used Area-Under-Curve for each unique Recall " in lines
+
+
+def test_the_rule_stands_beside_the_number(evaluation: Evaluation) -> None:
+    material = evaluation.material
+    assert "(darknet: IoU > 0.3, area under the curve, all 2 classes)" in evaluation.table()
+    eleven = score(material.dataset, material.found, points=11)
+    assert "(darknet: IoU > 0.5, 11 recalls, all 2 classes)" in eleven.table()
+    assert "(voc07: IoU >= 0.5, 11 recalls" in str(score(material.dataset, material.found, "voc07"))
+    assert evaluation.map50 == score(material.dataset, material.found).map
+    assert json.loads(json.dumps(evaluation.to_dict()))["classes"][0]["name"] == "cat"
+
+
+def test_valid_writes_what_the_data_file_says(network: Network, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with (folder / "my.data").open("a") as file:
+        file.write(f"eval = coco\nresults = {tmp_path / 'r'}\n")
+    (path,) = valid(network, folder / "my.data", out="mine", progress=False)
+    assert path == tmp_path / "r" / "mine.json"
+    assert json.loads(path.read_text())[0]["image_id"] in range(5)
+
+
+def test_recall_counts_what_is_covered_by_any_box(network: Network, folder: pathlib.Path) -> None:
+    (folder / "list.txt").write_text("\n".join(str(folder / f"{number}.png") for number in (0, 1, 2)))
+    lines = list(recall(network, datasets.load(folder / "my.data")))
+    assert len(lines) == 3
+    assert re.fullmatch(r"    2 +\d+     6\tRPs/Img: \d+\.\d\d\tIOU: \d+\.\d\d%\tRecall:\d+\.\d\d%", lines[-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"points": 1}, "points: expected 0"),
+        ({"threshold": 25.0}, "threshold: expected 0..1, got 25"),
+        ({"names": ["a"]}, "1 class names, but the network has 2 classes"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(
+    network: Network, folder: pathlib.Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        evaluate(network, folder / "my.data", **options)  # type: ignore[arg-type]
+
+
+def test_names_that_do_not_fit_are_refused_with_their_place(network: Network, folder: pathlib.Path) -> None:
+    (folder / "my.names").write_text("cat\n")
+    with pytest.raises(DataError, match=r"my\.data: 1 class names, but the network has 2 classes"):
+        evaluate(network, folder / "my.data", progress=False)
+
+
+def test_an_empty_data_set_is_refused(network: Network) -> None:
+    with pytest.raises(DataError, match="no pictures"):
+        evaluate(network, Dataset([]))
+
+
+def test_work_ahead_keeps_its_order_and_its_errors() -> None:
+    def half(n: int) -> int:
+        if n == 7:
+            raise DataError("seven")
+        return n // 2
+
+    assert list(ahead(half, range(6), workers=3)) == list(map(half, range(6)))
+    results = ahead(half, iter(range(100)), workers=2)
+    with pytest.raises(DataError, match="seven"):
+        list(results)
+
+
+def test_work_in_turns_rests_while_the_reader_works() -> None:
+    seen: list[int] = []
+
+    def noted(n: int) -> int:
+        if n == 8:
+            raise DataError("eight")
+        seen.append(n)
+        return n
+
+    turns = in_turns(noted, iter(range(100)), workers=2, count=3)
+    assert [(next(turns), len(seen)) for _ in range(8)] == [
+        *((0, 3), (1, 3), (2, 3)),
+        *((3, 6), (4, 6), (5, 6)),
+        *((6, 8), (7, 8)),
+    ]
+    with pytest.raises(DataError, match="eight"):
+        next(turns)

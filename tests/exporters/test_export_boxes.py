@@ -1,0 +1,200 @@
+"""Heads in exported files: the detector's own boxes come out of onnxruntime and OpenCV."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import darknet_py
+from darknet_py.boxes import Candidates, NMSKind, Suppression, suppress
+from darknet_py.detector import Detector
+from darknet_py.exporters.exporter import export
+from darknet_py.exporters.onnx import nms_nodes
+from darknet_py.exporters.traceable import Heads, Program
+from darknet_py.exporters.verify import session
+from darknet_py.images import reading
+from darknet_py.layers import Head, Selection
+from darknet_py.network import Network
+from tests.helpers import opencv_versions, random_networks, reference_values
+from tests.helpers.export_networks import detector
+from tests.helpers.layer_samples import SAMPLES, TREE_CLASSES, TREE_HEAD, Sample
+
+onnx = pytest.importorskip("onnx", reason="the extra export is not installed")
+pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+pytest.importorskip("onnxscript", reason="the extra export is not installed")
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OFFICIAL = ROOT.parent / "shared" / "conformance" / "alexeyab"
+GRAPHS = [(60, 0.2, 0.45), (60, 1.0, 0.45), (300, 0.1, 0.3), (60, 0.2, 0)]
+
+
+def rows(found: Any) -> dict[int, np.ndarray[Any, Any]]:
+    """Detections [n, 7] of every picture, in an order of their own."""
+    return {int(k): np.array(sorted(found[found[:, 0] == k].tolist()))[:, 1:] for k in np.unique(found[:, 0])}
+
+
+def expected(net: Network, x: Tensor) -> dict[int, np.ndarray[Any, Any]]:
+    found = {}
+    for number, result in enumerate(Detector(net, threshold=0.25, nms=0.45).batch(x)):
+        boxes = result.boxes
+        table = torch.cat((boxes.cls[:, None].float(), boxes.conf[:, None], boxes.xywhn), dim=1)
+        if len(table):
+            found[number] = np.array(sorted(table.tolist()))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["default", "greedynms"])
+def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> None:
+    net = detector(kind)
+    done = export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
+    assert done.relative < 1e-4
+    run = session(str(tmp_path / "a.onnx"))
+    for batch in (1, 3, 8):
+        x = random_networks.random(batch, 3, 96, 64, seed=batch, low=0)
+        (found,) = run([x.numpy()])
+        wanted = expected(net, x)
+        assert len(wanted) == batch
+        for number, table in rows(found).items():
+            np.testing.assert_allclose(table, wanted[number], atol=2e-5)
+
+
+HEADS = [sample for sample in SAMPLES if issubclass(sample.kind, Head) and "tree" not in sample.keys]
+TREES = f"""
+[net]
+width=16
+height=16
+channels=3
+[conv]
+filters={TREE_CLASSES + 5}
+size=3
+pad=1
+stride=2
+activation=linear
+[region]
+{{head}}
+softmax=1
+""".replace("{head}", TREE_HEAD.replace(" ", "\n"))
+
+
+def test_with_a_tree_the_threshold_is_worked_in(tmp_path: pathlib.Path) -> None:
+    net = random_networks.network(TREES)
+    for _, tensor in net[0].stored():
+        tensor.data.mul_(8)  # a class has to be sure
+    export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
+    x = random_networks.random(3, 3, 16, 16, low=0)
+    (found,) = session(str(tmp_path / "a.onnx"))([x.numpy()])
+    wanted = expected(net, x)
+    assert sum(map(len, wanted.values())) > 5
+    assert rows(found).keys() == wanted.keys()
+    for number, table in rows(found).items():
+        np.testing.assert_allclose(table, wanted[number], atol=1e-5)
+    with pytest.raises(ValueError, match="only the raw map can be had"):
+        net.heads[0].scored(net(x)[0], (16, 16))
+
+
+@pytest.mark.parametrize("sample", HEADS, ids=str)
+def test_all_boxes_are_those_of_decode(sample: Sample) -> None:
+    head = sample.build()
+    assert isinstance(head, Head)
+    output = head(random_networks.random(2, *sample.inputs[0], low=0.0))
+    boxes, scores = head.scored(output, (64, 48))
+    for number, found in enumerate(head.decode(output, (64, 48), Selection(0.05))):
+        best = torch.where(scores[number] > 0.05, scores[number], 0)
+        kept, theirs = (best > 0).any(dim=1), (found.probs > 0).any(dim=1)
+        assert bool(kept.any())
+        torch.testing.assert_close(boxes[number][kept], found.boxes[theirs])
+        torch.testing.assert_close(best[kept], found.probs[theirs])
+
+
+@pytest.mark.parametrize("kind", NMSKind)
+@pytest.mark.parametrize(("count", "threshold", "nms"), GRAPHS)
+def test_the_graph_suppresses_as_darknet_does(kind: NMSKind, count: int, threshold: float, nms: float) -> None:
+    how = Suppression(kind)
+    values = [onnx.helper.make_tensor_value_info(n, 1, ["b", "n", s]) for n, s in (("boxes", 4), ("scores", "c"))]
+    copies = [onnx.helper.make_node("Identity", [f"{v.name}_in"], [v.name]) for v in values]
+    inputs = [onnx.helper.make_tensor_value_info(f"{v.name}_in", 1, ["b", "n", None]) for v in values]
+    graph = onnx.helper.make_graph(copies, "g", inputs, values)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    nms_nodes.append(model, threshold, nms, how)
+    onnx.checker.check_model(model, full_check=True)
+    boxes = random_networks.random(2, count, 4, low=0.2, high=0.5)
+    probs = random_networks.random(2, count, 5, seed=1, low=0)
+    (found,) = session(model.SerializeToString())([boxes.numpy(), probs.numpy()])
+    wanted = set()
+    for number in range(2):
+        above = torch.where(probs[number] > threshold, probs[number], 0)
+        chosen = Candidates(boxes[number], probs[number, :, 0], above)
+        chosen = suppress(chosen, nms, how) if nms else chosen
+        wanted |= {(number, k, round(float(chosen.probs[r, k]), 5)) for r, k in chosen.probs.nonzero().tolist()}
+    assert {(int(row[0]), int(row[1]), round(float(row[2]), 5)) for row in found} == wanted
+    assert len(wanted) == len(found)
+    assert bool(wanted) == (threshold < 1)
+
+
+IN_OPENCV = """
+import cv2, numpy
+net = cv2.dnn.readNetFromONNX(sys.argv[1])
+net.setInput(numpy.load(sys.argv[2]))
+numpy.savez(sys.argv[3], *net.forward(sys.argv[4:]))
+"""
+
+
+@pytest.mark.parametrize("major", [4, 5])
+@pytest.mark.parametrize(
+    "name",
+    ["", *(pytest.param(n, marks=pytest.mark.slow) for n in ("yolov4-tiny", "yolov7-tiny", "yolov3", "yolov4"))],
+)
+def test_opencv_reads_the_raw_maps(name: str, major: int, tmp_path: pathlib.Path) -> None:
+    place = opencv_versions.folder(major)
+    net = detector()
+    if name:
+        if not (OFFICIAL / f"{name}.cfg").exists():
+            pytest.skip(f"{OFFICIAL}: the official cfgs are not beside this checkout")
+        reference_values.write_weights(reference_values.load(OFFICIAL / f"{name}.json.gz"), tmp_path / "a.weights")
+        net = darknet_py.load(OFFICIAL / f"{name}.cfg", tmp_path / "a.weights", size=(224, 160))
+    export(net, tmp_path / "a.onnx", dynamic="batch")
+    x = random_networks.random(1, *net.shape, low=0)
+    np.save(tmp_path / "x.npy", x.numpy())
+    outputs = Program(net, Heads.RAW).names[1]
+    opencv_versions.run(
+        place, IN_OPENCV, str(tmp_path / "a.onnx"), str(tmp_path / "x.npy"), str(tmp_path / "y.npz"), *outputs
+    )
+    with np.load(tmp_path / "y.npz") as file:
+        maps = [torch.from_numpy(file[f"arr_{number}"]) for number in range(len(outputs))]
+    # A threshold between two probabilities: among thousands of boxes rounding would move one across it.
+    best = Program(net, Heads.BOXES)(x)[1].flatten().topk(101).values
+    mine = Detector(net, threshold=float(best[99:].mean()), nms=0)
+    found, wanted = mine._found(maps, mine.size), mine._found(net(x), mine.size)
+    assert len(wanted[0].boxes) > 10
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a.boxes, b.boxes, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(a.probs, b.probs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_official_weights_give_the_detectors_boxes(
+    yolov4_tiny_weights: pathlib.Path, shared: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    net = darknet_py.load(ROOT / "cfgs" / "yolov4-tiny.cfg", yolov4_tiny_weights)
+    paths = [*(shared / "data" / "photographs").glob("*.jpg"), *sorted((shared / "data" / "coco128").rglob("*.jpg"))]
+    x = torch.stack([reading.prepare(reading.load(path), (416, 416)) for path in paths[:8]])
+    export(net, tmp_path / "raw.onnx", dynamic="batch")
+    export(net, tmp_path / "nms.onnx", heads="nms", dynamic="batch")
+    raw, nms = (session(str(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))
+    for batch in (1, 3, 8):
+        part = x[-batch:]
+        with torch.inference_mode():
+            maps = net(part)
+        for mine, theirs in zip(maps, map(torch.from_numpy, raw([part.numpy()])), strict=True):
+            assert float((mine - theirs).square().mean().sqrt() / mine.square().mean().sqrt()) < 1e-4
+        (found,) = nms([part.numpy()])
+        wanted = expected(net, part)
+        assert sum(map(len, wanted.values())) > batch
+        assert rows(found).keys() == wanted.keys()
+        for number, table in rows(found).items():
+            np.testing.assert_allclose(table, wanted[number], atol=1e-4)

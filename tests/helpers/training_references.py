@@ -1,0 +1,64 @@
+"""Small trainings that C Darknet has done too: the same weights, pictures and truths (golden/training/README.md).
+
+All of it is drawn from numpy's RandomState, whose streams never change.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import darknet_py
+from darknet_py.network import Network
+
+FOLDER = pathlib.Path(__file__).parents[1] / "golden" / "training"
+NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.cfg")))
+ITERATIONS = 5
+_LIMITS = {"scales": (0.8, 1.2), "rolling_mean": (-0.1, 0.1), "rolling_variance": (0.8, 1.2), "biases": (-0.1, 0.1)}
+
+
+def network(name: str) -> Network:
+    """The network with its first weights."""
+    net = darknet_py.load(FOLDER / f"{name}.cfg")
+    draw = np.random.RandomState(len(name))
+    with torch.no_grad():
+        for layer in net:
+            for array, tensor in layer.stored():
+                reach = float(np.sqrt(3.0 / max(tensor[0].numel(), 1)))
+                low, high = _LIMITS.get(array.rpartition(".")[2], (-reach, reach))
+                values = draw.uniform(low, high, tuple(tensor.shape)).astype(np.float32)
+                tensor.copy_(torch.from_numpy(values))
+    return net
+
+
+def _boxes(draw: np.random.RandomState, count: int, classes: int) -> NDArray[np.float32]:
+    """Truths of which some share a cell."""
+    places = draw.uniform(0.05, 0.95, (count, 2))
+    places[1:3] = places[0] + 0.005
+    sizes = draw.uniform(0.1, 0.7, (count, 2))
+    return np.column_stack((places, sizes, draw.randint(0, classes, count))).astype(np.float32)
+
+
+def lessons(name: str, net: Network) -> list[list[tuple[Tensor, Tensor | Sequence[Tensor]]]]:
+    """Per iteration the mini-batches."""
+    draw, options = np.random.RandomState(100 + len(name)), net.options
+    rows = options.batch // options.subdivisions * options.time_steps
+    done = []
+    for _ in range(ITERATIONS):
+        pairs: list[tuple[Tensor, Tensor | Sequence[Tensor]]] = []
+        for _ in range(options.subdivisions):
+            x = torch.from_numpy(draw.uniform(0, 1, (rows, *net.shape)).astype(np.float32))
+            if net.heads:
+                counts = draw.randint(0, 5, rows) if name != "cells" else draw.randint(1, 3, rows)
+                boxes = [_boxes(draw, count + 3, net.heads[0].classes) for count in counts]
+                pairs.append((x, [torch.from_numpy(truth) for truth in boxes]))
+            else:
+                hits = np.eye(6, dtype=np.float32)[draw.randint(0, 6, rows)]
+                pairs.append((x, torch.from_numpy(hits)))
+        done.append(pairs)
+    return done

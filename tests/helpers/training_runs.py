@@ -1,0 +1,64 @@
+"""Trainings that tests run: as a command in a process of its own, or here."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darknet_py.network import Network
+from darknet_py.training import checkpoints, resume
+from darknet_py.training.trainer import Trainer
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
+def environment() -> dict[str, str]:
+    """A process's: this checkout, and few threads, as machines that tests run on share their cores."""
+    known = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    return {**known, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def begin(*words: str | os.PathLike[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start ``darknet-py train ...``."""
+    line = [sys.executable, *launcher, "-m", "darknet_py", "train", *(os.fspath(word) for word in words)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+
+
+def command(*words: str | os.PathLike[str], launcher: tuple[str, ...] = (), expected: int = 0) -> tuple[str, str]:
+    """Run it and return what it has written to stdout and stderr."""
+    process = begin(*words, launcher=launcher)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == expected, err
+    return out, err
+
+
+def run(
+    cfg: pathlib.Path, data: Any, *, seed: int = 3, values: dict[str, str] | None = None, **options: Any
+) -> Network:
+    """Train here, quietly, from random weights that ``seed`` decides; no chart and no mAP unless asked for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        network = resume.build(cfg, seed=seed, values=values)
+        quiet: dict[str, Any] = {"progress": False, "workers": 0, "chart": "", "score": False}
+        Trainer(network, data, seed=seed).run(**quiet | options)
+    finally:
+        torch.set_num_threads(threads)
+    return network
+
+
+def tensors(path: pathlib.Path) -> dict[str, Tensor]:
+    """The weights in a state file."""
+    return dict(checkpoints.read(path).network)
+
+
+def tensors_at_start(cfg: pathlib.Path, seed: int = 0) -> dict[str, Tensor]:
+    """The random weights that a training begins with."""
+    return dict(resume.build(cfg, seed=seed).state_dict())

@@ -1,0 +1,66 @@
+"""What tests of conversion share: a small detector, and its file of weights in the working directory."""
+
+from __future__ import annotations
+
+import pathlib
+import warnings
+
+from torch import nn
+
+from darknet_py import cfg, weights
+from darknet_py.errors import UnusedOptionWarning
+from darknet_py.network import Network
+from tests.helpers import random_networks
+
+HEAD = """
+[net]
+width=32
+height=32
+channels=3
+[conv]
+filters=8
+size=3
+stride=2
+pad=1
+batch_normalize=1
+activation=leaky
+[conv]
+filters=4
+size=1
+batch_normalize=1
+activation=mish
+[shortcut]
+from=-1
+[conv]
+filters=14
+size=1
+activation=linear
+[yolo]
+mask=0,1
+anchors=4,4,8,8
+classes=2
+num=2
+"""
+
+
+def written(path: pathlib.Path, dialect: str = "alexeyab") -> Network:
+    """A network of a cfg file with random weights, and a.weights in the working directory."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedOptionWarning)
+        net = random_networks.filled(Network(cfg.load(path), dialect=dialect))
+    net.version, net.seen = (0, 2, 5), 2**33 + 7
+    weights.save(net, "a.weights")
+    return net
+
+
+def plain() -> nn.Sequential:
+    """The layers of HEAD as anybody would write them."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(8, 4, 1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.Mish(),
+        nn.Conv2d(4, 14, 1),
+    ).eval()

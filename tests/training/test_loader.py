@@ -1,0 +1,219 @@
+"""Batches: the same whoever makes them, on the sizes and pictures that the cfg's rules draw."""
+
+from __future__ import annotations
+
+import pathlib
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from darknet_py import cfg
+from darknet_py.data import data_file
+from darknet_py.data.data_file import Dataset, Sample
+from darknet_py.data.labels import none
+from darknet_py.errors import ConfigError, DataError
+from darknet_py.network import Network
+from darknet_py.training import batches
+from darknet_py.training.loader import Batch, Loader
+
+CFG = """
+[net]
+width=64
+height=32
+channels=3
+batch=8
+subdivisions=2
+max_batches=1000
+hue=.1
+saturation=1.5
+exposure=1.5
+{net}
+[convolutional]
+filters={filters}
+size=1
+stride=8
+{head}
+"""
+YOLO = "[yolo]\nclasses=3\nnum=1\nanchors=10,10\njitter=.3\nmax=20\n"
+
+
+def network(net: str = "", head: str = YOLO, filters: int = 8) -> Network:
+    return Network(cfg.loads(CFG.format(net=net.replace(" ", "\n"), head=head, filters=filters)))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Twelve pictures of noise with two objects each."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(1)
+    for number in range(12):
+        size = (*(int(n) for n in rng.integers(40, 90, 2)), 3)
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number:02}_dog.png")
+        (folder / f"{number:02}_dog.txt").write_text("0 .4 .4 .5 .5\n2 .7 .6 .4 .3\n")
+    return data_file.from_list([str(path) for path in sorted(folder.glob("*.png"))])
+
+
+def taken(loader: Loader, count: int) -> list[Batch]:
+    batches = iter(loader)
+    try:
+        return [next(batches) for _ in range(count)]
+    finally:
+        batches.close()  # type: ignore[attr-defined]
+
+
+def same(one: Batch, other: Batch) -> bool:
+    if (one.iteration, one.size, one.pictures) != (other.iteration, other.size, other.pictures):
+        return False
+    for (x, truths), (y, others) in zip(one.pairs, other.pairs, strict=True):
+        if not torch.equal(x, y) or not all(torch.equal(a, b) for a, b in zip(truths, others, strict=True)):
+            return False
+    return True
+
+
+MIXED = "mosaic=1 blur=5 gaussian_noise=10"
+
+
+def test_what_a_batch_is(dataset: Dataset) -> None:
+    for number, batch in enumerate(taken(batches.for_detector(network(), dataset), 2)):
+        assert (batch.iteration, batch.size) == (number, (64, 32))
+        assert len(batch.pairs) == len(batch.pictures) == 2
+        for (x, truths), names in zip(batch.pairs, batch.pictures, strict=True):
+            assert (x.shape, x.dtype) == ((4, 3, 32, 64), torch.float32)
+            assert 0 <= float(x.min()) < float(x.max()) <= 1
+            assert len(truths) == len(names) == 4
+            assert all(t.shape[1] == 5 and t.dtype == torch.float32 for t in truths)
+            assert all(set(t[:, 4].tolist()) <= {0.0, 2.0} for t in truths)
+            assert {name for part in names for name in part} <= {s.picture for s in dataset}
+
+
+@pytest.mark.parametrize("net", ["", MIXED, "mixup=1", "letter_box=1"])
+def test_workers_change_nothing(dataset: Dataset, net: str) -> None:
+    first, *others = (taken(batches.for_detector(network(net), dataset, workers=n, seed=4), 3) for n in (0, 1, 3))
+    for other in others:
+        assert all(map(same, first, other))
+
+
+def test_seeds_change_everything(dataset: Dataset) -> None:
+    one, other = (taken(batches.for_detector(network(), dataset, seed=seed), 1)[0] for seed in (1, 2))
+    assert one.pictures != other.pictures
+    assert not torch.equal(one.pairs[0][0], other.pairs[0][0])
+
+
+def test_resuming_goes_on(dataset: Dataset) -> None:
+    head = YOLO + "random=1\n"
+    whole = taken(batches.for_detector(network(MIXED, head), dataset), 12)
+    late = taken(batches.for_detector(network(MIXED, head), dataset, iteration=9), 3)
+    assert all(map(same, whole[9:], late))
+    loader = batches.for_detector(network(MIXED, head), dataset)
+    taken(loader, 9)
+    assert loader.iteration == 9
+    assert all(map(same, whole[9:], taken(loader, 3)))
+
+
+def test_processes_share_every_mini_batch(dataset: Dataset) -> None:
+    whole = taken(batches.for_detector(network(MIXED), dataset), 2)
+    parts = [taken(batches.for_detector(network(MIXED), dataset, rank=rank, world=2), 2) for rank in range(2)]
+    for number, batch in enumerate(whole):
+        for subdivision, (x, truths) in enumerate(batch.pairs):
+            shares = [part[number].pairs[subdivision] for part in parts]
+            assert torch.equal(x, torch.cat([share[0] for share in shares]))
+            assert all(map(torch.equal, truths, [t for share in shares for t in share[1]]))
+    with pytest.raises(ConfigError, match="3 processes cannot share"):
+        batches.for_detector(network(), dataset, world=3)
+
+
+def test_it_ends_at_max_batches(dataset: Dataset) -> None:
+    assert [b.iteration for b in batches.for_detector(network(), dataset, iteration=998)] == [998, 999]
+    assert len(list(batches.for_detector(network(), dataset, until=1))) == 1
+
+
+def test_threads_end_with_the_loop(dataset: Dataset) -> None:
+    before = threading.active_count()
+    loop = iter(batches.for_detector(network(), dataset, workers=3))
+    next(loop)
+    assert threading.active_count() > before
+    loop.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def with_broken(dataset: Dataset, broken: Sequence[pathlib.Path]) -> Dataset:
+    return Dataset([*dataset.samples, *(Sample(str(path), none(), none()) for path in broken)])
+
+
+def test_a_broken_picture_is_said_once_and_replaced(
+    dataset: Dataset, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torn, missing = tmp_path / "torn.jpg", tmp_path / "missing.jpg"
+    torn.write_bytes(b"\xff\xd8\xff")
+    several = with_broken(dataset, [torn, missing] * 4)
+    first, other = (taken(batches.for_detector(network(), several, workers=n), 4) for n in (0, 2))
+    assert all(map(same, first, other))
+    used = {name for batch in first for names in batch.pictures for part in names for name in part}
+    assert used <= {sample.picture for sample in dataset}
+    said = [record.getMessage() for record in caplog.records]
+    assert len([text for text in said if "torn.jpg" in text]) == 2  # once by each loader
+    assert len([text for text in said if "missing.jpg" in text]) == 2
+    with pytest.raises(DataError, match="100 pictures drawn in a row cannot be read"):
+        taken(batches.for_detector(network(), Dataset(several.samples[-2:])), 1)
+
+
+def test_a_data_set_that_does_not_fit_the_network(dataset: Dataset) -> None:
+    with pytest.raises(DataError, match="found none"):
+        batches.for_detector(network(), Dataset(()))
+    with pytest.raises(ConfigError, match="no head"):
+        batches.for_detector(network(head=""), dataset)
+    few = YOLO.replace("classes=3", "classes=2")
+    loader = batches.for_detector(network(head=few, filters=7), dataset)
+    assert len(loader.problems) == len(dataset)
+    assert "class 2, but the network has 2 classes" in str(loader.problems[0])
+    assert all((t[:, 4] < 2).all() for x, truths in taken(loader, 1)[0].pairs for t in truths)
+
+
+def test_pairs_for_contrastive_training(dataset: Dataset) -> None:
+    batch = taken(batches.for_detector(network("contrastive=1"), dataset), 1)[0]
+    for (_, truths), names in zip(batch.pairs, batch.pictures, strict=True):
+        assert names[0::2] == names[1::2]
+        assert all(t.shape[1] == 6 for t in truths)
+    x, _ = batch.pairs[0]
+    assert torch.equal(x[0], x[1])  # edges, flip and colours of the first
+    assert not torch.equal(x[0], x[2])
+    other = network("contrastive=1 contrastive_jit_flip=1")
+    (x, _), _ = taken(batches.for_detector(other, dataset), 1)[0].pairs
+    assert not torch.equal(x[0], x[1])
+
+
+def classifier(net: str = "") -> Network:
+    return network(f"min_crop=32 max_crop=64 {net}", "[avgpool]\n[softmax]\n", 3)
+
+
+LABELS = ("cat", "dog", "bird")
+
+
+@pytest.mark.parametrize("net", ["", "mixup=1", "cutmix=1", "mosaic=1", "mosaic=1 cutmix=1 angle=7 aspect=.75 blur=1"])
+def test_classifiers(dataset: Dataset, net: str) -> None:
+    names = [sample.picture for sample in dataset]
+    first, other = (taken(batches.for_classifier(classifier(net), names, LABELS, workers=n), 2) for n in (0, 3))
+    assert all(map(same, first, other))
+    x, classes = first[0].pairs[0]
+    assert x.shape == (4, 3, 32, 64)
+    assert isinstance(classes, torch.Tensor)
+    assert torch.allclose(classes, torch.tensor([0.0, 1.0, 0.0]).expand(4, 3))
+
+
+def test_labels_of_classifiers(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    names = [sample.picture for sample in dataset]
+    smooth = batches.for_classifier(classifier("label_smooth_eps=.1"), names, LABELS)
+    expected = torch.tensor([0.05, 0.9, 0.05]).expand(4, 3)
+    assert torch.allclose(torch.as_tensor(taken(smooth, 1)[0].pairs[0][1]), expected)
+    odd: Any = batches.for_classifier(classifier(), names, ("dog", "_dog", "bird"))
+    assert torch.as_tensor(taken(odd, 3)[0].pairs[0][1]).tolist() == [[1, 1, 0]] * 4
+    assert all("expected one label in the path, found dog, _dog" in r.getMessage() for r in caplog.records)
+    assert len(caplog.records) == len(odd.problems) == len({r.getMessage() for r in caplog.records})
+    with pytest.raises(DataError, match="2 labels, but the network has 3 classes"):
+        batches.for_classifier(classifier(), names, LABELS[:2])
+    free = batches.for_classifier(classifier("unsupervised=1"), names, ())
+    assert torch.as_tensor(taken(free, 1)[0].pairs[0][1]).sum(dim=1).tolist() == [1] * 4

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pathlib
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from darknet_py.training import checkpoints
+from tests.helpers import synthetic_data, training_runs
+
+MEMORY: dict[str, Any] = {"ema_alpha": 0.9, "adversarial_lr": 0.1, "policy": "random", "burn_in": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    place = tmp_path_factory.mktemp("rectangles")
+    synthetic_data.data(place)
+    return place
+
+
+def assert_same(one: pathlib.Path, other: pathlib.Path) -> None:
+    first, second = training_runs.tensors(one), training_runs.tensors(other)
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def waited(path: pathlib.Path, seconds: float = 120) -> None:
+    """Wait for a file."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"no {path.name}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("more", [{}, MEMORY], ids=["momentum", "all that has a memory"])
+def test_in_two_parts_as_in_one(more: dict[str, Any], tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=12, **more)
+    cfg.write_text(cfg.read_text().replace("[yolo]", "[dropout]\nprobability=.2\n[yolo]"))
+    data = folder / "tiny.data"
+    steps: dict[str, Any] = {"map_every": 4, "score": True}
+    training_runs.run(cfg, data, out=tmp_path / "one", save_last=5, **steps)
+    text = cfg.read_text()
+    with pytest.raises(KeyboardInterrupt):
+        training_runs.run(cfg, data, out=tmp_path / "two", save_last=5, **steps, patience=_Interrupting(7))
+    state = tmp_path / "two" / "tiny_last.state.pt"
+    assert checkpoints.read(state).iteration == 7
+    assert checkpoints.read(state).cfg == text
+    training_runs.run(cfg, data, out=tmp_path / "two", resume=state, seed=99, **steps)
+    assert_same(tmp_path / "one" / "tiny_last.state.pt", state)
+    logs = [(tmp_path / part / "tiny_log.csv").read_text().splitlines() for part in ("one", "two")]
+    timeless = [[[cell for at, cell in enumerate(row.split(",")) if at not in (4, 6)] for row in log] for log in logs]
+    assert timeless[0] == timeless[1]
+
+
+class _Interrupting(int):
+    """A patience that presses Ctrl-C in an iteration: it is asked for after each."""
+
+    left = 0
+
+    def __bool__(self) -> bool:
+        self.left += 1
+        if self.left == int(self):
+            signal.raise_signal(signal.SIGINT)
+        return False
+
+
+def test_ctrl_c_saves_and_resume_goes_on(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
+    words = (folder / "tiny.data", cfg, "--out", tmp_path, "--workers", "1", "--no-map", "--chart", "")
+    process = training_runs.begin(*words)
+    waited(tmp_path / "tiny_log.csv")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "starts with random weights" in err
+    assert "stopping after this iteration" in err
+    assert "go on with --resume" in err
+    iteration = checkpoints.read(tmp_path / "tiny_last.state.pt").iteration
+    cfg.write_text(cfg.read_text().replace("max_batches=100000", f"max_batches={iteration + 1}"))
+    out, err = training_runs.command(*words, "--resume")
+    assert "goes on from" in err
+    assert out.startswith(f"done: iteration {iteration + 1},")
+    rows = (tmp_path / "tiny_log.csv").read_text().splitlines()
+    assert len(rows) == iteration + 2
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=150, **MEMORY)
+    words: tuple[Any, ...] = (folder / "tiny.data", cfg, "--workers", "2", "--chart", "", "--save-last", "7")
+    words = (*words, "--map-every", "50", "--deterministic", "--seed", "5")
+    started = time.monotonic()
+    training_runs.command(*words, "--out", tmp_path / "whole")
+    length = time.monotonic() - started
+    kills, killed = random.Random(time.time_ns()), 0
+    parts = ("--out", tmp_path / "parts", "--resume")
+    for _ in range(2):
+        process = training_runs.begin(*words, *parts)
+        waited(tmp_path / "parts" / "tiny_last.state.pt")
+        time.sleep(kills.uniform(0, length / 4))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+    out, err = training_runs.command(*words, *parts)
+    assert killed, "it was done before it could be killed"
+    assert "goes on from" in err
+    assert out.startswith("done: iteration 150,")
+    assert_same(*(tmp_path / part / "tiny_last.state.pt" for part in ("whole", "parts")))
+    for name in ("final", "best", "last", "ema"):
+        one, other = (tmp_path / part / f"tiny_{name}.weights" for part in ("whole", "parts"))
+        assert one.read_bytes() == other.read_bytes(), name
+
+
+def test_weights_alone_are_a_warm_start_and_said_to_be(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=3)
+    training_runs.run(cfg, folder / "tiny.data", out=tmp_path / "out")
+    cfg.write_text(cfg.read_text().replace("max_batches=3", "max_batches=5"))
+    last = tmp_path / "out" / "tiny_last.weights"
+    data, flags = folder / "tiny.data", ("--no-map", "--chart", "", "--out", tmp_path / "new")
+    _, err = training_runs.command(data, cfg, last, *flags)
+    assert "tiny_last.state.pt, which lies beside" in err
+    out, err = training_runs.command(data, cfg, tmp_path / "out" / "tiny_final.weights", *flags)
+    assert "a warm start at iteration 3: momentum begins at 0" in err
+    assert out.startswith("done: iteration 5")
+    _, err = training_runs.command(data, cfg, last, "--clear", *flags)
+    assert "warm start" not in err
+    assert "\n1: " in err

@@ -1,0 +1,115 @@
+"""Sizes, pictures and coins of iterations against the rules of ``train_detector`` and ``load_data_detection``."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from darknet_py.cfg.net_section import Net
+from darknet_py.errors import ConfigError
+from darknet_py.training.sampling import Plan
+
+NET = Net(batch=64, subdivisions=8, max_batches=5000)
+
+
+def sizes(plan: Plan, blocks: int = 400) -> list[tuple[int, int]]:
+    return [plan.size_at(10 * block) for block in range(1, blocks)]
+
+
+def test_sizes_change_every_ten_iterations() -> None:
+    plan = Plan(NET, (416, 416), 1.0)
+    for block in range(20):
+        assert len({plan.size_at(10 * block + turn) for turn in range(10)}) == 1
+    assert len(set(sizes(plan))) > 8
+
+
+def test_sizes_are_darknets() -> None:
+    """The documented range for 416: 320..608 by 32, the largest at both ends of the training."""
+    plan = Plan(NET, (416, 416), 1.0)
+    found = Counter(sizes(plan))
+    assert set(found) == {(side, side) for side in range(320, 609, 32)}
+    assert plan.size_at(0) == plan.size_at(9) == plan.size_at(4910) == plan.size_at(4999) == (608, 608)
+    assert plan.size_at(4900) != (608, 608) or plan.size_at(4890) != (608, 608)
+    # Half of the factors are above 1, where sizes are above 416; each is a uniform 1..1.4 or its inverse.
+    assert 0.4 < sum(n for size, n in found.items() if size[0] > 416 + 32) / 399 < 0.6
+
+
+def test_sizes_round_halves_up_and_keep_the_aspect() -> None:
+    plan = Plan(NET, (608, 352), 1.2)
+    largest = plan.size_at(0)
+    # 1.2 * 608 / 32 + 1 = 23.8, 1.2 * 352 / 32 + 1 = 14.2
+    assert largest == (24 * 32, 14 * 32)
+    assert all(width % 32 == height % 32 == 0 for width, height in sizes(plan))
+    assert all(1.3 < width / height < 2.1 for width, height in sizes(plan))
+
+
+def test_no_size_is_below_a_step() -> None:
+    assert min(sizes(Plan(Net(resize_step=64, max_batches=9000), (64, 64), 4.0))) >= (64, 64)
+    with pytest.raises(ConfigError, match="resize_step"):
+        Plan(Net(resize_step=0), (64, 64), 1.0).size_at(0)
+
+
+def test_without_random_the_size_stays() -> None:
+    assert set(sizes(Plan(NET, (416, 320)))) == {(416, 320)}
+
+
+def test_smaller_pictures_come_in_larger_batches() -> None:
+    plan = Plan(Net(batch=64, subdivisions=8, max_batches=5000, dynamic_minibatch=True), (416, 416), 1.0)
+    for iteration in range(0, 1000, 10):
+        side = plan.size_at(iteration)[0]
+        fitting = 8 * 608 * 608 // (side * side)
+        expected = int(fitting * 0.8) if int(fitting * 0.8) > 8 else fitting
+        assert plan.batch_at(iteration) == expected >= 8
+    assert Plan(NET, (416, 416), 1.0).batch_at(0) == 8
+
+
+def test_pictures_are_drawn_with_replacement_from_all() -> None:
+    plan = Plan(NET, (416, 416))
+    chosen = [int(plan.choices(iteration, index, 0).integers(20)) for iteration in range(60) for index in range(64)]
+    counts = np.bincount(chosen, minlength=20)
+    expected = len(chosen) / 20
+    # Chi-squared with 19 degrees of freedom: above 36.2 once in a hundred.
+    assert ((counts - expected) ** 2 / expected).sum() < 36.2
+    parts = {plan.choices(1, 1, part).integers(1 << 62) for part in range(4)}
+    assert len(parts) == 4
+
+
+def test_a_coin_for_each_picture_or_for_each_loader_thread() -> None:
+    alone = [Plan(NET, (416, 416)).mixed(iteration, index) for iteration in range(50) for index in range(64)]
+    assert abs(np.mean(alone) - 0.5) < 3 * 0.5 / np.sqrt(len(alone))
+    plan = Plan(NET, (416, 416), chunks=6)
+    bounds = [chunk * 64 // 6 for chunk in range(7)]
+    tossed: list[bool] = []
+    for iteration in range(50):
+        for first, end in itertools.pairwise(bounds):
+            coins = {plan.mixed(iteration, index) for index in range(first, end)}
+            assert len(coins) == 1
+            tossed += coins
+    assert abs(np.mean(tossed) - 0.5) < 3 * 0.5 / np.sqrt(len(tossed))
+
+
+def test_sequences_run_through_the_list() -> None:
+    """batch=4, two mini-batches of three steps: rows are step by step, a stream in each column."""
+    net = Net(batch=4, subdivisions=2, time_steps=3, track=True, augment_speed=3)
+    plan, count, speeds = Plan(net, (64, 64)), 1000, set()
+    assert plan.batch == 6
+    for iteration in range(30):
+        rows = np.array([plan.sequenced(iteration, index, 0, count) for index in range(12)])
+        streams = rows.reshape(2, 3, 2)  # mini-batch, step, stream
+        steps = np.diff(streams, axis=1) % count
+        for mini_batch in steps:
+            assert len(set(mini_batch.flatten().tolist())) == 1
+            speeds.add(int(mini_batch[0, 0]))
+        assert len(set(streams[:, 0].flatten().tolist())) > 1
+    assert speeds == {1, 2, 3}
+
+
+def test_a_sequence_may_go_on_over_mini_batches() -> None:
+    net = Net(batch=4, subdivisions=2, time_steps=3, track=True, sequential_subdivisions=1, augment_speed=1)
+    plan = Plan(net, (64, 64))
+    streams = np.array([plan.sequenced(5, index, 0, 1000) for index in range(12)]).reshape(6, 2)
+    assert (np.diff(streams, axis=0) % 1000 == 1).all()
+    assert {plan.draws_for(5, index) for index in range(12)} == {0}

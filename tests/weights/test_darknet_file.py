@@ -1,0 +1,173 @@
+"""The .weights file, byte by byte: the header and the order of the arrays, in both dialects."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from darknet_py import weights
+from darknet_py.cfg import Dialect
+from darknet_py.network import Network
+from tests.helpers import random_networks
+from tests.helpers.random_networks import FLOATS, TEXT, bare, weights_file
+
+
+def vector(section: str, inputs: int = 3) -> str:
+    return f"[net]\ninputs={inputs}\n{section}\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "dialect", "layout"),
+    [
+        ((0, 1, 0), Dialect.ALEXEYAB, "<iiiI"),
+        ((0, 1, 99), Dialect.PJREDDIE, "<iiiI"),
+        ((0, 2, 0), Dialect.ALEXEYAB, "<iiiQ"),
+        ((0, 2, 5), Dialect.PJREDDIE, "<iiiQ"),
+        ((1, 0, 0), Dialect.ALEXEYAB, "<iiiQ"),
+        ((1001, 0, 0), Dialect.ALEXEYAB, "<iiiQ"),
+        ((1001, 0, 0), Dialect.PJREDDIE, "<iiiI"),
+        ((0, 1000, 0), Dialect.PJREDDIE, "<iiiI"),
+    ],
+)
+def test_header(version: tuple[int, int, int], dialect: Dialect, layout: str, tmp_path: pathlib.Path) -> None:
+    start = struct.pack(layout, *version, 12345)
+    path = weights_file(tmp_path / "a.weights", FLOATS, start)
+    net = weights.load(bare(TEXT, dialect=dialect), path)
+    assert (net.version, net.seen) == (version, 12345)
+    assert weights.save(net, tmp_path / "b.weights") == len(start) + 4 * FLOATS
+    assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
+
+
+def test_seen_beyond_32_bits_is_kept(tmp_path: pathlib.Path) -> None:
+    path = weights_file(tmp_path / "a.weights", FLOATS, struct.pack("<iiiQ", 0, 2, 5, 2**40 + 7))
+    assert weights.load(bare(TEXT), path).seen == 2**40 + 7
+
+
+def test_a_new_network_is_saved_as_alexeyab_does(tmp_path: pathlib.Path) -> None:
+    weights.save(random_networks.network(TEXT), tmp_path / "a.weights")
+    assert (tmp_path / "a.weights").read_bytes()[:20] == struct.pack("<iiiQ", 0, 2, 5, 0)
+    weights.save(random_networks.network(TEXT), tmp_path / "a.weights", seen=64)
+    assert (tmp_path / "a.weights").read_bytes()[:20] == struct.pack("<iiiQ", 0, 2, 5, 64)
+
+
+def test_every_array_is_where_the_file_has_it(tmp_path: pathlib.Path) -> None:
+    net = weights.load(bare(TEXT), weights_file(tmp_path / "a.weights", FLOATS))
+    state = net.state_dict()
+    expected = {
+        "layers.0.biases": (0, (2,)),
+        "layers.0.norm.scales": (2, (2,)),
+        "layers.0.norm.rolling_mean": (4, (2,)),
+        "layers.0.norm.rolling_variance": (6, (2,)),
+        "layers.0.weights": (8, (2, 1, 3, 3)),
+        "layers.2.biases": (26, (3,)),
+        "layers.2.weights": (29, (3, 2, 1, 1)),
+        "layers.3.biases": (35, (2,)),
+        "layers.3.weights": (37, (2, 12)),
+        "layers.3.norm.scales": (61, (2,)),
+        "layers.3.norm.rolling_mean": (63, (2,)),
+        "layers.3.norm.rolling_variance": (65, (2,)),
+    }
+    assert set(state) == set(expected)
+    for name, (first, shape) in expected.items():
+        assert torch.equal(state[name], torch.arange(first, first + math.prod(shape)).view(shape).float()), name
+
+
+def order(net: Network) -> list[str]:
+    return [array.place.split("] ")[1] for array in weights.stored(net)]
+
+
+GATES = {
+    ("gru", "alexeyab"): "input_z input_r input_h state_z state_r state_h",
+    ("gru", "pjreddie"): "state_z state_r state_h input_z input_r input_h",
+    ("lstm", "alexeyab"): "wf wi wg wo uf ui ug uo",
+    ("lstm", "pjreddie"): "wi wf wo wg ui uf uo ug",
+}
+
+
+@pytest.mark.parametrize(("name", "dialect"), GATES)
+def test_gates(name: str, dialect: str, tmp_path: pathlib.Path) -> None:
+    net = bare(vector(f"[{name}]\noutput=2"), dialect=dialect)
+    parts = [f"{gate}_layer" if name == "gru" else gate for gate in GATES[name, dialect].split()]
+    assert order(net) == [f"{part}.{array}" for part in parts for array in ("biases", "weights")]
+    sizes = [2 + 2 * (2 if part[0] in "sw" else 3) for part in parts]
+    path = weights_file(tmp_path / "a.weights", sum(sizes), struct.pack("<iiiQ", 0, 2, 0, 0))
+    state = weights.load(net, path).state_dict()
+    for part, first in zip(parts, np.cumsum([0, *sizes]), strict=False):
+        assert state[f"layers.0.{part}.biases"].tolist() == [first, first + 1]
+        assert state[f"layers.0.{part}.weights"].flatten()[0] == first + 2
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect", "expected"),
+    [
+        ("[batchnorm]", "alexeyab", "biases scales rolling_mean rolling_variance"),
+        ("[batchnorm]", "pjreddie", "scales rolling_mean rolling_variance"),
+        ("[local]\nfilters=2", "alexeyab", "biases weights"),
+        ("[implicit]", "alexeyab", "weights"),
+        ("[rnn]", "alexeyab", " ".join(f"{p}_layer.biases {p}_layer.weights" for p in ("input", "self", "output"))),
+        ("[yolo]\nclasses=1\nnum=1", "alexeyab", ""),
+    ],
+)
+def test_order(text: str, dialect: str, expected: str) -> None:
+    channels = 6 if "yolo" in text else 3
+    assert order(bare(f"[net]\nwidth=2\nheight=2\nchannels={channels}\n{text}", dialect=dialect)) == expected.split()
+
+
+def test_conv_lstm_holds_peepholes_first_and_the_gates_in_use() -> None:
+    text = "[net]\nwidth=2\nheight=2\nchannels=3\n[conv_lstm]\noutput=3\nsize=1\npeephole=1\n"
+    gates = [name.partition(".")[0] for name in order(bare(text))[::2]]
+    assert gates == ["vf", "vi", "vo", "wf", "wi", "wg", "wo", "uf", "ui", "ug", "uo"]
+    gates = [name.partition(".")[0] for name in order(bare(text + "bottleneck=1"))[::2]]
+    assert gates == ["vf", "vi", "vo", "wf", "uf", "ui", "ug", "uo"]
+
+
+@pytest.mark.parametrize("version", [(0, 2, 0), (1001, 2, 0), (0, 1001, 0), (1000, 1000, 0)])
+def test_old_files_hold_connected_matrices_transposed(version: Sequence[int], tmp_path: pathlib.Path) -> None:
+    text = vector("[connected]\noutput=2\n[rnn]\noutput=1\nhidden=2")
+    start = struct.pack("<iiiQ", *version, 0)
+    path = weights_file(tmp_path / "a.weights", 2 + 6 + (2 + 4) + (2 + 4) + (1 + 2), start)
+    net = weights.load(bare(text), path)
+    rows = torch.arange(2, 8).float()
+    transposed = max(version) > 1000
+    expected = rows.view(3, 2).t() if transposed else rows.view(2, 3)
+    assert torch.equal(net.state_dict()["layers.0.weights"], expected)
+    inner = torch.arange(10, 14).float().view(2, 2)
+    assert torch.equal(net.state_dict()["layers.1.input_layer.weights"], inner.t() if transposed else inner)
+    weights.save(net, tmp_path / "b.weights")
+    assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
+
+
+def test_convolutions_are_not_transposed_but_flipped_ones_are(tmp_path: pathlib.Path) -> None:
+    text = "[net]\nwidth=4\nheight=4\nchannels=2\n[conv]\nfilters=3\nsize=2\nflipped={}\n"
+    for flipped, version in ((0, 1001), (1, 0), (1, 1001)):
+        path = weights_file(tmp_path / "a.weights", 27, struct.pack("<iiiQ", version, 2, 0, 0))
+        net = weights.load(bare(text.format(flipped)), path)
+        rows = torch.arange(3, 27).float()
+        expected = rows.view(8, 3).t() if flipped else rows.view(3, 8)
+        assert torch.equal(net.state_dict()["layers.0.weights"].flatten(1), expected)
+        weights.save(net, tmp_path / "b.weights")
+        assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
+
+
+def test_any_memory_layout_is_read_and_written(tmp_path: pathlib.Path) -> None:
+    path = weights_file(tmp_path / "a.weights", FLOATS)
+    net = weights.load(bare(TEXT).to(memory_format=torch.channels_last), path)  # type: ignore[call-overload]
+    plain = weights.load(bare(TEXT), path).state_dict()["layers.0.weights"]
+    assert torch.equal(net.state_dict()["layers.0.weights"], plain)
+    weights.save(net, tmp_path / "b.weights")
+    assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype: torch.dtype, tmp_path: pathlib.Path) -> None:
+    path = weights_file(tmp_path / "a.weights", FLOATS)  # integers up to 66 are exact in all of them
+    net = weights.load(bare(TEXT).to(dtype), path)
+    assert all(tensor.dtype == dtype for tensor in net.state_dict().values())
+    weights.save(net, tmp_path / "b.weights")
+    assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
