@@ -83,11 +83,11 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
 
     class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]  # without types of its own
         def __init__(self) -> None:
-            self.rest: Iterator[Any] = (reading.load(sample.picture) for sample in list(dataset)[:count])
+            self.rest: Iterator[Any] = (reading.load(sample.image) for sample in list(dataset)[:count])
 
         def get_next(self) -> dict[str, Any] | None:
-            picture = next(self.rest, None)
-            return None if picture is None else {"input": reading.prepare(picture, size)[None].numpy()}
+            image = next(self.rest, None)
+            return None if image is None else {"input": reading.prepare(image, size)[None].numpy()}
 
     graph = onnx.load(simple).graph
     convolutions = [node for node in graph.node if node.op_type == "Conv"]

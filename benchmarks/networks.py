@@ -95,7 +95,7 @@ def bare_openvino(network: Network, x: Tensor, args: argparse.Namespace) -> Call
     model.reshape([*x.shape])
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISIONS[args.dtype]}
     request = openvino.Core().compile_model(model, "CPU", hints).create_infer_request()
-    return lambda pictures: request.infer([pictures.numpy()])
+    return lambda images: request.infer([images.numpy()])
 
 
 if __name__ == "__main__":

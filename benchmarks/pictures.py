@@ -37,20 +37,20 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     network = darknet_py.load(args.cfg, args.weights)
     detector = darknet_py.Detector(network, batch=args.batch, engine=args.engine, dtype=args.dtype)
-    pictures = sorted(args.folder.rglob("*.jpg"))
+    images = sorted(args.folder.rglob("*.jpg"))
     x = torch.rand(args.batch, *network.shape)
     whole, alone = [], []
     with torch.inference_mode():
-        detector(pictures[0])
+        detector(images[0])
         for _ in range(args.repeats):
             started = time.perf_counter()
-            for _ in detector.stream(pictures):
+            for _ in detector.stream(images):
                 pass
-            whole.append(len(pictures) / (time.perf_counter() - started))
+            whole.append(len(images) / (time.perf_counter() - started))
             started = time.perf_counter()
-            for _ in range(0, len(pictures), args.batch):
+            for _ in range(0, len(images), args.batch):
                 detector.run(x)
-            alone.append(len(pictures) / (time.perf_counter() - started))
+            alone.append(len(images) / (time.perf_counter() - started))
     files, net = statistics.median(whole), statistics.median(alone)
     share = statistics.median(a / b for a, b in zip(whole, alone, strict=True))
     print(f"{files:.1f} pictures/s from files to boxes, {net:.1f} by the network alone: {share:.0%}")

@@ -139,12 +139,12 @@ class Activation(enum.StrEnum):
     NORMALIZE_CHANNELS_SOFTMAX = "normalize_channels_softmax"
     NORMALIZE_CHANNELS_SOFTMAX_MAXVAL = "normalize_channels_softmax_maxval"
 
-    def __call__(self, x: Tensor, handmade: bool = False) -> Tensor:
+    def __call__(self, x: Tensor, darknet_gradients: bool = False) -> Tensor:
         """Apply it to ``x`` [batch, channels, ...]; the shape stays.
 
-        ``handmade``: with C's gradient, which is not the derivative for a few of them.
+        ``darknet_gradients``: with C's gradient, which is not the derivative for a few of them.
         """
-        if handmade and self in _GRADIENTS:
+        if darknet_gradients and self in _GRADIENTS:
             y: Tensor = _Handmade.apply(x, self)  # type: ignore[no-untyped-call]
             return y
         return _FORMULAS[self](x)

@@ -18,7 +18,7 @@ from torch import Tensor
 _BLOCK = 1024  # boxes whose overlap with all others is held in memory at once
 
 
-class Candidates(NamedTuple):
+class RawDetections(NamedTuple):
     """Boxes of one picture before or after suppression.
 
     ``boxes``: [n, 4], ``objectness``: [n], ``probs``: [n, classes], where 0 means "not this class".
@@ -39,7 +39,7 @@ class NMSKind(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Suppression:
+class NMSOptions:
     """Which overlap decides between two boxes, and diounms' exponent."""
 
     kind: NMSKind = NMSKind.DEFAULT
@@ -106,7 +106,7 @@ def diou(a: Tensor, b: Tensor, beta: float) -> Tensor:
     return iou(a, b) - penalty
 
 
-def suppress(found: Candidates, threshold: float, how: Suppression) -> Candidates:
+def suppress(found: RawDetections, threshold: float, how: NMSOptions) -> RawDetections:
     """Set to 0 the probabilities that a stronger overlapping box of the same class takes away."""
     cls, rows = (found.probs > 0).t().nonzero().unbind(dim=1)
     order = found.probs[rows, cls].argsort(descending=True, stable=True)
@@ -117,7 +117,7 @@ def suppress(found: Candidates, threshold: float, how: Suppression) -> Candidate
     for group, most in _groups(counts):
         if most > _BLOCK:
             mine = slice(int(starts[group[0]]), int(starts[group[0]]) + most)
-            keep[mine] = survivors(found.boxes[rows[mine]], threshold, how)
+            keep[mine] = nms_keep(found.boxes[rows[mine]], threshold, how)
             continue
         # A class with fewer boxes borrows those behind its own: coming last, they take none away.
         place = torch.arange(most, device=cls.device)
@@ -140,7 +140,7 @@ def _groups(counts: Tensor) -> Iterator[tuple[list[int], int]]:
         order = order[together:]
 
 
-def survivors(boxes: Tensor, threshold: float, how: Suppression) -> Tensor:
+def nms_keep(boxes: Tensor, threshold: float, how: NMSOptions) -> Tensor:
     """Which of ``boxes`` [n, 4], strongest first, greedy suppression keeps: [n] of bool."""
     keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     for start in range(0, len(boxes), _BLOCK):
@@ -151,7 +151,7 @@ def survivors(boxes: Tensor, threshold: float, how: Suppression) -> Tensor:
     return keep
 
 
-def _greedy(boxes: Tensor, free: Tensor, threshold: float, how: Suppression) -> Tensor:
+def _greedy(boxes: Tensor, free: Tensor, threshold: float, how: NMSOptions) -> Tensor:
     """Which of ``boxes`` [..., n, 4] stay, of those that are ``free`` [..., n] to: [..., n] of bool."""
     # Greedy order without a loop over boxes: a box goes when a stronger one that stays covers it;
     # repeating that settles after as many rounds as the longest chain of such decisions.

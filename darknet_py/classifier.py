@@ -24,7 +24,7 @@ from .data.labels import Problem, report
 from .detector import Names, read_names
 from .errors import DataError
 from .images import reading
-from .images.reading import Picture, Source
+from .images.reading import ImageArray, Source
 from .inference import engines
 from .layers._tree import Tree
 from .layers.softmax import Softmax
@@ -33,7 +33,7 @@ from .network import Network, evaluating
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """The classes of a picture: ``probs`` [classes], their ``names``, the picture's ``path``.
+    """The classes of a picture: ``probs`` [classes], their ``names``, the image's ``path``.
 
     ``parents``: in a tree, the name of each class's parent, ``Root`` for none.
     """
@@ -135,10 +135,10 @@ class Classifier:
             path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
             yield Classification(probs, self.names, path, self.parents)
 
-    def prepare(self, picture: Picture) -> Tensor:
+    def prepare(self, image: ImageArray) -> Tensor:
         """A picture [H, W, C] of uint8 as the network's input [C, height, width]."""
         fit = reading.letterbox if self.letterbox else reading.centre_crop
-        return fit(reading.planes(picture), self.network.shape.width, self.network.shape.height)
+        return fit(reading.planes(image), self.network.shape.width, self.network.shape.height)
 
 
 def outputs(network: Network) -> int:

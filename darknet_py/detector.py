@@ -1,4 +1,4 @@
-"""``Detector``: pictures in, boxes out, as Darknet's ``detector test`` does it.
+"""``Detector``: images in, boxes out, as Darknet's ``detector test`` does it.
 
 A picture is stretched to the network's input unless it shall be letterboxed (AlexeyAB: ``letter_box=1``
 or a flag; pjreddie: always). The boxes of all heads are decoded, suppressed together by the last head's
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ._typing import StrPath
-from .boxes import Candidates, suppress, undo_letterbox
+from .boxes import RawDetections, suppress, undo_letterbox
 from .cfg import Dialect
 from .data import data_file
 from .errors import DataError
@@ -26,9 +26,9 @@ from .images import reading
 from .images.prefetch import ahead, in_turns
 from .images.reading import Source
 from .inference import engines
-from .layers import Selection
+from .layers import DecodeOptions
 from .network import Network
-from .results.results import Results, from_candidates
+from .results.results import Results, from_raw
 
 Names = StrPath | Sequence[str] | None
 
@@ -53,7 +53,7 @@ class _Loaded(NamedTuple):
     """A picture, where it is from, and how long it took to read."""
 
     path: str
-    picture: reading.Picture
+    image: reading.ImageArray
     seconds: float
 
 
@@ -63,9 +63,9 @@ class Detector:
     ``names``: a file or sequence of class names; None: the network's own. ``threshold``: lowest probability
     of a class (0..1).
     ``nms``: overlap above which the weaker of two boxes of a class goes (0: none goes).
-    ``letterbox``: keep the pictures' aspect; None: as the cfg says. ``hierarchy``: how sure a class of a
+    ``letterbox``: keep the images' aspect; None: as the cfg says. ``hierarchy``: how sure a class of a
     tree must be. ``mapped``: report a tree's classes by the numbers of the head's ``map=`` file.
-    ``batch``: pictures that go through the network together. ``engine`` and ``dtype``: what computes them, see
+    ``batch``: images that go through the network together. ``engine`` and ``dtype``: what computes them, see
     ``engines``; ``plain`` runs the layers one by one.
     """
 
@@ -91,7 +91,7 @@ class Detector:
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         self.network, self.nms, self.batch_size = network, nms, batch
-        self.which = Selection(threshold, hierarchy, mapped)
+        self.which = DecodeOptions(threshold, hierarchy, mapped)
         given = network.names or None if names is None else names
         self.names = read_names(given, network.heads[-1].classes, exact=not mapped)
         if letterbox is None:
@@ -144,23 +144,23 @@ class Detector:
 
     def _loaded(self, source: Source) -> _Loaded:
         started = time.perf_counter()
-        picture = reading.load(source, self.network.shape.channels)
+        image = reading.load(source, self.network.shape.channels)
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", "")
-        return _Loaded(path, picture, time.perf_counter() - started)
+        return _Loaded(path, image, time.perf_counter() - started)
 
     def _group(self, group: Sequence[_Loaded]) -> Iterator[Results]:
         started = time.perf_counter()
-        x = torch.stack([reading.prepare(loaded.picture, self.size, self.letterbox) for loaded in group])
+        x = torch.stack([reading.prepare(loaded.image, self.size, self.letterbox) for loaded in group])
         x = x.to(next(self.network.parameters(), x))  # device and precision
         prepared = time.perf_counter()
         with torch.inference_mode():
             outputs = self.run(x)
             computed = time.perf_counter()
-            found = self._found(outputs, self.size, [loaded.picture.shape[1::-1] for loaded in group])
+            found = self._found(outputs, self.size, [loaded.image.shape[1::-1] for loaded in group])
         shared = [t / len(group) for t in (prepared - started, computed - prepared, time.perf_counter() - computed)]
         for loaded, candidates in zip(group, found, strict=True):
-            shape = loaded.picture.shape[:2]
-            results = from_candidates(candidates, shape, names=self.names, path=loaded.path, picture=loaded.picture)
+            shape = loaded.image.shape[:2]
+            results = from_raw(candidates, shape, names=self.names, path=loaded.path, image=loaded.image)
             times = (loaded.seconds + shared[0], *shared[1:])
             results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
             yield results
@@ -173,23 +173,23 @@ class Detector:
         size = (x.shape[3], x.shape[2]) if x.dim() == 4 else self.size
         with torch.inference_mode():
             found = self._found(self.run(x), size)
-        return [from_candidates(candidates, size[::-1], names=self.names) for candidates in found]
+        return [from_raw(candidates, size[::-1], names=self.names) for candidates in found]
 
     def _found(
-        self, outputs: Sequence[Tensor], size: tuple[int, int], pictures: Sequence[tuple[int, int]] = ()
-    ) -> list[Candidates]:
+        self, outputs: Sequence[Tensor], size: tuple[int, int], images: Sequence[tuple[int, int]] = ()
+    ) -> list[RawDetections]:
         """Decode and suppress: one set of boxes a picture.
 
-        As in C, suppression sees boxes relative to the picture, whose width and height ``pictures`` gives:
+        As in C, suppression sees boxes relative to the picture, whose width and height ``images`` gives:
         kinds that look at distances decide otherwise on a letterboxed input.
         """
         heads = self.network.heads
         by_head = [h.decode(output.float(), size, self.which) for h, output in zip(heads, outputs, strict=True)]
-        merged = [Candidates(*map(torch.cat, zip(*picture, strict=True))) for picture in zip(*by_head, strict=True)]
-        if self.letterbox and pictures:
+        merged = [RawDetections(*map(torch.cat, zip(*image, strict=True))) for image in zip(*by_head, strict=True)]
+        if self.letterbox and images:
             merged = [
-                candidates._replace(boxes=undo_letterbox(candidates.boxes, picture, size))
-                for candidates, picture in zip(merged, pictures, strict=True)
+                candidates._replace(boxes=undo_letterbox(candidates.boxes, image, size))
+                for candidates, image in zip(merged, images, strict=True)
             ]
         if self.nms:
             merged = [suppress(candidates, self.nms, heads[-1].suppression) for candidates in merged]

@@ -162,9 +162,9 @@ def _place(config: Config, section: Section, index: int | None = None) -> Iterat
 
 def _input_shape(options: Net, size: tuple[int, int] | None) -> Shape:
     width, height = size or (options.width, options.height)
-    picture = Shape(options.channels, height, width)
-    if min(picture) > 0:
-        return picture
+    image = Shape(options.channels, height, width)
+    if min(image) > 0:
+        return image
     if options.inputs > 0 and size is None:
         return Shape(options.inputs, 1, 1)
     raise ValueError(f"expected width, height and channels, or inputs, got {width} x {height} x {options.channels}")

@@ -1,4 +1,4 @@
-"""``Interruption``: Ctrl-C and the request to end (SIGTERM) wait until it suits."""
+"""``DeferredSignals``: Ctrl-C and the request to end (SIGTERM) wait until it suits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interruption:
+class DeferredSignals:
     """Inside the block the first signal is remembered as ``asked``; the second one raises KeyboardInterrupt.
 
     ``told`` is called with the first. In another thread than the main one signals stay as they are.

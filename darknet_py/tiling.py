@@ -1,4 +1,4 @@
-"""``Tiled``: large pictures in overlapping tiles of the network's size, so that small objects stay large enough.
+"""``TiledDetector``: large pictures in overlapping tiles of the network's size, so that small objects stay large enough.
 
 A tile sees less of an object that its edge cuts, so the overlap of whole boxes does not tell that two tiles saw
 one object. What the two tiles both see of it does: boxes of two tiles are compared inside the tiles' common
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .boxes import Suppression, xyxy_to_xywh
+from .boxes import NMSOptions, xyxy_to_xywh
 from .detector import Detector
 from .errors import DataError
 from .images import reading
@@ -28,7 +28,7 @@ _EDGE = 0.02  # of a tile's side: a box that comes so near to a cut is taken to 
 _INSIDE = 0.7  # of a box that is cut: so much of it inside a whole one is a part of that
 
 
-class Found(NamedTuple):
+class TileDetections(NamedTuple):
     """Rows of all tiles of a picture, in its pixels: boxes and tiles as left, top, right, bottom."""
 
     boxes: Tensor
@@ -38,7 +38,7 @@ class Found(NamedTuple):
     tile: Tensor
 
 
-class Tiled:
+class TiledDetector:
     """A detector that looks at a picture tile by tile; it is called as ``detector`` is.
 
     ``overlap``: of neighbouring tiles, as a share of their sides, 0..0.9. Objects up to that size lie whole in some
@@ -52,12 +52,12 @@ class Tiled:
 
     def __call__(self, source: Source) -> Results:
         """Boxes of one picture. Raises DataError for a picture that cannot be read."""
-        picture = reading.load(source, self.detector.network.shape.channels)
-        height, width = picture.shape[:2]
+        image = reading.load(source, self.detector.network.shape.channels)
+        height, width = image.shape[:2]
         tiles = cut((width, height), self.detector.size, self.overlap)
         if self.whole and len(tiles) > 1:
             tiles.append((0, 0, width, height))
-        parts = [picture[top:bottom, left:right] for left, top, right, bottom in tiles]
+        parts = [image[top:bottom, left:right] for left, top, right, bottom in tiles]
         seen = list(self.detector.stream(parts, workers=0))
         found = _gather(seen, torch.tensor(tiles, dtype=torch.float32))
         if self.detector.nms and len(tiles) > 1:
@@ -72,7 +72,7 @@ class Tiled:
             shape=(height, width),
             names=self.detector.names,
             path=os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", ""),
-            picture=picture,
+            image=image,
             speed=speed,
         )
 
@@ -81,12 +81,12 @@ class Tiled:
         return map(self, sources)
 
 
-def cut(picture: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[tuple[int, int, int, int]]:
+def cut(image: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[tuple[int, int, int, int]]:
     """Tiles (left, top, right, bottom) that cover a picture of a width and height, row by row.
 
     They are spread evenly and overlap by ``overlap`` of a side or more.
     """
-    across, down = (_spread(whole, part, overlap) for whole, part in zip(picture, tile, strict=True))
+    across, down = (_spread(whole, part, overlap) for whole, part in zip(image, tile, strict=True))
     return [(left, top, right, bottom) for top, bottom in down for left, right in across]
 
 
@@ -98,29 +98,29 @@ def _spread(whole: int, part: int, overlap: float) -> list[tuple[int, int]]:
     return [(start, start + part) for start in starts]
 
 
-def _gather(seen: list[Results], tiles: Tensor) -> Found:
+def _gather(seen: list[Results], tiles: Tensor) -> TileDetections:
     rows, boxes = [], 0
     for result, tile in zip(seen, tiles, strict=True):
         one = result.cpu().boxes
         rows.append((one.xyxy + tile[:2].repeat(2), one.conf, one.cls, one.box + boxes, tile.expand(len(one), 4)))
         boxes += int(one.box.max()) + 1 if len(one) else 0
-    return Found(*map(torch.cat, zip(*rows, strict=True)))
+    return TileDetections(*map(torch.cat, zip(*rows, strict=True)))
 
 
-def merge(found: Found, picture: tuple[int, int], threshold: float, how: Suppression) -> Found:
+def merge(found: TileDetections, image: tuple[int, int], threshold: float, how: NMSOptions) -> TileDetections:
     """One row for what several tiles saw; rows of one tile are left alone, as they have been suppressed."""
     order = found.conf.argsort(descending=True, stable=True)
-    found = Found(*(column[order] for column in found))
+    found = TileDetections(*(column[order] for column in found))
     kept = []
     for cls in found.cls.unique():
         rows = (found.cls == cls).nonzero().flatten()
-        kept.append(_merged(Found(*(column[rows] for column in found)), picture, threshold, how))
-    return Found(*map(torch.cat, zip(*kept, strict=True))) if kept else found
+        kept.append(_merged(TileDetections(*(column[rows] for column in found)), image, threshold, how))
+    return TileDetections(*map(torch.cat, zip(*kept, strict=True))) if kept else found
 
 
-def _merged(found: Found, picture: tuple[int, int], threshold: float, how: Suppression) -> Found:
+def _merged(found: TileDetections, image: tuple[int, int], threshold: float, how: NMSOptions) -> TileDetections:
     """``merge`` for the rows of one class, the strongest first."""
-    cut_off = _cut_off(found, picture)
+    cut_off = _cut_off(found, image)
     same, parts = _same(found, threshold, how)
     whole_elsewhere = (parts & cut_off & ~cut_off[:, None]).any(dim=0)
     boxes, kept = found.boxes.clone(), []
@@ -139,10 +139,10 @@ def _merged(found: Found, picture: tuple[int, int], threshold: float, how: Suppr
             waiting += [other for other in new if cut_off[other]]  # what is cut goes on in a third tile
         if cut_off[row]:
             boxes[row] = torch.cat((found.boxes[group, :2].amin(dim=0), found.boxes[group, 2:].amax(dim=0)))
-    return Found(*(column[kept] for column in found._replace(boxes=boxes)))
+    return TileDetections(*(column[kept] for column in found._replace(boxes=boxes)))
 
 
-def _same(found: Found, threshold: float, how: Suppression) -> tuple[Tensor, Tensor]:
+def _same(found: TileDetections, threshold: float, how: NMSOptions) -> tuple[Tensor, Tensor]:
     """Which rows are one object that two tiles saw, and which have another in them: [n, n] of bool, twice."""
     low = torch.maximum(found.tile[:, None, :2], found.tile[None, :, :2])
     high = torch.minimum(found.tile[:, None, 2:], found.tile[None, :, 2:])
@@ -157,10 +157,10 @@ def _same(found: Found, threshold: float, how: Suppression) -> tuple[Tensor, Ten
     return (overlap > threshold) & other, covered & other
 
 
-def _cut_off(found: Found, picture: tuple[int, int]) -> Tensor:
+def _cut_off(found: TileDetections, image: tuple[int, int]) -> Tensor:
     """Which boxes reach an edge of their tile that is none of the picture's."""
     sides = (found.tile[:, 2:] - found.tile[:, :2]) * _EDGE
-    end = found.tile.new_tensor(picture)
+    end = found.tile.new_tensor(image)
     low = (found.boxes[:, :2] <= found.tile[:, :2] + sides) & (found.tile[:, :2] > 0)
     high = (found.boxes[:, 2:] >= found.tile[:, 2:] - sides) & (found.tile[:, 2:] < end)
     return (low | high).any(dim=1)

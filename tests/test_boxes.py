@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darknet_py import boxes
-from darknet_py.boxes import Candidates, NMSKind, Suppression
+from darknet_py.boxes import NMSKind, NMSOptions, RawDetections
 from tests.helpers.random_networks import random
 
 Box = list[float]
@@ -52,7 +52,7 @@ RULES: dict[NMSKind, Callable[[float], Overlap]] = {
 }
 
 
-def plain_nms(found: Candidates, threshold: float, overlap: Overlap) -> list[list[float]]:
+def plain_nms(found: RawDetections, threshold: float, overlap: Overlap) -> list[list[float]]:
     """``do_nms_sort``: class by class, strongest first, and what was suppressed suppresses nothing."""
     places, probs = found.boxes.tolist(), found.probs.tolist()
     for k in range(found.probs.shape[1]):
@@ -71,15 +71,15 @@ BOXES = st.tuples(SIXTEENTHS, SIXTEENTHS, SIXTEENTHS, SIXTEENTHS)
 
 
 @st.composite
-def candidates(draw: st.DrawFn) -> Candidates:
+def candidates(draw: st.DrawFn) -> RawDetections:
     """Boxes on a grid; no two probabilities of a class are equal unless they are 0."""
     rows = draw(st.lists(BOXES, min_size=1, max_size=14))
     columns = [draw(st.permutations(range(len(rows)))) for _ in range(draw(st.integers(1, 3)))]
     probs = torch.tensor(columns, dtype=torch.float64).t().clamp(min=2) - 2
-    return Candidates(torch.tensor(rows, dtype=torch.float64), torch.ones(len(rows)), probs / len(rows))
+    return RawDetections(torch.tensor(rows, dtype=torch.float64), torch.ones(len(rows)), probs / len(rows))
 
 
-HOW = st.builds(Suppression, st.sampled_from(NMSKind), st.sampled_from([0.3, 0.6, 1.0]))
+HOW = st.builds(NMSOptions, st.sampled_from(NMSKind), st.sampled_from([0.3, 0.6, 1.0]))
 
 
 @given(st.lists(st.tuples(BOXES, BOXES), min_size=1, max_size=30))
@@ -106,20 +106,20 @@ def test_overlap_of_what_is_nothing() -> None:
 
 def test_greedynms_is_no_plain_overlap() -> None:
     a, b = torch.tensor([0.5, 0.5, 0.4, 0.4]), torch.tensor([0.6, 0.5, 0.4, 0.4])
-    greedy = Suppression(NMSKind.GREEDYNMS, beta=1.0).overlap(a, b)
+    greedy = NMSOptions(NMSKind.GREEDYNMS, beta=1.0).overlap(a, b)
     assert greedy.item() == pytest.approx(0.6 - (0.01 / (0.25 + 0.16)) ** 0.6, abs=1e-6)
-    assert Suppression(NMSKind.DIOUNMS, beta=1.0).overlap(a, b).item() == pytest.approx(0.6 - 0.01 / 0.41, abs=1e-6)
-    assert Suppression(NMSKind.CORNERSNMS).overlap(a, b).item() == pytest.approx(0.6, abs=1e-6)
+    assert NMSOptions(NMSKind.DIOUNMS, beta=1.0).overlap(a, b).item() == pytest.approx(0.6 - 0.01 / 0.41, abs=1e-6)
+    assert NMSOptions(NMSKind.CORNERSNMS).overlap(a, b).item() == pytest.approx(0.6, abs=1e-6)
 
 
 @given(candidates(), HOW)
-def test_suppression(found: Candidates, how: Suppression) -> None:
+def test_suppression(found: RawDetections, how: NMSOptions) -> None:
     kept = boxes.suppress(found, THRESHOLD, how).probs
     assert kept.tolist() == plain_nms(found, THRESHOLD, RULES[how.kind](how.beta))
 
 
 @given(candidates(), HOW)
-def test_suppressing_again_changes_nothing(found: Candidates, how: Suppression) -> None:
+def test_suppressing_again_changes_nothing(found: RawDetections, how: NMSOptions) -> None:
     once = boxes.suppress(found, THRESHOLD, how)
     assert torch.equal(boxes.suppress(once, THRESHOLD, how).probs, once.probs)
     assert torch.equal(once.boxes, found.boxes)
@@ -129,16 +129,16 @@ def test_suppressing_again_changes_nothing(found: Candidates, how: Suppression) 
 
 
 @given(candidates(), HOW, st.randoms(use_true_random=False))
-def test_the_order_of_boxes_does_not_matter(found: Candidates, how: Suppression, chance: object) -> None:
+def test_the_order_of_boxes_does_not_matter(found: RawDetections, how: NMSOptions, chance: object) -> None:
     order = list(range(len(found.boxes)))
     chance.shuffle(order)  # type: ignore[attr-defined]
-    shuffled = Candidates(*(part[order] for part in found))
+    shuffled = RawDetections(*(part[order] for part in found))
     kept = boxes.suppress(found, THRESHOLD, how).probs
     assert torch.equal(boxes.suppress(shuffled, THRESHOLD, how).probs, kept[order])
 
 
 @given(candidates(), HOW)
-def test_classes_do_not_meet(found: Candidates, how: Suppression) -> None:
+def test_classes_do_not_meet(found: RawDetections, how: NMSOptions) -> None:
     whole = boxes.suppress(found, THRESHOLD, how).probs
     for k in range(whole.shape[1]):
         alone = found._replace(probs=found.probs[:, k : k + 1])
@@ -152,8 +152,8 @@ def test_more_boxes_than_are_held_at_once(kind: NMSKind, monkeypatch: pytest.Mon
     place = random(count, 4, low=0.0, high=1.0).double()
     place[:, 2:] = 0.02 + 0.15 * place[:, 2:]
     probs = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:, None].double() / count
-    found = Candidates(place, torch.ones(count), probs)
-    kept = boxes.suppress(found, 0.2, Suppression(kind)).probs
+    found = RawDetections(place, torch.ones(count), probs)
+    kept = boxes.suppress(found, 0.2, NMSOptions(kind)).probs
     assert 0 < (kept > 0).sum() < count - 20
     assert kept.tolist() == plain_nms(found, 0.2, RULES[kind](0.6))
 
@@ -161,23 +161,23 @@ def test_more_boxes_than_are_held_at_once(kind: NMSKind, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("kind", NMSKind)
 def test_an_overlap_of_the_threshold_itself_suppresses_nothing(kind: NMSKind) -> None:
     pair = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.5, 0.5, 1.0, 0.5]])  # one centre, half the area
-    assert boxes.survivors(pair, 0.5, Suppression(kind)).all()
-    assert boxes.survivors(pair, 0.4999, Suppression(kind)).tolist() == [True, False]
+    assert boxes.nms_keep(pair, 0.5, NMSOptions(kind)).all()
+    assert boxes.nms_keep(pair, 0.4999, NMSOptions(kind)).tolist() == [True, False]
 
 
 def test_the_limit_of_what_is_held_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     count = boxes._BLOCK + 70
     place = random(count, 4, low=0.0, high=1.0)
     place[:, 2:] *= 0.15
-    whole = boxes.survivors(place, 0.2, Suppression())
+    whole = boxes.nms_keep(place, 0.2, NMSOptions())
     monkeypatch.setattr(boxes, "_BLOCK", 100)
-    assert torch.equal(boxes.survivors(place, 0.2, Suppression()), whole)
+    assert torch.equal(boxes.nms_keep(place, 0.2, NMSOptions()), whole)
     assert 0 < whole[-70:].sum() < 70
 
 
 def test_no_boxes() -> None:
-    none = Candidates(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 3))
-    assert boxes.suppress(none, 0.45, Suppression()).probs.shape == (0, 3)
+    none = RawDetections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 3))
+    assert boxes.suppress(none, 0.45, NMSOptions()).probs.shape == (0, 3)
 
 
 @given(st.lists(BOXES, min_size=1))

@@ -49,7 +49,7 @@ def _network(tmp_path: pathlib.Path, text: str = _CFG, dialect: str = "alexeyab"
 
 
 @pytest.fixture
-def pictures(tmp_path: pathlib.Path) -> list[str]:
+def images(tmp_path: pathlib.Path) -> list[str]:
     random = np.random.default_rng(5)
     paths = []
     for number in range(7):
@@ -60,12 +60,12 @@ def pictures(tmp_path: pathlib.Path) -> list[str]:
     return paths
 
 
-def test_the_most_probable_classes(tmp_path: pathlib.Path, pictures: list[str]) -> None:
+def test_the_most_probable_classes(tmp_path: pathlib.Path, images: list[str]) -> None:
     classifier = Classifier(
         _network(tmp_path), names=["zero", "one", "two", "three", "four", "five", "beyond"], batch=3
     )
-    results = classifier(list(pictures))
-    assert [result.path for result in results] == pictures
+    results = classifier(list(images))
+    assert [result.path for result in results] == images
     for result in results:
         rows = result.top(4)
         assert [chance for *_, chance in rows] == sorted((chance for *_, chance in rows), reverse=True)
@@ -75,78 +75,78 @@ def test_the_most_probable_classes(tmp_path: pathlib.Path, pictures: list[str]) 
         assert str(result).split("\n")[0] == f"{name}: {chance:f}"
         assert result.to_text(1, "pjreddie") == f"{100 * chance:5.2f}%: {name}"
         assert json.loads(result.to_json(2))["classes"][0]["class"] == number
-    single = classifier(pictures[4])
+    single = classifier(images[4])
     torch.testing.assert_close(single.probs, results[4].probs)
 
 
-def test_equal_probabilities_keep_the_order_of_classes(tmp_path: pathlib.Path, pictures: list[str]) -> None:
+def test_equal_probabilities_keep_the_order_of_classes(tmp_path: pathlib.Path, images: list[str]) -> None:
     network = _network(tmp_path)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-    assert [number for number, *_ in Classifier(network)(pictures[0]).top(6)] == list(range(6))
+    assert [number for number, *_ in Classifier(network)(images[0]).top(6)] == list(range(6))
 
 
-def test_each_dialect_has_its_view(tmp_path: pathlib.Path, pictures: list[str]) -> None:
-    picture = reading.load(pictures[0])
-    planes = reading.planes(picture)
+def test_each_dialect_has_its_view(tmp_path: pathlib.Path, images: list[str]) -> None:
+    image = reading.load(images[0])
+    planes = reading.planes(image)
     for dialect, fit in (("alexeyab", reading.centre_crop), ("pjreddie", reading.letterbox)):
         classifier = Classifier(_network(tmp_path, dialect=dialect))
-        torch.testing.assert_close(classifier.prepare(picture), fit(planes, 32, 32))
-    whole = Classifier(_network(tmp_path), letterbox=True).prepare(picture)
+        torch.testing.assert_close(classifier.prepare(image), fit(planes, 32, 32))
+    whole = Classifier(_network(tmp_path), letterbox=True).prepare(image)
     torch.testing.assert_close(whole, reading.letterbox(planes, 32, 32))
 
 
-def test_a_tree_multiplies_along_the_path(tmp_path: pathlib.Path, pictures: list[str]) -> None:
+def test_a_tree_multiplies_along_the_path(tmp_path: pathlib.Path, images: list[str]) -> None:
     (tmp_path / "my.tree").write_text("animal -1\nthing -1\ndog 0\ncat 0\ncar 1\nbus 1\n")
     network = _network(tmp_path, _CFG.replace("groups=1", f"groups=1\ntree={tmp_path / 'my.tree'}"))
     names = ["animal", "thing", "dog", "cat", "car", "bus"]
-    result = Classifier(network, names=names)(pictures[0])
+    result = Classifier(network, names=names)(images[0])
     probs = result.probs.tolist()
     assert probs[0] + probs[1] == pytest.approx(1)
     assert probs[2] + probs[3] == pytest.approx(probs[0])
     assert ", parent: Root " in result.to_text(6)
     assert f"2, dog: {probs[2]:f}, parent: animal " in result.to_text(6).split("\n")
-    leaves = Classifier(network, names=names, leaves=True)(pictures[0]).probs.tolist()
+    leaves = Classifier(network, names=names, leaves=True)(images[0]).probs.tolist()
     assert leaves == pytest.approx([0, 0, *probs[2:]])
 
 
 @pytest.mark.parametrize("view", list(View))
 def test_accuracy_counts_the_label_in_the_path(
-    tmp_path: pathlib.Path, pictures: list[str], view: View, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path, images: list[str], view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("darknet_py.evaluation.accuracy._SIDES", (24, 40))
     network = _network(tmp_path)
     labels = [f"n{number}_" for number in range(6)]
-    results = list(accuracy(network, pictures, labels, k=3, view=view, batch=3))
-    assert [result.pictures for result in results] == list(range(1, 8))
-    alone = list(accuracy(network, pictures, labels, k=3, view=view, batch=1, workers=0))
+    results = list(accuracy(network, images, labels, k=3, view=view, batch=3))
+    assert [result.images for result in results] == list(range(1, 8))
+    alone = list(accuracy(network, images, labels, k=3, view=view, batch=1, workers=0))
     assert results == alone
-    assert list(accuracy(network, pictures, labels, k=6, view=view))[-1].topk == 1
+    assert list(accuracy(network, images, labels, k=6, view=view))[-1].topk == 1
     last = results[-1]
     assert str(last) == f"6: top 1: {last.top1:f}, top 3: {last.topk:f}"
     if view is View.VALID:
-        found = Classifier(network)(list(pictures))
+        found = Classifier(network)(list(images))
         right = [result.top(1)[0][0] == number % 3 for number, result in enumerate(found)]
         assert last.top1 == pytest.approx(sum(right) / 7)
 
 
 def test_pictures_without_a_label_are_wrong_and_reported(
-    tmp_path: pathlib.Path, pictures: list[str], caplog: pytest.LogCaptureFixture
+    tmp_path: pathlib.Path, images: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    results = list(accuracy(_network(tmp_path), pictures, [f"none{n}" for n in range(6)], k=6))
+    results = list(accuracy(_network(tmp_path), images, [f"none{n}" for n in range(6)], k=6))
     assert results[-1].topk == 0
-    assert caplog.messages[0] == f"{pictures[0]}: none of the labels occurs in this path; counted as wrong"
+    assert caplog.messages[0] == f"{images[0]}: none of the labels occurs in this path; counted as wrong"
 
 
-def test_refusals(tmp_path: pathlib.Path, pictures: list[str]) -> None:
+def test_refusals(tmp_path: pathlib.Path, images: list[str]) -> None:
     network = _network(tmp_path)
     with pytest.raises(DataError, match="2 class names, but the network has 6 classes"):
         Classifier(network, names=["a", "b"])
     with pytest.raises(DataError, match=r"top: expected 1\.\.6, got 7"):
-        next(accuracy(network, pictures, ["a"] * 6, k=7))
+        next(accuracy(network, images, ["a"] * 6, k=7))
     with pytest.raises(DataError, match="1 labels, but the network has 6 classes"):
-        next(accuracy(network, pictures, ["a"]))
+        next(accuracy(network, images, ["a"]))
 
 
 # The five lines that C Darknet prints for `classifier predict` (AlexeyAB), and pjreddie's, with the weights of
@@ -170,9 +170,9 @@ def test_predictions_are_cs(
     cfg = shared / "conformance" / "alexeyab" / "darknet.cfg"
     reference_values.write_weights(reference_values.load(cfg.with_suffix(".json.gz")), tmp_path / "darknet.weights")
     noise = reference_values.uniform(seed, 0, 8 * 8 * 3).reshape(8, 8, 3)
-    picture = Image.fromarray((noise * 255.99).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    image = Image.fromarray((noise * 255.99).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     network = loading.load(cfg, tmp_path / "darknet.weights", dialect=dialect)
-    found = {number: chance for number, _, chance in Classifier(network)(picture).top(5)}
+    found = {number: chance for number, _, chance in Classifier(network)(image).top(5)}
     assert list(found) == list(expected)
     unit, error = (1, 2e-6) if dialect == "alexeyab" else (100, 0.006)
     for number, chance in expected.items():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import darknet_py
 from darknet_py.errors import UnusedOptionWarning
-from darknet_py.inference.fused_network import Optimised, optimise
+from darknet_py.inference.fused_network import FusedNetwork, optimise
 from darknet_py.network import Network
 from tests.helpers import reference_values
 from tests.helpers.optimised_networks import TOLERANCE, apart, run
@@ -66,7 +66,7 @@ def built(path: Path, expected: Reference, folder: Path) -> Network:
 
 
 def wrong_layers(
-    network: Network | Optimised, modules: Mapping[int, nn.Module], expected: Reference, tolerance: float
+    network: Network | FusedNetwork, modules: Mapping[int, nn.Module], expected: Reference, tolerance: float
 ) -> list[str]:
     """Layers whose output is not C's, ``modules`` being those that give one."""
     wrong: list[str] = []

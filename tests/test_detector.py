@@ -20,7 +20,7 @@ from darknet_py.detector import Detector
 from darknet_py.errors import DarknetError, DataError
 from darknet_py.hub import catalogue
 from darknet_py.hub.pypi import Package
-from darknet_py.images.reading import Picture
+from darknet_py.images.reading import ImageArray
 from darknet_py.network import Network
 from darknet_py.results.results import Results
 from tests.helpers.random_networks import network, random
@@ -62,7 +62,7 @@ anchors=6,8,12,9,20,14,40,30
 """
 
 
-def picture(width: int = 60, height: int = 40, seed: int = 0) -> Picture:
+def image(width: int = 60, height: int = 40, seed: int = 0) -> ImageArray:
     return (random(height, width, 3, seed=seed, low=0, high=255)).numpy().astype(np.uint8)
 
 
@@ -76,7 +76,7 @@ def same(a: Results, b: Results) -> bool:
 
 
 def test_every_kind_of_source_gives_the_same(tmp_path: pathlib.Path) -> None:
-    array, path = picture(), tmp_path / "a.png"
+    array, path = image(), tmp_path / "a.png"
     Image.fromarray(array).save(path)
     find = detector()
     expected = find(array)
@@ -88,7 +88,7 @@ def test_every_kind_of_source_gives_the_same(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
 def test_a_list_gives_a_list_whatever_the_batch(batch: int) -> None:
-    pictures = [picture(60 + 7 * seed, 40 + 9 * seed, seed) for seed in range(5)]
+    pictures = [image(60 + 7 * seed, 40 + 9 * seed, seed) for seed in range(5)]
     alone = [detector()(one) for one in pictures]
     together = detector(batch=batch)(list(pictures))
     assert len(together) == 5
@@ -101,11 +101,11 @@ def test_an_empty_list_gives_none() -> None:
 
 
 def test_thresholds() -> None:
-    low, high = detector(threshold=0.1, nms=0)(picture()), detector(threshold=0.3, nms=0)(picture())
+    low, high = detector(threshold=0.1, nms=0)(image()), detector(threshold=0.3, nms=0)(image())
     assert 0 < len(high) < len(low)
     assert (low.boxes.conf > 0.1).all()
     assert high.boxes.conf.tolist() == [p for p in low.boxes.conf.tolist() if p > 0.3]
-    kept = [len(detector(threshold=0.1, nms=nms)(picture())) for nms in (0.05, 0.45, 1.0)]
+    kept = [len(detector(threshold=0.1, nms=nms)(image())) for nms in (0.05, 0.45, 1.0)]
     assert kept == sorted(kept)
     assert kept[0] < len(low)
     assert kept[2] == len(low)
@@ -118,12 +118,12 @@ def test_all_heads_are_suppressed_together_by_the_last_ones_rule() -> None:
     both = detector(nms=0).batch(random(1, 3, 32, 48, low=0))[0].boxes
     for c in (0, 1):
         rows = both.xywh[both.cls == c]
-        plain = darknet_py.boxes.survivors(rows, 0.45, darknet_py.boxes.Suppression())
+        plain = darknet_py.boxes.nms_keep(rows, 0.45, darknet_py.boxes.NMSOptions())
         torch.testing.assert_close(found.boxes.xywh[found.boxes.cls == c], rows[plain])
 
 
 def test_a_letterbox_is_the_margin_and_its_undoing() -> None:
-    array = picture(90, 30)
+    array = image(90, 30)
     find = detector(letterbox=True)
     inside = np.full((32, 48, 3), 127.5)
     stretched = darknet_py.images.reading.resize(darknet_py.images.reading.planes(array), 48, 16)
@@ -139,12 +139,12 @@ def test_suppression_sees_a_letterboxed_picture_as_c_does() -> None:
     """After the margin is taken off (``get_network_boxes`` before ``diounms_sort``)."""
     text = TWO_HEADS.replace("mask=2,3", "mask=2,3\nnms_kind=greedynms")
     options = {"letterbox": True, "threshold": 0.2}
-    array, rule = picture(90, 12), darknet_py.boxes.Suppression(darknet_py.boxes.NMSKind.GREEDYNMS)
+    array, rule = image(90, 12), darknet_py.boxes.NMSOptions(darknet_py.boxes.NMSKind.GREEDYNMS)
     every = Detector(network(text), nms=0, **options)(array).boxes  # type: ignore[arg-type]
     kept = Detector(network(text), nms=0.1, **options)(array).boxes  # type: ignore[arg-type]
     counts = []
     for relative in (every.xywhn, every.xywhn * torch.tensor([1, 6 / 32, 1, 6 / 32])):  # to the picture, to the input
-        counts.append(sum(int(darknet_py.boxes.survivors(relative[every.cls == c], 0.1, rule).sum()) for c in (0, 1)))
+        counts.append(sum(int(darknet_py.boxes.nms_keep(relative[every.cls == c], 0.1, rule).sum()) for c in (0, 1)))
     assert counts[0] != counts[1]
     assert len(kept) == counts[0]
 
@@ -174,8 +174,8 @@ def test_boxes_of_an_input_are_relative_to_it() -> None:
 
 
 def test_names() -> None:
-    assert detector(names=["cat", "dog"])(picture()).names == {0: "cat", 1: "dog"}
-    assert detector()(picture()).names == {0: "0", 1: "1"}
+    assert detector(names=["cat", "dog"])(image()).names == {0: "cat", 1: "dog"}
+    assert detector()(image()).names == {0: "0", 1: "1"}
     for wrong in (["cat"], []):
         with pytest.raises(DataError, match=f"{len(wrong)} class names"):
             detector(names=wrong)
@@ -183,9 +183,9 @@ def test_names() -> None:
 
 def test_other_precisions_and_networks_without_parameters() -> None:
     find = detector()
-    expected = find(picture())
+    expected = find(image())
     find.network.double()
-    assert same(find(picture()), expected)
+    assert same(find(image()), expected)
     bare = network("[net]\nwidth=4\nheight=4\nchannels=6\n[yolo]\nclasses=1\nnum=1\nanchors=2,2\n")
     assert Detector(bare).batch(torch.zeros(1, 6, 4, 4))[0].boxes.xyxy.shape == (0, 4)
     assert len(Detector(bare, threshold=0.2)(np.zeros((4, 4, 6), np.uint8))) == 16

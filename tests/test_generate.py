@@ -10,7 +10,7 @@ from darknet_py import cli, generate, loading
 from darknet_py.errors import ConfigError, DataError
 from darknet_py.network import Network
 from darknet_py.training import resume
-from darknet_py.training.text_batches import Characters
+from darknet_py.training.text_batches import TextBatches
 from darknet_py.training.trainer import Trainer
 from tests.helpers import random_networks
 
@@ -46,39 +46,39 @@ def network(tmp_path: pathlib.Path) -> Network:
 
 
 def test_a_batch_is_pieces_of_the_text_time_by_time(network: Network, tmp_path: pathlib.Path) -> None:
-    batch = next(iter(Characters(network, tmp_path / "text.txt", seed=2)))
+    batch = next(iter(TextBatches(network, tmp_path / "text.txt", seed=2)))
     assert len(batch.pairs) == 2
-    for x, truth in batch.pairs:
-        assert isinstance(truth, torch.Tensor)
-        assert x.shape == truth.shape == (8 * 8, 128)
+    for x, target in batch.pairs:
+        assert isinstance(target, torch.Tensor)
+        assert x.shape == target.shape == (8 * 8, 128)
         assert torch.equal(x.sum(dim=1), torch.ones(64))
         read = x.argmax(dim=1).view(8, 8).T
-        then = truth.argmax(dim=1).view(8, 8).T
+        then = target.argmax(dim=1).view(8, 8).T
         for piece, following in zip(read, then, strict=True):
             assert bytes(piece.tolist()).decode() + chr(following[-1]) in TEXT
             assert torch.equal(piece[1:], following[:-1])
 
 
 def test_processes_share_the_pieces(network: Network, tmp_path: pathlib.Path) -> None:
-    whole = next(iter(Characters(network, tmp_path / "text.txt"))).pairs[1][0].view(8, 8, 128)
-    parts = [next(iter(Characters(network, tmp_path / "text.txt", rank=r, world=2))).pairs[1][0] for r in (0, 1)]
+    whole = next(iter(TextBatches(network, tmp_path / "text.txt"))).pairs[1][0].view(8, 8, 128)
+    parts = [next(iter(TextBatches(network, tmp_path / "text.txt", rank=r, world=2))).pairs[1][0] for r in (0, 1)]
     assert torch.equal(torch.cat([part.view(8, 4, 128) for part in parts], dim=1), whole)
     with pytest.raises(ConfigError, match="3 processes"):
-        Characters(network, tmp_path / "text.txt", world=3)
+        TextBatches(network, tmp_path / "text.txt", world=3)
 
 
 def test_what_no_network_can_learn_is_refused(network: Network, tmp_path: pathlib.Path) -> None:
     (tmp_path / "short.txt").write_text("abc")
     with pytest.raises(DataError, match="more than time_steps=8 characters, found 3"):
-        Characters(network, tmp_path / "short.txt")
+        TextBatches(network, tmp_path / "short.txt")
     (tmp_path / "high.txt").write_bytes(b"abcdefghijkl\xe4")
     with pytest.raises(DataError, match=r"character 228, but the network has inputs for 0\.\.127"):
-        Characters(network, tmp_path / "high.txt")
+        TextBatches(network, tmp_path / "high.txt")
 
 
 def test_it_learns_a_text_and_goes_on_with_it(network: Network, tmp_path: pathlib.Path) -> None:
     torch.set_num_threads(1)
-    Trainer(network, Characters(network, tmp_path / "text.txt")).run(out=tmp_path, progress=False, chart="")
+    Trainer(network, TextBatches(network, tmp_path / "text.txt")).run(out=tmp_path, progress=False, chart="")
     text = b"".join(generate.generate(network, start=b"abcd", length=40, temperature=0.3))
     assert text.decode() in TEXT + TEXT
     again = b"".join(generate.generate(network, start=b"abcd", length=40, temperature=0.3))

@@ -14,7 +14,7 @@ import darknet_py
 from darknet_py.activations import Activation
 from darknet_py.cfg import Dialect
 from darknet_py.errors import ConfigError, DataError, UnusedOptionWarning
-from darknet_py.layers import Selection, Shape
+from darknet_py.layers import DecodeOptions, Shape
 from darknet_py.layers._tree import Tree
 from darknet_py.layers.heads.detection import Detection
 from darknet_py.layers.heads.region import Region
@@ -149,7 +149,7 @@ def test_the_threshold_of_a_tree_counts() -> None:
     head = random_networks.layer("region", keys, Shape(int(keys["classes"]) + 5, 4, 4))
     assert isinstance(head, Region)
     output = head(10 * random_networks.random(1, head.shape.channels, 4, 4))
-    low, high = (head.decode(output, (128, 128), Selection(0.01, sure))[0].probs for sure in (0.1, 0.9))
+    low, high = (head.decode(output, (128, 128), DecodeOptions(0.01, sure))[0].probs for sure in (0.1, 0.9))
     assert (high[high > 0] > 0.9).all()
     assert len(low) > len(high)
 
@@ -158,7 +158,7 @@ def test_boxes_of_detection_are_relative() -> None:
     head = random_networks.layer("detection", {"coords": "4", "side": "2", "classes": "1", "num": "1"}, Shape(24, 1, 1))
     assert isinstance(head, Detection)
     output = torch.full((1, 24, 1, 1), 0.5)
-    found = head.decode(output, (448, 448), Selection(0.1))[0]
+    found = head.decode(output, (448, 448), DecodeOptions(0.1))[0]
     assert found.boxes.tolist() == [[x, y, 0.5, 0.5] for y in (0.25, 0.75) for x in (0.25, 0.75)]
 
 
@@ -170,7 +170,7 @@ def test_newer_keys_of_yolo_mean_nothing_to_pjreddie() -> None:
     assert isinstance(plain, Yolo)
     assert isinstance(other, Yolo)
     assert torch.equal(plain(x), other(x))
-    boxes = [head.decode(head(x), size, Selection(0.1))[0].boxes for head in (plain, other)]
+    boxes = [head.decode(head(x), size, DecodeOptions(0.1))[0].boxes for head in (plain, other)]
     assert torch.equal(*boxes)
     assert plain.suppression == other.suppression
 

@@ -114,9 +114,9 @@ def test_outputs_are_those_of_the_c_library(name: str, tmp_path: pathlib.Path) -
 def test_boxes_are_those_of_the_c_library(yolov3_tiny_weights: pathlib.Path, tmp_path: pathlib.Path) -> None:
     cfg = SHARE / "cfg" / "yolov3-tiny.cfg"
     detector = dk.Detector(dk.load(cfg, yolov3_tiny_weights, dialect="pjreddie"), threshold=0.3)
-    for picture in PICTURES:
-        path = tmp_path / f"{picture}.png"  # no jpeg: his decoder and Pillow's differ by a level or two
-        Image.open(SHARE / f"data/{picture}.jpg").convert("RGB").save(path)
+    for image in PICTURES:
+        path = tmp_path / f"{image}.png"  # no jpeg: his decoder and Pillow's differ by a level or two
+        Image.open(SHARE / f"data/{image}.jpg").convert("RGB").save(path)
         done = subprocess.run(
             [sys.executable, "-c", DETECT, LIBRARY, cfg, yolov3_tiny_weights, path],
             capture_output=True,

@@ -85,7 +85,7 @@ def test_supervision_draws_a_video() -> None:
     cook("Draw with supervision and write a video", "supervision")
     with reader.frames("drawn.mp4") as feed:
         assert (feed.rate, feed.count) == (tiny_videos.RATE, 10)
-        assert np.abs(next(feed).picture.astype(int) - tiny_videos.picture(0)).max() > 100
+        assert np.abs(next(feed).image.astype(int) - tiny_videos.image(0)).max() > 100
 
 
 @pytest.mark.usefixtures("scene")

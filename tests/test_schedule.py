@@ -12,10 +12,10 @@ import torch
 from darknet_py import Trainer, cfg, schedule
 from darknet_py.cfg.net_section import Net, Policy
 from darknet_py.errors import ConfigError, UnusedOptionWarning
-from darknet_py.layers import Moment, Shape
+from darknet_py.layers import Shape, StepContext
 from darknet_py.layers._norm import Norm
 from darknet_py.network import Network
-from darknet_py.training.label_rejection import Rejection
+from darknet_py.training.label_rejection import LabelRejection
 from tests.helpers import random_networks
 
 BASE: dict[str, Any] = {"learning_rate": 0.1, "max_batches": 100}
@@ -75,7 +75,7 @@ def test_norm_across_mini_batches() -> None:
     norm.initialise()
     parts = torch.rand(3, 4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     for number, x in enumerate(parts):
-        norm.moment = Moment(size=(5, 5), subdivision=number)
+        norm.context = StepContext(size=(5, 5), subdivision=number)
         y = norm.forward(x, torch.zeros(3))
     means = parts.mean(dim=(1, 3, 4))
     squares = parts.square().sum(dim=(1, 3, 4)) / 99
@@ -88,12 +88,12 @@ def test_dropblock_zeroes_squares() -> None:
     keys = {"dropblock": "1", "dropblock_size_abs": "3", "probability": ".05"}
     layer = random_networks.layer("dropout", keys, Shape(40, 12, 12)).train()
     torch.manual_seed(0)
-    layer.moment = Moment(size=(12, 12), iteration=90, max_batches=100)
+    layer.context = StepContext(size=(12, 12), iteration=90, max_batches=100)
     y = layer(torch.ones(2, 40, 12, 12))
     lost = (y == 0).sum(dim=(2, 3))
     assert set(lost.flatten().tolist()) == {0, 9}
     assert torch.allclose(y.mean(dim=(1, 2, 3)), torch.ones(2))
-    layer.moment = Moment(size=(12, 12), iteration=1, max_batches=100000)
+    layer.context = StepContext(size=(12, 12), iteration=1, max_batches=100000)
     assert float((layer(torch.ones(2, 40, 12, 12)) == 0).float().mean()) < 0.01
     assert torch.equal(layer.eval()(y), y)
 
@@ -107,12 +107,12 @@ def test_an_attack_hides_objects() -> None:
     torch.manual_seed(0)
     net = Network(cfg.loads(NET + "adversarial_lr=50\n" + HEAD + YOLO)).initialise()
     trainer, x = Trainer(net), torch.rand(4, 3, 16, 16)
-    moment = Moment(size=(16, 16), iteration=10, max_batches=20)
+    context = StepContext(size=(16, 16), iteration=10, max_batches=20)
     with trainer.passes.training(10):
-        changed = trainer.passes._attacked(x, torch.zeros(4, 1, 6), moment)
+        changed = trainer.passes._attacked(x, torch.zeros(4, 1, 6), context)
     assert all(parameter.grad is None for parameter in net.parameters())
     assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
-    before, after = (net(pictures)[0][:, 4].detach().mean() for pictures in (x, changed))
+    before, after = (net(images)[0][:, 4].detach().mean() for images in (x, changed))
     assert float(after) < float(before)
 
 
@@ -122,15 +122,15 @@ def test_alike_filters_are_started_anew() -> None:
     with torch.no_grad():
         weights[2] = weights[0] * 2
     before = weights.detach().clone()
-    layer.renew(0.4)
+    layer.reinitialise_similar_filters(0.4)
     assert [torch.equal(a, b) for a, b in zip(before, weights, strict=True)] == [False, True, True, True]
-    layer.renew(1.1)
+    layer.reinitialise_similar_filters(1.1)
     assert torch.equal(before[1:], weights[1:])
 
 
 def test_late_outliers_are_rejected() -> None:
     net = Net(max_batches=100, badlabels_rejection_percentage=0.1)
-    rejection = Rejection()
+    rejection = LabelRejection()
     delta = torch.full((1000, 8), 0.01)
     assert rejection(net, 75, delta, 3) is delta
     for _ in range(200):
@@ -139,7 +139,7 @@ def test_late_outliers_are_rejected() -> None:
     bad[5, 4] = 7.0
     kept = rejection(net, 80, bad, 3)
     assert float(kept[5, 4]) == 0
-    small = Rejection(mean=1.0)(Net(max_batches=100, equidistant_point=10), 90, torch.tensor([[0.1, -5.0]]), 1)
+    small = LabelRejection(mean=1.0)(Net(max_batches=100, equidistant_point=10), 90, torch.tensor([[0.1, -5.0]]), 1)
     assert small.tolist() == [[0.0, -5.0]]
 
 

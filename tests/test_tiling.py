@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import darknet_py as dk
-from darknet_py.boxes import NMSKind, Suppression, iou, xyxy_to_xywh
+from darknet_py.boxes import NMSKind, NMSOptions, iou, xyxy_to_xywh
 from darknet_py.errors import DataError
-from darknet_py.images.reading import Picture, Source
+from darknet_py.images.reading import ImageArray, Source
 from darknet_py.results.results import Results
-from darknet_py.tiling import Tiled, cut
+from darknet_py.tiling import TiledDetector, cut
 
 SIDE = 64
 
@@ -31,28 +31,28 @@ class Shapes:
     size, nms, names = (SIDE, SIDE), 0.45, ("dark", "light")
 
     def __init__(self, kind: NMSKind = NMSKind.DEFAULT, least: int = 4) -> None:
-        head = SimpleNamespace(suppression=Suppression(kind))
+        head = SimpleNamespace(suppression=NMSOptions(kind))
         self.network = SimpleNamespace(shape=SimpleNamespace(channels=3), heads=[head])
         self.least = least  # pixels of a side after scaling, below which nothing is seen
 
     def stream(self, sources: Iterable[Source], *, workers: int = 1) -> Iterator[Results]:
         for source in sources:
-            picture = cast(Picture, source)
-            height, width = picture.shape[:2]
+            image = cast(ImageArray, source)
+            height, width = image.shape[:2]
             found = []
-            for value in np.unique(picture[picture >= 100]).tolist():
-                rows, columns = np.nonzero(picture[:, :, 0] == value)
+            for value in np.unique(image[image >= 100]).tolist():
+                rows, columns = np.nonzero(image[:, :, 0] == value)
                 box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
                 sides = (box[2] - box[0]) * min(1, SIDE / width), (box[3] - box[1]) * min(1, SIDE / height)
                 if min(sides) >= self.least:
-                    found.append((*box, value >= 200, 0.5 + len(rows) / picture.size))
+                    found.append((*box, value >= 200, 0.5 + len(rows) / image.size))
             table = torch.tensor(found, dtype=torch.float32).reshape(-1, 6)
             xywhn = xyxy_to_xywh(table[:, :4]) / torch.tensor([width, height, width, height])
             yield Results(xywhn, table[:, 5], table[:, 4].long(), shape=(height, width), speed={"inference": 1.0})
 
 
-def tiled(detector: Shapes | None = None, **options: Any) -> Tiled:
-    return Tiled(cast(dk.Detector, detector or Shapes()), **options)
+def tiled(detector: Shapes | None = None, **options: Any) -> TiledDetector:
+    return TiledDetector(cast(dk.Detector, detector or Shapes()), **options)
 
 
 @given(st.integers(1, 900), st.integers(8, 200), st.floats(0, 0.9))
@@ -70,25 +70,25 @@ def test_tiles_cover_the_picture_and_overlap(whole: int, part: int, overlap: flo
 @given(st.data())
 @pytest.mark.parametrize("kind", NMSKind)
 def test_each_rectangle_is_found_once_wherever_it_lies(kind: NMSKind, data: st.DataObject) -> None:
-    picture = np.zeros((200, 300, 3), np.uint8)
-    truths = []
+    image = np.zeros((200, 300, 3), np.uint8)
+    targets = []
     for number in range(6):  # one in each field of a grid, so that they are apart
         width, height = data.draw(st.integers(8, 80)), data.draw(st.integers(8, 80))
         left = 100 * (number % 3) + data.draw(st.integers(0, 95 - width))
         top = 100 * (number // 3) + data.draw(st.integers(0, 95 - height))
         value = 100 * data.draw(st.integers(1, 2)) + number
-        picture[top : top + height, left : left + width] = value
-        truths.append((left, top, left + width, top + height))
-    result = tiled(Shapes(kind), overlap=0.25, whole=False)(picture)
-    assert sorted(tuple(row) for row in result.boxes.xyxy.round().int().tolist()) == sorted(truths)
+        image[top : top + height, left : left + width] = value
+        targets.append((left, top, left + width, top + height))
+    result = tiled(Shapes(kind), overlap=0.25, whole=False)(image)
+    assert sorted(tuple(row) for row in result.boxes.xyxy.round().int().tolist()) == sorted(targets)
 
 
 def test_what_is_larger_than_tiles_is_found_in_the_whole_picture() -> None:
-    picture = np.zeros((256, 256, 3), np.uint8)
-    picture[20:240, 30:230] = 150
-    assert tiled()(picture).boxes.xyxy.round().tolist() == [[30, 20, 230, 240]]
-    picture[10:16, 200:206] = 220  # 6 pixels here, less than 2 in the whole picture
-    result = tiled()(picture)
+    image = np.zeros((256, 256, 3), np.uint8)
+    image[20:240, 30:230] = 150
+    assert tiled()(image).boxes.xyxy.round().tolist() == [[30, 20, 230, 240]]
+    image[10:16, 200:206] = 220  # 6 pixels here, less than 2 in the whole picture
+    result = tiled()(image)
     assert result.boxes.xyxy.round().tolist() == [[30, 20, 230, 240], [200, 10, 206, 16]]
     assert [result.names[cls] for cls in result.boxes.cls.tolist()] == ["dark", "light"]
     assert result.orig_shape == (256, 256)
@@ -96,10 +96,10 @@ def test_what_is_larger_than_tiles_is_found_in_the_whole_picture() -> None:
 
 
 def test_a_small_picture_is_one_tile(tmp_path: pathlib.Path) -> None:
-    picture = np.zeros((40, 60, 3), np.uint8)
-    picture[5:15, 5:15] = 100
-    assert tiled()(picture).speed == {"inference": 1.0}
-    Image.fromarray(picture).save(tmp_path / "a.png")
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[5:15, 5:15] = 100
+    assert tiled()(image).speed == {"inference": 1.0}
+    Image.fromarray(image).save(tmp_path / "a.png")
     (result,) = tiled().stream([str(tmp_path / "a.png")])
     assert (result.path, result.boxes.xyxy.round().tolist()) == (str(tmp_path / "a.png"), [[5, 5, 15, 15]])
 
@@ -107,9 +107,9 @@ def test_a_small_picture_is_one_tile(tmp_path: pathlib.Path) -> None:
 def test_without_suppression_nothing_is_merged() -> None:
     detector = Shapes()
     detector.nms = 0
-    picture = np.zeros((64, 100, 3), np.uint8)
-    picture[20:40, 40:60] = 100
-    assert len(tiled(detector, whole=False)(picture)) > 1
+    image = np.zeros((64, 100, 3), np.uint8)
+    image[20:40, 40:60] = 100
+    assert len(tiled(detector, whole=False)(image)) > 1
 
 
 def test_an_empty_picture_has_no_boxes() -> None:
@@ -139,14 +139,14 @@ def test_photographs_across_seams_give_the_boxes_of_each_alone(
         boxes = detector(part).boxes
         for cls, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.xyxy.tolist(), strict=True):
             wanted.append((cls, [x1 + corner[0], y1 + corner[1], x2 + corner[0], y2 + corner[1]]))
-    truths = xyxy_to_xywh(torch.tensor([box for _, box in wanted]))
+    targets = xyxy_to_xywh(torch.tensor([box for _, box in wanted]))
     classes = torch.tensor([cls for cls, _ in wanted])
 
     def hits(boxes: dk.Boxes) -> list[int]:
-        same = (iou(truths[:, None], boxes.xywh[None]) > 0.5) & (classes[:, None] == boxes.cls[None])
+        same = (iou(targets[:, None], boxes.xywh[None]) > 0.5) & (classes[:, None] == boxes.cls[None])
         return [int(count) for count in same.sum(dim=1)]
 
-    once = hits(Tiled(detector)(canvas).boxes)
+    once = hits(TiledDetector(detector)(canvas).boxes)
     assert max(once) == 1
     # What is missing are two cars that are trucks at another size.
     assert sum(once) >= 0.85 * len(wanted) > 22

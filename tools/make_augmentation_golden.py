@@ -89,13 +89,13 @@ def filled(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
             left, right, top, bottom = (int(n) for n in rng.integers(-30, 31, 4))
             net, flip = (int(rng.integers(50, 130)), int(rng.integers(50, 130))), case % 2
             sx, sy = (width - left - right) / width, (height - top - bottom) / height
-            truth = np.zeros((20, 6), np.float32)
+            target = np.zeros((20, 6), np.float32)
             scale = (left / width / sx, top / height / sy, 1 / sx, 1 / sy)
             lib.fill_truth_detection(
-                b"a.jpg", 20, 6, truth.ctypes.data_as(FLOATS), 3, flip, *map(c.c_float, scale), *net
+                b"a.jpg", 20, 6, target.ctypes.data_as(FLOATS), 3, flip, *map(c.c_float, scale), *net
             )
             out[f"window_{case}"] = np.array((left, right, top, bottom, width, height, *net, flip))
-            out[f"mapped_{case}"] = truth[truth[:, 0] != 0][:, :5]
+            out[f"mapped_{case}"] = target[target[:, 0] != 0][:, :5]
         os.chdir(OUT.parent)
     inside = boxes(rng, 20)
     inside = inside[((inside[:, :2] - inside[:, 2:4] / 2 > 0) & (inside[:, :2] + inside[:, 2:4] / 2 < 1)).all(axis=1)]

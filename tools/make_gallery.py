@@ -67,8 +67,8 @@ def main() -> None:
     TARGET.mkdir(exist_ok=True)
     network = darknet_py.load("yolov4-tiny")
     detector = darknet_py.Detector(network, names=names)
-    for name, picture in photographs(wheel).items():
-        result = detector(picture)
+    for name, image in photographs(wheel).items():
+        result = detector(image)
         result.save(TARGET / f"{name}.jpg")
         print(f"{name}.jpg: {', '.join(str(result).splitlines())}")
     evaluation = evaluate(network, data, names=names)

@@ -17,7 +17,7 @@ import torch
 
 from ..cfg.net_section import Net
 from ..images import reading
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 from . import colour, detection, mosaic
 from .colour import Floats, Shift
 from .geometry import Size
@@ -37,7 +37,7 @@ class Mix(enum.IntEnum):
     EITHER = 4  # cutmix or mosaic
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         """How many are read for one."""
         return (1, 2, 2, 4, 4)[self]
 
@@ -77,7 +77,7 @@ _NET = ("angle", "aspect", "flip", "hue", "saturation", "exposure", "blur")
 class Place:
     """Which square of a picture is taken.
 
-    ``angle`` in radians about the picture's centre, ``scale`` of its pixels, ``aspect`` by which columns
+    ``angle`` in radians about the image's centre, ``scale`` of its pixels, ``aspect`` by which columns
     stand closer, ``right`` and ``down`` from the centre in pixels of the square.
     """
 
@@ -99,9 +99,9 @@ def draw(recipe: Recipe, width: int, height: int, side: int, rng: np.random.Gene
     return Place(angle, scale, aspect, right, down)
 
 
-def square(picture: Picture, place: Place, side: int) -> Floats:
+def square(image: ImageArray, place: Place, side: int) -> Floats:
     """The square of a picture; what lies beyond its edge is black (``rotate_crop_image``)."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     steps = np.arange(side) - side / 2
     across = (steps + place.right) / place.scale * place.aspect
     down = ((steps + place.down) / place.scale)[:, None]
@@ -109,21 +109,21 @@ def square(picture: Picture, place: Place, side: int) -> Floats:
     x = (cos * across - sin * down + width / 2).clip(-1, width)
     y = (sin * across + cos * down + height / 2).clip(-1, height)
     # A black frame stands for everything outside; the last one of it is read with no weight.
-    frame = np.pad(picture, ((1, 2), (1, 2), (0, 0)))
+    frame = np.pad(image, ((1, 2), (1, 2), (0, 0)))
     left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     dx, dy = ((a - b)[..., None].astype(np.float32) for a, b in ((x, left), (y, top)))
     first = (top + 1) * frame.shape[1] + left + 1
-    flat = frame.reshape(-1, picture.shape[2])
+    flat = frame.reshape(-1, image.shape[2])
     upper = flat[first] * (1 - dx) + flat[first + 1] * dx
     lower = flat[first + frame.shape[1]] * (1 - dx) + flat[first + frame.shape[1] + 1] * dx
     out: Floats = (upper * (1 - dy) + lower * dy) / 255
     return out
 
 
-def view(recipe: Recipe, size: Size, picture: Picture, rng: np.random.Generator) -> Floats:
+def view(recipe: Recipe, size: Size, image: ImageArray, rng: np.random.Generator) -> Floats:
     """One augmented picture in ``size``, before it is mixed and blurred."""
     side = max(size)
-    out = square(picture, draw(recipe, picture.shape[1], picture.shape[0], side, rng), side)
+    out = square(image, draw(recipe, image.shape[1], image.shape[0], side, rng), side)
     if recipe.flip and rng.integers(2):
         out = out[:, ::-1]
     hue = rng.uniform(-recipe.hue, recipe.hue)
@@ -139,18 +139,18 @@ Classes = npt.NDArray[np.float32]
 
 
 def mixed(
-    mix: Mix, pictures: Sequence[Floats], classes: Sequence[Classes], rng: np.random.Generator
+    mix: Mix, images: Sequence[Floats], classes: Sequence[Classes], rng: np.random.Generator
 ) -> tuple[Floats, Classes]:
     """Mix pictures of one size, and their classes."""
     if mix is Mix.EITHER:
         mix = (Mix.CUTMIX, Mix.MOSAIC)[rng.integers(2)]
     if mix is Mix.NONE:
-        return pictures[0], classes[0]
-    height, width = pictures[0].shape[:2]
+        return images[0], classes[0]
+    height, width = images[0].shape[:2]
     if mix is Mix.MIXUP:
         half = np.float32(0.5)
-        return (pictures[0] + pictures[1]) * half, (classes[0] + classes[1]) * half
-    out = pictures[0].copy()
+        return (images[0] + images[1]) * half, (classes[0] + classes[1]) * half
+    out = images[0].copy()
     if mix is Mix.CUTMIX:
         x, y, w, h = rectangle((width, height), rng)
         parts = [(slice(0, 0), slice(0, 0)), (slice(y, y + h), slice(x, x + w))]
@@ -159,8 +159,8 @@ def mixed(
         rows, columns = (slice(0, y), slice(y, height)), (slice(0, x), slice(x, width))
         parts = [(row, column) for row in rows for column in columns]
     shares = []
-    for picture, part in zip(pictures, parts, strict=False):
-        out[part] = picture[part]
+    for image, part in zip(images, parts, strict=False):
+        out[part] = image[part]
         shares.append(out[part].shape[0] * out[part].shape[1] / (width * height))
     shares[0] = 1 - sum(shares[1:])
     share = np.array(shares, np.float32)
@@ -175,10 +175,10 @@ def rectangle(size: Size, rng: np.random.Generator) -> tuple[int, int, int, int]
 
 
 def augmented(
-    recipe: Recipe, size: Size, sources: Sequence[tuple[Picture, Classes]], rng: np.random.Generator
+    recipe: Recipe, size: Size, sources: Sequence[tuple[ImageArray, Classes]], rng: np.random.Generator
 ) -> tuple[Floats, Classes]:
     """The training picture [channels, height, width] of one or several, and its classes."""
-    views = [view(recipe, size, picture, rng) for picture, _ in sources]
+    views = [view(recipe, size, image, rng) for image, _ in sources]
     mix = recipe.mix if len(sources) > 1 else Mix.NONE
     out, classes = mixed(mix, views, [vector for _, vector in sources], rng)
     if recipe.blur and rng.integers(_BLUR_ONE_OF) == 0:

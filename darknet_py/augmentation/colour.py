@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,32 +36,32 @@ class Shift(NamedTuple):
 NEUTRAL = Shift()
 
 
-def shifted(picture: Picture, shift: Shift, *, wrap: bool = False) -> Picture:
+def shifted(image: ImageArray, shift: Shift, *, wrap: bool = False) -> ImageArray:
     """Change colours of 8 bits as ``image_data_augmentation`` does (cvtColor of OpenCV, within one level).
 
     A hue that would fall below 0 stays at 0 there, so that reds do not turn; ``wrap`` turns them.
     """
     if shift == NEUTRAL:
-        return picture
-    if picture.shape[2] != 3:
-        return _byte(picture * np.float32(shift.exposure))
-    hue, saturation, value = _to_hsv(picture)
+        return image
+    if image.shape[2] != 3:
+        return _byte(image * np.float32(shift.exposure))
+    hue, saturation, value = _to_hsv(image)
     turned = np.rint(np.arange(256) + 179 * shift.hue)
     hues = turned % _HALF_TURN if wrap else np.clip(turned, 0, 255) % _HALF_TURN
     saturations = np.clip(np.rint(np.arange(256) * np.float32(shift.saturation)), 0, 255) / 255
     values = np.clip(np.rint(np.arange(256) * np.float32(shift.exposure)), 0, 255).astype(np.float32)
     v = values[value]
     chroma = saturations.astype(np.float32)[saturation] * v
-    out = np.empty_like(picture)
+    out = np.empty_like(image)
     for channel in range(3):
         shares = _share(hues.astype(np.float32) * (6 / _HALF_TURN), channel)
         out[:, :, channel] = v - chroma * shares[hue]  # OpenCV cuts off what is behind the point here, too
     return out
 
 
-def _to_hsv(picture: Picture) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Picture]:
+def _to_hsv(image: ImageArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], ImageArray]:
     """Hue 0..179, saturation and value 0..255."""
-    r, g, b = np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.int32)
+    r, g, b = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.int32)
     value = np.maximum(np.maximum(r, g), b)
     range_ = value - np.minimum(np.minimum(r, g), b)
     sixth = np.where(value == r, g - b, np.where(value == g, b - r + 2 * range_, r - g + 4 * range_))
@@ -77,12 +77,12 @@ def _share(sixths: Floats, channel: int) -> Floats:
     return share
 
 
-def distorted(picture: Floats, shift: Shift) -> Floats:
+def distorted(image: Floats, shift: Shift) -> Floats:
     """Change colours in 0..1 as ``distort_image`` does: hue goes round, the result is cut to 0..1."""
-    if picture.shape[2] != 3:
-        scaled: Floats = np.clip(picture * np.float32(shift.exposure), 0, 1)
+    if image.shape[2] != 3:
+        scaled: Floats = np.clip(image * np.float32(shift.exposure), 0, 1)
         return scaled
-    r, g, b = np.ascontiguousarray(picture.transpose(2, 0, 1))
+    r, g, b = np.ascontiguousarray(image.transpose(2, 0, 1))
     value = np.maximum(np.maximum(r, g), b)
     range_ = value - np.minimum(np.minimum(r, g), b)
     divisor = np.where(range_ > 0, range_, 1)
@@ -96,16 +96,16 @@ def distorted(picture: Floats, shift: Shift) -> Floats:
     return out
 
 
-def blurred(picture: Picture, size: int) -> Picture:
+def blurred(image: ImageArray, size: int) -> ImageArray:
     """Gaussian blur with a window of ``size`` pixels (odd), as cv::GaussianBlur with its own sigma."""
-    return _byte(smoothed(picture, size))
+    return _byte(smoothed(image, size))
 
 
-def smoothed(picture: npt.NDArray[np.generic], size: int) -> Floats:
+def smoothed(image: npt.NDArray[np.generic], size: int) -> Floats:
     """``blurred`` without rounding, for values of any range."""
     kernel = _kernel(size)
     reach = size // 2
-    out = picture.astype(np.float32)
+    out = image.astype(np.float32)
     for axis in (0, 1):
         wide = np.pad(out, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode="reflect")
         parts = (wide[i : i + out.shape[0]] if axis == 0 else wide[:, i : i + out.shape[1]] for i in range(size))
@@ -125,13 +125,13 @@ def _kernel(size: int) -> Floats:
     return kernel
 
 
-def noisy(picture: Picture, deviation: int, rng: np.random.Generator, *, signed: bool = False) -> Picture:
+def noisy(image: ImageArray, deviation: int, rng: np.random.Generator, *, signed: bool = False) -> ImageArray:
     """Add Gaussian noise, of at most 127 levels. Darknet's is unsigned, so that it only brightens."""
-    noise = np.rint(rng.standard_normal(picture.shape, np.float32) * min(deviation, 127))
-    return _byte(picture + (noise if signed else np.maximum(noise, 0)))
+    noise = np.rint(rng.standard_normal(image.shape, np.float32) * min(deviation, 127))
+    return _byte(image + (noise if signed else np.maximum(noise, 0)))
 
 
-def _byte(values: npt.NDArray[Any]) -> Picture:
+def _byte(values: npt.NDArray[Any]) -> ImageArray:
     """Round to 8 bits; what is outside goes to the edge."""
-    rounded: Picture = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    rounded: ImageArray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return rounded

@@ -18,7 +18,7 @@ import numpy as np
 from ..cfg.net_section import Net
 from ..data.labels import Truths
 from ..errors import ConfigError
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 from ..layers import Head
 from . import colour, geometry, mosaic
 from .colour import Floats, Shift
@@ -43,7 +43,7 @@ class Mix(enum.IntEnum):
 class Recipe:
     """What augmentation does, in the words of ``[net]`` and of the last head.
 
-    ``max``: objects per picture. ``mended``: hue goes round, noise has both signs and a mosaic's borders
+    ``max``: objects per image. ``mended``: hue goes round, noise has both signs and a mosaic's borders
     are measured as they are, which Darknet does not do.
     """
 
@@ -134,22 +134,22 @@ def window_of(recipe: Recipe, drawn: Draw, width: int, height: int) -> Window:
 class View:
     """One augmented picture [height, width, channels] with its objects, before it is mixed."""
 
-    picture: Picture
-    truths: Truths
+    image: ImageArray
+    targets: Truths
     window: Window
 
 
 def view(
     recipe: Recipe,
     size: Size,
-    picture: Picture,
-    truths: Truths,
+    image: ImageArray,
+    targets: Truths,
     drawn: Draw,
     rng: np.random.Generator,
     quadrant: int | None = None,
 ) -> View:
     """Augment one picture. ``size``: of the input. ``quadrant``: of the mosaic that it will be part of."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     seen = window_of(recipe, drawn, width, height)
     if recipe.letter_box:
         seen = seen.letterboxed(size)
@@ -157,34 +157,34 @@ def view(
         seen = seen.pushed(quadrant, drawn.flip)
     if seen.hollow:
         seen = Window(0, 0, 0, 0, width, height)
-    truths = geometry.mapped(geometry.shuffled(truths, recipe.max, rng), seen, size, drawn.flip)
-    picture = geometry.cut(picture, seen, size)
+    targets = geometry.mapped(geometry.shuffled(targets, recipe.max, rng), seen, size, drawn.flip)
+    image = geometry.cut(image, seen, size)
     if drawn.flip:
-        picture, seen = picture[:, ::-1], seen.mirrored()
-    picture = colour.shifted(picture, drawn.shift, wrap=recipe.mended)
-    picture = _blurred(picture, truths, drawn.blur, size)
+        image, seen = image[:, ::-1], seen.mirrored()
+    image = colour.shifted(image, drawn.shift, wrap=recipe.mended)
+    image = _blurred(image, targets, drawn.blur, size)
     if drawn.noise:
-        picture = colour.noisy(picture, drawn.noise, rng, signed=recipe.mended)
-    return View(picture, truths, seen)
+        image = colour.noisy(image, drawn.noise, rng, signed=recipe.mended)
+    return View(image, targets, seen)
 
 
-def _blurred(picture: Picture, truths: Truths, blur: int, size: Size) -> Picture:
+def _blurred(image: ImageArray, targets: Truths, blur: int, size: Size) -> ImageArray:
     """Blur as far as the smallest object allows; the background alone where the result is 1."""
     if blur > _BACKGROUND:
-        blur = min(blur, geometry.shortest(truths, size) // 8)
+        blur = min(blur, geometry.shortest(targets, size) // 8)
     if blur > _BACKGROUND:
-        return colour.blurred(picture, blur // 2 * 2 + 1)
+        return colour.blurred(image, blur // 2 * 2 + 1)
     if blur < _BACKGROUND:
-        return picture
-    out = colour.blurred(picture, _BACKGROUND_SIZE)
-    for x, y, w, h in truths[:, :4]:
+        return image
+    out = colour.blurred(image, _BACKGROUND_SIZE)
+    for x, y, w, h in targets[:, :4]:
         left, top = int((x - w / 2) * size[0]), int((y - h / 2) * size[1])
         inner = slice(top, top + int(h * size[1])), slice(left, left + int(w * size[0]))
-        out[inner] = picture[inner]
+        out[inner] = image[inner]
     return out
 
 
-Source = tuple[Picture, Truths]
+Source = tuple[ImageArray, Truths]
 
 
 def augmented(
@@ -199,22 +199,22 @@ def augmented(
         centre = mosaic.centre(size, rng)
         views = [view(recipe, size, *source, drawn, rng, k) for k, (source, drawn) in enumerate(pairs)]
         parts = [mosaic.part(k, centre, v.window, size, exact=recipe.mended) for k, v in enumerate(views)]
-        boxes = [v.truths for v in views]
-        truths = mosaic.gathered(boxes, parts, size, recipe.max, bound=recipe.mosaic_bound)
-        truths[:, _IDENTITY] = 0
-        return planes(mosaic.joined([v.picture for v in views], parts)), truths
+        boxes = [v.targets for v in views]
+        targets = mosaic.gathered(boxes, parts, size, recipe.max, bound=recipe.mosaic_bound)
+        targets[:, _IDENTITY] = 0
+        return planes(mosaic.joined([v.image for v in views], parts)), targets
     views = [view(recipe, size, *source, drawn, rng) for source, drawn in pairs]
     for v in views[1:]:
-        v.truths[:, _IDENTITY] = 0
-    truths = np.concatenate([v.truths for v in views])[: recipe.max]
-    out = planes(views[0].picture)
+        v.targets[:, _IDENTITY] = 0
+    targets = np.concatenate([v.targets for v in views])[: recipe.max]
+    out = planes(views[0].image)
     if len(views) == Mix.MIXUP:
-        out = (out + planes(views[1].picture)) / np.float32(2)
-    return out, truths
+        out = (out + planes(views[1].image)) / np.float32(2)
+    return out, targets
 
 
-def planes(picture: Picture) -> Floats:
+def planes(image: ImageArray) -> Floats:
     """A picture [height, width, channels] of bytes as [channels, height, width] in 0..1."""
-    out: Floats = np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32)
+    out: Floats = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
     out /= 255
     return out

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..data.labels import Truths
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 
 Size = tuple[int, int]  # width, height
 
@@ -65,51 +65,51 @@ class Window(NamedTuple):
         return self._replace(left=int(self.left - more), right=int(self.right - more))
 
 
-def cut(picture: Picture, window: Window, size: Size) -> Picture:
+def cut(image: ImageArray, window: Window, size: Size) -> ImageArray:
     """The window of a picture, scaled to ``size``."""
     width, height = window.size
     if window[:4] != (0, 0, 0, 0):
         x, y = max(0, window.left), max(0, window.top)
-        part = picture[y : max(0, window.top + height), x : max(0, window.left + width)]
+        part = image[y : max(0, window.top + height), x : max(0, window.left + width)]
         if part.shape[:2] != (height, width):
-            canvas = np.empty((height, width, picture.shape[2]), np.uint8)
-            canvas[:] = _mean(picture)
+            canvas = np.empty((height, width, image.shape[2]), np.uint8)
+            canvas[:] = _mean(image)
             canvas[y - window.top :, x - window.left :][: part.shape[0], : part.shape[1]] = part
             part = canvas
-        picture = part
-    return scaled(picture, size)
+        image = part
+    return scaled(image, size)
 
 
-def _mean(picture: Picture) -> Picture:
-    colour = picture.sum(axis=0, dtype=np.uint32).sum(axis=0) / (picture.shape[0] * picture.shape[1])
-    rounded: Picture = np.rint(colour).astype(np.uint8)
+def _mean(image: ImageArray) -> ImageArray:
+    colour = image.sum(axis=0, dtype=np.uint32).sum(axis=0) / (image.shape[0] * image.shape[1])
+    rounded: ImageArray = np.rint(colour).astype(np.uint8)
     return rounded
 
 
-def scaled(picture: Picture, size: Size) -> Picture:
+def scaled(image: ImageArray, size: Size) -> ImageArray:
     """A picture in ``size``, bilinear between the centres of pixels (cv::resize, within one level)."""
-    if (picture.shape[1], picture.shape[0]) == size:
-        return picture
-    planes = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
     out = torch.nn.functional.interpolate(planes, size=(size[1], size[0]), mode="bilinear", align_corners=False)
     return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy())
 
 
-def shuffled(truths: Truths, limit: int, rng: np.random.Generator) -> Truths:
+def shuffled(targets: Truths, limit: int, rng: np.random.Generator) -> Truths:
     """At most ``limit`` objects in the order that Darknet's shuffle leaves them in (``randomize_boxes``)."""
-    order = np.arange(len(truths))
-    for i, other in enumerate(rng.integers(len(truths), size=len(truths)) if len(truths) else ()):
+    order = np.arange(len(targets))
+    for i, other in enumerate(rng.integers(len(targets), size=len(targets)) if len(targets) else ()):
         order[[i, other]] = order[[other, i]]
-    return truths[order[:limit]]
+    return targets[order[:limit]]
 
 
-def mapped(truths: Truths, window: Window, size: Size, flip: bool) -> Truths:
+def mapped(targets: Truths, window: Window, size: Size, flip: bool) -> Truths:
     """The objects as the window shows them, relative to it (``correct_boxes``, ``fill_truth_detection``).
 
     Left out are what has its centre at 0 0, what lies outside the picture, and what is smaller than a pixel
     of the input, ``size``; a sliver of an object stays.
     """
-    centre, half = truths[:, :2].astype(np.float64), truths[:, 2:4].astype(np.float64) / 2
+    centre, half = targets[:, :2].astype(np.float64), targets[:, 2:4].astype(np.float64) / 2
     odd = (centre == 0).all(axis=1) | (centre + half < 0).any(axis=1) | (centre - half > 1).any(axis=1)
     whole, origin = np.array((window.width, window.height)), np.array((window.left, window.top))
     low, high = (((edge * whole - origin) / window.size) for edge in (centre - half, centre + half))
@@ -117,10 +117,10 @@ def mapped(truths: Truths, window: Window, size: Size, flip: bool) -> Truths:
         low[:, 0], high[:, 0] = 1 - high[:, 0], 1 - low[:, 0].copy()
     low, high = low.clip(0, 1), high.clip(0, 1)
     seen = ~odd & (high - low >= 1 / np.array(size)).all(axis=1)
-    rows: Truths = np.concatenate(((low + high) / 2, high - low, truths[:, 4:]), axis=1)[seen].astype(np.float32)
+    rows: Truths = np.concatenate(((low + high) / 2, high - low, targets[:, 4:]), axis=1)[seen].astype(np.float32)
     return rows
 
 
-def shortest(truths: Truths, size: Size) -> int:
+def shortest(targets: Truths, size: Size) -> int:
     """The shortest side of an object in whole pixels of the input; 0 where there is none."""
-    return int((truths[:, 2:4] * size).min()) if len(truths) else 0
+    return int((targets[:, 2:4] * size).min()) if len(targets) else 0

@@ -1,4 +1,4 @@
-"""``mosaic=1``: one picture of four that meet in a point (``load_data_detection``, ``blend_truth_mosaic``)."""
+"""``mosaic=1``: one image of four that meet in a point (``load_data_detection``, ``blend_truth_mosaic``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.labels import Truths
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 from .geometry import Size, Window
 
 PARTS = 4  # top left, top right, bottom left, bottom right
@@ -54,22 +54,22 @@ def part(quadrant: int, centre: tuple[int, int], window: Window, size: Size, *, 
     )
 
 
-def joined(pictures: Sequence[Picture], parts: Sequence[Part]) -> Picture:
+def joined(images: Sequence[ImageArray], parts: Sequence[Part]) -> ImageArray:
     """The picture of four."""
-    out = np.empty_like(pictures[0])
-    for picture, p in zip(pictures, parts, strict=True):
-        out[p.y0 : p.y1, p.x0 : p.x1] = picture[p.y0 - p.down : p.y1 - p.down, p.x0 - p.right : p.x1 - p.right]
+    out = np.empty_like(images[0])
+    for image, p in zip(images, parts, strict=True):
+        out[p.y0 : p.y1, p.x0 : p.x1] = image[p.y0 - p.down : p.y1 - p.down, p.x0 - p.right : p.x1 - p.right]
     return out
 
 
-def moved(truths: Truths, part: Part, size: Size, *, bound: bool) -> Truths:
+def moved(targets: Truths, part: Part, size: Size, *, bound: bool) -> Truths:
     """The objects of a quadrant's picture, relative to the picture of four.
 
     ``bound``: they are cut off at the quadrant, else at the picture alone, so that a box may reach over
     what its neighbour shows. Edges are rounded to whole pixels as far as Darknet does.
     """
     unit = np.array(size)
-    xy, wh = truths[:, :2] + np.array((part.right, part.down)) / unit, truths[:, 2:4].astype(np.float64)
+    xy, wh = targets[:, :2] + np.array((part.right, part.down)) / unit, targets[:, 2:4].astype(np.float64)
     low, high = (((xy + sign * wh / 2) * unit).astype(int) for sign in (-1, 1))
     if bound:
         low, high = np.maximum(low, (part.x0, part.y0)), np.minimum(high, (part.x1, part.y1))
@@ -79,13 +79,13 @@ def moved(truths: Truths, part: Part, size: Size, *, bound: bool) -> Truths:
         xy, wh = xy - before / 2 - behind / 2, wh + before - behind
         low, high = (((xy + sign * wh / 2) * unit).astype(int) for sign in (-1, 1))
     inside = (low >= 0) & (high <= unit) & (wh > 1 / unit) & (wh < 1) & (xy > 0) & (xy < 1)
-    rows: Truths = np.concatenate((xy, wh, truths[:, 4:]), axis=1)[inside.all(axis=1)].astype(np.float32)
+    rows: Truths = np.concatenate((xy, wh, targets[:, 4:]), axis=1)[inside.all(axis=1)].astype(np.float32)
     return rows
 
 
-def gathered(truths: Sequence[Truths], parts: Sequence[Part], size: Size, limit: int, *, bound: bool) -> Truths:
+def gathered(targets: Sequence[Truths], parts: Sequence[Part], size: Size, limit: int, *, bound: bool) -> Truths:
     """The objects of all four, at most ``limit``."""
-    out = truths[0][:0]
-    for rows, p in zip(truths, parts, strict=True):
+    out = targets[0][:0]
+    for rows, p in zip(targets, parts, strict=True):
         out = np.concatenate((out, moved(rows[: limit - len(out)], p, size, bound=bound)))
     return out

@@ -23,7 +23,7 @@ class Policy(enum.StrEnum):
 
 
 NAMES = ("net", "network")  # of the section
-UNHEEDED = ("attention", "center", "clip", "notruth", "random")  # keys for training that training does not follow
+UNSUPPORTED = ("attention", "center", "clip", "notruth", "random")  # keys for training that training does not follow
 
 
 @dataclass(frozen=True, kw_only=True)

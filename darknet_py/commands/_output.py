@@ -20,13 +20,13 @@ T = TypeVar("T")
 class Output:
     """Collects results; each target is None where it is not wanted.
 
-    ``pictures`` and ``labels`` are folders, written to picture by picture. ``listing`` (one object a
+    ``images`` and ``labels`` are folders, written to picture by picture. ``listing`` (one object a
     picture with its boxes) and ``darknet`` (the array of Darknet's ``-out``) are files, ``-`` for
     stdout, written by ``close``.
     """
 
-    def __init__(self, pictures: str | None, labels: str | None, listing: str | None, darknet: str | None) -> None:
-        self.pictures, self.labels = _folder(pictures), _folder(labels)
+    def __init__(self, images: str | None, labels: str | None, listing: str | None, darknet: str | None) -> None:
+        self.images, self.labels = _folder(images), _folder(labels)
         self.listing, self.darknet = listing, darknet
         self.results: list[dict[str, Any]] = []
         self.frames: list[dict[str, Any]] = []
@@ -35,9 +35,9 @@ class Output:
     def add(self, result: Results) -> None:
         """Write what belongs to one picture."""
         stem = self._free(pathlib.Path(result.path).stem or "picture")
-        if self.pictures:
+        if self.images:
             suffix = pathlib.Path(result.path).suffix.lower()
-            result.save(self.pictures / (stem + (suffix if suffix in (".jpg", ".jpeg", ".png") else ".png")))
+            result.save(self.images / (stem + (suffix if suffix in (".jpg", ".jpeg", ".png") else ".png")))
         if self.labels:
             with replacing(self.labels / f"{stem}.txt", "w") as file:
                 file.write(result.to_txt())
@@ -52,7 +52,7 @@ class Output:
         for path, content in ((self.listing, self.results), (self.darknet, self.frames)):
             if path:
                 write_json(path, content)
-        for folder, what in ((self.pictures, "pictures"), (self.labels, "labels")):
+        for folder, what in ((self.images, "pictures"), (self.labels, "labels")):
             if folder:
                 print(f"{what} in {folder}/", file=sys.stderr)
 

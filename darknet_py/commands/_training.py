@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..network import Network
-    from ..training.distributed import Team
+    from ..training.distributed import ProcessGroup
     from ..training.trainer import Data
 
 _AMP = {"bf16": "bfloat16", "fp16": "float16"}
@@ -35,7 +35,7 @@ class Order:
     arguments of ``Trainer`` and ``Trainer.run``.
     """
 
-    data: Data | Callable[[Network, Team], Data]
+    data: Data | Callable[[Network, ProcessGroup], Data]
     cfg: str
     weights: str | None = None
     out: str | None = None
@@ -61,10 +61,10 @@ def train(order: Order) -> int:
     import torch
 
     from ..training import resume
-    from ..training.distributed import Team
+    from ..training.distributed import ProcessGroup
     from ..training.trainer import Trainer
 
-    team = Team.join(synchronised=order.synchronised)
+    team = ProcessGroup.join(synchronised=order.synchronised)
     if order.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -111,7 +111,7 @@ def _first(order: Order, network: Network) -> tuple[pathlib.Path | None, str]:
     if order.resume and not order.clear:
         from ..training import checkpoints
 
-        found = checkpoints.Snapshots(_out(order), checkpoints.base(order.cfg)).state
+        found = checkpoints.CheckpointWriter(_out(order), checkpoints.base(order.cfg)).state
         if found.is_file():
             return found, f"goes on from {found}"
         if order.weights is None:
@@ -154,7 +154,7 @@ def _weights(name: str) -> str:
     return name
 
 
-def _device(name: str, team: Team) -> torch.device:
+def _device(name: str, team: ProcessGroup) -> torch.device:
     import torch
 
     from . import _model

@@ -16,7 +16,7 @@ from ..images.sources import expand
 from . import _output
 
 if TYPE_CHECKING:
-    from ..video.reader import Detecting, Feed
+    from ..video.reader import Detecting, VideoReader
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +36,13 @@ def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """Sources that are pictures, and those that are videos, where patterns give their files."""
     from ..video.capture import is_address, is_camera, is_video
 
-    pictures, videos = [], []
+    images, videos = [], []
     for source in sources:
         if not is_video(source):
-            pictures.append(source)
+            images.append(source)
         else:
             videos += [source] if is_camera(source) or is_address(source) else expand([source])
-    return pictures, videos
+    return images, videos
 
 
 def refuse(args: argparse.Namespace) -> None:
@@ -73,7 +73,7 @@ def watch(
 
 def _look(
     detector: Detecting,
-    feed: Feed,
+    feed: VideoReader,
     target: pathlib.Path | None,
     lines: _output.Lines,
     args: argparse.Namespace,
@@ -82,13 +82,13 @@ def _look(
     """Look at one video; whether Ctrl-C ended it."""
     import numpy as np
 
-    from ..signals import Interruption
+    from ..signals import DeferredSignals
     from ..video import reader
-    from ..video.writer import VideoFile
+    from ..video.writer import VideoWriter
 
     with ExitStack() as stack:
-        written = stack.enter_context(VideoFile(target, feed.rate)) if target else None
-        stop = stack.enter_context(Interruption(feed.stop))
+        written = stack.enter_context(VideoWriter(target, feed.rate)) if target else None
+        stop = stack.enter_context(DeferredSignals(feed.stop))
         some = itertools.islice(reader.stream(detector, feed), args.max_frames)
         total = min(args.max_frames or feed.count, -(-feed.count // args.stride))
         for frame, result in _output.progress(some, total, quiet=args.quiet, unit="frame"):

@@ -45,7 +45,7 @@ def _predict(args: argparse.Namespace) -> int:
     from ..classifier import Classifier
     from ..images.sources import expand
 
-    pictures = expand(args.sources)
+    images = expand(args.sources)
     network = _model.load(args, _model.found(args))
     classifier = Classifier(
         network,
@@ -55,7 +55,7 @@ def _predict(args: argparse.Namespace) -> int:
         engine=args.engine,
         dtype=args.dtype,
     )
-    for result in classifier.stream(pictures):
+    for result in classifier.stream(images):
         if args.json:
             print(result.to_json(args.top or 5), flush=True)
         else:
@@ -75,5 +75,5 @@ def _valid(args: argparse.Namespace) -> int:
     if not last:
         raise DataError(f"{args.valid}: no pictures to look at")
     score = last.pop()
-    print(f"top 1: {100 * score.top1:.2f} %, top {score.k}: {100 * score.topk:.2f} % of {score.pictures} pictures")
+    print(f"top 1: {100 * score.top1:.2f} %, top {score.k}: {100 * score.topk:.2f} % of {score.images} pictures")
     return 0

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     report = compare(
         args.a,
         args.b,
-        picture=expand([args.picture])[0] if args.picture else None,
+        image=expand([args.image])[0] if args.image else None,
         seed=args.seed,
         size=tuple(args.size) if args.size else None,
         tolerance=args.tolerance,

@@ -78,13 +78,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Detect and write."""
     from ..detector import Detector
-    from ..tiling import Tiled
+    from ..tiling import TiledDetector
 
-    model, pictures, videos = _split(args)
+    model, images, videos = _split(args)
     if videos:
         _video.refuse(args)
     network = _model.load(args, model)
-    several = len(pictures) > 1 and not videos and _model.device(args.device) == "cpu"
+    several = len(images) > 1 and not videos and _model.device(args.device) == "cpu"
     detector = Detector(
         network,
         names=args.names or _fitting(model.names, network),
@@ -96,16 +96,16 @@ def run(args: argparse.Namespace) -> int:
         engine=args.engine,
         dtype=args.dtype,
     )
-    looking = detector if args.tile is None else Tiled(detector, overlap=args.tile)
+    looking = detector if args.tile is None else TiledDetector(detector, overlap=args.tile)
     output = _output.Output(args.save, args.save_txt, args.json, args.out)
     silent = args.quiet or "-" in (args.json, args.jsonl)
     with _output.Lines(args.jsonl) as lines:
-        for result in _output.progress(looking.stream(pictures), len(pictures), quiet=args.quiet):
+        for result in _output.progress(looking.stream(images), len(images), quiet=args.quiet):
             output.add(result)
             lines.add(result)
             if not silent:
                 print(_output.rows(result), flush=True)
-        if pictures:
+        if images:
             output.close()
         return _video.watch(looking, videos, lines, args, silent=silent)
 
@@ -117,8 +117,8 @@ def _split(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
     if is_weights and not others:
         raise DataError(f"{first}: taken for the weights of {args.model}; expected pictures behind it")
     model = find(args.model, first if is_weights else None, fetch=args.fetch, progress=not args.quiet)
-    pictures, videos = _video.apart(others if is_weights else args.sources)
-    return model, expand(pictures), videos
+    images, videos = _video.apart(others if is_weights else args.sources)
+    return model, expand(images), videos
 
 
 def _fitting(names: StrPath | None, network: Network) -> StrPath | None:

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from .. import loading
 from .._typing import StrPath
-from ..boxes import Candidates, suppress
+from ..boxes import RawDetections, suppress
 from ..cfg import Config, Dialect, Entry, Section
 from ..errors import DarknetError, WeightsError
 from ..hub import model_files
 from ..hub.model_files import Model
-from ..layers import Selection
+from ..layers import DecodeOptions
 from ..network import Network
 from ..weights.containers import is_container
 
@@ -34,14 +34,14 @@ Size = tuple[int, int]  # width and height
 
 
 @dataclass(frozen=True)
-class Found:
+class BackendOutput:
     """Outputs [channels, height, width] by layer, and rows of class, confidence, x, y, w, h relative to the input."""
 
     layers: dict[int, Tensor]
     boxes: Tensor | None = None
 
 
-class Subject:
+class Backend:
     """One side of a comparison. ``dialect``: whose rules it keeps to, where that is known before loading."""
 
     network: Network | None = None
@@ -53,12 +53,12 @@ class Subject:
         """Make it ready for inputs of ``size``; None: its own. Raises DarknetError."""
         raise NotImplementedError
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
+    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
         """Outputs for ``x`` [1, channels, height, width]. ``guide``: the other side's network, if any."""
         raise NotImplementedError
 
 
-class Ours(Subject):
+class NativeBackend(Backend):
     """A network of this package."""
 
     def __init__(self, text: str) -> None:
@@ -83,7 +83,7 @@ class Ours(Subject):
             raise DarknetError(f"{files(self.model)}: not loaded yet")
         return self.network
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
+    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
         """Every layer's output."""
         network = self.loaded
         layers: dict[int, Tensor] = {}
@@ -103,10 +103,10 @@ class Ours(Subject):
             for hook in hooks:
                 hook.remove()
         size = (x.shape[3], x.shape[2])
-        return Found(layers, decoded(network, outputs, size, threshold, nms) if network.heads else None)
+        return BackendOutput(layers, decoded(network, outputs, size, threshold, nms) if network.heads else None)
 
 
-class Foreign(Ours):
+class ExternalBackend(NativeBackend):
     """A network of this package's reading that another program runs from the files themselves."""
 
     @property
@@ -135,18 +135,18 @@ def files(model: Model) -> str:
 
 def decoded(network: Network, outputs: Sequence[Tensor], size: Size, threshold: float, nms: float) -> Tensor:
     """Rows of what ``network``'s heads find in their outputs and suppression leaves."""
-    which = Selection(threshold)
+    which = DecodeOptions(threshold)
     each = [head.decode(y.float(), size, which)[0] for head, y in zip(network.heads, outputs, strict=True)]
-    return kept(Candidates(*map(torch.cat, zip(*each, strict=True))), network, nms)
+    return kept(RawDetections(*map(torch.cat, zip(*each, strict=True))), network, nms)
 
 
-def rows_of(found: Candidates) -> Tensor:
+def rows_of(found: RawDetections) -> Tensor:
     """A row for each box and class whose probability is not 0: class, confidence, x, y, w, h."""
     box, cls = (found.probs > 0).nonzero(as_tuple=True)
     return torch.cat((cls[:, None].float(), found.probs[box, cls][:, None], found.boxes[box]), dim=1)
 
 
-def kept(found: Candidates, network: Network, nms: float) -> Tensor:
+def kept(found: RawDetections, network: Network, nms: float) -> Tensor:
     """Rows of what suppression leaves."""
     return rows_of(suppress(found, nms, network.heads[-1].suppression) if nms else found)
 

@@ -31,7 +31,7 @@ from ..errors import DarknetError
 from ..layers.route import Route
 from ..network import Network
 from . import libdarknet_process
-from .backends import Foreign, Found, Size, at_size, files
+from .backends import BackendOutput, ExternalBackend, Size, at_size, files
 
 _DEBIAN = "/usr/lib/darknet/libdarknet.so"
 _OUTPUT = "found.npz"
@@ -186,7 +186,7 @@ def _failure(library: str, status: int, said: bytes) -> DarknetError:
     return DarknetError(f"{library}: ended with status {status}: {' / '.join(lines[-_LINES:])}")
 
 
-class C(Foreign):
+class C(ExternalBackend):
     """A network of this package's reading that a C library runs."""
 
     def __init__(self, text: str) -> None:
@@ -203,6 +203,6 @@ class C(Foreign):
         """Read the cfg by the library's rules."""
         super().load(size, self.dialect)
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
+    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
         """Every layer's output and the library's own boxes."""
-        return Found(*run(self.library, self.loaded, self.weights, x, threshold, nms))
+        return BackendOutput(*run(self.library, self.loaded, self.weights, x, threshold, nms))

@@ -108,8 +108,8 @@ def serve(c: Any, job: dict[str, Any], x: np.ndarray[Any, Any]) -> None:
     orders, done = job["pipes"]
     os.write(done, b".")
     while os.read(orders, 1):
-        for picture in x:
-            c.predict(made, picture.ctypes.data_as(_FLOATS))
+        for image in x:
+            c.predict(made, image.ctypes.data_as(_FLOATS))
         os.write(done, b".")
 
 

@@ -14,7 +14,7 @@ _CONFIDENCE = 0.01  # by which their probabilities may differ, or lie beside the
 
 
 @dataclass(frozen=True)
-class Twins:
+class BoxMatches:
     """Boxes: how many A and B have, how many have a twin, how many of the rest lie beside the threshold.
 
     ``pixels``, ``confidence``: the largest differences between twins.
@@ -33,7 +33,7 @@ class Twins:
         return self.a + self.b - 2 * self.twins <= self.beside
 
 
-def match(a: Tensor, b: Tensor, size: tuple[int, int], threshold: float) -> Twins:
+def match(a: Tensor, b: Tensor, size: tuple[int, int], threshold: float) -> BoxMatches:
     """Pair rows [n, 6] (class, confidence, x, y, w, h relative to an input of ``size``), the likeliest first."""
     free = torch.ones(len(b), dtype=torch.bool)
     alone = torch.ones(len(a), dtype=torch.bool)
@@ -50,4 +50,4 @@ def match(a: Tensor, b: Tensor, size: tuple[int, int], threshold: float) -> Twin
             confidence = max(confidence, float((b[twin, 1] - row[1]).abs()))
     rest = torch.cat((a[alone, 1], b[free, 1]))
     beside = int((rest < threshold + _CONFIDENCE).sum())
-    return Twins(len(a), len(b), int((~alone).sum()), beside, pixels, confidence)
+    return BoxMatches(len(a), len(b), int((~alone).sum()), beside, pixels, confidence)

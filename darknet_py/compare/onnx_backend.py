@@ -9,16 +9,16 @@ import re
 import torch
 from torch import Tensor
 
-from ..boxes import Candidates, NMSKind, Suppression, suppress
+from ..boxes import NMSKind, NMSOptions, RawDetections, suppress
 from ..cfg import Dialect
 from ..errors import DarknetError
 from ..network import Network
-from .backends import Found, Size, Subject, decoded, rows_of
+from .backends import Backend, BackendOutput, Size, decoded, rows_of
 
 _NUMBER = re.compile(r".*_(\d+)")
 
 
-class Onnx(Subject):
+class OnnxBackend(Backend):
     """What ONNX Runtime makes of a file."""
 
     def __init__(self, path: str) -> None:
@@ -58,7 +58,7 @@ class Onnx(Subject):
             width, height = self.size or (0, 0)
             raise DarknetError(f"{self.path}: reads pictures of {width}x{height} alone: expected no other --size")
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
+    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
         """The heads' outputs, or the boxes that the file decodes itself."""
         size = (x.shape[3], x.shape[2])
         given = x if len(self.shape) == 4 else x.flatten(1)
@@ -72,16 +72,16 @@ class Onnx(Subject):
             raise DarknetError(f"{self.path}: ONNX Runtime: {str(error).strip()}") from error
         outputs = {name: torch.from_numpy(y).float() for name, y in zip(names, values, strict=True)}
         if "detections" in outputs:
-            return Found({}, outputs["detections"][:, 1:])
+            return BackendOutput({}, outputs["detections"][:, 1:])
         if {"boxes", "scores"} <= outputs.keys():
             scores = outputs["scores"][0]
             probs = torch.where(scores > threshold, scores, 0)
-            found = Candidates(outputs["boxes"][0], probs.amax(dim=1), probs)
-            return Found({}, rows_of(suppress(found, nms, self._suppression(guide)) if nms else found))
+            found = RawDetections(outputs["boxes"][0], probs.amax(dim=1), probs)
+            return BackendOutput({}, rows_of(suppress(found, nms, self._suppression(guide)) if nms else found))
         layers = {number: y[0] for number, y in zip(self._numbers(outputs, guide), outputs.values(), strict=True)}
         if guide is None or not guide.heads:
-            return Found(layers)
-        return Found(layers, decoded(guide, list(outputs.values()), size, threshold, nms))
+            return BackendOutput(layers)
+        return BackendOutput(layers, decoded(guide, list(outputs.values()), size, threshold, nms))
 
     def _numbers(self, outputs: dict[str, Tensor], guide: Network | None) -> list[int]:
         """Which layers the outputs are of: as their names say, else the other side's ends in order."""
@@ -94,9 +94,9 @@ class Onnx(Subject):
             raise DarknetError(f"{self.path}: outputs of {floats} floats, but the other side's ends have {wanted}")
         return ends
 
-    def _suppression(self, guide: Network | None) -> Suppression:
+    def _suppression(self, guide: Network | None) -> NMSOptions:
         """As the other side does it, else as the file notes it."""
         if guide is not None and guide.heads:
             return guide.heads[-1].suppression
         noted = json.loads(self.notes.get("head_options", "[]"))
-        return Suppression(NMSKind(noted[-1]["nms_kind"]), noted[-1]["beta_nms"]) if noted else Suppression()
+        return NMSOptions(NMSKind(noted[-1]["nms_kind"]), noted[-1]["beta_nms"]) if noted else NMSOptions()

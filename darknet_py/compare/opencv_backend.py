@@ -12,14 +12,14 @@ from torch import Tensor
 
 from .. import cfg as cfg_
 from ..activations import Activation
-from ..boxes import Candidates
+from ..boxes import RawDetections
 from ..errors import DarknetError
 from ..layers import Head
 from ..network import Network
-from .backends import Foreign, Found, at_size, files, kept
+from .backends import BackendOutput, ExternalBackend, at_size, files, kept
 
 
-class OpenCV(Foreign):
+class OpenCVBackend(ExternalBackend):
     """A network of this package's reading that OpenCV 4 runs from the cfg."""
 
     def __init__(self, text: str) -> None:
@@ -39,7 +39,7 @@ class OpenCV(Foreign):
         """Files and version."""
         return f"{files(self.model)} (OpenCV {self.version})"
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> Found:
+    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
         """The outputs of the layers that OpenCV names by number; of heads the boxes alone.
 
         The boxes are those of the network as OpenCV runs it, the layers those of the network without fusion.
@@ -63,10 +63,10 @@ class OpenCV(Foreign):
                 raise DarknetError(f"{self.model.cfg}: OpenCV: {str(error).strip()}") from error
         layers = {number: torch.from_numpy(y)[0] for number, y in zip(numbers, outputs, strict=True)}
         if not network.heads:
-            return Found(layers)
+            return BackendOutput(layers)
         rows = torch.cat([torch.from_numpy(y).reshape(-1, y.shape[-1]) for y in ends])
         probs = torch.where(rows[:, 5:] > threshold, rows[:, 5:], 0)
-        return Found(layers, kept(Candidates(rows[:, :4], rows[:, 4], probs), network, nms))
+        return BackendOutput(layers, kept(RawDetections(rows[:, :4], rows[:, 4], probs), network, nms))
 
 
 def _by_number(names: list[str], network: Network) -> dict[int, str]:

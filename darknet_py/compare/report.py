@@ -21,11 +21,11 @@ from ..images.reading import Source
 from ..layers import Shape
 from ..network import Network
 from . import diagnosis as causes_
-from .backends import Found, Ours, Size, Subject
+from .backends import Backend, BackendOutput, NativeBackend, Size
 from .libdarknet import C
-from .matching import Twins, match
-from .onnx_backend import Onnx
-from .opencv_backend import OpenCV
+from .matching import BoxMatches, match
+from .onnx_backend import OnnxBackend
+from .opencv_backend import OpenCVBackend
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Report:
     input: str
     tolerance: float
     rows: tuple[Row, ...]
-    boxes: Twins | None
+    boxes: BoxMatches | None
     first: Row | None
     causes: tuple[str, ...]
     stored: tuple[int, ...]
@@ -76,7 +76,7 @@ def compare(
     a: str,
     b: str,
     *,
-    picture: Source | None = None,
+    image: Source | None = None,
     seed: int = 0,
     size: Size | None = None,
     tolerance: float = 1e-4,
@@ -86,14 +86,14 @@ def compare(
 ) -> Report:
     """Run two models on one input.
 
-    ``a``, ``b``: as ``subjects`` has them. ``picture``: stretched to the input; None: noise in 0..1 of
+    ``a``, ``b``: as ``subjects`` has them. ``image``: stretched to the input; None: noise in 0..1 of
     ``seed``. ``size``: width and height; None: a size that one of them is bound to, else A's. ``dialect``: by
     whose rules this package reads a cfg; None: by those of the other side's library or file, else
     AlexeyAB's. ``threshold``, ``nms``: of boxes. Raises DarknetError, also where nothing can be compared.
     """
     sides = [find(text) for text in (a, b)]
     networks = _load(sides, size, Dialect(dialect) if dialect else None)
-    x, words = _input(sides, size, picture, seed)
+    x, words = _input(sides, size, image, seed)
     found = [side.run(x, threshold, nms, guide) for side, guide in zip(sides, reversed(networks), strict=True)]
     rows = _rows(found, networks)
     first = next((row for row in rows if not _within(row.difference, tolerance) or row.section != row.other), None)
@@ -111,14 +111,14 @@ def compare(
     return Report(str(sides[0]), str(sides[1]), words, tolerance, rows, boxes, first, tuple(why), unequal)
 
 
-def find(text: str) -> Subject:
+def find(text: str) -> Backend:
     """The subject that an argument means. Raises DarknetError."""
     kind, colon, rest = text.partition(":")
     if colon and kind in ("opencv", "darknet"):
-        return (OpenCV if kind == "opencv" else C)(rest)
+        return (OpenCVBackend if kind == "opencv" else C)(rest)
     if text.lower().endswith(".onnx"):
-        return Onnx(text)
-    return Ours(text)
+        return OnnxBackend(text)
+    return NativeBackend(text)
 
 
 def difference(left: Tensor, right: Tensor) -> float:
@@ -137,7 +137,7 @@ def difference(left: Tensor, right: Tensor) -> float:
     return float((left - right).abs().max()) / (rms or 1.0)
 
 
-def _load(sides: list[Subject], size: Size | None, dialect: Dialect | None) -> list[Network | None]:
+def _load(sides: list[Backend], size: Size | None, dialect: Dialect | None) -> list[Network | None]:
     """Load both at one size; their networks, where they have one."""
     size = size or next((side.size for side in sides if side.size), None)
     dialect = dialect or next((side.dialect for side in sides if side.dialect), None)
@@ -148,7 +148,7 @@ def _load(sides: list[Subject], size: Size | None, dialect: Dialect | None) -> l
     return [side.network for side in sides]
 
 
-def _input(sides: list[Subject], size: Size | None, picture: Source | None, seed: int) -> tuple[Tensor, str]:
+def _input(sides: list[Backend], size: Size | None, image: Source | None, seed: int) -> tuple[Tensor, str]:
     """The input [1, channels, height, width] of both, and what it is in words."""
     shapes = [side.network.shape for side in sides if side.network is not None]
     if not shapes:
@@ -160,13 +160,13 @@ def _input(sides: list[Subject], size: Size | None, picture: Source | None, seed
     if shapes[-1] != shape:
         raise DarknetError(f"inputs differ: {sides[0]} reads {tuple(shape)}, {sides[1]} {tuple(shapes[-1])}")
     words = f"{shape.width} x {shape.height} x {shape.channels}"
-    if picture is None:
+    if image is None:
         return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)), f"{words}, noise of seed {seed}"
-    loaded = reading.load(picture, shape.channels)
-    return reading.prepare(loaded, (shape.width, shape.height))[None], f"{words}, {picture}"
+    loaded = reading.load(image, shape.channels)
+    return reading.prepare(loaded, (shape.width, shape.height))[None], f"{words}, {image}"
 
 
-def _rows(found: list[Found], networks: list[Network | None]) -> tuple[Row, ...]:
+def _rows(found: list[BackendOutput], networks: list[Network | None]) -> tuple[Row, ...]:
     """A row for each layer that one side has."""
     a, b = (side.layers for side in found)
     count = max([len(network.layers) for network in networks if network is not None] or [max([-1, *a, *b]) + 1])

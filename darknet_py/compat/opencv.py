@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .._typing import StrPath
-from ..boxes import Suppression, survivors
+from ..boxes import NMSOptions, nms_keep
 from ..errors import DataError
 from ..loading import load
 from ..network import Network
@@ -145,7 +145,7 @@ class DetectionModel:
             rows = rows[np.argsort(-confidences[rows], kind="stable")]
             corner = torch.from_numpy(boxes[rows].astype(np.float64))
             centred = torch.cat((corner[:, :2] + corner[:, 2:] / 2, corner[:, 2:]), dim=1)
-            found.append(rows[survivors(centred, threshold, Suppression()).numpy()])
+            found.append(rows[nms_keep(centred, threshold, NMSOptions()).numpy()])
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     @torch.inference_mode()
@@ -155,7 +155,7 @@ class DetectionModel:
         size = (x.shape[3], x.shape[2])
         found = []
         for head, output in zip(self.network.heads, self.network(x), strict=True):
-            boxes, scores = (part[0].float().cpu().numpy() for part in head.scored(output, size))
+            boxes, scores = (part[0].float().cpu().numpy() for part in head.decode_all(output, size))
             found.append((boxes, scores.max(axis=1, keepdims=True), scores))
         return found
 

@@ -28,7 +28,7 @@ _SMALL = 32  # width of an input, in cells, up to which Darknet writes decimals
 
 def sizes(dataset: Dataset, width: int, height: int) -> Sizes:
     """Width and height of all objects for an input of ``width`` x ``height``. Raises DataError where there are none."""
-    rows = [sample.truths[:, 2:4] for sample in dataset]
+    rows = [sample.targets[:, 2:4] for sample in dataset]
     found = np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 2))
     found = found[(found > 0).all(axis=1)]
     if not len(found):
@@ -38,7 +38,7 @@ def sizes(dataset: Dataset, width: int, height: int) -> Sizes:
 
 def counters(dataset: Dataset, classes: int = 0) -> list[int]:
     """Objects of each class, as ``counters_per_class=`` wants them; at least so many ``classes``."""
-    numbers = [int(number) for sample in dataset for number in sample.truths[:, 4]]
+    numbers = [int(number) for sample in dataset for number in sample.targets[:, 4]]
     counts: list[int] = np.bincount(np.array(numbers, np.int64), minlength=classes).tolist()
     return counts
 

@@ -30,7 +30,7 @@ class Checked:
     def summary(self) -> str:
         """Pictures, objects and classes in a line."""
         counts = counters(self.dataset, len(self.dataset.names))
-        empty = sum(not len(sample.truths) for sample in self.dataset)
+        empty = sum(not len(sample.targets) for sample in self.dataset)
         return (
             f"{self.subset}: {len(self.dataset)} pictures, {empty} of them without objects, {sum(counts)} objects, "
             f"{sum(count > 0 for count in counts)} of {len(counts)} classes"
@@ -60,7 +60,7 @@ def check(
     checked = []
     for subset in _subsets(path):
         dataset = datasets.load(path, subset)
-        names = tuple(sample.picture for sample in dataset)
+        names = tuple(sample.image for sample in dataset)
         if names in done:  # one list for both
             continue
         limit = classes if classes is not None else len(dataset.names) or None

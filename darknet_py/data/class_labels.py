@@ -13,12 +13,12 @@ from .labels import Problem
 Classes = npt.NDArray[np.float32]
 
 
-def found(picture: str, labels: Sequence[str], problem: Callable[[Problem], None]) -> list[int]:
+def found(image: str, labels: Sequence[str], problem: Callable[[Problem], None]) -> list[int]:
     """The numbers of the labels that are part of the path; other than one is a problem, and kept."""
-    hits = [number for number, label in enumerate(labels) if label in picture]
+    hits = [number for number, label in enumerate(labels) if label in image]
     if len(hits) != 1:
         what = ", ".join(labels[number] for number in hits) or "none"
-        problem(Problem(picture, f"expected one label in the path, found {what}"))
+        problem(Problem(image, f"expected one label in the path, found {what}"))
     return hits
 
 

@@ -1,7 +1,7 @@
-"""``Dataset``: pictures and their objects, and Darknet's files that name them: ``.data``, lists, class names.
+"""``Dataset``: images and their objects, and Darknet's files that name them: ``.data``, lists, class names.
 
 Paths in these files count from the working folder, as in Darknet; where nothing lies there, from the
-folder of the file. ``labels`` says where the objects of a picture stand, ``datasets`` reads other formats.
+folder of the file. ``labels`` says where the objects of a image stand, ``datasets`` reads other formats.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Sample:
     ``identity``: the picture's number in the file that the data set was read from, where it has one.
     """
 
-    picture: str
-    truths: Truths
+    image: str
+    targets: Truths
     ignored: Truths
     identity: int | None = None
 
@@ -52,10 +52,10 @@ class Dataset:
         """The data set without objects that a network of so many classes cannot know; each is a problem."""
         problems, samples = list(self.problems), []
         for sample in self.samples:
-            for number in sorted({int(k) for k in sample.truths[:, 4] if k >= classes}):
-                problems.append(Problem(sample.picture, beyond(number, classes)))
-            truths, ignored = (rows[rows[:, 4] < classes] for rows in (sample.truths, sample.ignored))
-            samples.append(replace(sample, truths=truths, ignored=ignored))
+            for number in sorted({int(k) for k in sample.targets[:, 4] if k >= classes}):
+                problems.append(Problem(sample.image, beyond(number, classes)))
+            targets, ignored = (rows[rows[:, 4] < classes] for rows in (sample.targets, sample.ignored))
+            samples.append(replace(sample, targets=targets, ignored=ignored))
         return replace(self, samples=samples, problems=problems)
 
 
@@ -122,28 +122,28 @@ def _beside(path: str, file: StrPath) -> str:
 
 
 def from_list(
-    pictures: Sequence[str], difficult: Sequence[str] = (), *, classes: int | None = None, source: str = ""
+    images: Sequence[str], difficult: Sequence[str] = (), *, classes: int | None = None, source: str = ""
 ) -> Dataset:
     """Pictures with the objects of their label files.
 
     ``difficult``: a parallel list whose label files hold the objects that are ignored; DataError where it is
     of another length. ``classes``: objects of a class beyond are left out and reported.
     """
-    if difficult and len(difficult) != len(pictures):
-        raise DataError(f"{source}: {len(pictures)} pictures, but {len(difficult)} in the list of difficult objects")
+    if difficult and len(difficult) != len(images):
+        raise DataError(f"{source}: {len(images)} pictures, but {len(difficult)} in the list of difficult objects")
     problems: list[Problem] = []
     samples = []
-    for index, picture in enumerate(pictures):
-        truths = labels_of(picture, problems.append, classes)
+    for index, image in enumerate(images):
+        targets = labels_of(image, problems.append, classes)
         ignored = labels_of(difficult[index], problems.append, classes) if difficult else none()
-        samples.append(Sample(picture, truths, ignored))
+        samples.append(Sample(image, targets, ignored))
     return Dataset(samples, (), tuple(dict.fromkeys(problems)), source)
 
 
 def load(path: StrPath, subset: str = "valid", *, classes: int | None = None) -> Dataset:
     """The pictures and objects of a ``.data`` file: of its list ``subset``, else of ``train``."""
     options = read_data(path)
-    pictures = read_list(options.file(subset if subset in options.values else "train"))
+    images = read_list(options.file(subset if subset in options.values else "train"))
     hard = read_list(options.file("difficult")) if subset == "valid" and "difficult" in options.values else ()
     names = read_names(options.file("names")) if "names" in options.values else ()
-    return replace(from_list(pictures, hard, classes=classes, source=os.fspath(path)), names=names)
+    return replace(from_list(images, hard, classes=classes, source=os.fspath(path)), names=names)

@@ -1,7 +1,7 @@
 """``load``: a data set in any of the usual formats, told apart by what ``path`` is.
 
 * ``.data``: Darknet's, see ``data``.
-* ``.txt``, ``.list``, or a folder of pictures: pictures with label files beside them or in ``labels/``.
+* ``.txt``, ``.list``, or a folder of images: pictures with label files beside them or in ``labels/``.
 * ``.yaml``: ultralytics' and Roboflow's ``data.yaml``; labels as above.
 * ``.json``: COCO's annotations; pictures beside the file or in the folders that COCO has. Crowds are ignored.
 * a folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``: Pascal VOC. Difficult objects are ignored.
@@ -64,11 +64,11 @@ def _yaml(path: pathlib.Path, subset: str, classes: int | None) -> Dataset:
     value = entries[keys[0]]
     root = path.parent / str(entries.get("path", ""))
     parts = [value] if isinstance(value, str) else list(value)
-    pictures = [picture for part in parts for picture in _pictures(part, root, path)]
+    images = [image for part in parts for image in _pictures(part, root, path)]
     names = entries.get("names", [])
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names, key=_number)]
-    found = data_file.from_list(pictures, classes=classes, source=os.fspath(path))
+    found = data_file.from_list(images, classes=classes, source=os.fspath(path))
     return replace(found, names=tuple([names] if isinstance(names, str) and names else names))
 
 
@@ -120,7 +120,7 @@ def coco(path: StrPath) -> Dataset:
 
 
 def _coco_sample(place: pathlib.Path, entry: Mapping[str, Any], boxes: Mapping[tuple[int, bool], Any]) -> Sample:
-    truths, ignored = (
+    targets, ignored = (
         _relative(boxes.get((entry["id"], crowd), ()), float(entry["width"]), float(entry["height"]))
         for crowd in (False, True)
     )
@@ -128,8 +128,8 @@ def _coco_sample(place: pathlib.Path, entry: Mapping[str, Any], boxes: Mapping[t
     part = place.stem.split("_", 1)[-1]  # instances_val2017.json belongs to val2017/
     near = (place.parent, place.parent.parent)
     folders = [folder / inner for folder in near for inner in ("", part, "images", f"images/{part}")]
-    picture = next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
-    return Sample(str(picture), truths, ignored, int(entry["id"]))
+    image = next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
+    return Sample(str(image), targets, ignored, int(entry["id"]))
 
 
 def _relative(rows: Sequence[tuple[float, ...]], width: float, height: float) -> Truths:
@@ -163,8 +163,8 @@ def voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC) -> D
             np.array([(*box, order.index(name)) for name, box, hard in objects if hard == wanted], np.float32)
             for wanted in (False, True)
         ]
-        truths, ignored = (part.reshape(-1, 5) if part.size else none() for part in parts)
-        samples.append(Sample(str(_voc_picture(root, stem)), truths, ignored))
+        targets, ignored = (part.reshape(-1, 5) if part.size else none() for part in parts)
+        samples.append(Sample(str(_voc_picture(root, stem)), targets, ignored))
     return Dataset(samples, tuple(order), problems, os.fspath(folder))
 
 

@@ -50,20 +50,20 @@ class Problem:
         return f"{self.place}: {self.text}"
 
 
-def label_path(picture: str) -> str:
+def label_path(image: str) -> str:
     """Where Darknet looks for the labels of a picture (``replace_image_to_label``)."""
-    path = picture
+    path = image
     for folder, labels in _FOLDERS:
         path = path.replace(folder, labels, 1)
     stem, suffix = os.path.splitext(path.strip(" \t"))
     return f"{stem}.txt" if suffix else f"{path}.txt"
 
 
-def label_places(picture: str) -> list[str]:
+def label_places(image: str) -> list[str]:
     """Where labels of a picture may lie: Darknet's place, ``labels/`` for the last ``images/``, beside it."""
-    stem = os.path.splitext(picture)[0]
+    stem = os.path.splitext(image)[0]
     parts = stem.replace("\\", "/").split("/")
-    places = [label_path(picture)]
+    places = [label_path(image)]
     if "images" in parts[:-1]:
         at = len(parts) - 2 - parts[-2::-1].index("images")
         places.append("/".join((*parts[:at], "labels", *parts[at + 1 :])) + ".txt")
@@ -127,13 +127,13 @@ def beyond(number: int, classes: int) -> str:
     return f"class {number}, but the network has {classes} classes (0..{classes - 1}); left out"
 
 
-def labels_of(picture: str, problem: Callable[[Problem], None], classes: int | None = None) -> Truths:
+def labels_of(image: str, problem: Callable[[Problem], None], classes: int | None = None) -> Truths:
     """The objects of a picture; a missing label file goes to ``problem`` with the paths that were tried."""
-    places = label_places(picture)
+    places = label_places(image)
     for place in places:
         if os.path.isfile(place):
             return read_labels(place, problem, classes)
-    problem(Problem(picture, f"no label file, taken for a picture without objects; tried {', '.join(places)}"))
+    problem(Problem(image, f"no label file, taken for a picture without objects; tried {', '.join(places)}"))
     return none()
 
 

@@ -96,8 +96,8 @@ def scene(
             boxes.append(box)
             classes.append(digit)
     rows = [((x + w / 2) / SIDE, (y + h / 2) / SIDE, w / SIDE, h / SIDE) for x, y, w, h in boxes]
-    truths = np.array([(*row, digit) for row, digit in zip(rows, classes, strict=True)], np.float32).reshape(-1, 5)
-    return np.rint(canvas * 255).astype(np.uint8), truths
+    targets = np.array([(*row, digit) for row, digit in zip(rows, classes, strict=True)], np.float32).reshape(-1, 5)
+    return np.rint(canvas * 255).astype(np.uint8), targets
 
 
 def _drawn(rng: np.random.Generator, cells: Array) -> Array:
@@ -142,10 +142,10 @@ def _colour(rng: np.random.Generator, under: Array) -> Array:
     return np.zeros(3)
 
 
-def _save(stem: pathlib.Path, picture: npt.NDArray[np.uint8], truths: Truths) -> None:
+def _save(stem: pathlib.Path, image: npt.NDArray[np.uint8], targets: Truths) -> None:
     with replacing(f"{stem}.png") as file:
-        Image.fromarray(picture).save(file, "PNG")
-    _text(f"{stem}.txt", (f"{int(row[4])} " + " ".join(f"{value:.6f}" for value in row[:4]) for row in truths))
+        Image.fromarray(image).save(file, "PNG")
+    _text(f"{stem}.txt", (f"{int(row[4])} " + " ".join(f"{value:.6f}" for value in row[:4]) for row in targets))
 
 
 def _text(path: StrPath, lines: Iterable[str]) -> None:

@@ -45,19 +45,19 @@ class View(enum.StrEnum):
 class Accuracy:
     """Shares (0..1) of the pictures so far whose class was the first, or among the first ``k``."""
 
-    pictures: int
+    images: int
     top1: float
     topk: float
     k: int
 
     def __str__(self) -> str:
         """Darknet's line."""
-        return f"{self.pictures - 1}: top 1: {self.top1:f}, top {self.k}: {self.topk:f}"
+        return f"{self.images - 1}: top 1: {self.top1:f}, top {self.k}: {self.topk:f}"
 
 
 def accuracy(
     network: Network,
-    pictures: Sequence[str],
+    images: Sequence[str],
     labels: Sequence[str],
     *,
     k: int = 1,
@@ -70,7 +70,7 @@ def accuracy(
 ) -> Iterator[Accuracy]:
     """The accuracy after each picture, the last being the result.
 
-    ``labels``: words of the pictures' paths, by class; more than there are classes are left out. ``leaves``: which
+    ``labels``: words of the images' paths, by class; more than there are classes are left out. ``leaves``: which
     classes of a tree count, see ``leaf_classes``; None: those without children. ``engine``, ``dtype``: see ``engines``.
     Raises DataError, also for a picture that cannot be read.
     """
@@ -81,19 +81,19 @@ def accuracy(
         raise DataError(f"{len(labels)} labels, but the network has {classes} classes")
     if not 1 <= k <= classes:
         raise DataError(f"top: expected 1..{classes}, got {k}")
-    truths = [next((n for n, label in enumerate(labels[:classes]) if label in path), -1) for path in pictures]
-    wrong = (path for path, truth in zip(pictures, truths, strict=True) if truth < 0)
+    targets = [next((n for n, label in enumerate(labels[:classes]) if label in path), -1) for path in images]
+    wrong = (path for path, target in zip(images, targets, strict=True) if target < 0)
     report(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in wrong)
     views, run = _views(network, View(view)), engines.engine(network, engine, dtype=dtype)
 
     def read(path: str) -> list[Tensor]:
         return views(reading.planes(reading.load(path, network.shape.channels)))
 
-    loaded, done, first, among = ahead(read, pictures, workers, depth=2 * max(batch, workers)), 0, 0, 0
+    loaded, done, first, among = ahead(read, images, workers, depth=2 * max(batch, workers)), 0, 0, 0
     while group := list(itertools.islice(loaded, batch)):
         for probs in _summed(network, run, group, leaves):
             best = probs.argsort(descending=True, stable=True)[:k].tolist()
-            first, among = first + (best[0] == truths[done]), among + (truths[done] in best)
+            first, among = first + (best[0] == targets[done]), among + (targets[done] in best)
             done += 1
             yield Accuracy(done, first / done, among / done, k)
 
@@ -105,9 +105,9 @@ def on_data(network: Network, path: StrPath, *, k: int = 0, **how: Any) -> tuple
     Raises DataError.
     """
     options = read_data(path)
-    pictures, labels = read_list(options.file("valid")), read_names(options.file("labels"))
+    images, labels = read_list(options.file("valid")), read_names(options.file("labels"))
     leaves = leaf_classes(network, options.file("leaves")) if "leaves" in options.values else None
-    return len(pictures), accuracy(network, pictures, labels, k=k or options.integer("top", 1), leaves=leaves, **how)
+    return len(images), accuracy(network, images, labels, k=k or options.integer("top", 1), leaves=leaves, **how)
 
 
 def _summed(network: Network, run: engines.Run, group: Sequence[list[Tensor]], leaves: Tensor | None) -> Tensor:
@@ -115,11 +115,11 @@ def _summed(network: Network, run: engines.Run, group: Sequence[list[Tensor]], l
     sums = torch.zeros(len(group), outputs(network))
     kept = True if leaves is None else leaves
     places: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-    for picture, views in enumerate(group):
+    for image, views in enumerate(group):
         for x in views:
-            places.setdefault(x.shape, []).append((picture, x))
+            places.setdefault(x.shape, []).append((image, x))
     for rows in places.values():
-        index = torch.tensor([picture for picture, _ in rows])
+        index = torch.tensor([image for image, _ in rows])
         sums.index_add_(0, index, probabilities(network, torch.stack([x for _, x in rows]), kept, run))
     return sums
 
@@ -128,13 +128,13 @@ def _views(network: Network, view: View) -> Callable[[Tensor], list[Tensor]]:
     """What makes the views of a picture [C, H, W]."""
     width, height = network.shape.width, network.shape.height
     if view is View.VALID and network.dialect is Dialect.PJREDDIE:
-        return lambda picture: [reading.resize(_square(picture), width, height)]
+        return lambda image: [reading.resize(_square(image), width, height)]
     return {
-        View.VALID: lambda picture: [reading.centre_crop(picture, width, height)],
-        View.CROP: lambda picture: [reading.resize(picture, width, height)],
-        View.FULL: lambda picture: [_short_side(picture, width)],
-        View.MULTI: lambda picture: _mirrored([_short_side(picture, side) for side in _SIDES]),
-        View.TEN: lambda picture: _five(reading.resize(picture, width + _SHIFT, height + _SHIFT), width, height),
+        View.VALID: lambda image: [reading.centre_crop(image, width, height)],
+        View.CROP: lambda image: [reading.resize(image, width, height)],
+        View.FULL: lambda image: [_short_side(image, width)],
+        View.MULTI: lambda image: _mirrored([_short_side(image, side) for side in _SIDES]),
+        View.TEN: lambda image: _five(reading.resize(image, width + _SHIFT, height + _SHIFT), width, height),
     }[view]
 
 
@@ -142,30 +142,30 @@ _SIDES = (224, 288, 320, 352, 384)
 _SHIFT = 32
 
 
-def _square(picture: Tensor) -> Tensor:
+def _square(image: Tensor) -> Tensor:
     """The middle square of a picture."""
-    rows, columns = picture.shape[1:]
+    rows, columns = image.shape[1:]
     side = min(rows, columns)
     top, left = (rows - side) // 2, (columns - side) // 2
-    return picture[:, top : top + side, left : left + side]
+    return image[:, top : top + side, left : left + side]
 
 
-def _short_side(picture: Tensor, side: int) -> Tensor:
+def _short_side(image: Tensor, side: int) -> Tensor:
     """The whole picture with a short side of so many pixels (``resize_min``)."""
-    rows, columns = picture.shape[1:]
+    rows, columns = image.shape[1:]
     if columns < rows:
-        return reading.resize(picture, side, rows * side // columns)
-    return reading.resize(picture, columns * side // rows, side)
+        return reading.resize(image, side, rows * side // columns)
+    return reading.resize(image, columns * side // rows, side)
 
 
 def _mirrored(views: Sequence[Tensor]) -> list[Tensor]:
     return [*views, *(view.flip(2) for view in views)]
 
 
-def _five(picture: Tensor, width: int, height: int) -> list[Tensor]:
+def _five(image: Tensor, width: int, height: int) -> list[Tensor]:
     """Five parts, four of which reach over the edge, which goes on there; of the picture and its mirror."""
     made = []
-    for one in (picture, picture.flip(2)):
+    for one in (image, image.flip(2)):
         for dx, dy in ((-_SHIFT, -_SHIFT), (_SHIFT, -_SHIFT), (0, 0), (-_SHIFT, _SHIFT), (_SHIFT, _SHIFT)):
             down = (torch.arange(height) + dy).clamp(0, one.shape[1] - 1)
             across = (torch.arange(width) + dx).clamp(0, one.shape[2] - 1)

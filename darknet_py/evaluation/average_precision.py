@@ -34,7 +34,7 @@ Measure = Callable[[Floats, Floats, Integers], Floats]  # boxes, boxes, width an
 class Objects:
     """The truths of a data set as columns, by picture: picture [n], boxes [n, 4], classes [n], ignored [n]."""
 
-    picture: Integers
+    image: Integers
     boxes: Floats
     classes: Integers
     ignored: Bools
@@ -46,7 +46,7 @@ class Objects:
 
 def objects(dataset: Dataset) -> Objects:
     """The truths of a data set."""
-    rows = [part for sample in dataset for part in (sample.truths, sample.ignored)]
+    rows = [part for sample in dataset for part in (sample.targets, sample.ignored)]
     table = np.concatenate(rows) if rows else np.zeros((0, 5), np.float32)
     counts = [len(part) for part in rows]
     number = np.repeat(np.arange(len(rows)), counts)
@@ -57,53 +57,53 @@ def objects(dataset: Dataset) -> Objects:
 class Matches:
     """For each detection: the number of its object or -1, their overlap, and whether it counts."""
 
-    truth: Integers
+    target: Integers
     overlap: Floats
     counted: Bools
 
 
-def match_darknet(found: Detections, truths: Objects, threshold: float = 0.5) -> Matches:
+def match_darknet(found: Detections, targets: Objects, threshold: float = 0.5) -> Matches:
     """Match by Darknet's rule; ``threshold``: overlap that must be exceeded."""
-    truth, overlap = np.full(len(found), -1), np.zeros(len(found), np.float32)
+    target, overlap = np.full(len(found), -1), np.zeros(len(found), np.float32)
     counted = np.ones(len(found), np.bool_)
     limit = np.float32(threshold)
-    for rows, columns, shared in _by_picture(found, truths, _overlap):
+    for rows, columns, shared in _by_picture(found, targets, _overlap):
         for ignored in (False, True):
-            where = columns[truths.ignored[columns] == ignored]
+            where = columns[targets.ignored[columns] == ignored]
             part = shared[:, where - columns[0]]
             if not part.size:
                 continue
             best = part.argmax(axis=1)
             most = part.max(axis=1)
-            hit = (most > limit) & (truth[rows] < 0)
+            hit = (most > limit) & (target[rows] < 0)
             if ignored:
                 counted[rows] &= ~hit
             else:
-                truth[rows], overlap[rows] = np.where(hit, where[best], -1), np.where(hit, most, 0)
-    return Matches(truth, overlap, counted)
+                target[rows], overlap[rows] = np.where(hit, where[best], -1), np.where(hit, most, 0)
+    return Matches(target, overlap, counted)
 
 
-def match_voc(found: Detections, truths: Objects, threshold: float = 0.5) -> Matches:
+def match_voc(found: Detections, targets: Objects, threshold: float = 0.5) -> Matches:
     """Match by the VOC devkit's rule; ``threshold``: overlap that must be reached."""
-    truth, overlap = np.full(len(found), -1), np.zeros(len(found), np.float32)
+    target, overlap = np.full(len(found), -1), np.zeros(len(found), np.float32)
     counted = np.ones(len(found), np.bool_)
-    for rows, columns, shared in _by_picture(found, truths, _overlap_of_pixels):
+    for rows, columns, shared in _by_picture(found, targets, _overlap_of_pixels):
         best, most = shared.argmax(axis=1), shared.max(axis=1)
         hit = most >= threshold
-        counted[rows] = ~(hit & truths.ignored[columns][best])
-        truth[rows], overlap[rows] = np.where(hit, columns[best], -1), np.where(hit, most, 0)
-    return Matches(truth, overlap, counted)
+        counted[rows] = ~(hit & targets.ignored[columns][best])
+        target[rows], overlap[rows] = np.where(hit, columns[best], -1), np.where(hit, most, 0)
+    return Matches(target, overlap, counted)
 
 
-def _by_picture(found: Detections, truths: Objects, measure: Measure) -> Iterator[tuple[slice, Integers, Floats]]:
+def _by_picture(found: Detections, targets: Objects, measure: Measure) -> Iterator[tuple[slice, Integers, Floats]]:
     """Of each picture with both: its detections, its objects, and [detections, objects] overlap, 0 between classes."""
-    pictures = np.arange(len(found.sizes) + 1)
-    rows, columns = (np.searchsorted(table.picture, pictures) for table in (found, truths))
+    images = np.arange(len(found.sizes) + 1)
+    rows, columns = (np.searchsorted(table.image, images) for table in (found, targets))
     for n in range(len(found.sizes)):
         mine, theirs = slice(rows[n], rows[n + 1]), slice(columns[n], columns[n + 1])
         if mine.start < mine.stop and theirs.start < theirs.stop:
-            shared = measure(found.boxes[mine], truths.boxes[theirs], found.sizes[n])
-            same = found.classes[mine, None] == truths.classes[None, theirs]
+            shared = measure(found.boxes[mine], targets.boxes[theirs], found.sizes[n])
+            same = found.classes[mine, None] == targets.classes[None, theirs]
             yield mine, np.arange(theirs.start, theirs.stop), np.where(same, shared, 0)
 
 
@@ -130,12 +130,12 @@ def _overlap_of_pixels(a: Floats, b: Floats, size: Integers) -> Floats:
 
 @dataclass(frozen=True)
 class Curve:
-    """Precision and recall after each detection that counts, the most confident first; ``truths``: objects."""
+    """Precision and recall after each detection that counts, the most confident first; ``targets``: objects."""
 
     confidence: Floats
     precision: Doubles
     recall: Doubles
-    truths: int
+    targets: int
 
     @property
     def f1(self) -> Doubles:
@@ -168,38 +168,38 @@ def ranked(found: Detections, matches: Matches) -> tuple[Integers, Bools]:
     """Detections that count, most confident first, and which are right: the first of each object is."""
     order = np.argsort(-found.confidence, kind="stable")
     order = order[matches.counted[order]]
-    return order, _first(matches.truth[order])
+    return order, _first(matches.target[order])
 
 
-def _first(truth: Integers) -> Bools:
+def _first(target: Integers) -> Bools:
     """Which places are the first with their number; -1 is none."""
-    numbers, at = np.unique(truth, return_index=True)
-    first = np.zeros(len(truth), np.bool_)
+    numbers, at = np.unique(target, return_index=True)
+    first = np.zeros(len(target), np.bool_)
     first[at[numbers >= 0]] = True
     return first
 
 
-def curve(confidence: Floats, right: Bools, truths: int) -> Curve:
+def curve(confidence: Floats, right: Bools, targets: int) -> Curve:
     """The curve of detections in their order."""
     hits = np.cumsum(right, dtype=np.float64)
-    return Curve(confidence, hits / np.arange(1, len(right) + 1), hits / truths if truths else 0 * hits, truths)
+    return Curve(confidence, hits / np.arange(1, len(right) + 1), hits / targets if targets else 0 * hits, targets)
 
 
-def curves(found: Detections, matches: Matches, truths: Sequence[int] | Integers) -> list[Curve]:
-    """The curve of each class; ``truths``: their objects."""
+def curves(found: Detections, matches: Matches, targets: Sequence[int] | Integers) -> list[Curve]:
+    """The curve of each class; ``targets``: their objects."""
     order, right = ranked(found, matches)
     classes = found.classes[order]
     made = []
-    for number, count in enumerate(truths):
+    for number, count in enumerate(targets):
         mine = classes == number
         made.append(curve(found.confidence[order][mine], right[mine], int(count)))
     return made
 
 
-def overall(found: Detections, matches: Matches, truths: int) -> Curve:
+def overall(found: Detections, matches: Matches, targets: int) -> Curve:
     """The curve of all classes together."""
     order, right = ranked(found, matches)
-    return curve(found.confidence[order], right, truths)
+    return curve(found.confidence[order], right, targets)
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def count_darknet(found: Detections, matches: Matches, threshold: float, classes
     overlaps an ignored object is wrong.
     """
     above = found.confidence > np.float32(threshold)
-    right = above & _first(matches.truth)
+    right = above & _first(matches.target)
     wrong = above & ~right
     hits, misses = (np.bincount(found.classes[part], minlength=classes) for part in (right, wrong))
     return Counts(hits, misses, float(matches.overlap[right].sum()) / max(1, int(above.sum())))

@@ -65,7 +65,7 @@ def identities(dataset: Dataset) -> list[int]:
     given = [sample.identity for sample in dataset]
     numbers = [number for number in given if number is not None]
     if len(numbers) < len(given):
-        ends = [re.search(r"\d+$", pathlib.PurePath(sample.picture).stem) for sample in dataset]
+        ends = [re.search(r"\d+$", pathlib.PurePath(sample.image).stem) for sample in dataset]
         numbers = [int(end[0]) for end in ends if end]
     distinct = len(set(numbers)) == len(given)
     return numbers if distinct else list(range(1, len(given) + 1))
@@ -73,31 +73,31 @@ def identities(dataset: Dataset) -> list[int]:
 
 def results(dataset: Dataset, found: Detections) -> list[dict[str, Any]]:
     """The results JSON's records: boxes in pixels, cut to the picture, with the six digits that C prints."""
-    pictures, numbers = identities(dataset), categories(dataset)
+    images, numbers = identities(dataset), categories(dataset)
     corners = found.pixels().astype(float)
     sizes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1).round(6).tolist()
-    rows = zip(found.picture.tolist(), found.classes.tolist(), sizes, found.confidence.tolist(), strict=True)
+    rows = zip(found.image.tolist(), found.classes.tolist(), sizes, found.confidence.tolist(), strict=True)
     return [
-        {"image_id": pictures[picture], "category_id": numbers[k], "bbox": box, "score": round(confidence, 6)}
-        for picture, k, box, confidence in rows
+        {"image_id": images[image], "category_id": numbers[k], "bbox": box, "score": round(confidence, 6)}
+        for image, k, box, confidence in rows
     ]
 
 
 def ground_truth(dataset: Dataset, found: Detections) -> dict[str, Any]:
     """The data set in the form of COCO's annotation file; an object's area is its box's."""
-    pictures, numbers, sizes = identities(dataset), categories(dataset), found.sizes.tolist()
+    images, numbers, sizes = identities(dataset), categories(dataset), found.sizes.tolist()
     objects: list[dict[str, Any]] = []
-    for picture, (width, height), sample in zip(pictures, sizes, dataset, strict=True):
-        for rows, crowd in ((sample.truths, 0), (sample.ignored, 1)):
+    for image, (width, height), sample in zip(images, sizes, dataset, strict=True):
+        for rows, crowd in ((sample.targets, 0), (sample.ignored, 1)):
             for x, y, w, h, k in rows.astype(float).tolist():
                 box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-                record = {"image_id": picture, "category_id": numbers[int(k)], "bbox": box, "area": box[2] * box[3]}
+                record = {"image_id": image, "category_id": numbers[int(k)], "bbox": box, "area": box[2] * box[3]}
                 objects.append(record | {"id": len(objects) + 1, "iscrowd": crowd})
     return {
         "info": {},
         "images": [
-            {"id": number, "file_name": pathlib.PurePath(sample.picture).name, "width": width, "height": height}
-            for number, sample, (width, height) in zip(pictures, dataset, sizes, strict=True)
+            {"id": number, "file_name": pathlib.PurePath(sample.image).name, "width": width, "height": height}
+            for number, sample, (width, height) in zip(images, dataset, sizes, strict=True)
         ],
         "categories": [{"id": number, "name": name} for number, name in zip(numbers, dataset.names, strict=True)],
         "annotations": objects,
@@ -120,15 +120,15 @@ def evaluate(dataset: Dataset, found: Detections, package: str | None = None) ->
     package, (coco, evaluator) = backend(package)
     with contextlib.redirect_stdout(io.StringIO()):
         if dataset.source.endswith(".json"):
-            truth = coco(dataset.source)
+            target = coco(dataset.source)
         else:
-            truth = coco()
-            truth.dataset = ground_truth(dataset, found)
-            truth.createIndex()
+            target = coco()
+            target.dataset = ground_truth(dataset, found)
+            target.createIndex()
         records = results(dataset, found)
         if not records:
             return Counted(package, dict.fromkeys(STATISTICS, 0.0), [0.0] * len(dataset.names))
-        counter = evaluator(truth, truth.loadRes(records), "bbox")
+        counter = evaluator(target, target.loadRes(records), "bbox")
         counter.evaluate()
         counter.accumulate()
         counter.summarize()

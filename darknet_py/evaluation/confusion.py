@@ -11,7 +11,7 @@ from .detections import Detections, Floats, Integers
 
 
 def confusion(
-    found: Detections, truths: Objects, classes: int, threshold: float = 0.25, iou_threshold: float = 0.5
+    found: Detections, targets: Objects, classes: int, threshold: float = 0.25, iou_threshold: float = 0.5
 ) -> Integers:
     """[classes + 1, classes + 1] counts: predicted by row, true by column, the last of both being "nothing".
 
@@ -20,13 +20,13 @@ def confusion(
     """
     table = np.zeros((classes + 1, classes + 1), np.int64)
     rows = np.flatnonzero(found.confidence > threshold)
-    columns = np.flatnonzero(~truths.ignored)
-    for picture in range(len(found.sizes)):
-        mine = rows[found.picture[rows] == picture]
-        theirs = columns[truths.picture[columns] == picture]
+    columns = np.flatnonzero(~targets.ignored)
+    for image in range(len(found.sizes)):
+        mine = rows[found.image[rows] == image]
+        theirs = columns[targets.image[columns] == image]
         predicted = np.append(found.classes[mine], classes)
-        true = np.append(truths.classes[theirs], classes)
-        a, b = _pairs(found.boxes[mine], truths.boxes[theirs], iou_threshold)
+        true = np.append(targets.classes[theirs], classes)
+        a, b = _pairs(found.boxes[mine], targets.boxes[theirs], iou_threshold)
         np.add.at(table, (predicted[a], true[b]), 1)
         table[:, classes] += np.bincount(np.delete(predicted[:-1], a), minlength=classes + 1)
         table[classes] += np.bincount(np.delete(true[:-1], b), minlength=classes + 1)

@@ -22,8 +22,8 @@ def labels(evaluation: Evaluation) -> Image.Image:
     """The first pictures with objects, and their labels."""
     table = evaluation.material.objects
 
-    def boxes(picture: int) -> Boxes:
-        rows = np.flatnonzero(table.picture == picture)
+    def boxes(image: int) -> Boxes:
+        rows = np.flatnonzero(table.image == image)
         return _corners(table.boxes[rows]), table.classes[rows].tolist(), [1.0] * len(rows)
 
     return _sheet(evaluation.material, boxes, confidences=False)
@@ -33,25 +33,25 @@ def predictions(evaluation: Evaluation) -> Image.Image:
     """The same pictures with what was found above the confidence threshold."""
     found = evaluation.material.found
 
-    def boxes(picture: int) -> Boxes:
-        rows = np.flatnonzero((found.picture == picture) & (found.confidence > evaluation.threshold))
+    def boxes(image: int) -> Boxes:
+        rows = np.flatnonzero((found.image == image) & (found.confidence > evaluation.threshold))
         return _corners(found.boxes[rows]), found.classes[rows].tolist(), found.confidence[rows].tolist()
 
     return _sheet(evaluation.material, boxes, confidences=True)
 
 
 def _sheet(material: Material, boxes: Callable[[int], Boxes], *, confidences: bool) -> Image.Image:
-    shown = chosen([len(sample.truths) for sample in material.dataset])
+    shown = chosen([len(sample.targets) for sample in material.dataset])
     across = min(_ACROSS, max(1, len(shown)))
     down = -(-max(1, len(shown)) // across)
     step_x, step_y = _WIDTH + _GAP, _HEIGHT + _CAPTION + _GAP
     sheet = Image.new("RGB", (across * step_x + _GAP, down * step_y + _GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     names = dict(enumerate(material.dataset.names))
-    for place, picture in enumerate(shown):
+    for place, image in enumerate(shown):
         left, top = _GAP + place % across * step_x, _GAP + place // across * step_y
-        name = material.dataset.samples[picture].picture
-        cell = _cell(name, boxes(picture), names, confidences)
+        name = material.dataset.samples[image].image
+        cell = _cell(name, boxes(image), names, confidences)
         pen.rectangle((left, top, left + _WIDTH - 1, top + _HEIGHT - 1), fill=(240, 242, 244))
         sheet.paste(cell, (left + (_WIDTH - cell.width) // 2, top + (_HEIGHT - cell.height) // 2))
         pen.text((left, top + _HEIGHT + 4), _short(name), fill=(70, 76, 84), font=font)
@@ -60,19 +60,19 @@ def _sheet(material: Material, boxes: Callable[[int], Boxes], *, confidences: bo
 
 def chosen(objects: Sequence[int]) -> list[int]:
     """The pictures that are shown: spread over the data set, those with objects first."""
-    with_objects = [picture for picture, count in enumerate(objects) if count]
+    with_objects = [image for image, count in enumerate(objects) if count]
     pool = with_objects if len(with_objects) >= _PICTURES else list(range(len(objects)))
     return [pool[place * len(pool) // _PICTURES] for place in range(_PICTURES)] if len(pool) > _PICTURES else pool
 
 
 def _cell(name: str, boxes: Boxes, names: dict[int, str], confidences: bool) -> Image.Image:
     try:
-        picture = Image.fromarray(reading.load(name, 3))
+        image = Image.fromarray(reading.load(name, 3))
     except DataError:
         return Image.new("RGB", (_WIDTH, _HEIGHT), (210, 214, 218))
-    scale = min(_WIDTH / picture.width, _HEIGHT / picture.height)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    small = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
+    scale = min(_WIDTH / image.width, _HEIGHT / image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    small = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
     corners, classes, confidence = boxes
     edges = [[edge * size[i % 2] for i, edge in enumerate(box)] for box in corners]
     return drawing.plot(small, edges, classes, confidence, names, confidences=confidences, line_width=2, font_size=12)

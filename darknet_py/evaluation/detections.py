@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..boxes import Candidates, suppress, undo_letterbox
+from ..boxes import RawDetections, suppress, undo_letterbox
 from ..cfg import Dialect
 from ..data.data_file import Dataset, Sample
 from ..data.labels import Problem
@@ -26,7 +26,7 @@ from ..errors import DataError
 from ..images import reading
 from ..images.prefetch import ahead
 from ..inference import engines
-from ..layers import Selection
+from ..layers import DecodeOptions
 from ..network import Network, evaluating
 
 Integers = npt.NDArray[np.int64]
@@ -37,12 +37,12 @@ Floats = npt.NDArray[np.float32]
 class Detections:
     """A row for each (box, class), by picture, in the order in which C walks through them.
 
-    ``picture``: [n] place in the data set. ``boxes``: [n, 4] centre and size relative to the picture, not cut
+    ``image``: [n] place in the data set. ``boxes``: [n, 4] centre and size relative to the picture, not cut
     at its edge. ``confidence``: [n] in 0..1. ``classes``: [n]. ``sizes``: [pictures, 2] width and height in
-    pixels, 1 for a picture that could not be read. ``problems``: those pictures. ``seconds``: it took.
+    pixels, 1 for a picture that could not be read. ``problems``: those images. ``seconds``: it took.
     """
 
-    picture: Integers
+    image: Integers
     boxes: Floats
     confidence: Floats
     classes: Integers
@@ -55,7 +55,7 @@ class Detections:
 
     def pixels(self, offset: float = 0.0) -> Floats:
         """[n, 4] left, top, right, bottom in pixels, cut to ``offset`` .. width or height."""
-        size = np.tile(self.sizes[self.picture], 2).astype(np.float32)
+        size = np.tile(self.sizes[self.image], 2).astype(np.float32)
         half = self.boxes[:, 2:] / 2
         corners = np.concatenate((self.boxes[:, :2] - half, self.boxes[:, :2] + half), axis=1) * size + offset
         return np.clip(corners, offset, size).astype(np.float32)
@@ -89,7 +89,7 @@ def collect(
     ``threshold``: objectness and class probability must be above. ``mapping``: numbers [n] of a tree's classes, whose
     places are the classes that are found. ``letterbox`` None: as the cfg says.
     ``in_pixels``: suppress in pixels, as ``detector valid`` does; for the kinds that measure distances this
-    differs. ``batch``: pictures that go through the network together, ``workers``: threads that read them.
+    differs. ``batch``: images that go through the network together, ``workers``: threads that read them.
     ``engine``, ``dtype``: see ``engines``. ``progress``: a bar on stderr, where that is a terminal.
     A picture that cannot be read is a problem, and nothing is found on it. Raises DataError.
     """
@@ -101,7 +101,7 @@ def collect(
     size = network.shape.width, network.shape.height
     parts: list[tuple[Floats, Floats, Integers]] = []
     sizes, problems = [], []
-    which = Selection(threshold, mapped=False if mapping is None else mapping)
+    which = DecodeOptions(threshold, mapped=False if mapping is None else mapping)
     run = engines.engine(network, engine, dtype=dtype)
     for loaded, decoded in _decoded(run, network, dataset, letterbox, which, batch, workers, progress):
         sizes.append(loaded.size)
@@ -112,9 +112,9 @@ def collect(
         parts.append(_rows(decoded, nms, network, loaded.size if in_pixels else (1, 1)))
     counts = [len(confidence) for _, confidence, _ in parts]
     boxes, confidence, classes = (np.concatenate(column) for column in zip(*(parts or [_NOTHING]), strict=True))
-    picture = np.repeat(np.arange(len(parts)), counts)
+    image = np.repeat(np.arange(len(parts)), counts)
     shape = np.array(sizes, np.int64).reshape(-1, 2)
-    return Detections(picture, boxes, confidence, classes, shape, problems, time.perf_counter() - started)
+    return Detections(image, boxes, confidence, classes, shape, problems, time.perf_counter() - started)
 
 
 _NOTHING = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
@@ -125,11 +125,11 @@ def _decoded(
     network: Network,
     dataset: Dataset,
     letterbox: bool,
-    which: Selection,
+    which: DecodeOptions,
     batch: int,
     workers: int,
     progress: bool,
-) -> Iterator[tuple[Loaded, Candidates | None]]:
+) -> Iterator[tuple[Loaded, RawDetections | None]]:
     """Each picture with its boxes before suppression, relative to the input."""
     from tqdm import tqdm
 
@@ -137,10 +137,10 @@ def _decoded(
 
     def read(sample: Sample) -> Loaded:
         try:
-            picture = reading.load(sample.picture, channels)
-            return Loaded(reading.prepare(picture, size, letterbox), (picture.shape[1], picture.shape[0]), None)
+            image = reading.load(sample.image, channels)
+            return Loaded(reading.prepare(image, size, letterbox), (image.shape[1], image.shape[0]), None)
         except DataError as error:
-            return Loaded(None, (1, 1), Problem(sample.picture, str(error).removeprefix(f"{sample.picture}: ")))
+            return Loaded(None, (1, 1), Problem(sample.image, str(error).removeprefix(f"{sample.image}: ")))
 
     loaded = ahead(read, dataset, workers, depth=2 * max(batch, workers))
     with evaluating(network), tqdm(total=len(dataset), unit=" pictures", disable=None if progress else True) as bar:
@@ -152,7 +152,7 @@ def _decoded(
             bar.update(len(group))
 
 
-def decode(network: Network, x: Tensor, which: Selection, run: engines.Run | None = None) -> list[Candidates]:
+def decode(network: Network, x: Tensor, which: DecodeOptions, run: engines.Run | None = None) -> list[RawDetections]:
     """The boxes of all heads, before suppression, for each picture of a batch; in the computer's memory.
 
     ``run``: what computes the outputs in the network's stead, such as its optimised twin.
@@ -161,12 +161,12 @@ def decode(network: Network, x: Tensor, which: Selection, run: engines.Run | Non
         outputs = (run or network)(x.to(next(network.parameters()).device))
         size = x.shape[3], x.shape[2]
         heads = [h.decode(out.float(), size, which) for h, out in zip(network.heads, outputs, strict=True)]
-        pictures = [zip(*of_picture, strict=True) for of_picture in zip(*heads, strict=True)]
-        return [Candidates(*(torch.cat(part).cpu() for part in parts)) for parts in pictures]
+        images = [zip(*of_picture, strict=True) for of_picture in zip(*heads, strict=True)]
+        return [RawDetections(*(torch.cat(part).cpu() for part in parts)) for parts in images]
 
 
 def _rows(
-    found: Candidates | None, nms: float, network: Network, unit: tuple[int, int]
+    found: RawDetections | None, nms: float, network: Network, unit: tuple[int, int]
 ) -> tuple[Floats, Floats, Integers]:
     """What suppression leaves of a picture: boxes, confidences and classes, a row for each box and class."""
     if found is None:

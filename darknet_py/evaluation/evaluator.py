@@ -114,9 +114,9 @@ def score(
     """Count what was found on a data set, which has a name for each class."""
     protocol = Protocol(protocol)
     voc = protocol is Protocol.VOC07
-    truths = ap.objects(dataset)
-    matches = (ap.match_voc if voc else ap.match_darknet)(found, truths, iou_threshold)
-    objects = truths.counts(len(dataset.names))
+    targets = ap.objects(dataset)
+    matches = (ap.match_voc if voc else ap.match_darknet)(found, targets, iou_threshold)
+    objects = targets.counts(len(dataset.names))
     curves = ap.curves(found, matches, objects)
     count = ap.count_darknet if protocol is Protocol.DARKNET else ap.count
     counts = count(found, matches, threshold, len(dataset.names))
@@ -148,7 +148,7 @@ def score(
         points=points,
         average_iou=counts.overlap,
         problems=(*dataset.problems, *found.problems),
-        material=Material(dataset, found, truths, matches, curves),
+        material=Material(dataset, found, targets, matches, curves),
         coco=numbers,
         backend=package,
     )

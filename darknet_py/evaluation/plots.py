@@ -160,7 +160,7 @@ def matrix(evaluation: Evaluation) -> Figure:
 
 
 def _present(evaluation: Evaluation) -> list[Curve]:
-    return [curve for curve in evaluation.material.curves if curve.truths]
+    return [curve for curve in evaluation.material.curves if curve.targets]
 
 
 def _headline(evaluation: Evaluation) -> str:

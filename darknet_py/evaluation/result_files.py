@@ -67,30 +67,28 @@ def _coco(dataset: Dataset, found: Detections, stem: str) -> Contents:
 def _voc(dataset: Dataset, found: Detections, stem: str) -> Contents:
     lines: list[list[str]] = [[] for _ in dataset.names]
     stems = _stems(dataset)
-    for picture, k, confidence, edges in _rows(found, offset=1):
-        lines[k].append(f"{stems[picture]} {confidence:f} {_numbers(edges)}\n")
+    for image, k, confidence, edges in _rows(found, offset=1):
+        lines[k].append(f"{stems[image]} {confidence:f} {_numbers(edges)}\n")
     for name, text in zip(dataset.names, lines, strict=True):
         yield f"{stem or 'comp4_det_test_'}{_safe(name)}.txt", "".join(text)
 
 
 def _imagenet(dataset: Dataset, found: Detections, stem: str) -> Contents:
-    lines = [
-        f"{picture + 1} {k + 1} {confidence:f} {_numbers(edges)}\n" for picture, k, confidence, edges in _rows(found)
-    ]
+    lines = [f"{image + 1} {k + 1} {confidence:f} {_numbers(edges)}\n" for image, k, confidence, edges in _rows(found)]
     yield f"{stem or 'imagenet-detection'}.txt", "".join(lines)
 
 
 def _bdd(dataset: Dataset, found: Detections, stem: str) -> Contents:
     names = BDD if len(dataset.names) == len(BDD) else dataset.names
-    pictures = [pathlib.PurePath(sample.picture).name for sample in dataset]
+    images = [pathlib.PurePath(sample.image).name for sample in dataset]
     records = [
         {
-            "name": pictures[picture],
+            "name": images[image],
             "category": names[k],
             "bbox": [round(edge, 6) for edge in edges],
             "score": round(confidence, 6),
         }
-        for picture, k, confidence, edges in _rows(found)
+        for image, k, confidence, edges in _rows(found)
     ]
     yield f"{stem or 'bdd_results'}.json", _records(records)
 
@@ -98,8 +96,8 @@ def _bdd(dataset: Dataset, found: Detections, stem: str) -> Contents:
 def _kitti(dataset: Dataset, found: Detections, stem: str) -> Contents:
     names = KITTI if len(dataset.names) == len(KITTI) else dataset.names
     lines: list[list[str]] = [[] for _ in dataset]
-    for picture, k, confidence, edges in _rows(found):
-        lines[picture].append(f"{names[k]} -1 -1 -10 {_numbers(edges)} -1 -1 -1 -1000 -1000 -1000 -10 {confidence:f}\n")
+    for image, k, confidence, edges in _rows(found):
+        lines[image].append(f"{names[k]} -1 -1 -10 {_numbers(edges)} -1 -1 -1 -1000 -1000 -1000 -10 {confidence:f}\n")
     for name, text in zip(_stems(dataset), lines, strict=True):
         yield f"{stem or 'kitti_results'}/data/{name}.txt", "".join(text)
 
@@ -116,11 +114,11 @@ _WRITERS = {
 def _rows(found: Detections, offset: float = 0.0) -> Iterable[tuple[int, int, float, list[float]]]:
     """Picture, class, confidence and edges in pixels of each detection."""
     edges = found.pixels(offset).tolist()
-    return zip(found.picture.tolist(), found.classes.tolist(), found.confidence.tolist(), edges, strict=True)
+    return zip(found.image.tolist(), found.classes.tolist(), found.confidence.tolist(), edges, strict=True)
 
 
 def _stems(dataset: Dataset) -> list[str]:
-    return [pathlib.PurePath(sample.picture).stem for sample in dataset]
+    return [pathlib.PurePath(sample.image).stem for sample in dataset]
 
 
 def _safe(name: str) -> str:

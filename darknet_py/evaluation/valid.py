@@ -1,4 +1,4 @@
-"""``valid``: what is found on the pictures of a list, as result files (``detector valid``); labels are not read."""
+"""``valid``: what is found on the images of a list, as result files (``detector valid``); labels are not read."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def valid(
     kind = options.values.get("eval", "voc")
     kind = kind if kind in set(Format) else "voc"
     names, mapping = _classes(network, options)
-    pictures = read_list(options.file("valid" if "valid" in options.values else "train"))
-    samples = [Sample(picture, labels.none(), labels.none()) for picture in pictures]
+    images = read_list(options.file("valid" if "valid" in options.values else "train"))
+    samples = [Sample(image, labels.none(), labels.none()) for image in images]
     dataset = Dataset(samples, tuple(names), source=options.path)
     found = collect(
         network,

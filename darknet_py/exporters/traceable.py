@@ -83,7 +83,7 @@ class Program(nn.Module):
         if self.heads is not Heads.RAW:
             size = (x.shape[3], x.shape[2])
             heads = zip(self.network.heads, outputs, strict=True)
-            pairs = [head.scored(y, size, self.threshold) for head, y in heads]
+            pairs = [head.decode_all(y, size, self.threshold) for head, y in heads]
             outputs = [torch.cat(parts, dim=1) if len(pairs) > 1 else parts[0] for parts in zip(*pairs, strict=True)]
         return (*outputs, *new)
 

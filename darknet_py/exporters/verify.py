@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..activations import Activation
-from ..boxes import Candidates, suppress
+from ..boxes import RawDetections, suppress
 from ..errors import DarknetError
 from ..network import Network
 from .traceable import Heads, Program, stride
@@ -146,14 +146,14 @@ def _inputs(program: Program, dynamic: bool | str, batches: Sequence[int]) -> li
 def _detections(boxes: Tensor, scores: Tensor, threshold: float, nms: float, network: Network) -> Tensor:
     """Rows as ``heads="nms"`` gives them, in its order: by picture, class and probability."""
     rows = []
-    for picture, (box, probs) in enumerate(zip(boxes, scores, strict=True)):
-        found = Candidates(box, probs[:, 0], torch.where(probs > threshold, probs, 0))
+    for image, (box, probs) in enumerate(zip(boxes, scores, strict=True)):
+        found = RawDetections(box, probs[:, 0], torch.where(probs > threshold, probs, 0))
         if nms:
             found = suppress(found, nms, network.heads[-1].suppression)
         for k in range(probs.shape[1]):
             kept = found.probs[:, k].nonzero().flatten()
             kept = kept[found.probs[kept, k].argsort(descending=True, stable=True)]
-            numbers = box.new_tensor([[picture, k]]).expand(len(kept), 2)
+            numbers = box.new_tensor([[image, k]]).expand(len(kept), 2)
             rows.append(torch.cat((numbers, found.probs[kept, k, None], box[kept]), dim=1))
     return torch.cat(rows)
 

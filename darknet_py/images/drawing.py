@@ -58,7 +58,7 @@ class _Label:
 
 
 def plot(
-    picture: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     xyxy: Sequence[Sequence[float]],
     cls: Sequence[int],
     conf: Sequence[float],
@@ -71,14 +71,14 @@ def plot(
     font: StrPath | None = None,
     font_size: int | None = None,
 ) -> Image.Image:
-    """Draw on a copy of ``picture`` [height, width, channels] (RGB, grey, or the first three of more).
+    """Draw on a copy of ``image`` [height, width, channels] (RGB, grey, or the first three of more).
 
     ``xyxy``: pixels; what lies outside is cut off. ``box``: which rows are one box, absent: none. A name
     whose letters no font of the machine has is written as ``class 7``; ``font`` or ``$DARKNET_PY_FONT``
     names a font file that has them. ``line_width`` and ``font_size`` are pixels, by default from the
     picture's size.
     """
-    canvas = _canvas(picture)
+    canvas = _canvas(image)
     pen = ImageDraw.Draw(canvas)
     mean = (canvas.width + canvas.height) / 2
     width = line_width or max(1, round(0.003 * mean))
@@ -96,8 +96,8 @@ def plot(
     return canvas
 
 
-def _canvas(picture: npt.NDArray[np.uint8]) -> Image.Image:
-    planes = picture[:, :, None] if picture.ndim == 2 else picture
+def _canvas(image: npt.NDArray[np.uint8]) -> Image.Image:
+    planes = image[:, :, None] if image.ndim == 2 else image
     planes = planes[:, :, :3] if planes.shape[2] >= 3 else planes[:, :, :1].repeat(3, axis=2)
     return Image.fromarray(np.array(planes, order="C"))
 

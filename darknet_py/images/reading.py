@@ -24,7 +24,7 @@ from torch import Tensor
 from ..boxes import fit_inside
 from ..errors import DataError
 
-Picture = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8]
 Source = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
 
 _GREY = np.array([77, 150, 29], dtype=np.uint16)  # stb_image's weights, in 256ths
@@ -32,7 +32,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error,
 _SPREAD = "save it as .npy [height, width, channels] or as a TIFF with a grey page per channel"
 
 
-def load(source: Source, channels: int = 3) -> Picture:
+def load(source: Source, channels: int = 3) -> ImageArray:
     """Read a picture: [height, width, channels] of uint8.
 
     ``source``: a path (any format of Pillow, or .npy), a PIL image, or an array [height, width] or
@@ -65,8 +65,8 @@ def _read(name: str, channels: int) -> npt.NDArray[Any]:
         if name.lower().endswith(".npy"):
             array: npt.NDArray[Any] = np.load(name, allow_pickle=False)
             return array
-        with Image.open(name) as picture:
-            return _pixels(picture, channels)
+        with Image.open(name) as image:
+            return _pixels(image, channels)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
@@ -76,26 +76,26 @@ def _read(name: str, channels: int) -> npt.NDArray[Any]:
         raise DataError(f"{name}: {reason}") from error
 
 
-def _pixels(picture: Image.Image, channels: int) -> npt.NDArray[Any]:
+def _pixels(image: Image.Image, channels: int) -> npt.NDArray[Any]:
     """The values of a PIL image: grey, RGB or RGBA, 8 or 16 bits; or its grey pages as channels."""
-    grey = picture.mode == "L" or picture.mode.startswith("I;16")
-    if grey and channels not in (1, 3) and getattr(picture, "n_frames", 1) == channels:
-        return np.stack([np.array(page) for page in ImageSequence.all_frames(picture)], axis=-1)
-    if picture.mode == "I":  # Pillow's name for 32 bits, and for the 16 bits of a PGM
-        values = np.array(picture)
+    grey = image.mode == "L" or image.mode.startswith("I;16")
+    if grey and channels not in (1, 3) and getattr(image, "n_frames", 1) == channels:
+        return np.stack([np.array(page) for page in ImageSequence.all_frames(image)], axis=-1)
+    if image.mode == "I":  # Pillow's name for 32 bits, and for the 16 bits of a PGM
+        values = np.array(image)
         if values.size and not 0 <= values.min() <= values.max() <= 65535:
             raise DataError("expected a picture of 8 or 16 bits, found 32")
         return values.astype(np.uint16)
-    if picture.mode.startswith("I;16"):
-        return np.array(picture).astype(np.uint16)
-    if picture.mode in ("1", "L", "RGB", "RGBA", "F"):
-        return np.array(picture.convert("L") if picture.mode == "1" else picture)
-    if picture.mode in ("P", "PA", "LA", "La", "RGBa"):  # by way of RGBA: transparency must not warn or blend
-        return np.array(picture.convert("RGBA"))
-    return np.array(picture.convert("RGB"))
+    if image.mode.startswith("I;16"):
+        return np.array(image).astype(np.uint16)
+    if image.mode in ("1", "L", "RGB", "RGBA", "F"):
+        return np.array(image.convert("L") if image.mode == "1" else image)
+    if image.mode in ("P", "PA", "LA", "La", "RGBa"):  # by way of RGBA: transparency must not warn or blend
+        return np.array(image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
 
 
-def _bytes(array: npt.NDArray[Any]) -> Picture:
+def _bytes(array: npt.NDArray[Any]) -> ImageArray:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or not array.size:
@@ -107,7 +107,7 @@ def _bytes(array: npt.NDArray[Any]) -> Picture:
     return array
 
 
-def _fit_channels(array: Picture, channels: int) -> Picture:
+def _fit_channels(array: ImageArray, channels: int) -> ImageArray:
     found = array.shape[2]
     if found == channels:
         return array
@@ -120,25 +120,25 @@ def _fit_channels(array: Picture, channels: int) -> Picture:
     return colour if channels == 3 else ((colour @ _GREY) >> 8).astype(np.uint8)[:, :, None]
 
 
-def resize(picture: Tensor, width: int, height: int) -> Tensor:
+def resize(image: Tensor, width: int, height: int) -> Tensor:
     """Scale [C, H, W] to [C, height, width] as ``resize_image`` does, to the last bit.
 
-    ``picture``: float32, or uint8 that is read as v / 255. Faithful in its defect too: where
+    ``image``: float32, or uint8 that is read as v / 255. Faithful in its defect too: where
     ``(height - 1) * ((H - 1) / (height - 1))`` rounds below ``H - 1`` in float32 (480 to 704 or 800 rows,
     720 to 544, ...), the last row keeps only the vanishing share of the row above it and is black.
     To one row, where Darknet crashes, it gives the last row, as Darknet does with one column.
     """
-    channels, rows, columns = picture.shape
+    channels, rows, columns = image.shape
     if min(channels, rows, columns, width, height) < 1:
         raise DataError(f"cannot resize a picture of {columns}x{rows} to {width}x{height}")
     if (columns, rows) == (width, height):
-        return _unit(picture).clone(memory_format=torch.contiguous_format)
-    left, right, dx = _neighbours(columns, width, picture.device)
-    upper, lower, dy = _neighbours(rows, height, picture.device)
+        return _unit(image).clone(memory_format=torch.contiguous_format)
+    left, right, dx = _neighbours(columns, width, image.device)
+    upper, lower, dy = _neighbours(rows, height, image.device)
     # Columns are picked before anything is converted or blended: of a photograph they are a fraction.
-    part = _unit(picture.gather(2, left.expand(channels, rows, width))).mul_(1 - dx)
-    part += _unit(picture.gather(2, right.expand(channels, rows, width))).mul_(dx)
-    part[:, :, slice(-1 if columns > 1 else 0, None)] = _unit(picture[:, :, -1:])
+    part = _unit(image.gather(2, left.expand(channels, rows, width))).mul_(1 - dx)
+    part += _unit(image.gather(2, right.expand(channels, rows, width))).mul_(dx)
+    part[:, :, slice(-1 if columns > 1 else 0, None)] = _unit(image[:, :, -1:])
     out = part.index_select(1, upper).mul_((1 - dy)[:, None])
     out[:, :-1] += part.index_select(1, lower[:-1]).mul_(dy[:-1, None])
     return out
@@ -162,34 +162,34 @@ def _unit(values: Tensor) -> Tensor:
     return values.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
-def letterbox(picture: Tensor, width: int, height: int) -> Tensor:
+def letterbox(image: Tensor, width: int, height: int) -> Tensor:
     """Scale [C, H, W] to fit, centred on grey (0.5) of [C, height, width] (``letterbox_image``).
 
     ``boxes.undo_letterbox`` brings boxes back. Raises DataError for a picture so thin that nothing is left.
     """
-    rows, columns = picture.shape[1:]
+    rows, columns = image.shape[1:]
     inner_width, inner_height = fit_inside((columns, rows), (width, height))
     if min(inner_width, inner_height) < 1:
         raise DataError(f"a picture of {columns}x{rows} is too thin to be letterboxed into {width}x{height}")
-    canvas = torch.full((picture.shape[0], height, width), 0.5, device=picture.device)
+    canvas = torch.full((image.shape[0], height, width), 0.5, device=image.device)
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
-    canvas[:, top : top + inner_height, left : left + inner_width] = resize(picture, inner_width, inner_height)
+    canvas[:, top : top + inner_height, left : left + inner_width] = resize(image, inner_width, inner_height)
     return canvas
 
 
-def centre_crop(picture: Tensor, width: int, height: int) -> Tensor:
+def centre_crop(image: Tensor, width: int, height: int) -> Tensor:
     """The middle [C, height, width] of [C, H, W] scaled to a short side of ``width``: a classifier's view.
 
     As ``classifier predict`` of AlexeyAB (``resize_min``, ``crop_image``); pjreddie's letterboxes. Beyond
     the edge, where ``height`` is more than there is, the edge goes on.
     """
-    rows, columns = picture.shape[1:]
+    rows, columns = image.shape[1:]
     if columns < rows:
-        scaled = resize(picture, width, rows * width // columns)
+        scaled = resize(image, width, rows * width // columns)
     else:
-        scaled = resize(picture, columns * width // rows, width)
-    down = torch.arange(height, device=picture.device) + int((scaled.shape[1] - height) / 2)
-    across = torch.arange(width, device=picture.device) + int((scaled.shape[2] - width) / 2)
+        scaled = resize(image, columns * width // rows, width)
+    down = torch.arange(height, device=image.device) + int((scaled.shape[1] - height) / 2)
+    across = torch.arange(width, device=image.device) + int((scaled.shape[2] - width) / 2)
     scaled = scaled.index_select(1, down.clamp(0, scaled.shape[1] - 1))
     return scaled.index_select(2, across.clamp(0, scaled.shape[2] - 1))
 
@@ -197,14 +197,14 @@ def centre_crop(picture: Tensor, width: int, height: int) -> Tensor:
 _FIT = (resize, letterbox)
 
 
-def prepare(picture: Picture, size: tuple[int, int], letterbox: bool = False) -> Tensor:
+def prepare(image: ImageArray, size: tuple[int, int], letterbox: bool = False) -> Tensor:
     """A picture [H, W, C] of uint8 as a detector's input: [C, height, width] of float32 in 0..1.
 
     ``size``: the network's width and height. ``letterbox``: keep the aspect, else stretch.
     """
-    return _FIT[letterbox](planes(picture), *size)
+    return _FIT[letterbox](planes(image), *size)
 
 
-def planes(picture: Picture) -> Tensor:
+def planes(image: ImageArray) -> Tensor:
     """A picture [H, W, C] as a tensor [C, H, W] of uint8, which the functions above take."""
-    return torch.from_numpy(np.require(picture, requirements=("C", "W"))).permute(2, 0, 1)
+    return torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)

@@ -32,10 +32,10 @@ def _one(name: str) -> list[str]:
         return [str(catalogue.fetch(name))]
     path = pathlib.Path(name)
     if path.is_dir():
-        pictures = sorted(str(entry) for entry in path.iterdir() if entry.suffix.lower() in PICTURES)
-        if not pictures:
+        images = sorted(str(entry) for entry in path.iterdir() if entry.suffix.lower() in PICTURES)
+        if not images:
             raise DataError(f"{name}: no pictures in this folder (looked for {' '.join(PICTURES)})")
-        return pictures
+        return images
     if path.suffix == ".txt" and path.is_file():
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         if not any(lines):

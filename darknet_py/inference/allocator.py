@@ -1,4 +1,4 @@
-"""``keep_freed``: memory that was freed stays with the process, so that the next picture finds it mapped.
+"""``keep_freed_memory``: memory that was freed stays with the process, so that the next picture finds it mapped.
 
 glibc asks the kernel for every tensor above 32 MB and gives it back when it is freed; the kernel then fills page
 after page with zeros again. In the first layers of a large network that takes longer than their arithmetic.
@@ -15,7 +15,7 @@ _LARGE = (1 << 31) - 1  # an int's largest; bytes
 
 
 @functools.cache
-def keep_freed() -> bool:
+def keep_freed_memory() -> bool:
     """Tell glibc's malloc, for the whole process and for good, to keep what is freed; False under another libc.
 
     The process stays as large as it was at its largest. Numbers set in the environment (MALLOC_TRIM_THRESHOLD_,

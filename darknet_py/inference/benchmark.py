@@ -26,7 +26,7 @@ from .. import cfg, weights
 from ..errors import DarknetError
 from ..network import Network
 from .engines import engine, installed
-from .fused_network import Optimised
+from .fused_network import FusedNetwork
 
 _LARGE = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, side of the map, side of the kernel
 _MATRIX = 2048
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 def layers(network: Network, x: Tensor, *, dtype: str = "fp32", repeats: int = 10) -> list[Row]:
     """Time every step of the optimised network on ``x`` [batch, channels, height, width]; medians."""
-    fast = Optimised(network, dtype=dtype)
+    fast = FusedNetwork(network, dtype=dtype)
     seconds: dict[int, list[float]] = {id(step.module): [] for step in fast.plan}
     started: list[float] = []
 

@@ -33,7 +33,7 @@ from ..errors import DarknetError
 from ..hub.catalogue import cache_folder
 from ..layers import Layer
 from ..network import Network
-from .fused_network import Optimised
+from .fused_network import FusedNetwork
 
 Run = Callable[[Tensor], list[Tensor]]
 _NEEDS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
@@ -59,7 +59,7 @@ def engine(network: Network, name: str | Run = "torch", *, dtype: str = "fp32") 
         return network
     if name in ("torch", "graph"):
         try:
-            return Optimised(network, dtype=dtype, graph=name == "graph")
+            return FusedNetwork(network, dtype=dtype, graph=name == "graph")
         except ValueError as error:
             raise DarknetError(f"engine {name}: {error}") from error
     _check(network, name)
@@ -101,16 +101,16 @@ class _OpenVINO:
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Run it."""
-        pictures = x.reshape(-1, *self.shape).contiguous().numpy()
-        if len(pictures) not in self.compiled:
-            self.model.reshape([len(pictures), *self.shape])
+        images = x.reshape(-1, *self.shape).contiguous().numpy()
+        if len(images) not in self.compiled:
+            self.model.reshape([len(images), *self.shape])
             hints = {
                 "INFERENCE_PRECISION_HINT": self.hint,
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             }
-            self.compiled[len(pictures)] = self.core.compile_model(self.model, "CPU", hints).create_infer_request()
-        found = self.compiled[len(pictures)].infer([pictures], share_inputs=True)
+            self.compiled[len(images)] = self.core.compile_model(self.model, "CPU", hints).create_infer_request()
+        found = self.compiled[len(images)].infer([images], share_inputs=True)
         return [torch.from_numpy(output) for output in found.values()]
 
 
@@ -128,8 +128,8 @@ class _ONNXRuntime:
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Run it."""
-        pictures = x.reshape(-1, *self.shape).contiguous().numpy()
-        return [torch.from_numpy(output) for output in self.session.run(None, {self.input: pictures})]
+        images = x.reshape(-1, *self.shape).contiguous().numpy()
+        return [torch.from_numpy(output) for output in self.session.run(None, {self.input: images})]
 
 
 def _cached(network: Network, name: str, suffix: str, write: Callable[[Network, pathlib.Path], None]) -> pathlib.Path:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..layers import Head, Layer, Shape
 from ..network import INPUT, Network
 from . import steps
-from .allocator import keep_freed
+from .allocator import keep_freed_memory
 from .convolutions import Target, has_onednn
 from .cuda_graphs import Graphs
 
@@ -37,7 +37,7 @@ class Step(NamedTuple):
     module: nn.Module
 
 
-def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> Optimised:
+def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> FusedNetwork:
     """A module that gives what ``network(x)`` gives in eval mode, faster and without gradients.
 
     ``dtype``: ``fp32``; ``bf16``, which halves the time on CPUs that have it (AVX-512 BF16, AMX) and moves a
@@ -48,10 +48,10 @@ def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, gr
     training mode, or of another precision, runs as it is, and so does one with binary convolutions in float32.
     Raises ValueError.
     """
-    return Optimised(network, dtype=dtype, compile=compile, graph=graph)
+    return FusedNetwork(network, dtype=dtype, compile=compile, graph=graph)
 
 
-class Optimised(nn.Module):
+class FusedNetwork(nn.Module):
     """See ``optimise``. ``network``: the one it was made from; ``plan``: what it runs instead of the layers."""
 
     def __init__(self, network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> None:
@@ -108,7 +108,7 @@ class Optimised(nn.Module):
             raise ValueError("graph: needs a network on a CUDA device that keeps no state, and no compile=True")
         packed = device.type == "cpu" and not self.compiled and has_onednn()
         if device.type == "cpu":
-            keep_freed()
+            keep_freed_memory()
         self._tensors = [t for t in (*network.parameters(), *network.buffers()) if not t.is_inference()]
         self._prepared = self._state()
         # Rounding otherwise than the layers do would turn some signs, and each turns more behind it.

@@ -5,25 +5,25 @@ from pkgutil import walk_packages
 
 from ._class_map import read_map
 from ._deformation import Deformation
-from ._training import Gradients, Loss, Moment, padded, straight
-from .base import LAYERS, Head, Layer, Selection, Shape, find, section
+from ._training import Gradients, Loss, StepContext, padded, straight_through
+from .base import LAYERS, DecodeOptions, Head, Layer, Shape, find, section
 
 for _module in walk_packages(__path__, f"{__name__}."):
     import_module(_module.name)
 
 __all__ = [
     "LAYERS",
+    "DecodeOptions",
     "Deformation",
     "Gradients",
     "Head",
     "Layer",
     "Loss",
-    "Moment",
-    "Selection",
     "Shape",
+    "StepContext",
     "find",
     "padded",
     "read_map",
     "section",
-    "straight",
+    "straight_through",
 ]

@@ -8,29 +8,29 @@ import torch
 from torch import Tensor
 
 from ..activations import Activation
-from ._training import Moment
+from ._training import StepContext
 
 # Their slope follows from the output alone, and C looks at the excited one.
 _BENT = frozenset(Activation(name) for name in ("relu", "relu6", "relie", "ramp", "leaky", "revleaky", "hardtan"))
 
 
-def strength(amount: int, moment: Moment) -> float:
+def strength(amount: int, context: StepContext) -> float:
     """How strong it is, from 1 to 0. ``amount`` 1: in the first half of training; above: from burn-in up to there."""
-    iteration = moment.iteration
+    iteration = context.iteration
     if amount == 1:
-        fades = iteration <= moment.max_batches // 2
-        return (1 + math.cos(math.pi * iteration / max(moment.max_batches, 1))) / 2 if fades else 0.0
-    if not moment.burn_in <= iteration <= amount:
+        fades = iteration <= context.max_batches // 2
+        return (1 + math.cos(math.pi * iteration / max(context.max_batches, 1))) / 2 if fades else 0.0
+    if not context.burn_in <= iteration <= amount:
         return 0.0
-    return (1 + math.cos(math.pi * iteration / (moment.burn_in + amount))) / 2
+    return (1 + math.cos(math.pi * iteration / (context.burn_in + amount))) / 2
 
 
-def covered(truths: Tensor, height: int, width: int) -> Tensor:
-    """[pictures, 1, height, width] of the cells under ``truths`` [pictures, n, 6]: 1, elsewhere 0.
+def covered(targets: Tensor, height: int, width: int) -> Tensor:
+    """[pictures, 1, height, width] of the cells under ``targets`` [pictures, n, 6]: 1, elsewhere 0.
 
     As in C a box covers the column behind it, too, but not the row.
     """
-    x, y, w, h = truths[..., :4].unbind(dim=-1)
+    x, y, w, h = targets[..., :4].unbind(dim=-1)
     columns, rows = torch.arange(width, device=x.device), torch.arange(height, device=x.device)
     left, right = ((x - w / 2) * width).floor()[..., None], ((x + w / 2) * width).ceil()[..., None]
     top, bottom = ((y - h / 2) * height).floor()[..., None], ((y + h / 2) * height).ceil()[..., None]
@@ -39,18 +39,18 @@ def covered(truths: Tensor, height: int, width: int) -> Tensor:
     return (down.transpose(1, 2) @ across).gt(0)[:, None]
 
 
-def excited(before: Tensor, after: Tensor, activation: Activation, amount: int, moment: Moment) -> Tensor:
+def excited(before: Tensor, after: Tensor, activation: Activation, amount: int, context: StepContext) -> Tensor:
     """``after`` with its mean over the channels added where there are objects (``assisted_excitation_forward_gpu``).
 
     ``before``: the same before its activation. C's gradient knows nothing of what was added.
     """
-    share = strength(amount, moment)
-    if not share or moment.truths is None:
+    share = strength(amount, context)
+    if not share or context.targets is None:
         return after
-    mask = covered(moment.truths, after.shape[2], after.shape[3]).to(after.dtype)
+    mask = covered(context.targets, after.shape[2], after.shape[3]).to(after.dtype)
     excited = after + share * mask * after.mean(dim=1, keepdim=True)
-    if not moment.handmade:
+    if not context.darknet_gradients:
         return excited
     if activation in _BENT:
-        after = activation(before + (excited - before).detach(), handmade=True)
+        after = activation(before + (excited - before).detach(), darknet_gradients=True)
     return after + (excited - after).detach()

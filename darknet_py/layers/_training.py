@@ -36,7 +36,7 @@ class Gradients(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepContext:
     """Where training stands while a mini-batch is worked off.
 
     ``seen``: pictures trained on, those at work included. ``iteration``: updates made. ``subdivision``:
@@ -44,7 +44,7 @@ class Moment:
     keep their state. ``adversarial``: the pass that only looks for a worse picture. ``size``: width and
     height of the input in pixels. ``reject``: takes a head's deltas [rows, 5 + classes] and the number of
     classes, and drops some. ``total``: sums a tensor over the processes that share a mini-batch, where batch
-    norm's statistics are those of all its pictures. ``truths``: the pictures' objects [pictures, most, 6].
+    norm's statistics are those of all its pictures. ``targets``: the pictures' objects [pictures, most, 6].
     """
 
     size: tuple[int, int]
@@ -59,10 +59,10 @@ class Moment:
     label_smooth_eps: float = 0.0
     reject: Callable[[Tensor, int], Tensor] | None = None
     total: Callable[[Tensor], Tensor] | None = None
-    truths: Tensor | None = None
+    targets: Tensor | None = None
 
     @property
-    def handmade(self) -> bool:
+    def darknet_gradients(self) -> bool:
         """Whether gradients are C's where they are not the derivative."""
         return self.gradients is not Gradients.AUTOGRAD
 
@@ -87,17 +87,17 @@ def squared(delta: Tensor, value: Tensor, **parts: Tensor) -> Loss:
     return Loss(delta.square().sum(), delta, value, parts)
 
 
-def padded(truths: Sequence[Tensor], device: torch.device) -> Tensor:
+def padded(targets: Sequence[Tensor], device: torch.device) -> Tensor:
     """[n, 5] or [n, 6] tensors (x y w h class and, for tracking, an identity) as one [pictures, most n, 6].
 
     Rows that hold no truth are zeros. As in C the truths of a picture end at the first whose x is 0.
     """
     rows = []
-    for truth in truths:
-        if truth.dim() != 2 or truth.shape[1] not in (_RECORD - 1, _RECORD):
-            raise ValueError(f"expected truths [n, 5] (x y w h class) for every picture, got {tuple(truth.shape)}")
-        wide = truth.new_zeros(max(len(truth), 1), _RECORD, dtype=torch.float32)
-        wide[: len(truth), : truth.shape[1]] = truth
+    for target in targets:
+        if target.dim() != 2 or target.shape[1] not in (_RECORD - 1, _RECORD):
+            raise ValueError(f"expected truths [n, 5] (x y w h class) for every picture, got {tuple(target.shape)}")
+        wide = target.new_zeros(max(len(target), 1), _RECORD, dtype=torch.float32)
+        wide[: len(target), : target.shape[1]] = target
         rows.append(wide)
     whole = pad_sequence(rows, batch_first=True).to(device)
     return whole * (whole[..., :1] != 0).cumprod(dim=1)
@@ -116,7 +116,7 @@ class _Straight(torch.autograd.Function):
         return gradients[0].reshape(ctx.shape), None
 
 
-def straight(x: Tensor, y: Tensor) -> Tensor:
+def straight_through(x: Tensor, y: Tensor) -> Tensor:
     """``y`` with the gradient passed to ``x`` as it comes: how C goes back through a layer with a loss."""
     passed: Tensor = _Straight.apply(x, y.detach())  # type: ignore[no-untyped-call]
     return passed

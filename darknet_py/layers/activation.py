@@ -25,7 +25,7 @@ class Activation(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape kept."""
-        return self.options.activation(x, self.handmade)
+        return self.options.activation(x, self.darknet_gradients)
 
     def describe(self) -> str:
         """The function."""

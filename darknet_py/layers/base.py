@@ -15,12 +15,12 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..boxes import Candidates, Suppression
+from ..boxes import NMSOptions, RawDetections
 from ..cfg import schema
 from ..cfg.schema import option
 from ..errors import did_you_mean
 from ._deformation import Deformation
-from ._training import Loss, Moment
+from ._training import Loss, StepContext
 
 
 class Shape(NamedTuple):
@@ -68,10 +68,10 @@ class Layer(nn.Module):
     decays: ClassVar[bool] = True  # whether decay works on the weights
     update_limit: ClassVar[float] = float("inf")  # of a parameter's velocity, summed over the pictures
     replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
-    unheeded: ClassVar[tuple[str, ...]] = ("truth", "smooth")  # keys for training that training does not follow
+    unsupported: ClassVar[tuple[str, ...]] = ("truth", "smooth")  # keys for training that training does not follow
     deformation: Deformation | None = None  # how filters are tied to others in the first half of training
     steps = 1  # frames in a batch, one after another: recurrent layers unroll them
-    moment: Moment | None = None  # set by a Trainer for the time of a mini-batch
+    context: StepContext | None = None  # set by a Trainer for the time of a mini-batch
     options: Options
     shape: Shape
 
@@ -115,14 +115,14 @@ class Layer(nn.Module):
         """Forget what was kept from earlier calls (recurrent layers)."""
 
     @property
-    def handmade(self) -> bool:
+    def darknet_gradients(self) -> bool:
         """Whether gradients shall be C's where they are not the derivative."""
-        return self.training and self.moment is not None and self.moment.handmade
+        return self.training and self.context is not None and self.context.darknet_gradients
 
-    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+    def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """What training makes of the layer's input and output, where ``has_loss``.
 
-        ``truths``: [batch, most, 6] (x y w h class identity, padded with zeros) or [batch, classes].
+        ``targets``: [batch, most, 6] (x y w h class identity, padded with zeros) or [batch, classes].
         """
         raise NotImplementedError
 
@@ -136,7 +136,7 @@ class Layer(nn.Module):
         """Whether the velocity of each filter is brought to mean 0."""
         return False
 
-    def renew(self, alike: float) -> None:
+    def reinitialise_similar_filters(self, alike: float) -> None:
         """Start anew one of the two likest filters, where their cosine is above ``alike``."""
 
 
@@ -151,7 +151,7 @@ class Join(Layer):
 
 
 @dataclass(frozen=True)
-class Selection:
+class DecodeOptions:
     """Which boxes a head shall return.
 
     ``threshold``: a class probability that is not above it is 0. ``hierarchy``: how sure a class of a
@@ -171,14 +171,16 @@ class Selection:
 class Head(Layer):
     """The end of a branch that turns its map into boxes."""
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: Selection) -> list[Candidates]:
+    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
         """Boxes of every picture in ``output``, which is what ``forward`` returned.
 
         ``size``: width and height of the network's input, in pixels. Boxes are relative to it.
         """
         raise NotImplementedError
 
-    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
+    def decode_all(
+        self, output: Tensor, size: tuple[int, int], threshold: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """All boxes of the map, in C's order: [batch, n, 4], and their probabilities [batch, n, classes].
 
         The same numbers as ``decode`` with no threshold, as a static graph for export. ``size`` as
@@ -196,9 +198,9 @@ class Head(Layer):
         raise NotImplementedError
 
     @property
-    def suppression(self) -> Suppression:
+    def suppression(self) -> NMSOptions:
         """How overlapping boxes of this head are removed."""
-        return Suppression()
+        return NMSOptions()
 
 
 LAYERS: dict[str, type[Layer]] = {}

@@ -44,7 +44,7 @@ class Connected(Layer):
         y = F.linear(x.flatten(1), self.weights, None if self.norm else self.biases)[:, :, None, None]
         if self.norm:
             y = self.norm(y, self.biases)
-        return self.options.activation(y, self.handmade)
+        return self.options.activation(y, self.darknet_gradients)
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weights and biases with the norm's statistics worked in."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg.schema import option
-from ._training import Loss, Moment, squared
+from ._training import Loss, StepContext, squared
 from .base import Layer, absolute, section
 
 _CERTAIN = 0.9999  # what C takes for a share that its formula puts above 1
@@ -52,14 +52,14 @@ class Contrastive(Layer):
         """Zeros of the input's shape."""
         return torch.zeros_like(x)
 
-    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+    def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """C's gradient is one of https://arxiv.org/abs/2004.11362; ``value`` is the paper's loss."""
-        rows, labels, classes = self._labelled(x, truths, moment)
-        picture = torch.arange(len(labels), device=x.device) // max(len(labels) // len(x), 1)
+        rows, labels, classes = self._labelled(x, targets, context)
+        image = torch.arange(len(labels), device=x.device) // max(len(labels) // len(x), 1)
         chosen = labels >= 0
         z, labels, classes = rows[chosen], labels[chosen], classes[chosen]
         # Pairs are made within a frame of a sequence.
-        frame = picture[chosen] // max(len(x) // self.steps, 1)
+        frame = image[chosen] // max(len(x) // self.steps, 1)
         others = ~torch.eye(len(z), dtype=torch.bool, device=x.device)
         pairs = others & (frame[:, None] == frame) & (classes[:, None] == classes)
         same = others & (labels[:, None] == labels)
@@ -78,7 +78,7 @@ class Contrastive(Layer):
         value = -(log_share.sum(dim=1) / positive.sum(dim=1).clamp(min=1)).sum() * self.options.cls_normalizer
         return squared(delta, value, accuracy=accuracy, count=delta.new_tensor(len(z)))
 
-    def _labelled(self, x: Tensor, truths: Tensor, moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
+    def _labelled(self, x: Tensor, targets: Tensor, context: StepContext) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings [n, length], their labels (-1: none) and the classes within which they are compared."""
         if self.head:
             tracked = getattr(self.head[0], "tracked", None)
@@ -88,8 +88,8 @@ class Contrastive(Layer):
             rows = x.unflatten(1, (anchors, -1)).permute(0, 1, 3, 4, 2).flatten(0, 3)
             return rows, *tracked
         number = torch.arange(len(x), device=x.device)
-        labels = number % 2 if moment.adversarial else number // 2
-        hits = truths.to(x.device).view(len(x), -1) > moment.label_smooth_eps
+        labels = number % 2 if context.adversarial else number // 2
+        hits = targets.to(x.device).view(len(x), -1) > context.label_smooth_eps
         last = hits.shape[1] - 1 - hits.flip(1).to(torch.int8).argmax(dim=1)
         labels = torch.where(hits.any(dim=1), last, labels)
         return x.flatten(1), labels, torch.zeros_like(labels)

@@ -124,9 +124,9 @@ class Convolutional(Layer):
             if source.norm:
                 y = source.norm(y, source.biases)
         if not (options.xnor and options.bin_output and not self.joined):
-            y, before = options.activation(y, self.handmade), y
-            if options.assisted_excitation >= 1 and self.training and self.moment is not None:
-                y = excited(before, y, options.activation, int(options.assisted_excitation), self.moment)
+            y, before = options.activation(y, self.darknet_gradients), y
+            if options.assisted_excitation >= 1 and self.training and self.context is not None:
+                y = excited(before, y, options.activation, int(options.assisted_excitation), self.context)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -163,7 +163,7 @@ class Convolutional(Layer):
         return self.options.reverse
 
     @torch.no_grad()
-    def renew(self, alike: float) -> None:
+    def reinitialise_similar_filters(self, alike: float) -> None:
         """``reject_similar_weights``; layers without an activation are left alone."""
         if self.options.activation is Activation.LINEAR or self.options.share_index is not None:
             return

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..cfg import Dialect
 from ..cfg.schema import option
-from ._training import IGNORED, Loss, Moment
+from ._training import IGNORED, Loss, StepContext
 from .base import Layer, section
 
 
@@ -46,9 +46,9 @@ class Cost(Layer):
         """Shape kept."""
         return x
 
-    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+    def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Truths of the input's shape. ``value`` is half of C's cost where that is a square, times ``scale``."""
-        y, t = x, truths.to(x).view_as(x)
+        y, t = x, targets.to(x).view_as(x)
         kind = self.options.type
         if kind in _ELSEWHERE and self.options.dialect is not Dialect.PJREDDIE:
             kind = CostType.SSE

@@ -52,7 +52,7 @@ class Deconvolutional(Layer):
         y = F.conv_transpose2d(x, self.weights, biases, self.options.stride, self.padding)
         if self.norm:
             y = self.norm(y, self.biases)
-        return self.options.activation(y, self.handmade)
+        return self.options.activation(y, self.darknet_gradients)
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weights and biases with the norm's statistics worked in."""

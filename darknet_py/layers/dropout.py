@@ -38,8 +38,8 @@ class Dropout(Layer):
     def _without_blocks(self, x: Tensor) -> Tensor:
         """Zero at most one square of each channel (``dropblock_fast_kernel``), rarer and smaller at first."""
         grown = 1.0
-        if self.moment is not None:
-            grown = min(1.0, self.moment.iteration / max(0.85 * self.moment.max_batches, 1))
+        if self.context is not None:
+            grown = min(1.0, self.context.iteration / max(0.85 * self.context.max_batches, 1))
         side = self._side(x, grown)
         batch, channels, height, width = x.shape
         chance = torch.rand(batch, channels, height * width, device=x.device)

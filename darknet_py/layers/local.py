@@ -55,7 +55,7 @@ class Local(Layer):
             x = F.pad(x, (1, reach[0], 1, reach[1]))
         columns = F.unfold(x, options.size, stride=options.stride)
         sums = torch.einsum("lnk,bkl->bnl", self.weights, columns)
-        return options.activation(sums.unflatten(2, (height, width)) + self.biases, self.handmade)
+        return options.activation(sums.unflatten(2, (height, width)) + self.biases, self.darknet_gradients)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Biases [filters, height, width], weights [height * width, filters, channels * size * size]."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._training import Loss, Moment
+from ._training import Loss, StepContext
 from .base import Layer, section
 
 
@@ -20,8 +20,8 @@ class Logistic(Layer):
         """Shape kept, values in 0..1."""
         return torch.sigmoid(x)
 
-    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+    def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Truths of the input's shape: cross-entropy."""
-        truths = truths.to(x).view_as(x)
-        value = F.binary_cross_entropy_with_logits(x, truths, reduction="sum")
-        return Loss(value.detach(), truths - output.detach(), value)
+        targets = targets.to(x).view_as(x)
+        value = F.binary_cross_entropy_with_logits(x, targets, reduction="sum")
+        return Loss(value.detach(), targets - output.detach(), value)

@@ -41,7 +41,7 @@ class Normalization(Layer):
             sums = sums - squares[:, after : after + 1]
         factor = (options.kappa + options.alpha * sums) ** -options.beta
         # C's gradient takes the factor for a constant ("this is approximate").
-        return x * (factor.detach() if self.handmade else factor)
+        return x * (factor.detach() if self.darknet_gradients else factor)
 
     def describe(self) -> str:
         """Channels in a window."""

@@ -30,7 +30,7 @@ class Gate(Join):
 
     def forward(self, gate: Tensor, x: Tensor) -> Tensor:
         """Their product, of the shape of ``x``."""
-        return self.options.activation(gate * x, self.handmade)
+        return self.options.activation(gate * x, self.darknet_gradients)
 
     def describe(self) -> str:
         """The layer named."""
@@ -58,8 +58,13 @@ class ScaleChannels(Gate):
 
     def forward(self, gate: Tensor, x: Tensor) -> Tensor:
         """Their product, of the shape of ``x``; CUDA's gradient of a gate per place is the mean over the places."""
-        moment = self.moment
-        if self.options.scale_wh and self.handmade and moment and moment.gradients is not Gradients.DARKNET_CPU:
+        context = self.context
+        if (
+            self.options.scale_wh
+            and self.darknet_gradients
+            and context
+            and context.gradients is not Gradients.DARKNET_CPU
+        ):
             slow = gate / (self.shape.height * self.shape.width)
             gate = slow + (gate - slow).detach()
         return super().forward(gate, x)

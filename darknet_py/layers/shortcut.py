@@ -88,7 +88,7 @@ class Shortcut(Join):
             y = inputs[0]
             for x in inputs[1:]:
                 y = self._add(y, x)
-        return self.options.activation(y, self.handmade)
+        return self.options.activation(y, self.darknet_gradients)
 
     def _add(self, y: Tensor, x: Tensor) -> Tensor:
         pjreddie = self.options.dialect is Dialect.PJREDDIE
@@ -119,8 +119,8 @@ class Shortcut(Join):
         (``fuse_conv_batchnorm``); C's unfused CPU path has 0.
         """
         softmax = self.options.weights_normalization is WeightsNormalization.SOFTMAX
-        if self.handmade:
-            plain = self.moment is not None and self.moment.gradients is Gradients.DARKNET_CPU
+        if self.darknet_gradients:
+            plain = self.context is not None and self.context.gradients is Gradients.DARKNET_CPU
             shares: Tensor = _Shares.apply(weights, softmax, plain)  # type: ignore[no-untyped-call]
             return shares
         return _normalised(weights, softmax)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..cfg import Dialect
 from ..cfg.schema import option
-from ._training import IGNORED, Loss, Moment
+from ._training import IGNORED, Loss, StepContext
 from ._tree import Tree
 from .base import Layer, Shape, section
 
@@ -53,13 +53,13 @@ class Softmax(Layer):
         parts = x.reshape(x.shape[0], self.options.groups, -1) / self.options.temperature
         return parts.softmax(dim=2).view_as(x)
 
-    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+    def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Truths [batch, inputs]: cross-entropy, whose gradient C takes for truth - output whatever they sum to.
 
         C's cost adds up -log p of every class whose truth is not 0, unweighted. A tree ignores the
         classes whose truth is IGNORED, as on the GPU.
         """
-        p, t = output.flatten(1), truths.to(output).view(len(output), -1)
+        p, t = output.flatten(1), targets.to(output).view(len(output), -1)
         seen = (t != IGNORED) if self.tree else torch.ones_like(t, dtype=torch.bool)
         if self.options.noloss:
             seen = torch.zeros_like(seen)

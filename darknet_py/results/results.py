@@ -23,15 +23,15 @@ from PIL import Image
 from torch import Tensor
 
 from .._typing import StrPath
-from ..boxes import Candidates
+from ..boxes import RawDetections
 from ..errors import DataError
 from ..files import replacing
 from ..images import drawing
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 from . import formats
 from .rows import Boxes, Index, arrange
 
-__all__ = ["Boxes", "Results", "from_candidates"]
+__all__ = ["Boxes", "Results", "from_raw"]
 
 Names = Mapping[int, str] | Sequence[str] | None
 
@@ -41,10 +41,10 @@ _HIDDEN = "dont_show"  # Darknet keeps classes whose name starts so to itself
 class Results:
     """What was found on one picture.
 
-    ``xywhn``: [n, 4] centre and size relative to the picture. ``conf``: [n]. ``cls``: [n] of int64. ``box``:
+    ``xywhn``: [n, 4] centre and size relative to the image. ``conf``: [n]. ``cls``: [n] of int64. ``box``:
     [n], equal for rows of one box; absent: every row is a box. ``shape``: the picture's height and width.
     ``names``: by class number, as a list or a dict; a class without a name is called by its number.
-    ``picture``: [height, width, channels] of uint8 in RGB order, for drawing; kept as it is, not copied.
+    ``image``: [height, width, channels] of uint8 in RGB order, for drawing; kept as it is, not copied.
     ``speed``: milliseconds by stage.
     """
 
@@ -60,7 +60,7 @@ class Results:
         shape: tuple[int, int],
         names: Names = None,
         path: StrPath = "",
-        picture: Picture | None = None,
+        image: ImageArray | None = None,
         speed: Mapping[str, float] | None = None,
     ) -> None:
         if box is None:
@@ -69,7 +69,7 @@ class Results:
         given = _by_number(names)
         self.names = given | {k: str(k) for k in sorted(set(cls.tolist()) - set(given))}
         self.orig_shape = shape
-        self.orig_img = picture
+        self.orig_img = image
         self.path = os.fspath(path)
         self.speed = dict(speed or {})
 
@@ -167,10 +167,10 @@ class Results:
             raise DataError(f"{target}: {error.strerror or error}") from error
 
 
-def from_candidates(found: Candidates, shape: tuple[int, int], *, names: Names = None, **rest: Any) -> Results:
+def from_raw(found: RawDetections, shape: tuple[int, int], *, names: Names = None, **rest: Any) -> Results:
     """Results with a row for each box and class whose probability is not 0.
 
-    ``shape``: the picture's height and width, ``rest``: what else ``Results`` takes. Classes whose name
+    ``shape``: the image's height and width, ``rest``: what else ``Results`` takes. Classes whose name
     starts with ``dont_show`` are left out, as Darknet does.
     """
     classes = range(found.probs.shape[1])

@@ -14,7 +14,7 @@ from ..data import class_labels
 from ..data.data_file import Dataset
 from ..data.labels import Problem
 from ..errors import ConfigError, DataError
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 from ..network import Network
 from .loader import Array, Job, Loader
 from .sampling import Plan, Purpose, generator
@@ -44,7 +44,7 @@ def for_detector(
 
 
 def for_classifier(
-    network: Network, pictures: Sequence[str], labels: Sequence[str], *, seed: int = 0, chunks: int = 0, **options: Any
+    network: Network, images: Sequence[str], labels: Sequence[str], *, seed: int = 0, chunks: int = 0, **options: Any
 ) -> Loader:
     """Batches for a classifier: pictures whose paths hold their label, as in Darknet.
 
@@ -56,7 +56,7 @@ def for_classifier(
     if len(labels) < count and not (network.options.unsupervised and not labels):
         raise DataError(f"{len(labels)} labels, but the network has {count} classes")
     plan = _plan(network, seed, chunks, 0.0)
-    source = Classes(pictures, labels[:count], count, network.options.label_smooth_eps, _tree(network))
+    source = Classes(images, labels[:count], count, network.options.label_smooth_eps, _tree(network))
     return _loader(
         network, plan, source, _Classification(plan, classification.recipe(network.options, plan.size)), options
     )
@@ -87,17 +87,17 @@ class Objects:
         """Pictures."""
         return len(self.dataset)
 
-    def picture(self, index: int) -> str:
+    def image(self, index: int) -> str:
         """The file."""
-        return self.dataset.samples[index].picture
+        return self.dataset.samples[index].image
 
-    def truth(self, index: int) -> Array:
+    def target(self, index: int) -> Array:
         """Objects [n, 5] or [n, 6]."""
-        truths = self.dataset.samples[index].truths
+        targets = self.dataset.samples[index].targets
         if not self.identified:
-            return truths
-        numbers = np.arange(len(truths)) + index % _IDENTITIES * _IDENTITIES
-        return np.concatenate((truths, numbers[:, None]), axis=1, dtype=np.float32)
+            return targets
+        numbers = np.arange(len(targets)) + index % _IDENTITIES * _IDENTITIES
+        return np.concatenate((targets, numbers[:, None]), axis=1, dtype=np.float32)
 
 
 @dataclass
@@ -108,7 +108,7 @@ class _Detection:
     def parts(self, mixed: bool) -> int:
         return self.recipe.mix if mixed else 1
 
-    def make(self, job: Job, sources: Sequence[tuple[Picture, Array]]) -> tuple[Array, Array]:
+    def make(self, job: Job, sources: Sequence[tuple[ImageArray, Array]]) -> tuple[Array, Array]:
         draws = [self._draw(job, part) for part in range(len(sources))]
         rng = generator(self.plan.seed, job.iteration, job.index, Purpose.PIXELS)
         return detection.augmented(self.recipe, job.size, sources, draws, rng)
@@ -142,7 +142,7 @@ class Classes:
     Paths are searched when they are drawn, as lists may be long; ``problems`` are those found so far.
     """
 
-    pictures: Sequence[str]
+    images: Sequence[str]
     labels: Sequence[str]
     count: int
     smoothing: float = 0.0
@@ -151,17 +151,17 @@ class Classes:
 
     def __len__(self) -> int:
         """Pictures."""
-        return len(self.pictures)
+        return len(self.images)
 
-    def picture(self, index: int) -> str:
+    def image(self, index: int) -> str:
         """The file."""
-        return self.pictures[index]
+        return self.images[index]
 
-    def truth(self, index: int) -> Array:
+    def target(self, index: int) -> Array:
         """Classes [count]."""
         if not self.labels:
             return class_labels.vector([index % self.count], self.count)
-        hits = class_labels.found(self.pictures[index], self.labels, self._problem)
+        hits = class_labels.found(self.images[index], self.labels, self._problem)
         vector = class_labels.vector(hits, self.count, self.smoothing)
         return class_labels.with_ancestors(vector, hits, *self.tree) if self.tree else vector
 
@@ -177,8 +177,8 @@ class _Classification:
     recipe: classification.Recipe
 
     def parts(self, mixed: bool) -> int:
-        return self.recipe.mix.pictures if mixed else 1
+        return self.recipe.mix.images if mixed else 1
 
-    def make(self, job: Job, sources: Sequence[tuple[Picture, Array]]) -> tuple[Array, Array]:
+    def make(self, job: Job, sources: Sequence[tuple[ImageArray, Array]]) -> tuple[Array, Array]:
         rng = generator(self.plan.seed, job.iteration, job.index, Purpose.PIXELS)
         return classification.augmented(self.recipe, job.size, sources, rng)

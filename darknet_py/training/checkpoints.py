@@ -1,4 +1,4 @@
-"""``Snapshots``: what a training writes, under Darknet's names, and what it needs to go on.
+"""``CheckpointWriter``: what a training writes, under Darknet's names, and what it needs to go on.
 
     NAME_1000.weights   every ``every`` iterations       NAME_last.weights   every ``last`` iterations
     NAME_best.weights   at the best mAP so far           NAME_ema.weights    with _last, of averaged weights
@@ -48,7 +48,7 @@ def beside(path: StrPath) -> pathlib.Path:
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingState:
     """What a state file holds; the module's docstring says what each entry is."""
 
     network: Mapping[str, Any]
@@ -74,19 +74,19 @@ class State:
         network.load_state_dict(dict(self.network))
 
 
-def read(path: StrPath) -> State:
+def read(path: StrPath) -> TrainingState:
     """Read a state file. Raises WeightsError."""
     content = containers.read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise WeightsError(f"{os.fspath(path)}: expected the state of a training ({FORMAT!r}), found {found!r}")
     try:
-        return State(*(content[name] for name in State.__dataclass_fields__))
+        return TrainingState(*(content[name] for name in TrainingState.__dataclass_fields__))
     except KeyError as error:
         raise WeightsError(f"{os.fspath(path)}: a damaged state: no entry {error}") from None
 
 
-class Snapshots:
+class CheckpointWriter:
     """Writes the files of a training into ``folder``, which is made.
 
     ``every``: iterations between numbered files, ``last``: between _last files. Raises DataError where the

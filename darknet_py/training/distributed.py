@@ -1,4 +1,4 @@
-"""``Team``: processes that train one network together, each on its share of every mini-batch.
+"""``ProcessGroup``: processes that train one network together, each on its share of every mini-batch.
 
 torchrun starts them and says by environment variables who is who. The cfg's ``batch`` stays the number of
 pictures per update, however many processes there are: of the ``batch / subdivisions`` pictures of every
@@ -22,8 +22,8 @@ from ..errors import DarknetError
 T = TypeVar("T")
 
 
-class Team:
-    """The processes of a training. ``Team()`` is a process alone, ``Team.join()`` one of torchrun's.
+class ProcessGroup:
+    """The processes of a training. ``ProcessGroup()`` is a process alone, ``ProcessGroup.join()`` one of torchrun's.
 
     ``rank``: 0, who writes files, to ``world`` - 1. ``local``: number of the process on its machine.
     ``synchronised``: batch norm takes its statistics from the mini-batch's pictures of all processes.
@@ -34,7 +34,7 @@ class Team:
         self.synchronised = synchronised and world > 1
 
     @classmethod
-    def join(cls, *, synchronised: bool = False) -> Team:
+    def join(cls, *, synchronised: bool = False) -> ProcessGroup:
         """Meet the other processes that torchrun has started; a team of one where there is no torchrun.
 
         Raises DarknetError where PyTorch was built without ``torch.distributed``.

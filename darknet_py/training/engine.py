@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from ..cfg import schema
-from ..cfg.net_section import UNHEEDED
+from ..cfg.net_section import UNSUPPORTED
 from ..errors import ConfigError, DataError, UnusedOptionWarning
-from ..layers import Gradients, Layer, Loss, Moment, padded, straight
+from ..layers import Gradients, Layer, Loss, StepContext, padded, straight_through
 from ..network import Network
-from .loss_scale import LossScale
+from .loss_scale import GradScaler
 
 Truths = Tensor | Sequence[Tensor]
 _OBJECTS = 3  # dimensions of truths that are boxes
 
 
-class Found(NamedTuple):
+class StepOutput(NamedTuple):
     """A layer with a loss, its input, and what it says of it."""
 
     layer: Layer
@@ -35,7 +35,7 @@ class Found(NamedTuple):
     loss: Loss
 
 
-class Passes:
+class ForwardBackward:
     """Works mini-batches off, within ``training()``.
 
     ``freeze``: the first so many layers stay as they are, their batch norm included. ``amp``: a dtype to
@@ -48,14 +48,14 @@ class Passes:
     ) -> None:
         self.network, self.options, self.gradients = network, network.options, gradients
         self.amp, self.chance = amp, chance
-        self.scale = LossScale(network.options.loss_scale, half=amp is torch.float16)  # of all gradients
+        self.scale = GradScaler(network.options.loss_scale, half=amp is torch.float16)  # of all gradients
         self.judges = [layer for layer in network if layer.has_loss]
         if not self.judges:
             raise ConfigError("no layer of the network has a loss: nothing to train for")
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
-        sections: list[tuple[str, schema.Options, tuple[str, ...]]] = [("[net]", self.options, UNHEEDED)]
-        sections += [(f"layer {i} [{one.names[0]}]", one.options, one.unheeded) for i, one in enumerate(network)]
+        sections: list[tuple[str, schema.Options, tuple[str, ...]]] = [("[net]", self.options, UNSUPPORTED)]
+        sections += [(f"layer {i} [{one.names[0]}]", one.options, one.unsupported) for i, one in enumerate(network)]
         for place, options, keys in sections:
             for key in keys:
                 known = schema.keys(type(options))[key]
@@ -90,37 +90,37 @@ class Passes:
             self.network.reset()
             self.network.train(was_training)
 
-    def run(self, pictures: Tensor, truths: Truths, moment: Moment) -> list[Found]:
+    def run(self, images: Tensor, targets: Truths, context: StepContext) -> list[StepOutput]:
         """Forward and backward; the parameters' gradients grow."""
         device = next(self.network.parameters()).device
-        x = pictures.to(device, torch.float32)
-        known = truths.to(device) if isinstance(truths, Tensor) else padded(truths, device)
+        x = images.to(device, torch.float32)
+        known = targets.to(device) if isinstance(targets, Tensor) else padded(targets, device)
         if len(known) != len(x):
             raise DataError(f"{len(known)} truths for {len(x)} pictures")
         if known.dim() == _OBJECTS:
-            moment = replace(moment, truths=known)
-        if self._attacks(moment):
-            x = self._attacked(x, known, moment)
-        found = self._forward(x, known, moment)
+            context = replace(context, targets=known)
+        if self._attacks(context):
+            x = self._attacked(x, known, context)
+        found = self._forward(x, known, context)
         roots, gradients = self._roots(found)
         if roots:
             torch.autograd.backward(roots, gradients)
         return found
 
-    def _tell(self, moment: Moment | None) -> None:
+    def _tell(self, context: StepContext | None) -> None:
         for module in self.network.modules():
             if hasattr(module, "moment"):
-                module.moment = moment  # type: ignore[assignment]
+                module.context = context  # type: ignore[assignment]
 
-    def _forward(self, x: Tensor, truths: Tensor, moment: Moment) -> list[Found]:
+    def _forward(self, x: Tensor, targets: Tensor, context: StepContext) -> list[StepOutput]:
         taken: list[tuple[Layer, Tensor, Tensor]] = []
 
         def take(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             assert isinstance(layer, Layer)
             taken.append((layer, inputs[0], output))
-            return straight(inputs[0], output) if moment.handmade else output
+            return straight_through(inputs[0], output) if context.darknet_gradients else output
 
-        self._tell(moment)
+        self._tell(context)
         with ExitStack() as hooks:
             for layer in self.judges:
                 hooks.callback(layer.register_forward_hook(take).remove)
@@ -131,7 +131,7 @@ class Passes:
                     hooks.callback(layer.register_forward_hook(_cut).remove)
             with torch.autocast(x.device.type, self.amp, enabled=self.amp is not None):
                 self.network(x)
-        return [Found(layer, i, layer.loss(i.float(), o.float(), truths, moment)) for layer, i, o in taken]
+        return [StepOutput(layer, i, layer.loss(i.float(), o.float(), targets, context)) for layer, i, o in taken]
 
     def _replaced(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
         """A hook that keeps layer ``index`` from teaching those sources whose next layer replaces the gradient."""
@@ -141,7 +141,7 @@ class Passes:
         ]
         return lambda layer, inputs: tuple(x if keep else x.detach() for x, keep in zip(inputs, kept, strict=True))
 
-    def _roots(self, found: list[Found]) -> tuple[list[Tensor], list[Tensor]]:
+    def _roots(self, found: list[StepOutput]) -> tuple[list[Tensor], list[Tensor]]:
         """Where backward starts, and the gradients there."""
         if self.gradients is Gradients.AUTOGRAD:
             values = [one.loss.value for one in found if one.loss.value.requires_grad]
@@ -149,20 +149,22 @@ class Passes:
         live = [one for one in found if one.x.requires_grad]
         return [one.x for one in live], [(-self.scale.factor * one.loss.delta).to(one.x.dtype) for one in live]
 
-    def _attacks(self, moment: Moment) -> bool:
+    def _attacks(self, context: StepContext) -> bool:
         """Whether a mini-batch is attacked first: after burn-in, every second one by chance."""
-        late = bool(self.options.adversarial_lr) and moment.iteration > self.options.burn_in
-        return late and self._bound(moment.iteration) == 0 and self.chance.random() < 0.5
+        late = bool(self.options.adversarial_lr) and context.iteration > self.options.burn_in
+        return late and self._bound(context.iteration) == 0 and self.chance.random() < 0.5
 
-    def _attacked(self, x: Tensor, truths: Tensor, moment: Moment) -> Tensor:
+    def _attacked(self, x: Tensor, targets: Tensor, context: StepContext) -> Tensor:
         """The pictures, changed so that the network finds less in them (self-adversarial training)."""
         start = x.detach().clone().requires_grad_()
-        nothing = torch.zeros_like(truths)
-        roots, gradients = self._roots(self._forward(start, nothing, replace(moment, adversarial=True, truths=nothing)))
+        nothing = torch.zeros_like(targets)
+        roots, gradients = self._roots(
+            self._forward(start, nothing, replace(context, adversarial=True, targets=nothing))
+        )
         if not roots:
             return x
         (gradient,) = torch.autograd.grad(roots, start, gradients)
-        strength = self.options.adversarial_lr * moment.iteration / max(moment.max_batches, 1) / self.scale.factor
+        strength = self.options.adversarial_lr * context.iteration / max(context.max_batches, 1) / self.scale.factor
         changed = (x - strength * gradient).clamp(0, 1).nan_to_num(0.0)  # as C's fmaxf makes it
         if self.options.contrastive:
             changed[1::2] = x[1::2]

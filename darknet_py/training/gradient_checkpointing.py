@@ -1,4 +1,4 @@
-"""``recomputing``: gradient checkpointing, by which training needs less memory and a third more time.
+"""``checkpoint_activations``: gradient checkpointing, by which training needs less memory and a third more time.
 
 Between forward and backward only what layers read is kept; what they made inside (a convolution's result
 before its norm and activation) is made anew when backward comes to it.
@@ -19,7 +19,7 @@ from ..network import Network
 
 
 @contextmanager
-def recomputing(network: Network) -> Iterator[None]:
+def checkpoint_activations(network: Network) -> Iterator[None]:
     """Train with less memory inside the block. Layers with a loss or a state of their own stay as they are."""
     changed = [layer for layer in network if _may(layer)]
     for layer in changed:

@@ -19,7 +19,7 @@ _STEP = 0.01  # by which the limit of the rejected share moves
 
 
 @dataclass
-class Rejection:
+class LabelRejection:
     """Rolling figures of the absolute deltas that are not 0, and the limit that rejects a given share."""
 
     most: float = 0.0

@@ -47,22 +47,22 @@ class Example(NamedTuple):
     """A training picture [channels, height, width], its truth, and the files that it was made of."""
 
     image: Array
-    truth: Array
-    pictures: tuple[str, ...]
+    target: Array
+    images: tuple[str, ...]
 
 
 class Batch(NamedTuple):
     """What one update is made from.
 
     ``pairs``: for every mini-batch its images [b, channels, height, width] in 0..1, and the objects
-    [n, 5] of each (x y w h class) or the classes [b, classes] of all. ``pictures``: for every mini-batch
+    [n, 5] of each (x y w h class) or the classes [b, classes] of all. ``images``: for every mini-batch
     and image the files that it was made of. ``iteration``: updates before this one. ``size``: width, height.
     """
 
     iteration: int
     size: Size
     pairs: list[tuple[Tensor, list[Tensor] | Tensor]]
-    pictures: list[list[tuple[str, ...]]]
+    images: list[list[tuple[str, ...]]]
 
 
 class Source(Protocol):
@@ -77,11 +77,11 @@ class Source(Protocol):
     def picture(self, index: int) -> str:
         """The file."""
 
-    def truth(self, index: int) -> Array:
+    def target(self, index: int) -> Array:
         """Objects or classes."""
 
 
-Read = Callable[[int], tuple[reading.Picture, Array]]
+Read = Callable[[int], tuple[reading.ImageArray, Array]]
 
 
 class Maker(Protocol):
@@ -90,7 +90,7 @@ class Maker(Protocol):
     def parts(self, mixed: bool) -> int:
         """How many pictures are needed."""
 
-    def make(self, job: Job, sources: Sequence[tuple[reading.Picture, Array]]) -> tuple[Array, Array]:
+    def make(self, job: Job, sources: Sequence[tuple[reading.ImageArray, Array]]) -> tuple[Array, Array]:
         """The training picture and its truth."""
 
 
@@ -132,13 +132,13 @@ class Loader:
         with closing(ahead(self.example, self._jobs(), self._workers, count + self._workers)) as examples:
             while self.until is None or self.iteration < self.until:
                 iteration, size = self.iteration, self.plan.size_at(self.iteration)
-                pairs, pictures = [], []
+                pairs, images = [], []
                 for _ in range(self.plan.net.subdivisions):
                     part = [next(examples) for _ in range(self._share(iteration))]
                     pairs.append(_stacked(part))
-                    pictures.append([example.pictures for example in part])
+                    images.append([example.images for example in part])
                 self.iteration = iteration + 1
-                yield Batch(iteration, size, pairs, pictures)
+                yield Batch(iteration, size, pairs, images)
 
     def _share(self, iteration: int) -> int:
         """Pictures of this process in a mini-batch."""
@@ -157,10 +157,10 @@ class Loader:
     def example(self, job: Job) -> Example:
         """Make one picture; any thread may."""
         chosen = [self._chosen(job, part) for part in range(self._maker.parts(job.mixed))]
-        image, truth = self._maker.make(job, [(picture, truth) for picture, truth, _ in chosen])
-        return Example(image, truth, tuple(name for *_, name in chosen))
+        image, target = self._maker.make(job, [(picture, target) for picture, target, _ in chosen])
+        return Example(image, target, tuple(name for *_, name in chosen))
 
-    def _chosen(self, job: Job, part: int) -> tuple[reading.Picture, Array, str]:
+    def _chosen(self, job: Job, part: int) -> tuple[reading.ImageArray, Array, str]:
         """Read the picture that is drawn, and others until one can be read."""
         rng, count = self.plan.choices(job.iteration, job.index, part), len(self._source)
         index = int(rng.integers(count))
@@ -169,7 +169,7 @@ class Loader:
         for _ in range(_TRIES):
             name = self._source.picture(index)
             try:
-                return reading.load(name, self._channels), self._source.truth(index), name
+                return reading.load(name, self._channels), self._source.target(index), name
             except DataError as error:
                 if name not in self._broken:
                     self._broken.add(name)
@@ -180,5 +180,5 @@ class Loader:
 
 def _stacked(examples: Sequence[Example]) -> tuple[Tensor, list[Tensor] | Tensor]:
     stacked = torch.from_numpy(np.stack([example.image for example in examples]))
-    truths = [torch.from_numpy(example.truth) for example in examples]
-    return stacked, torch.stack(truths) if truths[0].dim() == 1 else truths
+    targets = [torch.from_numpy(example.target) for example in examples]
+    return stacked, torch.stack(targets) if targets[0].dim() == 1 else targets

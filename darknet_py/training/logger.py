@@ -1,4 +1,4 @@
-"""``Journal``: what a training tells while it runs: lines on stderr, a CSV, a chart, TensorBoard.
+"""``MetricLogger``: what a training tells while it runs: lines on stderr, a CSV, a chart, TensorBoard.
 
 The lines are Darknet's: iteration, loss, average loss, rate, seconds, pictures, hours left, with pictures per
 second behind; above them for each layer with a loss what it counts. Iterations that follow faster than two a
@@ -64,7 +64,7 @@ class Entry:
         return values | {f"{layer}.{name}": f"{v:.6g}" for layer, f in self.parts.items() for name, v in f.items()}
 
 
-class Journal:
+class MetricLogger:
     """Tells of a training called ``name``, in ``folder``.
 
     ``start``: iterations made before; the CSV's rows up to there stay. ``last``: iteration at which it ends,

@@ -1,4 +1,4 @@
-"""``LossScale``: the factor that keeps half precision's small gradients from vanishing.
+"""``GradScaler``: the factor that keeps half precision's small gradients from vanishing.
 
 ``loss_scale=`` of the cfg as it stands, as in Darknet; where the cfg has none (1), a factor that grows while all
 goes well and shrinks when a gradient is too large for half precision, which costs that iteration's update.
@@ -14,7 +14,7 @@ _LARGEST = 2.0**16
 _GROWS = 500  # updates in a row without overflow
 
 
-class LossScale:
+class GradScaler:
     """``factor`` is what gradients are multiplied by; 1 and never changed unless ``half``."""
 
     def __init__(self, given: float, *, half: bool) -> None:

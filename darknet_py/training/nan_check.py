@@ -1,4 +1,4 @@
-"""``Guard``: stops a training whose numbers are none any more before they reach the weights, and says where.
+"""``NaNCheck``: stops a training whose numbers are none any more before they reach the weights, and says where.
 
 What is not finite spreads: one wrong number in a layer and all of the network is lost with the next update. So
 losses and gradients are looked at before each update and weights before each file.
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from ..errors import DarknetError
 from ..network import Network
-from .distributed import Team
+from .distributed import ProcessGroup
 from .loader import Batch
 
 _NAMED = 8  # pictures named in a message
 
 
-class Guard:
+class NaNCheck:
     """Looks after a network. ``batch``: the iteration at work; ``saved``: what is said of the last good file."""
 
-    def __init__(self, network: Network, team: Team) -> None:
+    def __init__(self, network: Network, team: ProcessGroup) -> None:
         self.network, self.team = network, team
         self.batch: Batch | None = None
         self.saved = "nothing has been saved yet"
@@ -75,21 +75,21 @@ class Guard:
         spoiled = _not_finite(self.network.state_dict())
         if spoiled:
             return f"{self._place(spoiled[0])} is not finite already"
-        pictures: list[str] = []
+        images: list[str] = []
         first = ""
         for number in numbers:
             layer, rows = self._look(self.batch.pairs[number][0])
-            of_batch = self.batch.pictures[number] if number < len(self.batch.pictures) else []
+            of_batch = self.batch.images[number] if number < len(self.batch.images) else []
             if rows:
                 first = first or layer
-                pictures += [name for row in rows if row < len(of_batch) for name in of_batch[row]]
+                images += [name for row in rows if row < len(of_batch) for name in of_batch[row]]
         if not first:
-            pictures = [
-                name for n, of_batch in enumerate(self.batch.pictures) if n in numbers for p in of_batch for name in p
+            images = [
+                name for n, of_batch in enumerate(self.batch.images) if n in numbers for p in of_batch for name in p
             ]
         where = f"{first} is the first whose output is not" if first else "made again, all outputs are finite"
-        shown = ", ".join(list(dict.fromkeys(pictures))[:_NAMED])
-        more = len(dict.fromkeys(pictures)) - _NAMED
+        shown = ", ".join(list(dict.fromkeys(images))[:_NAMED])
+        more = len(dict.fromkeys(images)) - _NAMED
         return f"{where}; pictures: {shown or 'unknown'}" + (f" and {more} more" if more > 0 else "")
 
     @torch.no_grad()

@@ -36,7 +36,7 @@ class Rule:
 
 
 @dataclass
-class Group:
+class ParamGroup:
     """Parameters of one rule with the state of their update."""
 
     rule: Rule
@@ -45,7 +45,7 @@ class Group:
     square: list[Tensor] = field(default_factory=list)
 
 
-class Update:
+class SGD:
     """Updates the parameters of layers.
 
     ``net``: the options that say how. ``on_cpu``: C's CPU build knows no layers that do not decay or whose
@@ -54,19 +54,19 @@ class Update:
 
     def __init__(self, layers: Iterable[Layer], net: Net, *, on_cpu: bool = False) -> None:
         self.net = net
-        groups: dict[Rule, Group] = {}
+        groups: dict[Rule, ParamGroup] = {}
         for layer in layers:
             for name, parameter in layer.named_parameters():
                 rule = _rule(layer, name.rpartition(".")[2] == "weights", net, on_cpu)
-                groups.setdefault(rule, Group(rule)).parameters.append(parameter)
+                groups.setdefault(rule, ParamGroup(rule)).parameters.append(parameter)
         self.groups = list(groups.values())
         for group in self.groups:
             group.velocity = [torch.zeros_like(p) for p in group.parameters]
             group.square = [torch.zeros_like(p) for p in group.parameters] if net.adam else []
 
     @torch.no_grad()
-    def step(self, rate: float, pictures: int, iteration: int) -> None:
-        """Use and drop the gradients that ``pictures`` pictures have left, in iteration 1, 2, ..."""
+    def step(self, rate: float, images: int, iteration: int) -> None:
+        """Use and drop the gradients that ``images`` pictures have left, in iteration 1, 2, ..."""
         for group in self.groups:
             chosen = [number for number, p in enumerate(group.parameters) if p.grad is not None]
             parameters: list[Tensor] = [group.parameters[number] for number in chosen]
@@ -80,9 +80,9 @@ class Update:
             if self.net.adam:
                 gradients = [tie.gathered(g) for g in gradients] if tie else gradients
                 square = [group.square[number] for number in chosen]
-                self._adam(group.rule, parameters, gradients, (velocity, square), rate, pictures, iteration)
+                self._adam(group.rule, parameters, gradients, (velocity, square), rate, images, iteration)
             else:
-                self._momentum(group.rule, parameters, gradients, velocity, rate, pictures, tie)
+                self._momentum(group.rule, parameters, gradients, velocity, rate, images, tie)
             if tie:
                 torch._foreach_copy_(parameters, [tie.spread(p) for p in parameters])
             if group.rule.clip:
@@ -96,7 +96,7 @@ class Update:
         gradients: list[Tensor],
         velocity: list[Tensor],
         rate: float,
-        pictures: int,
+        images: int,
         tie: Deformation | None,
     ) -> None:
         torch._foreach_mul_(velocity, self.net.momentum)
@@ -113,8 +113,8 @@ class Update:
             sizes = [((10 * v.abs() + 1) ** rule.power).nan_to_num(0, 0, 0) for v in velocity]
             velocity = [torch.where(v < 0, -size, size) for v, size in zip(velocity, sizes, strict=True)]
         if rule.decays and self.net.decay:
-            torch._foreach_add_(velocity, parameters, alpha=-self.net.decay * pictures)
-        torch._foreach_add_(parameters, velocity, alpha=rate * rule.learning_rate / pictures)
+            torch._foreach_add_(velocity, parameters, alpha=-self.net.decay * images)
+        torch._foreach_add_(parameters, velocity, alpha=rate * rule.learning_rate / images)
 
     def _adam(
         self,
@@ -123,12 +123,12 @@ class Update:
         gradients: list[Tensor],
         state: tuple[list[Tensor], list[Tensor]],
         rate: float,
-        pictures: int,
+        images: int,
         iteration: int,
     ) -> None:
         """``adam_update_gpu``: the step is not divided by the number of pictures."""
         (mean, square), net = state, self.net
-        wanted = list(torch._foreach_add(gradients, parameters, alpha=net.decay * pictures))
+        wanted = list(torch._foreach_add(gradients, parameters, alpha=net.decay * images))
         torch._foreach_neg_(wanted)
         torch._foreach_mul_(mean, net.B1)
         torch._foreach_add_(mean, wanted, alpha=1 - net.B1)

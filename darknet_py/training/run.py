@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..signals import Interruption
-from .checkpoints import Snapshots, State
-from .distributed import Team
-from .gradient_checkpointing import recomputing
+from ..signals import DeferredSignals
+from .checkpoints import CheckpointWriter, TrainingState
+from .distributed import ProcessGroup
+from .gradient_checkpointing import checkpoint_activations
 from .loader import Batch
-from .logger import Entry, Journal
-from .nan_check import Guard
+from .logger import Entry, MetricLogger
+from .nan_check import NaNCheck
 from .train import Trainer
 
 _KEPT = 0.9  # of the average loss at each iteration
@@ -82,29 +82,29 @@ class Run:
         self,
         trainer: Trainer,
         batches: Batches,
-        snapshots: Snapshots,
-        journal: Journal,
+        snapshots: CheckpointWriter,
+        journal: MetricLogger,
         *,
         score: Callable[[], float] | None = None,
         settings: Settings | None = None,
-        team: Team | None = None,
+        team: ProcessGroup | None = None,
     ) -> None:
         self.trainer, self.batches, self.snapshots, self.journal = trainer, batches, snapshots, journal
-        self.score, self.settings, self.team = score, settings or Settings(), team or Team()
+        self.score, self.settings, self.team = score, settings or Settings(), team or ProcessGroup()
         self.network, self.last = trainer.network, trainer.options.max_batches
         self.average, self.best, self.waited = math.nan, -1.0, 0
-        self.scored = trainer.iteration
+        self.decode_all = trainer.iteration
         if self.last and trainer.iteration >= self.last:
             raise ConfigError(
                 f"iteration {trainer.iteration} of max_batches={self.last}: nothing is left to train. Raise "
                 "max_batches, or count from 0 (--clear), as for weights that were trained on something else"
             )
-        self.guard = Guard(self.network, self.team)
+        self.guard = NaNCheck(self.network, self.team)
         trainer.team, trainer.guard = self.team, lambda: self.guard.losses(trainer.parts)
 
-    def resume(self, state: State) -> None:
+    def resume(self, state: TrainingState) -> None:
         """Go on as the state says; network and trainer are those of its time already."""
-        self.average, self.best, self.waited, self.scored = (
+        self.average, self.best, self.waited, self.decode_all = (
             state.run[key] for key in ("average", "best", "waited", "scored")
         )
         self.guard.saved = f"{self.snapshots.state} is of iteration {state.iteration}"
@@ -119,8 +119,8 @@ class Run:
         with ExitStack() as stack:
             stack.callback(self.journal.close)
             stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
-            stack.enter_context(recomputing(self.network) if settings.recompute else nullcontext())
-            asked = stack.enter_context(Interruption(self._stopping))
+            stack.enter_context(checkpoint_activations(self.network) if settings.recompute else nullcontext())
+            asked = stack.enter_context(DeferredSignals(self._stopping))
             for batch in self.batches:
                 entry, early = self._turn(batch)
                 stop = self._agreed(asked.asked)
@@ -143,13 +143,13 @@ class Run:
         torch.manual_seed(_seed(self.settings.seed, batch.iteration, self.team.rank))
         began = time.monotonic()
         cost = self.trainer.step(self._laid(batch))
-        pictures = sum(len(x) for x, _ in batch.pairs) * self.team.world
+        images = sum(len(x) for x, _ in batch.pairs) * self.team.world
         device = next(self.network.parameters()).device
-        loss = float(self.team.total(torch.tensor(cost, dtype=torch.float32, device=device))) / pictures
+        loss = float(self.team.total(torch.tensor(cost, dtype=torch.float32, device=device))) / images
         fresh = not math.isfinite(self.average)
         self.average = loss if fresh else _KEPT * self.average + (1 - _KEPT) * loss
         self._trained += 1
-        entry = self._entry(loss, pictures, time.monotonic() - began)
+        entry = self._entry(loss, images, time.monotonic() - began)
         if self.team.writes:
             self.journal.tell(entry)
         score = self._score(entry.iteration)
@@ -163,23 +163,23 @@ class Run:
     def _laid(self, batch: Batch) -> Sequence[tuple[Tensor, Any]]:
         if not self.settings.channels_last:
             return batch.pairs
-        return [(x.contiguous(memory_format=torch.channels_last), truths) for x, truths in batch.pairs]
+        return [(x.contiguous(memory_format=torch.channels_last), targets) for x, targets in batch.pairs]
 
-    def _entry(self, loss: float, pictures: int, seconds: float) -> Entry:
+    def _entry(self, loss: float, images: int, seconds: float) -> Entry:
         iteration, whole = self.trainer.iteration, time.monotonic() - self._started
         left = (self.last - iteration) * whole / self._trained / 3600 if self.last else 0.0
-        seen, speed = self.network.seen, pictures * self._trained / max(whole, 1e-9)
+        seen, speed = self.network.seen, images * self._trained / max(whole, 1e-9)
         parts = _merged(self.trainer.parts)
         return Entry(iteration, loss, self.average, self.trainer.rate, seconds, seen, speed, left, parts)
 
     def _score(self, iteration: int) -> float | None:
         """mAP, where its time has come."""
         every = self.settings.map_every
-        due = bool(every) and iteration >= max(self.scored + every, self.trainer.options.burn_in)
+        due = bool(every) and iteration >= max(self.decode_all + every, self.trainer.options.burn_in)
         if self.score is None or not (due or iteration == self.last):
             return None
         self._align()
-        score, self.scored = self.score(), iteration
+        score, self.decode_all = self.score(), iteration
         self.waited = 0 if score > self.best else self.waited + 1
         better = score >= self.best
         self.best = max(score, self.best)
@@ -223,7 +223,7 @@ class Run:
         self.guard.saved = f"{self.snapshots.state} is of iteration {iteration}"
 
     def _remembered(self) -> dict[str, Any]:
-        return {"average": self.average, "best": self.best, "waited": self.waited, "scored": self.scored}
+        return {"average": self.average, "best": self.best, "waited": self.waited, "scored": self.decode_all}
 
     def _finish(self, entry: Entry) -> None:
         self._save()

@@ -1,4 +1,4 @@
-"""``Characters``: batches for a network that learns to go on with a text, character by character.
+"""``TextBatches``: batches for a network that learns to go on with a text, character by character.
 
 As Darknet's ``rnn train``: a character is a byte, one of the network's inputs is 1 for it, and what shall come
 out is the next. A mini-batch is batch / subdivisions pieces of the text, time_steps characters long, which lie
@@ -22,7 +22,7 @@ from .loader import Batch
 from .sampling import Purpose, generator
 
 
-class Characters:
+class TextBatches:
     """Batches of a text, up to max_batches. ``rank`` of ``world`` processes that share every mini-batch.
 
     ``iteration``: the next batch's. Raises DataError for a text that is too short or that has a character which

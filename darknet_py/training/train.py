@@ -18,12 +18,12 @@ from torch import Tensor
 
 from .. import schedule
 from ..errors import ConfigError, DataError
-from ..layers import Gradients, Head, Moment
+from ..layers import Gradients, Head, StepContext
 from ..network import Network
-from .distributed import Team
-from .engine import Found, Passes, Truths
-from .label_rejection import Rejection
-from .optimizer import Update
+from .distributed import ProcessGroup
+from .engine import ForwardBackward, StepOutput, Truths
+from .label_rejection import LabelRejection
+from .optimizer import SGD
 
 _ALIKE = 0.4  # cosine of two filters of which one is started anew
 _TAIL = 1000  # last iterations, which start from the averaged weights
@@ -52,7 +52,7 @@ class Trainer:
         freeze: int = 0,
         seed: int = 0,
         amp: torch.dtype | None = None,
-        team: Team | None = None,
+        team: ProcessGroup | None = None,
         guard: Callable[[], None] | None = None,
     ) -> None:
         try:
@@ -60,14 +60,14 @@ class Trainer:
         except ValueError:
             raise ConfigError(f"gradients: expected one of {', '.join(Gradients)}, got {gradients!r}") from None
         self.network, self.options = network, network.options
-        self.team, self.guard = team or Team(), guard
-        self.rejection, self.chance = Rejection(), random.Random(seed)
-        self.passes = Passes(network, self.gradients, freeze=freeze, amp=amp, chance=self.chance)
-        self.update = Update(network, self.options, on_cpu=self.gradients is Gradients.DARKNET_CPU)
-        self.pictures = _pictures(network)
+        self.team, self.guard = team or ProcessGroup(), guard
+        self.rejection, self.chance = LabelRejection(), random.Random(seed)
+        self.passes = ForwardBackward(network, self.gradients, freeze=freeze, amp=amp, chance=self.chance)
+        self.update = SGD(network, self.options, on_cpu=self.gradients is Gradients.DARKNET_CPU)
+        self.images = _pictures(network)
         if clear:
             network.seen = 0
-        self.iteration, self.rate = network.seen // self.pictures, 0.0
+        self.iteration, self.rate = network.seen // self.images, 0.0
         self.smoothed: list[Tensor] | None = None
         self.parts: list[dict[int, dict[str, float]]] = []
 
@@ -83,9 +83,9 @@ class Trainer:
         cost, seen, self.parts = 0.0, self.network.seen, []
         sequence = schedule.sequence(self.options, self.iteration)
         with self.passes.training(self.iteration):
-            for subdivision, (pictures, truths) in enumerate(pairs):
-                seen += len(pictures) * self.team.world
-                found = self.passes.run(pictures, truths, self._moment(pictures, seen, subdivision, sequence))
+            for subdivision, (images, targets) in enumerate(pairs):
+                seen += len(images) * self.team.world
+                found = self.passes.run(images, targets, self._moment(images, seen, subdivision, sequence))
                 cost += float(torch.stack([one.loss.cost for one in found]).mean())
                 self._note(found)
         self.iteration += 1
@@ -95,11 +95,11 @@ class Trainer:
         self.update.step(self.rate, count * sequence, self.iteration)
         self._smooth()
         self._renew()
-        self.network.seen = self.iteration * self.pictures
+        self.network.seen = self.iteration * self.images
         return cost
 
-    def _moment(self, x: Tensor, seen: int, subdivision: int, sequence: int) -> Moment:
-        return Moment(
+    def _moment(self, x: Tensor, seen: int, subdivision: int, sequence: int) -> StepContext:
+        return StepContext(
             size=(x.shape[3], x.shape[2]) if x.dim() == 4 else (1, 1),
             seen=seen,
             iteration=self.iteration,
@@ -113,7 +113,7 @@ class Trainer:
             total=self.team.total if self.team.synchronised else None,
         )
 
-    def _note(self, found: list[Found]) -> None:
+    def _note(self, found: list[StepOutput]) -> None:
         """Figures for the log."""
         numbers = {id(layer): index for index, layer in enumerate(self.network)}
         figures = {numbers[id(one.layer)]: {**one.loss.parts, "cost": one.loss.cost} for one in found}
@@ -164,7 +164,7 @@ class Trainer:
         layers = list(self.network)
         for index, layer in enumerate(layers):
             if index and not any(isinstance(later, Head) for later in layers[index + 1 : index + 4]):
-                layer.renew(_ALIKE)
+                layer.reinitialise_similar_filters(_ALIKE)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next iteration depends on besides the weights and torch's generator."""
@@ -180,12 +180,12 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state_dict; the weights must be those of its time."""
         self.iteration = state["iteration"]
-        self.network.seen = self.iteration * self.pictures
+        self.network.seen = self.iteration * self.images
         self.update.load_state_dict(state["update"])
         like = list(self.network.parameters())
         smoothed = state["smoothed"]
         self.smoothed = None if smoothed is None else [s.to(p) for s, p in zip(smoothed, like, strict=True)]
-        self.rejection = Rejection(**state["rejection"])
+        self.rejection = LabelRejection(**state["rejection"])
         vars(self.passes.scale).update(state["scale"])
         version, internal, gauss = state["chance"]
         self.chance.setstate((version, tuple(internal), gauss))

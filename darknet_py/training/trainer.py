@@ -15,8 +15,8 @@ from ..errors import ConfigError, DataError, WeightsError
 from ..evaluation.evaluator import prepared
 from ..network import Network
 from . import batches, checkpoints, train, validation
-from .checkpoints import Snapshots
-from .logger import Journal
+from .checkpoints import CheckpointWriter
+from .logger import MetricLogger
 from .run import Batches, Outcome, Run, Settings
 from .validation import Score
 
@@ -65,7 +65,7 @@ class Trainer(train.Trainer):
         cfg's. ``resume``: a state file to go on from. ``score``: count mAP, every ``map_every`` iterations, by
         default every ``map_epochs`` times the training set; ``threshold`` and ``iou_threshold`` are its. ``save_every``
         and ``save_last``: iterations between files, by default the .data file's or Darknet's 1000 or 10000, and
-        100. ``chart``: another file, empty for none. ``workers``: threads that make pictures. ``mended``, ``chunks``:
+        100. ``chart``: another file, empty for none. ``workers``: threads that make images. ``mended``, ``chunks``:
         see ``batches``. ``settings``: see ``run.Settings``. Raises DarknetError, and KeyboardInterrupt after Ctrl-C,
         when all is saved.
         """
@@ -80,12 +80,12 @@ class Trainer(train.Trainer):
             self.seed = state.seed
         source, size = self._batches({"workers": workers}, {"mended": mended, "chunks": chunks})
         measure = self._score(entries, threshold, iou_threshold, workers) if score else None
-        every = map_every or max(_LEAST, int(map_epochs * size / self.pictures))
+        every = map_every or max(_LEAST, int(map_epochs * size / self.images))
         whole = Settings(seed=self.seed, map_every=every if measure else 0, **settings)
         folder = out if out is not None else entries.get("backup", "backup")
         name = name or checkpoints.base(self.network.config.path)
         numbered = _LONG if self.options.max_batches >= _LONG else _LONG // 10
-        files = Snapshots(
+        files = CheckpointWriter(
             folder,
             name,
             every=save_every or _integer(entries, "saveweights", numbered),
@@ -93,7 +93,7 @@ class Trainer(train.Trainer):
         )
         if state is None and self.team.writes:
             files.clear()
-        journal = Journal(
+        journal = MetricLogger(
             folder,
             name,
             start=self.iteration if state else 0,
@@ -110,15 +110,15 @@ class Trainer(train.Trainer):
             run.resume(state)
         return run.run()
 
-    def _intent(self, pictures: int, folder: StrPath) -> str:
+    def _intent(self, images: int, folder: StrPath) -> str:
         """What a run is about to do, in a line."""
         options, shape = self.options, self.network.shape
         until = f" to {options.max_batches:,}" if options.max_batches else ", without end"
         parts = f", {options.subdivisions} mini-batches" if options.subdivisions > 1 else ""
         device = next(self.network.parameters()).device
-        of = f"{pictures:,} pictures; " if pictures else ""
+        of = f"{images:,} pictures; " if images else ""
         each = f"pictures of {shape.width} x {shape.height}" if options.width else "inputs"
-        many = f"{self.pictures} {each} in each{parts}, on {device}"
+        many = f"{self.images} {each} in each{parts}, on {device}"
         return f"{of}iterations {self.iteration + 1:,}{until}, {many}; files: {os.fspath(folder)}"
 
     def _entries(self) -> Mapping[str, str]:
@@ -139,9 +139,9 @@ class Trainer(train.Trainer):
             if self.team.writes:
                 labels.report(loader.problems)
             return loader, len(dataset)
-        pictures, words = self._classified("train")
-        loader = batches.for_classifier(self.network, pictures, words, seed=self.seed, chunks=how["chunks"], **options)
-        return loader, len(pictures)
+        images, words = self._classified("train")
+        loader = batches.for_classifier(self.network, images, words, seed=self.seed, chunks=how["chunks"], **options)
+        return loader, len(images)
 
     def _classified(self, subset: str) -> tuple[list[str], tuple[str, ...]]:
         """Pictures and labels of a classifier's .data file."""
@@ -163,9 +163,9 @@ class Trainer(train.Trainer):
             return validation.mean_average_precision(self.network, held, self.team, **limits, workers=workers)
         if "valid" not in entries or "labels" not in entries:
             return None
-        pictures, words = self._classified("valid")
+        images, words = self._classified("valid")
         top = _integer(entries, "top", 1)
-        return validation.right(self.network, pictures, words, self.team, top=top, workers=workers)
+        return validation.right(self.network, images, words, self.team, top=top, workers=workers)
 
 
 def _data_file(source: Data | None) -> StrPath:

@@ -13,13 +13,13 @@ from ..evaluation import accuracy
 from ..evaluation.detections import Detections, collect
 from ..evaluation.evaluator import score
 from ..network import Network
-from .distributed import Team
+from .distributed import ProcessGroup
 
 Score = Callable[[], float]
 
 
 def mean_average_precision(
-    network: Network, dataset: Dataset, team: Team, *, threshold: float, iou_threshold: float, workers: int
+    network: Network, dataset: Dataset, team: ProcessGroup, *, threshold: float, iou_threshold: float, workers: int
 ) -> Score:
     """Darknet's mAP of all of a data set, which has a name for each class; each process detects on its part."""
 
@@ -35,7 +35,7 @@ def mean_average_precision(
 def joined(parts: Sequence[Detections]) -> Detections:
     """Detections on consecutive parts of a data set as those on all of it."""
     firsts = np.cumsum([0, *(len(part.sizes) for part in parts)])
-    places = [part.picture + first for part, first in zip(parts, firsts, strict=False)]
+    places = [part.image + first for part, first in zip(parts, firsts, strict=False)]
     return Detections(
         np.concatenate(places),
         np.concatenate([part.boxes for part in parts]),
@@ -48,14 +48,14 @@ def joined(parts: Sequence[Detections]) -> Detections:
 
 
 def right(
-    network: Network, pictures: Sequence[str], labels: Sequence[str], team: Team, *, top: int, workers: int
+    network: Network, images: Sequence[str], labels: Sequence[str], team: ProcessGroup, *, top: int, workers: int
 ) -> Score:
     """The share of pictures whose class is among the first ``top``."""
 
     def count() -> float:
-        mine = team.share(pictures)
+        mine = team.share(images)
         scores = collections.deque(accuracy.accuracy(network, mine, labels, k=top, workers=workers), maxlen=1)
-        hits = [(score.topk * score.pictures, score.pictures) for score in scores]
+        hits = [(score.topk * score.images, score.images) for score in scores]
         sums = np.sum([pair for of_one in team.gather(hits) for pair in of_one] or [(0, 1)], axis=0)
         return float(sums[0] / sums[1])
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import DataError
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 
 if TYPE_CHECKING:
     import av
@@ -32,7 +32,7 @@ _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _CAMERA = re.compile(r"\d+|/dev/video\d+")
 _TROUBLE = 100  # broken packets in a row before a stream is given up
 
-Shot = tuple[float | None, Callable[[], Picture]]
+Shot = tuple[float | None, Callable[[], ImageArray]]
 
 
 class Capture(Protocol):
@@ -148,10 +148,10 @@ def _defaults(name: str) -> dict[str, str]:
     return {}
 
 
-def _picture(frame: Any) -> Picture:
-    picture: Picture = frame.to_ndarray(format="rgb24")
+def _picture(frame: Any) -> ImageArray:
+    image: ImageArray = frame.to_ndarray(format="rgb24")
     turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counterclockwise
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 class Camera:

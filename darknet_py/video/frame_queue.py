@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from ..errors import DataError
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 from .capture import Capture
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Frame(NamedTuple):
 
     number: int
     timestamp: float
-    picture: Picture
+    image: ImageArray
 
 
 class Queue:
@@ -108,11 +108,11 @@ class Reader:
             lost: DataError | None = None
             try:
                 with closing(source):
-                    for at, picture in source.shots():
+                    for at, image in source.shots():
                         self._failed = 0
                         timestamp = clock.read(at)
                         if number % self._stride == 0:
-                            yield Frame(number, timestamp, picture())
+                            yield Frame(number, timestamp, image())
                         number += 1
                         if self._queue.closed:
                             return

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..errors import DataError
-from ..images.reading import Picture, Source
+from ..images.reading import ImageArray, Source
 from . import capture
 from .capture import Capture
 from .frame_queue import Frame, Queue, Reader
@@ -23,7 +23,7 @@ from .frame_queue import Frame, Queue, Reader
 if TYPE_CHECKING:
     from ..results.results import Results
 
-__all__ = ["Detecting", "Feed", "Frame", "frames", "stream"]
+__all__ = ["Detecting", "Frame", "VideoReader", "frames", "stream"]
 
 
 class Detecting(Protocol):
@@ -44,7 +44,7 @@ def frames(
     backoff: float = 0.5,
     timeout: float = 10.0,
     options: Mapping[str, str] | None = None,
-) -> Feed:
+) -> VideoReader:
     """Open a video file, a camera (its number or ``/dev/video0``) or an address, and read ahead.
 
     ``latest``: give the newest frame and drop those before it, else every one; None: the newest of what is
@@ -64,24 +64,24 @@ def frames(
 
     first = connect()
     queue = Queue(depth, dropping=first.live if latest is None else latest)
-    return Feed(name, first, queue, Reader(name, connect, queue, stride, reconnect, backoff))
+    return VideoReader(name, first, queue, Reader(name, connect, queue, stride, reconnect, backoff))
 
 
 def stream(detector: Detecting, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Results]]:
     """Each frame with what ``detector`` finds on it, its ``batch`` frames at a time."""
     waiting: collections.deque[Frame] = collections.deque()
 
-    def pictures() -> Iterator[Picture]:
+    def images() -> Iterator[ImageArray]:
         for frame in frames:
             waiting.append(frame)
-            yield frame.picture
+            yield frame.image
 
     # No workers: what they take ahead would be old when its turn comes.
-    for result in detector.stream(pictures(), workers=0):
+    for result in detector.stream(images(), workers=0):
         yield waiting.popleft(), result
 
 
-class Feed(Iterator[Frame]):
+class VideoReader(Iterator[Frame]):
     """The frames of an open source, see ``frames``; ends with a ``with`` block, with ``close`` or when forgotten.
 
     ``live``: it has no end. ``rate``: frames a second. ``count``: how many there are, 0: unknown.

@@ -1,4 +1,4 @@
-"""``VideoFile``: pictures to a video that every player plays, whole or not at all.
+"""``VideoWriter``: pictures to a video that every player plays, whole or not at all.
 
 H.264 where FFmpeg has an encoder for it, else MPEG-4. Every frame keeps its own time, so a source that lost
 frames or has an uneven rate plays as fast as it was. An .avi, which Darknet's users ask for, has one rate and
@@ -18,7 +18,7 @@ import numpy as np
 from .._typing import StrPath
 from ..errors import DataError
 from ..files import replacing
-from ..images.reading import Picture
+from ..images.reading import ImageArray
 from .capture import needed
 
 FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
@@ -27,7 +27,7 @@ _CODECS = ("libx264", "libopenh264", "mpeg4")
 _TICKS = 60000  # a second: whole numbers for 24, 25, 30, 50 and 60 frames and 1001sts, and MPEG-4 takes no more
 
 
-class VideoFile:
+class VideoWriter:
     """A video that is written inside a ``with`` block and becomes ``path`` when the block ends well.
 
     ``rate``: frames a second, as players show it. Without a frame there is no file. Raises DataError for a
@@ -57,13 +57,13 @@ class VideoFile:
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
 
-    def add(self, picture: Picture, timestamp: float) -> None:
+    def add(self, image: ImageArray, timestamp: float) -> None:
         """Write a picture [height, width, 3] of uint8 in RGB order, shown at ``timestamp`` in seconds.
 
         The first one's size is the video's, with one more row or column where it is odd; others are scaled to it.
         """
-        height, width = picture.shape[:2]
-        even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        height, width = image.shape[:2]
+        even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._container is None:
             self._begin(*even.shape[:2])
         frame = self._av.VideoFrame.from_ndarray(even, format="rgb24")

@@ -77,13 +77,13 @@ def test_noise_only_brightens_unless_mended() -> None:
     assert signed.std() == pytest.approx(20, rel=0.02)
 
 
-def blurry(blur: int, truths: np.ndarray, size: int = 160) -> tuple[bool, bool]:
+def blurry(blur: int, targets: np.ndarray, size: int = 160) -> tuple[bool, bool]:
     """Whether blur changes a checkerboard within the first box, and outside of all."""
     board = np.indices((size, size)).sum(axis=0) % 2 * 255
-    picture = np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)
+    image = np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)
     drawn = detection.Draw((0.5,) * 4, (0.5, 0.5), False, colour.NEUTRAL, blur, 0)
-    seen = detection.view(detection.PLAIN, (size, size), picture, truths, drawn, np.random.default_rng(0))
-    changed = (seen.picture != picture).any(axis=2)
+    seen = detection.view(detection.PLAIN, (size, size), image, targets, drawn, np.random.default_rng(0))
+    changed = (seen.image != image).any(axis=2)
     return bool(changed[size // 2, size // 2]), bool(changed[5, 5])
 
 

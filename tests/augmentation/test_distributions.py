@@ -167,16 +167,16 @@ def test_cutmix_takes_a_rectangle() -> None:
 @pytest.mark.parametrize("mix", list(Mix))
 def test_classes_are_mixed_by_their_area(mix: Mix) -> None:
     rng = np.random.default_rng(17)
-    pictures = [np.full((50, 80, 3), value, np.float32) for value in (0.1, 0.2, 0.4, 0.8)][: mix.pictures]
-    classes = list(np.eye(4, dtype=np.float32)[: mix.pictures])
+    images = [np.full((50, 80, 3), value, np.float32) for value in (0.1, 0.2, 0.4, 0.8)][: mix.images]
+    classes = list(np.eye(4, dtype=np.float32)[: mix.images])
     counts = set()
     for _ in range(20):
-        image, vector = classification.mixed(mix, pictures, classes, rng)
+        image, vector = classification.mixed(mix, images, classes, rng)
         if mix is Mix.MIXUP:
             assert image == pytest.approx(0.15)
             assert vector.tolist() == [0.5, 0.5, 0, 0]
             continue
-        areas = [float((image[:, :, 0] == p[0, 0, 0]).mean()) for p in pictures] + [0.0] * (4 - len(pictures))
+        areas = [float((image[:, :, 0] == p[0, 0, 0]).mean()) for p in images] + [0.0] * (4 - len(images))
         assert vector == pytest.approx(areas, abs=1e-6)
         counts.add(sum(area > 0 for area in areas))
     expected = {Mix.NONE: {1}, Mix.MIXUP: set(), Mix.CUTMIX: {2}, Mix.MOSAIC: {4}, Mix.EITHER: {2, 4}}

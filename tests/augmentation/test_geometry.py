@@ -15,7 +15,7 @@ from darknet_py.augmentation.geometry import Window
 from darknet_py.cfg.net_section import Net
 from darknet_py.data.labels import Truths
 from darknet_py.errors import ConfigError
-from darknet_py.images.reading import Picture
+from darknet_py.images.reading import ImageArray
 from darknet_py.layers import LAYERS
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "augmentation.npz")
@@ -23,7 +23,7 @@ SIZE = (104, 88)
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
 
 
-def painted(rng: np.random.Generator, number: int = 0) -> tuple[Picture, Truths]:
+def painted(rng: np.random.Generator, number: int = 0) -> tuple[ImageArray, Truths]:
     """A dark picture with one bright rectangle, small enough for a dark mean, and its label."""
     width, height = (int(n) for n in rng.integers(90, 200, 2))
     picture = np.zeros((height, width, 3), np.uint8)
@@ -64,15 +64,15 @@ def test_the_label_is_where_the_object_is(recipe: Recipe) -> None:
     seen = 0
     for _ in range(60):
         source = painted(rng)
-        image, truths = detection.augmented(recipe, SIZE, [source], [detection.draw(recipe, rng)], rng)
+        image, targets = detection.augmented(recipe, SIZE, [source], [detection.draw(recipe, rng)], rng)
         assert image.shape == (3, SIZE[1], SIZE[0])
         place = visible(image, 0)
-        if place is None or not len(truths):
+        if place is None or not len(targets):
             # A sliver is below a pixel, or blends with the border.
-            assert not len(truths) or min(truths[0, 2:4] * SIZE) < 2
+            assert not len(targets) or min(targets[0, 2:4] * SIZE) < 2
             continue
         seen += 1
-        assert np.abs(edges(truths[0]) - place).max() <= 1.5
+        assert np.abs(edges(targets[0]) - place).max() <= 1.5
     assert seen > 40
 
 
@@ -88,8 +88,8 @@ def test_a_mosaic_keeps_labels_on_their_objects(recipe: Recipe, bound: bool) -> 
         rng.bit_generator.state = state
         sources = [painted(np.random.default_rng((3, found, k)), k) for k in range(4)]
         draws = [detection.draw(recipe, np.random.default_rng((4, found, k))) for k in range(4)]
-        image, truths = detection.augmented(recipe, SIZE, sources, draws, rng)
-        for row in truths:
+        image, targets = detection.augmented(recipe, SIZE, sources, draws, rng)
+        for row in targets:
             number = int(row[4])
             low, high = edges(row)[:2], edges(row)[2:]
             origin = np.array((centre[0] * (number % 2), centre[1] * (number // 2)))
@@ -113,16 +113,18 @@ def test_mixup_has_both_pictures_and_all_objects() -> None:
     recipe = replace(detection.PLAIN, mix=Mix.MIXUP)
     draws = [detection.draw(recipe, rng) for _ in range(2)]
     alone = [detection.augmented(recipe, SIZE, [s], [d], rng) for s, d in zip(sources, draws, strict=True)]
-    image, truths = detection.augmented(recipe, SIZE, sources, draws, rng)
+    image, targets = detection.augmented(recipe, SIZE, sources, draws, rng)
     assert np.allclose(image, (alone[0][0] + alone[1][0]) / 2)
-    assert np.array_equal(truths, np.concatenate([alone[0][1], alone[1][1]]))
+    assert np.array_equal(targets, np.concatenate([alone[0][1], alone[1][1]]))
     few = replace(recipe, max=1)
     assert len(detection.augmented(few, SIZE, sources, draws, rng)[1]) == 1
 
 
 def test_mixed_pictures_lose_the_identity_of_objects() -> None:
     rng = np.random.default_rng(6)
-    sources = [(picture, np.append(truths, [[7]], axis=1).astype(np.float32)) for picture, truths in [painted(rng)] * 4]
+    sources = [
+        (picture, np.append(targets, [[7]], axis=1).astype(np.float32)) for picture, targets in [painted(rng)] * 4
+    ]
     draws = [detection.draw(detection.PLAIN, rng)] * 4
     assert detection.augmented(detection.PLAIN, SIZE, sources[:1], draws[:1], rng)[1][0, 5] == 7
     assert detection.augmented(detection.PLAIN, SIZE, sources[:2], draws[:2], rng)[1][:, 5].tolist() == [7, 0]
@@ -172,11 +174,13 @@ def test_the_limit_of_objects_cuts_a_shuffled_list() -> None:
 
 
 def test_a_window_that_shows_nothing_gives_the_whole_picture() -> None:
-    picture, truths = painted(np.random.default_rng(8))
+    picture, targets = painted(np.random.default_rng(8))
     drawn = Draw((1, 1, 1, 1), (1, 1), False, colour.NEUTRAL, 0, 0)
-    image, boxes = detection.augmented(Recipe(jitter=0.9), SIZE, [(picture, truths)], [drawn], np.random.default_rng(0))
+    image, boxes = detection.augmented(
+        Recipe(jitter=0.9), SIZE, [(picture, targets)], [drawn], np.random.default_rng(0)
+    )
     plain = Draw((0.5,) * 4, (0.5, 0.5), False, colour.NEUTRAL, 0, 0)
-    whole, same = detection.augmented(detection.PLAIN, SIZE, [(picture, truths)], [plain], np.random.default_rng(0))
+    whole, same = detection.augmented(detection.PLAIN, SIZE, [(picture, targets)], [plain], np.random.default_rng(0))
     assert np.array_equal(image, whole)
     assert np.array_equal(boxes, same)
 
@@ -193,9 +197,9 @@ def test_other_channels_than_three(channels: int) -> None:
     rng = np.random.default_rng(10)
     picture = rng.integers(0, 100, (50, 60, channels), dtype=np.uint8)
     recipe = Recipe(hue=0.1, saturation=1.5, exposure=2.0, blur=9, gaussian_noise=20)
-    truths = painted(rng)[1]
+    targets = painted(rng)[1]
     for _ in range(5):
-        image, _ = detection.augmented(recipe, SIZE, [(picture, truths)], [detection.draw(recipe, rng)], rng)
+        image, _ = detection.augmented(recipe, SIZE, [(picture, targets)], [detection.draw(recipe, rng)], rng)
         assert image.shape == (channels, SIZE[1], SIZE[0])
     assert np.array_equal(colour.shifted(picture, colour.Shift(0.3, 2.0, 1.0)), picture)
     assert np.array_equal(colour.shifted(picture, colour.Shift(0.0, 1.0, 2.0)), picture * 2)

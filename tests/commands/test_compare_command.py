@@ -52,7 +52,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_picture_and_a_tolerance(tmp_path: pathlib.Path) -> None:
-    noise_dataset.pictures(tmp_path)
+    noise_dataset.images(tmp_path)
     assert cli.main(["compare", A, A, "--picture", "set/0.png"]) == 0
     assert cli.main(["compare", A, "b.cfg,tiny.weights", "--tolerance", "100", "--conf", "1"]) == 0
 

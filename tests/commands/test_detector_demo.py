@@ -41,10 +41,10 @@ def test_lines_and_files(model: tuple[str, str], capsys: pytest.CaptureFixture[s
     assert [one["frame_id"] for one in found] == list(range(1, 7))
     assert "filename" not in found[0]
     assert found[5]["objects"][0]["name"] == "dog"
-    pictures = sorted(path.name for path in pathlib.Path().glob("f_*"))
-    assert pictures == [f"f_{number:08}.jpg" for number in range(1, 7)]
-    with Image.open("f_00000003.jpg") as picture:
-        changed = np.abs(np.asarray(picture).astype(int) - tiny_videos.picture(2)).max(axis=2) > 60
+    images = sorted(path.name for path in pathlib.Path().glob("f_*"))
+    assert images == [f"f_{number:08}.jpg" for number in range(1, 7)]
+    with Image.open("f_00000003.jpg") as image:
+        changed = np.abs(np.asarray(image).astype(int) - tiny_videos.image(2)).max(axis=2) > 60
     assert changed[24:40, 36].all()  # the left edge of the box
     with reader.frames("res.avi") as feed:
         assert (feed.rate, feed.count) == (tiny_videos.RATE, 6)
@@ -55,8 +55,8 @@ def test_frames_without_boxes(model: tuple[str, str], capsys: pytest.CaptureFixt
     tiny_videos.write(pathlib.Path("clip.mp4"), 2)
     assert cli.main(line(model, "clip.mp4", "-prefix", "f", "-dontdraw_bbox", "-out_filename", "res.mp4")) == 0
     assert capsys.readouterr().out.count("dog: 98%\n") == 2
-    with Image.open("f_00000001.jpg") as picture:
-        assert np.abs(np.asarray(picture).astype(int) - tiny_videos.picture(0)).max() < 60
+    with Image.open("f_00000001.jpg") as image:
+        assert np.abs(np.asarray(image).astype(int) - tiny_videos.image(0)).max() < 60
     assert pathlib.Path("res.mp4").exists()
 
 
@@ -74,7 +74,7 @@ class Device:
 
     def read(self) -> tuple[bool, object]:
         self.frame = (self.frame + 1) % 20
-        return True, tiny_videos.picture(self.frame)
+        return True, tiny_videos.image(self.frame)
 
     def release(self) -> None:
         pass

@@ -14,7 +14,7 @@ from tests.helpers import noise_dataset
 def line(tmp_path: pathlib.Path) -> list[str]:
     """A command line as far as it goes without flags."""
     weights.save(noise_dataset.detector(tmp_path), tmp_path / "tiny.weights")
-    folder = noise_dataset.pictures(tmp_path)
+    folder = noise_dataset.images(tmp_path)
     return ["evaluate", str(tmp_path / "tiny.cfg"), str(tmp_path / "tiny.weights"), str(folder / "my.data"), "--quiet"]
 
 

@@ -47,8 +47,8 @@ def test_rows_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pyt
     assert found[0]["boxes"][0]["name"] == "dog"
     with reader.frames("out/clip.mp4") as feed:
         assert (feed.rate, feed.count) == (tiny_videos.RATE, 8)
-        drawn = next(feed).picture
-    assert np.abs(drawn.astype(int) - tiny_videos.picture(0)).max() > 100
+        drawn = next(feed).image
+    assert np.abs(drawn.astype(int) - tiny_videos.image(0)).max() > 100
 
 
 def test_json_lines_on_stdout_are_alone_there(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

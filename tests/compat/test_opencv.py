@@ -70,9 +70,9 @@ def test_official_weights_give_opencvs_boxes(
     total = 0
     for across in (False, True):
         model.setNmsAcrossClasses(across)
-        for picture in frames:
+        for image in frames:
             for call in CALLS:
-                classes, confidences, boxes = model.detect(picture, *call)
+                classes, confidences, boxes = model.detect(image, *call)
                 theirs = next(wanted)
                 assert [int(k) for k in classes] == theirs[0]
                 np.testing.assert_allclose(confidences, theirs[1], atol=1e-3)

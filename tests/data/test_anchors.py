@@ -153,9 +153,9 @@ def test_comments_and_blanks_stay() -> None:
 
 def test_the_command(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     for sample in dataset():
-        rows = [f"{int(k)} {x} {y} {w} {h}\n" for x, y, w, h, k in sample.truths.clip(None, (1, 1, 1, 1, 9))]
-        (tmp_path / sample.picture).with_suffix(".txt").write_text("".join(rows))
-    (tmp_path / "train.list").write_text("".join(f"{tmp_path / s.picture}\n" for s in dataset()))
+        rows = [f"{int(k)} {x} {y} {w} {h}\n" for x, y, w, h, k in sample.targets.clip(None, (1, 1, 1, 1, 9))]
+        (tmp_path / sample.image).with_suffix(".txt").write_text("".join(rows))
+    (tmp_path / "train.list").write_text("".join(f"{tmp_path / s.image}\n" for s in dataset()))
     (tmp_path / "set.data").write_text(f"train={tmp_path / 'train.list'}\nclasses=3\n")
     out = tmp_path / "new.cfg"
     arguments: list[Any] = ["anchors", tmp_path / "set.data", ROOT / "cfgs" / "yolov4-tiny.cfg", "--out", out]

@@ -11,7 +11,7 @@ from darknet_py import cli
 from darknet_py.data.check import check
 
 
-def picture(path: pathlib.Path, labels: str | None = "0 .5 .5 .2 .2\n") -> str:
+def image(path: pathlib.Path, labels: str | None = "0 .5 .5 .2 .2\n") -> str:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
     if labels is not None:
         path.with_suffix(".txt").write_text(labels)
@@ -19,7 +19,7 @@ def picture(path: pathlib.Path, labels: str | None = "0 .5 .5 .2 .2\n") -> str:
 
 
 def test_a_list_alone_and_the_number_of_classes(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "valid.list").write_text(picture(tmp_path / "a.png", "0 .5 .5 .2 .2\n7 .5 .5 .2 .2\n"))
+    (tmp_path / "valid.list").write_text(image(tmp_path / "a.png", "0 .5 .5 .2 .2\n7 .5 .5 .2 .2\n"))
     (tmp_path / "set.data").write_text("valid = valid.list\n")
     (tmp_path / "set.names").write_text("a\nb\n")
     (checked,) = check(tmp_path / "set.data")
@@ -30,9 +30,9 @@ def test_a_list_alone_and_the_number_of_classes(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_is_missing_or_odd(tmp_path: pathlib.Path) -> None:
-    good = picture(tmp_path / "good.png")
-    odd = picture(tmp_path / "odd.png", "7 .5 .5 .2 .2\n0 1.5 .5 .2 .2\n")
-    bare = picture(tmp_path / "bare.png", None)
+    good = image(tmp_path / "good.png")
+    odd = image(tmp_path / "odd.png", "7 .5 .5 .2 .2\n0 1.5 .5 .2 .2\n")
+    bare = image(tmp_path / "bare.png", None)
     torn = f"{tmp_path / 'torn.jpg'}\n"
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "torn.txt").write_text("1 .5 .5 .2 .2\n")
@@ -64,7 +64,7 @@ def test_what_is_missing_or_odd(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_list_for_both(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "train.list").write_text(picture(tmp_path / "good.png"))
+    (tmp_path / "train.list").write_text(image(tmp_path / "good.png"))
     (tmp_path / "set.data").write_text(f"train={tmp_path / 'train.list'}\n")
     (only,) = check(tmp_path / "set.data", classes=1)
     assert not only.problems

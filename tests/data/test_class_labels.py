@@ -56,4 +56,4 @@ def test_a_network_with_a_tree(tmp_path: pathlib.Path) -> None:
     tree.write_text("".join(f"{name} {parent}\n" for name, parent in zip(names, PARENTS, strict=True)))
     text = f"[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=6\n[avgpool]\n[softmax]\ntree={tree}\n"
     loader = batches.for_classifier(Network(cfg.loads(text)), ["a/dog.png"], names)
-    assert loader._source.truth(0).tolist() == [1, 0, 0, 1, IGNORED, IGNORED]
+    assert loader._source.target(0).tolist() == [1, 0, 0, 1, IGNORED, IGNORED]

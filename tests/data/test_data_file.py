@@ -26,7 +26,7 @@ def _text(path: pathlib.Path, text: str) -> pathlib.Path:
 
 
 def _rows(dataset: Dataset) -> list[list[list[float]]]:
-    return [np.round(sample.truths.astype(float), 4).tolist() for sample in dataset]
+    return [np.round(sample.targets.astype(float), 4).tolist() for sample in dataset]
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def _rows(dataset: Dataset) -> list[list[list[float]]]:
         ("/d.v2/7", "/d.v2/7.txt"),
     ],
 )
-def test_labels_lie_where_darknet_looks(picture: str, expected: str) -> None:
-    assert labels.label_path(picture) == expected
+def test_labels_lie_where_darknet_looks(image: str, expected: str) -> None:
+    assert labels.label_path(image) == expected
 
 
 def test_the_general_rule_and_the_same_folder_follow() -> None:
@@ -94,9 +94,9 @@ def test_odd_labels_are_named_by_file_and_line(
 
 
 def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pathlib.Path) -> None:
-    picture = _picture(tmp_path / "images" / "7.png")
-    found = data_file.from_list([picture, picture])
-    assert [len(sample.truths) for sample in found] == [0, 0]
+    image = _picture(tmp_path / "images" / "7.png")
+    found = data_file.from_list([image, image])
+    assert [len(sample.targets) for sample in found] == [0, 0]
     (problem,) = found.problems
     for place in ("images/7.txt", "labels/7.txt"):
         assert str(tmp_path / place) in str(problem)
@@ -104,10 +104,10 @@ def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pa
 
 def test_a_data_file_is_read_as_darknet_reads_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    picture = _picture(tmp_path / "p" / "a b.png")
+    image = _picture(tmp_path / "p" / "a b.png")
     _text(tmp_path / "p" / "a b.txt", _GOOD)
     _text(tmp_path / "hard" / "a b.txt", "0 .1 .1 .1 .1\n3 .2 .2 .1 .1")
-    _text(tmp_path / "d" / "valid.txt", f"{picture}\r\n\n")
+    _text(tmp_path / "d" / "valid.txt", f"{image}\r\n\n")
     _text(tmp_path / "d" / "hard.txt", str(tmp_path / "hard" / "a b.png"))
     _text(tmp_path / "my.names", "cat\ndog\n\n")
     text = "# of\n; comments\nvalid = d/valid.txt\nvalid = other\ndifficult= d/hard.txt\n\nnames =my.names\ntop=x\n"

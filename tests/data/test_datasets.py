@@ -25,7 +25,7 @@ def _text(path: pathlib.Path, text: str) -> pathlib.Path:
 
 
 def _rows(dataset: Dataset) -> list[list[list[float]]]:
-    return [np.round(sample.truths.astype(float), 4).tolist() for sample in dataset]
+    return [np.round(sample.targets.astype(float), 4).tolist() for sample in dataset]
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_the_forms_of_names_in_a_data_yaml(tmp_path: pathlib.Path, names: str) -
 
 
 def test_roboflow_counts_one_folder_too_many(tmp_path: pathlib.Path) -> None:
-    picture = _picture(tmp_path / "valid" / "images" / "1.jpg")
+    image = _picture(tmp_path / "valid" / "images" / "1.jpg")
     _text(tmp_path / "valid" / "labels" / "1.txt", "0 .5 .5 .5 .5")
     found = datasets.load(_text(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: ['a']\n"))
-    assert [pathlib.Path(sample.picture) for sample in found] == [pathlib.Path(picture)]
+    assert [pathlib.Path(sample.image) for sample in found] == [pathlib.Path(image)]
     assert _rows(found) == [[[0.5, 0.5, 0.5, 0.5, 0.0]]]
 
 
@@ -78,7 +78,7 @@ def test_a_data_yaml_without_pictures_says_where_it_looked(tmp_path: pathlib.Pat
 
 
 def test_coco_annotations(tmp_path: pathlib.Path) -> None:
-    picture = _picture(tmp_path / "val2017" / "000000000042.jpg", (200, 100))
+    image = _picture(tmp_path / "val2017" / "000000000042.jpg", (200, 100))
     content = {
         "images": [{"id": 42, "file_name": "000000000042.jpg", "width": 200, "height": 100}],
         "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}],
@@ -92,9 +92,9 @@ def test_coco_annotations(tmp_path: pathlib.Path) -> None:
     assert found.names == ("person", "toothbrush")
     assert found.categories == (1, 90)
     (sample,) = found
-    assert sample.picture == picture
+    assert sample.image == image
     assert sample.identity == 42
-    assert np.round(sample.truths.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 1.0]]
+    assert np.round(sample.targets.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 1.0]]
     assert sample.ignored.tolist() == [[0.5, 0.5, 1.0, 1.0, 0.0]]
 
 
@@ -115,17 +115,17 @@ def _annotation(*objects: str) -> str:
 
 
 def test_a_voc_folder(tmp_path: pathlib.Path) -> None:
-    picture = _picture(tmp_path / "JPEGImages" / "000007.jpg")
+    image = _picture(tmp_path / "JPEGImages" / "000007.jpg")
     content = _annotation(_OBJECT.format(name="dog", hard=0), _OBJECT.format(name="cat", hard=1))
     _text(tmp_path / "Annotations" / "000007.xml", content)
     _text(tmp_path / "ImageSets" / "Main" / "val.txt", "000007\n000008\n")
     found = datasets.load(tmp_path)
     assert found.names == datasets.VOC
     first, second = found
-    assert first.picture == picture
-    assert np.round(first.truths.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 11.0]]
+    assert first.image == image
+    assert np.round(first.targets.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 11.0]]
     assert np.round(first.ignored[:, 4]).tolist() == [7.0]
-    assert len(second.truths) == 0
+    assert len(second.targets) == 0
     assert [problem.place for problem in found.problems] == [str(tmp_path / "Annotations" / "000008.xml")]
 
 
@@ -135,7 +135,7 @@ def test_voc_folders_of_others_name_their_own_classes(tmp_path: pathlib.Path) ->
     _text(tmp_path / "Annotations" / "2.xml", _annotation(_OBJECT.format(name="ant", hard=0)))
     found = datasets.load(tmp_path)
     assert found.names == ("ant", "zebra")
-    assert [sample.truths[0, 4] for sample in found] == [1.0, 0.0]
+    assert [sample.targets[0, 4] for sample in found] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_annotations_that_are_refused(tmp_path: pathlib.Path, text: str, message
 
 
 def test_folders_and_lists_of_pictures(tmp_path: pathlib.Path) -> None:
-    picture = _picture(tmp_path / "p" / "1.png")
+    image = _picture(tmp_path / "p" / "1.png")
     _text(tmp_path / "p" / "1.txt", "1 0.5 0.5 0.25 0.5")
-    for source in (tmp_path / "p", _text(tmp_path / "a.list", picture), _text(tmp_path / "a.txt", picture)):
+    for source in (tmp_path / "p", _text(tmp_path / "a.list", image), _text(tmp_path / "a.txt", image)):
         assert _rows(datasets.load(source)) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
     with pytest.raises(DataError, match=r"expected a .data, .txt, .list, .yaml or .json file, or a folder"):
         datasets.load(tmp_path / "a.csv")

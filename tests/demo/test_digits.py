@@ -43,10 +43,10 @@ def test_every_digit_is_there_once() -> None:
 
 def test_a_picture_follows_from_seed_list_and_number() -> None:
     samples = digits.load()["valid"]
-    first, truths = digits.scene(samples, "valid", 3)
+    first, targets = digits.scene(samples, "valid", 3)
     again, same = digits.scene(samples, "valid", 3)
     assert np.array_equal(first, again)
-    assert np.array_equal(truths, same)
+    assert np.array_equal(targets, same)
     for other in (("train", 3, 0), ("valid", 4, 0), ("valid", 3, 1)):
         assert not np.array_equal(first, digits.scene(samples, *other)[0])
 
@@ -55,14 +55,14 @@ def test_boxes_hold_the_ink_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(digits, "texture", lambda _, side: np.ones((side, side, 3)))
     samples = digits.load()["train"]
     for number in range(20):
-        picture, truths = digits.scene(samples, "train", number)
-        ink, covered = picture.min(axis=2) < 255, np.zeros(picture.shape[:2], bool)
-        for x, y, w, h, _ in truths.astype(float) * (*[digits.SIDE] * 4, 1):
+        image, targets = digits.scene(samples, "train", number)
+        ink, covered = image.min(axis=2) < 255, np.zeros(image.shape[:2], bool)
+        for x, y, w, h, _ in targets.astype(float) * (*[digits.SIDE] * 4, 1):
             left, top, right, bottom = (round(edge) for edge in (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
             box = ink[top:bottom, left:right]
             assert all(edge.any() for edge in (box[0], box[-1], box[:, 0], box[:, -1]))
             covered[top:bottom, left:right] = True
-        assert len(truths)
+        assert len(targets)
         assert not (ink & ~covered).any()
 
 
@@ -74,7 +74,7 @@ def test_the_set_is_read_without_a_complaint(made: pathlib.Path) -> None:
     assert (made.parent / "digits.names").read_text() == (catalogue.cfg_folder() / "digits.names").read_text()
     samples = digits.load()["valid"]
     for number, sample in enumerate(valid):
-        assert np.abs(sample.truths - digits.scene(samples, "valid", number)[1]).max() < 1e-6
+        assert np.abs(sample.targets - digits.scene(samples, "valid", number)[1]).max() < 1e-6
 
 
 def test_the_verb_makes_a_set(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,12 +98,12 @@ def test_the_weights_that_come_along_find_digits(made: pathlib.Path) -> None:
 def test_a_picture_says_its_digits(made: pathlib.Path) -> None:
     detector = dk.Detector(dk.load("digits"), names=digits.NAMES)
     sample = datasets.load(made).samples[0]
-    boxes = detector(sample.picture).boxes
-    truths = torch.from_numpy(sample.truths)
-    overlaps = iou(truths[:, None, :4] * digits.SIDE, xyxy_to_xywh(boxes.xyxy))
-    assert boxes.cls[overlaps.argmax(dim=1)].tolist() == truths[:, 4].tolist()
+    boxes = detector(sample.image).boxes
+    targets = torch.from_numpy(sample.targets)
+    overlaps = iou(targets[:, None, :4] * digits.SIDE, xyxy_to_xywh(boxes.xyxy))
+    assert boxes.cls[overlaps.argmax(dim=1)].tolist() == targets[:, 4].tolist()
     assert overlaps.amax(dim=1).min() > 0.6
-    assert len(boxes) == len(truths)
+    assert len(boxes) == len(targets)
 
 
 def test_training_goes_on_from_the_weights_and_keeps_them_good(made: pathlib.Path) -> None:

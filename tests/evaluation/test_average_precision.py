@@ -80,9 +80,9 @@ def test_nothing_found_and_nothing_there(protocol: str) -> None:
 
 
 def test_the_confusion_matrix_pairs_by_overlap_whatever_the_class() -> None:
-    truths = ap.objects(data_of([[[*_A, 0], [*_B, 1]], [[*_A, 2]]]))
+    targets = ap.objects(data_of([[[*_A, 0], [*_B, 1]], [[*_A, 2]]]))
     found = detections([(0, 1, 0.9, _NEAR_A), (0, 0, 0.8, _A), (0, 1, 0.3, _B), (1, 2, 0.2, _A), (1, 0, 0.9, _FAR)], 2)
-    assert confusion(found, truths, 3).tolist() == [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]
+    assert confusion(found, targets, 3).tolist() == [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]
 
 
 def test_a_recall_of_three_fifths_does_not_reach_the_seventh_of_eleven_points() -> None:
@@ -96,10 +96,10 @@ def _walk(found: Detections, matches: ap.Matches, objects: int, number: int, poi
     hits = misses = 0
     ranks = []
     for row in order:
-        truth = int(matches.truth[row])
+        target = int(matches.target[row])
         if found.classes[row] == number:
-            hits, misses = hits + (truth >= 0 and truth not in seen), misses + (truth < 0 or truth in seen)
-        seen.add(truth)
+            hits, misses = hits + (target >= 0 and target not in seen), misses + (target < 0 or target in seen)
+        seen.add(target)
         ranks.append((hits / (hits + misses) if hits + misses else 0.0, hits / objects if objects else 0.0))
     if not ranks:
         return 0.0
@@ -119,15 +119,15 @@ _ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), _BOX), max_size
 
 @given(_ROWS, _ROWS, st.sampled_from([0, 2, 11, 101]), st.randoms(use_true_random=False))
 def test_areas_are_those_of_cs_walk(
-    truths: list[tuple[int, int, tuple[float, ...]]],
+    targets: list[tuple[int, int, tuple[float, ...]]],
     boxes: list[tuple[int, int, tuple[float, ...]]],
     points: int,
     random: Random,
 ) -> None:
-    dataset = data_of([[[*box, k] for picture, k, box in truths if picture == n] for n in range(3)])
+    dataset = data_of([[[*box, k] for image, k, box in targets if image == n] for n in range(3)])
     ranks = list(range(len(boxes)))
     random.shuffle(ranks)
-    rows = [(picture, k, (rank + 1) / 20, box) for rank, (picture, k, box) in zip(ranks, boxes, strict=True)]
+    rows = [(image, k, (rank + 1) / 20, box) for rank, (image, k, box) in zip(ranks, boxes, strict=True)]
     found = detections(rows, 3)  # type: ignore[arg-type]
     objects = ap.objects(dataset)
     matches = ap.match_darknet(found, objects)

@@ -52,10 +52,10 @@ def test_coco_numbers_are_pycocotools_own(seed: int) -> None:
 
     dataset, found = spread(seed)
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = json.loads(json.dumps(coco.ground_truth(dataset, found)))
-        truth.createIndex()
-        counter = COCOeval(truth, truth.loadRes(json.loads(json.dumps(coco.results(dataset, found)))), "bbox")
+        target = COCO()
+        target.dataset = json.loads(json.dumps(coco.ground_truth(dataset, found)))
+        target.createIndex()
+        counter = COCOeval(target, target.loadRes(json.loads(json.dumps(coco.results(dataset, found)))), "bbox")
         counter.evaluate()
         counter.accumulate()
         counter.summarize()
@@ -91,13 +91,13 @@ def _crowded(seed: int) -> tuple[Dataset, Detections]:
         boxes: list[list[float]] = np.hstack((place, size + 0.005, random.integers(2, size=(count, 1)))).tolist()
         return boxes
 
-    truths, crowds = ([some(int(random.integers(15))) for _ in range(3)] for _ in range(2))
+    targets, crowds = ([some(int(random.integers(15))) for _ in range(3)] for _ in range(2))
     rows: list[Row] = []
-    for picture, objects in enumerate(truths):
+    for image, objects in enumerate(targets):
         near = [[*np.array(box[:4]) * random.normal(1, 0.05, 4), box[4]] for box in objects]
         for x, y, w, h, k in near + some(int(random.integers(150))):
-            rows.append((picture, int(k), round(float(random.random()), 2), (x, y, w, h)))
-    return data_of(truths, crowds), detections(rows, 3)
+            rows.append((image, int(k), round(float(random.random()), 2), (x, y, w, h)))
+    return data_of(targets, crowds), detections(rows, 3)
 
 
 @pytest.mark.usefixtures("faster")

@@ -61,14 +61,14 @@ def line(
     stems = []
     for part in ("easy", "hard"):
         pathlib.Path(part).mkdir()
-    for picture in sorted((shared / "data" / "coco128").glob("*.jpg"))[20:44]:
-        shutil.copy(picture, "easy")
-        labels = picture.with_suffix(".txt")
+    for image in sorted((shared / "data" / "coco128").glob("*.jpg"))[20:44]:
+        shutil.copy(image, "easy")
+        labels = image.with_suffix(".txt")
         rows = labels.read_text().splitlines() if labels.exists() else []
         for part in ("easy", "hard"):
             chosen = [row for number, row in enumerate(rows) if (number % 3 == 2) == (part == "hard")]
-            pathlib.Path(part, f"{picture.stem}.txt").write_text("".join(f"{row}\n" for row in chosen))
-        stems.append(picture.stem)
+            pathlib.Path(part, f"{image.stem}.txt").write_text("".join(f"{row}\n" for row in chosen))
+        stems.append(image.stem)
     for part in ("easy", "hard"):
         pathlib.Path(f"{part}.list").write_text("".join(f"{part}/{stem}.jpg\n" for stem in stems))
     data = f"valid = easy.list\nnames = {shared / 'data' / 'coco.names'}\n"

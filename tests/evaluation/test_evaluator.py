@@ -28,7 +28,7 @@ def network(tmp_path: pathlib.Path) -> Network:
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
-    return noise_dataset.pictures(tmp_path)
+    return noise_dataset.images(tmp_path)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_batches_and_workers_change_nothing(network: Network, folder: pathlib.Pa
     one = collect(network, dataset, batch=1, workers=0, progress=False)
     many = collect(network, dataset, batch=3, workers=3, progress=False)
     assert len(one) > 20
-    assert (one.picture == many.picture).all()
+    assert (one.image == many.image).all()
     assert (one.classes == many.classes).all()
     np.testing.assert_allclose(one.boxes, many.boxes, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(one.confidence, many.confidence, rtol=1e-4)
@@ -52,7 +52,7 @@ def test_a_picture_that_cannot_be_read_counts_as_seen_without_boxes(
 ) -> None:
     assert [problem.place for problem in evaluation.problems] == [str(folder / "3.png")]
     assert evaluation.all.objects == 10
-    assert 3 not in evaluation.material.found.picture
+    assert 3 not in evaluation.material.found.image
 
 
 def test_problems_are_logged(network: Network, folder: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,7 @@ from tests.helpers import noise_dataset
 def evaluation(tmp_path: pathlib.Path) -> Evaluation:
     return evaluate(
         noise_dataset.detector(tmp_path),
-        noise_dataset.pictures(tmp_path) / "my.data",
+        noise_dataset.images(tmp_path) / "my.data",
         progress=False,
         iou_threshold=0.3,
     )
@@ -30,9 +30,9 @@ def test_plots_are_pictures(evaluation: Evaluation, tmp_path: pathlib.Path) -> N
     paths = plots.write(evaluation, tmp_path / "plots")
     assert sorted(path.name for path in paths) == sorted(os.listdir(tmp_path / "plots"))
     for path in paths:
-        with Image.open(path) as picture:
-            assert min(picture.size) > 200
-            assert len(picture.convert("RGB").resize((64, 64)).getcolors(4096) or ()) > 10
+        with Image.open(path) as image:
+            assert min(image.size) > 200
+            assert len(image.convert("RGB").resize((64, 64)).getcolors(4096) or ()) > 10
 
 
 def test_plots_of_nothing_are_drawn_as_well(evaluation: Evaluation, tmp_path: pathlib.Path) -> None:
@@ -41,7 +41,7 @@ def test_plots_of_nothing_are_drawn_as_well(evaluation: Evaluation, tmp_path: pa
     empty = dataclasses.replace(
         found, **{name: getattr(found, name)[:0] for name in ("picture", "boxes", "confidence", "classes")}
     )
-    nothing = [dataclasses.replace(sample, truths=sample.ignored) for sample in evaluation.material.dataset]
+    nothing = [dataclasses.replace(sample, targets=sample.ignored) for sample in evaluation.material.dataset]
     dataset = dataclasses.replace(evaluation.material.dataset, samples=nothing)
     assert len(plots.write(score(dataset, empty), tmp_path)) == 5
 

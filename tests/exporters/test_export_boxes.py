@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py.boxes import Candidates, NMSKind, Suppression, suppress
+from darknet_py.boxes import NMSKind, NMSOptions, RawDetections, suppress
 from darknet_py.detector import Detector
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import nms_nodes
 from darknet_py.exporters.traceable import Heads, Program
 from darknet_py.exporters.verify import session
 from darknet_py.images import reading
-from darknet_py.layers import Head, Selection
+from darknet_py.layers import DecodeOptions, Head
 from darknet_py.network import Network
 from tests.helpers import opencv_versions, random_networks, reference_values
 from tests.helpers.export_networks import detector
@@ -94,7 +94,7 @@ def test_with_a_tree_the_threshold_is_worked_in(tmp_path: pathlib.Path) -> None:
     for number, table in rows(found).items():
         np.testing.assert_allclose(table, wanted[number], atol=1e-5)
     with pytest.raises(ValueError, match="only the raw map can be had"):
-        net.heads[0].scored(net(x)[0], (16, 16))
+        net.heads[0].decode_all(net(x)[0], (16, 16))
 
 
 @pytest.mark.parametrize("sample", HEADS, ids=str)
@@ -102,8 +102,8 @@ def test_all_boxes_are_those_of_decode(sample: Sample) -> None:
     head = sample.build()
     assert isinstance(head, Head)
     output = head(random_networks.random(2, *sample.inputs[0], low=0.0))
-    boxes, scores = head.scored(output, (64, 48))
-    for number, found in enumerate(head.decode(output, (64, 48), Selection(0.05))):
+    boxes, scores = head.decode_all(output, (64, 48))
+    for number, found in enumerate(head.decode(output, (64, 48), DecodeOptions(0.05))):
         best = torch.where(scores[number] > 0.05, scores[number], 0)
         kept, theirs = (best > 0).any(dim=1), (found.probs > 0).any(dim=1)
         assert bool(kept.any())
@@ -114,7 +114,7 @@ def test_all_boxes_are_those_of_decode(sample: Sample) -> None:
 @pytest.mark.parametrize("kind", NMSKind)
 @pytest.mark.parametrize(("count", "threshold", "nms"), GRAPHS)
 def test_the_graph_suppresses_as_darknet_does(kind: NMSKind, count: int, threshold: float, nms: float) -> None:
-    how = Suppression(kind)
+    how = NMSOptions(kind)
     values = [onnx.helper.make_tensor_value_info(n, 1, ["b", "n", s]) for n, s in (("boxes", 4), ("scores", "c"))]
     copies = [onnx.helper.make_node("Identity", [f"{v.name}_in"], [v.name]) for v in values]
     inputs = [onnx.helper.make_tensor_value_info(f"{v.name}_in", 1, ["b", "n", None]) for v in values]
@@ -128,7 +128,7 @@ def test_the_graph_suppresses_as_darknet_does(kind: NMSKind, count: int, thresho
     wanted = set()
     for number in range(2):
         above = torch.where(probs[number] > threshold, probs[number], 0)
-        chosen = Candidates(boxes[number], probs[number, :, 0], above)
+        chosen = RawDetections(boxes[number], probs[number, :, 0], above)
         chosen = suppress(chosen, nms, how) if nms else chosen
         wanted |= {(number, k, round(float(chosen.probs[r, k]), 5)) for r, k in chosen.probs.nonzero().tolist()}
     assert {(int(row[0]), int(row[1]), round(float(row[2]), 5)) for row in found} == wanted

@@ -47,7 +47,7 @@ def detector(place: pathlib.Path) -> Network:
     return made
 
 
-def pictures(place: pathlib.Path) -> pathlib.Path:
+def images(place: pathlib.Path) -> pathlib.Path:
     """A folder with five pictures, the fourth of them broken, their labels, a list, names and a .data file."""
     folder = place / "set"
     folder.mkdir()

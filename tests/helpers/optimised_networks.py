@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py.inference.fused_network import Optimised, optimise
+from darknet_py.inference.fused_network import FusedNetwork, optimise
 from darknet_py.network import Network
 
 TOLERANCE = 1e-4  # of the outputs' rms
 BOX_TOLERANCE = 1e-4
 
 
-def run(net: Network | Optimised, x: Tensor) -> list[Tensor]:
+def run(net: Network | FusedNetwork, x: Tensor) -> list[Tensor]:
     """The outputs, from a fresh state."""
     net.reset()
     with torch.inference_mode():

@@ -13,21 +13,21 @@ Row = tuple[int, int, float, tuple[float, float, float, float]]  # picture, clas
 SIZE = (200, 100)
 
 
-def detections(rows: Sequence[Row], pictures: int) -> Detections:
+def detections(rows: Sequence[Row], images: int) -> Detections:
     rows = sorted(rows, key=lambda row: row[0])
     return Detections(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[3] for row in rows], np.float32).reshape(-1, 4),
         np.array([row[2] for row in rows], np.float32),
         np.array([row[1] for row in rows], np.int64),
-        np.tile(np.array(SIZE, np.int64), (pictures, 1)),
+        np.tile(np.array(SIZE, np.int64), (images, 1)),
     )
 
 
-def data_of(truths: Sequence[Sequence[Sequence[float]]], ignored: Sequence[Sequence[Sequence[float]]] = ()) -> Dataset:
-    hard = ignored or [[] for _ in truths]
+def data_of(targets: Sequence[Sequence[Sequence[float]]], ignored: Sequence[Sequence[Sequence[float]]] = ()) -> Dataset:
+    hard = ignored or [[] for _ in targets]
     samples = []
-    for n, parts in enumerate(zip(truths, hard, strict=True)):
+    for n, parts in enumerate(zip(targets, hard, strict=True)):
         counted, left_out = (np.array(part, np.float32).reshape(-1, 5) for part in parts)
         samples.append(Sample(f"{n + 1}.jpg", counted, left_out))
     return Dataset(samples, ("a", "b", "c"))
@@ -36,15 +36,15 @@ def data_of(truths: Sequence[Sequence[Sequence[float]]], ignored: Sequence[Seque
 def spread(seed: int) -> tuple[Dataset, Detections]:
     """Objects that lie apart, each with at most one detection near: there all rules match alike."""
     random = np.random.default_rng(seed)
-    truths: list[list[list[float]]] = []
+    targets: list[list[list[float]]] = []
     rows: list[Row] = []
-    for picture in range(12):
-        truths.append([])
+    for image in range(12):
+        targets.append([])
         for x, y in np.stack(np.meshgrid((0.2, 0.5, 0.8), (0.25, 0.75)), -1).reshape(-1, 2):
             k, side = int(random.integers(3)), 0.15 + 0.1 * random.random()
             if random.random() < 0.7:
-                truths[-1].append([x, y, side, side, k])
+                targets[-1].append([x, y, side, side, k])
             if random.random() < 0.8:
                 dx, dy = 0.06 * random.random(2)
-                rows.append((picture, k, float(random.random()), (x + dx, y + dy, side, side)))
-    return data_of(truths), detections(rows, 12)
+                rows.append((image, k, float(random.random()), (x + dx, y + dy, side, side)))
+    return data_of(targets), detections(rows, 12)

@@ -9,20 +9,20 @@ from fractions import Fraction
 
 import numpy as np
 
-from darknet_py.images.reading import Picture
-from darknet_py.video.writer import VideoFile
+from darknet_py.images.reading import ImageArray
+from darknet_py.video.writer import VideoWriter
 
 RATE = Fraction(25)
 
 
-def picture(number: int, width: int = 96, height: int = 64) -> Picture:
+def image(number: int, width: int = 96, height: int = 64) -> ImageArray:
     """Frame ``number`` of the clip."""
     pixels = np.full((height, width, 3), 16, np.uint8)
     pixels[20:40, 2 * number : 2 * number + 16] = 235
     return pixels
 
 
-def place(pixels: Picture) -> float:
+def place(pixels: ImageArray) -> float:
     """Which frame of the clip a picture is, by the middle of its rectangle."""
     columns = np.flatnonzero(pixels[30, :, 0] > 128)
     return float(columns.mean() - 7.5) / 2
@@ -30,9 +30,9 @@ def place(pixels: Picture) -> float:
 
 def write(path: pathlib.Path, count: int = 20, rate: Fraction = RATE, **size: int) -> pathlib.Path:
     """Write the clip's first ``count`` frames."""
-    with VideoFile(path, rate) as video:
+    with VideoWriter(path, rate) as video:
         for number in range(count):
-            video.add(picture(number, **size), float(number / rate))
+            video.add(image(number, **size), float(number / rate))
     return path
 
 
@@ -45,7 +45,7 @@ def transport(path: pathlib.Path, count: int) -> bytes:
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.bit_rate, stream.codec_context.gop_size = 2_000_000, 5
         for number in range(count):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image(number), format="rgb24")))
         container.mux(stream.encode(None))
     return path.read_bytes()
 

@@ -56,7 +56,7 @@ def lessons(name: str, net: Network) -> list[list[tuple[Tensor, Tensor | Sequenc
             if net.heads:
                 counts = draw.randint(0, 5, rows) if name != "cells" else draw.randint(1, 3, rows)
                 boxes = [_boxes(draw, count + 3, net.heads[0].classes) for count in counts]
-                pairs.append((x, [torch.from_numpy(truth) for truth in boxes]))
+                pairs.append((x, [torch.from_numpy(target) for target in boxes]))
             else:
                 hits = np.eye(6, dtype=np.float32)[draw.randint(0, 6, rows)]
                 pairs.append((x, torch.from_numpy(hits)))

@@ -7,18 +7,18 @@ from PIL import Image
 
 from darknet_py.errors import DataError
 from darknet_py.images import drawing, fonts
-from darknet_py.images.reading import Picture
+from darknet_py.images.reading import ImageArray
 
 SIZES = [(48, 48), (64, 64), (480, 640), (1080, 1920), (3000, 4000)]
 LETTERS = {48: 10, 64: 10, 480: 12, 1080: 33, 3000: 77}  # pixels, by height
 NAMES = {0: "person", 1: "dog", 2: "traffic light"}
 
 
-def blank(height: int, width: int, level: int = 0) -> Picture:
+def blank(height: int, width: int, level: int = 0) -> ImageArray:
     return np.full((height, width, 3), level, np.uint8)
 
 
-def difference(image: Image.Image, picture: Picture) -> npt.NDArray[np.bool_]:
+def difference(image: Image.Image, picture: ImageArray) -> npt.NDArray[np.bool_]:
     """Which pixels the drawing changed."""
     changed: npt.NDArray[np.bool_] = (np.asarray(image) != picture).any(axis=2)
     return changed

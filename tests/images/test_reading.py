@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 RNG = np.random.default_rng(7)
 
 
-def noise(*shape: int) -> reading.Picture:
+def noise(*shape: int) -> reading.ImageArray:
     return RNG.integers(0, 256, shape, dtype=np.uint8)
 
 
@@ -67,17 +67,17 @@ def bits(values: torch.Tensor | Floats) -> npt.NDArray[np.uint32]:
     return np.ascontiguousarray(values).view(np.uint32)
 
 
-def unit(picture: reading.Picture) -> Floats:
-    return np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32) / np.float32(255)
+def unit(image: reading.ImageArray) -> Floats:
+    return np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32) / np.float32(255)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(2, 40))
 def test_resize_is_the_rule_pixel_by_pixel(rows: int, columns: int, width: int, height: int) -> None:
-    picture = np.random.default_rng(rows * columns).integers(0, 256, (rows, columns, 2), dtype=np.uint8)
-    wanted = bits(by_the_book(unit(picture), width, height))
-    assert np.array_equal(bits(reading.resize(reading.planes(picture), width, height)), wanted)
-    assert np.array_equal(bits(reading.resize(torch.from_numpy(unit(picture)), width, height)), wanted)
+    image = np.random.default_rng(rows * columns).integers(0, 256, (rows, columns, 2), dtype=np.uint8)
+    wanted = bits(by_the_book(unit(image), width, height))
+    assert np.array_equal(bits(reading.resize(reading.planes(image), width, height)), wanted)
+    assert np.array_equal(bits(reading.resize(torch.from_numpy(unit(image)), width, height)), wanted)
 
 
 @pytest.mark.parametrize(
@@ -85,32 +85,32 @@ def test_resize_is_the_rule_pixel_by_pixel(rows: int, columns: int, width: int, 
     [(576, 768, 416, 416), (480, 640, 608, 704), (333, 500, 640, 320), (720, 1280, 544, 544), (37, 61, 512, 512)],
 )
 def test_resize_equals_the_form_held_against_c(rows: int, columns: int, width: int, height: int) -> None:
-    picture = noise(rows, columns, 3)
-    found = reading.resize(reading.planes(picture), width, height)
+    image = noise(rows, columns, 3)
+    found = reading.resize(reading.planes(image), width, height)
     assert found.is_contiguous()
-    assert np.array_equal(bits(found), bits(in_bulk(unit(picture), width, height)))
+    assert np.array_equal(bits(found), bits(in_bulk(unit(image), width, height)))
 
 
 @pytest.mark.parametrize(("rows", "height", "black"), [(480, 704, True), (720, 544, True), (480, 608, False)])
 def test_resize_is_bilinear_with_aligned_corners_but_for_the_last_row(rows: int, height: int, black: bool) -> None:
-    picture = torch.from_numpy(unit(noise(rows, 30, 3))) / 2 + 0.5
-    found = reading.resize(picture, 41, height)
-    wanted = torch.nn.functional.interpolate(picture[None], (height, 41), mode="bilinear", align_corners=True)[0]
+    image = torch.from_numpy(unit(noise(rows, 30, 3))) / 2 + 0.5
+    found = reading.resize(image, 41, height)
+    wanted = torch.nn.functional.interpolate(image[None], (height, 41), mode="bilinear", align_corners=True)[0]
     assert torch.allclose(found[:, :-1], wanted[:, :-1], atol=1e-4)
     assert bool((found[:, -1] < 1e-3).all()) is black
     assert torch.allclose(found[:, -1], wanted[:, -1], atol=1e-4) is not black
 
 
 def test_resize_to_one_row_or_column_takes_the_last_and_to_the_same_size_copies() -> None:
-    picture = torch.from_numpy(unit(noise(9, 7, 3)))
-    assert torch.equal(reading.resize(picture, 7, 1), picture[:, -1:])
-    assert torch.equal(reading.resize(picture, 1, 9), picture[:, :, -1:])
+    image = torch.from_numpy(unit(noise(9, 7, 3)))
+    assert torch.equal(reading.resize(image, 7, 1), image[:, -1:])
+    assert torch.equal(reading.resize(image, 1, 9), image[:, :, -1:])
     with pytest.raises(DataError, match="cannot resize a picture of 7x9 to 0x5"):
-        reading.resize(picture, 0, 5)
+        reading.resize(image, 0, 5)
 
-    same = reading.resize(picture, 7, 9)
-    assert torch.equal(same, picture)
-    assert same.data_ptr() != picture.data_ptr()
+    same = reading.resize(image, 7, 9)
+    assert torch.equal(same, image)
+    assert same.data_ptr() != image.data_ptr()
 
 
 def test_every_byte_becomes_darknets_float() -> None:
@@ -120,12 +120,12 @@ def test_every_byte_becomes_darknets_float() -> None:
 
 
 def test_letterbox_centres_on_grey() -> None:
-    picture = noise(30, 61, 3)
-    found = reading.prepare(picture, (40, 64), letterbox=True)
+    image = noise(30, 61, 3)
+    found = reading.prepare(image, (40, 64), letterbox=True)
     height = 30 * 40 // 61
     top = (64 - height) // 2
     assert found.shape == (3, 64, 40)
-    assert torch.equal(found[:, top : top + height], reading.resize(reading.planes(picture), 40, height))
+    assert torch.equal(found[:, top : top + height], reading.resize(reading.planes(image), 40, height))
     assert bool((found[:, :top] == 0.5).all() and (found[:, top + height :] == 0.5).all())
     with pytest.raises(DataError, match="a picture of 2000x1 is too thin"):
         reading.prepare(noise(1, 2000, 3), (64, 64), letterbox=True)
@@ -142,13 +142,13 @@ def test_centre_crop_scales_the_short_side_and_cuts_the_long_one() -> None:
 
 
 def test_load_takes_paths_images_and_arrays_alike(tmp_path: pathlib.Path) -> None:
-    picture = noise(6, 9, 3)
-    Image.fromarray(picture).save(tmp_path / "a.png")
-    np.save(tmp_path / "a.npy", picture)
-    for source in (tmp_path / "a.png", str(tmp_path / "a.npy"), Image.fromarray(picture), picture, picture[::-1][::-1]):
+    image = noise(6, 9, 3)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", image)
+    for source in (tmp_path / "a.png", str(tmp_path / "a.npy"), Image.fromarray(image), image, image[::-1][::-1]):
         found = reading.load(source)
         assert found.dtype == np.uint8
-        assert np.array_equal(found, picture)
+        assert np.array_equal(found, image)
         reading.prepare(found, (4, 4))
 
 

@@ -181,7 +181,9 @@ def test_memory_is_kept_where_glibc_is() -> None:
         check=True,
     )
     assert result.stdout.strip() == "False"  # whoever sets one of glibc's own numbers is not overruled
-    assert allocator.keep_freed() == (platform.libc_ver()[0] == "glibc" and "MALLOC_TRIM_THRESHOLD_" not in os.environ)
+    assert allocator.keep_freed_memory() == (
+        platform.libc_ver()[0] == "glibc" and "MALLOC_TRIM_THRESHOLD_" not in os.environ
+    )
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "int8"])

@@ -17,13 +17,13 @@ KEYS = {"crop_height": "4", "crop_width": "5", "flip": "1", "angle": "20", "satu
 Array = np.ndarray
 
 
-def levels(picture: Array, chance: Array, shifts: Array, options: Crop.Options) -> Array:
+def levels(image: Array, chance: Array, shifts: Array, options: Crop.Options) -> Array:
     saturation, exposure = chance[0] * (options.saturation - 1) + 1, chance[2] * (options.exposure - 1) + 1
     saturation, exposure = (1 / a if b > 0.5 else a for a, b in ((saturation, chance[1]), (exposure, chance[3])))
-    done = picture.copy()
-    for y in range(picture.shape[1]):
-        for x in range(picture.shape[2]):
-            h, s, v = colorsys.rgb_to_hsv(*picture[:, y, x])
+    done = image.copy()
+    for y in range(image.shape[1]):
+        for x in range(image.shape[2]):
+            h, s, v = colorsys.rgb_to_hsv(*image[:, y, x])
             p = [v * exposure * (1 - s * saturation * k) for k in (1, (h * 6) % 1, 1 - (h * 6) % 1)]
             v *= exposure
             six = ((v, p[2], p[0]), (p[1], v, p[0]), (p[0], v, p[2]), (p[0], p[1], v), (p[2], p[0], v), (v, p[0], p[1]))
@@ -32,8 +32,8 @@ def levels(picture: Array, chance: Array, shifts: Array, options: Crop.Options) 
     return done
 
 
-def cropped(picture: Array, chance: Array, options: Crop.Options) -> Array:
-    _, h, w = picture.shape
+def cropped(image: Array, chance: Array, options: Crop.Options) -> Array:
+    _, h, w = image.shape
     dw, dh = (w - options.crop_width) * chance[4], (h - options.crop_height) * chance[5]
     angle = math.radians(options.angle) * (2 * chance[7] - 1)
     done = np.zeros((3, options.crop_height, options.crop_width))
@@ -48,7 +48,7 @@ def cropped(picture: Array, chance: Array, options: Crop.Options) -> Array:
                     column, row = math.floor(rx) + dx, math.floor(ry) + dy
                     if 0 <= column < w and 0 <= row < h:
                         share = (1 - abs(rx - column)) * (1 - abs(ry - row))
-                        done[:, i, j] += share * picture[:, row, column]
+                        done[:, i, j] += share * image[:, row, column]
     return done
 
 
@@ -60,8 +60,8 @@ def test_it_is_drawn_as_on_cuda(more: dict[str, str]) -> None:
     torch.manual_seed(5)
     chances = torch.rand(4, 8)
     expected = [
-        cropped(levels(picture, chance, chances.numpy()[0], layer.options), chance, layer.options)
-        for picture, chance in zip(x.double().numpy(), chances.numpy(), strict=True)
+        cropped(levels(image, chance, chances.numpy()[0], layer.options), chance, layer.options)
+        for image, chance in zip(x.double().numpy(), chances.numpy(), strict=True)
     ]
     torch.manual_seed(5)
     np.testing.assert_allclose(layer(x).numpy(), np.stack(expected), atol=2e-5)

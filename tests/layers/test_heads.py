@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from darknet_py.boxes import Candidates, NMSKind, Suppression
+from darknet_py.boxes import NMSKind, NMSOptions, RawDetections
 from darknet_py.cfg import Dialect
-from darknet_py.layers import Head, Selection, Shape
+from darknet_py.layers import DecodeOptions, Head, Shape
 from tests.helpers import random_networks
 
 Row = tuple[list[float], float, list[float]]  # box, objectness, probability of each class
@@ -35,7 +35,7 @@ def sigmoid(t: float) -> float:
     return 1 / (1 + math.exp(-t))
 
 
-def check(found: list[Candidates], expected: list[list[Row]]) -> None:
+def check(found: list[RawDetections], expected: list[list[Row]]) -> None:
     for candidates, rows in zip(found, expected, strict=True):
         for tensor, part in zip(candidates, zip(*rows, strict=True) if rows else ([], [], []), strict=True):
             values = torch.tensor(part).reshape(tensor.shape)
@@ -77,7 +77,7 @@ def test_yolo(shape: tuple[int, int], seed: int, threshold: float, scale: float,
     if dialect is Dialect.PJREDDIE:  # knows neither key
         new, scale = False, 1.0
     expected = [rows_above(yolo_rows(p.view(2, 7, *shape), new, scale, [2, 0], threshold), threshold) for p in x]
-    check(layer.decode(layer(x), SIZE, Selection(threshold)), expected)
+    check(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
 
 
 def gaussian_rows(x: Tensor, point: str, threshold: float) -> Iterator[Row]:
@@ -103,7 +103,7 @@ def test_gaussian_yolo(shape: tuple[int, int], seed: int, threshold: float, poin
     layer = head("Gaussian_yolo", keys, Shape(22, *shape))
     x = random_networks.random(2, 22, *shape, seed=seed, low=-2, high=2)
     expected = [rows_above(gaussian_rows(p.view(2, 11, *shape), point, threshold), threshold) for p in x]
-    check(layer.decode(layer(x), SIZE, Selection(threshold)), expected)
+    check(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
 
 
 def detection_rows(flat: list[float], side: int, num: int, classes: int, root: bool) -> Iterator[Row]:
@@ -126,7 +126,7 @@ def test_detection(side: int, seed: int, threshold: float, root: bool) -> None:
     x = random_networks.random(2, 13 * side * side, 1, 1, seed=seed, low=0.01)
     expected = [rows_above(detection_rows(p.flatten().tolist(), side, 2, 3, root), threshold) for p in x]
     expected = [[row for row in rows if any(row[2])] for rows in expected]
-    check(layer.decode(layer(x), SIZE, Selection(threshold)), expected)
+    check(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
 
 
 def test_detection_softmax_is_over_the_classes_of_a_cell() -> None:
@@ -145,20 +145,20 @@ def test_the_threshold_is_strict_and_nan_is_never_above_it(name: str) -> None:
     output[0, entries - 2 :, 0, 0] = torch.nan
     output[0, entries - 1, 0, 1] = 1.0  # objectness 0.5 exactly
     output[0, entries - 2, 0, 2] = 0.75
-    assert len(layer.decode(output, SIZE, Selection(0.5))[0].boxes) == 1
-    assert len(layer.decode(output, SIZE, Selection(0.4999))[0].boxes) == 2
+    assert len(layer.decode(output, SIZE, DecodeOptions(0.5))[0].boxes) == 1
+    assert len(layer.decode(output, SIZE, DecodeOptions(0.4999))[0].boxes) == 2
 
 
 @pytest.mark.parametrize("name", ["yolo", "Gaussian_yolo"])
 def test_who_suppresses(name: str) -> None:
     shape = Shape(6 if name == "yolo" else 10, 1, 1)
     keys = {"classes": "1", "num": "1", "nms_kind": "diounms", "beta_nms": "0.9"}
-    assert head(name, keys, shape).suppression == Suppression(NMSKind.DIOUNMS, 0.9)
-    assert head(name, {"classes": "1", "num": "1"}, shape).suppression == Suppression(NMSKind.DEFAULT)
-    assert head("yolo", keys, Shape(6, 1, 1), Dialect.PJREDDIE).suppression == Suppression(NMSKind.DEFAULT)
+    assert head(name, keys, shape).suppression == NMSOptions(NMSKind.DIOUNMS, 0.9)
+    assert head(name, {"classes": "1", "num": "1"}, shape).suppression == NMSOptions(NMSKind.DEFAULT)
+    assert head("yolo", keys, Shape(6, 1, 1), Dialect.PJREDDIE).suppression == NMSOptions(NMSKind.DEFAULT)
 
 
 def test_anchors_that_are_not_given_are_half_a_pixel() -> None:
     layer = head("yolo", {"classes": "1", "num": "2", "anchors": "8,4"}, Shape(12, 1, 1))
-    found = layer.decode(layer(torch.zeros(1, 12, 1, 1)), (16, 16), Selection(0.1))[0]
+    found = layer.decode(layer(torch.zeros(1, 12, 1, 1)), (16, 16), DecodeOptions(0.1))[0]
     assert found.boxes[:, 2:].tolist() == [[0.5, 0.25], [0.5 / 16, 0.5 / 16]]

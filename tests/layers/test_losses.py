@@ -9,7 +9,7 @@ from torch import Tensor
 from darknet_py import cfg
 from darknet_py.activations import Activation
 from darknet_py.boxes import iou
-from darknet_py.layers import Gradients, Layer, Loss, Moment, Shape, padded
+from darknet_py.layers import Gradients, Layer, Loss, Shape, StepContext, padded
 from darknet_py.layers.heads._iou import IoULoss, overlap, slope
 from darknet_py.network import Network
 from tests.helpers import random_networks
@@ -35,7 +35,7 @@ CASES: list[tuple[str, dict[str, str], tuple[int, int, int]]] = [
 STRAIGHT = ("region", "detection", "logistic", "cost")  # where C's delta is the derivative too
 
 
-def truths(boxes: int = 3) -> Tensor:
+def targets(boxes: int = 3) -> Tensor:
     chance = torch.Generator().manual_seed(5)
     rows = []
     for _ in range(4):
@@ -52,9 +52,9 @@ def labels(x: Tensor) -> Tensor:
 
 
 def judged(layer: Layer, x: Tensor, gradients: Gradients) -> Loss:
-    known = truths() if layer.names[0] in ("yolo", "Gaussian_yolo", "region", "detection") else labels(x)
+    known = targets() if layer.names[0] in ("yolo", "Gaussian_yolo", "region", "detection") else labels(x)
     layer.train()
-    return layer.loss(x, layer(x), known.to(x.dtype), Moment(size=(32, 32), seen=10**6, gradients=gradients))
+    return layer.loss(x, layer(x), known.to(x.dtype), StepContext(size=(32, 32), seen=10**6, gradients=gradients))
 
 
 def inputs(shape: tuple[int, int, int], keys: dict[str, str]) -> Tensor:
@@ -114,7 +114,7 @@ def test_no_truth_is_no_trouble() -> None:
         if name in ("yolo", "region", "detection"):
             layer = random_networks.layer(name, keys, Shape(*shape)).train()
             x = torch.zeros(2, *shape)
-            loss = layer.loss(x, layer(x), empty, Moment(size=(32, 32)))
+            loss = layer.loss(x, layer(x), empty, StepContext(size=(32, 32)))
             assert bool(loss.cost.isfinite())
             assert bool(loss.delta.isfinite().all())
 
@@ -130,9 +130,9 @@ def test_truths_end_at_the_first_without_a_place() -> None:
 def test_only_a_few_activations_have_a_gradient_of_their_own(name: Activation) -> None:
     x = torch.randn(2, 6, 3, 3, generator=torch.Generator().manual_seed(2))
     results = []
-    for handmade in (False, True):
+    for darknet_gradients in (False, True):
         leaf = x.clone().requires_grad_()
-        y = name(leaf, handmade)
+        y = name(leaf, darknet_gradients)
         (gradient,) = torch.autograd.grad(y.square().sum(), leaf)
         results.append((y.detach(), gradient))
     assert torch.equal(results[0][0], results[1][0])
@@ -150,11 +150,11 @@ def test_contrastive_needs_pairs_of_a_head() -> None:
     net = Network(cfg.loads(text)).initialise().train()
     x = torch.rand(2, 24, 8, 8, generator=torch.Generator().manual_seed(4))
     boxes = torch.tensor([[0.2, 0.2, 0.3, 0.3, 1, 7], [0.8, 0.8, 0.3, 0.3, 1, 8]])
-    known, moment = padded([boxes, boxes], torch.device("cpu")), Moment(size=(8, 8))
+    known, context = padded([boxes, boxes], torch.device("cpu")), StepContext(size=(8, 8))
     maps = net[0](x)
-    net[1].loss(maps, net[1](maps), known, moment)
+    net[1].loss(maps, net[1](maps), known, context)
     z = net[3](maps)
-    loss = net[4].loss(z, net[4](z), known, moment)
+    loss = net[4].loss(z, net[4](z), known, context)
     assert int(loss.parts["count"]) == 4
     rows = loss.delta.detach().view(2, 3, 4, 8, 8).abs().sum(dim=2)
     assert int((rows > 0).sum()) == 4

@@ -23,7 +23,7 @@ import darknet_py
 from darknet_py.cfg import schema
 from darknet_py.cfg.net_section import Net
 from darknet_py.errors import DarknetError
-from darknet_py.layers import LAYERS, Head, Layer, Selection, Shape
+from darknet_py.layers import LAYERS, DecodeOptions, Head, Layer, Shape
 from darknet_py.layers.recurrent._recurrent import Recurrent
 from tests.helpers import random_networks
 from tests.helpers.layer_samples import MAP, SAMPLES, TREE, TREE_CLASSES, TREE_HEAD, Sample
@@ -95,7 +95,7 @@ def effect(sample: Sample) -> str | None:
     seen += [(name, tuple(tensor.shape), tensor.stride()) for name, tensor in layer.stored()]
     if isinstance(layer, Head):
         seen.append((layer.suppression, layer.suppression.overlap(*torch.tensor([[0.5, 0.5, 1, 1], [0.7, 0.5, 1, 1]]))))
-        for which in (Selection(0.1), Selection(0.1, mapped=True)):
+        for which in (DecodeOptions(0.1), DecodeOptions(0.1, mapped=True)):
             seen += [tuple(map(plain, found)) for found in layer.decode(y, (32, 24), which)]
     return plain(seen)
 

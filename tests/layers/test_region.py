@@ -15,7 +15,7 @@ from torch import Tensor
 
 from darknet_py.cfg import Dialect
 from darknet_py.errors import DarknetError
-from darknet_py.layers import Head, Selection, Shape
+from darknet_py.layers import DecodeOptions, Head, Shape
 from tests.helpers import random_networks
 
 # Two roots; animal has two children, dog of them two more; vehicle has one.
@@ -77,7 +77,7 @@ def top_down(values: list[float], threshold: float) -> int:
         group = children[0]
 
 
-def of_tree(obj: float, scores: list[float], which: Selection, dialect: Dialect) -> list[float]:
+def of_tree(obj: float, scores: list[float], which: DecodeOptions, dialect: Dialect) -> list[float]:
     values = absolute([v for group in GROUPS for v in softmax([scores[k] for k in group])])
     if which.mapped:
         return [obj * values[k] if obj * values[k] > which.threshold else 0.0 for k in MAP]
@@ -93,7 +93,7 @@ def of_tree(obj: float, scores: list[float], which: Selection, dialect: Dialect)
     return probs
 
 
-def rows(x: Tensor, keys: dict[str, object], which: Selection, dialect: Dialect) -> Iterator[Row]:
+def rows(x: Tensor, keys: dict[str, object], which: DecodeOptions, dialect: Dialect) -> Iterator[Row]:
     """One picture [anchors, entries, height, width]; anchors first for pjreddie, cells first for AlexeyAB."""
     _, _, height, width = x.shape
     cells = [(n, j, i) for n in range(2) for j in range(height) for i in range(width)]
@@ -148,11 +148,11 @@ def test_boxes(
 ) -> None:
     if dialect is AB and "tree" in keys:
         hierarchy = 0.5  # fixed in his code
-    which = Selection(threshold, hierarchy, mapped and "tree" in keys)
+    which = DecodeOptions(threshold, hierarchy, mapped and "tree" in keys)
     layer = head(folder, shape, dialect, **keys)
     x = random_networks.random(2, layer.shape.channels, *shape, seed=seed, low=-3, high=3)
-    for found, picture in zip(layer.decode(layer(x), (96, 64), which), x, strict=True):
-        expected = list(rows(picture.view(2, -1, *shape), keys, which, dialect))
+    for found, image in zip(layer.decode(layer(x), (96, 64), which), x, strict=True):
+        expected = list(rows(image.view(2, -1, *shape), keys, which, dialect))
         boxes, probs = zip(*expected, strict=True) if expected else ([], [])
         torch.testing.assert_close(found.boxes, torch.tensor(boxes).reshape(-1, 4), rtol=2e-5, atol=2e-6)
         torch.testing.assert_close(found.probs, torch.tensor(probs).reshape(found.probs.shape), rtol=2e-5, atol=2e-6)
@@ -175,7 +175,7 @@ def test_background_takes_the_place_of_objectness(folder: pathlib.Path) -> None:
     x = random_networks.random(1, 16, 2, 2, low=-3, high=3)
     scores = x.view(2, 8, 2, 2)[:, 4:].softmax(dim=1)
     torch.testing.assert_close(layer(x).view(2, 8, 2, 2)[:, 4:], scores)
-    (found,) = layer.decode(layer(x), (32, 32), Selection(0.3001))
+    (found,) = layer.decode(layer(x), (32, 32), DecodeOptions(0.3001))
     expected = scores[:, 1:].permute(0, 2, 3, 1).reshape(-1, 3)
     expected = torch.where(expected > 0.3001, expected, 0)
     torch.testing.assert_close(found.probs, expected[expected.any(dim=1)])

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from darknet_py.boxes import Candidates
+from darknet_py.boxes import RawDetections
 from darknet_py.errors import DataError
-from darknet_py.results.results import Results, from_candidates
+from darknet_py.results.results import Results, from_raw
 
 # yolov3-tiny on the photograph of horses (773 x 512) at threshold 0.05, as C Darknet reported it.
 SHAPE = (512, 773)
@@ -53,14 +53,14 @@ def horses() -> Results:
     table = torch.tensor(ROWS, dtype=torch.float64)
     return Results(
         table[:, 3:].float(), table[:, 2].float(), table[:, 1].long(), table[:, 0].long(), shape=SHAPE, names=NAMES,
-        path="horses.png", picture=np.zeros((*SHAPE, 3), np.uint8), speed={"inference": 3.5},
+        path="horses.png", image=np.zeros((*SHAPE, 3), np.uint8), speed={"inference": 3.5},
     )  # fmt: skip
 
 
 @pytest.fixture
 def nothing() -> Results:
     none = torch.zeros(0)
-    return Results(none.view(0, 4), none, none.long(), shape=(20, 30), picture=np.zeros((20, 30, 3), np.uint8))
+    return Results(none.view(0, 4), none, none.long(), shape=(20, 30), image=np.zeros((20, 30, 3), np.uint8))
 
 
 def test_text_is_darknets(horses: Results) -> None:
@@ -159,12 +159,12 @@ def test_an_empty_result_works_everywhere(nothing: Results, tmp_path: pathlib.Pa
 def test_candidates_become_rows() -> None:
     probs = torch.tensor([[0.0, 0.6, 0.0, 0.9], [0.0, 0.0, 0.0, 0.0], [0.3, 0.0, 0.8, 0.0]])
     boxes = torch.rand(3, 4)
-    found = from_candidates(Candidates(boxes, torch.ones(3), probs), (10, 20), names=["a", "b", "dont_show", "d"])
+    found = from_raw(RawDetections(boxes, torch.ones(3), probs), (10, 20), names=["a", "b", "dont_show", "d"])
     assert found.boxes.cls.tolist() == [3, 1, 0]
     assert found.boxes.box.tolist() == [0, 0, 2]
     assert torch.equal(found.boxes.xywhn, boxes[[0, 0, 2]])
     assert found.names[3] == "d"
-    unnamed = from_candidates(Candidates(boxes, torch.ones(3), probs), (10, 20), path=pathlib.Path("a.jpg"))
+    unnamed = from_raw(RawDetections(boxes, torch.ones(3), probs), (10, 20), path=pathlib.Path("a.jpg"))
     assert unnamed.names == {0: "0", 1: "1", 2: "2", 3: "3"}
     assert unnamed.boxes.cls.tolist() == [3, 2, 1, 0]
     assert unnamed.path == "a.jpg"

@@ -14,7 +14,7 @@ from darknet_py.errors import ConfigError
 from darknet_py.evaluation.detections import Detections
 from darknet_py.layers._shared_norm import shared_batch_norm
 from darknet_py.training import resume
-from darknet_py.training.distributed import Team
+from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.trainer import Trainer
 from darknet_py.training.validation import joined
 from tests.helpers import synthetic_data, training_runs
@@ -75,7 +75,7 @@ def test_two_processes_go_on_from_what_they_saved(tmp_path: pathlib.Path, folder
 
 def test_a_mini_batch_that_cannot_be_shared_is_refused(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=8, batch=6)
-    trainer = Trainer(resume.build(cfg), folder / "tiny.data", team=Team(0, 2))
+    trainer = Trainer(resume.build(cfg), folder / "tiny.data", team=ProcessGroup(0, 2))
     with pytest.raises(ConfigError, match=r"batch / subdivisions = 3, which 2 processes cannot share evenly"):
         trainer.run(out=tmp_path, progress=False)
 
@@ -83,19 +83,19 @@ def test_a_mini_batch_that_cannot_be_shared_is_refused(tmp_path: pathlib.Path, f
 def test_parts_of_a_team_cover_everything_once() -> None:
     things = list(range(11))
     for world in (1, 2, 3, 12):
-        parts = [Team(rank, world).share(things) for rank in range(world)]
+        parts = [ProcessGroup(rank, world).share(things) for rank in range(world)]
         assert [thing for part in parts for thing in part] == things
 
 
 def test_detections_are_joined_in_order() -> None:
-    def found(places: list[int], pictures: int) -> Detections:
+    def found(places: list[int], images: int) -> Detections:
         count = len(places)
-        boxes, flat = np.full((count, 4), float(pictures), np.float32), np.zeros(count, np.float32)
-        sizes = np.full((pictures, 2), pictures)
+        boxes, flat = np.full((count, 4), float(images), np.float32), np.zeros(count, np.float32)
+        sizes = np.full((images, 2), images)
         return Detections(np.array(places), boxes, flat, np.zeros(count, np.int64), sizes, (), 1.0)
 
     whole = joined([found([0, 2, 2], 3), found([], 1), found([0, 1], 2)])
-    assert whole.picture.tolist() == [0, 2, 2, 4, 5]
+    assert whole.image.tolist() == [0, 2, 2, 4, 5]
     assert whole.boxes[:, 0].tolist() == [3, 3, 3, 2, 2]
     assert len(whole.sizes) == 6
 

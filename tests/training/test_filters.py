@@ -12,7 +12,7 @@ from torch import Tensor
 from darknet_py import Trainer, cfg
 from darknet_py.activations import Activation
 from darknet_py.errors import ConfigError
-from darknet_py.layers import Deformation, Moment
+from darknet_py.layers import Deformation, StepContext
 from darknet_py.layers._excitation import excited, strength
 from darknet_py.network import Network
 from tests.helpers import training_references
@@ -100,20 +100,20 @@ BOXES = [
 
 @pytest.mark.parametrize("kind", ["leaky", "relu", "mish", "linear"])
 def test_objects_stand_out(kind: str) -> None:
-    moment = Moment(size=(32, 24), iteration=3, max_batches=10, truths=torch.tensor(BOXES))
+    context = StepContext(size=(32, 24), iteration=3, max_batches=10, targets=torch.tensor(BOXES))
     before = torch.randn(2, 5, 6, 8, generator=torch.Generator().manual_seed(2), requires_grad=True)
     after = Activation(kind)(before)
     added = (1 + math.cos(math.pi * 0.3)) / 2 * after.detach().mean(dim=1)
     expected = after.detach().clone()
-    for picture, boxes in enumerate(BOXES):
+    for image, boxes in enumerate(BOXES):
         marked = set()
         for x, y, w, h, *_ in boxes:
             left, right = max(math.floor((x - w / 2) * 8), 0), min(math.ceil((x + w / 2) * 8), 8)
             top, bottom = max(math.floor((y - h / 2) * 6), 0), min(math.ceil((y + h / 2) * 6), 6)
             marked |= {(r, c) for r in range(top, bottom) for c in range(left, min(right, 7) + 1) if x}
         for row, column in marked:
-            expected[picture, :, row, column] += added[picture, row, column]
-    result = excited(before, after, Activation(kind), 1, moment)
+            expected[image, :, row, column] += added[image, row, column]
+    result = excited(before, after, Activation(kind), 1, context)
     assert torch.allclose(result, expected, atol=1e-6)
     result.sum().backward()
     assert before.grad is not None
@@ -125,8 +125,8 @@ def test_objects_stand_out(kind: str) -> None:
 
 def test_excitation_fades() -> None:
     def at(amount: int, *iterations: int) -> list[float]:
-        moments = (Moment(size=(8, 8), iteration=i, max_batches=100, burn_in=20) for i in iterations)
-        return [round(strength(amount, moment), 3) for moment in moments]
+        moments = (StepContext(size=(8, 8), iteration=i, max_batches=100, burn_in=20) for i in iterations)
+        return [round(strength(amount, context), 3) for context in moments]
 
     assert at(1, 0, 25, 50, 51) == [1.0, 0.854, 0.5, 0.0]
     assert at(40, 19, 20, 30, 40, 41) == [0.0, 0.75, 0.5, 0.25, 0.0]

@@ -66,10 +66,10 @@ def taken(loader: Loader, count: int) -> list[Batch]:
 
 
 def same(one: Batch, other: Batch) -> bool:
-    if (one.iteration, one.size, one.pictures) != (other.iteration, other.size, other.pictures):
+    if (one.iteration, one.size, one.images) != (other.iteration, other.size, other.images):
         return False
-    for (x, truths), (y, others) in zip(one.pairs, other.pairs, strict=True):
-        if not torch.equal(x, y) or not all(torch.equal(a, b) for a, b in zip(truths, others, strict=True)):
+    for (x, targets), (y, others) in zip(one.pairs, other.pairs, strict=True):
+        if not torch.equal(x, y) or not all(torch.equal(a, b) for a, b in zip(targets, others, strict=True)):
             return False
     return True
 
@@ -80,14 +80,14 @@ MIXED = "mosaic=1 blur=5 gaussian_noise=10"
 def test_what_a_batch_is(dataset: Dataset) -> None:
     for number, batch in enumerate(taken(batches.for_detector(network(), dataset), 2)):
         assert (batch.iteration, batch.size) == (number, (64, 32))
-        assert len(batch.pairs) == len(batch.pictures) == 2
-        for (x, truths), names in zip(batch.pairs, batch.pictures, strict=True):
+        assert len(batch.pairs) == len(batch.images) == 2
+        for (x, targets), names in zip(batch.pairs, batch.images, strict=True):
             assert (x.shape, x.dtype) == ((4, 3, 32, 64), torch.float32)
             assert 0 <= float(x.min()) < float(x.max()) <= 1
-            assert len(truths) == len(names) == 4
-            assert all(t.shape[1] == 5 and t.dtype == torch.float32 for t in truths)
-            assert all(set(t[:, 4].tolist()) <= {0.0, 2.0} for t in truths)
-            assert {name for part in names for name in part} <= {s.picture for s in dataset}
+            assert len(targets) == len(names) == 4
+            assert all(t.shape[1] == 5 and t.dtype == torch.float32 for t in targets)
+            assert all(set(t[:, 4].tolist()) <= {0.0, 2.0} for t in targets)
+            assert {name for part in names for name in part} <= {s.image for s in dataset}
 
 
 @pytest.mark.parametrize("net", ["", MIXED, "mixup=1", "letter_box=1"])
@@ -99,7 +99,7 @@ def test_workers_change_nothing(dataset: Dataset, net: str) -> None:
 
 def test_seeds_change_everything(dataset: Dataset) -> None:
     one, other = (taken(batches.for_detector(network(), dataset, seed=seed), 1)[0] for seed in (1, 2))
-    assert one.pictures != other.pictures
+    assert one.images != other.images
     assert not torch.equal(one.pairs[0][0], other.pairs[0][0])
 
 
@@ -118,10 +118,10 @@ def test_processes_share_every_mini_batch(dataset: Dataset) -> None:
     whole = taken(batches.for_detector(network(MIXED), dataset), 2)
     parts = [taken(batches.for_detector(network(MIXED), dataset, rank=rank, world=2), 2) for rank in range(2)]
     for number, batch in enumerate(whole):
-        for subdivision, (x, truths) in enumerate(batch.pairs):
+        for subdivision, (x, targets) in enumerate(batch.pairs):
             shares = [part[number].pairs[subdivision] for part in parts]
             assert torch.equal(x, torch.cat([share[0] for share in shares]))
-            assert all(map(torch.equal, truths, [t for share in shares for t in share[1]]))
+            assert all(map(torch.equal, targets, [t for share in shares for t in share[1]]))
     with pytest.raises(ConfigError, match="3 processes cannot share"):
         batches.for_detector(network(), dataset, world=3)
 
@@ -152,8 +152,8 @@ def test_a_broken_picture_is_said_once_and_replaced(
     several = with_broken(dataset, [torn, missing] * 4)
     first, other = (taken(batches.for_detector(network(), several, workers=n), 4) for n in (0, 2))
     assert all(map(same, first, other))
-    used = {name for batch in first for names in batch.pictures for part in names for name in part}
-    assert used <= {sample.picture for sample in dataset}
+    used = {name for batch in first for names in batch.images for part in names for name in part}
+    assert used <= {sample.image for sample in dataset}
     said = [record.getMessage() for record in caplog.records]
     assert len([text for text in said if "torn.jpg" in text]) == 2  # once by each loader
     assert len([text for text in said if "missing.jpg" in text]) == 2
@@ -170,14 +170,14 @@ def test_a_data_set_that_does_not_fit_the_network(dataset: Dataset) -> None:
     loader = batches.for_detector(network(head=few, filters=7), dataset)
     assert len(loader.problems) == len(dataset)
     assert "class 2, but the network has 2 classes" in str(loader.problems[0])
-    assert all((t[:, 4] < 2).all() for x, truths in taken(loader, 1)[0].pairs for t in truths)
+    assert all((t[:, 4] < 2).all() for x, targets in taken(loader, 1)[0].pairs for t in targets)
 
 
 def test_pairs_for_contrastive_training(dataset: Dataset) -> None:
     batch = taken(batches.for_detector(network("contrastive=1"), dataset), 1)[0]
-    for (_, truths), names in zip(batch.pairs, batch.pictures, strict=True):
+    for (_, targets), names in zip(batch.pairs, batch.images, strict=True):
         assert names[0::2] == names[1::2]
-        assert all(t.shape[1] == 6 for t in truths)
+        assert all(t.shape[1] == 6 for t in targets)
     x, _ = batch.pairs[0]
     assert torch.equal(x[0], x[1])  # edges, flip and colours of the first
     assert not torch.equal(x[0], x[2])
@@ -195,7 +195,7 @@ LABELS = ("cat", "dog", "bird")
 
 @pytest.mark.parametrize("net", ["", "mixup=1", "cutmix=1", "mosaic=1", "mosaic=1 cutmix=1 angle=7 aspect=.75 blur=1"])
 def test_classifiers(dataset: Dataset, net: str) -> None:
-    names = [sample.picture for sample in dataset]
+    names = [sample.image for sample in dataset]
     first, other = (taken(batches.for_classifier(classifier(net), names, LABELS, workers=n), 2) for n in (0, 3))
     assert all(map(same, first, other))
     x, classes = first[0].pairs[0]
@@ -205,7 +205,7 @@ def test_classifiers(dataset: Dataset, net: str) -> None:
 
 
 def test_labels_of_classifiers(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
-    names = [sample.picture for sample in dataset]
+    names = [sample.image for sample in dataset]
     smooth = batches.for_classifier(classifier("label_smooth_eps=.1"), names, LABELS)
     expected = torch.tensor([0.05, 0.9, 0.05]).expand(4, 3)
     assert torch.allclose(torch.as_tensor(taken(smooth, 1)[0].pairs[0][1]), expected)

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from darknet_py.training.logger import Entry, Journal
+from darknet_py.training.logger import Entry, MetricLogger
 from tests.helpers import synthetic_data, training_runs
 
 
@@ -58,7 +58,7 @@ def test_a_line_reads_as_darknets() -> None:
 
 
 def test_fast_iterations_are_not_all_printed(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    journal = Journal(tmp_path, "x", last=100, chart="")
+    journal = MetricLogger(tmp_path, "x", last=100, chart="")
     for iteration in range(1, 101):
         journal.tell(Entry(iteration, 1, 1, 0.1, 0.01, iteration, 1, 0))
         journal.write(Entry(iteration, 1, math.nan if iteration == 50 else 1, 0.1, 0.01, iteration, 1, 0))

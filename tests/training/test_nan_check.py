@@ -8,10 +8,10 @@ import torch
 
 from darknet_py.errors import DarknetError
 from darknet_py.training import resume
-from darknet_py.training.distributed import Team
+from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.loader import Batch
-from darknet_py.training.loss_scale import LossScale
-from darknet_py.training.nan_check import Guard
+from darknet_py.training.loss_scale import GradScaler
+from darknet_py.training.nan_check import NaNCheck
 from darknet_py.training.trainer import Trainer
 from tests.helpers import synthetic_data, training_runs
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def test_half_precision_finds_its_scale() -> None:
-    scale = LossScale(1.0, half=True)
+    scale = GradScaler(1.0, half=True)
     first = scale.factor
     assert scale.undo([torch.full((3,), first)])
     gradient = torch.full((3,), 8 * first)
@@ -38,10 +38,10 @@ def test_half_precision_finds_its_scale() -> None:
 
 
 def test_a_scale_of_the_cfg_stays() -> None:
-    scale = LossScale(128.0, half=True)
+    scale = GradScaler(128.0, half=True)
     assert scale.undo([torch.tensor([math.inf])])
     assert scale.factor == 128
-    assert LossScale(128.0, half=False).factor == 1
+    assert GradScaler(128.0, half=False).factor == 1
 
 
 def test_numbers_that_are_none_stop_it(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
@@ -58,15 +58,15 @@ def test_numbers_that_are_none_stop_it(tmp_path: pathlib.Path, folder: pathlib.P
 
 def test_the_picture_that_spoils_a_training_is_named(tmp_path: pathlib.Path) -> None:
     network = resume.build(synthetic_data.cfg(tmp_path, max_batches=60, norm=0))
-    guard = Guard(network, Team())
+    guard = NaNCheck(network, ProcessGroup())
     trainer = Trainer(network)
     trainer.guard = lambda: guard.losses(trainer.parts)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     good, bad = torch.rand(2, 2, 3, 64, 64)
     bad[1, 0, 5, 5] = math.nan
-    truths = [torch.tensor([[0.5, 0.5, 0.2, 0.2, 0.0]])] * 2
-    pictures: list[list[tuple[str, ...]]] = [[("a.png",), ("b.png",)], [("c.png",), ("d.png",)]]
-    guard.batch = Batch(7, (64, 64), [(good, truths), (bad, truths)], pictures)
+    targets = [torch.tensor([[0.5, 0.5, 0.2, 0.2, 0.0]])] * 2
+    images: list[list[tuple[str, ...]]] = [[("a.png",), ("b.png",)], [("c.png",), ("d.png",)]]
+    guard.batch = Batch(7, (64, 64), [(good, targets), (bad, targets)], images)
     guard.saved = "x.state.pt is of iteration 5"
     with pytest.raises(
         DarknetError, match=r"iteration 8: .*the input is the first .* pictures: d\.png\. .*of iteration 5"
@@ -78,7 +78,7 @@ def test_the_picture_that_spoils_a_training_is_named(tmp_path: pathlib.Path) -> 
 
 def test_weights_that_are_none_are_not_saved(tmp_path: pathlib.Path) -> None:
     network = resume.build(synthetic_data.cfg(tmp_path, max_batches=60))
-    guard = Guard(network, Team())
+    guard = NaNCheck(network, ProcessGroup())
     guard.weights()
     with torch.no_grad():
         network.get_parameter("layers.2.weights")[3, 1, 0, 0] = math.inf

@@ -16,7 +16,7 @@ from darknet_py.commands import _training
 from darknet_py.data.data_file import Dataset
 from darknet_py.errors import DarknetError, DataError, WeightsError
 from darknet_py.network import Network
-from darknet_py.signals import Interruption
+from darknet_py.signals import DeferredSignals
 from darknet_py.training import checkpoints, resume
 from darknet_py.training.trainer import Trainer
 from tests.helpers import synthetic_data, training_runs
@@ -105,7 +105,7 @@ def test_memory_is_saved_and_nothing_else_changes(
 
 
 def test_recomputing_keeps_less(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    from darknet_py.training.gradient_checkpointing import recomputing
+    from darknet_py.training.gradient_checkpointing import checkpoint_activations
 
     network = resume.build(synthetic_data.cfg(tmp_path, max_batches=3))
     kept: list[int] = []
@@ -122,7 +122,7 @@ def test_recomputing_keeps_less(folder: pathlib.Path, tmp_path: pathlib.Path) ->
         return sum(kept)
 
     plain = floats()
-    with recomputing(network):
+    with checkpoint_activations(network):
         assert floats() < 0.6 * plain
     assert "forward" not in vars(network[0])
 
@@ -228,7 +228,7 @@ def test_gpus_are_numbers() -> None:
 def test_the_second_ctrl_c_does_not_wait() -> None:
     told: list[int] = []
     before = signal.getsignal(signal.SIGINT)
-    with Interruption(lambda: told.append(1)) as asked:
+    with DeferredSignals(lambda: told.append(1)) as asked:
         signal.raise_signal(signal.SIGTERM)
         assert asked.asked
         assert told == [1]

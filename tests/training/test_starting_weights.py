@@ -8,7 +8,7 @@ import torch
 from darknet_py import loading, weights
 from darknet_py.errors import ConfigError, WeightsError
 from darknet_py.training import checkpoints, resume
-from darknet_py.training.checkpoints import Snapshots
+from darknet_py.training.checkpoints import CheckpointWriter
 from tests.helpers import synthetic_data
 
 
@@ -65,9 +65,9 @@ def test_weights_that_are_done_are_not_trained_on(tmp_path: pathlib.Path) -> Non
 
 def test_files_are_named_as_darknets(tmp_path: pathlib.Path) -> None:
     assert checkpoints.base("cfg/yolov4-tiny.custom.cfg") == "yolov4-tiny"
-    files = Snapshots(tmp_path / "a" / "b", "my")
+    files = CheckpointWriter(tmp_path / "a" / "b", "my")
     assert files.path("best") == tmp_path / "a" / "b" / "my_best.weights"
     assert files.path(2000).name == "my_2000.weights"
     assert files.state.name == "my_last.state.pt"
     with pytest.raises(ConfigError, match="every"):
-        Snapshots(tmp_path, "my", every=0)
+        CheckpointWriter(tmp_path, "my", every=0)

@@ -122,7 +122,7 @@ WITHOUT_EFFECT = {
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Eight pictures with two objects each."""
     folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(1)
     for number in range(8):
@@ -134,7 +134,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(path) for path in sorted(folder.glob("*.png"))]
 
 
-def trained(text: str, pictures: list[str]) -> list[float]:
+def trained(text: str, images: list[str]) -> list[float]:
     """What can be seen of a training."""
     torch.manual_seed(1)
     network = Network(cfg.loads(text)).initialise()
@@ -143,17 +143,17 @@ def trained(text: str, pictures: list[str]) -> list[float]:
             tensor.fill_(1.0)
     loader: Loader
     if network.heads:
-        loader = batches.for_detector(network, data_file.from_list(pictures), seed=3, workers=0)
+        loader = batches.for_detector(network, data_file.from_list(images), seed=3, workers=0)
     else:
         labels = () if network.options.unsupervised else ("cat", "dog", "hen", "a0", "a1", "a2", "a3", "a4")
-        loader = batches.for_classifier(network, pictures, labels, seed=3, workers=0)
+        loader = batches.for_classifier(network, images, labels, seed=3, workers=0)
     trainer, seen = Trainer(network, seed=3), list[float]()
     for number, batch in enumerate(loader):
         if number == ITERATIONS:
             break
-        for x, truths in batch.pairs:
+        for x, targets in batch.pairs:
             seen += [x.numel(), float(x.double().sum())]
-            seen += [float(t.double().sum()) for t in truths]
+            seen += [float(t.double().sum()) for t in targets]
         torch.manual_seed(number)
         seen += [trainer.step(batch.pairs), trainer.rate]
         seen += [float(p.detach().double().square().sum()) for p in network.parameters()]
@@ -177,10 +177,10 @@ def cases() -> tuple[tuple[str, str, str], ...]:
 
 
 @pytest.mark.parametrize(("section", "text", "row"), cases(), ids=[f"{s} {row}" for s, _, row in cases()])
-def test_it_has_an_effect(section: str, text: str, row: str, pictures: list[str]) -> None:
+def test_it_has_an_effect(section: str, text: str, row: str, images: list[str]) -> None:
     key, *needed = (pair.split("=") for pair in row.split())
     plain = put(text, section, dict(needed))
-    assert trained(put(plain, section, {key[0]: key[1]}), pictures) != trained(plain, pictures)
+    assert trained(put(plain, section, {key[0]: key[1]}), images) != trained(plain, images)
 
 
 def test_none_is_left_out() -> None:

@@ -68,7 +68,7 @@ def test_a_live_stream_comes_back_and_counts_on(tmp_path: pathlib.Path, caplog: 
     assert [frame.number for frame in found] == list(range(len(found)))
     times = [frame.timestamp for frame in found]
     assert times == sorted(times)
-    assert tiny_videos.place(found[-1].picture) == pytest.approx(19, abs=0.5)
+    assert tiny_videos.place(found[-1].image) == pytest.approx(19, abs=0.5)
 
 
 def test_without_reconnecting_a_stream_just_ends(tmp_path: pathlib.Path) -> None:
@@ -129,4 +129,4 @@ def test_a_camera_over_rtsp_comes_back(tmp_path: pathlib.Path) -> None:
     assert feed.live
     assert len(Mine.connections) > 1
     assert [frame.number for frame in found] == list(range(50))
-    assert max(tiny_videos.place(frame.picture) for frame in found) > 30
+    assert max(tiny_videos.place(frame.image) for frame in found) > 30

@@ -14,7 +14,7 @@ import pytest
 from darknet_py.errors import DataError
 from darknet_py.video import reader
 from darknet_py.video.capture import is_video
-from darknet_py.video.writer import VideoFile
+from darknet_py.video.writer import VideoWriter
 from tests.helpers import tiny_videos
 
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'darknet-torch[video]'")
@@ -47,9 +47,9 @@ def test_every_frame_of_a_file_with_its_time(clip: pathlib.Path) -> None:
         found = list(feed)
     assert [frame.number for frame in found] == list(range(20))
     assert [frame.timestamp for frame in found] == pytest.approx([number / 25 for number in range(20)], abs=1e-5)
-    assert [tiny_videos.place(frame.picture) for frame in found] == pytest.approx(range(20), abs=0.3)
-    assert found[0].picture.shape == (64, 96, 3)
-    assert found[0].picture.dtype == np.uint8
+    assert [tiny_videos.place(frame.image) for frame in found] == pytest.approx(range(20), abs=0.3)
+    assert found[0].image.shape == (64, 96, 3)
+    assert found[0].image.dtype == np.uint8
     assert tiny_videos.no_thread_is_left()
 
 
@@ -64,10 +64,10 @@ def test_a_slow_reader_bounds_the_queue_and_misses_nothing(clip: pathlib.Path) -
 def test_the_newest_frame_alone(clip: pathlib.Path) -> None:
     feed = reader.frames(clip, latest=True)
     feed._thread.join()  # the whole clip has gone by
-    number, timestamp, picture = next(feed)
+    number, timestamp, image = next(feed)
     assert number == 19
     assert timestamp == pytest.approx(19 / 25, abs=1e-5)
-    assert tiny_videos.place(picture) == pytest.approx(19, abs=0.3)
+    assert tiny_videos.place(image) == pytest.approx(19, abs=0.3)
     assert list(feed) == []
 
 
@@ -91,9 +91,9 @@ def test_a_turned_video_is_turned(clip: pathlib.Path) -> None:
     matrix = (0, one, 0, -one & 0xFFFFFFFF, 0, 0, 0, 0, 0x40000000)
     content[at : at + 36] = b"".join(value.to_bytes(4, "big") for value in matrix)
     clip.write_bytes(content)
-    picture = next(reader.frames(clip)).picture
-    assert picture.shape == (96, 64, 3)
-    assert np.abs(picture.astype(int) - np.rot90(tiny_videos.picture(0), -1)).mean() < 6
+    image = next(reader.frames(clip)).image
+    assert image.shape == (96, 64, 3)
+    assert np.abs(image.astype(int) - np.rot90(tiny_videos.image(0), -1)).mean() < 6
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_camera_is_read_by_opencv(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Device, CAP_PROP_FPS=5))
     feed = reader.frames(0, latest=False, reconnect=0)
     assert (feed.live, feed.rate) == (True, Fraction(30))
-    assert next(feed).picture.tolist() == [[[3, 2, 1]]]
+    assert next(feed).image.tolist() == [[[3, 2, 1]]]
     assert [frame.number for frame in feed] == [1, 2]
     assert "camera 0: gives no more pictures" in caplog.text
     with pytest.raises(DataError, match="camera 7: there is none, or it is in use"):
@@ -164,8 +164,8 @@ def test_a_written_video_has_the_rate_and_the_pictures(
     with reader.frames(path) as feed:
         assert float(feed.rate) == pytest.approx(30000 / 1001, rel=1e-3)
         found = list(feed)
-    assert [tiny_videos.place(frame.picture) for frame in found] == pytest.approx(range(12), abs=0.3)
-    assert found[0].picture.shape == (64, 98, 3)
+    assert [tiny_videos.place(frame.image) for frame in found] == pytest.approx(range(12), abs=0.3)
+    assert found[0].image.shape == (64, 98, 3)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
@@ -173,19 +173,19 @@ def test_a_video_is_whole_or_absent(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "x.mp4"
 
     def stopped() -> None:
-        with VideoFile(path, tiny_videos.RATE) as file:
-            file.add(tiny_videos.picture(0), 0.0)
+        with VideoWriter(path, tiny_videos.RATE) as file:
+            file.add(tiny_videos.image(0), 0.0)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
-    with VideoFile(path, tiny_videos.RATE):
+    with VideoWriter(path, tiny_videos.RATE):
         pass  # no frame
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match=r"x\.webp: expected a video's name that ends in \.avi, \.m4v"):
-        VideoFile(tmp_path / "x.webp", tiny_videos.RATE)
+        VideoWriter(tmp_path / "x.webp", tiny_videos.RATE)
     with (
         pytest.raises(DataError, match="No such file"),
-        VideoFile(tmp_path / "none" / "x.mp4", tiny_videos.RATE) as file,
+        VideoWriter(tmp_path / "none" / "x.mp4", tiny_videos.RATE) as file,
     ):
-        file.add(tiny_videos.picture(0), 0.0)
+        file.add(tiny_videos.image(0), 0.0)

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     options, network = settings(args), load(args)
     key = "names" if "names" in options.values else "labels"
     classifier = Classifier(network, names=options.file(key))
-    for picture in args.input:
-        result = classifier(picture)
+    for image in args.input:
+        result = classifier(image)
         print(result.to_text(args.t or options.integer("top", 1), network.dialect), flush=True)
     return 0

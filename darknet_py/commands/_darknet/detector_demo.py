@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from ...detector import Detector
-    from ...signals import Interruption
+    from ...signals import DeferredSignals
     from ...video import reader
-    from ...video.writer import VideoFile
+    from ...video.writer import VideoWriter
 
     for name, text in _REFUSED.items():
         if getattr(args, name):
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     ends, speed = time.monotonic() + args.time_limit_sec, _Speed()
     with ExitStack() as stack:
         feed = stack.enter_context(reader.frames(source))
-        stop = stack.enter_context(Interruption(feed.stop))
-        written = stack.enter_context(VideoFile(args.out_filename, feed.rate)) if args.out_filename else None
+        stop = stack.enter_context(DeferredSignals(feed.stop))
+        written = stack.enter_context(VideoWriter(args.out_filename, feed.rate)) if args.out_filename else None
         listing = stack.enter_context(_Listing(args.json_file_output)) if args.json_file_output else None
         for number, (frame, result) in enumerate(reader.stream(detector, feed), start=1):
             lines = [f"{clear}Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", speed.line()]

@@ -11,7 +11,7 @@ from .. import _training
 
 if TYPE_CHECKING:
     from ...network import Network
-    from ...training.distributed import Team
+    from ...training.distributed import ProcessGroup
     from ...training.trainer import Data
 
 
@@ -27,9 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train."""
 
-    def batches(network: Network, team: Team) -> Data:
-        from ...training.text_batches import Characters
+    def batches(network: Network, team: ProcessGroup) -> Data:
+        from ...training.text_batches import TextBatches
 
-        return Characters(network, args.file, rank=team.rank, world=team.world)
+        return TextBatches(network, args.file, rank=team.rank, world=team.world)
 
     return _training.darknet(args, batches)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...boxes import NMSKind, Suppression
+from ...boxes import NMSKind, NMSOptions
 
 if TYPE_CHECKING:
     import onnx
@@ -119,7 +119,7 @@ _CHOOSE = """
 """
 
 
-def append(model: onnx.ModelProto, threshold: float, nms: float, how: Suppression) -> None:
+def append(model: onnx.ModelProto, threshold: float, nms: float, how: NMSOptions) -> None:
     """Replace the outputs ``boxes`` and ``scores`` of ``model`` by ``detections`` [n, 7] (see program.Heads)."""
     import onnx
     import onnx.parser

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...boxes import NMSKind, Suppression
+from ...boxes import NMSKind, NMSOptions
 from ...cfg import Dialect
 from ...cfg.schema import option
 from ...errors import UnusedOptionWarning
 from .._class_map import read_map
-from .._training import Loss, Moment
+from .._training import Loss, StepContext
 from ..base import Head, Layer, Shape
 from ._anchor_loss import anchor_loss
-from ._assignment import Claims
+from ._assignment import Matches
 from ._iou import IoULoss
 
 _NO_LIMIT = float("inf")
@@ -125,31 +125,31 @@ class AnchorHead(Head):
         """Widths and heights relative to the input: ``factor`` times the anchor, over the input's size."""
         return factor * factor.new_tensor(self.anchors)[places[:, 3]] / factor.new_tensor(size)
 
-    def corner(self, truth: Tensor) -> Tensor:
+    def corner(self, target: Tensor) -> Tensor:
         """The point [n, 2] of boxes [n, 4] that lies in their cell."""
-        return truth[:, :2]
+        return target[:, :2]
 
-    def wanted(self, truth: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def wanted(self, target: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Where in its cell a truth [n, 4] lies, and how many anchors wide and high it is, each [n, 2]."""
-        grid = truth.new_tensor((output.shape[3], output.shape[2]))
-        anchors = truth.new_tensor(self.anchors)[places[:, 3]]
-        return self.corner(truth) * grid - places[:, [2, 1]], truth[:, 2:] * truth.new_tensor(size) / anchors
+        grid = target.new_tensor((output.shape[3], output.shape[2]))
+        anchors = target.new_tensor(self.anchors)[places[:, 3]]
+        return self.corner(target) * grid - places[:, [2, 1]], target[:, 2:] * target.new_tensor(size) / anchors
 
-    def multipliers(self, claims: Claims) -> Tensor:
+    def multipliers(self, claims: Matches) -> Tensor:
         """The weights [n] of claims: rare classes count more, up to ``max_delta`` (``get_classes_multipliers``)."""
         counters = self.options.counters_per_class
         if not counters:
-            return torch.ones_like(claims.truth[:, 0])
+            return torch.ones_like(claims.target[:, 0])
         each = [min(max(counters) / max(count, 1), self.options.max_delta) for count in counters]
-        return claims.truth.new_tensor(each)[claims.classes]
+        return claims.target.new_tensor(each)[claims.classes]
 
     def mapped(self, classes: Tensor) -> Tensor:
         """The head's numbers of the labels' classes [n]."""
         return classes if self.mapping is None else self.mapping.to(classes.device)[classes]
 
-    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+    def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Truths [batch, most, 6]; see ``_anchor_loss``."""
-        return anchor_loss(self, x, output, truths, moment)
+        return anchor_loss(self, x, output, targets, context)
 
     # What the two heads do differently, with [yolo]'s way where it is a word.
     match_marks_class = False  # objectness_smooth: an overlapping prediction is taught the truth's class, too
@@ -175,15 +175,15 @@ class AnchorHead(Head):
         """Boxes [n, 4] relative to the input, of rows [n, entries] at ``places`` [n, 4] of the map ``output``."""
         raise NotImplementedError
 
-    def residuals(self, truth: Tensor, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
+    def residuals(self, target: Tensor, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
         """What x, y, w, h of rows lack to be the truths [n, 4]."""
         raise NotImplementedError
 
-    def box_delta(self, rows: Tensor, boxes: Tensor, truth: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
+    def box_delta(self, rows: Tensor, boxes: Tensor, target: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
         """C's delta [n, box_entries] of the rows' boxes; ``lacks``: their residuals."""
         raise NotImplementedError
 
-    def box_error(self, rows: Tensor, boxes: Tensor, truth: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
+    def box_error(self, rows: Tensor, boxes: Tensor, target: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
         """The real loss [n] of the rows' boxes."""
         raise NotImplementedError
 
@@ -191,19 +191,19 @@ class AnchorHead(Head):
         """What a row's box delta is divided by [rows], given the deltas of the others."""
         raise NotImplementedError
 
-    def cost(self, delta: Tensor, boxes: Tensor, truth: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """C's cost of deltas [rows, entries], and parts for the log; ``truth`` [n, 4] claims ``boxes`` [n, 4]."""
+    def cost(self, delta: Tensor, boxes: Tensor, target: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """C's cost of deltas [rows, entries], and parts for the log; ``target`` [n, 4] claims ``boxes`` [n, 4]."""
         raise NotImplementedError
 
-    def remember(self, claims: Claims, output: Tensor) -> None:
+    def remember(self, claims: Matches, output: Tensor) -> None:
         """Keep which rows were claimed, for layers that need it."""
 
     @property
-    def suppression(self) -> Suppression:
+    def suppression(self) -> NMSOptions:
         """As the options say; pjreddie's dialect knows one kind."""
         if self.options.dialect is Dialect.PJREDDIE:
-            return Suppression()
-        return Suppression(self.options.nms_kind, self.options.beta_nms)
+            return NMSOptions()
+        return NMSOptions(self.options.nms_kind, self.options.beta_nms)
 
     def describe(self) -> str:
         """Classes, anchors."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._training import Loss, Moment
+from .._training import Loss, StepContext
 from ._assignment import Targets, Where, choose
 
 if TYPE_CHECKING:
@@ -25,37 +25,37 @@ def rows_of(head: AnchorHead, x: Tensor) -> Tensor:
     return head.entries(x).permute(0, 1, 3, 4, 2).flatten(0, 3)
 
 
-def anchor_loss(head: AnchorHead, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+def anchor_loss(head: AnchorHead, x: Tensor, output: Tensor, gt_boxes: Tensor, context: StepContext) -> Loss:
     """The loss for a head's input and output, and truths [batch, most, 6] padded with zeros."""
-    truths, found, places = truths[:, : head.options.max], rows_of(head, output), places_of(head, x)
+    gt_boxes, found, places = gt_boxes[:, : head.options.max], rows_of(head, output), places_of(head, x)
     first = head.box_entries
     with torch.no_grad():
-        boxes = head.boxes_of(found, places, output, moment.size)
-        where = Where(len(x), x.shape[2], x.shape[3], moment.size, moment.adversarial)
-        targets, near, claims = choose(head, found, boxes, truths, where)
+        boxes = head.boxes_of(found, places, output, context.size)
+        where = Where(len(x), x.shape[2], x.shape[3], context.size, context.adversarial)
+        targets, near, claims = choose(head, found, boxes, gt_boxes, where)
         both = near.then(claims)
         weights = head.options.iou_normalizer * head.multipliers(both)
         box = torch.zeros_like(found[:, :first]) - targets.fall[:, None] * found[:, :first]
         mine, spot = found[both.rows], places[both.rows]
-        lacks = head.residuals(both.truth, mine, spot, output, moment.size)
-        steps = head.box_delta(mine, boxes[both.rows], both.truth, lacks, weights)
+        lacks = head.residuals(both.target, mine, spot, output, context.size)
+        steps = head.box_delta(mine, boxes[both.rows], both.target, lacks, weights)
         box.index_put_((both.rows,), steps, accumulate=True)
         objectness = _finite(targets.objectness_weights * (targets.objectness - found[:, first]))
         classes = _finite(targets.class_weights * (targets.classes - found[:, first + 1 :]))
         shared = head.shared_by(objectness, classes)
         delta = torch.cat((box / shared[:, None], objectness[:, None], classes), dim=1)
-        if moment.reject is not None and head.rejects:
-            delta = moment.reject(delta, head.options.classes)
-        cost, parts = head.cost(delta, boxes[claims.rows], claims.truth, len(x))
+        if context.reject is not None and head.rejects:
+            delta = context.reject(delta, head.options.classes)
+        cost, parts = head.cost(delta, boxes[claims.rows], claims.target, len(x))
         head.remember(claims, output)
     delta = head.options.delta_normalizer * _map(delta, output, len(head.mask))
-    if moment.handmade:
+    if context.darknet_gradients:
         return Loss(cost, delta, cost, parts)
     value = _cross_entropy(head, rows_of(head, x)[:, first:], found[:, first:], targets)
     mine = found[both.rows]
-    boxes = head.boxes_of(mine, spot, output, moment.size)
-    lacks = head.residuals(both.truth, mine, spot, output, moment.size)
-    value = value + (head.box_error(mine, boxes, both.truth, lacks, weights) / shared[both.rows]).sum()
+    boxes = head.boxes_of(mine, spot, output, context.size)
+    lacks = head.residuals(both.target, mine, spot, output, context.size)
+    value = value + (head.box_error(mine, boxes, both.target, lacks, weights) / shared[both.rows]).sum()
     value = value + (targets.fall[:, None] * found[:, :first].square() / shared[:, None]).sum() / 2
     return Loss(cost, delta, head.options.delta_normalizer * value, parts)
 
@@ -78,8 +78,8 @@ def places_of(head: AnchorHead, x: Tensor) -> Tensor:
     """Picture, row, column and anchor [rows, 4] of every row."""
     batch, _, height, width = x.shape
     axes = [torch.arange(n, device=x.device) for n in (batch, len(head.mask), height, width)]
-    picture, anchor, row, column = torch.meshgrid(*axes, indexing="ij")
-    return torch.stack((picture, row, column, anchor), dim=-1).flatten(0, 3)
+    image, anchor, row, column = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack((image, row, column, anchor), dim=-1).flatten(0, 3)
 
 
 def _map(rows: Tensor, like: Tensor, anchors: int) -> Tensor:

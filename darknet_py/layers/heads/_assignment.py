@@ -28,24 +28,24 @@ _PAIRS = 1 << 24  # overlaps of predictions with truths that are held in memory 
 _SURE = 0.25  # an overlapping prediction without a class above it is punished all the same
 
 
-class Claims(NamedTuple):
+class Matches(NamedTuple):
     """Rows [n] that shall become truths [n, 4] of classes [n]; all in C's order.
 
     ``tracks``: identities [n] of the truths that claim the row of their likest anchor, otherwise -1.
     """
 
     rows: Tensor
-    truth: Tensor
+    target: Tensor
     classes: Tensor
     tracks: Tensor
 
-    def where(self, chosen: Tensor) -> Claims:
+    def where(self, chosen: Tensor) -> Matches:
         """Those that a mask [n] picks."""
-        return Claims(*(part[chosen] for part in self))
+        return Matches(*(part[chosen] for part in self))
 
-    def then(self, later: Claims) -> Claims:
+    def then(self, later: Matches) -> Matches:
         """These and later ones."""
-        return Claims(*(torch.cat(pair) for pair in zip(self, later, strict=True)))
+        return Matches(*(torch.cat(pair) for pair in zip(self, later, strict=True)))
 
 
 @dataclass
@@ -70,22 +70,22 @@ class Where(NamedTuple):
 
 
 def choose(
-    head: AnchorHead, found: Tensor, boxes: Tensor, truths: Tensor, where: Where
-) -> tuple[Targets, Claims, Claims]:
+    head: AnchorHead, found: Tensor, boxes: Tensor, gt_boxes: Tensor, where: Where
+) -> tuple[Targets, Matches, Matches]:
     """Targets of all rows, the claims of predictions that are near a truth, and those of truths.
 
-    ``found``: outputs [rows, entries]; ``boxes``: [rows, 4]; ``truths``: [batch, most, 6] padded with zeros.
+    ``found``: outputs [rows, entries]; ``boxes``: [rows, 4]; ``gt_boxes``: [batch, most, 6] padded with zeros.
     """
     options = head.options
-    best, which = best_overlap(boxes.view(where.batch, -1, 4), truths, options.classes)
+    best, which = best_overlap(boxes.view(where.batch, -1, 4), gt_boxes, options.classes)
     sure = (found[:, head.box_entries + 1 :] > _SURE).any(dim=1)
     matches = torch.where(sure, best, torch.zeros_like(best))
     targets = _background(head, found, boxes, matches, where.adversarial)
-    near = _nearest(head, best > options.truth_thresh, which, truths)
+    near = _nearest(head, best > options.truth_thresh, which, gt_boxes)
     early = near
     if head.match_marks_class and options.objectness_smooth:
-        early = _nearest(head, matches > options.ignore_thresh, which, truths).then(near)
-    claims = _assigned(head, truths, where)
+        early = _nearest(head, matches > options.ignore_thresh, which, gt_boxes).then(near)
+    claims = _assigned(head, gt_boxes, where)
     later = _mark_first(head, targets, found, early.then(claims))[len(early.rows) :]
     targets.objectness_weights[near.rows] = options.obj_normalizer
     targets.objectness[near.rows] = 1.0
@@ -100,7 +100,7 @@ def choose(
     return targets, near, claims
 
 
-def _mark_first(head: AnchorHead, targets: Targets, found: Tensor, events: Claims) -> Tensor:
+def _mark_first(head: AnchorHead, targets: Targets, found: Tensor, events: Matches) -> Tensor:
     """Let the first claim of each row say what all its classes shall become; return the mask of later claims."""
     options, rows = head.options, events.rows
     order = torch.arange(len(rows), device=rows.device)
@@ -122,7 +122,7 @@ def _mark_first(head: AnchorHead, targets: Targets, found: Tensor, events: Claim
     return ~is_first
 
 
-def _raise(head: AnchorHead, targets: Targets, objectness: Tensor, claims: Claims) -> None:
+def _raise(head: AnchorHead, targets: Targets, objectness: Tensor, claims: Matches) -> None:
     """Claimed rows hold an object: the last claim's weight counts."""
     rows, order = claims.rows, torch.arange(len(claims.rows), device=claims.rows.device)
     if head.options.objectness_smooth and head.keeps_smooth:
@@ -138,22 +138,22 @@ def _raise(head: AnchorHead, targets: Targets, objectness: Tensor, claims: Claim
     targets.objectness_weights[raised.rows] = head.multipliers(raised) * head.options.obj_normalizer
 
 
-def _valid(truths: Tensor, classes: int) -> Tensor:
-    return (truths[..., 0] != 0) & (truths[..., 4] >= 0) & (truths[..., 4] < classes)
+def _valid(gt_boxes: Tensor, classes: int) -> Tensor:
+    return (gt_boxes[..., 0] != 0) & (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < classes)
 
 
-def best_overlap(boxes: Tensor, truths: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Best overlap [rows] of boxes [batch, n, 4] with a truth, and that truth's number among all of ``truths``."""
+def best_overlap(boxes: Tensor, gt_boxes: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Best overlap [rows] of boxes [batch, n, 4] with a truth, and that truth's number among all of ``gt_boxes``."""
     batch, count, _ = boxes.shape
     best, which = boxes.new_zeros(batch, count), torch.zeros(batch, count, dtype=torch.long, device=boxes.device)
-    valid, width = _valid(truths, classes), max(1, _PAIRS // max(1, batch * count))
-    for start in range(0, truths.shape[1], width):
+    valid, width = _valid(gt_boxes, classes), max(1, _PAIRS // max(1, batch * count))
+    for start in range(0, gt_boxes.shape[1], width):
         part = slice(start, start + width)
-        overlaps = _pairwise(boxes, truths[:, part, :4]).mul_(valid[:, None, part])
+        overlaps = _pairwise(boxes, gt_boxes[:, part, :4]).mul_(valid[:, None, part])
         most, number = overlaps.max(dim=2)
         which = torch.where(most > best, number + start, which)
         best = torch.maximum(best, most)
-    first = torch.arange(batch, device=boxes.device)[:, None] * truths.shape[1]
+    first = torch.arange(batch, device=boxes.device)[:, None] * gt_boxes.shape[1]
     return best.flatten(), (which + first).flatten()
 
 
@@ -170,32 +170,32 @@ def _pairwise(a: Tensor, b: Tensor) -> Tensor:
     return shared.div_(union.masked_fill_(shared == 0, 1))
 
 
-def _nearest(head: AnchorHead, chosen_rows: Tensor, which: Tensor, truths: Tensor) -> Claims:
+def _nearest(head: AnchorHead, chosen_rows: Tensor, which: Tensor, gt_boxes: Tensor) -> Matches:
     """The rows of a mask with the truths that they overlap best."""
     rows = chosen_rows.nonzero()[:, 0]
-    chosen = truths.flatten(0, 1)[which[rows]]
-    return Claims(rows, chosen[:, :4], head.mapped(chosen[:, 4].long()), torch.full_like(rows, -1))
+    chosen = gt_boxes.flatten(0, 1)[which[rows]]
+    return Matches(rows, chosen[:, :4], head.mapped(chosen[:, 4].long()), torch.full_like(rows, -1))
 
 
-def _assigned(head: AnchorHead, truths: Tensor, where: Where) -> Claims:
+def _assigned(head: AnchorHead, gt_boxes: Tensor, where: Where) -> Matches:
     """The rows that truths claim: the anchor of the likest shape, and all that are like enough."""
     options, height, width = head.options, where.height, where.width
-    shapes = torch.cat((torch.zeros_like(truths[..., :2]), truths[..., 2:4]), dim=-1)[:, :, None]
-    anchors = truths.new_tensor(head.listed) / truths.new_tensor(where.size)
+    shapes = torch.cat((torch.zeros_like(gt_boxes[..., :2]), gt_boxes[..., 2:4]), dim=-1)[:, :, None]
+    anchors = gt_boxes.new_tensor(head.listed) / gt_boxes.new_tensor(where.size)
     anchors = torch.cat((torch.zeros_like(anchors), anchors), dim=-1)
     likest = F.one_hot(iou(anchors, shapes).argmax(dim=2), len(head.listed)).bool()
     like = likest
     if options.iou_thresh < 1:
         like = likest | (overlap(anchors, shapes, options.iou_thresh_kind, 0.6) > options.iou_thresh)
     # Numbers of the mask that the list does not have belong to no truth.
-    mask = torch.tensor(head.mask, device=truths.device)
+    mask = torch.tensor(head.mask, device=gt_boxes.device)
     mine = like[:, :, mask.clamp(max=len(head.listed) - 1)] & (mask < len(head.listed))
-    picture, number, anchor = (mine & _valid(truths, options.classes)[:, :, None]).nonzero().unbind(dim=1)
-    truth, main = truths[picture, number], likest[picture, number, mask[anchor]]
-    grid = truth.new_tensor((width, height))
-    column, row = (head.corner(truth[:, :4]) * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
-    rows = ((picture * len(head.mask) + anchor) * height + row) * width + column
-    return Claims(rows, truth[:, :4], head.mapped(truth[:, 4].long()), torch.where(main, truth[:, 5].long(), -1))
+    image, number, anchor = (mine & _valid(gt_boxes, options.classes)[:, :, None]).nonzero().unbind(dim=1)
+    target, main = gt_boxes[image, number], likest[image, number, mask[anchor]]
+    grid = target.new_tensor((width, height))
+    column, row = (head.corner(target[:, :4]) * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
+    rows = ((image * len(head.mask) + anchor) * height + row) * width + column
+    return Matches(rows, target[:, :4], head.mapped(target[:, 4].long()), torch.where(main, target[:, 5].long(), -1))
 
 
 def _background(head: AnchorHead, found: Tensor, boxes: Tensor, matches: Tensor, adversarial: bool) -> Targets:

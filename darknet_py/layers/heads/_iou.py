@@ -43,17 +43,17 @@ def overlap(a: Tensor, b: Tensor, kind: IoULoss, exponent: float = 1.0) -> Tenso
     return iou(a, b)
 
 
-def slope(box: Tensor, truth: Tensor, kind: IoULoss) -> Tensor:
-    """Where C moves boxes [n, 4] to agree better with ``truth``: [n, 4] for x, y, w, h.
+def slope(box: Tensor, target: Tensor, kind: IoULoss) -> Tensor:
+    """Where C moves boxes [n, 4] to agree better with ``target``: [n, 4] for x, y, w, h.
 
     Not the derivative: the shared area is the product of two lengths that may both be negative, w and h
     get twice their share, the distance term of diou and ciou pulls x and y with the wrong sign where the
     box bounds the enclosing one, and ciou's 1 / (w^2 + h^2) is left out (docs/oddities.md).
     """
     size = torch.where(box[:, 2:] == 0, torch.ones_like(box[:, 2:]), box[:, 2:])
-    centre, goal = box[:, :2], truth[:, :2]
+    centre, goal = box[:, :2], target[:, :2]
     low, high = centre - size / 2, centre + size / 2
-    least, most = goal - truth[:, 2:] / 2, goal + truth[:, 2:] / 2
+    least, most = goal - target[:, 2:] / 2, goal + target[:, 2:] / 2
     lengths = torch.minimum(high, most) - torch.maximum(low, least)
     shared = lengths.prod(dim=1, keepdim=True)
     union = (high - low).prod(dim=1, keepdim=True) + (most - least).prod(dim=1, keepdim=True) - shared
@@ -83,7 +83,7 @@ def slope(box: Tensor, truth: Tensor, kind: IoULoss) -> Tensor:
         to_goal = 2 * (goal - centre) * diagonal - 2 * around * pull * distance
         widened = around * (last.to(box) + first.to(box)) * distance / diagonal.square()
         if kind is IoULoss.CIOU:
-            widened = widened + _aspect(size, truth[:, 2:], shared / union)
+            widened = widened + _aspect(size, target[:, 2:], shared / union)
         moved = torch.where(apart, zero, moved) + to_goal / diagonal.square()
         grown = torch.where(apart, zero, grown) + widened
     return torch.cat((moved, grown), dim=1)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...boxes import iou
-from .._training import Loss, Moment, squared
+from .._training import Loss, StepContext, squared
 from ._assignment import best_overlap
 
 if TYPE_CHECKING:
@@ -49,28 +49,28 @@ class _Rows(NamedTuple):
     anchor: Tensor  # width and height in cells
 
 
-def region_loss(head: Region, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+def region_loss(head: Region, x: Tensor, output: Tensor, gt_boxes: Tensor, context: StepContext) -> Loss:
     """The loss for a head's input and output, and truths [batch, most, 6] padded with zeros."""
-    options, truths = head.options, truths[:, : head.options.max]
+    options, gt_boxes = head.options, gt_boxes[:, : head.options.max]
     if options.coords > 4 or options.background:
         raise ValueError("cannot train a region head with coords above 4 or a background class")
     rows = _rows(head, output)
     with torch.no_grad():
-        best, which = best_overlap(rows.boxes.view(len(x), -1, 4), truths, options.classes)
-        targets = _background(head, rows, best, moment.seen)
-        claims, truth = _assigned(head, rows, truths, output)
-        fit = iou(rows.boxes[claims], truth[:, :4])
-        _claim(head, targets, claims, truth, fit, output)
-        classes = head.mapped(truth[:, 4].long())
+        best, which = best_overlap(rows.boxes.view(len(x), -1, 4), gt_boxes, options.classes)
+        targets = _background(head, rows, best, context.seen)
+        claims, target = _assigned(head, rows, gt_boxes, output)
+        fit = iou(rows.boxes[claims], target[:, :4])
+        _claim(head, targets, claims, target, fit, output)
+        classes = head.mapped(target[:, 4].long())
         events, scale = claims, torch.full_like(fit, options.class_scale)
         if options.classfix > 0:
             sure = (best > options.thresh).nonzero()[:, 0]
             events = torch.cat((sure, claims))
-            classes = torch.cat((truths.flatten(0, 1)[which[sure], 4].long(), classes))
+            classes = torch.cat((gt_boxes.flatten(0, 1)[which[sure], 4].long(), classes))
             share = rows.objectness[sure] if options.classfix == 2 else torch.ones_like(best[sure])
             scale = torch.cat((options.class_scale * share, scale))
         _classify(head, targets, rows.scores, events, classes, scale)
-        _class_only(head, targets, rows, truths)
+        _class_only(head, targets, rows, gt_boxes)
     goal = torch.cat((rows.place, rows.size), dim=1)
     lacks = (targets.objectness - rows.objectness, targets.box - goal, targets.classes - rows.scores)
     weights = (targets.objectness_weights, targets.box_weights[:, None], targets.class_weights)
@@ -118,22 +118,22 @@ def _background(head: Region, rows: _Rows, best: Tensor, seen: int) -> _Targets:
     return _Targets(objectness, weights, box, box_weights, torch.zeros_like(rows.scores), torch.zeros_like(rows.scores))
 
 
-def _assigned(head: Region, rows: _Rows, truths: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+def _assigned(head: Region, rows: _Rows, gt_boxes: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
     """Rows that truths claim, and those truths [n, 6], in order."""
     _, _, height, width = output.shape
-    valid = (truths[..., 0] != 0) & (truths[..., 0] <= _CLASS_ONLY)
-    valid &= (truths[..., 4] >= 0) & (truths[..., 4] < head.classes)
-    picture, number = valid.nonzero().unbind(dim=1)
-    truth = truths[picture, number]
-    grid = truth.new_tensor((width, height))
-    column, row = (truth[:, :2] * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
-    first = ((picture * height + row) * width + column) * head.options.num
+    valid = (gt_boxes[..., 0] != 0) & (gt_boxes[..., 0] <= _CLASS_ONLY)
+    valid &= (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < head.classes)
+    image, number = valid.nonzero().unbind(dim=1)
+    target = gt_boxes[image, number]
+    grid = target.new_tensor((width, height))
+    column, row = (target[:, :2] * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
+    first = ((image * height + row) * width + column) * head.options.num
     near = first[:, None] + torch.arange(head.options.num, device=first.device)
     sizes = rows.anchor[near] / grid if head.options.bias_match else rows.boxes[near][..., 2:]
     shapes = torch.cat((torch.zeros_like(sizes), sizes), dim=-1)
-    goal = torch.cat((torch.zeros_like(truth[:, :2]), truth[:, 2:4]), dim=1)
+    goal = torch.cat((torch.zeros_like(target[:, :2]), target[:, 2:4]), dim=1)
     best = iou(shapes, goal[:, None]).argmax(dim=1, keepdim=True)
-    return near.gather(1, best)[:, 0], truth
+    return near.gather(1, best)[:, 0], target
 
 
 def _last(keys: Tensor, size: int) -> Tensor:
@@ -142,17 +142,17 @@ def _last(keys: Tensor, size: int) -> Tensor:
     return order.new_full((size,), -1).scatter_reduce_(0, keys, order, "amax")[keys] == order
 
 
-def _claim(head: Region, targets: _Targets, claims: Tensor, truth: Tensor, fit: Tensor, output: Tensor) -> None:
+def _claim(head: Region, targets: _Targets, claims: Tensor, target: Tensor, fit: Tensor, output: Tensor) -> None:
     """Objectness and box of claimed rows."""
     options, chosen = head.options, _last(claims, len(targets.objectness))
-    rows, truth = claims[chosen], truth[chosen]
+    rows, target = claims[chosen], target[chosen]
     _, _, height, width = output.shape
-    grid = truth.new_tensor((width, height))
+    grid = target.new_tensor((width, height))
     position = rows % (height * width * options.num)
     cell, number = position // options.num, position % options.num
     corner = torch.stack((cell % width, cell // width), dim=1)
-    anchor = truth.new_tensor(head.anchors)[number]
-    targets.box[rows] = torch.cat((truth[:, :2] * grid - corner, (truth[:, 2:4] * grid / anchor).log()), dim=1)
+    anchor = target.new_tensor(head.anchors)[number]
+    targets.box[rows] = torch.cat((target[:, :2] * grid - corner, (target[:, 2:4] * grid / anchor).log()), dim=1)
     targets.box_weights[rows] = options.coord_scale
     targets.objectness[rows] = fit[chosen] if options.rescore else 1.0
     targets.objectness_weights[rows] = options.object_scale
@@ -179,19 +179,19 @@ def _classify(head: Region, targets: _Targets, scores: Tensor, rows: Tensor, cla
     targets.classes[rows, nodes] = 1.0
 
 
-def _class_only(head: Region, targets: _Targets, rows: _Rows, truths: Tensor) -> None:
+def _class_only(head: Region, targets: _Targets, rows: _Rows, gt_boxes: Tensor) -> None:
     """Pictures whose truth is a class without a box: the likeliest row learns it, the others nothing."""
     if head.tree is None:
         return
-    far = (truths[..., :2] > _CLASS_ONLY).all(dim=-1)
-    count = len(rows.boxes) // len(truths)
-    for picture in far.any(dim=1).nonzero()[:, 0].tolist():
-        label = truths[picture, far[picture], 4][:1].long()
-        part = slice(picture * count, (picture + 1) * count)
+    far = (gt_boxes[..., :2] > _CLASS_ONLY).all(dim=-1)
+    count = len(rows.boxes) // len(gt_boxes)
+    for image in far.any(dim=1).nonzero()[:, 0].tolist():
+        label = gt_boxes[image, far[image], 4][:1].long()
+        part = slice(image * count, (image + 1) * count)
         for weights in (targets.objectness_weights, targets.box_weights, targets.class_weights):
             weights[part] = 0.0
         chances = rows.objectness[part] * head.tree.absolute(rows.scores[part])[:, label[0]]
-        row = chances.argmax(dim=0, keepdim=True) + picture * count
+        row = chances.argmax(dim=0, keepdim=True) + image * count
         _classify(head, targets, rows.scores, row, label, rows.boxes.new_full((1,), head.options.class_scale))
 
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...boxes import Candidates, iou
+from ...boxes import RawDetections, iou
 from ...cfg.schema import option
-from .._training import Loss, Moment, squared
-from ..base import Head, Layer, Selection, Shape, section
+from .._training import Loss, StepContext, squared
+from ..base import DecodeOptions, Head, Layer, Shape, section
 
 _RANDOM_UNTIL = 64000  # pictures
 
@@ -74,15 +74,17 @@ class Detection(Head):
             flat = torch.cat((scores.flatten(1), flat[:, classes:]), dim=1)
         return flat[:, :, None, None]
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: Selection) -> list[Candidates]:
+    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
         """All boxes with any class above the threshold (``get_detection_detections``)."""
-        boxes, probs = self.scored(output, size)
+        boxes, probs = self.decode_all(output, size)
         objectness = output.flatten(1)[:, self.options.side**2 * self.options.classes :][:, : boxes.shape[1]]
         probs = torch.where(probs > which.threshold, probs, torch.zeros_like(probs))
         rows = (probs > 0).any(dim=2)
-        return [Candidates(b[r], o[r], p[r]) for b, o, p, r in zip(boxes, objectness, probs, rows, strict=True)]
+        return [RawDetections(b[r], o[r], p[r]) for b, o, p, r in zip(boxes, objectness, probs, rows, strict=True)]
 
-    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
+    def decode_all(
+        self, output: Tensor, size: tuple[int, int], threshold: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class."""
         side, num, classes = self.options.side, self.options.num, self.options.classes
         cells, flat = side * side, output.flatten(1)
@@ -95,7 +97,7 @@ class Detection(Head):
         probs = objectness.reshape(-1, cells, num, 1) * scores.reshape(-1, cells, 1, classes)
         return boxes, probs.flatten(1, 2)
 
-    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+    def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Truths [batch, most, 6]: the first in a cell is trained, by the box of the cell that fits it best."""
         options, side = self.options, self.options.side
         cells, flat = side * side, output.flatten(1)
@@ -103,21 +105,21 @@ class Detection(Head):
         scores, objectness, box = flat.split(splits, dim=1)
         scores, objectness = scores.reshape(len(x) * cells, -1), objectness.reshape(len(x) * cells, -1)
         box = box.reshape(len(x) * cells, options.num, 4)
-        cell, truth, place = self._placed(truths)
+        cell, target, place = self._placed(targets)
         with torch.no_grad():
             want, weight = torch.zeros_like(objectness), torch.full_like(objectness, options.noobject_scale)
-            agreement, error = self._fit(box[cell], truth, place)
+            agreement, error = self._fit(box[cell], target, place)
             best = torch.where((agreement > 0).any(dim=1), agreement.argmax(dim=1), error.argmin(dim=1))
             if options.forced:
-                best = (truth[:, 2:4].prod(dim=1) < 0.1).long()
-            if options.random and moment.seen < _RANDOM_UNTIL:
+                best = (target[:, 2:4].prod(dim=1) < 0.1).long()
+            if options.random and context.seen < _RANDOM_UNTIL:
                 best = torch.randint_like(best, options.num)
             want[cell, best], weight[cell, best] = 1.0, options.object_scale
             if options.rescore:
                 want[cell, best] = agreement[torch.arange(len(best), device=best.device), best]
-            sizes = truth[:, 2:4].sqrt() if options.sqrt else truth[:, 2:4]
+            sizes = target[:, 2:4].sqrt() if options.sqrt else target[:, 2:4]
             goal = torch.cat((place, sizes), dim=1)
-            hits = F.one_hot(truth[:, 4].long(), options.classes).to(flat.dtype)
+            hits = F.one_hot(target[:, 4].long(), options.classes).to(flat.dtype)
         lacks = (want - objectness, hits - scores[cell], goal - box[cell, best])
         value = (weight * lacks[0].square()).sum() + options.class_scale * lacks[1].square().sum()
         value = (value + options.coord_scale * lacks[2].square().sum()) / 2
@@ -130,24 +132,24 @@ class Detection(Head):
             fit = agreement.max(dim=1).values.sum() / count.clamp(min=1) if len(best) else count
         return squared(delta, value, iou=fit, count=count)
 
-    def _placed(self, truths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _placed(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cell, truth [n, 6] and place in the cell [n, 2] of the first truth of every cell."""
         side = self.options.side
-        picture, number = ((truths[..., 0] != 0) & (truths[..., 4] < self.options.classes)).nonzero().unbind(dim=1)
-        truth = truths[picture, number]
-        corner = (truth[:, :2] * side).long().clamp(0, side - 1)
-        cell = (picture * side + corner[:, 1]) * side + corner[:, 0]
+        image, number = ((targets[..., 0] != 0) & (targets[..., 4] < self.options.classes)).nonzero().unbind(dim=1)
+        target = targets[image, number]
+        corner = (target[:, :2] * side).long().clamp(0, side - 1)
+        cell = (image * side + corner[:, 1]) * side + corner[:, 0]
         order = torch.arange(len(cell), device=cell.device)
-        first = order.new_full((len(truths) * side * side,), len(cell)).scatter_reduce_(0, cell, order, "amin")
+        first = order.new_full((len(targets) * side * side,), len(cell)).scatter_reduce_(0, cell, order, "amin")
         chosen = first[cell] == order
-        return cell[chosen], truth[chosen], (truth[:, :2] * side - corner)[chosen]
+        return cell[chosen], target[chosen], (target[:, :2] * side - corner)[chosen]
 
-    def _fit(self, box: Tensor, truth: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    def _fit(self, box: Tensor, target: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """Overlap and distance [n, num] of a cell's boxes and its truth, both placed as if the cell were the first."""
         side = self.options.side
         sizes = box[..., 2:].square() if self.options.sqrt else box[..., 2:]
         boxes = torch.cat((box[..., :2] / side, sizes), dim=-1)
-        goal = torch.cat((place / side, truth[:, 2:4]), dim=1)[:, None]
+        goal = torch.cat((place / side, target[:, 2:4]), dim=1)[:, None]
         return iou(boxes, goal), (boxes - goal).square().sum(dim=-1)
 
     def describe(self) -> str:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...boxes import Candidates, of_cells
+from ...boxes import RawDetections, of_cells
 from ...cfg import Dialect
 from ...cfg.schema import option
 from .._class_map import read_map
-from .._training import Loss, Moment
+from .._training import Loss, StepContext
 from .._tree import Tree
-from ..base import Head, Layer, Selection, Shape, section
+from ..base import DecodeOptions, Head, Layer, Shape, section
 from ._region_loss import region_loss
 
 
@@ -57,7 +57,7 @@ class Region(Head):
         bias_match: bool = option(False, "assign anchors by their own size", train=True)
 
     options: Options
-    unheeded = (*Head.unheeded, "mask_scale")
+    unsupported = (*Head.unsupported, "mask_scale")
     has_loss = True
 
     def __init__(self, options: Options, x: Shape) -> None:
@@ -106,7 +106,7 @@ class Region(Head):
             return t.softmax(dim=2)
         return torch.sigmoid(t) if self.pjreddie else t
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: Selection) -> list[Candidates]:
+    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
         """Boxes with any class above the threshold (``get_region_boxes``)."""
         batch, _, height, width = output.shape
         num, coords = self.options.num, self.options.coords
@@ -131,11 +131,13 @@ class Region(Head):
             probs = self._probs(scale, scores, which)
             rows = (probs > 0).any(dim=1)
             found.append(
-                Candidates(box[rows], scale[rows] if self.pjreddie else torch.ones_like(scale[rows]), probs[rows])
+                RawDetections(box[rows], scale[rows] if self.pjreddie else torch.ones_like(scale[rows]), probs[rows])
             )
         return found
 
-    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
+    def decode_all(
+        self, output: Tensor, size: tuple[int, int], threshold: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class; with a tree ``decode``'s probabilities at that threshold."""
         if self.tree is not None and (threshold is None or self.pjreddie):
             raise ValueError("with a tree a box's class depends on thresholds: only the raw map can be had")
@@ -153,14 +155,14 @@ class Region(Head):
             scale = torch.where(scale < 0.5, torch.zeros_like(scale), scale)
         scores = cells[..., coords + 1 :]
         if self.tree is not None and threshold is not None:
-            probs = self._probs(scale.flatten(), scores.flatten(0, -2), Selection(threshold)).view_as(scores)
+            probs = self._probs(scale.flatten(), scores.flatten(0, -2), DecodeOptions(threshold)).view_as(scores)
         else:
             probs = scale * scores
         if self.pjreddie:  # C goes through the anchors first
             boxes, probs = (part.permute(0, 3, 1, 2, 4) for part in (boxes, probs))
         return boxes.flatten(1, 3), probs.flatten(1, 3)
 
-    def _probs(self, scale: Tensor, scores: Tensor, which: Selection) -> Tensor:
+    def _probs(self, scale: Tensor, scores: Tensor, which: DecodeOptions) -> Tensor:
         """Probabilities [n, classes] of one picture."""
         sure = scale > which.threshold
         if self.tree is None:
@@ -185,9 +187,9 @@ class Region(Head):
         """The head's numbers of the labels' classes [n]."""
         return classes if self.mapping is None else self.mapping.to(classes.device)[classes]
 
-    def loss(self, x: Tensor, output: Tensor, truths: Tensor, moment: Moment) -> Loss:
+    def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Truths [batch, most, 6]; see ``_region_loss``."""
-        return region_loss(self, x, output, truths, moment)
+        return region_loss(self, x, output, targets, context)
 
     def describe(self) -> str:
         """Classes, anchors."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...boxes import Candidates, of_cells
+from ...boxes import RawDetections, of_cells
 from ...cfg import Dialect
 from ...cfg.schema import option
-from ..base import Selection, section
+from ..base import DecodeOptions, section
 from ._anchor_head import AnchorHead
-from ._assignment import Claims
+from ._assignment import Matches
 from ._iou import IoULoss, overlap, slope
 
 
@@ -48,16 +48,18 @@ class Yolo(AnchorHead):
             xy = xy * scale - (scale - 1) / 2
         return torch.cat((xy, wh, scores), dim=2).flatten(1, 2)
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: Selection) -> list[Candidates]:
+    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
         """Boxes of the cells whose objectness is above the threshold (``get_yolo_detections``)."""
         rows, places, counts = self.selected(output, which.threshold)
         boxes = self.boxes_of(rows, places, output, size)
         probs = rows[:, 4:5] * rows[:, 5:]
         probs = torch.where(probs > which.threshold, probs, torch.zeros_like(probs))
         parts = (part.split(counts) for part in (boxes, rows[:, 4], probs))
-        return [Candidates(*picture) for picture in zip(*parts, strict=True)]
+        return [RawDetections(*image) for image in zip(*parts, strict=True)]
 
-    def scored(self, output: Tensor, size: tuple[int, int], threshold: float | None = None) -> tuple[Tensor, Tensor]:
+    def decode_all(
+        self, output: Tensor, size: tuple[int, int], threshold: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class."""
         rows = self.entries(output).permute(0, 3, 4, 1, 2)
         factor = 4 * rows[..., 2:4].square() if self.logistic_before else rows[..., 2:4].exp()
@@ -84,27 +86,27 @@ class Yolo(AnchorHead):
         """As the option says."""
         return self.options.focal_loss
 
-    def residuals(self, truth: Tensor, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
+    def residuals(self, target: Tensor, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
         """What the box's numbers lack."""
-        place, factor = self.wanted(truth, places, output, size)
+        place, factor = self.wanted(target, places, output, size)
         sizes = (factor / 4).sqrt() if self.logistic_before else factor.log()
         return torch.cat((place, sizes), dim=1) - rows[:, :4]
 
-    def box_delta(self, rows: Tensor, boxes: Tensor, truth: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
+    def box_delta(self, rows: Tensor, boxes: Tensor, target: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
         """C's ``delta_yolo_box``: no factor for the logistic or ``scale_x_y``; sizes of new_coords without theirs."""
         if self.options.iou_loss is IoULoss.MSE:
-            return _weight(truth) * weights[:, None] * lacks
-        moves = slope(boxes, truth, self.options.iou_loss)
+            return _weight(target) * weights[:, None] * lacks
+        moves = slope(boxes, target, self.options.iou_loss)
         if not self.logistic_before:
             moves = torch.cat((moves[:, :2], moves[:, 2:] * rows[:, 2:4].exp()), dim=1)
         moves = torch.nan_to_num(moves * weights[:, None], 0.0, 0.0, 0.0)
         return moves.clamp(-self.options.max_delta, self.options.max_delta)
 
-    def box_error(self, rows: Tensor, boxes: Tensor, truth: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
+    def box_error(self, rows: Tensor, boxes: Tensor, target: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
         """One less the overlap, or half the squared error."""
         if self.options.iou_loss is IoULoss.MSE:
-            return weights * (_weight(truth) * lacks.square()).sum(dim=1) / 2
-        return weights * (1 - overlap(boxes, truth, self.options.iou_loss))
+            return weights * (_weight(target) * lacks.square()).sum(dim=1) / 2
+        return weights * (1 - overlap(boxes, target, self.options.iou_loss))
 
     def shared_by(self, objectness: Tensor, classes: Tensor) -> Tensor:
         """With ``iou_thresh`` the classes of a row share its box."""
@@ -112,20 +114,20 @@ class Yolo(AnchorHead):
         alone = (objectness == 0) | (self.options.iou_thresh >= 1)
         return torch.where(alone, torch.ones_like(count), count)
 
-    def cost(self, delta: Tensor, boxes: Tensor, truth: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def cost(self, delta: Tensor, boxes: Tensor, target: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What ``forward_yolo_layer`` prints: with an IoU loss, the mean of 1 - IoU instead of the boxes' squares."""
         options, count = self.options, max(1, len(boxes))
         whole, others = delta.square().sum(), options.obj_normalizer * delta[:, 4:].square().sum()
-        agreement = overlap(boxes, truth, IoULoss.IOU)
+        agreement = overlap(boxes, target, IoULoss.IOU)
         cost = whole
         if options.show_details and options.iou_loss is not IoULoss.MSE:
-            measure = overlap(boxes, truth, IoULoss.GIOU) if options.iou_loss is IoULoss.GIOU else agreement
+            measure = overlap(boxes, target, IoULoss.GIOU) if options.iou_loss is IoULoss.GIOU else agreement
             cost = options.iou_normalizer * (1 - measure).sum() / count + others
         parts = {"iou": agreement.sum() / count, "count": whole.new_tensor(len(boxes))}
         parts |= {"class": others / batch, "box": (whole - others) / batch, "total": whole / batch}
         return cost, parts
 
-    def remember(self, claims: Claims, output: Tensor) -> None:
+    def remember(self, claims: Matches, output: Tensor) -> None:
         """Which row was claimed for whom, for embeddings (``l.labels``, ``l.class_ids``)."""
         batch, _, height, width = output.shape
         named = claims.where(claims.tracks >= 0)
@@ -137,6 +139,6 @@ class Yolo(AnchorHead):
         self.tracked = (tracks, classes)
 
 
-def _weight(truth: Tensor) -> Tensor:
+def _weight(target: Tensor) -> Tensor:
     """Small objects count up to twice as much."""
-    return 2 - truth[:, 2:].prod(dim=1, keepdim=True)
+    return 2 - target[:, 2:].prod(dim=1, keepdim=True)

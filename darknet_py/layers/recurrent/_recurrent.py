@@ -47,7 +47,7 @@ class Recurrent(Layer):
         for frame in frames:
             y, state = self.step(frame, state)
             outputs.append(y)
-        keep = not self.training or self.moment is not None
+        keep = not self.training or self.context is not None
         self.state = tuple(part.detach() for part in state) if keep else None
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
@@ -55,7 +55,7 @@ class Recurrent(Layer):
         """Whether this call follows the one before."""
         if not self.training:
             return True
-        return self.moment is not None and self.moment.subdivision % self.moment.sequence != 0
+        return self.context is not None and self.context.subdivision % self.context.sequence != 0
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """What the parts hold, in the order of ``parts``."""

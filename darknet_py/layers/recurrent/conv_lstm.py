@@ -76,7 +76,7 @@ class ConvLstm(Recurrent):
         (h, c), curve = state, self.options.lstm_activation
         if self.options.bottleneck:
             inner = self.get_submodule("wf")(torch.cat((self._scaled(h), x), dim=1))
-            if self.handmade and inner.requires_grad:
+            if self.darknet_gradients and inner.requires_grad:
                 inner.register_hook(lambda gradient: torch.nan_to_num(gradient, 0.0, 0.0, 0.0).clamp(-1, 1))
             x = curve(inner)
         f = torch.sigmoid(self._gate("f", x, h, c))
