@@ -4,7 +4,7 @@
     python benchmarks/gpu.py [CFG ...] [--batches 1 32] [--repeats 20] [--compile]
 
 For each network and batch size fp32, tf32 and fp16, each with kernels called one by one and as a CUDA graph, with
-``--compile`` also by torch.compile: milliseconds (medians of runs in turn), pictures a second, the share of the largest
+``--compile`` also by torch.compile: milliseconds (medians of runs in turn), images a second, the share of the largest
 rate that a convolution or matrix product reached in the same precision, and how far the outputs are from those
 of the layers on the CPU (rms of the difference over the rms). yolov7.cfg is AlexeyAB's: give its path.
 """
@@ -48,7 +48,7 @@ def main() -> int:
         print("no CUDA device here: nothing to measure", file=sys.stderr)
         return 1
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
-    print("| network | precision | how | ms | pictures/s | share of the best rate | from the CPU |")
+    print("| network | precision | how | ms | images/s | share of the best rate | from the CPU |")
     print("|---|---|---|---|---|---|---|")
     warnings.simplefilter("ignore")
     for name in args.networks:

@@ -4,7 +4,7 @@
     python benchmarks/int8.py CFG WEIGHTS DATA [--calibration 32] [--threads 2] [--repeats 10]
 
 The network is exported to ONNX and quantised statically by onnxruntime.quantization (weights per filter, activations
-per map, ranges from the first pictures of DATA), the convolutions before the heads left out. The file runs in ONNX
+per map, ranges from the first images of DATA), the convolutions before the heads left out. The file runs in ONNX
 Runtime and in OpenVINO, beside the float engines. An experiment: the package has no such engine, and
 docs/performance.md says why.
 """
@@ -81,7 +81,7 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
     darknet_py.export(network, whole)
     quant_pre_process(whole, simple)
 
-    class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]  # without types of its own
+    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]  # without types of its own
         def __init__(self) -> None:
             self.rest: Iterator[Any] = (reading.load(sample.image) for sample in list(dataset)[:count])
 
@@ -97,7 +97,7 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
         quantization.quantize_static(
             simple,
             path,
-            Pictures(),
+            Images(),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,

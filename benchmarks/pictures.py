@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How near a folder of pictures runs to the network's own speed.
+"""How near a folder of images runs to the network's own speed.
 
-    python benchmarks/pictures.py CFG WEIGHTS FOLDER [--batch 1] [--threads 2] [--engine torch] [--dtype fp32]
+    python benchmarks/images.py CFG WEIGHTS FOLDER [--batch 1] [--threads 2] [--engine torch] [--dtype fp32]
 
-Prints pictures a second from files to boxes, those of the network alone at the same batch size, in turn, and the
+Prints images a second from files to boxes, those of the network alone at the same batch size, in turn, and the
 median share of one in the other.
 """
 
@@ -53,7 +53,7 @@ def main() -> int:
             alone.append(len(images) / (time.perf_counter() - started))
     files, net = statistics.median(whole), statistics.median(alone)
     share = statistics.median(a / b for a, b in zip(whole, alone, strict=True))
-    print(f"{files:.1f} pictures/s from files to boxes, {net:.1f} by the network alone: {share:.0%}")
+    print(f"{files:.1f} images/s from files to boxes, {net:.1f} by the network alone: {share:.0%}")
     return 0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training in pictures per second: the C program and this one on the same cfg and pictures, in turn.
+"""Training in images per second: the C program and this one on the same cfg and images, in turn.
 
     python benchmarks/training.py DATA [CFG[:BATCH[:SUBDIVISIONS]] ...] [--darknet PATH] [--iterations 30] [--rounds 3]
     python benchmarks/training.py DATA yolov4.cfg:16 --device cuda      with and without half precision
@@ -49,7 +49,7 @@ def main() -> int:
         for name in ("bf16", "fp16"):
             kinds[name] = [*kinds["fp32"], "--amp", name, "--channels-last"]
     columns = (["C"] if args.darknet else []) + list(kinds) + (["fp32 / C"] if args.darknet else [])
-    print(f"| pictures per second, {args.threads} threads |", " | ".join(columns), "|")
+    print(f"| images per second, {args.threads} threads |", " | ".join(columns), "|")
     print("|" + "---|" * (len(columns) + 1))
     for network in args.networks:
         print(row(args, network, kinds), flush=True)

@@ -19,7 +19,7 @@ _BLOCK = 1024  # boxes whose overlap with all others is held in memory at once
 
 
 class RawDetections(NamedTuple):
-    """Boxes of one picture before or after suppression.
+    """Boxes of one image before or after suppression.
 
     ``boxes``: [n, 4], ``objectness``: [n], ``probs``: [n, classes], where 0 means "not this class".
     """
@@ -165,7 +165,7 @@ def _greedy(boxes: Tensor, free: Tensor, threshold: float, how: NMSOptions) -> T
 
 
 def fit_inside(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a picture scaled to fit into the network's input (``letterbox_image``)."""
+    """Width and height of an image scaled to fit into the network's input (``letterbox_image``)."""
     (width, height), (net_width, net_height) = image, net
     if net_width / width < net_height / height:
         return net_width, height * net_width // width
@@ -173,9 +173,9 @@ def fit_inside(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, int]:
 
 
 def undo_letterbox(boxes: Tensor, image: tuple[int, int], net: tuple[int, int]) -> Tensor:
-    """Boxes relative to a letterboxed input to boxes relative to the picture (``correct_yolo_boxes``).
+    """Boxes relative to a letterboxed input to boxes relative to the image (``correct_yolo_boxes``).
 
-    The margin that is taken off is the exact half, as in C, though the picture was placed at a whole
+    The margin that is taken off is the exact half, as in C, though the image was placed at a whole
     pixel: up to half a pixel of the input is lost.
     """
     inner = boxes.new_tensor(fit_inside(image, net))

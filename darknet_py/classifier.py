@@ -1,4 +1,4 @@
-"""``Classifier``: pictures in, the most probable classes out, as Darknet's ``classifier predict`` does it.
+"""``Classifier``: images in, the most probable classes out, as Darknet's ``classifier predict`` does it.
 
 AlexeyAB scales the short side to the network's width and cuts the middle out; pjreddie letterboxes. A network
 with a tree multiplies probabilities along the path to each class.
@@ -33,7 +33,7 @@ from .network import Network, evaluating
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """The classes of a picture: ``probs`` [classes], their ``names``, the image's ``path``.
+    """The classes of an image: ``probs`` [classes], their ``names``, the image's ``path``.
 
     ``parents``: in a tree, the name of each class's parent, ``Root`` for none.
     """
@@ -67,11 +67,11 @@ class Classification:
 
 
 class Classifier:
-    """Names what a picture shows, with a network that has no detection heads.
+    """Names what an image shows, with a network that has no detection heads.
 
     ``names``: a file or sequence of class names, more than there are outputs being an error. ``letterbox``:
-    keep the whole picture instead of its middle; None: as the dialect does. ``leaves``: in a tree, classes
-    that have children are 0. ``batch``: pictures that go through the network together. ``engine`` and ``dtype``: what
+    keep the whole image instead of its middle; None: as the dialect does. ``leaves``: in a tree, classes
+    that have children are 0. ``batch``: images that go through the network together. ``engine`` and ``dtype``: what
     computes them, see ``engines``.
     """
 
@@ -110,16 +110,16 @@ class Classifier:
     @overload
     def __call__(self, source: list[Source]) -> list[Classification]: ...
     def __call__(self, source: Source | list[Source]) -> Classification | list[Classification]:
-        """Classes of one picture (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
+        """Classes of one image (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
 
-        Raises DataError for a picture that cannot be read.
+        Raises DataError for an image that cannot be read.
         """
         if isinstance(source, list):
             return list(self.stream(source))
         return next(self.stream([source]))
 
     def stream(self, sources: Iterable[Source]) -> Iterator[Classification]:
-        """Classifications one by one, worked out ``batch`` pictures at a time."""
+        """Classifications one by one, worked out ``batch`` images at a time."""
         group: list[Source] = []
         for source in sources:
             group.append(source)
@@ -136,7 +136,7 @@ class Classifier:
             yield Classification(probs, self.names, path, self.parents)
 
     def prepare(self, image: ImageArray) -> Tensor:
-        """A picture [H, W, C] of uint8 as the network's input [C, height, width]."""
+        """An image [H, W, C] of uint8 as the network's input [C, height, width]."""
         fit = reading.letterbox if self.letterbox else reading.centre_crop
         return fit(reading.planes(image), self.network.shape.width, self.network.shape.height)
 

@@ -1,8 +1,8 @@
 """``Detector``: images in, boxes out, as Darknet's ``detector test`` does it.
 
-A picture is stretched to the network's input unless it shall be letterboxed (AlexeyAB: ``letter_box=1``
+An image is stretched to the network's input unless it shall be letterboxed (AlexeyAB: ``letter_box=1``
 or a flag; pjreddie: always). The boxes of all heads are decoded, suppressed together by the last head's
-rule, class by class, and brought back to the picture. They are not clipped to it.
+rule, class by class, and brought back to the image. They are not clipped to it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def read_names(names: Names, classes: int, *, exact: bool = True) -> list[str]:
 
 
 class _Loaded(NamedTuple):
-    """A picture, where it is from, and how long it took to read."""
+    """An image, where it is from, and how long it took to read."""
 
     path: str
     image: reading.ImageArray
@@ -58,7 +58,7 @@ class _Loaded(NamedTuple):
 
 
 class Detector:
-    """Finds objects in pictures with a network that has detection heads.
+    """Finds objects in images with a network that has detection heads.
 
     ``names``: a file or sequence of class names; None: the network's own. ``threshold``: lowest probability
     of a class (0..1).
@@ -118,18 +118,18 @@ class Detector:
     @overload
     def __call__(self, source: list[Source]) -> list[Results]: ...
     def __call__(self, source: Source | list[Source]) -> Results | list[Results]:
-        """Boxes of one picture (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
+        """Boxes of one image (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
 
-        Raises DataError for a picture that cannot be read.
+        Raises DataError for an image that cannot be read.
         """
         if isinstance(source, list):
             return list(self.stream(source))
         return next(self.stream([source], workers=0))
 
     def stream(self, sources: Iterable[Source], *, workers: int | None = None) -> Iterator[Results]:
-        """Results one by one, worked out ``batch`` pictures at a time.
+        """Results one by one, worked out ``batch`` images at a time.
 
-        ``workers``: threads that read the next pictures while the network computes; 0: read when it is their turn.
+        ``workers``: threads that read the next images while the network computes; 0: read when it is their turn.
         None: one for a network on a GPU, or ``sources`` that come by and by; on a CPU, which the network keeps busy,
         as many as torch has, in turns with it.
         """
@@ -166,7 +166,7 @@ class Detector:
             yield results
 
     def batch(self, x: Tensor) -> list[Results]:
-        """Boxes of pictures that are network inputs already: [batch, channels, height, width] in 0..1.
+        """Boxes of images that are network inputs already: [batch, channels, height, width] in 0..1.
 
         The boxes are relative to the input.
         """
@@ -178,9 +178,9 @@ class Detector:
     def _found(
         self, outputs: Sequence[Tensor], size: tuple[int, int], images: Sequence[tuple[int, int]] = ()
     ) -> list[RawDetections]:
-        """Decode and suppress: one set of boxes a picture.
+        """Decode and suppress: one set of boxes an image.
 
-        As in C, suppression sees boxes relative to the picture, whose width and height ``images`` gives:
+        As in C, suppression sees boxes relative to the image, whose width and height ``images`` gives:
         kinds that look at distances decide otherwise on a letterboxed input.
         """
         heads = self.network.heads

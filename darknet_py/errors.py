@@ -30,7 +30,7 @@ class WeightsError(DarknetError):
 
 
 class DataError(DarknetError):
-    """A picture, label, list or names file that cannot be used."""
+    """An image, label, list or names file that cannot be used."""
 
 
 class UnusedOptionWarning(UserWarning):

@@ -19,7 +19,7 @@ INPUT = -1  # what a layer reads that reads the network's input
 class Network(nn.Module):
     """The layers of a cfg in its order, ``layers[i]`` being section i behind ``[net]``.
 
-    ``net(x)`` takes pictures [batch, channels, height, width] in 0..1 (or vectors [batch, inputs]) and
+    ``net(x)`` takes images [batch, channels, height, width] in 0..1 (or vectors [batch, inputs]) and
     returns the outputs of the heads, of the last layer where there is none. Every width and height that
     the strides allow will do; ``shape`` is what the cfg or ``size`` says. Parameters hold nothing until
     ``initialise`` or ``weights.load`` fills them.
@@ -119,7 +119,7 @@ class Network(nn.Module):
 
     @property
     def flops(self) -> float:
-        """Operations for one picture as Darknet counts them: its "Total BFLOPS" is this / 1e9."""
+        """Operations for one image as Darknet counts them: its "Total BFLOPS" is this / 1e9."""
         return sum(layer.flops for layer in self)
 
     def __str__(self) -> str:

@@ -1,10 +1,10 @@
-"""``TiledDetector``: large pictures in overlapping tiles of the network's size, so that small objects stay large enough.
+"""``TiledDetector``: large images in overlapping tiles of the network's size, so that small objects stay large enough.
 
 A tile sees less of an object that its edge cuts, so the overlap of whole boxes does not tell that two tiles saw
 one object. What the two tiles both see of it does: boxes of two tiles are compared inside the tiles' common
 part, with the network's own suppression. The strongest box stays; where its tile cut it, it grows by those
 that it takes away, from tile to tile. A box that is cut and lies in one that another tile saw whole goes in any
-case. The picture as a whole is one more tile: it finds what is larger than those.
+case. The image as a whole is one more tile: it finds what is larger than those.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INSIDE = 0.7  # of a box that is cut: so much of it inside a whole one is a par
 
 
 class TileDetections(NamedTuple):
-    """Rows of all tiles of a picture, in its pixels: boxes and tiles as left, top, right, bottom."""
+    """Rows of all tiles of an image, in its pixels: boxes and tiles as left, top, right, bottom."""
 
     boxes: Tensor
     conf: Tensor
@@ -39,10 +39,10 @@ class TileDetections(NamedTuple):
 
 
 class TiledDetector:
-    """A detector that looks at a picture tile by tile; it is called as ``detector`` is.
+    """A detector that looks at an image tile by tile; it is called as ``detector`` is.
 
     ``overlap``: of neighbouring tiles, as a share of their sides, 0..0.9. Objects up to that size lie whole in some
-    tile. ``whole``: look at the whole picture, too. A picture that is no larger than a tile is one tile.
+    tile. ``whole``: look at the whole image, too. An image that is no larger than a tile is one tile.
     """
 
     def __init__(self, detector: Detector, *, overlap: float = 0.2, whole: bool = True) -> None:
@@ -51,7 +51,7 @@ class TiledDetector:
         self.detector, self.overlap, self.whole = detector, overlap, whole
 
     def __call__(self, source: Source) -> Results:
-        """Boxes of one picture. Raises DataError for a picture that cannot be read."""
+        """Boxes of one image. Raises DataError for an image that cannot be read."""
         image = reading.load(source, self.detector.network.shape.channels)
         height, width = image.shape[:2]
         tiles = cut((width, height), self.detector.size, self.overlap)
@@ -77,12 +77,12 @@ class TiledDetector:
         )
 
     def stream(self, sources: Iterable[Source], *, workers: int = 0) -> Iterator[Results]:
-        """Results one by one; the tiles of a picture go through the network ``detector.batch_size`` at a time."""
+        """Results one by one; the tiles of an image go through the network ``detector.batch_size`` at a time."""
         return map(self, sources)
 
 
 def cut(image: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[tuple[int, int, int, int]]:
-    """Tiles (left, top, right, bottom) that cover a picture of a width and height, row by row.
+    """Tiles (left, top, right, bottom) that cover an image of a width and height, row by row.
 
     They are spread evenly and overlap by ``overlap`` of a side or more.
     """
@@ -158,7 +158,7 @@ def _same(found: TileDetections, threshold: float, how: NMSOptions) -> tuple[Ten
 
 
 def _cut_off(found: TileDetections, image: tuple[int, int]) -> Tensor:
-    """Which boxes reach an edge of their tile that is none of the picture's."""
+    """Which boxes reach an edge of their tile that is none of the image's."""
     sides = (found.tile[:, 2:] - found.tile[:, :2]) * _EDGE
     end = found.tile.new_tensor(image)
     low = (found.boxes[:, :2] <= found.tile[:, :2] + sides) & (found.tile[:, :2] > 0)

@@ -71,7 +71,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[http_server.Site]:
 
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
-    """The folder of reference values and pictures that lies beside the project's checkout."""
+    """The folder of reference values and images that lies beside the project's checkout."""
     folder = pathlib.Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "conformance").is_dir():
         pytest.skip(f"{folder}: the reference files are not beside this checkout")

@@ -192,7 +192,7 @@ SIDE = st.integers(1, 2000)
 
 
 @given(SIDE, SIDE, st.integers(32, 1000), st.integers(32, 1000))
-def test_a_letterboxed_picture_fits_and_touches(width: int, height: int, across: int, down: int) -> None:
+def test_a_letterboxed_image_fits_and_touches(width: int, height: int, across: int, down: int) -> None:
     inner = boxes.fit_inside((width, height), (across, down))
     assert inner[0] == across or inner[1] == down
     assert inner[0] <= across
@@ -202,7 +202,7 @@ def test_a_letterboxed_picture_fits_and_touches(width: int, height: int, across:
 
 
 @given(st.integers(10, 2000), st.integers(10, 2000), st.integers(32, 1000), st.integers(32, 1000))
-def test_boxes_go_back_to_the_picture(width: int, height: int, across: int, down: int) -> None:
+def test_boxes_go_back_to_the_image(width: int, height: int, across: int, down: int) -> None:
     net, (inner_width, inner_height) = (across, down), boxes.fit_inside((width, height), (across, down))
     if not inner_width or not inner_height:
         return

@@ -131,7 +131,7 @@ def test_accuracy_counts_the_label_in_the_path(
         assert last.top1 == pytest.approx(sum(right) / 7)
 
 
-def test_pictures_without_a_label_are_wrong_and_reported(
+def test_images_without_a_label_are_wrong_and_reported(
     tmp_path: pathlib.Path, images: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     results = list(accuracy(_network(tmp_path), images, [f"none{n}" for n in range(6)], k=6))

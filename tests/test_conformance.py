@@ -31,9 +31,9 @@ LOOSE_TOLERANCE = 0.2  # signs and stairs: a value within rounding of a step may
 LOOSE = ("xnor=1", "binary=1", "activation=stair")
 BOX_TOLERANCE = 2e-3
 FAST = 6_100_000  # floats
-# C multiplies the boxes of [detection] by the size of the picture it is asked for, whatever "relative" says, and
-# the references were made for a picture of this size; see test_boxes_of_a_grid_are_pixels.
-PICTURE = (640, 480)
+# C multiplies the boxes of [detection] by the size of the image it is asked for, whatever "relative" says, and
+# the references were made for an image of this size; see test_boxes_of_a_grid_are_pixels.
+IMAGE = (640, 480)
 GRID = "\n[detection]\n"
 
 
@@ -84,7 +84,7 @@ def wrong_layers(
         watch(entry, number)
         for number, of_step in enumerate(expected["steps"])
         for entry in of_step["layers"]
-        if entry["type"] != "cost" and entry["i"] in modules  # C leaves a cost untouched without a truth
+        if entry["type"] != "cost" and entry["i"] in modules  # C leaves a cost untouched without a target
     ]
     network.reset()
     with torch.inference_mode():
@@ -96,10 +96,10 @@ def wrong_layers(
 
 
 def relative(boxes: Boxes, grid: bool) -> NDArray[np.float64]:
-    """Rows [class, probability, objectness, x, y, w, h] with boxes relative to the picture."""
+    """Rows [class, probability, objectness, x, y, w, h] with boxes relative to the image."""
     rows = np.array(boxes["dets"], dtype=np.float64).reshape(-1, 7)
     if grid:
-        rows[:, 3:] /= (*PICTURE, *PICTURE)
+        rows[:, 3:] /= (*IMAGE, *IMAGE)
     return rows
 
 
@@ -164,5 +164,5 @@ def test_boxes_of_a_grid_are_pixels(path: Path, tmp_path: Path) -> None:
         if len(alike) == 1:  # the probability alone says which box it is
             ratios.append(row[3:] / alike[0, 2:])
     assert len(ratios) >= 20
-    np.testing.assert_allclose(np.median(ratios, axis=0), (*PICTURE, *PICTURE), rtol=1e-4)
-    np.testing.assert_allclose(ratios, np.tile((*PICTURE, *PICTURE), (len(ratios), 1)), rtol=0.02)
+    np.testing.assert_allclose(np.median(ratios, axis=0), (*IMAGE, *IMAGE), rtol=1e-4)
+    np.testing.assert_allclose(ratios, np.tile((*IMAGE, *IMAGE), (len(ratios), 1)), rtol=0.02)

@@ -28,7 +28,7 @@ FOLDERS = {
     "debian": (DEBIAN, 45, "Debian's package darknet is not installed"),
 }
 QUICK = 9_000_000  # floats
-RUNS = 2.5e9  # operations for a picture; every architecture has a member below
+RUNS = 2.5e9  # operations for an image; every architecture has a member below
 
 
 def corpus(*groups: str) -> list[object]:
@@ -91,7 +91,7 @@ def random_weights(net: Network, path: Path) -> None:
 
 
 def his(flops: float = float("inf")) -> list[object]:
-    """pjreddie's cfgs up to so many operations for a picture; large files are slow."""
+    """pjreddie's cfgs up to so many operations for an image; large files are slow."""
     found: list[object] = []
     for path in sorted(DEBIAN.glob("*.cfg")):
         net = built(path)
@@ -136,7 +136,7 @@ def test_pjreddies_program_reads_what_we_write(path: Path, tmp_path: Path) -> No
     """``darknet partial`` loads a file and writes it again, layer by layer, by his own order and sizes."""
     net = built(path, "cpu")
     random_weights(net, tmp_path / "a.weights")
-    # One picture at a time: a batch as in training would take gigabytes.
+    # One image at a time: a batch as in training would take gigabytes.
     text = re.sub(r"(?m)^(\s*)(batch|subdivisions)(\s*)=.*$", r"\1\2=1", path.read_text())
     (tmp_path / "one.cfg").write_text(text)
     command = [cast(str, DARKNET), "partial", "one.cfg", "a.weights", "b.weights", str(len(net.layers))]

@@ -26,7 +26,7 @@ from darknet_py.results.results import Results
 from tests.helpers.random_networks import network, random
 
 PHOTOGRAPHS = json.loads((pathlib.Path(__file__).parent / "golden" / "photographs.json").read_text())
-CLOSE = 2e-3  # of a probability, and of a side of the picture
+CLOSE = 2e-3  # of a probability, and of a side of the image
 
 TWO_HEADS = """
 [net]
@@ -88,12 +88,12 @@ def test_every_kind_of_source_gives_the_same(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
 def test_a_list_gives_a_list_whatever_the_batch(batch: int) -> None:
-    pictures = [image(60 + 7 * seed, 40 + 9 * seed, seed) for seed in range(5)]
-    alone = [detector()(one) for one in pictures]
-    together = detector(batch=batch)(list(pictures))
+    images = [image(60 + 7 * seed, 40 + 9 * seed, seed) for seed in range(5)]
+    alone = [detector()(one) for one in images]
+    together = detector(batch=batch)(list(images))
     assert len(together) == 5
     assert all(map(same, together, alone))
-    assert all(map(same, detector(batch=batch).stream(iter(pictures)), alone))
+    assert all(map(same, detector(batch=batch).stream(iter(images)), alone))
 
 
 def test_an_empty_list_gives_none() -> None:
@@ -135,7 +135,7 @@ def test_a_letterbox_is_the_margin_and_its_undoing() -> None:
     assert found.orig_shape == (30, 90)
 
 
-def test_suppression_sees_a_letterboxed_picture_as_c_does() -> None:
+def test_suppression_sees_a_letterboxed_image_as_c_does() -> None:
     """After the margin is taken off (``get_network_boxes`` before ``diounms_sort``)."""
     text = TWO_HEADS.replace("mask=2,3", "mask=2,3\nnms_kind=greedynms")
     options = {"letterbox": True, "threshold": 0.2}
@@ -143,7 +143,7 @@ def test_suppression_sees_a_letterboxed_picture_as_c_does() -> None:
     every = Detector(network(text), nms=0, **options)(array).boxes  # type: ignore[arg-type]
     kept = Detector(network(text), nms=0.1, **options)(array).boxes  # type: ignore[arg-type]
     counts = []
-    for relative in (every.xywhn, every.xywhn * torch.tensor([1, 6 / 32, 1, 6 / 32])):  # to the picture, to the input
+    for relative in (every.xywhn, every.xywhn * torch.tensor([1, 6 / 32, 1, 6 / 32])):  # to the image, to the input
         counts.append(sum(int(darknet_py.boxes.nms_keep(relative[every.cls == c], 0.1, rule).sum()) for c in (0, 1)))
     assert counts[0] != counts[1]
     assert len(kept) == counts[0]
@@ -192,7 +192,7 @@ def test_other_precisions_and_networks_without_parameters() -> None:
 
 
 @pytest.mark.parametrize("source", ["none.jpg", 3, None, np.zeros((4, 4, 2), np.uint8)])
-def test_what_is_no_picture(source: object) -> None:
+def test_what_is_no_image(source: object) -> None:
     with pytest.raises(DataError):
         detector()(source)  # type: ignore[call-overload]
 
@@ -219,7 +219,7 @@ def photograph(name: str) -> pathlib.Path:
     try:
         return catalogue.fetch(entry, progress=False)
     except DarknetError as error:
-        pytest.skip(f"the picture cannot be had here: {error}")
+        pytest.skip(f"the image cannot be had here: {error}")
 
 
 @pytest.mark.parametrize("name", ["bus", "zidane", "dog", "giraffe"])

@@ -96,7 +96,7 @@ def test_channels(channels: int) -> None:
     assert run(net, random(1, channels, 8, 16))[0].shape == (1, 5, 4, 8)
 
 
-def test_a_network_without_a_picture() -> None:
+def test_a_network_without_a_image() -> None:
     net = network(VECTOR)
     assert net.shape == Shape(7, 1, 1)
     x = random(3, 7)
@@ -106,13 +106,13 @@ def test_a_network_without_a_picture() -> None:
     assert torch.equal(run(net, x[:, :, None, None])[0], y)
 
 
-def test_a_picture_may_come_as_a_vector() -> None:
+def test_a_image_may_come_as_a_vector() -> None:
     net, x = network(PLAIN), random(2, 3, 8, 16)
     assert torch.equal(run(net, x.flatten(1))[0], run(net, x)[0])
 
 
 @pytest.mark.parametrize("text", [TWO_HEADS, PLAIN], ids=["heads", "plain"])
-def test_a_batch_is_its_pictures(text: str) -> None:
+def test_a_batch_is_its_images(text: str) -> None:
     net = network(text)
     x = random(3, *net.shape)
     for row in range(3):

@@ -122,7 +122,7 @@ def test_newer_keys_act_in_pjreddies_dialect_too() -> None:
     assert layer.options.activation is Activation.MISH  # type: ignore[attr-defined]
 
 
-def test_pictures_are_stretched_or_letterboxed_by_dialect() -> None:
+def test_images_are_stretched_or_letterboxed_by_dialect() -> None:
     boxed = [darknet_py.Detector(random_networks.network(HEAD, dialect=dialect)).letterbox for dialect in Dialect]
     assert boxed == [False, True]
     asked = HEAD.replace("[net]\n", "[net]\nletter_box=1\n")

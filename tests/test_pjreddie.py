@@ -16,7 +16,7 @@ import darknet_py as dk
 
 LIBRARY = pathlib.Path("/usr/lib/darknet/libdarknet.so")
 SHARE = pathlib.Path("/usr/share/darknet")
-PICTURES = ("dog", "horses", "person")
+IMAGES = ("dog", "horses", "person")
 
 pytestmark = [
     pytest.mark.skipif(not LIBRARY.exists(), reason=f"{LIBRARY}: Debian's package darknet is not installed"),
@@ -114,7 +114,7 @@ def test_outputs_are_those_of_the_c_library(name: str, tmp_path: pathlib.Path) -
 def test_boxes_are_those_of_the_c_library(yolov3_tiny_weights: pathlib.Path, tmp_path: pathlib.Path) -> None:
     cfg = SHARE / "cfg" / "yolov3-tiny.cfg"
     detector = dk.Detector(dk.load(cfg, yolov3_tiny_weights, dialect="pjreddie"), threshold=0.3)
-    for image in PICTURES:
+    for image in IMAGES:
         path = tmp_path / f"{image}.png"  # no jpeg: his decoder and Pillow's differ by a level or two
         Image.open(SHARE / f"data/{image}.jpg").convert("RGB").save(path)
         done = subprocess.run(

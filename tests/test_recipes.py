@@ -89,12 +89,12 @@ def test_supervision_draws_a_video() -> None:
 
 
 @pytest.mark.usefixtures("scene")
-def test_a_large_picture_in_tiles() -> None:
-    names = cook("Small objects in large pictures")
+def test_a_large_image_in_tiles() -> None:
+    names = cook("Small objects in large images")
     assert len(names["result"]) > 4  # the network sees a dog in the middle of each tile
     assert set(names["result"].boxes.cls.tolist()) == {1}
 
 
 @pytest.mark.usefixtures("scene")
-def test_a_large_picture_with_inference_slicer() -> None:
-    assert len(cook("Small objects in large pictures 2", "supervision")["detections"]) > 4
+def test_a_large_image_with_inference_slicer() -> None:
+    assert len(cook("Small objects in large images 2", "supervision")["detections"]) > 4

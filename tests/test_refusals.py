@@ -111,7 +111,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "safetensors": (struct.pack("<Q", 60) + b'{"a":{"dtype":"F32"}}' + bytes(60), f"{NO_WEIGHTS}a safetensors file"),
     "cfg": (TEXT.encode(), f"{NO_WEIGHTS}the text of a cfg: are cfg and weights swapped?"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(60), f"{NO_WEIGHTS}an HDF5 file, as Keras writes"),
-    "jpeg": (b"\xff\xd8\xff\xe0" + bytes(60), f"{NO_WEIGHTS}a JPEG picture"),
+    "jpeg": (b"\xff\xd8\xff\xe0" + bytes(60), f"{NO_WEIGHTS}a JPEG image"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Tiles: they cover the picture, and what lies across their seams is found once and whole."""
+"""Tiles: they cover the image, and what lies across their seams is found once and whole."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tiled(detector: Shapes | None = None, **options: Any) -> TiledDetector:
 
 
 @given(st.integers(1, 900), st.integers(8, 200), st.floats(0, 0.9))
-def test_tiles_cover_the_picture_and_overlap(whole: int, part: int, overlap: float) -> None:
+def test_tiles_cover_the_image_and_overlap(whole: int, part: int, overlap: float) -> None:
     tiles = [(left, right) for left, top, right, bottom in cut((whole, 10), (part, 10), overlap)]
     assert tiles[0][0] == 0
     assert tiles[-1][1] == whole
@@ -83,11 +83,11 @@ def test_each_rectangle_is_found_once_wherever_it_lies(kind: NMSKind, data: st.D
     assert sorted(tuple(row) for row in result.boxes.xyxy.round().int().tolist()) == sorted(targets)
 
 
-def test_what_is_larger_than_tiles_is_found_in_the_whole_picture() -> None:
+def test_what_is_larger_than_tiles_is_found_in_the_whole_image() -> None:
     image = np.zeros((256, 256, 3), np.uint8)
     image[20:240, 30:230] = 150
     assert tiled()(image).boxes.xyxy.round().tolist() == [[30, 20, 230, 240]]
-    image[10:16, 200:206] = 220  # 6 pixels here, less than 2 in the whole picture
+    image[10:16, 200:206] = 220  # 6 pixels here, less than 2 in the whole image
     result = tiled()(image)
     assert result.boxes.xyxy.round().tolist() == [[30, 20, 230, 240], [200, 10, 206, 16]]
     assert [result.names[cls] for cls in result.boxes.cls.tolist()] == ["dark", "light"]
@@ -95,7 +95,7 @@ def test_what_is_larger_than_tiles_is_found_in_the_whole_picture() -> None:
     assert result.speed["inference"] > 10
 
 
-def test_a_small_picture_is_one_tile(tmp_path: pathlib.Path) -> None:
+def test_a_small_image_is_one_tile(tmp_path: pathlib.Path) -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     image[5:15, 5:15] = 100
     assert tiled()(image).speed == {"inference": 1.0}
@@ -112,7 +112,7 @@ def test_without_suppression_nothing_is_merged() -> None:
     assert len(tiled(detector, whole=False)(image)) > 1
 
 
-def test_an_empty_picture_has_no_boxes() -> None:
+def test_an_empty_image_has_no_boxes() -> None:
     assert len(tiled()(np.zeros((200, 200, 3), np.uint8))) == 0
 
 

@@ -1,4 +1,4 @@
-"""How many floats a .weights file holds and what a picture costs, as C Darknet counts them (golden/totals.json)."""
+"""How many floats a .weights file holds and what an image costs, as C Darknet counts them (golden/totals.json)."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def in_opencv(network: Network, onnx: pathlib.Path, place: str) -> float:
 
 
 def settle(network: Network) -> None:
-    """Random weights that keep every layer's output near 1: norms take the statistics of a noise picture."""
+    """Random weights that keep every layer's output near 1: norms take the statistics of a noise image."""
     torch.manual_seed(0)
     network.initialise()
     for name, tensor in network.state_dict().items():

@@ -1,10 +1,10 @@
-"""Write the pictures of docs/gallery.md into docs/gallery/.
+"""Write the images of docs/gallery.md into docs/gallery/.
 
     pip download --no-deps scikit-image==0.26.0
     python tools/make_gallery.py scikit_image-0.26.0-*.whl ../shared/data/coco128 ../shared/data/coco.names
 
 The wheel holds the photographs, which are free to copy (its skimage/data/_fetchers.py says so of each); the data
-set and its class names are what the curves are counted on. No picture of that data set is written; the sheets are of
+set and its class names are what the curves are counted on. No image of that data set is written; the sheets are of
 the set of digits that the package makes.
 """
 
@@ -34,7 +34,7 @@ PHOTOGRAPHS = {
 CURVES = ("pr_curve.png", "f1_curve.png", "confusion_matrix.png")
 SHEETS = ("labels.jpg", "predictions.jpg")
 SHEET = (1230, 1002)  # pixels
-MOST = 200_000  # bytes of a picture
+MOST = 200_000  # bytes of an image
 
 
 def photographs(wheel: str) -> dict[str, Image.Image]:
@@ -44,7 +44,7 @@ def photographs(wheel: str) -> dict[str, Image.Image]:
         for name, expected in PHOTOGRAPHS.items():
             content = archive.read(f"skimage/data/{name}")
             if hashlib.sha256(content).hexdigest() != expected:
-                raise SystemExit(f"{wheel}: {name} is another picture than it was")
+                raise SystemExit(f"{wheel}: {name} is another image than it was")
             found[pathlib.Path(name).stem] = Image.open(io.BytesIO(content)).convert("RGB")
     return found
 

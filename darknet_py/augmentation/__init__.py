@@ -1,1 +1,1 @@
-"""What training sees: pictures changed as Darknet changes them, and batches that depend on seed and iteration alone."""
+"""What training sees: images changed as Darknet changes them, and batches that depend on seed and iteration alone."""

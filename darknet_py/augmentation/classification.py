@@ -1,8 +1,8 @@
-"""Training pictures for classifiers, as Darknet makes them (``load_data_augment``, ``random_augment_image``).
+"""Training images for classifiers, as Darknet makes them (``load_data_augment``, ``random_augment_image``).
 
-A square is cut out of a picture that is scaled, turned and stretched at random; it is mirrored, changed in
-colour and blurred. ``mixup``, ``cutmix`` and ``mosaic`` mix pictures, and their classes by the area that
-each has. Pictures are floats [height, width, channels] in 0..1, classes a vector.
+A square is cut out of an image that is scaled, turned and stretched at random; it is mirrored, changed in
+colour and blurred. ``mixup``, ``cutmix`` and ``mosaic`` mix images, and their classes by the area that
+each has. Images are floats [height, width, channels] in 0..1, classes a vector.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .geometry import Size
 
 _BLUR_SIZE = 15  # of blur=1
 _BLUR_ONE_OF = 4
-_CUT = (0.3, 0.8)  # sides of cutmix' rectangle, as a part of the picture's
+_CUT = (0.3, 0.8)  # sides of cutmix' rectangle, as a part of the image's
 
 
 class Mix(enum.IntEnum):
-    """How pictures are mixed; the numbers are Darknet's."""
+    """How images are mixed; the numbers are Darknet's."""
 
     NONE = 0
     MIXUP = 1
@@ -75,7 +75,7 @@ _NET = ("angle", "aspect", "flip", "hue", "saturation", "exposure", "blur")
 
 @dataclass(frozen=True)
 class Place:
-    """Which square of a picture is taken.
+    """Which square of an image is taken.
 
     ``angle`` in radians about the image's centre, ``scale`` of its pixels, ``aspect`` by which columns
     stand closer, ``right`` and ``down`` from the centre in pixels of the square.
@@ -89,7 +89,7 @@ class Place:
 
 
 def draw(recipe: Recipe, width: int, height: int, side: int, rng: np.random.Generator) -> Place:
-    """Draw the square, ``side`` pixels wide, of a picture."""
+    """Draw the square, ``side`` pixels wide, of an image."""
     aspect = detection.scale(recipe.aspect, rng)
     low, high = sorted((recipe.min_crop, recipe.max_crop))
     scale = rng.integers(low, high, endpoint=True) / max(1, int(min(height, width * aspect)))
@@ -100,7 +100,7 @@ def draw(recipe: Recipe, width: int, height: int, side: int, rng: np.random.Gene
 
 
 def square(image: ImageArray, place: Place, side: int) -> Floats:
-    """The square of a picture; what lies beyond its edge is black (``rotate_crop_image``)."""
+    """The square of an image; what lies beyond its edge is black (``rotate_crop_image``)."""
     height, width = image.shape[:2]
     steps = np.arange(side) - side / 2
     across = (steps + place.right) / place.scale * place.aspect
@@ -121,7 +121,7 @@ def square(image: ImageArray, place: Place, side: int) -> Floats:
 
 
 def view(recipe: Recipe, size: Size, image: ImageArray, rng: np.random.Generator) -> Floats:
-    """One augmented picture in ``size``, before it is mixed and blurred."""
+    """One augmented image in ``size``, before it is mixed and blurred."""
     side = max(size)
     out = square(image, draw(recipe, image.shape[1], image.shape[0], side, rng), side)
     if recipe.flip and rng.integers(2):
@@ -141,7 +141,7 @@ Classes = npt.NDArray[np.float32]
 def mixed(
     mix: Mix, images: Sequence[Floats], classes: Sequence[Classes], rng: np.random.Generator
 ) -> tuple[Floats, Classes]:
-    """Mix pictures of one size, and their classes."""
+    """Mix images of one size, and their classes."""
     if mix is Mix.EITHER:
         mix = (Mix.CUTMIX, Mix.MOSAIC)[rng.integers(2)]
     if mix is Mix.NONE:
@@ -168,7 +168,7 @@ def mixed(
 
 
 def rectangle(size: Size, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """What cutmix takes from the second picture: left, top, width, height."""
+    """What cutmix takes from the second image: left, top, width, height."""
     w, h = (int(rng.integers(int(side * _CUT[0]), int(side * _CUT[1]), endpoint=True)) for side in size)
     x, y = (int(rng.integers(0, max(1, side - part))) for side, part in zip(size, (w, h), strict=True))
     return x, y, w, h
@@ -177,7 +177,7 @@ def rectangle(size: Size, rng: np.random.Generator) -> tuple[int, int, int, int]
 def augmented(
     recipe: Recipe, size: Size, sources: Sequence[tuple[ImageArray, Classes]], rng: np.random.Generator
 ) -> tuple[Floats, Classes]:
-    """The training picture [channels, height, width] of one or several, and its classes."""
+    """The training image [channels, height, width] of one or several, and its classes."""
     views = [view(recipe, size, image, rng) for image, _ in sources]
     mix = recipe.mix if len(sources) > 1 else Mix.NONE
     out, classes = mixed(mix, views, [vector for _, vector in sources], rng)

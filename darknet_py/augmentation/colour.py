@@ -1,6 +1,6 @@
 """What augmentation does to colours: hue, saturation and exposure, blur, noise.
 
-Pictures are arrays [height, width, channels]. Detectors are trained on 8 bits, in OpenCV's arithmetic,
+Images are arrays [height, width, channels]. Detectors are trained on 8 bits, in OpenCV's arithmetic,
 classifiers on floats in 0..1. Only three channels are taken for colours: others know no hue, and their
 values are scaled by the exposure.
 """

@@ -1,6 +1,6 @@
-"""Training pictures for detectors, as Darknet's OpenCV build makes them (``load_data_detection``).
+"""Training images for detectors, as Darknet's OpenCV build makes them (``load_data_detection``).
 
-Every picture is drawn for with a generator of its own, so that it does not matter who makes it and when:
+Every image is drawn for with a generator of its own, so that it does not matter who makes it and when:
 cut and scaled by ``jitter`` and ``resize``, mirrored, changed in colour, blurred, given noise; and where
 ``mixup`` or ``mosaic`` ask for it, made of two or four. Where Darknet does what it cannot have meant
 (docs/oddities.md) this does the same, unless ``Recipe.mended``.
@@ -28,11 +28,11 @@ _log = logging.getLogger(__name__)
 
 _BACKGROUND = 1  # the value of blur= that leaves objects sharp
 _BACKGROUND_SIZE = 17
-_IDENTITY = slice(5, None)  # the column for tracking, where truths have it; mixed pictures lose it
+_IDENTITY = slice(5, None)  # the column for tracking, where targets have it; mixed images lose it
 
 
 class Mix(enum.IntEnum):
-    """How many pictures a mixed one is made of."""
+    """How many images a mixed one is made of."""
 
     NONE = 1
     MIXUP = 2
@@ -84,7 +84,7 @@ _HEAD = ("jitter", "resize", "max")
 
 @dataclass(frozen=True)
 class Draw:
-    """The random numbers of one picture: ``edges`` (left, right, top, bottom) and ``sizes`` are in 0..1."""
+    """The random numbers of one image: ``edges`` (left, right, top, bottom) and ``sizes`` are in 0..1."""
 
     edges: tuple[float, ...]
     sizes: tuple[float, ...]
@@ -94,13 +94,13 @@ class Draw:
     noise: int
 
     def like(self, other: Draw, *, place: bool, colour: bool) -> Draw:
-        """The draw of the second picture of a contrastive pair, which has edges and flip, and colours, of the first."""
+        """The draw of the second image of a contrastive pair, which has edges and flip, and colours, of the first."""
         kept = replace(self, edges=other.edges, flip=other.flip) if place else self
         return replace(kept, shift=other.shift) if colour else kept
 
 
 def draw(recipe: Recipe, rng: np.random.Generator) -> Draw:
-    """Draw for one picture."""
+    """Draw for one image."""
     edges, sizes = tuple(rng.random(4)), tuple(rng.random(2))
     flip = bool(recipe.flip and rng.integers(2))
     hue = rng.uniform(-recipe.hue, recipe.hue)
@@ -117,7 +117,7 @@ def scale(most: float, rng: np.random.Generator) -> float:
 
 
 def window_of(recipe: Recipe, drawn: Draw, width: int, height: int) -> Window:
-    """The window that was drawn for a picture."""
+    """The window that was drawn for an image."""
     sides = (width, width, height, height)
     margins = []
     for side, edge, size in zip(sides, drawn.edges, drawn.sizes * 2, strict=True):
@@ -132,7 +132,7 @@ def window_of(recipe: Recipe, drawn: Draw, width: int, height: int) -> Window:
 
 @dataclass(frozen=True)
 class View:
-    """One augmented picture [height, width, channels] with its objects, before it is mixed."""
+    """One augmented image [height, width, channels] with its objects, before it is mixed."""
 
     image: ImageArray
     targets: Truths
@@ -148,7 +148,7 @@ def view(
     rng: np.random.Generator,
     quadrant: int | None = None,
 ) -> View:
-    """Augment one picture. ``size``: of the input. ``quadrant``: of the mosaic that it will be part of."""
+    """Augment one image. ``size``: of the input. ``quadrant``: of the mosaic that it will be part of."""
     height, width = image.shape[:2]
     seen = window_of(recipe, drawn, width, height)
     if recipe.letter_box:
@@ -190,7 +190,7 @@ Source = tuple[ImageArray, Truths]
 def augmented(
     recipe: Recipe, size: Size, sources: Sequence[Source], draws: Sequence[Draw], rng: np.random.Generator
 ) -> tuple[Floats, Truths]:
-    """The training picture [channels, height, width] in 0..1 of one, two (mixup) or four (mosaic) pictures.
+    """The training image [channels, height, width] in 0..1 of one, two (mixup) or four (mosaic) images.
 
     Its objects [n, 5] (x y w h class; [n, 6] with an identity) are at most ``recipe.max``.
     """
@@ -214,7 +214,7 @@ def augmented(
 
 
 def planes(image: ImageArray) -> Floats:
-    """A picture [height, width, channels] of bytes as [channels, height, width] in 0..1."""
+    """An image [height, width, channels] of bytes as [channels, height, width] in 0..1."""
     out: Floats = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
     out /= 255
     return out

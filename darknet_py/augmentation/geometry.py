@@ -1,7 +1,7 @@
-"""The part of a picture that becomes the network's input in training, and where its objects are in there.
+"""The part of an image that becomes the network's input in training, and where its objects are in there.
 
-A ``Window`` is cut out of the picture and scaled to the input; where it reaches beyond the edge there is
-the picture's mean colour. Scaling is bilinear between the centres of pixels, as OpenCV does it in training,
+A ``Window`` is cut out of the image and scaled to the input; where it reaches beyond the edge there is
+the image's mean colour. Scaling is bilinear between the centres of pixels, as OpenCV does it in training,
 and not ``images.resize``, which is what Darknet does afterwards.
 """
 
@@ -19,9 +19,9 @@ Size = tuple[int, int]  # width, height
 
 
 class Window(NamedTuple):
-    """What is cut off a picture at every side, in its pixels; a negative margin is added.
+    """What is cut off an image at every side, in its pixels; a negative margin is added.
 
-    ``width``, ``height``: of the picture.
+    ``width``, ``height``: of the image.
     """
 
     left: int
@@ -38,15 +38,15 @@ class Window(NamedTuple):
 
     @property
     def hollow(self) -> bool:
-        """Whether nothing is left of the picture."""
+        """Whether nothing is left of the image."""
         return min(*self.size, self.width - self.left, self.height - self.top) <= 0
 
     def mirrored(self) -> Window:
-        """The window of the mirrored picture."""
+        """The window of the mirrored image."""
         return self._replace(left=self.right, right=self.left)
 
     def pushed(self, quadrant: int, flip: bool) -> Window:
-        """Slide the window so that it begins in the corner of the picture that ``quadrant`` of a mosaic shows.
+        """Slide the window so that it begins in the corner of the image that ``quadrant`` of a mosaic shows.
 
         ``quadrant``: 0 top left, 1 top right, 2 bottom left, 3 bottom right. ``flip``: it will be mirrored.
         """
@@ -56,7 +56,7 @@ class Window(NamedTuple):
         return self._replace(left=left, right=right, top=top, bottom=bottom)
 
     def letterboxed(self, size: Size) -> Window:
-        """Widen the window so that the whole picture would have the aspect of ``size``."""
+        """Widen the window so that the whole image would have the aspect of ``size``."""
         aspect = size[0] / size[1]
         if self.width / self.height > aspect:
             more = (self.width / aspect - self.height) / 2
@@ -66,7 +66,7 @@ class Window(NamedTuple):
 
 
 def cut(image: ImageArray, window: Window, size: Size) -> ImageArray:
-    """The window of a picture, scaled to ``size``."""
+    """The window of an image, scaled to ``size``."""
     width, height = window.size
     if window[:4] != (0, 0, 0, 0):
         x, y = max(0, window.left), max(0, window.top)
@@ -87,7 +87,7 @@ def _mean(image: ImageArray) -> ImageArray:
 
 
 def scaled(image: ImageArray, size: Size) -> ImageArray:
-    """A picture in ``size``, bilinear between the centres of pixels (cv::resize, within one level)."""
+    """An image in ``size``, bilinear between the centres of pixels (cv::resize, within one level)."""
     if (image.shape[1], image.shape[0]) == size:
         return image
     planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
@@ -106,7 +106,7 @@ def shuffled(targets: Truths, limit: int, rng: np.random.Generator) -> Truths:
 def mapped(targets: Truths, window: Window, size: Size, flip: bool) -> Truths:
     """The objects as the window shows them, relative to it (``correct_boxes``, ``fill_truth_detection``).
 
-    Left out are what has its centre at 0 0, what lies outside the picture, and what is smaller than a pixel
+    Left out are what has its centre at 0 0, what lies outside the image, and what is smaller than a pixel
     of the input, ``size``; a sliver of an object stays.
     """
     centre, half = targets[:, :2].astype(np.float64), targets[:, 2:4].astype(np.float64) / 2

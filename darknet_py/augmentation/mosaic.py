@@ -16,7 +16,7 @@ _NEAREST = 0.2  # that the point may come to an edge, as a part of the side
 
 
 class Part(NamedTuple):
-    """A quadrant [x0, x1) x [y0, y1) of the picture, and how far what it shows is moved, in pixels."""
+    """A quadrant [x0, x1) x [y0, y1) of the image, and how far what it shows is moved, in pixels."""
 
     x0: int
     y0: int
@@ -27,17 +27,17 @@ class Part(NamedTuple):
 
 
 def centre(size: Size, rng: np.random.Generator) -> tuple[int, int]:
-    """The point where the pictures meet."""
+    """The point where the images meet."""
     low, high = (tuple(int(side * share) for side in size) for share in (_NEAREST, 1 - _NEAREST))
     x, y = rng.integers(low, high, endpoint=True)
     return int(x), int(y)
 
 
 def part(quadrant: int, centre: tuple[int, int], window: Window, size: Size, *, exact: bool = False) -> Part:
-    """Where a quadrant shows its picture, which was made of ``window`` (mirrored already) in ``size``.
+    """Where a quadrant shows its image, which was made of ``window`` (mirrored already) in ``size``.
 
-    It shows the side of the picture that touches the centre, less the border of mean colour. Darknet
-    measures that border in pixels of the whole picture; ``exact`` measures it in those of the window.
+    It shows the side of the image that touches the centre, less the border of mean colour. Darknet
+    measures that border in pixels of the whole image; ``exact`` measures it in those of the window.
     """
     (x, y), (width, height) = centre, size
     whole = window.size if exact else (window.width, window.height)
@@ -55,7 +55,7 @@ def part(quadrant: int, centre: tuple[int, int], window: Window, size: Size, *, 
 
 
 def joined(images: Sequence[ImageArray], parts: Sequence[Part]) -> ImageArray:
-    """The picture of four."""
+    """The image of four."""
     out = np.empty_like(images[0])
     for image, p in zip(images, parts, strict=True):
         out[p.y0 : p.y1, p.x0 : p.x1] = image[p.y0 - p.down : p.y1 - p.down, p.x0 - p.right : p.x1 - p.right]
@@ -63,9 +63,9 @@ def joined(images: Sequence[ImageArray], parts: Sequence[Part]) -> ImageArray:
 
 
 def moved(targets: Truths, part: Part, size: Size, *, bound: bool) -> Truths:
-    """The objects of a quadrant's picture, relative to the picture of four.
+    """The objects of a quadrant's image, relative to the image of four.
 
-    ``bound``: they are cut off at the quadrant, else at the picture alone, so that a box may reach over
+    ``bound``: they are cut off at the quadrant, else at the image alone, so that a box may reach over
     what its neighbour shows. Edges are rounded to whole pixels as far as Darknet does.
     """
     unit = np.array(size)

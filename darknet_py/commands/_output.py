@@ -1,4 +1,4 @@
-"""Where verbs put what was found: pictures, label files, JSON."""
+"""Where verbs put what was found: images, label files, JSON."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ T = TypeVar("T")
 class Output:
     """Collects results; each target is None where it is not wanted.
 
-    ``images`` and ``labels`` are folders, written to picture by picture. ``listing`` (one object a
-    picture with its boxes) and ``darknet`` (the array of Darknet's ``-out``) are files, ``-`` for
+    ``images`` and ``labels`` are folders, written to image by image. ``listing`` (one object a
+    image with its boxes) and ``darknet`` (the array of Darknet's ``-out``) are files, ``-`` for
     stdout, written by ``close``.
     """
 
@@ -33,8 +33,8 @@ class Output:
         self.taken: set[str] = set()
 
     def add(self, result: Results) -> None:
-        """Write what belongs to one picture."""
-        stem = self._free(pathlib.Path(result.path).stem or "picture")
+        """Write what belongs to one image."""
+        stem = self._free(pathlib.Path(result.path).stem or "image")
         if self.images:
             suffix = pathlib.Path(result.path).suffix.lower()
             result.save(self.images / (stem + (suffix if suffix in (".jpg", ".jpeg", ".png") else ".png")))
@@ -52,12 +52,12 @@ class Output:
         for path, content in ((self.listing, self.results), (self.darknet, self.frames)):
             if path:
                 write_json(path, content)
-        for folder, what in ((self.images, "pictures"), (self.labels, "labels")):
+        for folder, what in ((self.images, "images"), (self.labels, "labels")):
             if folder:
                 print(f"{what} in {folder}/", file=sys.stderr)
 
     def _free(self, stem: str) -> str:
-        """A name that no other picture of this run has."""
+        """A name that no other image of this run has."""
         name, number = stem, 2
         while name in self.taken:
             name, number = f"{stem}_{number}", number + 1
@@ -66,7 +66,7 @@ class Output:
 
 
 class Lines:
-    """A line of JSON for each picture or frame; ``path``: ``-`` for stdout, None for no lines.
+    """A line of JSON for each image or frame; ``path``: ``-`` for stdout, None for no lines.
 
     Unlike other files this one grows in its place: it can be followed, and is whole whenever the run stops.
     """
@@ -88,7 +88,7 @@ class Lines:
             self._file.close()
 
     def add(self, result: Results, **place: Any) -> None:
-        """Write a line; ``place``: where in a video the picture stands."""
+        """Write a line; ``place``: where in a video the image stands."""
         if not self._path:
             return
         height, width = result.orig_shape
@@ -112,7 +112,7 @@ def write_json(path: str, content: object) -> None:
 
 
 def rows(result: Results) -> str:
-    """A picture's path, size and time, and a row a box."""
+    """An image's path, size and time, and a row a box."""
     height, width = result.orig_shape
     lines = [f"{result.path}: {width}x{height}, {len(result)} found, {sum(result.speed.values()):.1f} ms"]
     boxes = result.boxes
@@ -122,7 +122,7 @@ def rows(result: Results) -> str:
     return "\n".join(lines)
 
 
-def progress(things: Iterable[T], total: int, *, quiet: bool = False, unit: str = "picture") -> Iterable[T]:
+def progress(things: Iterable[T], total: int, *, quiet: bool = False, unit: str = "image") -> Iterable[T]:
     """A bar on stderr over more than one thing, where somebody looks at it."""
     from tqdm import tqdm
 

@@ -33,7 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Sources that are pictures, and those that are videos, where patterns give their files."""
+    """Sources that are images, and those that are videos, where patterns give their files."""
     from ..video.capture import is_address, is_camera, is_video
 
     images, videos = [], []
@@ -49,7 +49,7 @@ def refuse(args: argparse.Namespace) -> None:
     """Raise DataError for what is kept in memory to the end: a stream has none."""
     for name in ("json", "out", "save_txt"):
         if getattr(args, name):
-            raise DataError(f"--{name.replace('_', '-')}: for pictures; the boxes of a video go to --jsonl FILE")
+            raise DataError(f"--{name.replace('_', '-')}: for images; the boxes of a video go to --jsonl FILE")
     if args.max_frames is not None and args.max_frames < 1:
         raise DataError(f"--max-frames: expected 1 or more, got {args.max_frames}")
 

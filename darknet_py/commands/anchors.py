@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     found = anchors.darknet(boxes, count, rng) if args.method == "darknet" else anchors.search(boxes, count, rng)
     before, after = own.fit(boxes), anchors.fit(boxes, found)
     shape = f"{network.shape.width} x {network.shape.height}"
-    print(f"{len(boxes)} objects in {len(dataset)} pictures, for an input of {shape}")
+    print(f"{len(boxes)} objects in {len(dataset)} images, for an input of {shape}")
     print(f"avg IoU {before:.2%} with {len(own.used)} anchors of {config.path}")
     print(f"avg IoU {after:.2%} with {count} new ones")
     print("\n".join(own.told(found, boxes)))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     _model.add(parser)
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures at a time (1)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (1)")
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="runs that the medians are of (10)")
     parser.add_argument("--threads", type=int, metavar="N", help="processor cores to use; by default all")
     parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="numbers to compute with")
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"\n{report['gflop']:.2f} GFLOP; the machine's best is {report['best']:.0f} GFLOP/s:")
     for name, rate in report["rates"].items():
         print(f"  {name:36} {rate:8.0f} GFLOP/s")
-    print(f"\n{'network alone, in turn':28} {'median ms':>10} {'least':>8} {'pictures/s':>10} {'of best':>7}")
+    print(f"\n{'network alone, in turn':28} {'median ms':>10} {'least':>8} {'images/s':>10} {'of best':>7}")
     for name, row in report["runs"].items():
-        print(f"{name:28} {row['ms']:10.2f} {row['least']:8.2f} {row['pictures']:10.1f} {row['of_best']:7.0%}")
+        print(f"{name:28} {row['ms']:10.2f} {row['least']:8.2f} {row['images']:10.1f} {row['of_best']:7.0%}")
     return 0
 
 
@@ -118,7 +118,7 @@ def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:
             name: {
                 "ms": median(times),
                 "least": min(times),
-                "pictures": 1000 * args.batch / median(times),
+                "images": 1000 * args.batch / median(times),
                 "of_best": gflop / median(times) * 1000 / best,
             }
             for name, times in found.items()

@@ -5,7 +5,7 @@
 
 Changes nothing. Of a network: options without effect, layers that do not fit each other, a file of weights
 that is too short, too long, of another network or of another number of classes. Of a data set (a .data file,
-a data.yaml, COCO's JSON, a folder): pictures and labels that are missing, broken, odd or twice there."""
+a data.yaml, COCO's JSON, a folder): images and labels that are missing, broken, odd or twice there."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _data(args: argparse.Namespace) -> int:
     problems = 0
 
     def watch(names: Iterable[str]) -> Iterable[str]:
-        bar: Iterable[str] = tqdm(names, unit="picture", file=sys.stderr, disable=None)
+        bar: Iterable[str] = tqdm(names, unit="image", file=sys.stderr, disable=None)
         return bar
 
     for checked in check.check(args.model, classes=classes, watch=watch):
@@ -74,7 +74,7 @@ def _network(args: argparse.Namespace) -> int:
     if model.weights is not None:
         try:
             weights.load(network, model.weights)
-            print(f"ok     {model.weights}: fits to the byte, seen {network.seen:,} pictures")
+            print(f"ok     {model.weights}: fits to the byte, seen {network.seen:,} images")
         except DarknetError as error:
             problems += 1
             print(f"wrong  {error}")

@@ -1,4 +1,4 @@
-"""Darknet's own lines for classifiers, such as: classifier predict DATA CFG WEIGHTS PICTURE -t 5.
+"""Darknet's own lines for classifiers, such as: classifier predict DATA CFG WEIGHTS IMAGE -t 5.
 
 Flags, their defaults and what is printed are Darknet's, so that a script changes one word."""
 

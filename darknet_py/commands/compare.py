@@ -1,7 +1,7 @@
 """Say whether two models are the same, and which layer is the first that differs.
 
     darknet-py compare yolov4-tiny.cfg,yolov4-tiny.weights yolov4-tiny.onnx
-    darknet-py compare my.cfg,my.weights opencv:my.cfg,my.weights --picture dog.jpg
+    darknet-py compare my.cfg,my.weights opencv:my.cfg,my.weights --image dog.jpg
     darknet-py compare my.pt darknet:/opt/darknet/libdarknet.so:my.cfg,my.weights --json
 
 A and B are each one of
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
-    parser.add_argument("--picture", help="what to look at; without any, noise (which shows no objects)")
+    parser.add_argument("--image", help="what to look at; without any, noise (which shows no objects)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="input instead of A's")
     parser.add_argument("--tolerance", type=float, default=1e-4, metavar="T", help="difference that passes (1e-4)")

@@ -1,11 +1,11 @@
-"""Find objects in pictures and videos.
+"""Find objects in images and videos.
 
     darknet-py detect yolov4-tiny sample:bus --save
     darknet-py detect my.cfg my.weights photos/ --names my.names --json found.json
     darknet-py detect yolov4-tiny clip.mp4 --save --jsonl found.jsonl
     darknet-py detect yolov4-tiny rtsp://camera/stream --jsonl -
 
-SOURCE is a picture, a folder, a pattern, a list in a .txt file, a picture of the catalogue, a video, the
+SOURCE is an image, a folder, a pattern, a list in a .txt file, an image of the catalogue, a video, the
 number of a camera, or an address (rtsp, http, ...). Prints a row a box: what it is, how sure the network
 is, and left, top, width, height in pixels. Ctrl-C ends a video well: what was written is whole."""
 
@@ -23,7 +23,7 @@ from . import _model, _output, _video
 if TYPE_CHECKING:
     from ..network import Network
 
-_TOGETHER = 8  # pictures: enough that a CPU's network and the work around it take turns
+_TOGETHER = 8  # images: enough that a CPU's network and the work around it take turns
 _WEIGHTS = (".weights", ".pt", ".safetensors")
 
 
@@ -41,13 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     boxes.add_argument(
         "--letterbox",
         action=argparse.BooleanOptionalAction,
-        help="keep the pictures' aspect, or stretch; by default as the cfg says",
+        help="keep the images' aspect, or stretch; by default as the cfg says",
     )
     boxes.add_argument(
         "--batch",
         type=int,
         metavar="N",
-        help=f"pictures that are worked off together ({_TOGETHER} of several on a CPU, else 1)",
+        help=f"images that are worked off together ({_TOGETHER} of several on a CPU, else 1)",
     )
     _model.add_engine(boxes)
     boxes.add_argument(
@@ -56,11 +56,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         const=0.2,
         metavar="OVERLAP",
-        help="look at large pictures in tiles of the network's size that overlap by this share (0.2)",
+        help="look at large images in tiles of the network's size that overlap by this share (0.2)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--save", nargs="?", const="detected", metavar="DIR", help="write the pictures and videos with boxes to DIR"
+        "--save", nargs="?", const="detected", metavar="DIR", help="write the images and videos with boxes to DIR"
     )
     output.add_argument(
         "--json", metavar="FILE", help="write what was found as JSON, - for stdout instead of the table"
@@ -69,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--save-txt", nargs="?", const="detected", metavar="DIR", help="write Darknet label files to DIR (detected)"
     )
-    output.add_argument("--jsonl", metavar="FILE", help="write a line of JSON a frame or picture, - for stdout")
+    output.add_argument("--jsonl", metavar="FILE", help="write a line of JSON a frame or image, - for stdout")
     output.add_argument("--quiet", action="store_true", help="no table and no progress")
     _video.options(parser)
     _model.options(parser)
@@ -111,11 +111,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _split(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
-    """The model, the pictures and the videos; a cfg without --fetch has its weights first among the sources."""
+    """The model, the images and the videos; a cfg without --fetch has its weights first among the sources."""
     first, *others = args.sources
     is_weights = first.endswith(_WEIGHTS) or (args.model.endswith(".cfg") and not args.fetch)
     if is_weights and not others:
-        raise DataError(f"{first}: taken for the weights of {args.model}; expected pictures behind it")
+        raise DataError(f"{first}: taken for the weights of {args.model}; expected images behind it")
     model = find(args.model, first if is_weights else None, fetch=args.fetch, progress=not args.quiet)
     images, videos = _video.apart(others if is_weights else args.sources)
     return model, expand(images), videos

@@ -1,4 +1,4 @@
-"""Darknet's own lines for detectors, such as: detector test DATA CFG WEIGHTS PICTURE -thresh 0.25.
+"""Darknet's own lines for detectors, such as: detector test DATA CFG WEIGHTS IMAGE -thresh 0.25.
 
 Flags, their defaults and what is printed are Darknet's, so that a script changes one word."""
 

@@ -4,7 +4,7 @@
     darknet-py evaluate digits set/digits.data
     darknet-py train set/digits.data digits
 
-DIR gets digits.data, train.txt, valid.txt, digits.names, and pictures of 96 x 96 with a label file beside each.
+DIR gets digits.data, train.txt, valid.txt, digits.names, and images of 96 x 96 with a label file beside each.
 The network that the catalogue calls digits was trained on the set of seed 0. Prints the path of the .data file."""
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import argparse
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("folder", metavar="DIR", help="where the set is made; pictures of the same name are replaced")
-    parser.add_argument("--train", type=int, default=1600, metavar="N", help="pictures to train on (1600)")
-    parser.add_argument("--valid", type=int, default=400, metavar="N", help="pictures to validate on (400)")
+    parser.add_argument("folder", metavar="DIR", help="where the set is made; images of the same name are replaced")
+    parser.add_argument("--train", type=int, default=1600, metavar="N", help="images to train on (1600)")
+    parser.add_argument("--valid", type=int, default=400, metavar="N", help="images to validate on (400)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (0)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 

@@ -3,7 +3,7 @@
     darknet-py evaluate yolov4-tiny coco.data
     darknet-py evaluate my.cfg my.weights data.yaml --protocol coco --plots report --json scores.json
 
-DATA is a .data file, a list or folder of pictures with label files, a data.yaml, COCO's annotation JSON or a
+DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a
 Pascal VOC folder. Prints a row a class and the number with the rule that it was counted by: three rules give
 three numbers for the same boxes, see --protocol."""
 
@@ -39,11 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     boxes.add_argument("--least", type=float, metavar="P", help="confidence that counts for mAP (0.005; coco 0.001)")
     boxes.add_argument("--nms", type=float, metavar="T", help="overlap that suppresses; 0: never (0.45; coco 0.6)")
     boxes.add_argument(
-        "--letterbox", action=argparse.BooleanOptionalAction, help="keep the pictures' aspect, or stretch them"
+        "--letterbox", action=argparse.BooleanOptionalAction, help="keep the images' aspect, or stretch them"
     )
-    boxes.add_argument("--batch", type=int, default=8, metavar="N", help="pictures in the network at once (8)")
+    boxes.add_argument("--batch", type=int, default=8, metavar="N", help="images in the network at once (8)")
     _model.add_engine(boxes)
-    boxes.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read pictures (2)")
+    boxes.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read images (2)")
     output = parser.add_argument_group("output")
     output.add_argument("--lines", action="store_true", help="print what Darknet's `detector map` prints")
     output.add_argument(

@@ -35,9 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--nms", type=float, default=0.45, metavar="IOU", help="overlap that suppresses, of heads=nms (default: 0.45)"
     )
-    group.add_argument(
-        "--letterbox", action=argparse.BooleanOptionalAction, help="note that pictures keep their aspect"
-    )
+    group.add_argument("--letterbox", action=argparse.BooleanOptionalAction, help="note that images keep their aspect")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Get weights and pictures of the catalogue into the cache.
+"""Get weights and images of the catalogue into the cache.
 
 Downloads are verified by size and SHA-256 and go on where they broke off. The cache is
 $DARKNET_PY_HOME, or darknet_py in the user's folder for caches."""

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(network)
     if args.weights:
-        print(f"seen {network.seen:,} pictures, version {'.'.join(map(str, network.version))}")
+        print(f"seen {network.seen:,} images, version {'.'.join(map(str, network.version))}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Keep the first layers of a .weights file: ``partial yolov4.cfg yolov4.weights yolov4.conv.137 137``.
 
-Darknet's command: the file that training of another network starts from. The count of pictures seen is
+Darknet's command: the file that training of another network starts from. The count of images seen is
 set to 0, as there."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUTPUT", help="file to write, by custom NAME.conv.N")
     parser.add_argument("upto", metavar="N", type=int, help="number of layers to keep, counting every section")
     parser.add_argument("--dialect", default="alexeyab", choices=["alexeyab", "pjreddie"], help="whose rules hold")
-    parser.add_argument("--keep-seen", action="store_true", help="keep the count of pictures seen")
+    parser.add_argument("--keep-seen", action="store_true", help="keep the count of images seen")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@
     darknet-py train data.yaml my.cfg --resume --out runs/a --set max_batches=6000 --set steps=4800,5400
     torchrun --nproc-per-node=2 -m darknet_py train voc.data my.cfg --sync-norm
 
-DATA is a .data file, a list or folder of pictures with label files, a data.yaml, COCO's annotation JSON or a
+DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a
 Pascal VOC folder; for a classifier a .data file with labels=. WEIGHTS may be a whole network's or a backbone's;
 weights that a training has left with its state beside them go on with that training. The recipe is that of [net].
 Into --out go NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., a chart and a CSV. Ctrl-C
@@ -77,11 +77,11 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, ...; auto: the fastest there is")
-    machine.add_argument("--workers", type=int, default=4, metavar="N", help="threads that make pictures (4)")
+    machine.add_argument("--workers", type=int, default=4, metavar="N", help="threads that make images (4)")
     machine.add_argument(
         "--amp", choices=("bf16", "fp16"), help="half precision where it is safe; fp16 scales the loss"
     )
-    machine.add_argument("--channels-last", action="store_true", help="lay pictures as GPUs read them fastest")
+    machine.add_argument("--channels-last", action="store_true", help="lay images as GPUs read them fastest")
     machine.add_argument(
         "--recompute",
         action="store_true",

@@ -152,7 +152,7 @@ def kept(found: RawDetections, network: Network, nms: float) -> Tensor:
 
 
 def at_size(network: Network) -> Config:
-    """The cfg with the network's own input size, one picture and one frame at a time."""
+    """The cfg with the network's own input size, one image and one frame at a time."""
     values = {"batch": "1", "subdivisions": "1", "time_steps": "1"}
     options, shape = network.options, network.shape
     if (0, 0) != (options.width, options.height) != (shape.width, shape.height):

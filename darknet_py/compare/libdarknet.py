@@ -102,7 +102,7 @@ def run(
 
 @contextmanager
 def serving(library: StrPath, network: Network, x: Tensor) -> Iterator[Callable[[Tensor], None]]:
-    """The library with the network loaded, as a function that runs ``x`` [batch, ...], picture by picture, and waits.
+    """The library with the network loaded, as a function that runs ``x`` [batch, ...], image by image, and waits.
 
     For timing: every call computes the same input whatever it is given. Raises DarknetError with what the library said.
     """
@@ -160,7 +160,7 @@ def _of_heads(network: Network) -> dict[str, object]:
     if not network.heads:
         return {"classes": 0}
     last, shape = network.heads[-1], network.shape
-    # Boxes shall be relative to the input. pjreddie's takes the picture for letterboxed unless it has the input's
+    # Boxes shall be relative to the input. pjreddie's takes the image for letterboxed unless it has the input's
     # form; boxes of YOLOv1 are multiplied by these numbers.
     square = network.dialect is Dialect.ALEXEYAB or shape.width == shape.height
     return {

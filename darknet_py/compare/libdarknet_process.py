@@ -55,7 +55,7 @@ def opened(path: str) -> Any:
 
 
 def network(c: Any, cfg: str, weights: str) -> Any:
-    """A network for one picture at a time."""
+    """A network for one image at a time."""
     names = [cfg.encode(), weights.encode(), 0]
     made = c.load(*names, 1) if len(c.load.argtypes) == 4 else c.load(*names)
     c.set_batch_network(made, 1)

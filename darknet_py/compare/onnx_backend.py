@@ -56,7 +56,7 @@ class OnnxBackend(Backend):
         """Refuse a size that the file has not."""
         if None not in (self.size, size) and self.size != size:
             width, height = self.size or (0, 0)
-            raise DarknetError(f"{self.path}: reads pictures of {width}x{height} alone: expected no other --size")
+            raise DarknetError(f"{self.path}: reads images of {width}x{height} alone: expected no other --size")
 
     def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
         """The heads' outputs, or the boxes that the file decodes itself."""

@@ -28,11 +28,11 @@ class Checked:
 
     @property
     def summary(self) -> str:
-        """Pictures, objects and classes in a line."""
+        """Images, objects and classes in a line."""
         counts = counters(self.dataset, len(self.dataset.names))
         empty = sum(not len(sample.targets) for sample in self.dataset)
         return (
-            f"{self.subset}: {len(self.dataset)} pictures, {empty} of them without objects, {sum(counts)} objects, "
+            f"{self.subset}: {len(self.dataset)} images, {empty} of them without objects, {sum(counts)} objects, "
             f"{sum(count > 0 for count in counts)} of {len(counts)} classes"
         )
 
@@ -52,8 +52,8 @@ def check(
 ) -> list[Checked]:
     """Check the lists of a data set in any format of ``datasets``.
 
-    ``classes``: of the network; by default the number of names. ``decode``: read every picture, else see
-    that it is there. ``watch``: wraps the pictures' names, for a progress bar. Raises DataError where a
+    ``classes``: of the network; by default the number of names. ``decode``: read every image, else see
+    that it is there. ``watch``: wraps the images' names, for a progress bar. Raises DataError where a
     list cannot be read at all.
     """
     done: dict[tuple[str, ...], str] = {}
@@ -69,7 +69,7 @@ def check(
         problems = [*dataset.problems, *_twice(names, subset)]
         for earlier, other in done.items():
             problems += [Problem(name, f"in {other} and in {subset}") for name in sorted({*earlier} & {*names})]
-        problems += _pictures(watch(dict.fromkeys(names)), decode)
+        problems += _images(watch(dict.fromkeys(names)), decode)
         done[names] = subset
         checked.append(Checked(subset, dataset, tuple(dict.fromkeys(problems))))
     return checked
@@ -87,7 +87,7 @@ def _twice(names: tuple[str, ...], subset: str) -> Iterator[Problem]:
             yield Problem(name, f"{count} times in {subset}")
 
 
-def _pictures(names: Iterable[str], decode: bool) -> Iterator[Problem]:
+def _images(names: Iterable[str], decode: bool) -> Iterator[Problem]:
     for name in names:
         try:
             if decode:

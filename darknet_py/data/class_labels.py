@@ -1,4 +1,4 @@
-"""The classes of a picture for a classifier: the labels that its path holds (``fill_truth_smooth``)."""
+"""The classes of an image for a classifier: the labels that its path holds (``fill_truth_smooth``)."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from .labels import Problem, Truths, beyond, labels_of, lines, none
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture with its objects; ``ignored`` are truths that count neither for nor against a detector.
+    """An image with its objects; ``ignored`` are targets that count neither for nor against a detector.
 
-    ``identity``: the picture's number in the file that the data set was read from, where it has one.
+    ``identity``: the image's number in the file that the data set was read from, where it has one.
     """
 
     image: str
@@ -30,7 +30,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures and objects, in the order of the list.
+    """Images and objects, in the order of the list.
 
     ``names``: of the classes, none where nothing names them. ``categories``: by class, its number in the
     file that the data set was read from (COCO's go to 90). ``source``: that file.
@@ -124,13 +124,13 @@ def _beside(path: str, file: StrPath) -> str:
 def from_list(
     images: Sequence[str], difficult: Sequence[str] = (), *, classes: int | None = None, source: str = ""
 ) -> Dataset:
-    """Pictures with the objects of their label files.
+    """Images with the objects of their label files.
 
     ``difficult``: a parallel list whose label files hold the objects that are ignored; DataError where it is
     of another length. ``classes``: objects of a class beyond are left out and reported.
     """
     if difficult and len(difficult) != len(images):
-        raise DataError(f"{source}: {len(images)} pictures, but {len(difficult)} in the list of difficult objects")
+        raise DataError(f"{source}: {len(images)} images, but {len(difficult)} in the list of difficult objects")
     problems: list[Problem] = []
     samples = []
     for index, image in enumerate(images):
@@ -141,7 +141,7 @@ def from_list(
 
 
 def load(path: StrPath, subset: str = "valid", *, classes: int | None = None) -> Dataset:
-    """The pictures and objects of a ``.data`` file: of its list ``subset``, else of ``train``."""
+    """The images and objects of a ``.data`` file: of its list ``subset``, else of ``train``."""
     options = read_data(path)
     images = read_list(options.file(subset if subset in options.values else "train"))
     hard = read_list(options.file("difficult")) if subset == "valid" and "difficult" in options.values else ()

@@ -1,9 +1,9 @@
 """``load``: a data set in any of the usual formats, told apart by what ``path`` is.
 
 * ``.data``: Darknet's, see ``data``.
-* ``.txt``, ``.list``, or a folder of images: pictures with label files beside them or in ``labels/``.
+* ``.txt``, ``.list``, or a folder of images: images with label files beside them or in ``labels/``.
 * ``.yaml``: ultralytics' and Roboflow's ``data.yaml``; labels as above.
-* ``.json``: COCO's annotations; pictures beside the file or in the folders that COCO has. Crowds are ignored.
+* ``.json``: COCO's annotations; images beside the file or in the folders that COCO has. Crowds are ignored.
 * a folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``: Pascal VOC. Difficult objects are ignored.
 """
 
@@ -64,7 +64,7 @@ def _yaml(path: pathlib.Path, subset: str, classes: int | None) -> Dataset:
     value = entries[keys[0]]
     root = path.parent / str(entries.get("path", ""))
     parts = [value] if isinstance(value, str) else list(value)
-    images = [image for part in parts for image in _pictures(part, root, path)]
+    images = [image for part in parts for image in _images(part, root, path)]
     names = entries.get("names", [])
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names, key=_number)]
@@ -79,17 +79,17 @@ def _number(text: str) -> int:
         raise DataError(f"names: expected class numbers, got {text!r}") from None
 
 
-def _pictures(part: str, root: pathlib.Path, path: pathlib.Path) -> list[str]:
-    """Pictures of a folder (and its folders) or list; Roboflow's ``../`` is one too many."""
+def _images(part: str, root: pathlib.Path, path: pathlib.Path) -> list[str]:
+    """Images of a folder (and its folders) or list; Roboflow's ``../`` is one too many."""
     places = [root / part, path.parent / part, path.parent / part.removeprefix("../"), pathlib.Path(part)]
     for place in places:
         if place.is_dir():
-            found = sorted(str(p) for p in place.rglob("*") if p.suffix.lower() in sources.PICTURES)
+            found = sorted(str(p) for p in place.rglob("*") if p.suffix.lower() in sources.IMAGES)
             if found:
                 return found
         elif place.is_file():
             return [str(_from(root, line)) for line in data_file.read_list(place)]
-    raise DataError(f"{path}: {part}: no pictures; tried {', '.join(dict.fromkeys(map(str, places)))}")
+    raise DataError(f"{path}: {part}: no images; tried {', '.join(dict.fromkeys(map(str, places)))}")
 
 
 def _from(root: pathlib.Path, line: str) -> pathlib.Path:
@@ -133,7 +133,7 @@ def _coco_sample(place: pathlib.Path, entry: Mapping[str, Any], boxes: Mapping[t
 
 
 def _relative(rows: Sequence[tuple[float, ...]], width: float, height: float) -> Truths:
-    """Left, top, width, height in pixels and class, as truths."""
+    """Left, top, width, height in pixels and class, as targets."""
     table = np.array(rows, np.float64).reshape(-1, 5)
     table[:, :2] += table[:, 2:4] / 2
     table[:, :4] /= (width, height, width, height)
@@ -141,7 +141,7 @@ def _relative(rows: Sequence[tuple[float, ...]], width: float, height: float) ->
 
 
 def voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC) -> Dataset:
-    """A Pascal VOC folder (such as VOC2007): ``ImageSets/Main/SUBSET.txt``, all pictures where there is none.
+    """A Pascal VOC folder (such as VOC2007): ``ImageSets/Main/SUBSET.txt``, all images where there is none.
 
     ``names``: the classes; where objects have others, all that occur, sorted. Boxes are as Darknet's
     voc_label.py makes them.
@@ -164,13 +164,13 @@ def voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC) -> D
             for wanted in (False, True)
         ]
         targets, ignored = (part.reshape(-1, 5) if part.size else none() for part in parts)
-        samples.append(Sample(str(_voc_picture(root, stem)), targets, ignored))
+        samples.append(Sample(str(_voc_image(root, stem)), targets, ignored))
     return Dataset(samples, tuple(order), problems, os.fspath(folder))
 
 
-def _voc_picture(root: pathlib.Path, stem: str) -> pathlib.Path:
-    """The picture of an annotation: VOC's are .jpg, others' are what they are."""
-    places = [root / "JPEGImages" / (stem + suffix) for suffix in (".jpg", *sources.PICTURES)]
+def _voc_image(root: pathlib.Path, stem: str) -> pathlib.Path:
+    """The image of an annotation: VOC's are .jpg, others' are what they are."""
+    places = [root / "JPEGImages" / (stem + suffix) for suffix in (".jpg", *sources.IMAGES)]
     return next((place for place in places if place.is_file()), places[0])
 
 
@@ -178,7 +178,7 @@ def _voc_objects(path: pathlib.Path, problems: list[Problem]) -> list[tuple[str,
     """Name, centre and size, and difficulty of each object of an annotation."""
     text = "\n".join(lines(path)) if path.is_file() else ""
     if not text:
-        problems.append(Problem(str(path), "no annotation, taken for a picture without objects"))
+        problems.append(Problem(str(path), "no annotation, taken for an image without objects"))
         return []
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(f"{path}: an annotation with a DTD, which VOC's do not have: not read")

@@ -1,8 +1,8 @@
-"""The label file of a picture: where it lies, and what it holds.
+"""The label file of an image: where it lies, and what it holds.
 
-A line ``class x y w h`` is an object: an integer, then centre and size relative to the picture (0..1).
-Darknet looks for the file by replacing words in the picture's path (``label_path``), takes a picture
-without one for a picture without objects, and stops silently where a line does not scan. This reads the
+A line ``class x y w h`` is an object: an integer, then centre and size relative to the image (0..1).
+Darknet looks for the file by replacing words in the image's path (``label_path``), takes an image
+without one for an image without objects, and stops silently where a line does not scan. This reads the
 same objects and says so: every missing or odd label is one ``Problem`` with file and line.
 """
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from .._typing import StrPath
 from ..errors import DataError
 
-Truths = npt.NDArray[np.float32]  # [n, 5]: x y w h relative to the picture, class
+Truths = npt.NDArray[np.float32]  # [n, 5]: x y w h relative to the image, class
 
 SHOWN = 20  # problems that ``report`` writes one by one
 
@@ -51,7 +51,7 @@ class Problem:
 
 
 def label_path(image: str) -> str:
-    """Where Darknet looks for the labels of a picture (``replace_image_to_label``)."""
+    """Where Darknet looks for the labels of an image (``replace_image_to_label``)."""
     path = image
     for folder, labels in _FOLDERS:
         path = path.replace(folder, labels, 1)
@@ -60,7 +60,7 @@ def label_path(image: str) -> str:
 
 
 def label_places(image: str) -> list[str]:
-    """Where labels of a picture may lie: Darknet's place, ``labels/`` for the last ``images/``, beside it."""
+    """Where labels of an image may lie: Darknet's place, ``labels/`` for the last ``images/``, beside it."""
     stem = os.path.splitext(image)[0]
     parts = stem.replace("\\", "/").split("/")
     places = [label_path(image)]
@@ -117,9 +117,9 @@ def _oddities(row: Sequence[float]) -> Iterator[str]:
     if not np.isfinite(row).all():
         yield "a coordinate that is no number; left out"
     elif not (0 < x <= 1 and 0 < y <= 1):
-        yield f"centre {x:g} {y:g}, expected 0..1 of the picture"
+        yield f"centre {x:g} {y:g}, expected 0..1 of the image"
     elif not (0 < w <= 1 and 0 < h <= 1):
-        yield f"size {w:g} {h:g}, expected 0..1 of the picture"
+        yield f"size {w:g} {h:g}, expected 0..1 of the image"
 
 
 def beyond(number: int, classes: int) -> str:
@@ -128,12 +128,12 @@ def beyond(number: int, classes: int) -> str:
 
 
 def labels_of(image: str, problem: Callable[[Problem], None], classes: int | None = None) -> Truths:
-    """The objects of a picture; a missing label file goes to ``problem`` with the paths that were tried."""
+    """The objects of an image; a missing label file goes to ``problem`` with the paths that were tried."""
     places = label_places(image)
     for place in places:
         if os.path.isfile(place):
             return read_labels(place, problem, classes)
-    problem(Problem(image, f"no label file, taken for a picture without objects; tried {', '.join(places)}"))
+    problem(Problem(image, f"no label file, taken for an image without objects; tried {', '.join(places)}"))
     return none()
 
 

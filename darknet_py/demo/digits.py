@@ -1,11 +1,11 @@
 """A detection data set that needs no download: handwritten digits on made textures.
 
-    write("digits")      # digits/digits.data, its lists, class names, pictures and label files
+    write("digits")      # digits/digits.data, its lists, class names, images and label files
 
 The digits are the 1797 of ``digits.png`` (8 x 8 cells each; E. Alpaydin and C. Kaynak, Optical Recognition of
 Handwritten Digits, 1998, UCI Machine Learning Repository, https://doi.org/10.24432/C50P49, CC BY 4.0). They are drawn
-smooth, in any size, slant and colour, a few in a picture. Those of the pictures to train on are never in a picture
-to validate on, and mostly of other writers. A picture follows from seed, list and its number there, so a small set
+smooth, in any size, slant and colour, a few in an image. Those of the images to train on are never in an image
+to validate on, and mostly of other writers. An image follows from seed, list and its number there, so a small set
 is the beginning of a large one with that seed.
 """
 
@@ -30,11 +30,11 @@ Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SUBSETS = ("train", "valid")
-SIDE = 96  # pixels of a picture
+SIDE = 96  # pixels of an image
 
 _CELLS, _LEVELS = 8, 240  # of a digit; the grey of a full cell
 _TRAINED = 0.8  # of each digit's samples
-_SMALL, _LARGE, _MOST = 20, 48, 6  # cells' extent in pixels; digits in a picture
+_SMALL, _LARGE, _MOST = 20, 48, 6  # cells' extent in pixels; digits in an image
 _TRIES, _COLOURS = 30, 10_000  # to find a place, and an ink
 _SHARED = 0.05  # of the smaller box, that another one may cover
 _CONTRAST = 0.35  # at least so much darker than the paper under it is an ink, in brightness 0..1
@@ -44,7 +44,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 def write(
     folder: StrPath, train: int = 1600, valid: int = 400, *, seed: int = 0, progress: bool = False
 ) -> pathlib.Path:
-    """Make the data set in ``folder``: so many pictures to train and to validate on. Returns its .data file.
+    """Make the data set in ``folder``: so many images to train and to validate on. Returns its .data file.
 
     Paths in its files count from ``folder``. ``progress`` shows a bar on stderr. Raises DataError where it cannot
     be written.
@@ -54,7 +54,7 @@ def write(
     root, samples = pathlib.Path(folder), load()
     counts = dict(zip(SUBSETS, (train, valid), strict=True))
     try:
-        with tqdm(total=train + valid, unit=" pictures", disable=not progress) as bar:
+        with tqdm(total=train + valid, unit=" images", disable=not progress) as bar:
             for subset, count in counts.items():
                 (root / subset).mkdir(parents=True, exist_ok=True)
                 for number in range(count):
@@ -83,7 +83,7 @@ def load() -> dict[str, list[Array]]:
 def scene(
     samples: list[Array], subset: str = "valid", number: int = 0, seed: int = 0
 ) -> tuple[npt.NDArray[np.uint8], Truths]:
-    """Picture ``number`` of a list, [96, 96, 3] of uint8, and its objects; ``samples``: see ``load``."""
+    """Image ``number`` of a list, [96, 96, 3] of uint8, and its objects; ``samples``: see ``load``."""
     rng = np.random.default_rng((seed, SUBSETS.index(subset), number))
     canvas, boxes, classes = texture(rng, SIDE), list[Box](), list[int]()
     for _ in range(rng.integers(1, _MOST + 1)):

@@ -1,4 +1,4 @@
-"""Backgrounds for made pictures: two colours, mixed by a pattern, with some grain."""
+"""Backgrounds for made images: two colours, mixed by a pattern, with some grain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Image = npt.NDArray[np.float64]
 
 
 def texture(rng: np.random.Generator, side: int) -> Image:
-    """A picture [side, side, 3] of values 0..1: a gradient, stripes, checks or blobs, drawn from ``rng``."""
+    """An image [side, side, 3] of values 0..1: a gradient, stripes, checks or blobs, drawn from ``rng``."""
     y, x = np.mgrid[0:side, 0:side] / side
     angle, waves = rng.uniform(0, np.pi), rng.uniform(1, 8)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)

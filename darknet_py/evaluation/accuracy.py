@@ -1,7 +1,7 @@
 """``accuracy``: how often a classifier's first guess, or one of its first k, is right (``classifier valid``).
 
-The class of a picture is the first of the labels that occurs anywhere in its path, so labels must not be
-parts of one another. A picture without any counts as wrong.
+The class of an image is the first of the labels that occurs anywhere in its path, so labels must not be
+parts of one another. An image without any counts as wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..network import Network
 
 
 class View(enum.StrEnum):
-    """What of a picture the network sees; the outputs of several views are added.
+    """What of an image the network sees; the outputs of several views are added.
 
     VALID: the middle, as ``classifier predict``. CROP: the whole, stretched. FULL: the whole, its short side as
     long as the network's width. MULTI: the whole in five sizes, and mirrored. TEN: five parts, and mirrored.
@@ -43,7 +43,7 @@ class View(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares (0..1) of the pictures so far whose class was the first, or among the first ``k``."""
+    """Shares (0..1) of the images so far whose class was the first, or among the first ``k``."""
 
     images: int
     top1: float
@@ -68,11 +68,11 @@ def accuracy(
     engine: str | engines.Run = "torch",
     dtype: str = "fp32",
 ) -> Iterator[Accuracy]:
-    """The accuracy after each picture, the last being the result.
+    """The accuracy after each image, the last being the result.
 
     ``labels``: words of the images' paths, by class; more than there are classes are left out. ``leaves``: which
     classes of a tree count, see ``leaf_classes``; None: those without children. ``engine``, ``dtype``: see ``engines``.
-    Raises DataError, also for a picture that cannot be read.
+    Raises DataError, also for an image that cannot be read.
     """
     classes = outputs(network)
     if network.heads:
@@ -99,7 +99,7 @@ def accuracy(
 
 
 def on_data(network: Network, path: StrPath, *, k: int = 0, **how: Any) -> tuple[int, Iterator[Accuracy]]:
-    """How many pictures the ``valid`` list of a .data file has, and the accuracy after each.
+    """How many images the ``valid`` list of a .data file has, and the accuracy after each.
 
     Its ``labels``, ``top`` (where ``k`` is 0) and ``leaves`` are used; ``how``: what else ``accuracy`` takes.
     Raises DataError.
@@ -111,7 +111,7 @@ def on_data(network: Network, path: StrPath, *, k: int = 0, **how: Any) -> tuple
 
 
 def _summed(network: Network, run: engines.Run, group: Sequence[list[Tensor]], leaves: Tensor | None) -> Tensor:
-    """[pictures, classes]: the outputs of each picture's views, added; views of one size go through together."""
+    """[images, classes]: the outputs of each image's views, added; views of one size go through together."""
     sums = torch.zeros(len(group), outputs(network))
     kept = True if leaves is None else leaves
     places: dict[torch.Size, list[tuple[int, Tensor]]] = {}
@@ -125,7 +125,7 @@ def _summed(network: Network, run: engines.Run, group: Sequence[list[Tensor]], l
 
 
 def _views(network: Network, view: View) -> Callable[[Tensor], list[Tensor]]:
-    """What makes the views of a picture [C, H, W]."""
+    """What makes the views of an image [C, H, W]."""
     width, height = network.shape.width, network.shape.height
     if view is View.VALID and network.dialect is Dialect.PJREDDIE:
         return lambda image: [reading.resize(_square(image), width, height)]
@@ -143,7 +143,7 @@ _SHIFT = 32
 
 
 def _square(image: Tensor) -> Tensor:
-    """The middle square of a picture."""
+    """The middle square of an image."""
     rows, columns = image.shape[1:]
     side = min(rows, columns)
     top, left = (rows - side) // 2, (columns - side) // 2
@@ -151,7 +151,7 @@ def _square(image: Tensor) -> Tensor:
 
 
 def _short_side(image: Tensor, side: int) -> Tensor:
-    """The whole picture with a short side of so many pixels (``resize_min``)."""
+    """The whole image with a short side of so many pixels (``resize_min``)."""
     rows, columns = image.shape[1:]
     if columns < rows:
         return reading.resize(image, side, rows * side // columns)
@@ -163,7 +163,7 @@ def _mirrored(views: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _five(image: Tensor, width: int, height: int) -> list[Tensor]:
-    """Five parts, four of which reach over the edge, which goes on there; of the picture and its mirror."""
+    """Five parts, four of which reach over the edge, which goes on there; of the image and its mirror."""
     made = []
     for one in (image, image.flip(2)):
         for dx, dy in ((-_SHIFT, -_SHIFT), (_SHIFT, -_SHIFT), (0, 0), (-_SHIFT, _SHIFT), (_SHIFT, _SHIFT)):

@@ -27,12 +27,12 @@ from .detections import Detections, Floats, Integers
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
-Measure = Callable[[Floats, Floats, Integers], Floats]  # boxes, boxes, width and height of the picture
+Measure = Callable[[Floats, Floats, Integers], Floats]  # boxes, boxes, width and height of the image
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The truths of a data set as columns, by picture: picture [n], boxes [n, 4], classes [n], ignored [n]."""
+    """The targets of a data set as columns, by image: image [n], boxes [n, 4], classes [n], ignored [n]."""
 
     image: Integers
     boxes: Floats
@@ -45,7 +45,7 @@ class Objects:
 
 
 def objects(dataset: Dataset) -> Objects:
-    """The truths of a data set."""
+    """The targets of a data set."""
     rows = [part for sample in dataset for part in (sample.targets, sample.ignored)]
     table = np.concatenate(rows) if rows else np.zeros((0, 5), np.float32)
     counts = [len(part) for part in rows]
@@ -67,7 +67,7 @@ def match_darknet(found: Detections, targets: Objects, threshold: float = 0.5) -
     target, overlap = np.full(len(found), -1), np.zeros(len(found), np.float32)
     counted = np.ones(len(found), np.bool_)
     limit = np.float32(threshold)
-    for rows, columns, shared in _by_picture(found, targets, _overlap):
+    for rows, columns, shared in _by_image(found, targets, _overlap):
         for ignored in (False, True):
             where = columns[targets.ignored[columns] == ignored]
             part = shared[:, where - columns[0]]
@@ -87,7 +87,7 @@ def match_voc(found: Detections, targets: Objects, threshold: float = 0.5) -> Ma
     """Match by the VOC devkit's rule; ``threshold``: overlap that must be reached."""
     target, overlap = np.full(len(found), -1), np.zeros(len(found), np.float32)
     counted = np.ones(len(found), np.bool_)
-    for rows, columns, shared in _by_picture(found, targets, _overlap_of_pixels):
+    for rows, columns, shared in _by_image(found, targets, _overlap_of_pixels):
         best, most = shared.argmax(axis=1), shared.max(axis=1)
         hit = most >= threshold
         counted[rows] = ~(hit & targets.ignored[columns][best])
@@ -95,8 +95,8 @@ def match_voc(found: Detections, targets: Objects, threshold: float = 0.5) -> Ma
     return Matches(target, overlap, counted)
 
 
-def _by_picture(found: Detections, targets: Objects, measure: Measure) -> Iterator[tuple[slice, Integers, Floats]]:
-    """Of each picture with both: its detections, its objects, and [detections, objects] overlap, 0 between classes."""
+def _by_image(found: Detections, targets: Objects, measure: Measure) -> Iterator[tuple[slice, Integers, Floats]]:
+    """Of each image with both: its detections, its objects, and [detections, objects] overlap, 0 between classes."""
     images = np.arange(len(found.sizes) + 1)
     rows, columns = (np.searchsorted(table.image, images) for table in (found, targets))
     for n in range(len(found.sizes)):
@@ -113,7 +113,7 @@ def _overlap(a: Floats, b: Floats, size: Integers) -> Floats:
 
 
 def _overlap_of_pixels(a: Floats, b: Floats, size: Integers) -> Floats:
-    """With the pixels of both edges, after what is outside the picture has been cut off."""
+    """With the pixels of both edges, after what is outside the image has been cut off."""
     unit = np.tile(size, 2)
     p, q = (
         np.concatenate((xywh[:, :2] - xywh[:, 2:] / 2, xywh[:, :2] + xywh[:, 2:] / 2), axis=1).astype(np.float64)

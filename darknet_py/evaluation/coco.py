@@ -3,7 +3,7 @@
 ``faster_coco_eval`` counts the same in its place (https://pypi.org/project/faster-coco-eval).
 
 Darknet's class numbers run from 0 to 79, COCO's category numbers from 1 to 90 with gaps; a detector of 80
-classes is taken for one of COCO's, as ``detector valid`` does, others count from 1. A picture's number is
+classes is taken for one of COCO's, as ``detector valid`` does, others count from 1. An image's number is
 the one of the JSON that the data set came from, else the digits that end its file name
 (``COCO_val2014_000000000042.jpg`` is 42, where Darknet writes 0), else its place in the list from 1.
 """
@@ -61,7 +61,7 @@ def categories(dataset: Dataset) -> tuple[int, ...]:
 
 
 def identities(dataset: Dataset) -> list[int]:
-    """By picture, its number; no two are equal."""
+    """By image, its number; no two are equal."""
     given = [sample.identity for sample in dataset]
     numbers = [number for number in given if number is not None]
     if len(numbers) < len(given):
@@ -72,7 +72,7 @@ def identities(dataset: Dataset) -> list[int]:
 
 
 def results(dataset: Dataset, found: Detections) -> list[dict[str, Any]]:
-    """The results JSON's records: boxes in pixels, cut to the picture, with the six digits that C prints."""
+    """The results JSON's records: boxes in pixels, cut to the image, with the six digits that C prints."""
     images, numbers = identities(dataset), categories(dataset)
     corners = found.pixels().astype(float)
     sizes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1).round(6).tolist()

@@ -1,4 +1,4 @@
-"""Sheets: sixteen pictures side by side with the boxes of their labels, or of what was found."""
+"""Sheets: sixteen images side by side with the boxes of their labels, or of what was found."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..errors import DataError
 from ..images import drawing, reading
 from .scores import Evaluation, Material
 
-_ACROSS, _PICTURES = 4, 16
+_ACROSS, _IMAGES = 4, 16
 _WIDTH, _HEIGHT, _CAPTION, _GAP = 400, 300, 24, 8  # pixels
 
-Boxes = tuple[list[list[float]], list[int], list[float]]  # corners relative to the picture, classes, confidences
+Boxes = tuple[list[list[float]], list[int], list[float]]  # corners relative to the image, classes, confidences
 
 
 def labels(evaluation: Evaluation) -> Image.Image:
-    """The first pictures with objects, and their labels."""
+    """The first images with objects, and their labels."""
     table = evaluation.material.objects
 
     def boxes(image: int) -> Boxes:
@@ -30,7 +30,7 @@ def labels(evaluation: Evaluation) -> Image.Image:
 
 
 def predictions(evaluation: Evaluation) -> Image.Image:
-    """The same pictures with what was found above the confidence threshold."""
+    """The same images with what was found above the confidence threshold."""
     found = evaluation.material.found
 
     def boxes(image: int) -> Boxes:
@@ -59,10 +59,10 @@ def _sheet(material: Material, boxes: Callable[[int], Boxes], *, confidences: bo
 
 
 def chosen(objects: Sequence[int]) -> list[int]:
-    """The pictures that are shown: spread over the data set, those with objects first."""
+    """The images that are shown: spread over the data set, those with objects first."""
     with_objects = [image for image, count in enumerate(objects) if count]
-    pool = with_objects if len(with_objects) >= _PICTURES else list(range(len(objects)))
-    return [pool[place * len(pool) // _PICTURES] for place in range(_PICTURES)] if len(pool) > _PICTURES else pool
+    pool = with_objects if len(with_objects) >= _IMAGES else list(range(len(objects)))
+    return [pool[place * len(pool) // _IMAGES] for place in range(_IMAGES)] if len(pool) > _IMAGES else pool
 
 
 def _cell(name: str, boxes: Boxes, names: dict[int, str], confidences: bool) -> Image.Image:

@@ -1,7 +1,7 @@
-"""``Detections``: all that a network finds on the pictures of a data set, as columns.
+"""``Detections``: all that a network finds on the images of a data set, as columns.
 
 They are found as Darknet's evaluating commands do it, which is not quite what ``detect`` does: a low
-threshold, boxes relative to the picture before they are suppressed, and C's order of boxes, on which its
+threshold, boxes relative to the image before they are suppressed, and C's order of boxes, on which its
 counts depend.
 """
 
@@ -35,11 +35,11 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Detections:
-    """A row for each (box, class), by picture, in the order in which C walks through them.
+    """A row for each (box, class), by image, in the order in which C walks through them.
 
-    ``image``: [n] place in the data set. ``boxes``: [n, 4] centre and size relative to the picture, not cut
-    at its edge. ``confidence``: [n] in 0..1. ``classes``: [n]. ``sizes``: [pictures, 2] width and height in
-    pixels, 1 for a picture that could not be read. ``problems``: those images. ``seconds``: it took.
+    ``image``: [n] place in the data set. ``boxes``: [n, 4] centre and size relative to the image, not cut
+    at its edge. ``confidence``: [n] in 0..1. ``classes``: [n]. ``sizes``: [images, 2] width and height in
+    pixels, 1 for an image that could not be read. ``problems``: those images. ``seconds``: it took.
     """
 
     image: Integers
@@ -62,7 +62,7 @@ class Detections:
 
 
 class Loaded(NamedTuple):
-    """A picture as the network's input [channels, height, width], or what is wrong with it."""
+    """An image as the network's input [channels, height, width], or what is wrong with it."""
 
     x: Tensor | None
     size: tuple[int, int]
@@ -84,14 +84,14 @@ def collect(
     dtype: str = "fp32",
     progress: bool = True,
 ) -> Detections:
-    """Detect on every picture of a data set.
+    """Detect on every image of a data set.
 
     ``threshold``: objectness and class probability must be above. ``mapping``: numbers [n] of a tree's classes, whose
     places are the classes that are found. ``letterbox`` None: as the cfg says.
     ``in_pixels``: suppress in pixels, as ``detector valid`` does; for the kinds that measure distances this
     differs. ``batch``: images that go through the network together, ``workers``: threads that read them.
     ``engine``, ``dtype``: see ``engines``. ``progress``: a bar on stderr, where that is a terminal.
-    A picture that cannot be read is a problem, and nothing is found on it. Raises DataError.
+    An image that cannot be read is a problem, and nothing is found on it. Raises DataError.
     """
     if not network.heads:
         raise DataError("the network has no detection head: expected one that makes boxes")
@@ -130,7 +130,7 @@ def _decoded(
     workers: int,
     progress: bool,
 ) -> Iterator[tuple[Loaded, RawDetections | None]]:
-    """Each picture with its boxes before suppression, relative to the input."""
+    """Each image with its boxes before suppression, relative to the input."""
     from tqdm import tqdm
 
     channels, size = network.shape.channels, (network.shape.width, network.shape.height)
@@ -143,7 +143,7 @@ def _decoded(
             return Loaded(None, (1, 1), Problem(sample.image, str(error).removeprefix(f"{sample.image}: ")))
 
     loaded = ahead(read, dataset, workers, depth=2 * max(batch, workers))
-    with evaluating(network), tqdm(total=len(dataset), unit=" pictures", disable=None if progress else True) as bar:
+    with evaluating(network), tqdm(total=len(dataset), unit=" images", disable=None if progress else True) as bar:
         while group := list(itertools.islice(loaded, batch)):
             inputs = [one.x for one in group if one.x is not None]
             found = iter(decode(network, torch.stack(inputs), which, run) if inputs else ())
@@ -153,7 +153,7 @@ def _decoded(
 
 
 def decode(network: Network, x: Tensor, which: DecodeOptions, run: engines.Run | None = None) -> list[RawDetections]:
-    """The boxes of all heads, before suppression, for each picture of a batch; in the computer's memory.
+    """The boxes of all heads, before suppression, for each image of a batch; in the computer's memory.
 
     ``run``: what computes the outputs in the network's stead, such as its optimised twin.
     """
@@ -161,14 +161,14 @@ def decode(network: Network, x: Tensor, which: DecodeOptions, run: engines.Run |
         outputs = (run or network)(x.to(next(network.parameters()).device))
         size = x.shape[3], x.shape[2]
         heads = [h.decode(out.float(), size, which) for h, out in zip(network.heads, outputs, strict=True)]
-        images = [zip(*of_picture, strict=True) for of_picture in zip(*heads, strict=True)]
+        images = [zip(*of_image, strict=True) for of_image in zip(*heads, strict=True)]
         return [RawDetections(*(torch.cat(part).cpu() for part in parts)) for parts in images]
 
 
 def _rows(
     found: RawDetections | None, nms: float, network: Network, unit: tuple[int, int]
 ) -> tuple[Floats, Floats, Integers]:
-    """What suppression leaves of a picture: boxes, confidences and classes, a row for each box and class."""
+    """What suppression leaves of an image: boxes, confidences and classes, a row for each box and class."""
     if found is None:
         return _NOTHING
     scaled = found._replace(boxes=found.boxes * found.boxes.new_tensor(unit).repeat(2))

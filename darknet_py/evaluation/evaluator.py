@@ -47,7 +47,7 @@ def evaluate(
     dtype: str = "fp32",
     progress: bool = True,
 ) -> Evaluation:
-    """Detect on every picture of ``data`` and count.
+    """Detect on every image of ``data`` and count.
 
     ``data``: what ``datasets.load`` reads (a .data file, a list, a data.yaml, COCO's JSON, a VOC folder), of
     which ``subset`` is taken, or a ``Dataset``. ``names``: class names instead of the data set's.
@@ -94,7 +94,7 @@ def prepared(network: Network, data: Dataset | StrPath, subset: str = "valid", n
     if isinstance(data, str | os.PathLike):
         data = datasets.load(data, subset, classes=classes)
     if not len(data):
-        raise DataError(f"{data.source or 'data'}: no pictures to evaluate on")
+        raise DataError(f"{data.source or 'data'}: no images to evaluate on")
     if names is None and len(data.names) not in (0, classes):
         raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
     words = read_names(names if names is not None else data.names or None, classes)

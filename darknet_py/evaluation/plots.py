@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: curves of precision and recall and of F1, the confusion matrix, sheets of pictures.
+"""Images of an evaluation: curves of precision and recall and of F1, the confusion matrix, sheets of images.
 
 Drawn by matplotlib without a display; the sheets need Pillow alone.
 """
@@ -59,8 +59,8 @@ def _png(figure: Figure) -> bytes:
     """A third of what matplotlib writes: a figure has fewer than 256 colours that anybody could tell apart."""
     drawn, content = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
-    picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    picture.save(content, format="PNG", optimize=True)
+    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(content, format="PNG", optimize=True)
     return content.getvalue()
 
 

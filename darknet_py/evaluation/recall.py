@@ -19,11 +19,11 @@ _OBJECTNESS, _NMS, _OVERLAP = 0.001, 0.4, 0.5
 
 
 def recall(network: Network, dataset: Dataset, workers: int = 2) -> Iterator[str]:
-    """Darknet's line for each picture, the sums so far: ``image found objects RPs/Img IOU Recall``.
+    """Darknet's line for each image, the sums so far: ``image found objects RPs/Img IOU Recall``.
 
-    As there pictures are stretched, boxes are those with an objectness above 0.001, suppressed at an overlap
+    As there images are stretched, boxes are those with an objectness above 0.001, suppressed at an overlap
     of 0.4 whatever their class, and an object is found by an overlap above 0.5. Raises DataError for a
-    picture that cannot be read.
+    image that cannot be read.
     """
     size = network.shape.width, network.shape.height
 
@@ -49,7 +49,7 @@ def recall(network: Network, dataset: Dataset, workers: int = 2) -> Iterator[str
 
 
 def _proposals(network: Network, x: Tensor) -> Tensor:
-    """[n, 4] boxes of a picture."""
+    """[n, 4] boxes of an image."""
     candidates = decode(network, x[None], DecodeOptions(_OBJECTNESS))[0]
     order = candidates.objectness.argsort(descending=True, stable=True)
     boxes = candidates.boxes[order]

@@ -1,12 +1,12 @@
 """The files that ``detector valid`` writes: detections as the servers and scripts of data sets want them.
 
     coco      coco_results.json                    records of COCO's results format
-    voc       comp4_det_test_CLASS.txt a class     picture, confidence, left, top, right, bottom from 1
-    imagenet  imagenet-detection.txt               picture and class from 1, confidence, edges
+    voc       comp4_det_test_CLASS.txt a class     image, confidence, left, top, right, bottom from 1
+    imagenet  imagenet-detection.txt               image and class from 1, confidence, edges
     bdd       bdd_results.json                     name, category, bbox of two corners, score
-    kitti     kitti_results/data/PICTURE.txt       class, unknowns, edges, unknowns, confidence
+    kitti     kitti_results/data/IMAGE.txt       class, unknowns, edges, unknowns, confidence
 
-Boxes are in pixels of the picture and cut to it. The JSON is valid where nothing was found, too.
+Boxes are in pixels of the image and cut to it. The JSON is valid where nothing was found, too.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ _WRITERS = {
 
 
 def _rows(found: Detections, offset: float = 0.0) -> Iterable[tuple[int, int, float, list[float]]]:
-    """Picture, class, confidence and edges in pixels of each detection."""
+    """Image, class, confidence and edges in pixels of each detection."""
     edges = found.pixels(offset).tolist()
     return zip(found.image.tolist(), found.classes.tolist(), found.confidence.tolist(), edges, strict=True)
 

@@ -7,7 +7,7 @@ mAP of two tools is comparable only by the same rule, so the rule is printed wit
 * ``voc07``: Pascal VOC 2007. Mean precision at 11 recalls, difficult objects ignored, mean over the classes
   that have objects.
 * ``coco``: by pycocotools, or faster_coco_eval in its place. Mean over ten overlaps from 0.5 to 0.95, 101 recalls,
-  at most 100 boxes a picture, mean over the classes that have objects.
+  at most 100 boxes an image, mean over the classes that have objects.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Evaluation:
             "iou_threshold": self.iou_threshold,
             "points": self.points,
             "average_iou": self.average_iou,
-            "pictures": len(self.material.dataset),
+            "images": len(self.material.dataset),
             "detections": len(self.material.found),
             "seconds": round(self.material.found.seconds, 3),
             "all": _record(self.all),

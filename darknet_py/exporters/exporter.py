@@ -65,7 +65,7 @@ def export(
 
     ``heads``: ``raw``, ``boxes`` or ``nms`` (ONNX and OpenVINO), see ``program.Heads``. ``dynamic``:
     ``"batch"``, ``"size"`` or True for both. ``opset``: of ONNX. ``fp16``: weights and layers in float16.
-    ``names``: a file or sequence of class names, ``letterbox``: how pictures are brought to the input
+    ``names``: a file or sequence of class names, ``letterbox``: how images are brought to the input
     (None: as the cfg says), ``threshold``, ``nms``: noted in the file. Raises DarknetError, also where
     the file's own runtime gives other numbers than PyTorch.
     """

@@ -24,7 +24,7 @@ class Heads(enum.StrEnum):
 
     ``raw``: what ``net(x)`` returns. ``boxes``: of all heads together, ``boxes`` [batch, n, 4] (x y w h of
     centre and size, relative to the input) and ``scores`` [batch, n, classes], none left out. ``nms``:
-    ``detections`` [n, 7], a row for each box and class that is kept: picture, class, probability, x y w h.
+    ``detections`` [n, 7], a row for each box and class that is kept: image, class, probability, x y w h.
     """
 
     RAW = "raw"
@@ -59,11 +59,11 @@ class Program(nn.Module):
     def example(self, batch: int) -> Tensor:
         """A batch of noise in 0..1, the same for every call."""
         shape = self.network.shape
-        size = (batch, *shape) if self.is_picture else (batch, shape.floats)
+        size = (batch, *shape) if self.is_image else (batch, shape.floats)
         return torch.rand(size, generator=torch.Generator().manual_seed(1))
 
     @property
-    def is_picture(self) -> bool:
+    def is_image(self) -> bool:
         """Whether the input has rows and columns; else it is a vector."""
         return max(self.network.shape[1:]) > 1 or self.network.options.width > 0
 
@@ -103,7 +103,7 @@ class Program(nn.Module):
         return x.half() if self.half_inside else x
 
     def _widths(self) -> list[torch.Size]:
-        """Shapes of one picture's states."""
+        """Shapes of one image's states."""
         if not self.recurrent:
             return []
         with torch.no_grad():
@@ -121,7 +121,7 @@ def trace(program: Program, dynamic: bool | str) -> torch.export.ExportedProgram
     if dynamic not in (False, True, "batch", "size"):
         raise DarknetError(f"dynamic: expected True, False, 'batch' or 'size', got {dynamic!r}")
     batch, size = dynamic in (True, "batch"), dynamic in (True, "size")
-    if size and not program.is_picture:
+    if size and not program.is_image:
         raise DarknetError("dynamic size: the input is a vector, which has one length: expected dynamic='batch'")
     count = 2 if batch else 1
     args = (program.example(count), *program.start(count))

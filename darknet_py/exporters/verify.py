@@ -144,7 +144,7 @@ def _inputs(program: Program, dynamic: bool | str, batches: Sequence[int]) -> li
 
 
 def _detections(boxes: Tensor, scores: Tensor, threshold: float, nms: float, network: Network) -> Tensor:
-    """Rows as ``heads="nms"`` gives them, in its order: by picture, class and probability."""
+    """Rows as ``heads="nms"`` gives them, in its order: by image, class and probability."""
     rows = []
     for image, (box, probs) in enumerate(zip(boxes, scores, strict=True)):
         found = RawDetections(box, probs[:, 0], torch.where(probs > threshold, probs, 0))

@@ -23,7 +23,7 @@ from .pypi import Package
 
 Source = Url | Package
 
-PICTURE = "picture"
+IMAGE = "image"
 _WHOLE = ("detector", "classifier")
 
 
@@ -31,7 +31,7 @@ _WHOLE = ("detector", "classifier")
 class Entry:
     """One file of the catalogue.
 
-    ``kind`` is detector, classifier, backbone (the first layers, to train from) or picture. ``cfg`` and
+    ``kind`` is detector, classifier, backbone (the first layers, to train from) or image. ``cfg`` and
     ``names`` are file names, empty where there is none. ``bytes`` and ``sha256`` are given only where
     they are known. ``page`` is where a person can get a file that no program can.
     """
@@ -49,7 +49,7 @@ class Entry:
     @property
     def check(self) -> Check:
         """What the file has to be."""
-        return Check(self.bytes, self.sha256, weights=self.kind != PICTURE)
+        return Check(self.bytes, self.sha256, weights=self.kind != IMAGE)
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def find(name: str) -> Entry:
 def path(name: str | Entry) -> pathlib.Path | None:
     """Return where the file lies on this machine, or None where it does not; fetches nothing.
 
-    Raises WeightsError (DataError for a picture) where it lies there with another size than the known one.
+    Raises WeightsError (DataError for an image) where it lies there with another size than the known one.
     """
     entry = name if isinstance(name, Entry) else find(name)
     for folder in (cache_folder(), _beside("weights"), cfg_folder()):
@@ -89,7 +89,7 @@ def fetch(name: str | Entry, progress: bool = True) -> pathlib.Path:
     """Return the path of a file of the catalogue, downloading it into the cache where it is missing.
 
     ``progress`` shows a bar on stderr. Raises DarknetError for an unknown name, WeightsError (DataError
-    for a picture) with the reason of every source where none gives the file.
+    for an image) with the reason of every source where none gives the file.
     """
     entry = name if isinstance(name, Entry) else find(name)
     if present := path(entry):
@@ -197,7 +197,7 @@ def _state(entry: Entry) -> str:
 
 
 def _error(entry: Entry) -> type[DarknetError]:
-    return DataError if entry.kind == PICTURE else WeightsError
+    return DataError if entry.kind == IMAGE else WeightsError
 
 
 def _failure(entry: Entry, target: pathlib.Path, reasons: list[str]) -> str:

@@ -37,7 +37,9 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
     if is_name(model):
         named = catalogue.find(text)
         if not named.cfg:
-            raise ConfigError(f"{text!r} is a {named.kind}, not a network: expected one of {', '.join(networks())}")
+            raise ConfigError(
+                f"{text!r}: expected a network, got the {named.kind} of that name; the networks are {', '.join(networks())}"
+            )
         return Model(catalogue.cfg_path(text), weights or catalogue.fetch(text, progress), catalogue.names_path(text))
     if not path.exists():
         raise ConfigError(f"{text}: no such file{did_you_mean(path.stem, networks())}")

@@ -1,8 +1,8 @@
-"""Boxes on pictures, in Darknet's class colours, with labels that can be read at any size.
+"""Boxes on images, in Darknet's class colours, with labels that can be read at any size.
 
 Rows of one box share a rectangle and a label, as in Darknet: ``dog: 0.97, cat``. Colours and order are
 Darknet's (``image.c get_color``, ``draw_detections_v3``: weakest first, so that the strongest lies on
-top); lines and letters grow with the picture, and a label looks for a place inside the picture that
+top); lines and letters grow with the image, and a label looks for a place inside the image that
 covers no other label.
 """
 
@@ -76,7 +76,7 @@ def plot(
     ``xyxy``: pixels; what lies outside is cut off. ``box``: which rows are one box, absent: none. A name
     whose letters no font of the machine has is written as ``class 7``; ``font`` or ``$DARKNET_PY_FONT``
     names a font file that has them. ``line_width`` and ``font_size`` are pixels, by default from the
-    picture's size.
+    image's size.
     """
     canvas = _canvas(image)
     pen = ImageDraw.Draw(canvas)
@@ -113,7 +113,7 @@ def _marks(
     letters: int,
     confidences: bool,
 ) -> list[_Mark]:
-    """One mark a box, strongest first; boxes that lie outside the picture are left out."""
+    """One mark a box, strongest first; boxes that lie outside the image are left out."""
     rows: dict[int, list[int]] = {}
     for row in sorted(range(len(cls)), key=lambda i: -conf[i]):
         rows.setdefault(box[row], []).append(row)

@@ -1,4 +1,4 @@
-"""Pictures read by threads, in order: ``ahead``, while the network computes, or ``in_turns`` with it."""
+"""Images read by threads, in order: ``ahead``, while the network computes, or ``in_turns`` with it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Pictures in: read them, and bring them to a network's input with Darknet's own arithmetic.
+"""Images in: read them, and bring them to a network's input with Darknet's own arithmetic.
 
-A picture at rest is an array [height, width, channels] of uint8, RGB or grey; on its way into a network
+An image at rest is an array [height, width, channels] of uint8, RGB or grey; on its way into a network
 it is a tensor [channels, height, width] of float32 in 0..1. Pixels are as the file stores them: like
 Darknet's own decoder (stb_image) this ignores an orientation in EXIF, drops alpha without blending,
 and takes the upper byte of 16 bits.
@@ -33,14 +33,14 @@ _SPREAD = "save it as .npy [height, width, channels] or as a TIFF with a grey pa
 
 
 def load(source: Source, channels: int = 3) -> ImageArray:
-    """Read a picture: [height, width, channels] of uint8.
+    """Read an image: [height, width, channels] of uint8.
 
     ``source``: a path (any format of Pillow, or .npy), a PIL image, or an array [height, width] or
     [height, width, channels] of uint8 or uint16, in RGB order. Grey becomes three equal channels and
     colour becomes grey where ``channels`` asks for it; other numbers of channels must match. A TIFF with
-    as many grey pages as ``channels`` is read as one picture. Raises DataError.
+    as many grey pages as ``channels`` is read as one image. Raises DataError.
     """
-    name, array = "picture", source
+    name, array = "image", source
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         array = _read(name, channels)
@@ -49,9 +49,9 @@ def load(source: Source, channels: int = 3) -> ImageArray:
         try:
             array = _pixels(source, channels)
         except _BROKEN as error:
-            raise DataError(f"{name}: broken picture ({error})") from error
+            raise DataError(f"{name}: broken image ({error})") from error
     if not isinstance(array, np.ndarray):
-        raise DataError(f"expected a path, a PIL image or an array for a picture, got {type(source).__name__}")
+        raise DataError(f"expected a path, a PIL image or an array for an image, got {type(source).__name__}")
     try:
         return _fit_channels(_bytes(array), channels)
     except DataError as error:
@@ -61,7 +61,7 @@ def load(source: Source, channels: int = 3) -> ImageArray:
 def _read(name: str, channels: int) -> npt.NDArray[Any]:
     try:
         if os.path.getsize(name) == 0:
-            raise DataError("empty file, expected a picture")
+            raise DataError("empty file, expected an image")
         if name.lower().endswith(".npy"):
             array: npt.NDArray[Any] = np.load(name, allow_pickle=False)
             return array
@@ -70,9 +70,9 @@ def _read(name: str, channels: int) -> npt.NDArray[Any]:
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{name}: not a picture in a format that Pillow reads") from error
+        raise DataError(f"{name}: not an image in a format that Pillow reads") from error
     except _BROKEN as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else f"broken picture ({error})"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else f"broken image ({error})"
         raise DataError(f"{name}: {reason}") from error
 
 
@@ -84,7 +84,7 @@ def _pixels(image: Image.Image, channels: int) -> npt.NDArray[Any]:
     if image.mode == "I":  # Pillow's name for 32 bits, and for the 16 bits of a PGM
         values = np.array(image)
         if values.size and not 0 <= values.min() <= values.max() <= 65535:
-            raise DataError("expected a picture of 8 or 16 bits, found 32")
+            raise DataError("expected an image of 8 or 16 bits, found 32")
         return values.astype(np.uint16)
     if image.mode.startswith("I;16"):
         return np.array(image).astype(np.uint16)
@@ -99,7 +99,7 @@ def _bytes(array: npt.NDArray[Any]) -> ImageArray:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or not array.size:
-        raise DataError(f"expected a picture [height, width, channels], got the shape {list(array.shape)}")
+        raise DataError(f"expected an image [height, width, channels], got the shape {list(array.shape)}")
     if array.dtype == np.uint16:
         return (array >> 8).astype(np.uint8)
     if array.dtype != np.uint8:
@@ -113,7 +113,7 @@ def _fit_channels(array: ImageArray, channels: int) -> ImageArray:
         return array
     if found not in (1, 3, 4) or channels not in (1, 3):
         hint = f"; for {channels} channels {_SPREAD}" if channels not in (1, 3) else ""
-        raise DataError(f"the network reads {channels} channels, the picture has {found}{hint}")
+        raise DataError(f"the network reads {channels} channels, the image has {found}{hint}")
     if found == 1:
         return np.repeat(array, 3, axis=2)
     colour = array[:, :, :3]
@@ -130,7 +130,7 @@ def resize(image: Tensor, width: int, height: int) -> Tensor:
     """
     channels, rows, columns = image.shape
     if min(channels, rows, columns, width, height) < 1:
-        raise DataError(f"cannot resize a picture of {columns}x{rows} to {width}x{height}")
+        raise DataError(f"cannot resize an image of {columns}x{rows} to {width}x{height}")
     if (columns, rows) == (width, height):
         return _unit(image).clone(memory_format=torch.contiguous_format)
     left, right, dx = _neighbours(columns, width, image.device)
@@ -165,12 +165,12 @@ def _unit(values: Tensor) -> Tensor:
 def letterbox(image: Tensor, width: int, height: int) -> Tensor:
     """Scale [C, H, W] to fit, centred on grey (0.5) of [C, height, width] (``letterbox_image``).
 
-    ``boxes.undo_letterbox`` brings boxes back. Raises DataError for a picture so thin that nothing is left.
+    ``boxes.undo_letterbox`` brings boxes back. Raises DataError for an image so thin that nothing is left.
     """
     rows, columns = image.shape[1:]
     inner_width, inner_height = fit_inside((columns, rows), (width, height))
     if min(inner_width, inner_height) < 1:
-        raise DataError(f"a picture of {columns}x{rows} is too thin to be letterboxed into {width}x{height}")
+        raise DataError(f"an image of {columns}x{rows} is too thin to be letterboxed into {width}x{height}")
     canvas = torch.full((image.shape[0], height, width), 0.5, device=image.device)
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
     canvas[:, top : top + inner_height, left : left + inner_width] = resize(image, inner_width, inner_height)
@@ -198,7 +198,7 @@ _FIT = (resize, letterbox)
 
 
 def prepare(image: ImageArray, size: tuple[int, int], letterbox: bool = False) -> Tensor:
-    """A picture [H, W, C] of uint8 as a detector's input: [C, height, width] of float32 in 0..1.
+    """An image [H, W, C] of uint8 as a detector's input: [C, height, width] of float32 in 0..1.
 
     ``size``: the network's width and height. ``letterbox``: keep the aspect, else stretch.
     """
@@ -206,5 +206,5 @@ def prepare(image: ImageArray, size: tuple[int, int], letterbox: bool = False) -
 
 
 def planes(image: ImageArray) -> Tensor:
-    """A picture [H, W, C] as a tensor [C, H, W] of uint8, which the functions above take."""
+    """An image [H, W, C] as a tensor [C, H, W] of uint8, which the functions above take."""
     return torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)

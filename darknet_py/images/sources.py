@@ -1,4 +1,4 @@
-"""What a user names to be looked at, to pictures: files, folders, patterns and lists."""
+"""What a user names to be looked at, to images: files, folders, patterns and lists."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from ..errors import DataError
 from ..hub import catalogue
 
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _SAMPLE = "sample:"
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Paths of pictures in the order of ``names``, a folder's and a pattern's sorted.
+    """Paths of images in the order of ``names``, a folder's and a pattern's sorted.
 
-    A name is a picture, a folder (its pictures, not those of folders in it), a pattern such as
-    ``photos/*.jpg``, or a ``.txt`` list of pictures, one a line as Darknet has them, relative to the
-    working directory or else to the list, or a picture of the catalogue (``sample:bus``), which is
+    A name is an image, a folder (its images, not those of folders in it), a pattern such as
+    ``photos/*.jpg``, or a ``.txt`` list of images, one a line as Darknet has them, relative to the
+    working directory or else to the list, or an image of the catalogue (``sample:bus``), which is
     fetched. Raises DataError where a name gives nothing.
     """
     found: list[str] = []
@@ -32,14 +32,14 @@ def _one(name: str) -> list[str]:
         return [str(catalogue.fetch(name))]
     path = pathlib.Path(name)
     if path.is_dir():
-        images = sorted(str(entry) for entry in path.iterdir() if entry.suffix.lower() in PICTURES)
+        images = sorted(str(entry) for entry in path.iterdir() if entry.suffix.lower() in IMAGES)
         if not images:
-            raise DataError(f"{name}: no pictures in this folder (looked for {' '.join(PICTURES)})")
+            raise DataError(f"{name}: no images in this folder (looked for {' '.join(IMAGES)})")
         return images
     if path.suffix == ".txt" and path.is_file():
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         if not any(lines):
-            raise DataError(f"{name}: an empty list: expected the path of a picture on each line")
+            raise DataError(f"{name}: an empty list: expected the path of an image on each line")
         return [_listed(line, path.parent) for line in lines if line]
     if path.exists():
         return [name]

@@ -1,4 +1,4 @@
-"""``keep_freed_memory``: memory that was freed stays with the process, so that the next picture finds it mapped.
+"""``keep_freed_memory``: memory that was freed stays with the process, so that the next image finds it mapped.
 
 glibc asks the kernel for every tensor above 32 MB and gives it back when it is freed; the kernel then fills page
 after page with zeros again. In the first layers of a large network that takes longer than their arithmetic.

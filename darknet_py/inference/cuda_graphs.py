@@ -23,7 +23,7 @@ class _Recording(NamedTuple):
 
 
 class Graphs:
-    """``run``, a function of pictures on a GPU without memory of earlier calls, as recordings by shape."""
+    """``run``, a function of images on a GPU without memory of earlier calls, as recordings by shape."""
 
     def __init__(self, run: Callable[[Tensor], list[Tensor]]) -> None:
         self.run = run

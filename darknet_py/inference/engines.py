@@ -41,7 +41,7 @@ ENGINES = ("plain", "torch", "graph", *_NEEDS, "auto")
 
 
 def engine(network: Network, name: str | Run = "torch", *, dtype: str = "fp32") -> Run:
-    """A function from pictures [batch, channels, height, width] in 0..1 to the outputs of the heads.
+    """A function from images [batch, channels, height, width] in 0..1 to the outputs of the heads.
 
     ``name``: see above; or such a function, which is returned. ``dtype``: ``fp32``, ``bf16`` or ``fp16`` (see
     ``optimise``; ONNX Runtime and plain know fp32 alone). The converted engines take the input's size from the
@@ -193,5 +193,5 @@ def _to_openvino(network: Network, path: pathlib.Path) -> None:
 
 
 def _example(network: Network) -> Tensor:
-    """Two pictures: exporters take a batch of one for a constant."""
+    """Two images: exporters take a batch of one for a constant."""
     return torch.rand(2, *network.shape, device=next(network.parameters()).device)

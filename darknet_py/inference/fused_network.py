@@ -3,7 +3,7 @@
 What is done: norms are folded into the convolutions before them (in double precision), bias and activation
 join the convolution, a sum joins the convolution before it, maps are in channels_last order, weights are packed
 once (``fused`` has the steps), and an output is dropped after its last reader. On a CPU a batch runs through the whole
-network picture by picture, which is as fast and takes the memory of one, or a few at a time where layers are so
+network image by image, which is as fast and takes the memory of one, or a few at a time where layers are so
 little work that calling them counts. docs/performance.md has the figures.
 """
 
@@ -73,7 +73,7 @@ class FusedNetwork(nn.Module):
         self.network.reset()
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Pictures [batch, channels, height, width] in 0..1 to the outputs of the heads, in float32."""
+        """Images [batch, channels, height, width] in 0..1 to the outputs of the heads, in float32."""
         if self.network.training or any(t.dtype is not torch.float32 for t in self._tensors):
             plain: list[Tensor] = self.network(x)
             return plain
@@ -139,7 +139,7 @@ class FusedNetwork(nn.Module):
         return [y.float() for y in outputs.values()]
 
     def _together(self, x: Tensor) -> int:
-        """How many pictures run through the network at once."""
+        """How many images run through the network at once."""
         if self._whole:
             return max(1, len(x))
         grown = x.shape[2] * x.shape[3] / (self.network.shape.height * self.network.shape.width)

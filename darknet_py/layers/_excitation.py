@@ -26,7 +26,7 @@ def strength(amount: int, context: StepContext) -> float:
 
 
 def covered(targets: Tensor, height: int, width: int) -> Tensor:
-    """[pictures, 1, height, width] of the cells under ``targets`` [pictures, n, 6]: 1, elsewhere 0.
+    """[images, 1, height, width] of the cells under ``targets`` [images, n, 6]: 1, elsewhere 0.
 
     As in C a box covers the column behind it, too, but not the row.
     """

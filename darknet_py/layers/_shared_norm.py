@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of several processes' pictures.
+"""Batch normalisation by the statistics of several processes' images.
 
 ``Total`` sums a tensor over the processes; torch's own SyncBatchNorm does the same on GPUs alone.
 """
@@ -48,7 +48,7 @@ class _Added(torch.autograd.Function):
 
 
 class _SharedNorm(torch.autograd.Function):
-    """The gradients of scales and biases are those of this process's pictures, as other parameters' are."""
+    """The gradients of scales and biases are those of this process's images, as other parameters' are."""
 
     @staticmethod
     def forward(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-IGNORED = -1234.0  # a truth that no loss looks at (C's SECRET_NUM)
+IGNORED = -1234.0  # a target that no loss looks at (C's SECRET_NUM)
 _RECORD = 6  # x, y, w, h, class, track
 
 
@@ -39,12 +39,12 @@ class Gradients(enum.StrEnum):
 class StepContext:
     """Where training stands while a mini-batch is worked off.
 
-    ``seen``: pictures trained on, those at work included. ``iteration``: updates made. ``subdivision``:
+    ``seen``: images trained on, those at work included. ``iteration``: updates made. ``subdivision``:
     number of the mini-batch since the last update. ``sequence``: mini-batches over which recurrent layers
-    keep their state. ``adversarial``: the pass that only looks for a worse picture. ``size``: width and
+    keep their state. ``adversarial``: the pass that only looks for a worse image. ``size``: width and
     height of the input in pixels. ``reject``: takes a head's deltas [rows, 5 + classes] and the number of
     classes, and drops some. ``total``: sums a tensor over the processes that share a mini-batch, where batch
-    norm's statistics are those of all its pictures. ``targets``: the pictures' objects [pictures, most, 6].
+    norm's statistics are those of all its images. ``targets``: the images' objects [images, most, 6].
     """
 
     size: tuple[int, int]
@@ -72,7 +72,7 @@ class Loss:
     """What a layer says about a mini-batch.
 
     ``cost``: C's number (l.cost), which is not what is minimised. ``delta``: what C adds to the gradient
-    of the layer's input, of the input's shape: minus a derivative, summed over the pictures. ``value``:
+    of the layer's input, of the input's shape: minus a derivative, summed over the images. ``value``:
     the real loss, also a sum, with a graph where true gradients are asked for. ``parts``: for the log.
     """
 
@@ -88,14 +88,14 @@ def squared(delta: Tensor, value: Tensor, **parts: Tensor) -> Loss:
 
 
 def padded(targets: Sequence[Tensor], device: torch.device) -> Tensor:
-    """[n, 5] or [n, 6] tensors (x y w h class and, for tracking, an identity) as one [pictures, most n, 6].
+    """[n, 5] or [n, 6] tensors (x y w h class and, for tracking, an identity) as one [images, most n, 6].
 
-    Rows that hold no truth are zeros. As in C the truths of a picture end at the first whose x is 0.
+    Rows that hold no target are zeros. As in C the targets of an image end at the first whose x is 0.
     """
     rows = []
     for target in targets:
         if target.dim() != 2 or target.shape[1] not in (_RECORD - 1, _RECORD):
-            raise ValueError(f"expected truths [n, 5] (x y w h class) for every picture, got {tuple(target.shape)}")
+            raise ValueError(f"expected targets [n, 5] (x y w h class) for every image, got {tuple(target.shape)}")
         wide = target.new_zeros(max(len(target), 1), _RECORD, dtype=torch.float32)
         wide[: len(target), : target.shape[1]] = target
         rows.append(wide)

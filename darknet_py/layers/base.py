@@ -24,7 +24,7 @@ from ._training import Loss, StepContext
 
 
 class Shape(NamedTuple):
-    """What one picture's output of a layer looks like; a flat vector is ``Shape(n, 1, 1)``."""
+    """What one image's output of a layer looks like; a flat vector is ``Shape(n, 1, 1)``."""
 
     channels: int
     height: int
@@ -54,7 +54,7 @@ class Layer(nn.Module):
         burnin_update: int = option(0, "no update before that many times burn_in", train=True)
         train_only_bn: bool = option(False, "no update here and before but of batch norm's statistics", train=True)
         clip: float = option(0.0, "limit of a weight's absolute value; 0: none", train=True)
-        truth: bool = option(False, "the layer's output is the truth of the next (pjreddie)", train=True)
+        truth: bool = option(False, "the layer's output is the target of the next (pjreddie)", train=True)
         smooth: float = option(0.0, "label smoothing (pjreddie)", train=True)
 
         def sources(self, index: int) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ class Layer(nn.Module):
     scales_may_lack = False  # whether dontloadscales means this layer
     has_loss: ClassVar[bool] = False
     decays: ClassVar[bool] = True  # whether decay works on the weights
-    update_limit: ClassVar[float] = float("inf")  # of a parameter's velocity, summed over the pictures
+    update_limit: ClassVar[float] = float("inf")  # of a parameter's velocity, summed over the images
     replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
     unsupported: ClassVar[tuple[str, ...]] = ("truth", "smooth")  # keys for training that training does not follow
     deformation: Deformation | None = None  # how filters are tied to others in the first half of training
@@ -100,7 +100,7 @@ class Layer(nn.Module):
 
     @property
     def flops(self) -> float:
-        """Operations for one picture as Darknet counts them: its BFLOPS column is this / 1e9."""
+        """Operations for one image as Darknet counts them: its BFLOPS column is this / 1e9."""
         return 0.0
 
     def describe(self) -> str:
@@ -172,7 +172,7 @@ class Head(Layer):
     """The end of a branch that turns its map into boxes."""
 
     def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
-        """Boxes of every picture in ``output``, which is what ``forward`` returned.
+        """Boxes of every image in ``output``, which is what ``forward`` returned.
 
         ``size``: width and height of the network's input, in pixels. Boxes are relative to it.
         """

@@ -21,8 +21,8 @@ class Contrastive(Layer):
     """Returns zeros, as C's CPU code leaves them there (its GPU code copies the input).
 
     With ``yolo_layer`` every anchor of every cell has an embedding, and those that the head of that number
-    assigned to truths of one identity belong together. Without it (C crashes there) every picture has one,
-    and pictures of one class belong together, or, without labels, each even one and the next.
+    assigned to targets of one identity belong together. Without it (C crashes there) every image has one,
+    and images of one class belong together, or, without labels, each even one and the next.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Contrastive(Layer):
         """Keys of ``parse_contrastive``."""
 
         classes: int = option(1000, "number of classes where there is no head", train=True)
-        yolo_layer: int = option(0, "number of the head whose truths are used; 0: none", train=True)
+        yolo_layer: int = option(0, "number of the head whose targets are used; 0: none", train=True)
         temperature: float = option(1.0, "divides the similarity", train=True)
         cls_normalizer: float = option(1.0, "factor on the gradient", train=True)
         max_delta: float = option(float("inf"), "limit of a gradient's absolute value", train=True)
@@ -45,7 +45,7 @@ class Contrastive(Layer):
         if self.options.yolo_layer:
             (number,) = absolute((self.options.yolo_layer,), index)
             if not 0 <= number < index or not hasattr(earlier[number], "tracked"):
-                raise ValueError(f"yolo_layer: layer {number} is no earlier head whose truths have identities")
+                raise ValueError(f"yolo_layer: layer {number} is no earlier head whose targets have identities")
             self.head = (earlier[number],)
 
     def forward(self, x: Tensor) -> Tensor:

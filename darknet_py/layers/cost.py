@@ -33,10 +33,10 @@ class Cost(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_cost``; the last two are pjreddie's."""
 
-        type: CostType = option(CostType.SSE, "how the difference to the truth counts", train=True)
+        type: CostType = option(CostType.SSE, "how the difference to the target counts", train=True)
         scale: float = option(1.0, "factor on the gradient", train=True)
         ratio: float = option(0.0, "share of the smallest gradients that is dropped", train=True)
-        noobj: float = option(1.0, "factor where the truth is 0 (pjreddie)", train=True)
+        noobj: float = option(1.0, "factor where the target is 0 (pjreddie)", train=True)
         thresh: float = option(0.0, "gradients below are dropped (pjreddie)", train=True)
 
     options: Options

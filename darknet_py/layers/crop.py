@@ -1,4 +1,4 @@
-"""``[crop]``: the middle of a picture, in -1..1."""
+"""``[crop]``: the middle of an image, in -1..1."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Crop(Layer):
         return y if self.options.noadjust else y * 2 - 1
 
     def _drawn(self, x: Tensor, chances: Tensor) -> Tensor:
-        """What ``levels_image_kernel`` and ``forward_crop_layer_kernel`` make of 8 numbers in 0..1 for each picture."""
+        """What ``levels_image_kernel`` and ``forward_crop_layer_kernel`` make of 8 numbers in 0..1 for each image."""
         options, count, (height, width) = self.options, len(x), x.shape[2:]
         saturation, exposure = (
             torch.where(side > 0.5, 1 / factor, factor).view(-1, 1, 1, 1)

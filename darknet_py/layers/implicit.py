@@ -1,4 +1,4 @@
-"""``[implicit]``: learnt numbers that depend on no picture (https://arxiv.org/abs/2105.04206)."""
+"""``[implicit]``: learnt numbers that depend on no image (https://arxiv.org/abs/2105.04206)."""
 
 from __future__ import annotations
 

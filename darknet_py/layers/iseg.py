@@ -13,7 +13,7 @@ from .base import Layer, Shape, section
 
 @section("iseg")
 class Iseg(Layer):
-    """Class maps as logistics, then ``ids`` embedding maps as they are; C's forward needs a truth, this none."""
+    """Class maps as logistics, then ``ids`` embedding maps as they are; C's forward needs a target, this none."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):

@@ -54,10 +54,10 @@ class Softmax(Layer):
         return parts.softmax(dim=2).view_as(x)
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Truths [batch, inputs]: cross-entropy, whose gradient C takes for truth - output whatever they sum to.
+        """Truths [batch, inputs]: cross-entropy, whose gradient C takes for target - output whatever they sum to.
 
-        C's cost adds up -log p of every class whose truth is not 0, unweighted. A tree ignores the
-        classes whose truth is IGNORED, as on the GPU.
+        C's cost adds up -log p of every class whose target is not 0, unweighted. A tree ignores the
+        classes whose target is IGNORED, as on the GPU.
         """
         p, t = output.flatten(1), targets.to(output).view(len(output), -1)
         seen = (t != IGNORED) if self.tree else torch.ones_like(t, dtype=torch.bool)

@@ -1,7 +1,7 @@
 """Boxes as text: Darknet's lines, its label files, its JSON, and the JSON of other tools.
 
 The formats are those of ``detector test`` (``image.c draw_detections_v3``, ``-ext_output``,
-``-save_labels``, ``-out``). Coordinates are not cut at the picture's edge, as there.
+``-save_labels``, ``-out``). Coordinates are not cut at the image's edge, as there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""``Results``: what a detector found on one picture, to be read, drawn, saved or handed on.
+"""``Results``: what a detector found on one image, to be read, drawn, saved or handed on.
 
 A row is one (box, class) that was kept, so a box with two probable classes gives two rows; ``boxes.box``
 says which rows belong together. Rows are sorted by confidence, the highest first. Coordinates are what
-the network says: like Darknet's they may reach beyond the picture, only drawing cuts them.
+the network says: like Darknet's they may reach beyond the image, only drawing cuts them.
 
 The fields are those that tools for detections have agreed on: ``supervision.Detections.from_ultralytics``
 takes the object as it is; ``to_supervision`` needs no such detour.
@@ -39,10 +39,10 @@ _HIDDEN = "dont_show"  # Darknet keeps classes whose name starts so to itself
 
 
 class Results:
-    """What was found on one picture.
+    """What was found on one image.
 
     ``xywhn``: [n, 4] centre and size relative to the image. ``conf``: [n]. ``cls``: [n] of int64. ``box``:
-    [n], equal for rows of one box; absent: every row is a box. ``shape``: the picture's height and width.
+    [n], equal for rows of one box; absent: every row is a box. ``shape``: the image's height and width.
     ``names``: by class number, as a list or a dict; a class without a name is called by its number.
     ``image``: [height, width, channels] of uint8 in RGB order, for drawing; kept as it is, not copied.
     ``speed``: milliseconds by stage.
@@ -102,7 +102,7 @@ class Results:
 
     def __repr__(self) -> str:
         height, width = self.orig_shape
-        return f"Results({self.path or 'picture'!r}, {width}x{height}, {len(self)} rows)"
+        return f"Results({self.path or 'image'!r}, {width}x{height}, {len(self)} rows)"
 
     def __str__(self) -> str:
         """Darknet's lines, ``dog: 84%``; see ``to_text``."""
@@ -143,9 +143,9 @@ class Results:
         )
 
     def plot(self, **options: Any) -> Image.Image:
-        """The picture with the boxes on it; ``options`` are those of ``draw.plot``. Raises DataError without one."""
+        """The image with the boxes on it; ``options`` are those of ``draw.plot``. Raises DataError without one."""
         if self.orig_img is None:
-            raise DataError(f"{self.path or 'result'}: nothing to draw on: this result was made without a picture")
+            raise DataError(f"{self.path or 'result'}: nothing to draw on: this result was made without an image")
         xyxy, cls, conf, box = (getattr(self.boxes, name).tolist() for name in ("xyxy", "cls", "conf", "box"))
         return drawing.plot(self.orig_img, xyxy, cls, conf, self.names, **{"box": box} | options)
 
@@ -157,7 +157,7 @@ class Results:
         target = pathlib.Path(path)
         kind = Image.registered_extensions().get(target.suffix.lower(), "")
         if kind not in Image.SAVE:
-            raise DataError(f"{target}: expected a name with a picture's suffix such as .jpg or .png")
+            raise DataError(f"{target}: expected a name with an image's suffix such as .jpg or .png")
         content = io.BytesIO()
         self.plot(**options).save(content, format=kind, quality=95)
         try:

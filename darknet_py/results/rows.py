@@ -19,8 +19,8 @@ Index = int | slice | Sequence[int] | Sequence[bool] | Tensor
 class Boxes:
     """Boxes with their classes, a row each; tensors on one device, or arrays after ``numpy()``.
 
-    ``xyxy``, ``xywh``: [n, 4] corners, or centre and size, in pixels of the picture; ``xyxyn``, ``xywhn``
-    the same relative to the picture's size. ``conf``: [n] in 0..1. ``cls``: [n] of int64. ``box``: [n] of
+    ``xyxy``, ``xywh``: [n, 4] corners, or centre and size, in pixels of the image; ``xyxyn``, ``xywhn``
+    the same relative to the image's size. ``conf``: [n] in 0..1. ``cls``: [n] of int64. ``box``: [n] of
     int64, equal for rows of one box. ``data``: [n, 6] corners, conf, cls.
     """
 

@@ -21,7 +21,7 @@ from .sampling import Plan, Purpose, generator
 
 _log = logging.getLogger(__name__)
 
-_IDENTITIES = 4000  # objects per picture that Darknet keeps apart
+_IDENTITIES = 4000  # objects per image that Darknet keeps apart
 
 
 def for_detector(
@@ -46,9 +46,9 @@ def for_detector(
 def for_classifier(
     network: Network, images: Sequence[str], labels: Sequence[str], *, seed: int = 0, chunks: int = 0, **options: Any
 ) -> Loader:
-    """Batches for a classifier: pictures whose paths hold their label, as in Darknet.
+    """Batches for a classifier: images whose paths hold their label, as in Darknet.
 
-    No ``labels`` with unsupervised=1: every picture has a class of its own, modulo their number. The other
+    No ``labels`` with unsupervised=1: every image has a class of its own, modulo their number. The other
     arguments are those of ``for_detector``. Raises DataError for fewer labels than the network has outputs;
     what is more is left out.
     """
@@ -73,7 +73,7 @@ def _loader(network: Network, plan: Plan, source: Any, maker: Any, options: dict
 
 @dataclass
 class Objects:
-    """The source of a detector. ``identified``: truths have a sixth column, the same for the same object."""
+    """The source of a detector. ``identified``: targets have a sixth column, the same for the same object."""
 
     dataset: Dataset
     identified: bool = False
@@ -84,7 +84,7 @@ class Objects:
         return self.dataset.problems
 
     def __len__(self) -> int:
-        """Pictures."""
+        """Images."""
         return len(self.dataset)
 
     def image(self, index: int) -> str:
@@ -137,7 +137,7 @@ def _tree(network: Network) -> Tree | None:
 
 @dataclass
 class Classes:
-    """The source of a classifier: ``count`` classes, by the labels in the pictures' paths.
+    """The source of a classifier: ``count`` classes, by the labels in the images' paths.
 
     Paths are searched when they are drawn, as lists may be long; ``problems`` are those found so far.
     """
@@ -150,7 +150,7 @@ class Classes:
     problems: list[Problem] = field(default_factory=list)
 
     def __len__(self) -> int:
-        """Pictures."""
+        """Images."""
         return len(self.images)
 
     def image(self, index: int) -> str:

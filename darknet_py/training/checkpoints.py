@@ -11,7 +11,7 @@ and is enough by itself to go on as if nothing had happened:
     network      the state dict, every tensor as it was
     trainer      ``Trainer.state_dict()``: iteration, velocities, averaged weights, random generator
     run          what the loop remembers: average loss, best mAP, ...
-    seed         of everything random, which the seed and the iteration give anew (pictures, dropout)
+    seed         of everything random, which the seed and the iteration give anew (images, dropout)
     cfg          the text of the cfg
     package      version of darknet_py that wrote the file
 

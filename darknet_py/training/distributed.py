@@ -1,8 +1,8 @@
 """``ProcessGroup``: processes that train one network together, each on its share of every mini-batch.
 
 torchrun starts them and says by environment variables who is who. The cfg's ``batch`` stays the number of
-pictures per update, however many processes there are: of the ``batch / subdivisions`` pictures of every
-mini-batch each takes consecutive ``1 / world``, and gradients are summed, as Darknet's are sums over pictures.
+images per update, however many processes there are: of the ``batch / subdivisions`` images of every
+mini-batch each takes consecutive ``1 / world``, and gradients are summed, as Darknet's are sums over images.
 So a run by many makes the same steps as a run by one, but for batch norm, whose statistics are those of a
 process's share unless ``synchronised``. (Darknet's -gpus lets every GPU train alone on a batch of its own, at a
 higher rate, and averages the weights every fourth iteration.)
@@ -26,7 +26,7 @@ class ProcessGroup:
     """The processes of a training. ``ProcessGroup()`` is a process alone, ``ProcessGroup.join()`` one of torchrun's.
 
     ``rank``: 0, who writes files, to ``world`` - 1. ``local``: number of the process on its machine.
-    ``synchronised``: batch norm takes its statistics from the mini-batch's pictures of all processes.
+    ``synchronised``: batch norm takes its statistics from the mini-batch's images of all processes.
     """
 
     def __init__(self, rank: int = 0, world: int = 1, local: int = 0, *, synchronised: bool = False) -> None:

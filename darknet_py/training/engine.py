@@ -24,7 +24,7 @@ from ..network import Network
 from .loss_scale import GradScaler
 
 Truths = Tensor | Sequence[Tensor]
-_OBJECTS = 3  # dimensions of truths that are boxes
+_OBJECTS = 3  # dimensions of targets that are boxes
 
 
 class StepOutput(NamedTuple):
@@ -96,7 +96,7 @@ class ForwardBackward:
         x = images.to(device, torch.float32)
         known = targets.to(device) if isinstance(targets, Tensor) else padded(targets, device)
         if len(known) != len(x):
-            raise DataError(f"{len(known)} truths for {len(x)} pictures")
+            raise DataError(f"{len(known)} targets for {len(x)} images")
         if known.dim() == _OBJECTS:
             context = replace(context, targets=known)
         if self._attacks(context):
@@ -109,7 +109,7 @@ class ForwardBackward:
 
     def _tell(self, context: StepContext | None) -> None:
         for module in self.network.modules():
-            if hasattr(module, "moment"):
+            if hasattr(module, "context"):
                 module.context = context  # type: ignore[assignment]
 
     def _forward(self, x: Tensor, targets: Tensor, context: StepContext) -> list[StepOutput]:
@@ -155,7 +155,7 @@ class ForwardBackward:
         return late and self._bound(context.iteration) == 0 and self.chance.random() < 0.5
 
     def _attacked(self, x: Tensor, targets: Tensor, context: StepContext) -> Tensor:
-        """The pictures, changed so that the network finds less in them (self-adversarial training)."""
+        """The images, changed so that the network finds less in them (self-adversarial training)."""
         start = x.detach().clone().requires_grad_()
         nothing = torch.zeros_like(targets)
         roots, gradients = self._roots(

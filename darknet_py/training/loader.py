@@ -4,7 +4,7 @@
         cost = trainer.step(batch.pairs)
 
 What an iteration gets depends on the seed and its number alone, so both are all there is to resume with. A
-picture that cannot be read is said once and another one is drawn for it.
+image that cannot be read is said once and another one is drawn for it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ..images.prefetch import ahead
 from .sampling import Plan
 
 _log = logging.getLogger(__name__)
-_TRIES = 100  # pictures in a row that cannot be read
+_TRIES = 100  # images in a row that cannot be read
 
 Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to make: its iteration and index in there, how large, and whether it is mixed."""
+    """One image to make: its iteration and index in there, how large, and whether it is mixed."""
 
     iteration: int
     index: int
@@ -44,7 +44,7 @@ class Job:
 
 
 class Example(NamedTuple):
-    """A training picture [channels, height, width], its truth, and the files that it was made of."""
+    """A training image [channels, height, width], its target, and the files that it was made of."""
 
     image: Array
     target: Array
@@ -66,7 +66,7 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """Pictures with what is known about them; ``problems``: what is missing or odd in there."""
+    """Images with what is known about them; ``problems``: what is missing or odd in there."""
 
     @property
     def problems(self) -> Sequence[Problem]:
@@ -74,7 +74,7 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def picture(self, index: int) -> str:
+    def image(self, index: int) -> str:
         """The file."""
 
     def target(self, index: int) -> Array:
@@ -85,13 +85,13 @@ Read = Callable[[int], tuple[reading.ImageArray, Array]]
 
 
 class Maker(Protocol):
-    """How pictures become a training picture."""
+    """How images become a training image."""
 
     def parts(self, mixed: bool) -> int:
-        """How many pictures are needed."""
+        """How many images are needed."""
 
     def make(self, job: Job, sources: Sequence[tuple[reading.ImageArray, Array]]) -> tuple[Array, Array]:
-        """The training picture and its truth."""
+        """The training image and its target."""
 
 
 class Loader:
@@ -117,7 +117,7 @@ class Loader:
     ) -> None:
         """Raises DataError for an empty source, ConfigError where ``world`` does not divide mini-batches."""
         if not len(source):
-            raise DataError("expected pictures to train on, found none")
+            raise DataError("expected images to train on, found none")
         if plan.batch % world:
             raise ConfigError(f"[net] batch / subdivisions = {plan.batch}, which {world} processes cannot share evenly")
         self.plan, self.iteration, self.until = plan, iteration, until
@@ -141,7 +141,7 @@ class Loader:
                 yield Batch(iteration, size, pairs, images)
 
     def _share(self, iteration: int) -> int:
-        """Pictures of this process in a mini-batch."""
+        """Images of this process in a mini-batch."""
         return self.plan.batch_at(iteration) // self._world
 
     def _jobs(self) -> Iterator[Job]:
@@ -155,27 +155,27 @@ class Loader:
             iteration += 1
 
     def example(self, job: Job) -> Example:
-        """Make one picture; any thread may."""
+        """Make one image; any thread may."""
         chosen = [self._chosen(job, part) for part in range(self._maker.parts(job.mixed))]
-        image, target = self._maker.make(job, [(picture, target) for picture, target, _ in chosen])
+        image, target = self._maker.make(job, [(image, target) for image, target, _ in chosen])
         return Example(image, target, tuple(name for *_, name in chosen))
 
     def _chosen(self, job: Job, part: int) -> tuple[reading.ImageArray, Array, str]:
-        """Read the picture that is drawn, and others until one can be read."""
+        """Read the image that is drawn, and others until one can be read."""
         rng, count = self.plan.choices(job.iteration, job.index, part), len(self._source)
         index = int(rng.integers(count))
         if self.plan.net.track:
             index = self.plan.sequenced(job.iteration, job.index, part, count)
         for _ in range(_TRIES):
-            name = self._source.picture(index)
+            name = self._source.image(index)
             try:
                 return reading.load(name, self._channels), self._source.target(index), name
             except DataError as error:
                 if name not in self._broken:
                     self._broken.add(name)
-                    _log.warning("%s; another picture is taken for it", error)
+                    _log.warning("%s; another image is taken for it", error)
             index = int(rng.integers(count))
-        raise DataError(f"{_TRIES} pictures drawn in a row cannot be read, the last of them {name}")
+        raise DataError(f"{_TRIES} images drawn in a row cannot be read, the last of them {name}")
 
 
 def _stacked(examples: Sequence[Example]) -> tuple[Tensor, list[Tensor] | Tensor]:

@@ -1,6 +1,6 @@
 """``MetricLogger``: what a training tells while it runs: lines on stderr, a CSV, a chart, TensorBoard.
 
-The lines are Darknet's: iteration, loss, average loss, rate, seconds, pictures, hours left, with pictures per
+The lines are Darknet's: iteration, loss, average loss, rate, seconds, images, hours left, with images per
 second behind; above them for each layer with a loss what it counts. Iterations that follow faster than two a
 second are not all printed; NAME_log.csv has every one, and is what a chart is continued from.
 """
@@ -31,8 +31,8 @@ Figures = Mapping[int, Mapping[str, float]]  # by layer, then by name
 class Entry:
     """One iteration.
 
-    ``seconds``: that it took with its loading. ``images``: pictures trained on so far. ``parts``: figures of
-    the layers with a loss. ``left``: hours. ``speed``: pictures per second. ``score``: mAP in 0..1, where it
+    ``seconds``: that it took with its loading. ``images``: images trained on so far. ``parts``: figures of
+    the layers with a loss. ``left``: hours. ``speed``: images per second. ``score``: mAP in 0..1, where it
     was counted.
     """
 

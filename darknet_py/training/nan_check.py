@@ -17,7 +17,7 @@ from ..network import Network
 from .distributed import ProcessGroup
 from .loader import Batch
 
-_NAMED = 8  # pictures named in a message
+_NAMED = 8  # images named in a message
 
 
 class NaNCheck:
@@ -69,7 +69,7 @@ class NaNCheck:
         return f"iteration {self.batch.iteration + 1}: " if self.batch else ""
 
     def _origin(self, numbers: Sequence[int]) -> str:
-        """The first layer whose output is wrong, and the pictures it is wrong for."""
+        """The first layer whose output is wrong, and the images it is wrong for."""
         if self.batch is None:
             return ""
         spoiled = _not_finite(self.network.state_dict())
@@ -90,11 +90,11 @@ class NaNCheck:
         where = f"{first} is the first whose output is not" if first else "made again, all outputs are finite"
         shown = ", ".join(list(dict.fromkeys(images))[:_NAMED])
         more = len(dict.fromkeys(images)) - _NAMED
-        return f"{where}; pictures: {shown or 'unknown'}" + (f" and {more} more" if more > 0 else "")
+        return f"{where}; images: {shown or 'unknown'}" + (f" and {more} more" if more > 0 else "")
 
     @torch.no_grad()
     def _look(self, x: Tensor) -> tuple[str, list[int]]:
-        """The first layer with a wrong output for pictures ``x``, and which of them."""
+        """The first layer with a wrong output for images ``x``, and which of them."""
         found: list[tuple[str, list[int]]] = []
         x = x.to(next(self.network.parameters()).device, torch.float32)
         if rows := _rows(x):
@@ -141,6 +141,6 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _rows(x: Tensor) -> list[int]:
-    """Pictures of a batch whose numbers are not all finite."""
+    """Images of a batch whose numbers are not all finite."""
     fine = x.isfinite().flatten(1).all(dim=1)
     return [row for row, good in enumerate(fine.tolist()) if not good]

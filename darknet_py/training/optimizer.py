@@ -1,6 +1,6 @@
 """How an iteration's gradients change the parameters: Darknet's momentum, or adam.
 
-With g the gradient summed over the B pictures of the iteration, v the velocity and r the rate
+With g the gradient summed over the B images of the iteration, v the velocity and r the rate
 
     v = momentum * v - g - decay * B * w,    w = w + r / B * v
 
@@ -66,7 +66,7 @@ class SGD:
 
     @torch.no_grad()
     def step(self, rate: float, images: int, iteration: int) -> None:
-        """Use and drop the gradients that ``images`` pictures have left, in iteration 1, 2, ..."""
+        """Use and drop the gradients that ``images`` images have left, in iteration 1, 2, ..."""
         for group in self.groups:
             chosen = [number for number, p in enumerate(group.parameters) if p.grad is not None]
             parameters: list[Tensor] = [group.parameters[number] for number in chosen]
@@ -126,7 +126,7 @@ class SGD:
         images: int,
         iteration: int,
     ) -> None:
-        """``adam_update_gpu``: the step is not divided by the number of pictures."""
+        """``adam_update_gpu``: the step is not divided by the number of images."""
         (mean, square), net = state, self.net
         wanted = list(torch._foreach_add(gradients, parameters, alpha=net.decay * images))
         torch._foreach_neg_(wanted)

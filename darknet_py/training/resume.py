@@ -58,7 +58,7 @@ def fill(network: Network, path: StrPath, upto: int | None = None) -> str:
 
     A .weights file or a checkpoint, of the whole network or of its first layers (a backbone such as
     yolov4-tiny.conv.29): how many is seen from the file. ``upto``: of a whole one, too, the first so many alone.
-    What is not filled keeps its values; then no picture has been seen. Raises WeightsError.
+    What is not filled keeps its values; then no image has been seen. Raises WeightsError.
     """
     name, layers = os.fspath(path), len(network.layers)
     if is_container(path):
@@ -71,7 +71,7 @@ def fill(network: Network, path: StrPath, upto: int | None = None) -> str:
     if count < layers:
         network.seen = 0
         return f"{name}: the first {count} of {layers} layers (a backbone); the others start with random values"
-    return f"{name}: all {layers} layers, {network.seen:,} pictures seen"
+    return f"{name}: all {layers} layers, {network.seen:,} images seen"
 
 
 def state_of(path: StrPath) -> pathlib.Path | None:
@@ -81,12 +81,12 @@ def state_of(path: StrPath) -> pathlib.Path | None:
 
 
 def left(network: Network, path: StrPath) -> None:
-    """Raises WeightsError where weights have seen as many pictures as the training has."""
+    """Raises WeightsError where weights have seen as many images as the training has."""
     options = network.options
     iteration = network.seen // max(1, options.batch)
     if options.max_batches and iteration >= options.max_batches:
         raise WeightsError(
-            f"{os.fspath(path)}: has seen {network.seen:,} pictures, which is iteration {iteration} of "
+            f"{os.fspath(path)}: has seen {network.seen:,} images, which is iteration {iteration} of "
             f"max_batches={options.max_batches}: nothing is left to train. Count from 0 with --clear, or raise "
             "max_batches"
         )

@@ -34,7 +34,7 @@ _KEPT = 0.9  # of the average loss at each iteration
 
 
 class Batches(Protocol):
-    """Where the pictures come from; ``Loader`` is one. ``iteration``: the next one's."""
+    """Where the images come from; ``Loader`` is one. ``iteration``: the next one's."""
 
     iteration: int
 
@@ -47,7 +47,7 @@ class Settings:
 
     ``map_every``: iterations between countings of mAP; 0: only at the end. ``patience``: countings without
     a better mAP after which it ends; 0: never. ``minutes``: after which the state is saved, whatever the
-    iteration. ``channels_last``: pictures lie channel by channel for each pixel, which GPUs read faster.
+    iteration. ``channels_last``: images lie channel by channel for each pixel, which GPUs read faster.
     ``recompute``: less memory for more time. ``seed``: of everything random.
     """
 

@@ -1,8 +1,8 @@
-"""Which pictures an iteration is trained on and how large they are: drawn from the seed, never remembered.
+"""Which images an iteration is trained on and how large they are: drawn from the seed, never remembered.
 
 Everything random has a generator of its own, made of (seed, iteration, index, purpose). So a training that
 is resumed, or shared by several processes and any number of workers, sees what a single one would have seen.
-As in Darknet pictures are drawn with replacement: there are no epochs.
+As in Darknet images are drawn with replacement: there are no epochs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import ConfigError
 _TURNS = 10  # iterations that a size is kept for
 _RANDOM = 1.4  # how far sizes go where random=1
 _LAST = 100  # iterations at the end that are made at the largest size
-_FILL = 0.8  # of the memory that a larger mini-batch of smaller pictures may take
+_FILL = 0.8  # of the memory that a larger mini-batch of smaller images may take
 
 
 class Purpose(enum.IntEnum):
@@ -35,17 +35,17 @@ class Purpose(enum.IntEnum):
 
 
 def generator(seed: int, iteration: int, index: int, purpose: Purpose) -> np.random.Generator:
-    """The generator of one purpose of one picture."""
+    """The generator of one purpose of one image."""
     return np.random.default_rng((seed, iteration, index, purpose))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the pictures of an iteration are drawn.
+    """How the images of an iteration are drawn.
 
-    ``size``: width and height of the cfg's input. ``random``: the head's key. ``chunks``: pictures are mixed
+    ``size``: width and height of the cfg's input. ``random``: the head's key. ``chunks``: images are mixed
     or not by one coin for each of so many parts of an iteration, as by Darknet's loader threads, of which
-    there are 6; 0: a coin for each picture.
+    there are 6; 0: a coin for each image.
     """
 
     net: Net
@@ -56,11 +56,11 @@ class Plan:
 
     @property
     def batch(self) -> int:
-        """Pictures per mini-batch: batch / subdivisions * time_steps."""
+        """Images per mini-batch: batch / subdivisions * time_steps."""
         return max(1, self.net.batch // self.net.subdivisions) * max(1, self.net.time_steps)
 
     def size_at(self, iteration: int) -> Size:
-        """Width and height of an iteration's pictures; they change every 10 iterations where ``random``."""
+        """Width and height of an iteration's images; they change every 10 iterations where ``random``."""
         if not self.random:
             return self.size
         largest = self._stepped(self._reach)
@@ -75,7 +75,7 @@ class Plan:
         return self.size if factor < 1 and (size[0] > self.size[0] or size[1] > self.size[1]) else size
 
     def batch_at(self, iteration: int) -> int:
-        """Pictures per mini-batch of an iteration; more at smaller sizes where ``dynamic_minibatch``."""
+        """Images per mini-batch of an iteration; more at smaller sizes where ``dynamic_minibatch``."""
         if not (self.random and self.net.dynamic_minibatch):
             return self.batch
         (wide, high), (width, height) = self._stepped(self._reach), self.size_at(iteration)
@@ -95,7 +95,7 @@ class Plan:
         return max(width, int(step)), max(height, int(step))
 
     def mixed(self, iteration: int, index: int) -> bool:
-        """Whether picture ``index`` of an iteration is mixed: a fair coin."""
+        """Whether image ``index`` of an iteration is mixed: a fair coin."""
         if self.chunks:
             count = self.batch_at(iteration) * self.net.subdivisions
             # Chunk c begins at c * count / chunks.
@@ -103,22 +103,22 @@ class Plan:
         return bool(generator(self.seed, iteration, index, Purpose.MIX).integers(2))
 
     def draws_for(self, iteration: int, index: int) -> int:
-        """The picture whose random numbers picture ``index`` shares: in a sequence all have the first one's."""
+        """The image whose random numbers image ``index`` shares: in a sequence all have the first one's."""
         if not self.net.track:
             return index
         length = self._sequence(iteration)
         return index // length * length
 
     def choices(self, iteration: int, index: int, part: int) -> np.random.Generator:
-        """The generator that picture ``index``, or ``part`` of it where it is mixed, is chosen with.
+        """The generator that image ``index``, or ``part`` of it where it is mixed, is chosen with.
 
-        Pictures of a contrastive pair have the same.
+        Images of a contrastive pair have the same.
         """
         first = index // 2 * 2 if self.net.contrastive else index
         return generator(self.seed, iteration, first * 4 + part, Purpose.CHOICE)
 
     def sequenced(self, iteration: int, index: int, part: int, count: int) -> int:
-        """The picture of ``count`` that stands at ``index`` where ``track=1`` (``get_sequential_paths``).
+        """The image of ``count`` that stands at ``index`` where ``track=1`` (``get_sequential_paths``).
 
         Every mini-batch holds batch / subdivisions streams, step by step; a stream goes through the list
         from a random start, at a speed that the whole sequence has in common.
@@ -134,5 +134,5 @@ class Plan:
         return (start + row // streams * speed) % count
 
     def _sequence(self, iteration: int) -> int:
-        """Pictures of an iteration that go on from each other."""
+        """Images of an iteration that go on from each other."""
         return self.batch_at(iteration) * schedule.sequence(self.net, iteration)

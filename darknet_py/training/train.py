@@ -64,7 +64,7 @@ class Trainer:
         self.rejection, self.chance = LabelRejection(), random.Random(seed)
         self.passes = ForwardBackward(network, self.gradients, freeze=freeze, amp=amp, chance=self.chance)
         self.update = SGD(network, self.options, on_cpu=self.gradients is Gradients.DARKNET_CPU)
-        self.images = _pictures(network)
+        self.images = _images(network)
         if clear:
             network.seen = 0
         self.iteration, self.rate = network.seen // self.images, 0.0
@@ -74,12 +74,12 @@ class Trainer:
     def step(self, pairs: Sequence[tuple[Tensor, Truths]]) -> float:
         """Run an iteration and return the cost: C's number, summed over the mini-batches.
 
-        ``pairs``: per subdivision, pictures [b, channels, height, width] in 0..1 and their truths: for each
-        an [n, 5] tensor of x y w h (relative to the picture) and class, with a sixth column of identities
+        ``pairs``: per subdivision, images [b, channels, height, width] in 0..1 and their targets: for each
+        an [n, 5] tensor of x y w h (relative to the image) and class, with a sixth column of identities
         for tracking; for a classifier one [b, classes] tensor.
         """
         if not pairs:
-            raise DataError("no mini-batch: expected one (pictures, truths) pair per subdivision")
+            raise DataError("no mini-batch: expected one (images, targets) pair per subdivision")
         cost, seen, self.parts = 0.0, self.network.seen, []
         sequence = schedule.sequence(self.options, self.iteration)
         with self.passes.training(self.iteration):
@@ -191,8 +191,8 @@ class Trainer:
         self.chance.setstate((version, tuple(internal), gauss))
 
 
-def _pictures(network: Network) -> int:
-    """Pictures of an iteration; the cfg's batch need not be a multiple of its subdivisions."""
+def _images(network: Network) -> int:
+    """Images of an iteration; the cfg's batch need not be a multiple of its subdivisions."""
     options = network.options
     subdivisions = max(options.subdivisions, 1)
     return max(options.batch // subdivisions, 1) * max(options.time_steps, 1) * subdivisions

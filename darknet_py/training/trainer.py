@@ -116,8 +116,8 @@ class Trainer(train.Trainer):
         until = f" to {options.max_batches:,}" if options.max_batches else ", without end"
         parts = f", {options.subdivisions} mini-batches" if options.subdivisions > 1 else ""
         device = next(self.network.parameters()).device
-        of = f"{images:,} pictures; " if images else ""
-        each = f"pictures of {shape.width} x {shape.height}" if options.width else "inputs"
+        of = f"{images:,} images; " if images else ""
+        each = f"images of {shape.width} x {shape.height}" if options.width else "inputs"
         many = f"{self.images} {each} in each{parts}, on {device}"
         return f"{of}iterations {self.iteration + 1:,}{until}, {many}; files: {os.fspath(folder)}"
 
@@ -127,7 +127,7 @@ class Trainer(train.Trainer):
         return data_file.read_data(path).values if path else {}
 
     def _batches(self, options: dict[str, Any], how: dict[str, Any]) -> tuple[Batches, int]:
-        """Where pictures come from, and how many there are."""
+        """Where images come from, and how many there are."""
         if self.data is None:
             raise DataError("nothing to train on: expected Trainer(network, data)")
         if not isinstance(self.data, Dataset | str | os.PathLike):
@@ -144,7 +144,7 @@ class Trainer(train.Trainer):
         return loader, len(images)
 
     def _classified(self, subset: str) -> tuple[list[str], tuple[str, ...]]:
-        """Pictures and labels of a classifier's .data file."""
+        """Images and labels of a classifier's .data file."""
         path = _data_file(self.data)
         if not path:
             raise DataError("a classifier trains on a .data file with train= and labels=")

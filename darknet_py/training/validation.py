@@ -50,7 +50,7 @@ def joined(parts: Sequence[Detections]) -> Detections:
 def right(
     network: Network, images: Sequence[str], labels: Sequence[str], team: ProcessGroup, *, top: int, workers: int
 ) -> Score:
-    """The share of pictures whose class is among the first ``top``."""
+    """The share of images whose class is among the first ``top``."""
 
     def count() -> float:
         mine = team.share(images)

@@ -1,7 +1,7 @@
 """Where frames come from: files and network streams through PyAV, cameras through OpenCV.
 
-A ``Capture`` gives each frame's time and a function that makes the picture, so that a frame nobody wants
-costs no conversion. Frames are turned as the file says, as every player does, and unlike pictures with EXIF.
+A ``Capture`` gives each frame's time and a function that makes the image, so that a frame nobody wants
+costs no conversion. Frames are turned as the file says, as every player does, and unlike images with EXIF.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Capture(Protocol):
     count: int
 
     def shots(self) -> Iterator[Shot]:
-        """Each frame's time in seconds, None where it has none, and what makes its picture. Raises DataError."""
+        """Each frame's time in seconds, None where it has none, and what makes its image. Raises DataError."""
         ...
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Decoded:
             raise self._failed(error) from error
         if not self._container.streams.video:
             self._container.close()
-            raise DataError(f"{name}: expected a video, found no pictures in it")
+            raise DataError(f"{name}: expected a video, found no images in it")
         self._stream = self._container.streams.video[0]
         self.live = remote and self._container.duration is None
         # Threads that decode a frame each hold frames back, which only a file can afford.
@@ -122,7 +122,7 @@ class Decoded:
                     continue
                 broken = 0 if frames else broken
                 for frame in frames:
-                    yield frame.time, partial(_picture, frame)
+                    yield frame.time, partial(_image, frame)
         except (error_type, OSError) as error:
             raise self._failed(error) from error
 
@@ -148,7 +148,7 @@ def _defaults(name: str) -> dict[str, str]:
     return {}
 
 
-def _picture(frame: Any) -> ImageArray:
+def _image(frame: Any) -> ImageArray:
     image: ImageArray = frame.to_ndarray(format="rgb24")
     turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counterclockwise
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
@@ -173,7 +173,7 @@ class Camera:
         while True:
             good, frame = self._device.read()
             if not good:
-                raise DataError(f"camera {self._name}: gives no more pictures")
+                raise DataError(f"camera {self._name}: gives no more images")
             yield None, partial(np.ascontiguousarray, frame[:, :, ::-1])
 
     def close(self) -> None:

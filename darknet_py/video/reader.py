@@ -27,7 +27,7 @@ __all__ = ["Detecting", "Frame", "VideoReader", "frames", "stream"]
 
 
 class Detecting(Protocol):
-    """What finds boxes on pictures: a ``Detector``, or ``tiling.Tiled``."""
+    """What finds boxes on images: a ``Detector``, or ``tiling.Tiled``."""
 
     def stream(self, sources: Iterable[Source], *, workers: int = 1) -> Iterator[Results]:
         """Results one by one."""

@@ -1,4 +1,4 @@
-"""``VideoWriter``: pictures to a video that every player plays, whole or not at all.
+"""``VideoWriter``: images to a video that every player plays, whole or not at all.
 
 H.264 where FFmpeg has an encoder for it, else MPEG-4. Every frame keeps its own time, so a source that lost
 frames or has an uneven rate plays as fast as it was. An .avi, which Darknet's users ask for, has one rate and
@@ -40,7 +40,7 @@ class VideoWriter:
             raise DataError(f"{self.path}: expected a video's name that ends in {', '.join(FORMATS)}")
         self._av = needed("av", f"{self.path}: writing a video")
         self._open = ExitStack()
-        self._container: Any = None  # and its stream: made when the first picture says how large
+        self._container: Any = None  # and its stream: made when the first image says how large
         self._stream: Any = None
         self._even = self.path.suffix.lower() == ".avi"
         self._tick = 1 / Fraction(rate) if self._even else Fraction(1, _TICKS)  # seconds
@@ -58,7 +58,7 @@ class VideoWriter:
                 self._container.close()
 
     def add(self, image: ImageArray, timestamp: float) -> None:
-        """Write a picture [height, width, 3] of uint8 in RGB order, shown at ``timestamp`` in seconds.
+        """Write an image [height, width, 3] of uint8 in RGB order, shown at ``timestamp`` in seconds.
 
         The first one's size is the video's, with one more row or column where it is odd; others are scaled to it.
         """

@@ -4,7 +4,7 @@ A file is little-endian and has no names, shapes or marks, so that one wrong siz
 follows; every byte is therefore accounted for.
 
     major, minor, revision   3 x int32
-    seen                     pictures trained on: uint64 if major * 10 + minor >= 2, else uint32
+    seen                     images trained on: uint64 if major * 10 + minor >= 2, else uint32
                              (pjreddie's dialect: uint32 also where major or minor is 1000 or more)
     float32 ...              what ``Layer.stored`` of every layer yields, in the order of the layers
 

@@ -20,7 +20,7 @@ _FOREIGN = (
     (b"\x1f\x8b", "gzip data: unpack it first"),
     (b"[net]", "the text of a cfg: are cfg and weights swapped?"),
     (b"\x89HDF", "an HDF5 file, as Keras writes"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\xff\xd8\xff", "a JPEG image"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Pixels of augmented pictures against OpenCV's and C Darknet's own."""
+"""Pixels of augmented images against OpenCV's and C Darknet's own."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_coins() -> None:
 
 
 def margins(recipe: Recipe, width: int = 5000, height: int = 3000) -> Values:
-    """Left, right, top and bottom as parts of the picture, [N, 4]."""
+    """Left, right, top and bottom as parts of the image, [N, 4]."""
     windows = [detection.window_of(recipe, d, width, height)[:4] for d in draws(recipe)]
     return np.array(windows) / (width, width, height, height)
 
@@ -117,13 +117,13 @@ def test_the_point_of_a_mosaic() -> None:
     assert distance(points[:, 1], uniform(99.5, 400.5)) < 1.63
 
 
-def test_every_second_picture_of_a_mosaic_is_pushed_into_its_corner() -> None:
+def test_every_second_image_of_a_mosaic_is_pushed_into_its_corner() -> None:
     rng = np.random.default_rng(14)
-    picture, recipe = np.zeros((100, 100, 3), np.uint8), Recipe(jitter=0.3, flip=False)
+    image, recipe = np.zeros((100, 100, 3), np.uint8), Recipe(jitter=0.3, flip=False)
     pushed = 0
     for _ in range(400):
         drawn = detection.draw(recipe, rng)
-        seen = detection.view(recipe, (32, 32), picture, np.zeros((0, 5), np.float32), drawn, rng, quadrant=3).window
+        seen = detection.view(recipe, (32, 32), image, np.zeros((0, 5), np.float32), drawn, rng, quadrant=3).window
         plain = detection.window_of(recipe, drawn, 100, 100)
         assert seen in (plain, plain.pushed(3, False))
         pushed += seen != plain
@@ -183,9 +183,9 @@ def test_classes_are_mixed_by_their_area(mix: Mix) -> None:
     assert counts == expected[mix]
 
 
-def test_a_quarter_of_a_classifiers_pictures_is_blurred() -> None:
-    picture = np.indices((32, 32)).sum(axis=0)[:, :, None].repeat(3, axis=2) % 2 * 255
-    source = (picture.astype(np.uint8), np.ones(1, np.float32))
+def test_a_quarter_of_a_classifiers_images_is_blurred() -> None:
+    image = np.indices((32, 32)).sum(axis=0)[:, :, None].repeat(3, axis=2) % 2 * 255
+    source = (image.astype(np.uint8), np.ones(1, np.float32))
     recipe = classification.Recipe(min_crop=32, max_crop=32, flip=False, blur=1)
     rng = np.random.default_rng(18)
     images = [classification.augmented(recipe, (32, 32), [source], rng)[0] for _ in range(400)]

@@ -24,19 +24,19 @@ COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
 
 
 def painted(rng: np.random.Generator, number: int = 0) -> tuple[ImageArray, Truths]:
-    """A dark picture with one bright rectangle, small enough for a dark mean, and its label."""
+    """A dark image with one bright rectangle, small enough for a dark mean, and its label."""
     width, height = (int(n) for n in rng.integers(90, 200, 2))
-    picture = np.zeros((height, width, 3), np.uint8)
+    image = np.zeros((height, width, 3), np.uint8)
     w, h = int(rng.integers(20, width // 2)), int(rng.integers(20, height // 2))
     x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
-    picture[y : y + h, x : x + w] = COLOURS[number]
+    image[y : y + h, x : x + w] = COLOURS[number]
     row = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height, number)
-    return picture, np.array([row], np.float32)
+    return image, np.array([row], np.float32)
 
 
-def visible(image: colour.Floats, number: int) -> tuple[float, ...] | None:
+def visible(augmented: colour.Floats, number: int) -> tuple[float, ...] | None:
     """Left, top, right and bottom, in pixels, of what has the colour in [channels, height, width]."""
-    near = np.abs(image - np.reshape(COLOURS[number], (3, 1, 1)) / 255).max(axis=0) < 0.5
+    near = np.abs(augmented - np.reshape(COLOURS[number], (3, 1, 1)) / 255).max(axis=0) < 0.5
     rows, columns = np.nonzero(near)
     return (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else None
 
@@ -64,9 +64,9 @@ def test_the_label_is_where_the_object_is(recipe: Recipe) -> None:
     seen = 0
     for _ in range(60):
         source = painted(rng)
-        image, targets = detection.augmented(recipe, SIZE, [source], [detection.draw(recipe, rng)], rng)
-        assert image.shape == (3, SIZE[1], SIZE[0])
-        place = visible(image, 0)
+        augmented, targets = detection.augmented(recipe, SIZE, [source], [detection.draw(recipe, rng)], rng)
+        assert augmented.shape == (3, SIZE[1], SIZE[0])
+        place = visible(augmented, 0)
         if place is None or not len(targets):
             # A sliver is below a pixel, or blends with the border.
             assert not len(targets) or min(targets[0, 2:4] * SIZE) < 2
@@ -88,7 +88,7 @@ def test_a_mosaic_keeps_labels_on_their_objects(recipe: Recipe, bound: bool) -> 
         rng.bit_generator.state = state
         sources = [painted(np.random.default_rng((3, found, k)), k) for k in range(4)]
         draws = [detection.draw(recipe, np.random.default_rng((4, found, k))) for k in range(4)]
-        image, targets = detection.augmented(recipe, SIZE, sources, draws, rng)
+        augmented, targets = detection.augmented(recipe, SIZE, sources, draws, rng)
         for row in targets:
             number = int(row[4])
             low, high = edges(row)[:2], edges(row)[2:]
@@ -98,7 +98,7 @@ def test_a_mosaic_keeps_labels_on_their_objects(recipe: Recipe, bound: bool) -> 
                 assert (low >= origin - 1e-3).all()
                 assert (high <= end + 1e-3).all()
             shown = np.concatenate((np.maximum(low, origin), np.minimum(high, end)))
-            place = visible(image, number)
+            place = visible(augmented, number)
             if place is None:  # without bounds a label may lie over a neighbour alone
                 assert not bound or min(shown[2:] - shown[:2]) < 3
                 continue
@@ -107,24 +107,22 @@ def test_a_mosaic_keeps_labels_on_their_objects(recipe: Recipe, bound: bool) -> 
     assert found > 80
 
 
-def test_mixup_has_both_pictures_and_all_objects() -> None:
+def test_mixup_has_both_images_and_all_objects() -> None:
     rng = np.random.default_rng(5)
     sources = [painted(rng, k) for k in range(2)]
     recipe = replace(detection.PLAIN, mix=Mix.MIXUP)
     draws = [detection.draw(recipe, rng) for _ in range(2)]
     alone = [detection.augmented(recipe, SIZE, [s], [d], rng) for s, d in zip(sources, draws, strict=True)]
-    image, targets = detection.augmented(recipe, SIZE, sources, draws, rng)
-    assert np.allclose(image, (alone[0][0] + alone[1][0]) / 2)
+    augmented, targets = detection.augmented(recipe, SIZE, sources, draws, rng)
+    assert np.allclose(augmented, (alone[0][0] + alone[1][0]) / 2)
     assert np.array_equal(targets, np.concatenate([alone[0][1], alone[1][1]]))
     few = replace(recipe, max=1)
     assert len(detection.augmented(few, SIZE, sources, draws, rng)[1]) == 1
 
 
-def test_mixed_pictures_lose_the_identity_of_objects() -> None:
+def test_mixed_images_lose_the_identity_of_objects() -> None:
     rng = np.random.default_rng(6)
-    sources = [
-        (picture, np.append(targets, [[7]], axis=1).astype(np.float32)) for picture, targets in [painted(rng)] * 4
-    ]
+    sources = [(image, np.append(targets, [[7]], axis=1).astype(np.float32)) for image, targets in [painted(rng)] * 4]
     draws = [detection.draw(detection.PLAIN, rng)] * 4
     assert detection.augmented(detection.PLAIN, SIZE, sources[:1], draws[:1], rng)[1][0, 5] == 7
     assert detection.augmented(detection.PLAIN, SIZE, sources[:2], draws[:2], rng)[1][:, 5].tolist() == [7, 0]
@@ -149,7 +147,7 @@ def test_windows_map_labels_as_c_does(case: int) -> None:
 @pytest.mark.parametrize("case", cases("quadrant"))
 def test_quadrants_move_labels_as_c_does(case: int) -> None:
     quadrant, bound, w, h, x, y, *borders = GOLDEN[f"quadrant_{case}"].tolist()
-    # A window in a picture of the input's size: margins of the mean colour are as wide as the borders.
+    # A window in an image of the input's size: margins of the mean colour are as wide as the borders.
     left, right, top, bottom = borders
     place = mosaic.part(quadrant, (x, y), Window(-left, -right, -top, -bottom, w, h), (w, h))
     mine = mosaic.moved(GOLDEN["inside"], place, (w, h), bound=bool(bound))
@@ -173,36 +171,36 @@ def test_the_limit_of_objects_cuts_a_shuffled_list() -> None:
     assert {value for one in kept for value in one} == set(rows[:, 0])
 
 
-def test_a_window_that_shows_nothing_gives_the_whole_picture() -> None:
-    picture, targets = painted(np.random.default_rng(8))
+def test_a_window_that_shows_nothing_gives_the_whole_image() -> None:
+    image, targets = painted(np.random.default_rng(8))
     drawn = Draw((1, 1, 1, 1), (1, 1), False, colour.NEUTRAL, 0, 0)
-    image, boxes = detection.augmented(
-        Recipe(jitter=0.9), SIZE, [(picture, targets)], [drawn], np.random.default_rng(0)
+    augmented, boxes = detection.augmented(
+        Recipe(jitter=0.9), SIZE, [(image, targets)], [drawn], np.random.default_rng(0)
     )
     plain = Draw((0.5,) * 4, (0.5, 0.5), False, colour.NEUTRAL, 0, 0)
-    whole, same = detection.augmented(detection.PLAIN, SIZE, [(picture, targets)], [plain], np.random.default_rng(0))
-    assert np.array_equal(image, whole)
+    whole, same = detection.augmented(detection.PLAIN, SIZE, [(image, targets)], [plain], np.random.default_rng(0))
+    assert np.array_equal(augmented, whole)
     assert np.array_equal(boxes, same)
 
 
 def test_beyond_the_edge_is_the_mean_colour() -> None:
-    picture = np.random.default_rng(9).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    out = geometry.cut(picture, Window(-60, 0, -40, 0, 60, 40), (120, 80))
-    assert np.abs(out[:35, :55].astype(float) - picture.mean(axis=(0, 1))).max() <= 0.5
-    assert np.array_equal(out[40:, 60:], picture)
+    image = np.random.default_rng(9).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    out = geometry.cut(image, Window(-60, 0, -40, 0, 60, 40), (120, 80))
+    assert np.abs(out[:35, :55].astype(float) - image.mean(axis=(0, 1))).max() <= 0.5
+    assert np.array_equal(out[40:, 60:], image)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_other_channels_than_three(channels: int) -> None:
     rng = np.random.default_rng(10)
-    picture = rng.integers(0, 100, (50, 60, channels), dtype=np.uint8)
+    image = rng.integers(0, 100, (50, 60, channels), dtype=np.uint8)
     recipe = Recipe(hue=0.1, saturation=1.5, exposure=2.0, blur=9, gaussian_noise=20)
     targets = painted(rng)[1]
     for _ in range(5):
-        image, _ = detection.augmented(recipe, SIZE, [(picture, targets)], [detection.draw(recipe, rng)], rng)
-        assert image.shape == (channels, SIZE[1], SIZE[0])
-    assert np.array_equal(colour.shifted(picture, colour.Shift(0.3, 2.0, 1.0)), picture)
-    assert np.array_equal(colour.shifted(picture, colour.Shift(0.0, 1.0, 2.0)), picture * 2)
+        augmented, _ = detection.augmented(recipe, SIZE, [(image, targets)], [detection.draw(recipe, rng)], rng)
+        assert augmented.shape == (channels, SIZE[1], SIZE[0])
+    assert np.array_equal(colour.shifted(image, colour.Shift(0.3, 2.0, 1.0)), image)
+    assert np.array_equal(colour.shifted(image, colour.Shift(0.0, 1.0, 2.0)), image * 2)
 
 
 def head(**keys: Any) -> Any:

@@ -61,7 +61,7 @@ def test_detect_prints_a_row_a_box(model: tuple[str, str], capsys: pytest.Captur
     assert row.split() == ["dog", "97.5%", "22", "15", "15", "10"]
 
 
-def test_detect_writes_pictures_labels_and_json(model: tuple[str, str]) -> None:
+def test_detect_writes_images_labels_and_json(model: tuple[str, str]) -> None:
     line = [
         "detect",
         *model,
@@ -93,7 +93,7 @@ def test_json_to_stdout_is_json_alone(model: tuple[str, str], capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)[0]["boxes"][0]["name"] == "1"
 
 
-def test_two_pictures_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) -> None:
+def test_two_images_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) -> None:
     pathlib.Path("sub").mkdir()
     shutil.copy("a.png", "sub/a.png")
     assert cli.main(["detect", *model, "a.png", "sub/a.png", "--save", "out", "--quiet"]) == 0

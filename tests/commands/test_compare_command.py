@@ -51,9 +51,9 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["causes"] == ["activation: leaky in A, relu in B"]
 
 
-def test_a_picture_and_a_tolerance(tmp_path: pathlib.Path) -> None:
+def test_a_image_and_a_tolerance(tmp_path: pathlib.Path) -> None:
     noise_dataset.images(tmp_path)
-    assert cli.main(["compare", A, A, "--picture", "set/0.png"]) == 0
+    assert cli.main(["compare", A, A, "--image", "set/0.png"]) == 0
     assert cli.main(["compare", A, "b.cfg,tiny.weights", "--tolerance", "100", "--conf", "1"]) == 0
 
 

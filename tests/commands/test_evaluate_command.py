@@ -39,7 +39,7 @@ def test_files(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFi
 
 def test_no_bar_where_nobody_looks(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(line[:-1]) == 0
-    assert "pictures/s" not in capfd.readouterr().err
+    assert "images/s" not in capfd.readouterr().err
 
 
 def test_what_is_wrong_is_one_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) 
     [
         (["none.mp4"], "none.mp4: no such file or folder"),
         (["a.png", "*.mkv"], "*.mkv: nothing matches"),
-        (["clip.mp4", "--json", "x"], "--json: for pictures; the boxes of a video go to --jsonl FILE"),
+        (["clip.mp4", "--json", "x"], "--json: for images; the boxes of a video go to --jsonl FILE"),
         (["clip.mp4", "--max-frames", "0"], "--max-frames: expected 1 or more, got 0"),
         (["clip.mp4", "--stride", "0"], "stride: expected 1 or more, got 0"),
         (["a.png", "--tile", "1"], "overlap of tiles: expected 0..0.9, got 1.0"),

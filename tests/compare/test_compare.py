@@ -195,7 +195,7 @@ def test_an_exported_file_is_the_model(heads: str, small: Network, tmp_path: pat
     assert not report.same
     assert report.first is None if heads != "raw" else first(report) == 2
     assert not report.boxes or not report.boxes.same
-    with pytest.raises(DarknetError, match="reads pictures of 64x64 alone"):
+    with pytest.raises(DarknetError, match="reads images of 64x64 alone"):
         compare(side(changed), str(tmp_path / "a.onnx"), size=(96, 96))
 
 

@@ -161,7 +161,7 @@ def test_the_command(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str])
     arguments: list[Any] = ["anchors", tmp_path / "set.data", ROOT / "cfgs" / "yolov4-tiny.cfg", "--out", out]
     assert cli.main([str(word) for word in arguments]) == 0
     printed = capsys.readouterr().out
-    assert "150 objects in 10 pictures, for an input of 416 x 416" in printed
+    assert "150 objects in 10 images, for an input of 416 x 416" in printed
     assert "counters_per_class = 50, 50, 50" in printed
     before, after = (float(line.split()[2].rstrip("%")) for line in printed.splitlines() if line.startswith("avg IoU"))
     assert after > before + 5

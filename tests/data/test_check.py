@@ -56,7 +56,7 @@ def test_what_is_missing_or_odd(tmp_path: pathlib.Path) -> None:
     texts = " | ".join(text for _, text in found)
     for words in ("no label file", "2 times in train", "class 7, but the network has 3", "centre 1.5", "No such file"):
         assert words in texts
-    assert train.summary == "train: 6 pictures, 2 of them without objects, 4 objects, 2 of 3 classes"
+    assert train.summary == "train: 6 images, 2 of them without objects, 4 objects, 2 of 3 classes"
     assert [line.split() for line in train.classes()] == [["0", "a", "3"], ["1", "b", "1"], ["2", "c", "0"]]
     assert [p.text for p in valid.problems] == ["in train and in valid"]
     quick = check(tmp_path / "set.data", decode=False)[0]

@@ -1,4 +1,4 @@
-"""Classes of pictures as ``fill_truth_smooth`` and ``fill_hierarchy`` fill them."""
+"""Classes of images as ``fill_truth_smooth`` and ``fill_hierarchy`` fill them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from darknet_py.data.labels import Problem
 from darknet_py.errors import DataError
 
 
-def _picture(path: pathlib.Path, size: tuple[int, int] = (40, 20)) -> str:
+def _image(path: pathlib.Path, size: tuple[int, int] = (40, 20)) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size).save(path)
     return str(path)
@@ -30,7 +30,7 @@ def _rows(dataset: Dataset) -> list[list[list[float]]]:
 
 
 @pytest.mark.parametrize(
-    ("picture", "expected"),
+    ("image", "expected"),
     [
         ("/a/b.jpg", "/a/b.txt"),
         ("/d/images/train2017/7.jpg", "/d/labels/train2017/7.txt"),
@@ -71,8 +71,8 @@ _GOOD = "1 0.5 0.5 0.25 0.5"
             ["2: class 80, but the network has 80 classes (0..79); left out"],
         ),
         ("-1 .5 .5 .1 .1", 0, ["1: class -1, expected 0 or more; left out"]),
-        ("1 .5 1.5 .1 .1", 1, ["1: centre 0.5 1.5, expected 0..1 of the picture"]),
-        ("1 .5 .5 .1 0", 1, ["1: size 0.1 0, expected 0..1 of the picture"]),
+        ("1 .5 1.5 .1 .1", 1, ["1: centre 0.5 1.5, expected 0..1 of the image"]),
+        ("1 .5 .5 .1 0", 1, ["1: size 0.1 0, expected 0..1 of the image"]),
         ("1 nan .5 .1 .1", 0, ["1: a coordinate that is no number; left out"]),
         (f"{_GOOD}\n{_GOOD}", 2, ["2: the same object as in line 1"]),
         (f"{_GOOD}\ncat .5 .5 .1 .1\n{_GOOD}", 1, ["2: expected `class x y w h`, found 'cat .5 .5 .1 .1'"]),
@@ -94,7 +94,7 @@ def test_odd_labels_are_named_by_file_and_line(
 
 
 def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pathlib.Path) -> None:
-    image = _picture(tmp_path / "images" / "7.png")
+    image = _image(tmp_path / "images" / "7.png")
     found = data_file.from_list([image, image])
     assert [len(sample.targets) for sample in found] == [0, 0]
     (problem,) = found.problems
@@ -104,7 +104,7 @@ def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pa
 
 def test_a_data_file_is_read_as_darknet_reads_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    image = _picture(tmp_path / "p" / "a b.png")
+    image = _image(tmp_path / "p" / "a b.png")
     _text(tmp_path / "p" / "a b.txt", _GOOD)
     _text(tmp_path / "hard" / "a b.txt", "0 .1 .1 .1 .1\n3 .2 .2 .1 .1")
     _text(tmp_path / "d" / "valid.txt", f"{image}\r\n\n")
@@ -126,12 +126,12 @@ def test_a_data_file_is_read_as_darknet_reads_it(tmp_path: pathlib.Path, monkeyp
 def test_lists_count_from_the_working_folder_and_then_from_their_own(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _picture(tmp_path / "set" / "pictures" / "a.png")
-    listed = _text(tmp_path / "set" / "list.txt", "pictures/a.png\npictures/none.png")
+    _image(tmp_path / "set" / "images" / "a.png")
+    listed = _text(tmp_path / "set" / "list.txt", "images/a.png\nimages/none.png")
     monkeypatch.chdir(tmp_path)
-    assert data_file.read_list(listed) == [str(tmp_path / "set" / "pictures" / "a.png"), "pictures/none.png"]
+    assert data_file.read_list(listed) == [str(tmp_path / "set" / "images" / "a.png"), "images/none.png"]
     monkeypatch.chdir(tmp_path / "set")
-    assert data_file.read_list("list.txt")[0] == "pictures/a.png"
+    assert data_file.read_list("list.txt")[0] == "images/a.png"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_a_data_file_lacks_is_named(tmp_path: pathlib.Path, text: str, mess
 
 
 def test_difficult_lists_must_be_parallel() -> None:
-    with pytest.raises(DataError, match="2 pictures, but 1 in the list of difficult objects"):
+    with pytest.raises(DataError, match="2 images, but 1 in the list of difficult objects"):
         data_file.from_list(["a.jpg", "b.jpg"], ["a.jpg"])
 
 

@@ -12,7 +12,7 @@ from darknet_py.data.data_file import Dataset
 from darknet_py.errors import DataError
 
 
-def _picture(path: pathlib.Path, size: tuple[int, int] = (40, 20)) -> str:
+def _image(path: pathlib.Path, size: tuple[int, int] = (40, 20)) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size).save(path)
     return str(path)
@@ -39,7 +39,7 @@ def _rows(dataset: Dataset) -> list[list[list[float]]]:
     ],
 )
 def test_the_forms_of_names_in_a_data_yaml(tmp_path: pathlib.Path, names: str) -> None:
-    _picture(tmp_path / "images" / "val" / "deep" / "1.png")
+    _image(tmp_path / "images" / "val" / "deep" / "1.png")
     _text(tmp_path / "labels" / "val" / "deep" / "1.txt", "2 .5 .5 .5 .5")
     path = _text(
         tmp_path / "data.yaml", f"# a set\npath: .\ntrain: images/train\nval: images/val # here\nnc: 3\n{names}\n"
@@ -51,7 +51,7 @@ def test_the_forms_of_names_in_a_data_yaml(tmp_path: pathlib.Path, names: str) -
 
 
 def test_roboflow_counts_one_folder_too_many(tmp_path: pathlib.Path) -> None:
-    image = _picture(tmp_path / "valid" / "images" / "1.jpg")
+    image = _image(tmp_path / "valid" / "images" / "1.jpg")
     _text(tmp_path / "valid" / "labels" / "1.txt", "0 .5 .5 .5 .5")
     found = datasets.load(_text(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: ['a']\n"))
     assert [pathlib.Path(sample.image) for sample in found] == [pathlib.Path(image)]
@@ -72,13 +72,13 @@ def test_other_yaml_is_refused_with_its_line(tmp_path: pathlib.Path, text: str, 
         data_yaml.read(_text(tmp_path / "data.yaml", text))
 
 
-def test_a_data_yaml_without_pictures_says_where_it_looked(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError, match="no pictures; tried"):
+def test_a_data_yaml_without_images_says_where_it_looked(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="no images; tried"):
         datasets.load(_text(tmp_path / "data.yaml", "val: images\nnames: [a]"))
 
 
 def test_coco_annotations(tmp_path: pathlib.Path) -> None:
-    image = _picture(tmp_path / "val2017" / "000000000042.jpg", (200, 100))
+    image = _image(tmp_path / "val2017" / "000000000042.jpg", (200, 100))
     content = {
         "images": [{"id": 42, "file_name": "000000000042.jpg", "width": 200, "height": 100}],
         "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}],
@@ -115,7 +115,7 @@ def _annotation(*objects: str) -> str:
 
 
 def test_a_voc_folder(tmp_path: pathlib.Path) -> None:
-    image = _picture(tmp_path / "JPEGImages" / "000007.jpg")
+    image = _image(tmp_path / "JPEGImages" / "000007.jpg")
     content = _annotation(_OBJECT.format(name="dog", hard=0), _OBJECT.format(name="cat", hard=1))
     _text(tmp_path / "Annotations" / "000007.xml", content)
     _text(tmp_path / "ImageSets" / "Main" / "val.txt", "000007\n000008\n")
@@ -153,8 +153,8 @@ def test_annotations_that_are_refused(tmp_path: pathlib.Path, text: str, message
         datasets.load(tmp_path)
 
 
-def test_folders_and_lists_of_pictures(tmp_path: pathlib.Path) -> None:
-    image = _picture(tmp_path / "p" / "1.png")
+def test_folders_and_lists_of_images(tmp_path: pathlib.Path) -> None:
+    image = _image(tmp_path / "p" / "1.png")
     _text(tmp_path / "p" / "1.txt", "1 0.5 0.5 0.25 0.5")
     for source in (tmp_path / "p", _text(tmp_path / "a.list", image), _text(tmp_path / "a.txt", image)):
         assert _rows(datasets.load(source)) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]

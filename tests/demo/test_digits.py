@@ -24,7 +24,7 @@ COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A set of 32 pictures to train on and 96 to validate on; its .data file."""
+    """A set of 32 images to train on and 96 to validate on; its .data file."""
     return digits.write(tmp_path_factory.mktemp("digits"), 32, 96)
 
 
@@ -41,7 +41,7 @@ def test_every_digit_is_there_once() -> None:
     assert all(sample.shape == (8, 8) and 0 <= sample.min() < sample.max() <= 1 for sample in samples["train"][0])
 
 
-def test_a_picture_follows_from_seed_list_and_number() -> None:
+def test_a_image_follows_from_seed_list_and_number() -> None:
     samples = digits.load()["valid"]
     first, targets = digits.scene(samples, "valid", 3)
     again, same = digits.scene(samples, "valid", 3)
@@ -95,7 +95,7 @@ def test_the_weights_that_come_along_find_digits(made: pathlib.Path) -> None:
     assert dk.evaluate(dk.load("digits"), made).map50 > 0.9
 
 
-def test_a_picture_says_its_digits(made: pathlib.Path) -> None:
+def test_a_image_says_its_digits(made: pathlib.Path) -> None:
     detector = dk.Detector(dk.load("digits"), names=digits.NAMES)
     sample = datasets.load(made).samples[0]
     boxes = detector(sample.image).boxes

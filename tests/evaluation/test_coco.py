@@ -70,7 +70,7 @@ def test_coco_counts_nothing_found_as_nothing() -> None:
     assert score(data_of([[[*_A, 0]]]), detections([], 1), "coco").map == 0
 
 
-def test_numbers_of_pictures_and_classes_in_cocos_files() -> None:
+def test_numbers_of_images_and_classes_in_cocos_files() -> None:
     names = ["COCO_val2014_000000000042.jpg", "000000000009.png", "7.jpg"]
     empty = np.zeros((0, 5), np.float32)
     made = Dataset([Sample(name, empty, empty) for name in names], tuple(map(str, range(80))))
@@ -83,7 +83,7 @@ def test_numbers_of_pictures_and_classes_in_cocos_files() -> None:
 
 
 def _crowded(seed: int) -> tuple[Dataset, Detections]:
-    """Boxes anywhere, of all sizes, more than a hundred a picture, with crowds and a class that has no object."""
+    """Boxes anywhere, of all sizes, more than a hundred an image, with crowds and a class that has no object."""
     random = np.random.default_rng(seed)
 
     def some(count: int) -> list[list[float]]:

@@ -11,7 +11,7 @@ from darknet_py import cli, loading
 from darknet_py.evaluation.evaluator import evaluate, score
 
 # What C Darknet (AlexeyAB 59596d7, CPU) printed by `detector map` for data/coco128 beside this checkout, its
-# pictures re-encoded as PNG so that both read the same pixels: mAP, detections, TP, FP, mean overlap.
+# images re-encoded as PNG so that both read the same pixels: mAP, detections, TP, FP, mean overlap.
 _LOSSLESS = {"yolov4-tiny": (0.452699, 8192, 382, 193, 51.55), "yolov3-tiny": (0.244552, 10377, 165, 266, 28.87)}
 
 
@@ -39,7 +39,7 @@ def test_mean_average_precision_is_cs(name: str, shared: pathlib.Path, request: 
         assert np.abs(areas - [100 * one.average_precision for one in again.classes]).mean() < 0.3
 
 
-# The same of pictures 20 to 43, every third object of each in the list of difficult ones:
+# The same of images 20 to 43, every third object of each in the list of difficult ones:
 # -iou_thresh, -points, -thresh, whether the .data file has that list; mAP, detections, TP, FP, mean overlap.
 _FLAGS = [
     (0.75, 0, 0.25, False, (0.116523, 2133, 45, 109, 24.69)),

@@ -47,9 +47,7 @@ def test_batches_and_workers_change_nothing(network: Network, folder: pathlib.Pa
     np.testing.assert_allclose(one.confidence, many.confidence, rtol=1e-4)
 
 
-def test_a_picture_that_cannot_be_read_counts_as_seen_without_boxes(
-    evaluation: Evaluation, folder: pathlib.Path
-) -> None:
+def test_a_image_that_cannot_be_read_counts_as_seen_without_boxes(evaluation: Evaluation, folder: pathlib.Path) -> None:
     assert [problem.place for problem in evaluation.problems] == [str(folder / "3.png")]
     assert evaluation.all.objects == 10
     assert 3 not in evaluation.material.found.image
@@ -130,7 +128,7 @@ def test_names_that_do_not_fit_are_refused_with_their_place(network: Network, fo
 
 
 def test_an_empty_data_set_is_refused(network: Network) -> None:
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         evaluate(network, Dataset([]))
 
 

@@ -25,7 +25,7 @@ def evaluation(tmp_path: pathlib.Path) -> Evaluation:
     )
 
 
-def test_plots_are_pictures(evaluation: Evaluation, tmp_path: pathlib.Path) -> None:
+def test_plots_are_images(evaluation: Evaluation, tmp_path: pathlib.Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     paths = plots.write(evaluation, tmp_path / "plots")
     assert sorted(path.name for path in paths) == sorted(os.listdir(tmp_path / "plots"))
@@ -39,7 +39,7 @@ def test_plots_of_nothing_are_drawn_as_well(evaluation: Evaluation, tmp_path: pa
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     found = evaluation.material.found
     empty = dataclasses.replace(
-        found, **{name: getattr(found, name)[:0] for name in ("picture", "boxes", "confidence", "classes")}
+        found, **{name: getattr(found, name)[:0] for name in ("image", "boxes", "confidence", "classes")}
     )
     nothing = [dataclasses.replace(sample, targets=sample.ignored) for sample in evaluation.material.dataset]
     dataset = dataclasses.replace(evaluation.material.dataset, samples=nothing)
@@ -71,7 +71,7 @@ def test_result_files(evaluation: Evaluation, tmp_path: pathlib.Path, kind: str)
 def test_the_json_of_nothing_is_json(evaluation: Evaluation, tmp_path: pathlib.Path) -> None:
     found = evaluation.material.found
     empty = dataclasses.replace(
-        found, **{name: getattr(found, name)[:0] for name in ("picture", "boxes", "confidence", "classes")}
+        found, **{name: getattr(found, name)[:0] for name in ("image", "boxes", "confidence", "classes")}
     )
     (path,) = result_files.write(evaluation.material.dataset, empty, "coco", tmp_path)
     assert json.loads(path.read_text()) == []

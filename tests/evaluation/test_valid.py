@@ -52,7 +52,7 @@ def network(name: str, text: str, seed: int) -> None:
 
 
 def files() -> None:
-    """Write all that a run of C needs to the working directory: networks, pictures, lists, data."""
+    """Write all that a run of C needs to the working directory: networks, images, lists, data."""
     lists = {
         "t.tree": [f"n{n:03} {-1 if n < 10 else (n - 10) // 20}" for n in range(210)],
         "t.map": [str((11 * n + 3) % 210) for n in range(200)],
@@ -124,7 +124,7 @@ def test_accuracy_is_cs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["classify", "six.cfg", "six.weights", "--valid", f"{name}.data", "--device", "cpu"]) == 0
     first, among = numbers(theirs.splitlines()[-1].partition(":")[2])[1::2]
     out = capsys.readouterr().out
-    assert out == f"top 1: {100 * first:.2f} %, top 2: {100 * among:.2f} % of 12 pictures\n"
+    assert out == f"top 1: {100 * first:.2f} %, top 2: {100 * among:.2f} % of 12 images\n"
 
 
 def test_a_map_is_not_for_every_network(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ GRAPHS = [(60, 0.2, 0.45), (60, 1.0, 0.45), (300, 0.1, 0.3), (60, 0.2, 0)]
 
 
 def rows(found: Any) -> dict[int, np.ndarray[Any, Any]]:
-    """Detections [n, 7] of every picture, in an order of their own."""
+    """Detections [n, 7] of every image, in an order of their own."""
     return {int(k): np.array(sorted(found[found[:, 0] == k].tolist()))[:, 1:] for k in np.unique(found[:, 0])}
 
 

@@ -1,4 +1,4 @@
-"""A detector of two classes that finds many things in noise, and pictures of noise with labels."""
+"""A detector of two classes that finds many things in noise, and images of noise with labels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def detector(place: pathlib.Path) -> Network:
 
 
 def images(place: pathlib.Path) -> pathlib.Path:
-    """A folder with five pictures, the fourth of them broken, their labels, a list, names and a .data file."""
+    """A folder with five images, the fourth of them broken, their labels, a list, names and a .data file."""
     folder = place / "set"
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def images(place: pathlib.Path) -> pathlib.Path:
         Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number}.png")
         rows = [f"{random.integers(2)} {x:.3f} .5 .4 .5" for x in (0.3, 0.6)]
         (folder / f"{number}.txt").write_text("\n".join(rows))
-    (folder / "3.png").write_bytes(b"no picture")
+    (folder / "3.png").write_bytes(b"no image")
     (folder / "list.txt").write_text("\n".join(str(folder / f"{number}.png") for number in range(5)))
     (folder / "my.names").write_text("cat\ntraffic/light\n")
     (folder / "my.data").write_text("valid = list.txt\nnames = my.names\n")

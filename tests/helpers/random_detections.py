@@ -1,4 +1,4 @@
-"""Objects and detections as tests of evaluation write them down, and many of both, spread over pictures."""
+"""Objects and detections as tests of evaluation write them down, and many of both, spread over images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from darknet_py.data.data_file import Dataset, Sample
 from darknet_py.evaluation.detections import Detections
 
-Row = tuple[int, int, float, tuple[float, float, float, float]]  # picture, class, confidence, box
+Row = tuple[int, int, float, tuple[float, float, float, float]]  # image, class, confidence, box
 SIZE = (200, 100)
 
 

@@ -18,7 +18,7 @@ from darknet_py.cfg import Config, Dialect, Entry, Section, schema
 from darknet_py.layers import LAYERS, Layer, Shape
 from darknet_py.network import Network
 
-HEADER = struct.pack("<iiiQ", 0, 2, 5, 6400)  # of a .weights file: 0.2.5, 6400 pictures seen
+HEADER = struct.pack("<iiiQ", 0, 2, 5, 6400)  # of a .weights file: 0.2.5, 6400 images seen
 
 # A small network whose arrays are all told apart by their place in a file.
 TEXT = """

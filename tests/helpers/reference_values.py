@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 HEADER = np.array([0, 2, 5], "<i4").tobytes() + np.array([32013312], "<u8").tobytes()
-"""The 20 bytes before the floats: major, minor, revision, and 64 bits of pictures seen."""
+"""The 20 bytes before the floats: major, minor, revision, and 64 bits of images seen."""
 
 SAMPLES = 48
 """How many floats of a longer output a reference holds."""
@@ -42,7 +42,7 @@ class Boxes(TypedDict):
     """Boxes as C returns them.
 
     ``dets``: the strongest 60, each [class, its probability, objectness, x, y, w, h], centre and size relative
-    to the picture; ``count``: all that were returned, ``alive``: those with a class left; ``pairs``: the
+    to the image; ``count``: all that were returned, ``alive``: those with a class left; ``pairs``: the
     (box, class) pairs left.
     """
 
@@ -115,7 +115,7 @@ def write_weights(reference: Reference, path: Path) -> None:
 
 
 def input_array(reference: Reference, step: int = 0) -> NDArray[np.float32]:
-    """The input of a pass: [1, channels, height, width], or [1, floats] for a network without a picture."""
+    """The input of a pass: [1, channels, height, width], or [1, floats] for a network without an image."""
     channels, height, width, count = reference["inputs"]
     flat = uniform((reference["seed"] + step) ^ _INPUT, 0, count).astype(np.float32)
     return flat.reshape((1, channels, height, width) if channels * height * width else (1, count))
@@ -130,7 +130,7 @@ def sample_positions(layer: int, count: int) -> NDArray[np.int64]:
 
 
 def layer_error(entry: Entry, output: ArrayLike) -> float:
-    """How far a layer's output for one picture is from C's, relative to C's rms; inf where the size differs.
+    """How far a layer's output for one image is from C's, relative to C's rms; inf where the size differs.
 
     The larger of two: the worst of the samples, and the difference of the rms of all floats. NaN counts as inf.
     """

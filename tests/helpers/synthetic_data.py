@@ -79,10 +79,10 @@ def cfg(folder: pathlib.Path, *, max_batches: int, batch: int = 8, norm: int = 1
 
 
 def data(folder: pathlib.Path, *, train: int = 40, valid: int = 16) -> pathlib.Path:
-    """Write pictures, labels and the .data file that names them."""
+    """Write images, labels and the .data file that names them."""
     for part, count, seed in (("train", train, 1), ("valid", valid, 2)):
         rng = np.random.default_rng(seed)
-        names = [str(_picture(folder, f"{part}{index:03}", rng)) for index in range(count)]
+        names = [str(_image(folder, f"{part}{index:03}", rng)) for index in range(count)]
         (folder / f"{part}.txt").write_text("\n".join(names) + "\n")
     (folder / "tiny.names").write_text("\n".join(COLOURS) + "\n")
     path = folder / "tiny.data"
@@ -92,7 +92,7 @@ def data(folder: pathlib.Path, *, train: int = 40, valid: int = 16) -> pathlib.P
     return path
 
 
-def _picture(folder: pathlib.Path, name: str, rng: np.random.Generator) -> pathlib.Path:
+def _image(folder: pathlib.Path, name: str, rng: np.random.Generator) -> pathlib.Path:
     """One rectangle in the left half, one in the right, or only one of them."""
     pixels = rng.integers(90, 160, (SIZE, SIZE, 3), dtype=np.uint8)
     rows = []

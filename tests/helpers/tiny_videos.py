@@ -23,7 +23,7 @@ def image(number: int, width: int = 96, height: int = 64) -> ImageArray:
 
 
 def place(pixels: ImageArray) -> float:
-    """Which frame of the clip a picture is, by the middle of its rectangle."""
+    """Which frame of the clip an image is, by the middle of its rectangle."""
     columns = np.flatnonzero(pixels[30, :, 0] > 128)
     return float(columns.mean() - 7.5) / 2
 

@@ -1,4 +1,4 @@
-"""Small trainings that C Darknet has done too: the same weights, pictures and truths (golden/training/README.md).
+"""Small trainings that C Darknet has done too: the same weights, images and targets (golden/training/README.md).
 
 All of it is drawn from numpy's RandomState, whose streams never change.
 """

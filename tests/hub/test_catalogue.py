@@ -42,9 +42,9 @@ def entry(*sources: catalogue.Source, **changes: object) -> catalogue.Entry:
 def test_every_entry_can_be_had_and_names_what_it_says(known: catalogue.Entry) -> None:
     carried = (catalogue.cfg_folder() / known.file).is_file()
     assert carried or known.sources or known.page.startswith("https://")
-    assert known.kind in {"detector", "classifier", "backbone", "picture"}
+    assert known.kind in {"detector", "classifier", "backbone", "image"}
     assert pathlib.PurePath(known.file).name == known.file
-    assert bool(known.cfg) == (known.kind != "picture")
+    assert bool(known.cfg) == (known.kind != "image")
     assert bool(known.names) == (known.kind == "detector")
     addresses = [source.url for source in known.sources if isinstance(source, Url)]
     assert all(url.startswith("https://") and url.endswith(f"/{known.file}") for url in addresses)
@@ -214,7 +214,7 @@ def test_a_damaged_file_in_the_cache_is_an_error(cache: pathlib.Path) -> None:
         catalogue.fetch(ENTRY, progress=False)
 
 
-def test_a_picture_fails_as_data(cache: pathlib.Path) -> None:
+def test_a_image_fails_as_data(cache: pathlib.Path) -> None:
     with pytest.raises(DataError, match="no program can fetch it"):
         catalogue.fetch(dataclasses.replace(catalogue.find("sample:bus"), sources=()), progress=False)
 

@@ -58,7 +58,7 @@ def test_a_cfg_of_ones_own_has_no_class_names(tmp_path: pathlib.Path) -> None:
     [
         ("yolov4tiny", "did you mean 'yolov4-tiny'"),
         ("cfgs/yolov4tiny.cfg", r"no such file \(did you mean 'yolov4-tiny'"),
-        ("sample:bus", "is a picture, not a network"),
+        ("sample:bus", "expected a network, got the image of that name"),
     ],
 )
 def test_a_wrong_name_says_what_there_is(name: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Boxes on pictures: Darknet's colours, and labels that stay inside and apart."""
+"""Boxes on images: Darknet's colours, and labels that stay inside and apart."""
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ def test_colours_are_darknets(cls: int, classes: int, wanted: drawing.Colour) ->
     assert drawing.colour(cls, classes) == wanted
 
 
-def test_the_picture_itself_is_left_alone() -> None:
+def test_the_image_itself_is_left_alone() -> None:
     picture = blank(60, 80)
     image = drawing.plot(picture, [[10, 10, 50, 40]], [1], [0.9], NAMES)
     assert image.size == (80, 60)
@@ -54,7 +54,7 @@ def test_nothing_found_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_lines_grow_with_the_picture_and_lie_on_the_box(height: int, width: int) -> None:
+def test_lines_grow_with_the_image_and_lie_on_the_box(height: int, width: int) -> None:
     picture = blank(height, width)
     box = [width // 4, height // 4, width // 2, height // 2]
     changed = difference(drawing.plot(picture, [box], [1], [0.9], NAMES, labels=False), picture)
@@ -131,7 +131,7 @@ def test_long_labels_lose_what_matters_least() -> None:
     assert texts[4] == "t"
 
 
-def test_boxes_out_of_the_picture_are_not_drawn() -> None:
+def test_boxes_out_of_the_image_are_not_drawn() -> None:
     picture = blank(50, 50)
     outside: list[list[float]] = [
         [60, 10, 70, 20],

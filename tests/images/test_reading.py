@@ -1,4 +1,4 @@
-"""Reading pictures, and Darknet's resizing to the last bit."""
+"""Reading images, and Darknet's resizing to the last bit."""
 
 import pathlib
 
@@ -105,7 +105,7 @@ def test_resize_to_one_row_or_column_takes_the_last_and_to_the_same_size_copies(
     image = torch.from_numpy(unit(noise(9, 7, 3)))
     assert torch.equal(reading.resize(image, 7, 1), image[:, -1:])
     assert torch.equal(reading.resize(image, 1, 9), image[:, :, -1:])
-    with pytest.raises(DataError, match="cannot resize a picture of 7x9 to 0x5"):
+    with pytest.raises(DataError, match="cannot resize an image of 7x9 to 0x5"):
         reading.resize(image, 0, 5)
 
     same = reading.resize(image, 7, 9)
@@ -127,7 +127,7 @@ def test_letterbox_centres_on_grey() -> None:
     assert found.shape == (3, 64, 40)
     assert torch.equal(found[:, top : top + height], reading.resize(reading.planes(image), 40, height))
     assert bool((found[:, :top] == 0.5).all() and (found[:, top + height :] == 0.5).all())
-    with pytest.raises(DataError, match="a picture of 2000x1 is too thin"):
+    with pytest.raises(DataError, match="an image of 2000x1 is too thin"):
         reading.prepare(noise(1, 2000, 3), (64, 64), letterbox=True)
 
 
@@ -209,7 +209,7 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
         content = (folder / f"good.{kind}").read_bytes()
         (folder / f"cut.{kind}").write_bytes(content[: len(content) // 2])
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("no picture at all")
+    (folder / "text.jpg").write_text("no image at all")
     (folder / "broken.npy").write_bytes(b"\x93NUMPY")
     np.save(folder / "floats.npy", np.zeros((4, 4, 3), np.float32))
     np.save(folder / "line.npy", np.zeros(4, np.uint8))
@@ -221,16 +221,16 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
     return {
         "missing.jpg": "No such file",
         "empty.jpg": "empty file",
-        "text.jpg": "not a picture in a format that Pillow reads",
-        "cut.jpg": "broken picture",
-        "cut.png": "broken picture",
-        "broken.npy": "broken picture",
-        "objects.npy": "broken picture",
+        "text.jpg": "not an image in a format that Pillow reads",
+        "cut.jpg": "broken image",
+        "cut.png": "broken image",
+        "broken.npy": "broken image",
+        "objects.npy": "broken image",
         "floats.npy": "expected pixels of uint8 .* got float32",
         "float.tif": "expected pixels of uint8 .* got float32",
         "deep.tif": "of 8 or 16 bits, found 32",
         "line.npy": r"\[height, width, channels\], got the shape",
-        "spectrum.npy": "the network reads 3 channels, the picture has 7",
+        "spectrum.npy": "the network reads 3 channels, the image has 7",
         "folder.jpg": "directory|Permission",
     }
 
@@ -245,5 +245,5 @@ def test_refusals_name_the_file_and_the_reason(tmp_path: pathlib.Path) -> None:
 def test_refusals_of_what_is_in_memory() -> None:
     with pytest.raises(DataError, match="got NoneType"):
         reading.load(None)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="reads 5 channels, the picture has 3; for 5 channels save it as"):
+    with pytest.raises(DataError, match="reads 5 channels, the image has 3; for 5 channels save it as"):
         reading.load(noise(4, 4, 3), 5)

@@ -19,7 +19,7 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     return tmp_path
 
 
-def test_a_folder_gives_its_pictures_in_order(folder: pathlib.Path) -> None:
+def test_a_folder_gives_its_images_in_order(folder: pathlib.Path) -> None:
     assert [pathlib.Path(p).name for p in sources.expand([str(folder)])] == ["a.PNG", "b.jpg", "c.webp"]
 
 
@@ -42,7 +42,7 @@ def test_a_list_is_relative_to_the_working_folder_or_to_itself(folder: pathlib.P
     [
         ("missing.jpg", "missing.jpg: no such file or folder"),
         ("*.bmp", r"\*.bmp: nothing matches"),
-        ("empty", "empty: no pictures in this folder"),
+        ("empty", "empty: no images in this folder"),
         ("empty.txt", "empty.txt: an empty list"),
     ],
 )

@@ -52,7 +52,7 @@ def test_every_layer_is_in_one_row(net: Network) -> None:
 
 def test_parts_of_a_batch_are_added_up(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     x = random_networks.random(8, 3, 32, 32)
-    monkeypatch.setattr("darknet_py.inference.fused_network._CACHE", 0)  # a picture at a time
+    monkeypatch.setattr("darknet_py.inference.fused_network._CACHE", 0)  # an image at a time
     ticks = iter(range(10**6))
     monkeypatch.setattr(benchmark, "_now", lambda _x: float(next(ticks)))  # every measurement takes one second
     assert [row.ms for row in benchmark.layers(net, x, repeats=3)] == [8000.0] * 3
@@ -94,7 +94,7 @@ def test_the_verb_prints_json(path: str, capsys: pytest.CaptureFixture[str]) -> 
     assert report["input"] == [2, 3, 8, 16]
     assert sum(row["share"] for row in report["layers"]) == pytest.approx(1)
     run = report["runs"]["torch"]
-    assert run["pictures"] == pytest.approx(2000 / run["ms"])
+    assert run["images"] == pytest.approx(2000 / run["ms"])
     assert run["of_best"] == pytest.approx(report["gflop"] / run["ms"] * 1000 / 100)
 
 

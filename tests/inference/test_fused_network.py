@@ -32,7 +32,7 @@ each_cfg = pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / 
 
 
 def held_up(folder: pathlib.Path, name: str, scratch: pathlib.Path) -> tuple[Network, Tensor]:
-    """A network of a folder of references with its weights, and two pictures."""
+    """A network of a folder of references with its weights, and two images."""
     golden = reference_values.load(folder / f"{name}.json.gz")
     reference_values.write_weights(golden, scratch / "a.weights")
     with warnings.catch_warnings():
@@ -174,7 +174,11 @@ def test_live_is_what_steps_hold_at_once() -> None:
 
 def test_memory_is_kept_where_glibc_is() -> None:
     result = subprocess.run(
-        [sys.executable, "-c", "from darknet_py.inference.allocator import keep_freed; print(keep_freed())"],
+        [
+            sys.executable,
+            "-c",
+            "from darknet_py.inference.allocator import keep_freed_memory; print(keep_freed_memory())",
+        ],
         env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "1"},
         capture_output=True,
         text=True,

@@ -102,7 +102,7 @@ def test_the_declared_shape_is_the_real_one(sample: Sample) -> None:
 
 
 @each_sample
-def test_a_batch_is_its_pictures(sample: Sample) -> None:
+def test_a_batch_is_its_images(sample: Sample) -> None:
     layer, xs = sample.build(), inputs(sample, 3)
     whole = run(layer, xs)
     for row in range(3):

@@ -1,6 +1,6 @@
 """Boxes of each head against the rules written out plainly, one cell, anchor and class after the other.
 
-Golden figures hold the heads against C on one input each; here chance makes many, with several pictures, odd
+Golden figures hold the heads against C on one input each; here chance makes many, with several images, odd
 maps and thresholds, so that the vectorised code has no case of its own.
 """
 
@@ -53,7 +53,7 @@ thresholds = st.sampled_from([0.0, 0.1003, 0.2501, 0.6007])
 
 
 def yolo_rows(x: Tensor, new: bool, scale: float, mask: list[int], threshold: float) -> Iterator[Row]:
-    """``forward_yolo_layer`` and ``get_yolo_detections`` for one picture [anchors, entries, height, width]."""
+    """``forward_yolo_layer`` and ``get_yolo_detections`` for one image [anchors, entries, height, width]."""
     _, _, height, width = x.shape
     for j in range(height):
         for i in range(width):
@@ -81,7 +81,7 @@ def test_yolo(shape: tuple[int, int], seed: int, threshold: float, scale: float,
 
 
 def gaussian_rows(x: Tensor, point: str, threshold: float) -> Iterator[Row]:
-    """``get_gaussian_yolo_detections`` for one picture [anchors, entries, height, width]."""
+    """``get_gaussian_yolo_detections`` for one image [anchors, entries, height, width]."""
     _, _, height, width = x.shape
     shift = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}[point]
     for j in range(height):
@@ -107,7 +107,7 @@ def test_gaussian_yolo(shape: tuple[int, int], seed: int, threshold: float, poin
 
 
 def detection_rows(flat: list[float], side: int, num: int, classes: int, root: bool) -> Iterator[Row]:
-    """``get_detection_detections`` for one picture."""
+    """``get_detection_detections`` for one image."""
     objectness, boxes = flat[side * side * classes :], flat[side * side * (classes + num) :]
     for cell in range(side * side):
         for n in range(num):

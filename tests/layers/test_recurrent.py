@@ -66,7 +66,7 @@ def test_another_batch_size_starts_anew(sample: Sample) -> None:
 
 
 @each
-def test_pictures_of_a_batch_have_states_of_their_own(sample: Sample) -> None:
+def test_images_of_a_batch_have_states_of_their_own(sample: Sample) -> None:
     layer, xs = built(sample), frames(sample, 3)
     whole = run(layer, *xs)
     for row in range(2):

@@ -94,7 +94,7 @@ def of_tree(obj: float, scores: list[float], which: DecodeOptions, dialect: Dial
 
 
 def rows(x: Tensor, keys: dict[str, object], which: DecodeOptions, dialect: Dialect) -> Iterator[Row]:
-    """One picture [anchors, entries, height, width]; anchors first for pjreddie, cells first for AlexeyAB."""
+    """One image [anchors, entries, height, width]; anchors first for pjreddie, cells first for AlexeyAB."""
     _, _, height, width = x.shape
     cells = [(n, j, i) for n in range(2) for j in range(height) for i in range(width)]
     for n, j, i in cells if dialect is PJ else sorted(cells, key=lambda cell: (*cell[1:], cell[0])):

@@ -25,7 +25,7 @@ def counted(*size: int) -> Tensor:
 
 
 def reorg_cpu(x: list[float], channels: int, height: int, width: int, stride: int, forward: bool) -> list[float]:
-    """``reorg_cpu`` of one picture: where float (k, j, i) goes to or comes from."""
+    """``reorg_cpu`` of one image: where float (k, j, i) goes to or comes from."""
     narrow = channels // stride**2
     y = [0.0] * len(x)
     for k in range(channels):

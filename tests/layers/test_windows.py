@@ -16,7 +16,7 @@ GEOMETRY = [(2, 2, -1), (2, 1, -1), (3, 2, -1), (3, 1, 0), (5, 1, -1), (4, 2, -1
 
 
 def windows(x: Tensor, size: int, stride: int, padding: int) -> Iterator[list[Tensor]]:
-    """Rows of windows, each the cells [channels, n] that lie inside the picture."""
+    """Rows of windows, each the cells [channels, n] that lie inside the image."""
     padding = size - 1 if padding < 0 else padding
     height, width = ((n + padding - size) // stride + 1 for n in x.shape[1:])
     for row in range(height):

@@ -112,7 +112,7 @@ def test_rows_come_strongest_first_in_four_forms(horses: Results) -> None:
     assert torch.equal(boxes.data[:, :4], boxes.xyxy)
     assert torch.equal(boxes.data[:, 4], boxes.conf)
     assert boxes.data[:, 5].tolist() == boxes.cls.tolist()
-    assert boxes.xyxy.min() < 0, "coordinates are not cut at the picture's edge"
+    assert boxes.xyxy.min() < 0, "coordinates are not cut at the image's edge"
 
 
 def test_rows_can_be_chosen(horses: Results) -> None:
@@ -153,7 +153,7 @@ def test_an_empty_result_works_everywhere(nothing: Results, tmp_path: pathlib.Pa
     nothing.save(tmp_path / "none.png")
     assert list(nothing) == []
     assert nothing.names == {}
-    assert repr(nothing) == "Results('picture', 30x20, 0 rows)"
+    assert repr(nothing) == "Results('image', 30x20, 0 rows)"
 
 
 def test_candidates_become_rows() -> None:

@@ -1,4 +1,4 @@
-"""Two processes train as one does: same pictures, same steps."""
+"""Two processes train as one does: same images, same steps."""
 
 from __future__ import annotations
 

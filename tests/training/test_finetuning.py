@@ -1,4 +1,4 @@
-"""The official yolov4-tiny goes on learning from real pictures: short forms of what docs/training.md has in full."""
+"""The official yolov4-tiny goes on learning from real images: short forms of what docs/training.md has in full."""
 
 from __future__ import annotations
 

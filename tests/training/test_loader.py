@@ -1,4 +1,4 @@
-"""Batches: the same whoever makes them, on the sizes and pictures that the cfg's rules draw."""
+"""Batches: the same whoever makes them, on the sizes and images that the cfg's rules draw."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def network(net: str = "", head: str = YOLO, filters: int = 8) -> Network:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Twelve pictures of noise with two objects each."""
-    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(1)
+    """Twelve images of noise with two objects each."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(1)
     for number in range(12):
         size = (*(int(n) for n in rng.integers(40, 90, 2)), 3)
         Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number:02}_dog.png")
@@ -144,7 +144,7 @@ def with_broken(dataset: Dataset, broken: Sequence[pathlib.Path]) -> Dataset:
     return Dataset([*dataset.samples, *(Sample(str(path), none(), none()) for path in broken)])
 
 
-def test_a_broken_picture_is_said_once_and_replaced(
+def test_a_broken_image_is_said_once_and_replaced(
     dataset: Dataset, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     torn, missing = tmp_path / "torn.jpg", tmp_path / "missing.jpg"
@@ -157,7 +157,7 @@ def test_a_broken_picture_is_said_once_and_replaced(
     said = [record.getMessage() for record in caplog.records]
     assert len([text for text in said if "torn.jpg" in text]) == 2  # once by each loader
     assert len([text for text in said if "missing.jpg" in text]) == 2
-    with pytest.raises(DataError, match="100 pictures drawn in a row cannot be read"):
+    with pytest.raises(DataError, match="100 images drawn in a row cannot be read"):
         taken(batches.for_detector(network(), Dataset(several.samples[-2:])), 1)
 
 

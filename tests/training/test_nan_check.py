@@ -56,7 +56,7 @@ def test_numbers_that_are_none_stop_it(tmp_path: pathlib.Path, folder: pathlib.P
     assert not (tmp_path / "out" / "tiny_final.weights").exists()
 
 
-def test_the_picture_that_spoils_a_training_is_named(tmp_path: pathlib.Path) -> None:
+def test_the_image_that_spoils_a_training_is_named(tmp_path: pathlib.Path) -> None:
     network = resume.build(synthetic_data.cfg(tmp_path, max_batches=60, norm=0))
     guard = NaNCheck(network, ProcessGroup())
     trainer = Trainer(network)
@@ -69,7 +69,7 @@ def test_the_picture_that_spoils_a_training_is_named(tmp_path: pathlib.Path) -> 
     guard.batch = Batch(7, (64, 64), [(good, targets), (bad, targets)], images)
     guard.saved = "x.state.pt is of iteration 5"
     with pytest.raises(
-        DarknetError, match=r"iteration 8: .*the input is the first .* pictures: d\.png\. .*of iteration 5"
+        DarknetError, match=r"iteration 8: .*the input is the first .* images: d\.png\. .*of iteration 5"
     ):
         trainer.step(guard.batch.pairs)
     for name, tensor in network.state_dict().items():

@@ -203,7 +203,7 @@ def test_darknets_line_trains(tmp_path: pathlib.Path, folder: pathlib.Path, caps
     told = capsys.readouterr()
     assert told.out.startswith("done: iteration 2, ")
     assert told.out.endswith(f"; {folder / 'backup' / 'tiny_final.weights'}\n")
-    assert "40 pictures; iterations 1 to 2, 8 pictures of 64 x 64 in each, 2 mini-batches, on cpu; files: " in told.err
+    assert "40 images; iterations 1 to 2, 8 images of 64 x 64 in each, 2 mini-batches, on cpu; files: " in told.err
     assert "\n2: " in told.err
     assert " avg loss, " in told.err
     assert "mAP " in told.err

@@ -1,4 +1,4 @@
-"""Sizes, pictures and coins of iterations against the rules of ``train_detector`` and ``load_data_detection``."""
+"""Sizes, images and coins of iterations against the rules of ``train_detector`` and ``load_data_detection``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_without_random_the_size_stays() -> None:
     assert set(sizes(Plan(NET, (416, 320)))) == {(416, 320)}
 
 
-def test_smaller_pictures_come_in_larger_batches() -> None:
+def test_smaller_images_come_in_larger_batches() -> None:
     plan = Plan(Net(batch=64, subdivisions=8, max_batches=5000, dynamic_minibatch=True), (416, 416), 1.0)
     for iteration in range(0, 1000, 10):
         side = plan.size_at(iteration)[0]
@@ -66,7 +66,7 @@ def test_smaller_pictures_come_in_larger_batches() -> None:
     assert Plan(NET, (416, 416), 1.0).batch_at(0) == 8
 
 
-def test_pictures_are_drawn_with_replacement_from_all() -> None:
+def test_images_are_drawn_with_replacement_from_all() -> None:
     plan = Plan(NET, (416, 416))
     chosen = [int(plan.choices(iteration, index, 0).integers(20)) for iteration in range(60) for index in range(64)]
     counts = np.bincount(chosen, minlength=20)
@@ -77,7 +77,7 @@ def test_pictures_are_drawn_with_replacement_from_all() -> None:
     assert len(parts) == 4
 
 
-def test_a_coin_for_each_picture_or_for_each_loader_thread() -> None:
+def test_a_coin_for_each_image_or_for_each_loader_thread() -> None:
     alone = [Plan(NET, (416, 416)).mixed(iteration, index) for iteration in range(50) for index in range(64)]
     assert abs(np.mean(alone) - 0.5) < 3 * 0.5 / np.sqrt(len(alone))
     plan = Plan(NET, (416, 416), chunks=6)

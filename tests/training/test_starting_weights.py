@@ -25,7 +25,7 @@ def test_a_backbone_is_known_by_its_end(tmp_path: pathlib.Path) -> None:
     assert network.seen == 0
     assert torch.equal(network.get_parameter("layers.2.weights"), whole.get_parameter("layers.2.weights"))
     assert not torch.equal(network.get_parameter("layers.3.weights"), whole.get_parameter("layers.3.weights"))
-    assert "all 5 layers, 640 pictures" in resume.fill(network, tmp_path / "tiny.weights")
+    assert "all 5 layers, 640 images" in resume.fill(network, tmp_path / "tiny.weights")
     assert network.seen == 640
 
 

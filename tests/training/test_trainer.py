@@ -229,7 +229,7 @@ def test_refusals() -> None:
         (lambda: Trainer(net, freeze=9), ConfigError, "number of layers"),
         (lambda: Trainer(built(CONV.format(5))), ConfigError, "no layer of the network has a loss"),
         (lambda: Trainer(net).step([]), DataError, "subdivision"),
-        (lambda: Trainer(net).step([(x, t[:3])]), DataError, "3 truths for 4 pictures"),
+        (lambda: Trainer(net).step([(x, t[:3])]), DataError, "3 targets for 4 images"),
     ]
     for action, error, text in actions:
         with pytest.raises(error, match=text):

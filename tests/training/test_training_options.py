@@ -123,8 +123,8 @@ WITHOUT_EFFECT = {
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Eight pictures with two objects each."""
-    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(1)
+    """Eight images with two objects each."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(1)
     for number in range(8):
         size = (*(int(n) for n in rng.integers(40, 90, 2)), 3)
         noise = rng.integers(0, 256, size, dtype=np.uint8)

@@ -149,14 +149,14 @@ def test_a_camera_is_read_by_opencv(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     assert (feed.live, feed.rate) == (True, Fraction(30))
     assert next(feed).image.tolist() == [[[3, 2, 1]]]
     assert [frame.number for frame in feed] == [1, 2]
-    assert "camera 0: gives no more pictures" in caplog.text
+    assert "camera 0: gives no more images" in caplog.text
     with pytest.raises(DataError, match="camera 7: there is none, or it is in use"):
         reader.frames(7)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_written_video_has_the_rate_and_the_pictures(
+def test_a_written_video_has_the_rate_and_the_images(
     codec: str, suffix: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("darknet_py.video.writer._CODECS", ("none", codec))

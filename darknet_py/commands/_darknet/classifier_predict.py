@@ -1,4 +1,4 @@
-"""Name what a picture shows: ``classifier predict DATA CFG WEIGHTS PICTURE -t 5``."""
+"""Name what an image shows: ``classifier predict DATA CFG WEIGHTS IMAGE -t 5``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import files, load, settings
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     files(parser)
-    parser.add_argument("input", metavar="PICTURE", nargs="+")
+    parser.add_argument("input", metavar="IMAGE", nargs="+")
     parser.add_argument("-t", type=int, default=0, metavar="K", help="classes to show; 0: as top= of DATA says, else 1")
 
 

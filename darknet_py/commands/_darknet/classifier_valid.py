@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print Darknet's line after each picture."""
+    """Print Darknet's line after each image."""
     from ...evaluation import accuracy
 
     _, scores = accuracy.on_data(load(args), args.data, k=args.topk)

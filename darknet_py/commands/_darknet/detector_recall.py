@@ -13,7 +13,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line a picture, with the sums so far."""
+    """Print a line an image, with the sums so far."""
     from ...data import datasets
     from ...evaluation import recall
 

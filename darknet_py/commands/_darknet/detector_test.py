@@ -1,6 +1,6 @@
-"""Find objects in pictures: ``detector test DATA CFG WEIGHTS PICTURE -thresh 0.25 -ext_output -out FILE``.
+"""Find objects in images: ``detector test DATA CFG WEIGHTS IMAGE -thresh 0.25 -ext_output -out FILE``.
 
-Without PICTURE paths are read from stdin, one a line. The picture with boxes is predictions.jpg."""
+Without IMAGE paths are read from stdin, one a line. The image with boxes is predictions.jpg."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from . import files, load, settings
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     files(parser)
-    parser.add_argument("input", metavar="PICTURE", nargs="?")
+    parser.add_argument("input", metavar="IMAGE", nargs="?")
     parser.add_argument("-thresh", type=float, default=0.25, help="lowest probability of a class (0.25)")
     parser.add_argument("-hier", type=float, default=0.5, help="how sure a class of a tree must be (0.5)")
     parser.add_argument("-ext_output", action="store_true", help="print coordinates as well")
     parser.add_argument("-out", metavar="FILE", help="write JSON")
-    parser.add_argument("-save_labels", action="store_true", help="write a label file beside each picture")
-    parser.add_argument("-letter_box", action="store_true", help="keep the pictures' aspect")
+    parser.add_argument("-save_labels", action="store_true", help="write a label file beside each image")
+    parser.add_argument("-letter_box", action="store_true", help="keep the images' aspect")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ OUTPUT = "detections"
 _PREFIX = "nms_"  # of the nodes' names
 
 # "picked" has a row for each box and class above the threshold, the likeliest of a class first:
-# picture, class, box.
+# image, class, box.
 _PICK = """
     i0 = Constant <value = int64[1] {{0}}> ()
     i1 = Constant <value = int64[1] {{1}}> ()
@@ -31,16 +31,16 @@ _PICK = """
     threshold = Constant <value = float[1] {{ {threshold} }}> ()
     picked = NonMaxSuppression <center_point_box = 1> (boxes, by_class, all, limit, threshold)
     class_of = Slice (picked, i1, i2, i1)
-    picture_and_class = Slice (picked, i0, i2, i1)
-    picture = Slice (picked, i0, i1, i1)
+    image_and_class = Slice (picked, i0, i2, i1)
+    image = Slice (picked, i0, i1, i1)
     number = Slice (picked, i2, i3, i1)
-    place = Concat <axis = 1> (picture, number)
+    place = Concat <axis = 1> (image, number)
     box = GatherND (boxes, place)
     flat_score = GatherND (by_class, picked)
     score = Unsqueeze (flat_score, i1)
-    picture_float = Cast <to = 1> (picture)
+    image_float = Cast <to = 1> (image)
     class_float = Cast <to = 1> (class_of)
-    rows = Concat <axis = 1> (picture_float, class_float, score, box)
+    rows = Concat <axis = 1> (image_float, class_float, score, box)
 """
 
 _ALL = "    detections = Identity (rows)\n"
@@ -74,7 +74,7 @@ _CHOOSE = """
             first_high = Gather (high, first)
             first_centre = Gather (centre, first)
             first_area = Gather (area, first)
-            first_key = Gather (picture_and_class, first)
+            first_key = Gather (image_and_class, first)
             inner_low = Max (low, first_low)
             inner_high = Min (high, first_high)
             inner = Sub (inner_high, inner_low)
@@ -101,7 +101,7 @@ _CHOOSE = """
             penalty = Where (no_diagonal, zero, far_power)
             overlap = Sub (iou, penalty)
             over = Greater (overlap, bound)
-            keys_differ = Sub (picture_and_class, first_key)
+            keys_differ = Sub (image_and_class, first_key)
             keys_apart = Abs (keys_differ)
             key_distance = ReduceSum <keepdims = 0> (keys_apart, im1)
             same = Equal (key_distance, key_zero)

@@ -39,7 +39,7 @@ class AnchorHead(Head):
         scale_x_y: float = option(1.0, "stretch of the logistic that places a centre in its cell")
         nms_kind: NMSKind = option(NMSKind.DEFAULT, "which overlap suppresses")
         beta_nms: float = option(0.6, "exponent of diounms")
-        max: int = option(200, "truths per picture", train=True)
+        max: int = option(200, "targets per image", train=True)
         max_delta: float = option(_NO_LIMIT, "limit of a box gradient's absolute value", train=True)
         counters_per_class: tuple[int, ...] = option((), "objects per class, for class weights", train=True)
         label_smooth_eps: float = option(0.0, "label smoothing", train=True)
@@ -53,7 +53,7 @@ class AnchorHead(Head):
         jitter: float = option(0.2, "change of position and aspect in augmentation", train=True)
         resize: float = option(1.0, "change of size in augmentation", train=True)
         ignore_thresh: float = option(0.5, "overlap above which no-object is not punished", train=True)
-        truth_thresh: float = option(1.0, "overlap above which a box is trained towards its truth", train=True)
+        truth_thresh: float = option(1.0, "overlap above which a box is trained towards its target", train=True)
         iou_thresh: float = option(1.0, "overlap above which further anchors are trained", train=True)
         random: float = option(0.0, "train at changing sizes", train=True)
         map: pathlib.Path | None = option(None, "file of class numbers of the labels", train=True)
@@ -106,7 +106,7 @@ class AnchorHead(Head):
     def selected(self, output: Tensor, threshold: float) -> tuple[Tensor, Tensor, list[int]]:
         """Rows [n, entries] whose objectness is above the threshold, in C's order.
 
-        Also their places [n, 4] (picture, row, column, anchor) and how many each picture has.
+        Also their places [n, 4] (image, row, column, anchor) and how many each image has.
         """
         cells = self.rows(output)
         places = (cells[..., self.box_entries] > threshold).nonzero()
@@ -130,7 +130,7 @@ class AnchorHead(Head):
         return target[:, :2]
 
     def wanted(self, target: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Where in its cell a truth [n, 4] lies, and how many anchors wide and high it is, each [n, 2]."""
+        """Where in its cell a target [n, 4] lies, and how many anchors wide and high it is, each [n, 2]."""
         grid = target.new_tensor((output.shape[3], output.shape[2]))
         anchors = target.new_tensor(self.anchors)[places[:, 3]]
         return self.corner(target) * grid - places[:, [2, 1]], target[:, 2:] * target.new_tensor(size) / anchors
@@ -152,7 +152,7 @@ class AnchorHead(Head):
         return anchor_loss(self, x, output, targets, context)
 
     # What the two heads do differently, with [yolo]'s way where it is a word.
-    match_marks_class = False  # objectness_smooth: an overlapping prediction is taught the truth's class, too
+    match_marks_class = False  # objectness_smooth: an overlapping prediction is taught the target's class, too
     keeps_smooth = True  # objectness_smooth: a claimed row stays with what its overlap said
     attack_is_whole = True  # an adversarial pass moves all classes and the box
     rejects = True  # bad labels are dropped
@@ -176,7 +176,7 @@ class AnchorHead(Head):
         raise NotImplementedError
 
     def residuals(self, target: Tensor, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
-        """What x, y, w, h of rows lack to be the truths [n, 4]."""
+        """What x, y, w, h of rows lack to be the targets [n, 4]."""
         raise NotImplementedError
 
     def box_delta(self, rows: Tensor, boxes: Tensor, target: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:

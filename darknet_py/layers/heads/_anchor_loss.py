@@ -1,7 +1,7 @@
 """The loss of anchor heads (``yolo_layer.c``, ``gaussian_yolo_layer.c``): C's deltas, and a real loss.
 
 The real loss is a weighted cross-entropy of objectness and classes (half the squared error where the
-logistic is the layer before's) and, for every box that a truth claims, one less the overlap, or half the
+logistic is the layer before's) and, for every box that a target claims, one less the overlap, or half the
 squared error; the same targets and weights as C's deltas have.
 """
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def rows_of(head: AnchorHead, x: Tensor) -> Tensor:
-    """[batch, channels, height, width] as [rows, entries], picture by picture, anchor by anchor."""
+    """[batch, channels, height, width] as [rows, entries], image by image, anchor by anchor."""
     return head.entries(x).permute(0, 1, 3, 4, 2).flatten(0, 3)
 
 
 def anchor_loss(head: AnchorHead, x: Tensor, output: Tensor, gt_boxes: Tensor, context: StepContext) -> Loss:
-    """The loss for a head's input and output, and truths [batch, most, 6] padded with zeros."""
+    """The loss for a head's input and output, and targets [batch, most, 6] padded with zeros."""
     gt_boxes, found, places = gt_boxes[:, : head.options.max], rows_of(head, output), places_of(head, x)
     first = head.box_entries
     with torch.no_grad():
@@ -75,7 +75,7 @@ def _cross_entropy(head: AnchorHead, raw: Tensor, found: Tensor, targets: Target
 
 
 def places_of(head: AnchorHead, x: Tensor) -> Tensor:
-    """Picture, row, column and anchor [rows, 4] of every row."""
+    """Image, row, column and anchor [rows, 4] of every row."""
     batch, _, height, width = x.shape
     axes = [torch.arange(n, device=x.device) for n in (batch, len(head.mask), height, width)]
     image, anchor, row, column = torch.meshgrid(*axes, indexing="ij")

@@ -1,9 +1,9 @@
-"""Which prediction of an anchor head shall become which truth (``process_batch``), without a loop over boxes.
+"""Which prediction of an anchor head shall become which target (``process_batch``), without a loop over boxes.
 
-C walks twice: over all predictions, whose objectness shall fall unless they overlap a truth, and over all
-truths, each of which claims predictions at its place. Both write into one table, so that order counts:
-a later truth overwrites the objectness of an earlier one, adds to its box and marks one more class. Here
-a claim is a row number and a truth, and who came first or last at a row says what C's table holds.
+C walks twice: over all predictions, whose objectness shall fall unless they overlap a target, and over all
+targets, each of which claims predictions at its place. Both write into one table, so that order counts:
+a later target overwrites the objectness of an earlier one, adds to its box and marks one more class. Here
+a claim is a row number and a target, and who came first or last at a row says what C's table holds.
 
 A row is one anchor of one cell. C's delta of objectness and classes is ``weight * (target - output)``
 throughout, which is minus the derivative of a weighted cross-entropy behind a logistic.
@@ -24,14 +24,14 @@ from ._iou import overlap
 if TYPE_CHECKING:
     from ._anchor_head import AnchorHead
 
-_PAIRS = 1 << 24  # overlaps of predictions with truths that are held in memory at once
+_PAIRS = 1 << 24  # overlaps of predictions with targets that are held in memory at once
 _SURE = 0.25  # an overlapping prediction without a class above it is punished all the same
 
 
 class Matches(NamedTuple):
-    """Rows [n] that shall become truths [n, 4] of classes [n]; all in C's order.
+    """Rows [n] that shall become targets [n, 4] of classes [n]; all in C's order.
 
-    ``tracks``: identities [n] of the truths that claim the row of their likest anchor, otherwise -1.
+    ``tracks``: identities [n] of the targets that claim the row of their likest anchor, otherwise -1.
     """
 
     rows: Tensor
@@ -72,7 +72,7 @@ class Where(NamedTuple):
 def choose(
     head: AnchorHead, found: Tensor, boxes: Tensor, gt_boxes: Tensor, where: Where
 ) -> tuple[Targets, Matches, Matches]:
-    """Targets of all rows, the claims of predictions that are near a truth, and those of truths.
+    """Targets of all rows, the claims of predictions that are near a target, and those of targets.
 
     ``found``: outputs [rows, entries]; ``boxes``: [rows, 4]; ``gt_boxes``: [batch, most, 6] padded with zeros.
     """
@@ -143,7 +143,7 @@ def _valid(gt_boxes: Tensor, classes: int) -> Tensor:
 
 
 def best_overlap(boxes: Tensor, gt_boxes: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Best overlap [rows] of boxes [batch, n, 4] with a truth, and that truth's number among all of ``gt_boxes``."""
+    """Best overlap [rows] of boxes [batch, n, 4] with a target, and that target's number among all of ``gt_boxes``."""
     batch, count, _ = boxes.shape
     best, which = boxes.new_zeros(batch, count), torch.zeros(batch, count, dtype=torch.long, device=boxes.device)
     valid, width = _valid(gt_boxes, classes), max(1, _PAIRS // max(1, batch * count))
@@ -171,14 +171,14 @@ def _pairwise(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _nearest(head: AnchorHead, chosen_rows: Tensor, which: Tensor, gt_boxes: Tensor) -> Matches:
-    """The rows of a mask with the truths that they overlap best."""
+    """The rows of a mask with the targets that they overlap best."""
     rows = chosen_rows.nonzero()[:, 0]
     chosen = gt_boxes.flatten(0, 1)[which[rows]]
     return Matches(rows, chosen[:, :4], head.mapped(chosen[:, 4].long()), torch.full_like(rows, -1))
 
 
 def _assigned(head: AnchorHead, gt_boxes: Tensor, where: Where) -> Matches:
-    """The rows that truths claim: the anchor of the likest shape, and all that are like enough."""
+    """The rows that targets claim: the anchor of the likest shape, and all that are like enough."""
     options, height, width = head.options, where.height, where.width
     shapes = torch.cat((torch.zeros_like(gt_boxes[..., :2]), gt_boxes[..., 2:4]), dim=-1)[:, :, None]
     anchors = gt_boxes.new_tensor(head.listed) / gt_boxes.new_tensor(where.size)
@@ -187,7 +187,7 @@ def _assigned(head: AnchorHead, gt_boxes: Tensor, where: Where) -> Matches:
     like = likest
     if options.iou_thresh < 1:
         like = likest | (overlap(anchors, shapes, options.iou_thresh_kind, 0.6) > options.iou_thresh)
-    # Numbers of the mask that the list does not have belong to no truth.
+    # Numbers of the mask that the list does not have belong to no target.
     mask = torch.tensor(head.mask, device=gt_boxes.device)
     mine = like[:, :, mask.clamp(max=len(head.listed) - 1)] & (mask < len(head.listed))
     image, number, anchor = (mine & _valid(gt_boxes, options.classes)[:, :, None]).nonzero().unbind(dim=1)
@@ -199,7 +199,7 @@ def _assigned(head: AnchorHead, gt_boxes: Tensor, where: Where) -> Matches:
 
 
 def _background(head: AnchorHead, found: Tensor, boxes: Tensor, matches: Tensor, adversarial: bool) -> Targets:
-    """What all rows shall become before truths claim some."""
+    """What all rows shall become before targets claim some."""
     options, objectness = head.options, found[:, head.box_entries]
     scores = found[:, head.box_entries + 1 :]
     target, weights = torch.zeros_like(objectness), torch.full_like(objectness, options.obj_normalizer)

@@ -1,7 +1,7 @@
 """The loss of ``[region]`` (``region_layer.c forward_region_layer``), without a loop over boxes.
 
 Here C's deltas do contain the logistic's slope: they are minus the derivative of half the squared error of
-objectness and box, and of the classes' cross-entropy behind a softmax. What a later truth writes replaces
+objectness and box, and of the classes' cross-entropy behind a softmax. What a later target writes replaces
 what an earlier one wrote, box included; in a tree only the groups on its way to the root.
 """
 
@@ -21,8 +21,8 @@ from ._assignment import best_overlap
 if TYPE_CHECKING:
     from .region import Region
 
-_WARM_UP = 12800  # pictures during which all boxes are drawn towards their anchor
-_CLASS_ONLY = 100000  # a truth further out than that has a class and no box
+_WARM_UP = 12800  # images during which all boxes are drawn towards their anchor
+_CLASS_ONLY = 100000  # a target further out than that has a class and no box
 
 
 @dataclass
@@ -50,7 +50,7 @@ class _Rows(NamedTuple):
 
 
 def region_loss(head: Region, x: Tensor, output: Tensor, gt_boxes: Tensor, context: StepContext) -> Loss:
-    """The loss for a head's input and output, and truths [batch, most, 6] padded with zeros."""
+    """The loss for a head's input and output, and targets [batch, most, 6] padded with zeros."""
     options, gt_boxes = head.options, gt_boxes[:, : head.options.max]
     if options.coords > 4 or options.background:
         raise ValueError("cannot train a region head with coords above 4 or a background class")
@@ -105,7 +105,7 @@ def _rows(head: Region, output: Tensor) -> _Rows:
 
 
 def _background(head: Region, rows: _Rows, best: Tensor, seen: int) -> _Targets:
-    """What all rows shall become before truths claim some."""
+    """What all rows shall become before targets claim some."""
     options = head.options
     objectness, weights = torch.zeros_like(best), torch.full_like(best, options.noobject_scale)
     if options.classfix == -1:
@@ -119,7 +119,7 @@ def _background(head: Region, rows: _Rows, best: Tensor, seen: int) -> _Targets:
 
 
 def _assigned(head: Region, rows: _Rows, gt_boxes: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows that truths claim, and those truths [n, 6], in order."""
+    """Rows that targets claim, and those targets [n, 6], in order."""
     _, _, height, width = output.shape
     valid = (gt_boxes[..., 0] != 0) & (gt_boxes[..., 0] <= _CLASS_ONLY)
     valid &= (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < head.classes)
@@ -180,7 +180,7 @@ def _classify(head: Region, targets: _Targets, scores: Tensor, rows: Tensor, cla
 
 
 def _class_only(head: Region, targets: _Targets, rows: _Rows, gt_boxes: Tensor) -> None:
-    """Pictures whose truth is a class without a box: the likeliest row learns it, the others nothing."""
+    """Images whose target is a class without a box: the likeliest row learns it, the others nothing."""
     if head.tree is None:
         return
     far = (gt_boxes[..., :2] > _CLASS_ONLY).all(dim=-1)

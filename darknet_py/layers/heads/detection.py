@@ -13,7 +13,7 @@ from ...cfg.schema import option
 from .._training import Loss, StepContext, squared
 from ..base import DecodeOptions, Head, Layer, Shape, section
 
-_RANDOM_UNTIL = 64000  # pictures
+_RANDOM_UNTIL = 64000  # images
 
 
 @section("detection")
@@ -31,12 +31,12 @@ class Detection(Head):
         softmax: bool = option(False, "softmax over the classes of a cell")
         sqrt: bool = option(False, "sizes are given as their square roots")
         rescore: bool = option(False, "train objectness towards the overlap", train=True)
-        max: int = option(200, "truths per picture", train=True)
+        max: int = option(200, "targets per image", train=True)
         coord_scale: float = option(1.0, "factor on the box gradient", train=True)
         object_scale: float = option(1.0, "factor on the objectness gradient of objects", train=True)
         noobject_scale: float = option(1.0, "factor on the objectness gradient elsewhere", train=True)
         class_scale: float = option(1.0, "factor on the class gradient", train=True)
-        forced: bool = option(False, "assign the box by the truth's size", train=True)
+        forced: bool = option(False, "assign the box by the target's size", train=True)
         jitter: float = option(0.2, "change of position and aspect in augmentation", train=True)
         resize: float = option(1.0, "change of size in augmentation", train=True)
         random: float = option(0.0, "assign at random at first", train=True)
@@ -133,7 +133,7 @@ class Detection(Head):
         return squared(delta, value, iou=fit, count=count)
 
     def _placed(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Cell, truth [n, 6] and place in the cell [n, 2] of the first truth of every cell."""
+        """Cell, target [n, 6] and place in the cell [n, 2] of the first target of every cell."""
         side = self.options.side
         image, number = ((targets[..., 0] != 0) & (targets[..., 4] < self.options.classes)).nonzero().unbind(dim=1)
         target = targets[image, number]
@@ -145,7 +145,7 @@ class Detection(Head):
         return cell[chosen], target[chosen], (target[:, :2] * side - corner)[chosen]
 
     def _fit(self, box: Tensor, target: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Overlap and distance [n, num] of a cell's boxes and its truth, both placed as if the cell were the first."""
+        """Overlap and distance [n, num] of a cell's boxes and its target, both placed as if the cell were the first."""
         side = self.options.side
         sizes = box[..., 2:].square() if self.options.sqrt else box[..., 2:]
         boxes = torch.cat((box[..., :2] / side, sizes), dim=-1)

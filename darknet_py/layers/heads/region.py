@@ -39,7 +39,7 @@ class Region(Head):
         map: pathlib.Path | None = option(None, "file of the tree's numbers of another list of classes")
         classfix: int = option(0, "-1: no box with an objectness below 0.5")
         background: bool = option(False, "a class for nothing instead of an objectness (pjreddie)")
-        max: int = option(200, "truths per picture", train=True)
+        max: int = option(200, "targets per image", train=True)
         log: bool = option(False, "unused by C", train=True)
         sqrt: bool = option(False, "unused by C", train=True)
         focal_loss: bool = option(False, "focal loss for classes", train=True)
@@ -163,7 +163,7 @@ class Region(Head):
         return boxes.flatten(1, 3), probs.flatten(1, 3)
 
     def _probs(self, scale: Tensor, scores: Tensor, which: DecodeOptions) -> Tensor:
-        """Probabilities [n, classes] of one picture."""
+        """Probabilities [n, classes] of one image."""
         sure = scale > which.threshold
         if self.tree is None:
             probs = scale[:, None] * scores
