@@ -70,7 +70,7 @@ def xyxy_to_xywh(boxes: Tensor) -> Tensor:
     return torch.cat(((low + high) / 2, high - low), dim=-1)
 
 
-def of_cells(xy: Tensor, factor: Tensor, anchors: Sequence[tuple[float, float]], size: tuple[int, int]) -> Tensor:
+def decode_grid(xy: Tensor, factor: Tensor, anchors: Sequence[tuple[float, float]], size: tuple[int, int]) -> Tensor:
     """Boxes of all cells of a map, relative to the input: [batch, rows, columns, anchors, 4].
 
     ``xy``: [batch, rows, columns, anchors, 2], the centres within their cells. ``factor``: likewise, how
@@ -106,7 +106,7 @@ def diou(a: Tensor, b: Tensor, beta: float) -> Tensor:
     return iou(a, b) - penalty
 
 
-def suppress(found: RawDetections, threshold: float, how: NMSOptions) -> RawDetections:
+def batched_nms(found: RawDetections, threshold: float, how: NMSOptions) -> RawDetections:
     """Set to 0 the probabilities that a stronger overlapping box of the same class takes away."""
     cls, rows = (found.probs > 0).t().nonzero().unbind(dim=1)
     order = found.probs[rows, cls].argsort(descending=True, stable=True)
@@ -164,7 +164,7 @@ def _greedy(boxes: Tensor, free: Tensor, threshold: float, how: NMSOptions) -> T
         alive = now
 
 
-def fit_inside(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, int]:
+def letterbox_size(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, int]:
     """Width and height of an image scaled to fit into the network's input (``letterbox_image``)."""
     (width, height), (net_width, net_height) = image, net
     if net_width / width < net_height / height:
@@ -178,7 +178,7 @@ def undo_letterbox(boxes: Tensor, image: tuple[int, int], net: tuple[int, int]) 
     The margin that is taken off is the exact half, as in C, though the image was placed at a whole
     pixel: up to half a pixel of the input is lost.
     """
-    inner = boxes.new_tensor(fit_inside(image, net))
+    inner = boxes.new_tensor(letterbox_size(image, net))
     outer = boxes.new_tensor(net)
     centre = (boxes[..., :2] - (outer - inner) / 2 / outer) / (inner / outer)
     return torch.cat((centre, boxes[..., 2:] * (outer / inner)), dim=-1)

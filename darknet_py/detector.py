@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ._typing import StrPath
-from .boxes import RawDetections, suppress, undo_letterbox
+from .boxes import RawDetections, batched_nms, undo_letterbox
 from .cfg import Dialect
 from .data import data_file
 from .errors import DataError
@@ -192,7 +192,7 @@ class Detector:
                 for candidates, image in zip(merged, images, strict=True)
             ]
         if self.nms:
-            merged = [suppress(candidates, self.nms, heads[-1].suppression) for candidates in merged]
+            merged = [batched_nms(candidates, self.nms, heads[-1].nms_options) for candidates in merged]
         return merged
 
 

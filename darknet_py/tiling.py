@@ -61,7 +61,7 @@ class TiledDetector:
         seen = list(self.detector.stream(parts, workers=0))
         found = _gather(seen, torch.tensor(tiles, dtype=torch.float32))
         if self.detector.nms and len(tiles) > 1:
-            found = merge(found, (width, height), self.detector.nms, self.detector.network.heads[-1].suppression)
+            found = merge(found, (width, height), self.detector.nms, self.detector.network.heads[-1].nms_options)
         size = found.boxes.new_tensor([width, height, width, height])
         speed = {stage: sum(one.speed[stage] for one in seen) for stage in seen[0].speed}
         return Results(

@@ -114,14 +114,14 @@ def test_greedynms_is_no_plain_overlap() -> None:
 
 @given(candidates(), HOW)
 def test_suppression(found: RawDetections, how: NMSOptions) -> None:
-    kept = boxes.suppress(found, THRESHOLD, how).probs
+    kept = boxes.batched_nms(found, THRESHOLD, how).probs
     assert kept.tolist() == plain_nms(found, THRESHOLD, RULES[how.kind](how.beta))
 
 
 @given(candidates(), HOW)
 def test_suppressing_again_changes_nothing(found: RawDetections, how: NMSOptions) -> None:
-    once = boxes.suppress(found, THRESHOLD, how)
-    assert torch.equal(boxes.suppress(once, THRESHOLD, how).probs, once.probs)
+    once = boxes.batched_nms(found, THRESHOLD, how)
+    assert torch.equal(boxes.batched_nms(once, THRESHOLD, how).probs, once.probs)
     assert torch.equal(once.boxes, found.boxes)
     assert ((once.probs == 0) | (once.probs == found.probs)).all()
     for column, before in zip(once.probs.unbind(1), found.probs.unbind(1), strict=True):
@@ -133,16 +133,16 @@ def test_the_order_of_boxes_does_not_matter(found: RawDetections, how: NMSOption
     order = list(range(len(found.boxes)))
     chance.shuffle(order)  # type: ignore[attr-defined]
     shuffled = RawDetections(*(part[order] for part in found))
-    kept = boxes.suppress(found, THRESHOLD, how).probs
-    assert torch.equal(boxes.suppress(shuffled, THRESHOLD, how).probs, kept[order])
+    kept = boxes.batched_nms(found, THRESHOLD, how).probs
+    assert torch.equal(boxes.batched_nms(shuffled, THRESHOLD, how).probs, kept[order])
 
 
 @given(candidates(), HOW)
 def test_classes_do_not_meet(found: RawDetections, how: NMSOptions) -> None:
-    whole = boxes.suppress(found, THRESHOLD, how).probs
+    whole = boxes.batched_nms(found, THRESHOLD, how).probs
     for k in range(whole.shape[1]):
         alone = found._replace(probs=found.probs[:, k : k + 1])
-        assert torch.equal(boxes.suppress(alone, THRESHOLD, how).probs[:, 0], whole[:, k])
+        assert torch.equal(boxes.batched_nms(alone, THRESHOLD, how).probs[:, 0], whole[:, k])
 
 
 @pytest.mark.parametrize("kind", NMSKind)
@@ -153,7 +153,7 @@ def test_more_boxes_than_are_held_at_once(kind: NMSKind, monkeypatch: pytest.Mon
     place[:, 2:] = 0.02 + 0.15 * place[:, 2:]
     probs = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:, None].double() / count
     found = RawDetections(place, torch.ones(count), probs)
-    kept = boxes.suppress(found, 0.2, NMSOptions(kind)).probs
+    kept = boxes.batched_nms(found, 0.2, NMSOptions(kind)).probs
     assert 0 < (kept > 0).sum() < count - 20
     assert kept.tolist() == plain_nms(found, 0.2, RULES[kind](0.6))
 
@@ -177,7 +177,7 @@ def test_the_limit_of_what_is_held_changes_nothing(monkeypatch: pytest.MonkeyPat
 
 def test_no_boxes() -> None:
     none = RawDetections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 3))
-    assert boxes.suppress(none, 0.45, NMSOptions()).probs.shape == (0, 3)
+    assert boxes.batched_nms(none, 0.45, NMSOptions()).probs.shape == (0, 3)
 
 
 @given(st.lists(BOXES, min_size=1))
@@ -193,7 +193,7 @@ SIDE = st.integers(1, 2000)
 
 @given(SIDE, SIDE, st.integers(32, 1000), st.integers(32, 1000))
 def test_a_letterboxed_image_fits_and_touches(width: int, height: int, across: int, down: int) -> None:
-    inner = boxes.fit_inside((width, height), (across, down))
+    inner = boxes.letterbox_size((width, height), (across, down))
     assert inner[0] == across or inner[1] == down
     assert inner[0] <= across
     assert inner[1] <= down
@@ -203,7 +203,7 @@ def test_a_letterboxed_image_fits_and_touches(width: int, height: int, across: i
 
 @given(st.integers(10, 2000), st.integers(10, 2000), st.integers(32, 1000), st.integers(32, 1000))
 def test_boxes_go_back_to_the_image(width: int, height: int, across: int, down: int) -> None:
-    net, (inner_width, inner_height) = (across, down), boxes.fit_inside((width, height), (across, down))
+    net, (inner_width, inner_height) = (across, down), boxes.letterbox_size((width, height), (across, down))
     if not inner_width or not inner_height:
         return
     whole = torch.tensor([[0.5, 0.5, inner_width / across, inner_height / down]], dtype=torch.float64)

@@ -113,7 +113,7 @@ def test_thresholds() -> None:
 
 def test_all_heads_are_suppressed_together_by_the_last_ones_rule() -> None:
     find = detector()
-    assert [head.suppression.kind for head in find.network.heads] == ["greedynms", "default"]
+    assert [head.nms_options.kind for head in find.network.heads] == ["greedynms", "default"]
     found = find.batch(random(1, 3, 32, 48, low=0))[0]
     both = detector(nms=0).batch(random(1, 3, 32, 48, low=0))[0].boxes
     for c in (0, 1):

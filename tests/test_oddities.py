@@ -172,7 +172,7 @@ def test_newer_keys_of_yolo_mean_nothing_to_pjreddie() -> None:
     assert torch.equal(plain(x), other(x))
     boxes = [head.decode(head(x), size, DecodeOptions(0.1))[0].boxes for head in (plain, other)]
     assert torch.equal(*boxes)
-    assert plain.suppression == other.suppression
+    assert plain.nms_options == other.nms_options
 
 
 def test_a_norm_starts_with_a_variance_of_0() -> None:

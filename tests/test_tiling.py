@@ -31,7 +31,7 @@ class Shapes:
     size, nms, names = (SIDE, SIDE), 0.45, ("dark", "light")
 
     def __init__(self, kind: NMSKind = NMSKind.DEFAULT, least: int = 4) -> None:
-        head = SimpleNamespace(suppression=NMSOptions(kind))
+        head = SimpleNamespace(nms_options=NMSOptions(kind))
         self.network = SimpleNamespace(shape=SimpleNamespace(channels=3), heads=[head])
         self.least = least  # pixels of a side after scaling, below which nothing is seen
 

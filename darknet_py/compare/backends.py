@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .. import loading
 from .._typing import StrPath
-from ..boxes import RawDetections, suppress
+from ..boxes import RawDetections, batched_nms
 from ..cfg import Config, Dialect, Entry, Section
 from ..errors import DarknetError, WeightsError
 from ..hub import model_files
@@ -148,7 +148,7 @@ def rows_of(found: RawDetections) -> Tensor:
 
 def kept(found: RawDetections, network: Network, nms: float) -> Tensor:
     """Rows of what suppression leaves."""
-    return rows_of(suppress(found, nms, network.heads[-1].suppression) if nms else found)
+    return rows_of(batched_nms(found, nms, network.heads[-1].nms_options) if nms else found)
 
 
 def at_size(network: Network) -> Config:

@@ -166,8 +166,8 @@ def _of_heads(network: Network) -> dict[str, object]:
     return {
         "classes": last.classes,
         "size": (1, 1) if square else (shape.width, shape.height),
-        "nms_kind": list(NMSKind).index(last.suppression.kind),  # the order of C's NMS_KIND
-        "beta_nms": last.suppression.beta,
+        "nms_kind": list(NMSKind).index(last.nms_options.kind),  # the order of C's NMS_KIND
+        "beta_nms": last.nms_options.beta,
     }
 
 

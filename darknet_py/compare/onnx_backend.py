@@ -9,7 +9,7 @@ import re
 import torch
 from torch import Tensor
 
-from ..boxes import NMSKind, NMSOptions, RawDetections, suppress
+from ..boxes import NMSKind, NMSOptions, RawDetections, batched_nms
 from ..cfg import Dialect
 from ..errors import DarknetError
 from ..network import Network
@@ -77,7 +77,7 @@ class OnnxBackend(Backend):
             scores = outputs["scores"][0]
             probs = torch.where(scores > threshold, scores, 0)
             found = RawDetections(outputs["boxes"][0], probs.amax(dim=1), probs)
-            return BackendOutput({}, rows_of(suppress(found, nms, self._suppression(guide)) if nms else found))
+            return BackendOutput({}, rows_of(batched_nms(found, nms, self._suppression(guide)) if nms else found))
         layers = {number: y[0] for number, y in zip(self._numbers(outputs, guide), outputs.values(), strict=True)}
         if guide is None or not guide.heads:
             return BackendOutput(layers)
@@ -97,6 +97,6 @@ class OnnxBackend(Backend):
     def _suppression(self, guide: Network | None) -> NMSOptions:
         """As the other side does it, else as the file notes it."""
         if guide is not None and guide.heads:
-            return guide.heads[-1].suppression
+            return guide.heads[-1].nms_options
         noted = json.loads(self.notes.get("head_options", "[]"))
         return NMSOptions(NMSKind(noted[-1]["nms_kind"]), noted[-1]["beta_nms"]) if noted else NMSOptions()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..layers._training import IGNORED
+from ..layers import IGNORED_TARGET
 from .labels import Problem
 
 Classes = npt.NDArray[np.float32]
@@ -43,5 +43,5 @@ def with_ancestors(classes: Classes, hits: Sequence[int], parents: Sequence[int]
             out[parent] = 1
             parent = parents[parent]
     known = {groups[number] for number in reached}
-    out[[group not in known for group in groups]] = IGNORED
+    out[[group not in known for group in groups]] = IGNORED_TARGET
     return out

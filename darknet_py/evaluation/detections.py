@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..boxes import RawDetections, suppress, undo_letterbox
+from ..boxes import RawDetections, batched_nms, undo_letterbox
 from ..cfg import Dialect
 from ..data.data_file import Dataset, Sample
 from ..data.labels import Problem
@@ -172,7 +172,7 @@ def _rows(
     if found is None:
         return _NOTHING
     scaled = found._replace(boxes=found.boxes * found.boxes.new_tensor(unit).repeat(2))
-    kept = suppress(scaled, nms, network.heads[-1].suppression) if nms else scaled
+    kept = batched_nms(scaled, nms, network.heads[-1].nms_options) if nms else scaled
     order = _as_sorted_by_class(found.probs.numpy())
     probs = kept.probs.numpy()[order]
     box, classes = probs.nonzero()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..activations import Activation
-from ..boxes import RawDetections, suppress
+from ..boxes import RawDetections, batched_nms
 from ..errors import DarknetError
 from ..network import Network
 from .traceable import Heads, Program, stride
@@ -149,7 +149,7 @@ def _detections(boxes: Tensor, scores: Tensor, threshold: float, nms: float, net
     for image, (box, probs) in enumerate(zip(boxes, scores, strict=True)):
         found = RawDetections(box, probs[:, 0], torch.where(probs > threshold, probs, 0))
         if nms:
-            found = suppress(found, nms, network.heads[-1].suppression)
+            found = batched_nms(found, nms, network.heads[-1].nms_options)
         for k in range(probs.shape[1]):
             kept = found.probs[:, k].nonzero().flatten()
             kept = kept[found.probs[kept, k].argsort(descending=True, stable=True)]

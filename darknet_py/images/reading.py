@@ -21,7 +21,7 @@ import torch
 from PIL import Image, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
-from ..boxes import fit_inside
+from ..boxes import letterbox_size
 from ..errors import DataError
 
 ImageArray = npt.NDArray[np.uint8]
@@ -168,7 +168,7 @@ def letterbox(image: Tensor, width: int, height: int) -> Tensor:
     ``boxes.undo_letterbox`` brings boxes back. Raises DataError for an image so thin that nothing is left.
     """
     rows, columns = image.shape[1:]
-    inner_width, inner_height = fit_inside((columns, rows), (width, height))
+    inner_width, inner_height = letterbox_size((columns, rows), (width, height))
     if min(inner_width, inner_height) < 1:
         raise DataError(f"an image of {columns}x{rows} is too thin to be letterboxed into {width}x{height}")
     canvas = torch.full((image.shape[0], height, width), 0.5, device=image.device)

@@ -4,14 +4,17 @@ from importlib import import_module
 from pkgutil import walk_packages
 
 from ._class_map import read_map
+from ._context import Gradients, StepContext
 from ._deformation import Deformation
-from ._training import Gradients, Loss, StepContext, padded, straight_through
+from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
+from ._tree import Tree
 from .base import LAYERS, DecodeOptions, Head, Layer, Shape, find, section
 
 for _module in walk_packages(__path__, f"{__name__}."):
     import_module(_module.name)
 
 __all__ = [
+    "IGNORED_TARGET",
     "LAYERS",
     "DecodeOptions",
     "Deformation",
@@ -21,8 +24,9 @@ __all__ = [
     "Loss",
     "Shape",
     "StepContext",
+    "Tree",
     "find",
-    "padded",
+    "pad_targets",
     "read_map",
     "section",
     "straight_through",

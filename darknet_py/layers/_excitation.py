@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..activations import Activation
-from ._training import StepContext
+from ._context import StepContext
 
 # Their slope follows from the output alone, and C looks at the excited one.
 _BENT = frozenset(Activation(name) for name in ("relu", "relu6", "relie", "ramp", "leaky", "revleaky", "hardtan"))

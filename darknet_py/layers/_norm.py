@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ._context import Gradients, StepContext
 from ._shared_norm import Total, added, shared_batch_norm
-from ._training import Gradients, StepContext
 from .base import parameter
 
 EPSILON = 1e-5

@@ -19,8 +19,9 @@ from ..boxes import NMSOptions, RawDetections
 from ..cfg import schema
 from ..cfg.schema import option
 from ..errors import did_you_mean
+from ._context import StepContext
 from ._deformation import Deformation
-from ._training import Loss, StepContext
+from ._loss import Loss
 
 
 class Shape(NamedTuple):
@@ -198,7 +199,7 @@ class Head(Layer):
         raise NotImplementedError
 
     @property
-    def suppression(self) -> NMSOptions:
+    def nms_options(self) -> NMSOptions:
         """How overlapping boxes of this head are removed."""
         return NMSOptions()
 

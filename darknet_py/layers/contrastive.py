@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg.schema import option
-from ._training import Loss, StepContext, squared
+from ._context import StepContext
+from ._loss import Loss, squared_loss
 from .base import Layer, absolute, section
 
 _CERTAIN = 0.9999  # what C takes for a share that its formula puts above 1
@@ -76,7 +77,7 @@ class Contrastive(Layer):
         positive = pairs & same
         log_share = (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~positive, 0.0)
         value = -(log_share.sum(dim=1) / positive.sum(dim=1).clamp(min=1)).sum() * self.options.cls_normalizer
-        return squared(delta, value, accuracy=accuracy, count=delta.new_tensor(len(z)))
+        return squared_loss(delta, value, accuracy=accuracy, count=delta.new_tensor(len(z)))
 
     def _labelled(self, x: Tensor, targets: Tensor, context: StepContext) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings [n, length], their labels (-1: none) and the classes within which they are compared."""

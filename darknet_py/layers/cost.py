@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..cfg import Dialect
 from ..cfg.schema import option
-from ._training import IGNORED, Loss, StepContext
+from ._context import StepContext
+from ._loss import IGNORED_TARGET, Loss
 from .base import Layer, section
 
 
@@ -53,7 +54,7 @@ class Cost(Layer):
         if kind in _ELSEWHERE and self.options.dialect is not Dialect.PJREDDIE:
             kind = CostType.SSE
         if kind is CostType.MASKED:
-            y = torch.where(t == IGNORED, t, y)
+            y = torch.where(t == IGNORED_TARGET, t, y)
         error, delta, value = _measured(kind, y, t)
         if kind is CostType.SEG:
             factor = torch.where(t == 0, self.options.noobj, 1.0)

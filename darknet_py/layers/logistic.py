@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._training import Loss, StepContext
+from ._context import StepContext
+from ._loss import Loss
 from .base import Layer, section
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..activations import Activation
 from ..cfg.schema import option
-from ._training import Gradients
+from ._context import Gradients
 from .base import Join, Shape, absolute, section
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg import Dialect
 from ..cfg.schema import option
-from ._training import Gradients
+from ._context import Gradients
 from .base import Join, Shape, absolute, parameter, section
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..cfg import Dialect
 from ..cfg.schema import option
-from ._training import IGNORED, Loss, StepContext
+from ._context import StepContext
+from ._loss import IGNORED_TARGET, Loss
 from ._tree import Tree
 from .base import Layer, Shape, section
 
@@ -60,7 +61,7 @@ class Softmax(Layer):
         classes whose target is IGNORED, as on the GPU.
         """
         p, t = output.flatten(1), targets.to(output).view(len(output), -1)
-        seen = (t != IGNORED) if self.tree else torch.ones_like(t, dtype=torch.bool)
+        seen = (t != IGNORED_TARGET) if self.tree else torch.ones_like(t, dtype=torch.bool)
         if self.options.noloss:
             seen = torch.zeros_like(seen)
         with torch.no_grad():

@@ -1,7 +1,7 @@
 """The passes of an iteration: a mini-batch forward, its losses, and the gradients back into the parameters.
 
 ``torch`` goes back through the layers, hand-made gradients included: a layer with a loss passes on what
-reaches it as it is, and C's delta is added at its input (see ``layers._training``).
+reaches it as it is, and C's delta is added at its input (see ``layers._loss``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..cfg import schema
 from ..cfg.net_section import UNSUPPORTED
 from ..errors import ConfigError, DataError, UnusedOptionWarning
-from ..layers import Gradients, Layer, Loss, StepContext, padded, straight_through
+from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, straight_through
 from ..network import Network
 from .loss_scale import GradScaler
 
@@ -94,7 +94,7 @@ class ForwardBackward:
         """Forward and backward; the parameters' gradients grow."""
         device = next(self.network.parameters()).device
         x = images.to(device, torch.float32)
-        known = targets.to(device) if isinstance(targets, Tensor) else padded(targets, device)
+        known = targets.to(device) if isinstance(targets, Tensor) else pad_targets(targets, device)
         if len(known) != len(x):
             raise DataError(f"{len(known)} targets for {len(x)} images")
         if known.dim() == _OBJECTS:

@@ -9,7 +9,7 @@ import pytest
 from darknet_py import cfg
 from darknet_py.data import class_labels
 from darknet_py.data.labels import Problem
-from darknet_py.layers._training import IGNORED
+from darknet_py.layers import IGNORED_TARGET
 from darknet_py.network import Network
 from darknet_py.training import batches
 
@@ -41,8 +41,8 @@ PARENTS, GROUPS = (-1, -1, 0, 0, 2, 2), (0, 0, 1, 1, 2, 2)
     ("hit", "expected"),
     [
         (5, [1, 0, 1, 0, 0, 1]),
-        (3, [1, 0, 0, 1, IGNORED, IGNORED]),
-        (1, [0, 1, IGNORED, IGNORED, IGNORED, IGNORED]),
+        (3, [1, 0, 0, 1, IGNORED_TARGET, IGNORED_TARGET]),
+        (1, [0, 1, IGNORED_TARGET, IGNORED_TARGET, IGNORED_TARGET, IGNORED_TARGET]),
     ],
 )
 def test_ancestors_are_hit_and_other_groups_ignored(hit: int, expected: list[float]) -> None:
@@ -56,4 +56,4 @@ def test_a_network_with_a_tree(tmp_path: pathlib.Path) -> None:
     tree.write_text("".join(f"{name} {parent}\n" for name, parent in zip(names, PARENTS, strict=True)))
     text = f"[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=6\n[avgpool]\n[softmax]\ntree={tree}\n"
     loader = batches.for_classifier(Network(cfg.loads(text)), ["a/dog.png"], names)
-    assert loader._source.target(0).tolist() == [1, 0, 0, 1, IGNORED, IGNORED]
+    assert loader._source.target(0).tolist() == [1, 0, 0, 1, IGNORED_TARGET, IGNORED_TARGET]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py.boxes import NMSKind, NMSOptions, RawDetections, suppress
+from darknet_py.boxes import NMSKind, NMSOptions, RawDetections, batched_nms
 from darknet_py.detector import Detector
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import nms_nodes
@@ -129,7 +129,7 @@ def test_the_graph_suppresses_as_darknet_does(kind: NMSKind, count: int, thresho
     for number in range(2):
         above = torch.where(probs[number] > threshold, probs[number], 0)
         chosen = RawDetections(boxes[number], probs[number, :, 0], above)
-        chosen = suppress(chosen, nms, how) if nms else chosen
+        chosen = batched_nms(chosen, nms, how) if nms else chosen
         wanted |= {(number, k, round(float(chosen.probs[r, k]), 5)) for r, k in chosen.probs.nonzero().tolist()}
     assert {(int(row[0]), int(row[1]), round(float(row[2]), 5)) for row in found} == wanted
     assert len(wanted) == len(found)

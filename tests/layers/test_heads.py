@@ -153,9 +153,9 @@ def test_the_threshold_is_strict_and_nan_is_never_above_it(name: str) -> None:
 def test_who_suppresses(name: str) -> None:
     shape = Shape(6 if name == "yolo" else 10, 1, 1)
     keys = {"classes": "1", "num": "1", "nms_kind": "diounms", "beta_nms": "0.9"}
-    assert head(name, keys, shape).suppression == NMSOptions(NMSKind.DIOUNMS, 0.9)
-    assert head(name, {"classes": "1", "num": "1"}, shape).suppression == NMSOptions(NMSKind.DEFAULT)
-    assert head("yolo", keys, Shape(6, 1, 1), Dialect.PJREDDIE).suppression == NMSOptions(NMSKind.DEFAULT)
+    assert head(name, keys, shape).nms_options == NMSOptions(NMSKind.DIOUNMS, 0.9)
+    assert head(name, {"classes": "1", "num": "1"}, shape).nms_options == NMSOptions(NMSKind.DEFAULT)
+    assert head("yolo", keys, Shape(6, 1, 1), Dialect.PJREDDIE).nms_options == NMSOptions(NMSKind.DEFAULT)
 
 
 def test_anchors_that_are_not_given_are_half_a_pixel() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from darknet_py import cfg
 from darknet_py.activations import Activation
 from darknet_py.boxes import iou
-from darknet_py.layers import Gradients, Layer, Loss, Shape, StepContext, padded
+from darknet_py.layers import Gradients, Layer, Loss, Shape, StepContext, pad_targets
 from darknet_py.layers.heads._iou import IoULoss, overlap, slope
 from darknet_py.network import Network
 from tests.helpers import random_networks
@@ -43,7 +43,7 @@ def targets(boxes: int = 3) -> Tensor:
         size = torch.rand(boxes, 2, generator=chance) * 0.5 + 0.1
         classes = torch.randint(0, 3, (boxes, 1), generator=chance)
         rows.append(torch.cat((place, size, classes), dim=1))
-    return padded(rows, torch.device("cpu"))
+    return pad_targets(rows, torch.device("cpu"))
 
 
 def labels(x: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def test_c_s_slope_is_the_derivative_but_for_twice_the_size(kind: IoULoss) -> No
 
 
 def test_no_truth_is_no_trouble() -> None:
-    empty = padded([torch.zeros(0, 5)] * 2, torch.device("cpu"))
+    empty = pad_targets([torch.zeros(0, 5)] * 2, torch.device("cpu"))
     for name, keys, shape in CASES:
         if name in ("yolo", "region", "detection"):
             layer = random_networks.layer(name, keys, Shape(*shape)).train()
@@ -121,9 +121,9 @@ def test_no_truth_is_no_trouble() -> None:
 
 def test_truths_end_at_the_first_without_a_place() -> None:
     rows = torch.tensor([[0.5, 0.5, 0.1, 0.1, 1], [0, 0, 0, 0, 0], [0.2, 0.2, 0.1, 0.1, 2]])
-    assert padded([rows], torch.device("cpu"))[0, :, 4].tolist() == [1, 0, 0]
+    assert pad_targets([rows], torch.device("cpu"))[0, :, 4].tolist() == [1, 0, 0]
     with pytest.raises(ValueError, match="x y w h class"):
-        padded([torch.zeros(3, 4)], torch.device("cpu"))
+        pad_targets([torch.zeros(3, 4)], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", list(Activation))
@@ -150,7 +150,7 @@ def test_contrastive_needs_pairs_of_a_head() -> None:
     net = Network(cfg.loads(text)).initialise().train()
     x = torch.rand(2, 24, 8, 8, generator=torch.Generator().manual_seed(4))
     boxes = torch.tensor([[0.2, 0.2, 0.3, 0.3, 1, 7], [0.8, 0.8, 0.3, 0.3, 1, 8]])
-    known, context = padded([boxes, boxes], torch.device("cpu")), StepContext(size=(8, 8))
+    known, context = pad_targets([boxes, boxes], torch.device("cpu")), StepContext(size=(8, 8))
     maps = net[0](x)
     net[1].loss(maps, net[1](maps), known, context)
     z = net[3](maps)

@@ -89,7 +89,7 @@ def to_onnx(
     model: onnx.ModelProto = made.model_proto
     tidy(model)
     if kind is Heads.NMS:
-        nms_nodes.append(model, threshold, nms, network.heads[-1].suppression)
+        nms_nodes.append(model, threshold, nms, network.heads[-1].nms_options)
     entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(kind), "threshold": str(threshold)}
     onnx.helper.set_model_props(model, entries | {"nms": str(nms), "fp16": str(fp16).lower()})
     return model
@@ -124,8 +124,8 @@ def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | N
             "section": head.names[0],
             "classes": head.classes,
             "anchors": [list(pair) for pair in getattr(head, "anchors", ())],
-            "nms_kind": str(head.suppression.kind),
-            "beta_nms": head.suppression.beta,
+            "nms_kind": str(head.nms_options.kind),
+            "beta_nms": head.nms_options.beta,
         }
         for head in network.heads
     ]

@@ -14,7 +14,8 @@ from ...cfg import Dialect
 from ...cfg.schema import option
 from ...errors import UnusedOptionWarning
 from .._class_map import read_map
-from .._training import Loss, StepContext
+from .._context import StepContext
+from .._loss import Loss
 from ..base import Head, Layer, Shape
 from ._anchor_loss import anchor_loss
 from ._assignment import Matches
@@ -199,7 +200,7 @@ class AnchorHead(Head):
         """Keep which rows were claimed, for layers that need it."""
 
     @property
-    def suppression(self) -> NMSOptions:
+    def nms_options(self) -> NMSOptions:
         """As the options say; pjreddie's dialect knows one kind."""
         if self.options.dialect is Dialect.PJREDDIE:
             return NMSOptions()

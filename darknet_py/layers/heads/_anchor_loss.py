@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._training import Loss, StepContext
+from .._context import StepContext
+from .._loss import Loss
 from ._assignment import Targets, Where, choose
 
 if TYPE_CHECKING:

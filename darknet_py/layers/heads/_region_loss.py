@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...boxes import iou
-from .._training import Loss, StepContext, squared
+from .._context import StepContext
+from .._loss import Loss, squared_loss
 from ._assignment import best_overlap
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def region_loss(head: Region, x: Tensor, output: Tensor, gt_boxes: Tensor, conte
         batch, _, height, width = output.shape
         delta = delta.view(batch, height, width, options.num, -1).permute(0, 3, 4, 1, 2).reshape(x.shape)
         count = value.new_tensor(len(claims))
-    return squared(delta, value, iou=fit.sum() / count.clamp(min=1), count=count)
+    return squared_loss(delta, value, iou=fit.sum() / count.clamp(min=1), count=count)
 
 
 def _rows(head: Region, output: Tensor) -> _Rows:

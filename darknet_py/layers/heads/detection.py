@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ...boxes import RawDetections, iou
 from ...cfg.schema import option
-from .._training import Loss, StepContext, squared
+from .._context import StepContext
+from .._loss import Loss, squared_loss
 from ..base import DecodeOptions, Head, Layer, Shape, section
 
 _RANDOM_UNTIL = 64000  # images
@@ -130,7 +131,7 @@ class Detection(Head):
             delta = torch.cat([part.reshape(len(x), -1) for part in parts], dim=1).view_as(x)
             count = value.new_tensor(len(best))
             fit = agreement.max(dim=1).values.sum() / count.clamp(min=1) if len(best) else count
-        return squared(delta, value, iou=fit, count=count)
+        return squared_loss(delta, value, iou=fit, count=count)
 
     def _placed(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cell, target [n, 6] and place in the cell [n, 2] of the first target of every cell."""

@@ -9,7 +9,7 @@ from math import pi, sqrt
 import torch
 from torch import Tensor
 
-from ...boxes import RawDetections, of_cells
+from ...boxes import RawDetections, decode_grid
 from ...cfg.schema import option
 from ..base import DecodeOptions, section
 from ._anchor_head import AnchorHead
@@ -66,7 +66,7 @@ class GaussianYolo(AnchorHead):
     ) -> tuple[Tensor, Tensor]:
         """All boxes and objectness * class * certainty."""
         rows = self.entries(output).permute(0, 3, 4, 1, 2)
-        boxes = of_cells(rows[..., 0:4:2], rows[..., 4:8:2].exp(), self.anchors, size)
+        boxes = decode_grid(rows[..., 0:4:2], rows[..., 4:8:2].exp(), self.anchors, size)
         centres = boxes[..., :2] + boxes[..., 2:] * _TO_CENTRE[self.options.yolo_point]
         certainty = 1 - rows[..., 1:8:2].mean(dim=-1, keepdim=True)
         probs = rows[..., 8:9] * rows[..., 9:] * certainty

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...boxes import RawDetections, of_cells
+from ...boxes import RawDetections, decode_grid
 from ...cfg import Dialect
 from ...cfg.schema import option
 from .._class_map import read_map
-from .._training import Loss, StepContext
+from .._context import StepContext
+from .._loss import Loss
 from .._tree import Tree
 from ..base import DecodeOptions, Head, Layer, Shape, section
 from ._region_loss import region_loss
@@ -147,7 +148,7 @@ class Region(Head):
         else:
             cells = output.reshape(output.shape[0], output.shape[2], output.shape[3], num, -1)
         xy = cells[..., :2] if self.pjreddie else torch.sigmoid(cells[..., :2])
-        boxes = of_cells(xy, cells[..., 2:4].exp(), self.anchors, (output.shape[3], output.shape[2]))
+        boxes = decode_grid(xy, cells[..., 2:4].exp(), self.anchors, (output.shape[3], output.shape[2]))
         scale = cells[..., coords : coords + 1]
         if self.options.background and self.pjreddie:
             scale = torch.ones_like(scale)

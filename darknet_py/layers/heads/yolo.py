@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...boxes import RawDetections, of_cells
+from ...boxes import RawDetections, decode_grid
 from ...cfg import Dialect
 from ...cfg.schema import option
 from ..base import DecodeOptions, section
@@ -63,7 +63,7 @@ class Yolo(AnchorHead):
         """All boxes and objectness * class."""
         rows = self.entries(output).permute(0, 3, 4, 1, 2)
         factor = 4 * rows[..., 2:4].square() if self.logistic_before else rows[..., 2:4].exp()
-        boxes = of_cells(rows[..., :2], factor, self.anchors, size)
+        boxes = decode_grid(rows[..., :2], factor, self.anchors, size)
         return boxes.flatten(1, 3), (rows[..., 4:5] * rows[..., 5:]).flatten(1, 3)
 
     @property

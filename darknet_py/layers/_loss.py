@@ -1,0 +1,91 @@
+"""The result of a layer's loss, and how it enters the backward pass.
+
+Darknet has no loss function to differentiate: a layer with a loss writes a gradient, ``delta``, and passes it to
+the layer before without the derivative of its own logistic or softmax. ``Loss`` therefore holds two things:
+``delta``, to train as Darknet does, and ``value``, a real loss, to train with its derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+IGNORED_TARGET = -1234.0  # a class target that losses ignore (SECRET_NUM in C), like ignore_index in PyTorch
+_COLUMNS = 6  # of a target: x, y, w, h, class, track
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of one layer over a mini-batch.
+
+    Attributes:
+        cost: scalar, the number Darknet prints (``l.cost``). It is not what is minimised.
+        delta: what Darknet adds to the gradient of the layer's input, in the input's shape: minus a derivative,
+            summed over the images.
+        value: scalar, the real loss, summed over the images; it has a graph with ``Gradients.AUTOGRAD``.
+        parts: scalars for the log, by name.
+    """
+
+    cost: Tensor
+    delta: Tensor
+    value: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+def squared_loss(delta: Tensor, value: Tensor, **parts: Tensor) -> Loss:
+    """Return a Loss whose cost is ``sum(delta ** 2)``, as in most layers of Darknet."""
+    return Loss(delta.square().sum(), delta, value, parts)
+
+
+def pad_targets(targets: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Stack the targets of several images, padded with zeros.
+
+    As in Darknet, the list of an image ends at the first target whose x is 0; those behind it are dropped.
+
+    Args:
+        targets: for each image float [n, 5] (cx, cy, w, h relative to the image, and the class) or [n, 6] (also the
+            object's identity, for tracking).
+        device: device of the result.
+
+    Returns:
+        float [batch, n of the longest, 6]; rows of zeros are padding.
+
+    Raises:
+        ValueError: if a tensor has another shape.
+    """
+    rows = []
+    for target in targets:
+        if target.dim() != 2 or target.shape[1] not in (_COLUMNS - 1, _COLUMNS):
+            raise ValueError(f"expected targets [n, 5] (x y w h class) for every image, got {tuple(target.shape)}")
+        padded = target.new_zeros(max(len(target), 1), _COLUMNS, dtype=torch.float32)
+        padded[: len(target), : target.shape[1]] = target
+        rows.append(padded)
+    batch = pad_sequence(rows, batch_first=True).to(device)
+    return batch * (batch[..., :1] != 0).cumprod(dim=1)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The value of one tensor with the gradient of another."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0].reshape(ctx.shape), None
+
+
+def straight_through(x: Tensor, y: Tensor) -> Tensor:
+    """Return ``y`` whose gradient is passed unchanged to ``x`` (straight-through estimator).
+
+    Darknet's backward pass through a layer with a loss. ``x`` and ``y`` have the same number of elements.
+    """
+    passed: Tensor = _StraightThrough.apply(x, y.detach())  # type: ignore[no-untyped-call]
+    return passed
