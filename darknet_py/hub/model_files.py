@@ -38,7 +38,8 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
         named = catalogue.find(text)
         if not named.cfg:
             raise ConfigError(
-                f"{text!r}: expected a network, got the {named.kind} of that name; the networks are {', '.join(networks())}"
+                f"{text!r}: expected a network, got the {named.kind} of that name; "
+                f"the networks are {', '.join(networks())}"
             )
         return Model(catalogue.cfg_path(text), weights or catalogue.fetch(text, progress), catalogue.names_path(text))
     if not path.exists():
