@@ -21,20 +21,16 @@ import darknet_py
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.inference.fused_network import FusedNetwork, optimise
 from darknet_py.network import Network
-from tests.helpers import reference_values
+from tests.helpers import paths, reference_values
 from tests.helpers.optimised_networks import TOLERANCE, apart, run
-from tests.helpers.reference_values import Boxes, Entry, Reference
+from tests.helpers.reference_values import Entry, Reference
 
-FOLDER = Path(__file__).resolve().parents[2] / "shared" / "conformance"
+FOLDER = paths.CONFORMANCE
 LAYER_TOLERANCE = 1e-3  # of the layer's rms
 LOOSE_TOLERANCE = 0.2  # signs and stairs: a value within rounding of a step may fall on either side
 LOOSE = ("xnor=1", "binary=1", "activation=stair")
 BOX_TOLERANCE = 2e-3
 FAST = 6_100_000  # floats
-# C multiplies the boxes of [detection] by the size of the image it is asked for, whatever "relative" says, and
-# the references were made for an image of this size; see test_boxes_of_a_grid_are_pixels.
-IMAGE = (640, 480)
-GRID = "\n[detection]\n"
 
 
 def cases() -> list[object]:
@@ -95,14 +91,6 @@ def wrong_layers(
     return wrong
 
 
-def relative(boxes: Boxes, grid: bool) -> NDArray[np.float64]:
-    """Rows [class, probability, objectness, x, y, w, h] with boxes relative to the image."""
-    rows = np.array(boxes["dets"], dtype=np.float64).reshape(-1, 7)
-    if grid:
-        rows[:, 3:] /= (*IMAGE, *IMAGE)
-    return rows
-
-
 def found(net: Network, expected: Reference, nms: float, engine: str = "plain") -> NDArray[np.float64]:
     """Rows [class, probability, x, y, w, h]."""
     net.reset()
@@ -111,13 +99,13 @@ def found(net: Network, expected: Reference, nms: float, engine: str = "plain") 
     return torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).double().numpy()
 
 
-def lost(net: Network, expected: Reference, text: str, engine: str) -> list[list[float]]:
+def lost(net: Network, expected: Reference, engine: str) -> list[list[float]]:
     """Boxes of the reference that we do not find."""
     step = expected["steps"][0]
     if "nms" not in step or expected["oracle"] != "alexeyab":
         return []
     ours, gone = found(net, expected, 0.45, engine), []
-    for row in relative(step["nms"], GRID in text):
+    for row in np.array(step["nms"]["dets"], dtype=np.float64).reshape(-1, 7):
         near = np.abs(ours[:, 2:] - row[3:]).max(axis=1, initial=0) < BOX_TOLERANCE * max(1, np.abs(row[3:]).max())
         twins = (ours[:, 0] == row[0]) & (np.abs(ours[:, 1] - row[1]) < BOX_TOLERANCE) & near
         if row[1] > step["thresh"] + 1e-3 and not twins.any():
@@ -128,41 +116,15 @@ def lost(net: Network, expected: Reference, text: str, engine: str) -> list[list
 @pytest.mark.parametrize("path", cases())
 def test_network(path: Path, tmp_path: Path) -> None:
     """The layers one by one, and the optimised network: every output that C has, and the same boxes."""
+    paths.require_files_of(path)
     expected, text = golden(path), path.read_text()
     net = built(path, expected, tmp_path)
     loose = any(word in text for word in LOOSE)
     tolerance = LOOSE_TOLERANCE if loose else LAYER_TOLERANCE
     assert wrong_layers(net, dict(enumerate(net.layers)), expected, tolerance) == []
-    assert lost(net, expected, text, "plain") == []
+    assert lost(net, expected, "plain") == []
     fast = optimise(net)
     assert wrong_layers(fast, {step.output: step.module for step in fast.plan}, expected, tolerance) == []
-    assert lost(net, expected, text, "torch") == []
+    assert lost(net, expected, "torch") == []
     x = torch.from_numpy(reference_values.input_array(expected))
     assert loose or apart(run(net, x), run(fast, x)) < TOLERANCE
-
-
-def grids() -> list[object]:
-    """The networks with a [detection] head."""
-    return [case for case in cases() if GRID in case.values[0].read_text()]  # type: ignore[attr-defined]
-
-
-@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is not beside this checkout")
-def test_the_grids_are_known() -> None:
-    names = {case.id for case in grids()}  # type: ignore[attr-defined]
-    assert len(names) == 10
-    assert "rare/head_detection" in names
-
-
-@pytest.mark.parametrize("path", grids() if FOLDER.is_dir() else [])
-def test_boxes_of_a_grid_are_pixels(path: Path, tmp_path: Path) -> None:
-    """Each box of the reference is ours times (640, 480, 640, 480), and so is no other box or unit."""
-    expected = golden(path)
-    ours = found(built(path, expected, tmp_path), expected, 0.0)
-    ratios = []
-    for row in np.array(expected["steps"][0]["boxes"]["dets"]):
-        alike = ours[(ours[:, 0] == row[0]) & (np.abs(ours[:, 1] - row[1]) < 1e-5 + 2e-4 * row[1])]
-        if len(alike) == 1:  # the probability alone says which box it is
-            ratios.append(row[3:] / alike[0, 2:])
-    assert len(ratios) >= 20
-    np.testing.assert_allclose(np.median(ratios, axis=0), (*IMAGE, *IMAGE), rtol=1e-4)
-    np.testing.assert_allclose(ratios, np.tile((*IMAGE, *IMAGE), (len(ratios), 1)), rtol=0.02)

@@ -15,16 +15,14 @@ import torch
 from darknet_py import cfg, weights
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
-from tests.helpers import random_networks
+from tests.helpers import paths, random_networks
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFORMANCE = ROOT.parent / "shared" / "conformance"
-DEBIAN = Path("/usr/share/darknet/cfg")
+DEBIAN = paths.DEBIAN / "cfg"
 FOLDERS = {
-    "ours": (ROOT / "cfgs", 9, "the project's own"),
-    "golden": (ROOT / "tests" / "golden" / "cases", 50, "the suite's own"),
-    "alexeyab": (CONFORMANCE / "alexeyab", 95, "the official cfgs are not beside this checkout"),
-    "rare": (CONFORMANCE / "rare", 26, "the reference cfgs are not beside this checkout"),
+    "ours": (paths.CFGS, 9, "the project's own"),
+    "golden": (paths.GOLDEN / "cases", 50, "the suite's own"),
+    "alexeyab": (paths.CONFORMANCE / "alexeyab", 95, paths.NO_SHARED),
+    "rare": (paths.CONFORMANCE / "rare", 26, paths.NO_SHARED),
     "debian": (DEBIAN, 45, "Debian's package darknet is not installed"),
 }
 QUICK = 9_000_000  # floats
@@ -38,7 +36,7 @@ def corpus(*groups: str) -> list[object]:
         paths = sorted(folder.glob("*.cfg"))
         found += [pytest.param(path, id=f"{group}/{path.stem}") for path in paths]
         if not paths:
-            found.append(pytest.param(folder, id=group, marks=pytest.mark.skip(reason=f"{folder}: {reason}")))
+            found.append(pytest.param(folder, id=group, marks=pytest.mark.skip(reason=reason)))
     return found
 
 
@@ -60,12 +58,13 @@ def floats(net: Network) -> int:
 def test_there_are_as_many_as_there_were(group: str) -> None:
     folder, count, reason = FOLDERS[group]
     if not folder.is_dir():
-        pytest.skip(f"{folder}: {reason}")
+        pytest.skip(reason)
     assert len(list(folder.glob("*.cfg"))) >= count
 
 
 @pytest.mark.parametrize("path", corpus(*FOLDERS))
 def test_it_builds_and_prints(path: Path) -> None:
+    paths.require_files_of(path)
     net = built(path)
     lines = str(net).splitlines()
     assert len(lines) == len(net.layers) + 2
@@ -98,7 +97,7 @@ def his(flops: float = float("inf")) -> list[object]:
         if net.flops <= flops:
             marks = [pytest.mark.slow] if floats(net) > QUICK else []
             found.append(pytest.param(path, id=path.stem, marks=marks))
-    none = pytest.mark.skip(reason=f"{DEBIAN}: {FOLDERS['debian'][2]}")
+    none = pytest.mark.skip(reason=FOLDERS["debian"][2])
     return found or [pytest.param(DEBIAN, id="none", marks=none)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from pathlib import Path
 from typing import TypedDict, cast
 
 import pytest
@@ -13,6 +12,7 @@ import torch
 from darknet_py import cfg
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
+from tests.helpers import paths
 
 
 class Total(TypedDict):
@@ -22,13 +22,11 @@ class Total(TypedDict):
     bflops: str | None
 
 
-HERE = Path(__file__).resolve().parent
-TOTALS = cast(dict[str, Total], json.loads((HERE / "golden" / "totals.json").read_text(encoding="utf-8")))
-CONFORMANCE = HERE.parents[1] / "shared" / "conformance"
+TOTALS = cast(dict[str, Total], json.loads((paths.GOLDEN / "totals.json").read_text(encoding="utf-8")))
 FOLDERS = {
-    "alexeyab": (CONFORMANCE / "alexeyab", "the official cfgs are not beside this checkout"),
-    "rare": (CONFORMANCE / "rare", "the reference cfgs are not beside this checkout"),
-    "debian": (Path("/usr/share/darknet/cfg"), "Debian's package darknet is not installed"),
+    "alexeyab": (paths.CONFORMANCE / "alexeyab", paths.NO_SHARED),
+    "rare": (paths.CONFORMANCE / "rare", paths.NO_SHARED),
+    "debian": (paths.DEBIAN / "cfg", "Debian's package darknet is not installed"),
 }
 LAST_DIGIT = 0.001  # C adds the layers up in float32
 
@@ -38,7 +36,8 @@ def network(name: str) -> Network:
     folder, reason = FOLDERS[group]
     path = folder / f"{stem}.cfg"
     if not path.is_file():
-        pytest.skip(f"{path}: {reason}")
+        pytest.skip(reason)
+    paths.require_files_of(path)
     # Debian ships pjreddie's; his code alone runs the ResNets, whose shortcuts join maps of unequal size.
     dialect = "pjreddie" if group == "debian" or TOTALS[name]["bflops"] is None else "alexeyab"
     with warnings.catch_warnings(), torch.device("meta"):

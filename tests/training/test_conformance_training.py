@@ -1,46 +1,50 @@
-"""``Trainer`` against the references of ``../shared/conformance/training``, by the script that comes with them.
+"""``Trainer`` against the references of ``../shared/conformance``, by the script that comes with them.
 
-C's CPU build made them, mended so that it trains as its CUDA build does, but for three things that were overlooked.
-So five of the 28 hold for ``gradients="darknet-cpu"`` alone; what C reaches with those mended, too, is in
-``golden/training/cuda``, and that is what the default has to reach (golden/training/README.md).
+``training`` and ``training_more`` follow the rules of C's CUDA sources, ``training_cpu`` those of its CPU build.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import pathlib
 import re
-import shutil
 import sys
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-import darknet_py
-from darknet_py import Trainer
-from darknet_py.network import Network
-from tests.helpers import training_references
+from tests.helpers import paths
 
-SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "conformance"
-NAMES = sorted(path.stem for path in (SHARED / "training").glob("*.cfg"))
-CUDA = training_references.FOLDER / "cuda"
-COSTS: dict[str, list[list[float]]] = json.loads((CUDA / "costs.json").read_text())
-# C adds up a weighted shortcut's gradient from several threads at once and loses parts of it: two runs differ by
-# more than the tolerance. With one thread it gives our numbers (to 4e-6).
-RACES = {"residual"}
+GRADIENTS = {"training": "darknet", "training_more": "darknet", "training_cpu": "darknet-cpu"}
+WEIGHTS_TOLERANCE = 0.005  # of the distance from the first weights to C's last
+COST_TOLERANCE = 5e-5
+# Rules of C's CUDA code that training does not follow yet, and the networks that differ by them.
+CONNECTED = "the delta of [connected] is not limited to -1..1 (connected_layer.c, backward_connected_layer_gpu)"
+MISSING = {
+    "training/detection": CONNECTED,
+    "training_more/alexnet_like": CONNECTED,
+    "training_more/connected_norm": CONNECTED,
+    "training_more/detection_forced": CONNECTED,
+    "training_more/rnn_plain": CONNECTED,
+    "training_more/yolov1_like": CONNECTED,
+    "training_more/delayed_updates": "dont_update and burnin_update: gradients do not accumulate while a layer waits",
+    "training_more/fixed_nans": "try_fix_nan=1 does not limit the deltas of convolutions to -1..1",
+    "training_more/head_asleep": "onlyforward=1 on a head does not silence its loss",
+}
 
 
 def cases() -> list[Any]:
-    if not NAMES:
-        return [pytest.param("darknet", "", marks=pytest.mark.skip(reason="no ../shared beside the checkout"))]
-    return [("darknet-cpu", name) for name in NAMES if name not in RACES] + [("darknet", name) for name in NAMES]
+    found = []
+    for folder in GRADIENTS:
+        for path in sorted((paths.CONFORMANCE / folder).glob("*.cfg")):
+            name = f"{folder}/{path.stem}"
+            marks = [pytest.mark.xfail(strict=True, reason=MISSING[name])] if name in MISSING else []
+            found.append(pytest.param(folder, path.stem, id=name, marks=marks))
+    return found or [pytest.param("", "", id="none", marks=pytest.mark.skip(reason=paths.NO_SHARED))]
 
 
 @pytest.fixture
 def checker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SHARED))
+    monkeypatch.syspath_prepend(str(paths.CONFORMANCE))
     sys.modules.pop("reference", None)
     import check_training  # type: ignore[import-not-found]
 
@@ -48,27 +52,9 @@ def checker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def mended(name: str, folder: pathlib.Path) -> pathlib.Path:
-    """The reference as ``folder`` of its own, with the costs and the last weights of C as CUDA trains."""
-    shutil.copy(SHARED / "training" / f"{name}.cfg", folder)
-    shutil.copy(CUDA / f"{name}.weights.gz", folder / f"{name}.final.weights.gz")
-    reference = json.loads(gzip.decompress((SHARED / "training" / f"{name}.json.gz").read_bytes()))
-    for iteration, costs in zip(reference["iterations"], COSTS[name], strict=True):
-        iteration["subs"] = [{"cost": cost} for cost in costs]
-    (folder / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(reference).encode()))
-    return folder
-
-
-@pytest.mark.parametrize(("gradients", "name"), cases())
-def test_shared_references(
-    gradients: str, name: str, checker: ModuleType, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def trainer(net: Network, **options: Any) -> Trainer:
-        return Trainer(net, gradients=gradients, **options)
-
-    monkeypatch.setattr(darknet_py, "Trainer", trainer, raising=False)
-    as_cuda = gradients == "darknet" and name in COSTS
-    off, text = checker.check(name, mended(name, tmp_path) if as_cuda else SHARED / "training")
-    assert off <= (2e-4 if as_cuda else 0.005), text
+@pytest.mark.parametrize(("folder", "name"), cases())
+def test_training_reaches_the_weights_of_c(folder: str, name: str, checker: ModuleType) -> None:
+    distance, text = checker.check(name, paths.CONFORMANCE / folder, GRADIENTS[folder])
+    assert distance <= WEIGHTS_TOLERANCE, text
     (cost,) = re.findall(r"cost (\S+)", text)
-    assert float(cost) <= 5e-5, text
+    assert float(cost) <= COST_TOLERANCE, text

@@ -1,0 +1,45 @@
+"""Where tests find files: in this checkout, in the reference folder beside it, and in Debian's package ``darknet``."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout."""
+
+CFGS = ROOT / "cfgs"
+GOLDEN = ROOT / "tests" / "golden"
+
+SHARED = ROOT.parent / "shared"
+"""The folder of references, images and official cfgs beside the checkout. It is optional: see ``require_shared``."""
+
+CONFORMANCE = SHARED / "conformance"
+
+_DATA_FOLDERS = [
+    Path(folder, "darknet") for folder in os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
+]
+DEBIAN = next((folder for folder in _DATA_FOLDERS if (folder / "cfg").is_dir()), Path("/usr/share/darknet"))
+"""Data of Debian's package ``darknet`` (pjreddie's): ``cfg/`` and ``data/``."""
+
+NO_SHARED = "needs ../shared, which is not beside this checkout"
+"""The reason of every skip for want of the reference folder; the summary of a test run counts them by it."""
+
+needs_shared = pytest.mark.skipif(not CONFORMANCE.is_dir(), reason=NO_SHARED)
+
+
+def require_shared() -> Path:
+    """Return the reference folder, or skip the test without it."""
+    if not CONFORMANCE.is_dir():
+        pytest.skip(NO_SHARED)
+    return SHARED
+
+
+def require_files_of(cfg: Path) -> None:
+    """Skip the test where a file that ``cfg`` names is not on this machine (``data/9k.tree`` of yolo9000.cfg)."""
+    for name in re.findall(r"(?m)^\s*(?:tree|map)\s*=\s*(\S+)", cfg.read_text(errors="surrogateescape")):
+        if not any((folder / name).is_file() for folder in (cfg.parent, cfg.parents[1], Path(), *_DATA_FOLDERS)):
+            pytest.skip(f"{cfg.name} names {name}, which Debian's package darknet has and this machine has not")
