@@ -20,8 +20,8 @@ from torch import Tensor
 from ._typing import StrPath
 from .cfg import Dialect
 from .data import data_file
+from .data.class_names import ClassNames, resolve_class_names
 from .data.labels import Problem, report
-from .detector import Names, read_names
 from .errors import DataError
 from .images import reading
 from .images.reading import ImageArray, Source
@@ -79,7 +79,7 @@ class Classifier:
         self,
         network: Network,
         *,
-        names: Names = None,
+        names: ClassNames = None,
         letterbox: bool | None = None,
         leaves: bool | None = None,
         batch: int = 1,
@@ -146,10 +146,10 @@ def outputs(network: Network) -> int:
     return math.prod(network[-1].shape)
 
 
-def class_names(names: Names, classes: int) -> list[str]:
+def class_names(names: ClassNames, classes: int) -> list[str]:
     """The first ``classes`` names of a file or sequence. Raises DataError where there are fewer."""
-    words = read_names(names, classes, exact=False)
-    return words[:classes] if len(words) >= classes else read_names(names, classes)
+    words = resolve_class_names(names, classes, exact=False)
+    return words[:classes] if len(words) >= classes else resolve_class_names(names, classes)
 
 
 def _tree(network: Network) -> Tree | None:

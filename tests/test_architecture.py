@@ -27,7 +27,7 @@ ROWS = (
     ("activations", "boxes", "cfg", "files"),
     ("hub", "layers", "schedule"),
     ("network", "images"),
-    ("weights", "results", "data", "demo", "inference"),
+    ("weights", "results", "data", "demo", "inference", "postprocess"),
     ("loading", "video", "augmentation"),
     ("detector", "classifier", "generate", "compat"),
     ("conversion", "exporters"),

@@ -57,7 +57,8 @@ def _data(args: argparse.Namespace) -> int:
 
 
 def _network(args: argparse.Namespace) -> int:
-    from .. import cfg, detector, weights
+    from .. import cfg, weights
+    from ..data.class_names import resolve_class_names
     from ..errors import DarknetError
     from ..network import Network
 
@@ -81,7 +82,7 @@ def _network(args: argparse.Namespace) -> int:
     names = args.names or model.names
     if names and network.heads:
         try:
-            detector.read_names(names, network.heads[-1].classes)
+            resolve_class_names(names, network.heads[-1].classes)
             print(f"ok     {names}: {network.heads[-1].classes} class names")
         except DarknetError as error:
             problems += 1

@@ -123,10 +123,10 @@ def _split(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
 
 def _fitting(names: StrPath | None, network: Network) -> StrPath | None:
     """The catalogue's class names for a cfg of this file name, where there are as many as classes."""
-    from ..detector import read_names
+    from ..data.class_names import resolve_class_names
 
     try:
-        read_names(names, network.heads[-1].classes if network.heads else 0)
+        resolve_class_names(names, network.heads[-1].classes if network.heads else 0)
     except DataError:
         return None
     return names

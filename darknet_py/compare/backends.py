@@ -21,13 +21,13 @@ from torch import Tensor
 
 from .. import loading
 from .._typing import StrPath
-from ..boxes import RawDetections, batched_nms
 from ..cfg import Config, Dialect, Entry, Section
 from ..errors import DarknetError, WeightsError
 from ..hub import model_files
 from ..hub.model_files import Model
 from ..layers import DecodeOptions
 from ..network import Network
+from ..postprocess import postprocess, to_rows
 from ..weights.containers import is_container
 
 Size = tuple[int, int]  # width and height
@@ -134,21 +134,8 @@ def files(model: Model) -> str:
 
 
 def decoded(network: Network, outputs: Sequence[Tensor], size: Size, threshold: float, nms: float) -> Tensor:
-    """Rows of what ``network``'s heads find in their outputs and suppression leaves."""
-    which = DecodeOptions(threshold)
-    each = [head.decode(y.float(), size, which)[0] for head, y in zip(network.heads, outputs, strict=True)]
-    return kept(RawDetections(*map(torch.cat, zip(*each, strict=True))), network, nms)
-
-
-def rows_of(found: RawDetections) -> Tensor:
-    """A row for each box and class whose probability is not 0: class, confidence, x, y, w, h."""
-    box, cls = (found.probs > 0).nonzero(as_tuple=True)
-    return torch.cat((cls[:, None].float(), found.probs[box, cls][:, None], found.boxes[box]), dim=1)
-
-
-def kept(found: RawDetections, network: Network, nms: float) -> Tensor:
-    """Rows of what suppression leaves."""
-    return rows_of(batched_nms(found, nms, network.heads[-1].nms_options) if nms else found)
+    """Detections of the first image after NMS: rows [n, 6], see ``postprocess.to_rows``."""
+    return to_rows(postprocess(network, outputs, size, DecodeOptions(threshold), nms=nms)[0])
 
 
 def at_size(network: Network) -> Config:

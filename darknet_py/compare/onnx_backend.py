@@ -9,11 +9,12 @@ import re
 import torch
 from torch import Tensor
 
-from ..boxes import NMSKind, NMSOptions, RawDetections, batched_nms
+from ..boxes import NMSKind, NMSOptions
 from ..cfg import Dialect
 from ..errors import DarknetError
 from ..network import Network
-from .backends import Backend, BackendOutput, Size, decoded, rows_of
+from ..postprocess import apply_nms, from_scores, to_rows
+from .backends import Backend, BackendOutput, Size, decoded
 
 _NUMBER = re.compile(r".*_(\d+)")
 
@@ -74,10 +75,8 @@ class OnnxBackend(Backend):
         if "detections" in outputs:
             return BackendOutput({}, outputs["detections"][:, 1:])
         if {"boxes", "scores"} <= outputs.keys():
-            scores = outputs["scores"][0]
-            probs = torch.where(scores > threshold, scores, 0)
-            found = RawDetections(outputs["boxes"][0], probs.amax(dim=1), probs)
-            return BackendOutput({}, rows_of(batched_nms(found, nms, self._suppression(guide)) if nms else found))
+            detections = from_scores(outputs["boxes"][0], outputs["scores"][0], threshold)
+            return BackendOutput({}, to_rows(apply_nms(detections, nms, self._suppression(guide))))
         layers = {number: y[0] for number, y in zip(self._numbers(outputs, guide), outputs.values(), strict=True)}
         if guide is None or not guide.heads:
             return BackendOutput(layers)

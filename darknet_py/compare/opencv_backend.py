@@ -12,11 +12,11 @@ from torch import Tensor
 
 from .. import cfg as cfg_
 from ..activations import Activation
-from ..boxes import RawDetections
 from ..errors import DarknetError
 from ..layers import Head
 from ..network import Network
-from .backends import BackendOutput, ExternalBackend, at_size, files, kept
+from ..postprocess import apply_nms, from_scores, to_rows
+from .backends import BackendOutput, ExternalBackend, at_size, files
 
 
 class OpenCVBackend(ExternalBackend):
@@ -65,8 +65,8 @@ class OpenCVBackend(ExternalBackend):
         if not network.heads:
             return BackendOutput(layers)
         rows = torch.cat([torch.from_numpy(y).reshape(-1, y.shape[-1]) for y in ends])
-        probs = torch.where(rows[:, 5:] > threshold, rows[:, 5:], 0)
-        return BackendOutput(layers, kept(RawDetections(rows[:, :4], rows[:, 4], probs), network, nms))
+        detections = from_scores(rows[:, :4], rows[:, 5:], threshold)
+        return BackendOutput(layers, to_rows(apply_nms(detections, nms, network.heads[-1].nms_options)))
 
 
 def _by_number(names: list[str], network: Network) -> dict[int, str]:

@@ -23,6 +23,7 @@ from ..boxes import NMSOptions, nms_keep
 from ..errors import DataError
 from ..loading import load
 from ..network import Network
+from ..postprocess import decode_dense, require_heads
 from ..weights.containers import is_container
 
 Ints = npt.NDArray[np.int32]
@@ -44,8 +45,7 @@ class DetectionModel:
 
     def __init__(self, model: StrPath | Network, config: StrPath | None = None, *, device: str = "cpu") -> None:
         self.network = model.to(device) if isinstance(model, Network) else _load(model, config, device)
-        if not self.network.heads:
-            raise DataError("the network has no detection head: expected one that makes boxes")
+        require_heads(self.network)
         self._size: tuple[int, int] | None = None
         self._scale, self._mean, self._swap, self._across = 1.0, (0.0, 0.0, 0.0), False, False
 
@@ -154,8 +154,8 @@ class DetectionModel:
         x = self._input(frame)
         size = (x.shape[3], x.shape[2])
         found = []
-        for head, output in zip(self.network.heads, self.network(x), strict=True):
-            boxes, scores = (part[0].float().cpu().numpy() for part in head.decode_all(output, size))
+        for pair in decode_dense(self.network, self.network(x), size):
+            boxes, scores = (part[0].float().cpu().numpy() for part in pair)
             found.append((boxes, scores.max(axis=1, keepdims=True), scores))
         return found
 

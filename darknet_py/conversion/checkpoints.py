@@ -14,7 +14,7 @@ from .. import cfg as cfg_
 from .. import loading
 from .._typing import StrPath
 from ..cfg import Dialect
-from ..detector import Names, read_names
+from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import ConfigError, WeightsError
 from ..files import replacing
 from ..network import Network
@@ -29,7 +29,7 @@ def convert(
     target: StrPath,
     *,
     cfg: StrPath | None = None,
-    names: Names = None,
+    names: ClassNames = None,
     dialect: Dialect | str | None = None,
     upto: int | None = None,
     by_order: bool = False,
@@ -53,7 +53,7 @@ def convert(
         network, upto = _own(source, cfg, dialect, upto)
     if names is not None:
         classes = network.heads[-1].classes if network.heads else 0
-        network.names = tuple(read_names(names, classes, exact=bool(network.heads)))
+        network.names = tuple(resolve_class_names(names, classes, exact=bool(network.heads)))
     if fold:
         network = fold_(network)
     loading.save(network, target, upto=upto)

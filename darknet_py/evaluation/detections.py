@@ -1,8 +1,8 @@
-"""``Detections``: all that a network finds on the images of a data set, as columns.
+"""``Detections``: the detections of a network on all images of a data set, as columns.
 
-They are found as Darknet's evaluating commands do it, which is not quite what ``detect`` does: a low
-threshold, boxes relative to the image before they are suppressed, and C's order of boxes, on which its
-counts depend.
+They follow Darknet's evaluation commands (``validate_detector_map``, ``validate_detector``) where these differ from
+``detector test``: a low score threshold, optionally NMS in pixels, and C's order of boxes, on which its TP and FP
+depend.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..boxes import RawDetections, batched_nms, undo_letterbox
-from ..cfg import Dialect
+from ..boxes import RawDetections
 from ..data.data_file import Dataset, Sample
 from ..data.labels import Problem
 from ..errors import DataError
@@ -28,6 +27,7 @@ from ..images.prefetch import ahead
 from ..inference import engines
 from ..layers import DecodeOptions
 from ..network import Network, evaluating
+from ..postprocess import postprocess, require_heads, uses_letterbox
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -35,11 +35,16 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Detections:
-    """A row for each (box, class), by image, in the order in which C walks through them.
+    """A row for each (box, class), sorted by image, within an image in C's order.
 
-    ``image``: [n] place in the data set. ``boxes``: [n, 4] centre and size relative to the image, not cut
-    at its edge. ``confidence``: [n] in 0..1. ``classes``: [n]. ``sizes``: [images, 2] width and height in
-    pixels, 1 for an image that could not be read. ``problems``: those images. ``seconds``: it took.
+    Attributes:
+        image: int64 [n], index of the image in the data set.
+        boxes: float32 [n, 4], (cx, cy, w, h) relative to the image, not clipped to it.
+        confidence: float32 [n] in 0..1.
+        classes: int64 [n].
+        sizes: int64 [images, 2], width and height in pixels; 1, 1 for an image that could not be read.
+        problems: the images that could not be read.
+        seconds: how long it took.
     """
 
     image: Integers
@@ -54,19 +59,11 @@ class Detections:
         return len(self.confidence)
 
     def pixels(self, offset: float = 0.0) -> Floats:
-        """[n, 4] left, top, right, bottom in pixels, cut to ``offset`` .. width or height."""
+        """Boxes as float32 [n, 4], (x1, y1, x2, y2) in pixels, clipped to ``offset`` .. width or height."""
         size = np.tile(self.sizes[self.image], 2).astype(np.float32)
         half = self.boxes[:, 2:] / 2
         corners = np.concatenate((self.boxes[:, :2] - half, self.boxes[:, :2] + half), axis=1) * size + offset
         return np.clip(corners, offset, size).astype(np.float32)
-
-
-class Loaded(NamedTuple):
-    """An image as the network's input [channels, height, width], or what is wrong with it."""
-
-    x: Tensor | None
-    size: tuple[int, int]
-    problem: Problem | None
 
 
 def collect(
@@ -77,7 +74,7 @@ def collect(
     nms: float = 0.45,
     mapping: Tensor | None = None,
     letterbox: bool | None = None,
-    in_pixels: bool = False,
+    nms_in_pixels: bool = False,
     batch: int = 8,
     workers: int = 2,
     engine: str | engines.Run = "torch",
@@ -86,102 +83,105 @@ def collect(
 ) -> Detections:
     """Detect on every image of a data set.
 
-    ``threshold``: objectness and class probability must be above. ``mapping``: numbers [n] of a tree's classes, whose
-    places are the classes that are found. ``letterbox`` None: as the cfg says.
-    ``in_pixels``: suppress in pixels, as ``detector valid`` does; for the kinds that measure distances this
-    differs. ``batch``: images that go through the network together, ``workers``: threads that read them.
-    ``engine``, ``dtype``: see ``engines``. ``progress``: a bar on stderr, where that is a terminal.
-    An image that cannot be read is a problem, and nothing is found on it. Raises DataError.
+    Args:
+        network: a detector.
+        dataset: the images; labels are not used.
+        threshold: objectness and class probability must be above this, 0..1.
+        nms: IoU threshold of class-wise NMS, 0..1; 0 disables it.
+        mapping: int64 [n], the numbers of a tree's classes to report; row i is reported as class i.
+        letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
+        nms_in_pixels: apply NMS to boxes in pixels as ``detector valid`` does; a difference for the kinds of NMS
+            that measure distances.
+        batch: images per forward pass.
+        workers: threads that read images.
+        engine: what runs the network, see ``inference.engines``.
+        dtype: precision of the engine, see ``inference.engines``.
+        progress: show a progress bar on stderr if that is a terminal.
+
+    Returns:
+        The detections. An image that cannot be read has none and is listed in ``problems``.
+
+    Raises:
+        DataError: the network has no detection head.
     """
-    if not network.heads:
-        raise DataError("the network has no detection head: expected one that makes boxes")
+    require_heads(network)
     started = time.perf_counter()
-    if letterbox is None:
-        letterbox = network.options.letter_box or network.dialect is Dialect.PJREDDIE
-    size = network.shape.width, network.shape.height
-    parts: list[tuple[Floats, Floats, Integers]] = []
-    sizes, problems = [], []
-    which = DecodeOptions(threshold, mapped=False if mapping is None else mapping)
+    letterbox = uses_letterbox(network, letterbox)
+    options = DecodeOptions(threshold, mapped=False if mapping is None else mapping)
     run = engines.engine(network, engine, dtype=dtype)
-    for loaded, decoded in _decoded(run, network, dataset, letterbox, which, batch, workers, progress):
-        sizes.append(loaded.size)
-        if loaded.problem:
-            problems.append(loaded.problem)
-        if letterbox and decoded is not None:
-            decoded = decoded._replace(boxes=undo_letterbox(decoded.boxes, loaded.size, size))
-        parts.append(_rows(decoded, nms, network, loaded.size if in_pixels else (1, 1)))
-    counts = [len(confidence) for _, confidence, _ in parts]
-    boxes, confidence, classes = (np.concatenate(column) for column in zip(*(parts or [_NOTHING]), strict=True))
-    image = np.repeat(np.arange(len(parts)), counts)
+    size = network.shape.width, network.shape.height
+
+    def detect(loaded: Sequence[_LoadedInput]) -> list[RawDetections]:
+        x = torch.stack([one.x for one in loaded if one.x is not None])
+        with torch.inference_mode():
+            return postprocess(
+                network,
+                run(x.to(next(network.parameters()).device)),
+                size,
+                options,
+                nms=nms,
+                image_sizes=[one.size for one in loaded],
+                letterbox=letterbox,
+                nms_in_pixels=nms_in_pixels,
+                darknet_order=True,
+            )
+
+    columns = [_NO_ROWS]
+    sizes, problems = [], []
+    counts = []
+    with evaluating(network):
+        for group in _batches(network, dataset, letterbox, batch, workers, progress):
+            readable = [one for one in group if one.x is not None]
+            detections = iter(detect(readable) if readable else ())
+            for one in group:
+                rows = _NO_ROWS if one.x is None else _rows(next(detections))
+                columns.append(rows)
+                counts.append(len(rows[1]))
+                sizes.append(one.size)
+                if one.problem:
+                    problems.append(one.problem)
+    boxes, confidence, classes = (np.concatenate(column) for column in zip(*columns, strict=True))
+    image = np.repeat(np.arange(len(counts)), counts)
     shape = np.array(sizes, np.int64).reshape(-1, 2)
     return Detections(image, boxes, confidence, classes, shape, problems, time.perf_counter() - started)
 
 
-_NOTHING = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+class _LoadedInput(NamedTuple):
+    """An image as the network's input [channels, height, width] and its size in pixels, or why it cannot be read."""
+
+    x: Tensor | None
+    size: tuple[int, int]
+    problem: Problem | None
 
 
-def _decoded(
-    run: engines.Run,
-    network: Network,
-    dataset: Dataset,
-    letterbox: bool,
-    which: DecodeOptions,
-    batch: int,
-    workers: int,
-    progress: bool,
-) -> Iterator[tuple[Loaded, RawDetections | None]]:
-    """Each image with its boxes before suppression, relative to the input."""
+def _batches(
+    network: Network, dataset: Dataset, letterbox: bool, batch: int, workers: int, progress: bool
+) -> Iterator[list[_LoadedInput]]:
+    """Read the images of a data set, in batches."""
     from tqdm import tqdm
 
     channels, size = network.shape.channels, (network.shape.width, network.shape.height)
 
-    def read(sample: Sample) -> Loaded:
+    def read(sample: Sample) -> _LoadedInput:
         try:
             image = reading.load(sample.image, channels)
-            return Loaded(reading.prepare(image, size, letterbox), (image.shape[1], image.shape[0]), None)
+            return _LoadedInput(reading.prepare(image, size, letterbox), (image.shape[1], image.shape[0]), None)
         except DataError as error:
-            return Loaded(None, (1, 1), Problem(sample.image, str(error).removeprefix(f"{sample.image}: ")))
+            problem = Problem(sample.image, str(error).removeprefix(f"{sample.image}: "))
+            return _LoadedInput(None, (1, 1), problem)
 
     loaded = ahead(read, dataset, workers, depth=2 * max(batch, workers))
-    with evaluating(network), tqdm(total=len(dataset), unit=" images", disable=None if progress else True) as bar:
+    with tqdm(total=len(dataset), unit=" images", disable=None if progress else True) as bar:
         while group := list(itertools.islice(loaded, batch)):
-            inputs = [one.x for one in group if one.x is not None]
-            found = iter(decode(network, torch.stack(inputs), which, run) if inputs else ())
-            for one in group:
-                yield one, None if one.x is None else next(found)
+            yield group
             bar.update(len(group))
 
 
-def decode(network: Network, x: Tensor, which: DecodeOptions, run: engines.Run | None = None) -> list[RawDetections]:
-    """The boxes of all heads, before suppression, for each image of a batch; in the computer's memory.
-
-    ``run``: what computes the outputs in the network's stead, such as its optimised twin.
-    """
-    with torch.inference_mode():
-        outputs = (run or network)(x.to(next(network.parameters()).device))
-        size = x.shape[3], x.shape[2]
-        heads = [h.decode(out.float(), size, which) for h, out in zip(network.heads, outputs, strict=True)]
-        images = [zip(*of_image, strict=True) for of_image in zip(*heads, strict=True)]
-        return [RawDetections(*(torch.cat(part).cpu() for part in parts)) for parts in images]
+_NO_ROWS = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
-def _rows(
-    found: RawDetections | None, nms: float, network: Network, unit: tuple[int, int]
-) -> tuple[Floats, Floats, Integers]:
-    """What suppression leaves of an image: boxes, confidences and classes, a row for each box and class."""
-    if found is None:
-        return _NOTHING
-    scaled = found._replace(boxes=found.boxes * found.boxes.new_tensor(unit).repeat(2))
-    kept = batched_nms(scaled, nms, network.heads[-1].nms_options) if nms else scaled
-    order = _as_sorted_by_class(found.probs.numpy())
-    probs = kept.probs.numpy()[order]
+def _rows(detections: RawDetections) -> tuple[Floats, Floats, Integers]:
+    """Boxes, confidences and classes of an image, a row for each box and class whose probability is not 0."""
+    probs = detections.probs.cpu().numpy()
     box, classes = probs.nonzero()
-    return found.boxes.numpy()[order][box], probs[box, classes], classes
-
-
-def _as_sorted_by_class(probs: Floats) -> Integers:
-    """The order that C's suppression leaves boxes in: it sorts them by one class after the other."""
-    used = probs[:, probs.any(axis=0)]
-    if not used.size:
-        return np.arange(len(probs))
-    return np.lexsort(-used.T)
+    return detections.boxes.cpu().numpy()[box], probs[box, classes], classes

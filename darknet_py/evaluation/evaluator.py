@@ -14,11 +14,12 @@ import numpy as np
 
 from .._typing import StrPath
 from ..data import datasets, labels
+from ..data.class_names import ClassNames, resolve_class_names
 from ..data.data_file import Dataset
-from ..detector import Names, read_names
 from ..errors import DataError
 from ..inference.engines import Run
 from ..network import Network
+from ..postprocess import require_heads
 from . import average_precision as ap
 from . import coco
 from .detections import Detections, Integers, collect
@@ -33,7 +34,7 @@ def evaluate(
     *,
     protocol: Protocol | str = Protocol.DARKNET,
     subset: str = "valid",
-    names: Names = None,
+    names: ClassNames = None,
     threshold: float = 0.25,
     iou_threshold: float = 0.5,
     points: int = 0,
@@ -58,8 +59,7 @@ def evaluate(
     None: the first that is installed. ``engine`` and ``dtype``: what computes them, see ``engines``. Raises DataError.
     """
     protocol = Protocol(protocol)
-    if not network.heads:
-        raise DataError("the network has no detection head: expected one that makes boxes")
+    require_heads(network)
     for name, value in (("threshold", threshold), ("iou_threshold", iou_threshold)):
         if not 0 <= value <= 1:
             raise DataError(f"{name}: expected 0..1, got {value}")
@@ -76,7 +76,7 @@ def evaluate(
         threshold=default[0] if least is None else least,
         nms=default[1] if nms is None else nms,
         letterbox=letterbox,
-        in_pixels=protocol is Protocol.COCO,
+        nms_in_pixels=protocol is Protocol.COCO,
         batch=batch,
         workers=workers,
         engine=engine,
@@ -88,7 +88,7 @@ def evaluate(
     return score(dataset, found, protocol, points=points, backend=backend, **limits)
 
 
-def prepared(network: Network, data: Dataset | StrPath, subset: str = "valid", names: Names = None) -> Dataset:
+def prepared(network: Network, data: Dataset | StrPath, subset: str = "valid", names: ClassNames = None) -> Dataset:
     """The data set with a name for each class of the network and no object of another class."""
     classes = network.heads[-1].classes
     if isinstance(data, str | os.PathLike):
@@ -97,7 +97,7 @@ def prepared(network: Network, data: Dataset | StrPath, subset: str = "valid", n
         raise DataError(f"{data.source or 'data'}: no images to evaluate on")
     if names is None and len(data.names) not in (0, classes):
         raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
-    words = read_names(names if names is not None else data.names or None, classes)
+    words = resolve_class_names(names if names is not None else data.names or None, classes)
     return replace(data.limited(classes), names=tuple(words))
 
 

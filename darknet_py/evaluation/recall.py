@@ -1,4 +1,4 @@
-"""``recall``: how many objects are covered by any box, whatever its class (``detector recall``)."""
+"""Class-agnostic recall: how many ground-truth boxes are covered by any detection (``detector recall``)."""
 
 from __future__ import annotations
 
@@ -13,44 +13,59 @@ from ..images import reading
 from ..images.prefetch import ahead
 from ..layers import DecodeOptions
 from ..network import Network, evaluating
-from .detections import decode
+from ..postprocess import decode, require_heads
 
-_OBJECTNESS, _NMS, _OVERLAP = 0.001, 0.4, 0.5
+_MIN_OBJECTNESS = 0.001
+_NMS = 0.4
+_MATCH_IOU = 0.5
 
 
-def recall(network: Network, dataset: Dataset, workers: int = 2) -> Iterator[str]:
-    """Darknet's line for each image, the sums so far: ``image found objects RPs/Img IOU Recall``.
+def recall_lines(network: Network, dataset: Dataset, workers: int = 2) -> Iterator[str]:
+    """Yield Darknet's line for each image with the sums so far: ``image hits targets RPs/Img IOU Recall``.
 
-    As there images are stretched, boxes are those with an objectness above 0.001, suppressed at an overlap
-    of 0.4 whatever their class, and an object is found by an overlap above 0.5. Raises DataError for a
-    image that cannot be read.
+    As in ``validate_detector_recall``, images are stretched, boxes with an objectness above 0.001 are kept, NMS at
+    IoU 0.4 ignores classes, and a ground-truth box counts as found if its best IoU is above 0.5.
+
+    Args:
+        network: a detector.
+        dataset: images with labels.
+        workers: threads that read images.
+
+    Raises:
+        DataError: the network has no detection head, or an image cannot be read.
     """
+    require_heads(network)
     size = network.shape.width, network.shape.height
 
     def read(sample: Sample) -> Tensor:
         return reading.prepare(reading.load(sample.image, network.shape.channels), size)
 
-    found = objects = boxes = 0
-    overlap = 0.0
+    hits = 0
+    targets = 0
+    proposals = 0
+    iou_sum = 0.0
     with evaluating(network):
         for index, (x, sample) in enumerate(zip(ahead(read, dataset, workers), dataset, strict=True)):
-            proposals = _proposals(network, x)
-            boxes += len(proposals)
-            objects += len(sample.targets)
-            if len(sample.targets) and len(proposals):
-                best = iou(torch.from_numpy(sample.targets[:, None, :4]), proposals[None]).amax(dim=1)
-                overlap += float(best.sum())
-                found += int((best > _OVERLAP).sum())
-            of = objects or 1
+            boxes = _proposals(network, x)
+            proposals += len(boxes)
+            targets += len(sample.targets)
+            if len(sample.targets) and len(boxes):
+                best = iou(torch.from_numpy(sample.targets[:, None, :4]), boxes[None]).amax(dim=1)
+                iou_sum += float(best.sum())
+                hits += int((best > _MATCH_IOU).sum())
+            total = targets or 1
             yield (
-                f"{index:5} {found:5} {objects:5}\tRPs/Img: {boxes / (index + 1):.2f}\t"
-                f"IOU: {100 * overlap / of:.2f}%\tRecall:{100 * found / of:.2f}%"
+                f"{index:5} {hits:5} {targets:5}\tRPs/Img: {proposals / (index + 1):.2f}\t"
+                f"IOU: {100 * iou_sum / total:.2f}%\tRecall:{100 * hits / total:.2f}%"
             )
 
 
 def _proposals(network: Network, x: Tensor) -> Tensor:
-    """[n, 4] boxes of an image."""
-    candidates = decode(network, x[None], DecodeOptions(_OBJECTNESS))[0]
-    order = candidates.objectness.argsort(descending=True, stable=True)
-    boxes = candidates.boxes[order]
+    """Boxes [n, 4] of an image [channels, height, width] after class-agnostic NMS by objectness (``do_nms_obj``)."""
+    size = (x.shape[2], x.shape[1])
+    with torch.inference_mode():
+        outputs = network(x[None].to(next(network.parameters()).device))
+        detections = decode(network, outputs, size, DecodeOptions(_MIN_OBJECTNESS))[0]
+    order = detections.objectness.argsort(descending=True, stable=True)
+    boxes = detections.boxes[order].cpu()
     return boxes[nms_keep(boxes, _NMS, NMSOptions())]

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from .._typing import StrPath
 from ..data import labels
+from ..data.class_names import resolve_class_names
 from ..data.data_file import Dataset, Options, Sample, read_data, read_list
-from ..detector import read_names
 from ..errors import DataError
 from ..layers import read_map
 from ..network import Network
+from ..postprocess import require_heads
 from . import result_files
 from .detections import collect
 from .result_files import Format
@@ -41,7 +42,7 @@ def valid(
         threshold=0.001,
         nms=0.6,
         mapping=mapping,
-        in_pixels=True,
+        nms_in_pixels=True,
         batch=batch,
         workers=workers,
         progress=progress,
@@ -52,18 +53,16 @@ def valid(
 
 def _classes(network: Network, options: Options) -> tuple[Sequence[str], Tensor | None]:
     """The names of the classes that are reported, and their numbers in the network where ``map=`` chooses them."""
-    if not network.heads:
-        raise DataError("the network has no detection head: expected one that makes boxes")
-    classes = network.heads[-1].classes
+    classes = require_heads(network)[-1].classes
     given = options.file("names") if "names" in options.values else None
     if "map" not in options.values:
-        return read_names(given, classes), None
+        return resolve_class_names(given, classes), None
     tree = getattr(network.heads[-1], "tree", None)
     if tree is None:
         raise DataError(f"{options.path}: map: expected a network whose head has a tree, which the map numbers")
     path = options.file("map")
     mapping = read_map(pathlib.Path(path), classes)
-    words = tree.names if given is None else read_names(given, classes, exact=False)
+    words = tree.names if given is None else resolve_class_names(given, classes, exact=False)
     if len(words) == classes:
         words = [words[number] for number in mapping.tolist()]
     if len(words) != len(mapping):

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from .._typing import StrPath
-from ..detector import Names, read_names
+from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import DarknetError
 from ..network import Network
 from .onnx import nms_nodes
@@ -56,7 +56,7 @@ def export(
     dynamic: bool | str = False,
     opset: int = OPSET,
     fp16: bool = False,
-    names: Names = None,
+    names: ClassNames = None,
     letterbox: bool | None = None,
     threshold: float = 0.25,
     nms: float = 0.45,
@@ -72,7 +72,7 @@ def export(
     target, kind = pathlib.Path(path), Heads(heads)
     known: Sequence[str] = ()
     if names is not None:
-        known = read_names(names, network.heads[-1].classes if network.heads else 0, exact=bool(network.heads))
+        known = resolve_class_names(names, network.heads[-1].classes if network.heads else 0, exact=bool(network.heads))
     writer = {".onnx": _onnx, ".pt2": _pt2, ".xml": _openvino}.get(target.suffix.lower())
     if writer is None:
         raise DarknetError(f"{target}: expected a name that ends in .onnx, .pt2 or .xml (OpenVINO)")

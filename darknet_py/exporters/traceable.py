@@ -17,6 +17,7 @@ from ..conversion.fuse_bn import fold
 from ..errors import DarknetError, DataError, WeightsError
 from ..layers.recurrent._recurrent import Recurrent
 from ..network import Network
+from ..postprocess import decode_dense
 
 
 class Heads(enum.StrEnum):
@@ -82,8 +83,7 @@ class Program(nn.Module):
         self.network.reset()  # a traced program may leave nothing behind
         if self.heads is not Heads.RAW:
             size = (x.shape[3], x.shape[2])
-            heads = zip(self.network.heads, outputs, strict=True)
-            pairs = [head.decode_all(y, size, self.threshold) for head, y in heads]
+            pairs = decode_dense(self.network, outputs, size, self.threshold)
             outputs = [torch.cat(parts, dim=1) if len(pairs) > 1 else parts[0] for parts in zip(*pairs, strict=True)]
         return (*outputs, *new)
 

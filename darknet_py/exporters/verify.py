@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ..activations import Activation
-from ..boxes import RawDetections, batched_nms
 from ..errors import DarknetError
 from ..network import Network
+from ..postprocess import apply_nms, from_scores
 from .traceable import Heads, Program, stride
 
 _MANY = 5000  # boxes and classes whose suppression takes long
@@ -147,9 +147,7 @@ def _detections(boxes: Tensor, scores: Tensor, threshold: float, nms: float, net
     """Rows as ``heads="nms"`` gives them, in its order: by image, class and probability."""
     rows = []
     for image, (box, probs) in enumerate(zip(boxes, scores, strict=True)):
-        found = RawDetections(box, probs[:, 0], torch.where(probs > threshold, probs, 0))
-        if nms:
-            found = batched_nms(found, nms, network.heads[-1].nms_options)
+        found = apply_nms(from_scores(box, probs, threshold), nms, network.heads[-1].nms_options)
         for k in range(probs.shape[1]):
             kept = found.probs[:, k].nonzero().flatten()
             kept = kept[found.probs[kept, k].argsort(descending=True, stable=True)]

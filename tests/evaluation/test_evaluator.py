@@ -13,7 +13,7 @@ from darknet_py.data.data_file import Dataset
 from darknet_py.errors import DataError
 from darknet_py.evaluation.detections import collect
 from darknet_py.evaluation.evaluator import evaluate, prepared, score
-from darknet_py.evaluation.recall import recall
+from darknet_py.evaluation.recall import recall_lines
 from darknet_py.evaluation.scores import Evaluation
 from darknet_py.evaluation.valid import valid
 from darknet_py.images.prefetch import ahead, in_turns
@@ -101,7 +101,7 @@ def test_valid_writes_what_the_data_file_says(network: Network, folder: pathlib.
 
 def test_recall_counts_what_is_covered_by_any_box(network: Network, folder: pathlib.Path) -> None:
     (folder / "list.txt").write_text("\n".join(str(folder / f"{number}.png") for number in (0, 1, 2)))
-    lines = list(recall(network, datasets.load(folder / "my.data")))
+    lines = list(recall_lines(network, datasets.load(folder / "my.data")))
     assert len(lines) == 3
     assert re.fullmatch(r"    2 +\d+     6\tRPs/Img: \d+\.\d\d\tIOU: \d+\.\d\d%\tRecall:\d+\.\d\d%", lines[-1])
 

@@ -20,6 +20,7 @@ from darknet_py.exporters.verify import session
 from darknet_py.images import reading
 from darknet_py.layers import DecodeOptions, Head
 from darknet_py.network import Network
+from darknet_py.postprocess import decode
 from tests.helpers import opencv_versions, random_networks, reference_values
 from tests.helpers.export_networks import detector
 from tests.helpers.layer_samples import SAMPLES, TREE_CLASSES, TREE_HEAD, Sample
@@ -168,10 +169,10 @@ def test_opencv_reads_the_raw_maps(name: str, major: int, tmp_path: pathlib.Path
         maps = [torch.from_numpy(file[f"arr_{number}"]) for number in range(len(outputs))]
     # A threshold between two probabilities: among thousands of boxes rounding would move one across it.
     best = Program(net, Heads.BOXES)(x)[1].flatten().topk(101).values
-    mine = Detector(net, threshold=float(best[99:].mean()), nms=0)
-    found, wanted = mine._found(maps, mine.size), mine._found(net(x), mine.size)
-    assert len(wanted[0].boxes) > 10
-    for a, b in zip(found, wanted, strict=True):
+    options, size = DecodeOptions(float(best[99:].mean())), (net.shape.width, net.shape.height)
+    preds, expected_preds = decode(net, maps, size, options), decode(net, net(x), size, options)
+    assert len(expected_preds[0].boxes) > 10
+    for a, b in zip(preds, expected_preds, strict=True):
         torch.testing.assert_close(a.boxes, b.boxes, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(a.probs, b.probs, rtol=1e-3, atol=1e-4)
 

@@ -15,9 +15,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a line an image, with the sums so far."""
     from ...data import datasets
-    from ...evaluation import recall
+    from ...evaluation.recall import recall_lines
+    from ...postprocess import require_heads
 
     network = load(args)
-    for line in recall.recall(network, datasets.load(args.data, "valid", classes=network.heads[-1].classes)):
+    classes = require_heads(network)[-1].classes
+    for line in recall_lines(network, datasets.load(args.data, "valid", classes=classes)):
         print(line, flush=True)
     return 0

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ... import cfg as cfg_
 from ... import weights
 from ...errors import DarknetError
 from ...network import Network
+from ...postprocess import uses_letterbox
 from ..traceable import Heads, Program, trace
 from . import nms_nodes
 from .cleanup import tidy
@@ -115,8 +115,6 @@ def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | N
     """What travels inside an exported file, as strings; what is no text is JSON."""
     from ..._version import __version__
 
-    if letterbox is None:
-        letterbox = network.options.letter_box or network.dialect is cfg_.Dialect.PJREDDIE
     layers = {id(layer): index for index, layer in enumerate(network)}
     heads = [
         {
@@ -132,7 +130,7 @@ def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | N
     return {
         "producer": f"darknet_py {__version__}",
         "input": "RGB planes, values 0..1" if network.shape.channels == 3 else "values 0..1",
-        "resize": "letterbox" if letterbox else "stretch",
+        "resize": "letterbox" if uses_letterbox(network, letterbox) else "stretch",
         "boxes": "x y w h of centre and size, relative to the input",
         "names": json.dumps(list(names or network.names), ensure_ascii=False),
         "head_options": json.dumps(heads),

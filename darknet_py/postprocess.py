@@ -1,0 +1,145 @@
+"""From the outputs of the detection heads to boxes: decode, merge the heads, undo the letterbox, NMS.
+
+``Detector``, evaluation, ``compare``, the check of exported files and the OpenCV-style API all use these functions.
+The order of the steps is C's (``get_network_boxes``, ``correct_yolo_boxes``, ``do_nms_sort``): NMS sees boxes
+relative to the image, because the kinds of NMS that measure distances between centres decide differently on
+boxes relative to a letterboxed input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .boxes import NMSOptions, RawDetections, batched_nms, undo_letterbox
+from .cfg import Dialect
+from .errors import DataError
+from .layers import DecodeOptions, Head
+from .network import Network
+
+
+def require_heads(network: Network) -> list[Head]:
+    """Return the detection heads of a network. Raises DataError where there is none."""
+    heads = network.heads
+    if not heads:
+        raise DataError("the network has no detection head: expected a detector")
+    return heads
+
+
+def uses_letterbox(network: Network, letterbox: bool | None = None) -> bool:
+    """Whether images are letterboxed: ``letterbox`` if given, else as C does it for the network.
+
+    AlexeyAB letterboxes where ``[net] letter_box=1`` and stretches otherwise; pjreddie always letterboxes.
+    """
+    if letterbox is not None:
+        return letterbox
+    return network.options.letter_box or network.dialect is Dialect.PJREDDIE
+
+
+def decode(
+    network: Network, outputs: Sequence[Tensor], size: tuple[int, int], options: DecodeOptions
+) -> list[RawDetections]:
+    """Decode the outputs of all heads and merge them, without NMS (``get_network_boxes``).
+
+    Args:
+        network: a network with heads.
+        outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head.
+        size: width and height of the network's input in pixels.
+        options: which boxes to return.
+
+    Returns:
+        One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the network's input.
+    """
+    by_head = [head.decode(y.float(), size, options) for head, y in zip(network.heads, outputs, strict=True)]
+    by_image = zip(*by_head, strict=True)
+    return [RawDetections(*map(torch.cat, zip(*of_heads, strict=True))) for of_heads in by_image]
+
+
+def decode_dense(
+    network: Network, outputs: Sequence[Tensor], size: tuple[int, int], threshold: float | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Decode every box of every head, none left out, as a static graph.
+
+    Args:
+        network: a network with heads.
+        outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head.
+        size: width and height of the network's input in pixels.
+        threshold: for heads whose probabilities depend on one (a class tree).
+
+    Returns:
+        For each head: boxes [batch, n, 4], (cx, cy, w, h) relative to the network's input, and class
+        probabilities [batch, n, classes] in 0..1.
+    """
+    return [head.decode_all(y, size, threshold) for head, y in zip(network.heads, outputs, strict=True)]
+
+
+def from_scores(boxes: Tensor, scores: Tensor, threshold: float) -> RawDetections:
+    """Detections of dense boxes [n, 4] and class probabilities [n, classes]: those not above ``threshold`` become 0."""
+    probs = torch.where(scores > threshold, scores, 0)
+    return RawDetections(boxes, probs.amax(dim=1), probs)
+
+
+def apply_nms(detections: RawDetections, threshold: float, options: NMSOptions) -> RawDetections:
+    """Class-wise NMS; an IoU ``threshold`` of 0 disables it, as in C."""
+    return batched_nms(detections, threshold, options) if threshold else detections
+
+
+def postprocess(
+    network: Network,
+    outputs: Sequence[Tensor],
+    size: tuple[int, int],
+    options: DecodeOptions,
+    *,
+    nms: float,
+    image_sizes: Sequence[tuple[int, int]] | None = None,
+    letterbox: bool = False,
+    nms_in_pixels: bool = False,
+    darknet_order: bool = False,
+) -> list[RawDetections]:
+    """Decode the outputs of all heads, merge them, undo the letterbox and apply class-wise NMS.
+
+    Args:
+        network: a network with heads; the NMS options of the last one apply.
+        outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head.
+        size: width and height of the network's input in pixels.
+        options: which boxes to return.
+        nms: IoU threshold of NMS; 0 disables it.
+        image_sizes: width and height of each image in pixels; None: boxes stay relative to the network's input.
+        letterbox: whether the images were letterboxed.
+        nms_in_pixels: apply NMS to boxes in pixels of the image (``detector valid``) instead of relative ones.
+        darknet_order: order the boxes as C's NMS leaves them, which sorts them by one class after the other.
+
+    Returns:
+        One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the image.
+    """
+    results = []
+    for index, detections in enumerate(decode(network, outputs, size, options)):
+        image_size = size if image_sizes is None else image_sizes[index]
+        if letterbox and image_sizes is not None:
+            detections = detections._replace(boxes=undo_letterbox(detections.boxes, image_size, size))
+        scaled = detections
+        if nms_in_pixels:
+            scaled = detections._replace(boxes=detections.boxes * detections.boxes.new_tensor(image_size).repeat(2))
+        kept = detections._replace(probs=apply_nms(scaled, nms, network.heads[-1].nms_options).probs)
+        if darknet_order:
+            order = _class_sorted(detections.probs)
+            kept = RawDetections(*(column[order] for column in kept))
+        results.append(kept)
+    return results
+
+
+def to_rows(detections: RawDetections) -> Tensor:
+    """A row for each box and class whose probability is not 0: [n, 6] of class, confidence, cx, cy, w, h."""
+    box, cls = (detections.probs > 0).nonzero(as_tuple=True)
+    return torch.cat((cls[:, None].float(), detections.probs[box, cls][:, None], detections.boxes[box]), dim=1)
+
+
+def _class_sorted(probs: Tensor) -> Tensor:
+    """The order [n] that a stable descending sort by class 0, then class 1, ... gives (``do_nms_sort``)."""
+    table = probs.cpu().numpy()
+    used = table[:, table.any(axis=0)]
+    order = np.lexsort(-used.T) if used.size else np.arange(len(table))
+    return torch.from_numpy(order).to(probs.device)
