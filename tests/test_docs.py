@@ -151,7 +151,7 @@ def test_ci_runs_the_line_of_the_readme() -> None:
     assert asked is not None
     done = subprocess.run(["bash", "-c", asked[1]], cwd=ROOT, capture_output=True, text=True, check=True)
     line = done.stdout.strip()
-    assert line.endswith("-e '.[dev]' && python -m pytest")
+    assert line.endswith("-e '.[dev]' && python -m pytest --cov")
     assert line in [block.code for block in blocks("README.md")]
     assert line in [block.code for block in blocks("CONTRIBUTING.md")]
     assert "pip install" not in script
