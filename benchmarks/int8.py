@@ -44,7 +44,7 @@ def main() -> int:
     import darknet_py
     from darknet_py.evaluation.evaluator import prepared
     from darknet_py.inference import benchmark
-    from darknet_py.inference.engines import engine
+    from darknet_py.inference.engines import create_engine
 
     torch.set_num_threads(args.threads)
     network = darknet_py.load(args.cfg, args.weights)
@@ -52,9 +52,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = quantised(network, dataset, args.calibration, pathlib.Path(folder))
         runs: dict[str, Callable[[Tensor], Any]] = {
-            "torch fp32": engine(network),
-            "torch bf16": engine(network, dtype="bf16"),
-            "openvino bf16": engine(network, "openvino", dtype="bf16"),
+            "torch fp32": create_engine(network),
+            "torch bf16": create_engine(network, dtype="bf16"),
+            "openvino bf16": create_engine(network, "openvino", dtype="bf16"),
             "openvino int8": in_openvino(path, args.threads),
             "onnxruntime int8": in_onnxruntime(path, args.threads),
         }

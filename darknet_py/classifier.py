@@ -83,7 +83,7 @@ class Classifier:
         letterbox: bool | None = None,
         leaves: bool | None = None,
         batch: int = 1,
-        engine: str | engines.Run = "torch",
+        engine: str | engines.Engine = "torch",
         dtype: str = "fp32",
     ) -> None:
         if network.heads:
@@ -101,9 +101,9 @@ class Classifier:
         self.parents = [self.names[parent] if parent >= 0 else "Root" for parent in parents]
 
     @functools.cached_property
-    def run(self) -> engines.Run:
+    def run(self) -> engines.Engine:
         """What computes the outputs, made at its first use."""
-        return engines.engine(self.network, self.engine, dtype=self.dtype)
+        return engines.create_engine(self.network, self.engine, dtype=self.dtype)
 
     @overload
     def __call__(self, source: Source) -> Classification: ...
@@ -178,7 +178,9 @@ def leaf_classes(network: Network, names: StrPath) -> Tensor:
     return torch.tensor([name in found for name in tree.names])
 
 
-def probabilities(network: Network, x: Tensor, leaves: bool | Tensor = False, run: engines.Run | None = None) -> Tensor:
+def probabilities(
+    network: Network, x: Tensor, leaves: bool | Tensor = False, run: engines.Engine | None = None
+) -> Tensor:
     """[batch, classes] in the computer's memory; of a tree the plain ones.
 
     ``leaves``: 0 where a class has children, or is not one of these leaves [classes]. ``run``: what computes the

@@ -67,7 +67,7 @@ class Detector:
         hierarchy: float = 0.5,
         mapped: bool = False,
         batch: int = 1,
-        engine: str | engines.Run = "torch",
+        engine: str | engines.Engine = "torch",
         dtype: str = "fp32",
     ) -> None:
         heads = require_heads(network)
@@ -87,9 +87,9 @@ class Detector:
         self.dtype = dtype
 
     @functools.cached_property
-    def run(self) -> engines.Run:
+    def run(self) -> engines.Engine:
         """The engine that computes the heads' outputs, built on first use."""
-        return engines.engine(self.network, self.engine, dtype=self.dtype)
+        return engines.create_engine(self.network, self.engine, dtype=self.dtype)
 
     @property
     def _is_on_gpu(self) -> bool:

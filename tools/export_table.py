@@ -32,8 +32,9 @@ from darknet_py import cfg as cfg_
 from darknet_py import weights
 from darknet_py.errors import DarknetError
 from darknet_py.exporters.exporter import export
+from darknet_py.exporters.onnx.session import create_session
 from darknet_py.exporters.traceable import Heads, Program, stride
-from darknet_py.exporters.verify import Array, check, session
+from darknet_py.exporters.verify import Array, check, runner
 from darknet_py.files import replacing
 from darknet_py.layers._norm import Norm
 from darknet_py.network import Network
@@ -154,7 +155,7 @@ def threshold(network: Network) -> float:
 def in_onnxruntime(network: Network, onnx: pathlib.Path, heads: Heads = Heads.RAW, threshold: float = 0.25) -> float:
     """Exported and run with batches of 1, 3 and 8."""
     done = export(network, onnx, heads=heads, dynamic="batch", threshold=threshold)
-    run = session(str(onnx))
+    run = runner(create_session(onnx))
     more = check(network, run, heads, "batch", threshold=threshold, batches=(8,))
     return max(done.relative, more.relative)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..boxes import NMSKind, NMSOptions
 from ..cfg import Dialect
 from ..errors import DarknetError
+from ..exporters.onnx.session import create_session
 from ..network import Network
 from ..postprocess import apply_nms, from_scores, to_rows
 from .backends import Backend, BackendOutput, Size, decoded
@@ -26,16 +27,7 @@ class OnnxBackend(Backend):
         self.path = path
         if not os.path.isfile(path):
             raise DarknetError(f"{path}: no such file")
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise DarknetError(f"{path}: needs the package onnxruntime: pip install onnxruntime") from error
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its classes of errors are made in C and have no common one
-            raise DarknetError(f"{path}: ONNX Runtime cannot load it ({str(error).strip()})") from error
+        self.session = create_session(path)
         first, *self.states = self.session.get_inputs()
         self.input, self.shape = first.name, tuple(first.shape)
         if len(self.shape) == 4 and isinstance(self.shape[1], int):

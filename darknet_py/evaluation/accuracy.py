@@ -65,7 +65,7 @@ def accuracy(
     leaves: Tensor | None = None,
     batch: int = 8,
     workers: int = 2,
-    engine: str | engines.Run = "torch",
+    engine: str | engines.Engine = "torch",
     dtype: str = "fp32",
 ) -> Iterator[Accuracy]:
     """The accuracy after each image, the last being the result.
@@ -84,7 +84,7 @@ def accuracy(
     targets = [next((n for n, label in enumerate(labels[:classes]) if label in path), -1) for path in images]
     wrong = (path for path, target in zip(images, targets, strict=True) if target < 0)
     report(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in wrong)
-    views, run = _views(network, View(view)), engines.engine(network, engine, dtype=dtype)
+    views, run = _views(network, View(view)), engines.create_engine(network, engine, dtype=dtype)
 
     def read(path: str) -> list[Tensor]:
         return views(reading.planes(reading.load(path, network.shape.channels)))
@@ -110,7 +110,7 @@ def on_data(network: Network, path: StrPath, *, k: int = 0, **how: Any) -> tuple
     return len(images), accuracy(network, images, labels, k=k or options.integer("top", 1), leaves=leaves, **how)
 
 
-def _summed(network: Network, run: engines.Run, group: Sequence[list[Tensor]], leaves: Tensor | None) -> Tensor:
+def _summed(network: Network, run: engines.Engine, group: Sequence[list[Tensor]], leaves: Tensor | None) -> Tensor:
     """[images, classes]: the outputs of each image's views, added; views of one size go through together."""
     sums = torch.zeros(len(group), outputs(network))
     kept = True if leaves is None else leaves

@@ -77,7 +77,7 @@ def collect(
     nms_in_pixels: bool = False,
     batch: int = 8,
     workers: int = 2,
-    engine: str | engines.Run = "torch",
+    engine: str | engines.Engine = "torch",
     dtype: str = "fp32",
     progress: bool = True,
 ) -> Detections:
@@ -108,7 +108,7 @@ def collect(
     started = time.perf_counter()
     letterbox = uses_letterbox(network, letterbox)
     options = DecodeOptions(threshold, mapped=False if mapping is None else mapping)
-    run = engines.engine(network, engine, dtype=dtype)
+    run = engines.create_engine(network, engine, dtype=dtype)
     size = network.shape.width, network.shape.height
 
     def detect(loaded: Sequence[_LoadedInput]) -> list[RawDetections]:

@@ -17,7 +17,7 @@ from ..data import datasets, labels
 from ..data.class_names import ClassNames, resolve_class_names
 from ..data.data_file import Dataset
 from ..errors import DataError
-from ..inference.engines import Run
+from ..inference.engines import Engine
 from ..network import Network
 from ..postprocess import require_heads
 from . import average_precision as ap
@@ -44,7 +44,7 @@ def evaluate(
     backend: str | None = None,
     batch: int = 8,
     workers: int = 2,
-    engine: str | Run = "torch",
+    engine: str | Engine = "torch",
     dtype: str = "fp32",
     progress: bool = True,
 ) -> Evaluation:

@@ -22,9 +22,10 @@ from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import DarknetError
 from ..network import Network
 from .onnx import nms_nodes
-from .onnx.model import OPSET, metadata, to_onnx, write
+from .onnx.model import OPSET, metadata, to_onnx, write_onnx
+from .onnx.session import create_session
 from .traceable import Heads, Program, trace
-from .verify import Array, Run, check, session
+from .verify import Array, Run, check, runner
 
 Runs = dict[Heads, Run]  # what to check, each with the function that gives it
 
@@ -96,14 +97,14 @@ def export(
 
 def _onnx(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, Runs]:
     model = to_onnx(network, heads=heads, **options)
-    whole = write(model, path)
+    whole = write_onnx(model, path)
     try:
-        runs = {heads: session(str(path))}
+        runs = {heads: runner(create_session(path))}
     except DarknetError:
         return "", {}
     if heads is Heads.NMS and whole:
         nms_nodes.remove(model)
-        runs[Heads.BOXES] = session(model.SerializeToString())
+        runs[Heads.BOXES] = runner(create_session(model.SerializeToString()))
     return "onnxruntime", runs
 
 
@@ -127,7 +128,7 @@ def _openvino(network: Network, path: pathlib.Path, heads: Heads, options: dict[
         raise DarknetError("OpenVINO IR needs the package openvino: pip install openvino") from error
     with tempfile.TemporaryDirectory() as folder:
         plain = pathlib.Path(folder, "network.onnx")
-        write(to_onnx(network, heads=heads, **options | {"fp16": False}), plain)
+        write_onnx(to_onnx(network, heads=heads, **options | {"fp16": False}), plain)
         model = openvino.convert_model(plain)
         for key, value in metadata(network, names=options["names"], letterbox=options["letterbox"]).items():
             model.set_rt_info(value, ["darknet_py", key])

@@ -7,7 +7,6 @@ heads' maps may be decoded on the way out.
 from __future__ import annotations
 
 import enum
-import warnings
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from ..errors import DarknetError, DataError, WeightsError
 from ..layers.recurrent._recurrent import Recurrent
 from ..network import Network
 from ..postprocess import decode_dense
+from .quiet import quiet_converters
 
 
 class Heads(enum.StrEnum):
@@ -134,8 +134,7 @@ def trace(program: Program, dynamic: bool | str) -> torch.export.ExportedProgram
     if len(args) > 1 and shapes:
         shapes["states"] = tuple(open_batch for _ in args[1:])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_converters():
             return torch.export.export(program, args, dynamic_shapes=shapes or None)
     except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.UserError) as error:
         lines = [line.strip(" -") for line in str(error).strip().split("\n") if line.strip()]

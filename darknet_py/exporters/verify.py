@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -117,20 +117,10 @@ def _jumps(options: object) -> bool:
     return bool(getattr(options, "xnor", False)) or getattr(options, "activation", None) is Activation.STAIR
 
 
-def session(model: bytes | str) -> Run:
-    """A function that runs an ONNX model (its bytes or file) in onnxruntime on the CPU.
-
-    Raises DarknetError without the package.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DarknetError("needs the package onnxruntime: pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    made = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    inputs = [value.name for value in made.get_inputs()]
-    return lambda arrays: list(made.run(None, dict(zip(inputs, arrays, strict=True))))
+def runner(session: Any) -> Run:
+    """Return a function that runs an ONNX Runtime session: inputs and outputs in the order of the model."""
+    inputs = [value.name for value in session.get_inputs()]
+    return lambda arrays: list(session.run(None, dict(zip(inputs, arrays, strict=True))))
 
 
 def _inputs(program: Program, dynamic: bool | str, batches: Sequence[int]) -> list[tuple[Tensor, tuple[Tensor, ...]]]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from .. import cfg, weights
 from ..errors import DarknetError
 from ..network import Network
-from .engines import engine, installed
+from .engines import create_engine, is_installed
 from .fused_network import FusedNetwork
 
 _LARGE = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, side of the map, side of the kernel
@@ -100,9 +100,9 @@ def peers(
     with tempfile.TemporaryDirectory() as scratch:
         runs: dict[str, Callable[[Tensor], Any]] = {}
         for name in ("torch", "plain", *(("openvino", "onnxruntime") if others else ())):
-            if installed(name) and (dtype == "fp32" or name in ("torch", "openvino")):
+            if is_installed(name) and (dtype == "fp32" or name in ("torch", "openvino")):
                 try:
-                    runs[name] = engine(network, name, dtype=dtype)
+                    runs[name] = create_engine(network, name, dtype=dtype)
                 except DarknetError:  # one that cannot take this network is left out of the table
                     continue
         opencv = others and dtype == "fp32" and importlib.util.find_spec("cv2") is not None

@@ -20,8 +20,9 @@ from darknet_py.errors import DarknetError
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import model
 from darknet_py.exporters.onnx.model import metadata, to_onnx
+from darknet_py.exporters.onnx.session import create_session
 from darknet_py.exporters.traceable import Heads, Program
-from darknet_py.exporters.verify import check, session
+from darknet_py.exporters.verify import check, runner
 from tests.helpers import random_networks
 from tests.helpers.export_networks import DETECTOR, STATEFUL, detector
 
@@ -36,7 +37,7 @@ pytest.importorskip("onnxscript", reason="the extra export is not installed")
 def test_open_batch_and_size(heads: str, tmp_path: pathlib.Path) -> None:
     net = detector()
     export(net, tmp_path / "a.onnx", heads=heads, dynamic=True)
-    run, program = session(str(tmp_path / "a.onnx")), Program(net, Heads(heads))
+    run, program = runner(create_session(tmp_path / "a.onnx")), Program(net, Heads(heads))
     for shape in ((1, 3, 96, 64), (3, 3, 64, 128), (8, 3, 80, 80)):
         x = random_networks.random(*shape, low=0)
         for mine, theirs in zip(program(x), run([x.numpy()]), strict=True):
@@ -52,7 +53,7 @@ def test_states_go_in_and_come_out(tmp_path: pathlib.Path) -> None:
     model = onnx.load(tmp_path / "a.onnx")
     assert [value.name for value in model.graph.input] == ["input", "state_0_0", "state_1_0", "state_1_1", "state_2_0"]
     assert [value.name for value in model.graph.output][1:] == [f"next_{v.name}" for v in model.graph.input][1:]
-    run = session(str(tmp_path / "a.onnx"))
+    run = runner(create_session(tmp_path / "a.onnx"))
     states = [tensor.numpy() for tensor in Program(net, Heads.RAW).start(3)]
     for step in range(4):
         x = random_networks.random(3, 6, seed=step)
@@ -162,7 +163,7 @@ def test_a_large_model_keeps_its_weights_beside(tmp_path: pathlib.Path, monkeypa
     net = random_networks.network(DETECTOR.format(kind="default").replace("filters=8", "filters=80"))
     export(net, tmp_path / "a.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.onnx.data"]
-    session(str(tmp_path / "a.onnx"))
+    runner(create_session(tmp_path / "a.onnx"))
 
 
 def test_a_wrong_file_is_not_kept(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

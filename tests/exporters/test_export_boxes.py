@@ -15,8 +15,9 @@ from darknet_py.boxes import NMSKind, NMSOptions, RawDetections, batched_nms
 from darknet_py.detector import Detector
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import nms_nodes
+from darknet_py.exporters.onnx.session import create_session
 from darknet_py.exporters.traceable import Heads, Program
-from darknet_py.exporters.verify import session
+from darknet_py.exporters.verify import runner
 from darknet_py.images import reading
 from darknet_py.layers import DecodeOptions, Head
 from darknet_py.network import Network
@@ -54,7 +55,7 @@ def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> Non
     net = detector(kind)
     done = export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
     assert done.relative < 1e-4
-    run = session(str(tmp_path / "a.onnx"))
+    run = runner(create_session(tmp_path / "a.onnx"))
     for batch in (1, 3, 8):
         x = random_networks.random(batch, 3, 96, 64, seed=batch, low=0)
         (found,) = run([x.numpy()])
@@ -88,7 +89,7 @@ def test_with_a_tree_the_threshold_is_worked_in(tmp_path: pathlib.Path) -> None:
         tensor.data.mul_(8)  # a class has to be sure
     export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
     x = random_networks.random(3, 3, 16, 16, low=0)
-    (found,) = session(str(tmp_path / "a.onnx"))([x.numpy()])
+    (found,) = runner(create_session(tmp_path / "a.onnx"))([x.numpy()])
     wanted = expected(net, x)
     assert sum(map(len, wanted.values())) > 5
     assert rows(found).keys() == wanted.keys()
@@ -125,7 +126,7 @@ def test_the_graph_suppresses_as_darknet_does(kind: NMSKind, count: int, thresho
     onnx.checker.check_model(model, full_check=True)
     boxes = random_networks.random(2, count, 4, low=0.2, high=0.5)
     probs = random_networks.random(2, count, 5, seed=1, low=0)
-    (found,) = session(model.SerializeToString())([boxes.numpy(), probs.numpy()])
+    (found,) = runner(create_session(model.SerializeToString()))([boxes.numpy(), probs.numpy()])
     wanted = set()
     for number in range(2):
         above = torch.where(probs[number] > threshold, probs[number], 0)
@@ -186,7 +187,7 @@ def test_official_weights_give_the_detectors_boxes(
     x = torch.stack([reading.prepare(reading.load(path), (416, 416)) for path in paths[:8]])
     export(net, tmp_path / "raw.onnx", dynamic="batch")
     export(net, tmp_path / "nms.onnx", heads="nms", dynamic="batch")
-    raw, nms = (session(str(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))
+    raw, nms = (runner(create_session(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))
     for batch in (1, 3, 8):
         part = x[-batch:]
         with torch.inference_mode():

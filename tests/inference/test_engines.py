@@ -40,7 +40,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
 
 
 def need(name: str) -> None:
-    if not engines.installed(name):
+    if not engines.is_installed(name):
         pytest.skip(f"{name} is not installed")
 
 
@@ -48,7 +48,7 @@ def need(name: str) -> None:
 def test_the_outputs_are_the_same(name: str, net: Network, x: Tensor) -> None:
     need(name)
     with torch.inference_mode():
-        expected, run = net(x), engines.engine(net, name)
+        expected, run = net(x), engines.create_engine(net, name)
         for batch in (3, 1):
             found = run(x[:batch])
             assert [y.shape for y in found] == [y[:batch].shape for y in expected]
@@ -69,10 +69,10 @@ def test_the_boxes_are_the_same(name: str, net: Network, x: Tensor) -> None:
 @pytest.mark.parametrize("name", CONVERTED)
 def test_what_was_converted_is_kept(name: str, net: Network, cache: pathlib.Path) -> None:
     need(name)
-    engines.engine(net, name)
+    engines.create_engine(net, name)
     kept = {path: path.stat().st_mtime_ns for path in (cache / "engines" / name).rglob("network.*")}
     assert kept
-    engines.engine(net, name)
+    engines.create_engine(net, name)
     assert {path: path.stat().st_mtime_ns for path in (cache / "engines" / name).rglob("network.*")} == kept
 
 
@@ -80,25 +80,25 @@ def test_the_key_tells_weights_and_sizes_apart(net: Network) -> None:
     other = random_networks.filled(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 64)), seed=1)
     larger = random_networks.filled(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 96)))
     again = random_networks.filled(Network(cfg.loads(TEXT, "another.cfg"), size=(96, 64)))
-    keys = [engines._key(network, "torch") for network in (net, other, larger, again)]
+    keys = [engines._cache_key(network, "torch") for network in (net, other, larger, again)]
     assert keys[0] == keys[3]
     assert len(set(keys)) == 3
 
 
 def test_what_cannot_be_had_is_refused(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DarknetError, match=r"engine: expected one of plain, torch, .* got 'tvm'"):
-        engines.engine(net, "tvm")
+        engines.create_engine(net, "tvm")
     with pytest.raises(DarknetError, match="plain: dtype: expected fp32"):
-        engines.engine(net, "plain", dtype="bf16")
+        engines.create_engine(net, "plain", dtype="bf16")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(DarknetError, match="openvino: not installed: pip install openvino"):
-        engines.engine(net, "openvino")
-    assert not isinstance(engines.engine(net, "auto"), Network)
+        engines.create_engine(net, "openvino")
+    assert not isinstance(engines.create_engine(net, "auto"), Network)
 
 
 def test_a_network_that_remembers_stays_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     net = random_networks.network("[net]\ninputs=5\n[rnn]\nhidden=4\noutput=3\n")
-    monkeypatch.setattr(engines, "installed", lambda _name: True)
-    with pytest.raises(DarknetError, match="keeps a state"):
-        engines.engine(net, "openvino")
-    engines.engine(net, "auto")
+    monkeypatch.setattr(engines, "is_installed", lambda _name: True)
+    with pytest.raises(DarknetError, match="has recurrent layers, whose state it does not keep"):
+        engines.create_engine(net, "openvino")
+    engines.create_engine(net, "auto")

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import pathlib
 import struct
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +19,7 @@ from ... import weights
 from ...errors import DarknetError
 from ...network import Network
 from ...postprocess import uses_letterbox
+from ..quiet import quiet_converters
 from ..traceable import Heads, Program, trace
 from . import nms_nodes
 from .cleanup import tidy
@@ -69,7 +67,7 @@ def to_onnx(
     inputs, outputs = program.names
     traced = trace(program, dynamic)
     try:
-        with _quiet():
+        with quiet_converters():
             made = torch.onnx.export(
                 traced,
                 input_names=inputs,
@@ -95,7 +93,7 @@ def to_onnx(
     return model
 
 
-def write(model: onnx.ModelProto, path: pathlib.Path) -> bool:
+def write_onnx(model: onnx.ModelProto, path: pathlib.Path) -> bool:
     """Write the model and let onnx check it; whether it is one file, as below protobuf's 2 GB.
 
     Beyond that the weights go into ``PATH.data`` beside it, and the model in memory is left without them.
@@ -138,20 +136,6 @@ def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | N
         "cfg_sha256": hashlib.sha256(network.config.text.encode("utf-8", "surrogateescape")).hexdigest(),
         "weights_sha256": _digest(network),
     }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks on its own parts from the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _digest(network: Network) -> str:

@@ -1,0 +1,42 @@
+"""Create ONNX Runtime sessions: the only place that does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..._typing import StrPath
+from ...errors import DarknetError
+
+_ERRORS_ONLY = 3  # of onnxruntime's severities 0..4
+
+
+def create_session(
+    model: StrPath | bytes, *, providers: Sequence[str] | None = ("CPUExecutionProvider",), threads: int = 0
+) -> Any:
+    """Return an ``onnxruntime.InferenceSession``.
+
+    Args:
+        model: An ONNX file, or the bytes of one.
+        providers: Execution providers in order of preference; None: all that are available.
+        threads: Threads for one operator; 0: ONNX Runtime's default.
+
+    Raises:
+        DarknetError: onnxruntime is not installed, or cannot load the model.
+    """
+    name = "ONNX model" if isinstance(model, bytes) else os.fspath(model)
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DarknetError(f"{name}: needs the package onnxruntime: pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    if providers is None:
+        providers = onnxruntime.get_available_providers()
+    try:
+        source = model if isinstance(model, bytes) else os.fspath(model)
+        return onnxruntime.InferenceSession(source, options, providers=list(providers))
+    except Exception as error:  # onnxruntime's exceptions are defined in C++ and have no common base class
+        raise DarknetError(f"{name}: ONNX Runtime cannot load it ({str(error).strip()})") from error
