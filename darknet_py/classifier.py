@@ -24,7 +24,7 @@ from .data.class_names import ClassNames, resolve_class_names
 from .data.labels import Problem, report
 from .errors import DataError
 from .images import reading
-from .images.reading import ImageArray, Source
+from .images.reading import ImageArray, ImageSource
 from .inference import engines
 from .layers._tree import Tree
 from .layers.softmax import Softmax
@@ -106,10 +106,10 @@ class Classifier:
         return engines.create_engine(self.network, self.engine, dtype=self.dtype)
 
     @overload
-    def __call__(self, source: Source) -> Classification: ...
+    def __call__(self, source: ImageSource) -> Classification: ...
     @overload
-    def __call__(self, source: list[Source]) -> list[Classification]: ...
-    def __call__(self, source: Source | list[Source]) -> Classification | list[Classification]:
+    def __call__(self, source: list[ImageSource]) -> list[Classification]: ...
+    def __call__(self, source: ImageSource | list[ImageSource]) -> Classification | list[Classification]:
         """Classes of one image (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
 
         Raises DataError for an image that cannot be read.
@@ -118,9 +118,9 @@ class Classifier:
             return list(self.stream(source))
         return next(self.stream([source]))
 
-    def stream(self, sources: Iterable[Source]) -> Iterator[Classification]:
+    def stream(self, sources: Iterable[ImageSource]) -> Iterator[Classification]:
         """Classifications one by one, worked out ``batch`` images at a time."""
-        group: list[Source] = []
+        group: list[ImageSource] = []
         for source in sources:
             group.append(source)
             if len(group) == self.batch_size:
@@ -129,7 +129,7 @@ class Classifier:
         if group:
             yield from self._group(group)
 
-    def _group(self, sources: Sequence[Source]) -> Iterator[Classification]:
+    def _group(self, sources: Sequence[ImageSource]) -> Iterator[Classification]:
         x = torch.stack([self.prepare(reading.load(source, self.network.shape.channels)) for source in sources])
         for source, probs in zip(sources, probabilities(self.network, x, self.leaves, self.run), strict=True):
             path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""

@@ -21,7 +21,7 @@ from .data.class_names import ClassNames, resolve_class_names
 from .errors import DataError
 from .images import reading
 from .images.prefetch import ahead, in_turns
-from .images.reading import Source
+from .images.reading import ImageSource
 from .inference import engines
 from .layers import DecodeOptions
 from .network import Network
@@ -101,10 +101,10 @@ class Detector:
         return self.network.shape.width, self.network.shape.height
 
     @overload
-    def __call__(self, source: Source) -> Results: ...
+    def __call__(self, source: ImageSource) -> Results: ...
     @overload
-    def __call__(self, source: list[Source]) -> list[Results]: ...
-    def __call__(self, source: Source | list[Source]) -> Results | list[Results]:
+    def __call__(self, source: list[ImageSource]) -> list[Results]: ...
+    def __call__(self, source: ImageSource | list[ImageSource]) -> Results | list[Results]:
         """Detect objects in one image or a list of images.
 
         Args:
@@ -120,7 +120,7 @@ class Detector:
             return list(self.stream(source))
         return next(self.stream([source], workers=0))
 
-    def stream(self, sources: Iterable[Source], *, workers: int | None = None) -> Iterator[Results]:
+    def stream(self, sources: Iterable[ImageSource], *, workers: int | None = None) -> Iterator[Results]:
         """Yield the results of each image, computed in batches of ``batch`` images.
 
         Args:
@@ -139,7 +139,7 @@ class Detector:
         while batch := list(itertools.islice(loaded, self.batch_size)):
             yield from self._detect_batch(batch)
 
-    def _load(self, source: Source) -> _LoadedImage:
+    def _load(self, source: ImageSource) -> _LoadedImage:
         started = time.perf_counter()
         image = reading.load(source, self.network.shape.channels)
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", "")

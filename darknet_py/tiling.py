@@ -21,7 +21,7 @@ from .boxes import NMSOptions, xyxy_to_xywh
 from .detector import Detector
 from .errors import DataError
 from .images import reading
-from .images.reading import Source
+from .images.reading import ImageSource
 from .results.results import Results
 
 _EDGE = 0.02  # of a tile's side: a box that comes so near to a cut is taken to be cut
@@ -50,7 +50,7 @@ class TiledDetector:
             raise DataError(f"overlap of tiles: expected 0..0.9, got {overlap}")
         self.detector, self.overlap, self.whole = detector, overlap, whole
 
-    def __call__(self, source: Source) -> Results:
+    def __call__(self, source: ImageSource) -> Results:
         """Boxes of one image. Raises DataError for an image that cannot be read."""
         image = reading.load(source, self.detector.network.shape.channels)
         height, width = image.shape[:2]
@@ -76,7 +76,7 @@ class TiledDetector:
             speed=speed,
         )
 
-    def stream(self, sources: Iterable[Source], *, workers: int = 0) -> Iterator[Results]:
+    def stream(self, sources: Iterable[ImageSource], *, workers: int = 0) -> Iterator[Results]:
         """Results one by one; the tiles of an image go through the network ``detector.batch_size`` at a time."""
         return map(self, sources)
 

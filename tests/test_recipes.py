@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darknet_py.video import reader
+from darknet_py.video.reader import open_video
 from tests.commands.test_cli import model
 from tests.helpers import tiny_videos
 
@@ -47,7 +47,7 @@ def cook(heading: str, *packages: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     if "clip.mp4" in recipes()[heading]:
         pytest.importorskip("av", reason="videos need PyAV: pip install 'darknet-torch[video]'")
-        tiny_videos.write(pathlib.Path("clip.mp4"), 10)
+        tiny_videos.write_video(pathlib.Path("clip.mp4"), 10)
     exec(compile(recipes()[heading], f"docs/recipes.md: {heading}", "exec"), names)
     return names
 
@@ -83,9 +83,9 @@ def test_objects_are_counted_in_a_zone() -> None:
 @pytest.mark.usefixtures("scene")
 def test_supervision_draws_a_video() -> None:
     cook("Draw with supervision and write a video", "supervision")
-    with reader.frames("drawn.mp4") as feed:
-        assert (feed.rate, feed.count) == (tiny_videos.RATE, 10)
-        assert np.abs(next(feed).image.astype(int) - tiny_videos.image(0)).max() > 100
+    with open_video("drawn.mp4") as video:
+        assert (video.fps, video.frame_count) == (tiny_videos.FPS, 10)
+        assert np.abs(next(video).image.astype(int) - tiny_videos.render_frame(0)).max() > 100
 
 
 @pytest.mark.usefixtures("scene")

@@ -18,7 +18,7 @@ from PIL import Image
 import darknet_py as dk
 from darknet_py.boxes import NMSKind, NMSOptions, iou, xyxy_to_xywh
 from darknet_py.errors import DataError
-from darknet_py.images.reading import ImageArray, Source
+from darknet_py.images.reading import ImageArray, ImageSource
 from darknet_py.results.results import Results
 from darknet_py.tiling import TiledDetector, cut
 
@@ -35,7 +35,7 @@ class Shapes:
         self.network = SimpleNamespace(shape=SimpleNamespace(channels=3), heads=[head])
         self.least = least  # pixels of a side after scaling, below which nothing is seen
 
-    def stream(self, sources: Iterable[Source], *, workers: int = 1) -> Iterator[Results]:
+    def stream(self, sources: Iterable[ImageSource], *, workers: int = 1) -> Iterator[Results]:
         for source in sources:
             image = cast(ImageArray, source)
             height, width = image.shape[:2]

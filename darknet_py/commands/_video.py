@@ -16,7 +16,7 @@ from ..images.sources import expand
 from . import _output
 
 if TYPE_CHECKING:
-    from ..video.reader import Detecting, VideoReader
+    from ..video.reader import ImageDetector, VideoReader
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +34,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """Sources that are images, and those that are videos, where patterns give their files."""
-    from ..video.capture import is_address, is_camera, is_video
+    from ..video.capture import is_camera, is_url, is_video
 
     images, videos = [], []
     for source in sources:
         if not is_video(source):
             images.append(source)
         else:
-            videos += [source] if is_camera(source) or is_address(source) else expand([source])
+            videos += [source] if is_camera(source) or is_url(source) else expand([source])
     return images, videos
 
 
@@ -55,25 +55,25 @@ def refuse(args: argparse.Namespace) -> None:
 
 
 def watch(
-    detector: Detecting, videos: Sequence[str], lines: _output.Lines, args: argparse.Namespace, *, silent: bool
+    detector: ImageDetector, videos: Sequence[str], lines: _output.Lines, args: argparse.Namespace, *, silent: bool
 ) -> int:
     """Look at each video to its end or to Ctrl-C, and return the exit status."""
-    from ..video import reader
+    from ..video.reader import open_video
 
     taken: set[str] = set()
     for source in videos:
         latest = True if args.latest else False if args.every else None
-        with reader.frames(source, latest=latest, stride=args.stride, reconnect=args.reconnect) as feed:
+        with open_video(source, latest=latest, stride=args.stride, reconnect=args.reconnect) as video:
             target = _target(args.save, source, taken)
-            if _look(detector, feed, target, lines, args, silent):
+            if _look(detector, video, target, lines, args, silent):
                 print("darknet-py: stopped", file=sys.stderr)
                 return 130
     return 0
 
 
 def _look(
-    detector: Detecting,
-    feed: VideoReader,
+    detector: ImageDetector,
+    video: VideoReader,
     target: pathlib.Path | None,
     lines: _output.Lines,
     args: argparse.Namespace,
@@ -83,21 +83,21 @@ def _look(
     import numpy as np
 
     from ..signals import DeferredSignals
-    from ..video import reader
+    from ..video.reader import detect_video
     from ..video.writer import VideoWriter
 
     with ExitStack() as stack:
-        written = stack.enter_context(VideoWriter(target, feed.rate)) if target else None
-        stop = stack.enter_context(DeferredSignals(feed.stop))
-        some = itertools.islice(reader.stream(detector, feed), args.max_frames)
-        total = min(args.max_frames or feed.count, -(-feed.count // args.stride))
+        written = stack.enter_context(VideoWriter(target, video.fps)) if target else None
+        stop = stack.enter_context(DeferredSignals(video.stop))
+        some = itertools.islice(detect_video(detector, video), args.max_frames)
+        total = min(args.max_frames or video.frame_count, -(-video.frame_count // args.stride))
         for frame, result in _output.progress(some, total, quiet=args.quiet, unit="frame"):
-            result.path = feed.name
+            result.path = video.name
             lines.add(result, index=frame.number, timestamp=round(frame.timestamp, 6))
             if written:
-                written.add(np.asarray(result.plot()), frame.timestamp)
+                written.write(np.asarray(result.plot()), frame.timestamp)
             if not silent:
-                result.path = f"{feed.name}#{frame.number} at {frame.timestamp:.3f} s"
+                result.path = f"{video.name}#{frame.number} at {frame.timestamp:.3f} s"
                 print(_output.rows(result), flush=True)
     if target and target.exists():
         print(f"video in {target}", file=sys.stderr)

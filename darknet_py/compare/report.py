@@ -17,7 +17,7 @@ from torch import Tensor
 from ..cfg import Dialect
 from ..errors import DarknetError
 from ..images import reading
-from ..images.reading import Source
+from ..images.reading import ImageSource
 from ..layers import Shape
 from ..network import Network
 from . import diagnosis as causes_
@@ -76,7 +76,7 @@ def compare(
     a: str,
     b: str,
     *,
-    image: Source | None = None,
+    image: ImageSource | None = None,
     seed: int = 0,
     size: Size | None = None,
     tolerance: float = 1e-4,
@@ -148,7 +148,7 @@ def _load(sides: list[Backend], size: Size | None, dialect: Dialect | None) -> l
     return [side.network for side in sides]
 
 
-def _input(sides: list[Backend], size: Size | None, image: Source | None, seed: int) -> tuple[Tensor, str]:
+def _input(sides: list[Backend], size: Size | None, image: ImageSource | None, seed: int) -> tuple[Tensor, str]:
     """The input [1, channels, height, width] of both, and what it is in words."""
     shapes = [side.network.shape for side in sides if side.network is not None]
     if not shapes:

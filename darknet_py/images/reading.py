@@ -25,14 +25,14 @@ from ..boxes import letterbox_size
 from ..errors import DataError
 
 ImageArray = npt.NDArray[np.uint8]
-Source = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
+ImageSource = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
 
 _GREY = np.array([77, 150, 29], dtype=np.uint16)  # stb_image's weights, in 256ths
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 _SPREAD = "save it as .npy [height, width, channels] or as a TIFF with a grey page per channel"
 
 
-def load(source: Source, channels: int = 3) -> ImageArray:
+def load(source: ImageSource, channels: int = 3) -> ImageArray:
     """Read an image: [height, width, channels] of uint8.
 
     ``source``: a path (any format of Pillow, or .npy), a PIL image, or an array [height, width] or

@@ -1,7 +1,8 @@
-"""Where frames come from: files and network streams through PyAV, cameras through OpenCV.
+"""Open video sources: files and network streams with PyAV, cameras with OpenCV.
 
-A ``Capture`` gives each frame's time and a function that makes the image, so that a frame nobody wants
-costs no conversion. Frames are turned as the file says, as every player does, and unlike images with EXIF.
+A ``Capture`` yields the time of each frame and a function that converts the frame to an image, so that a dropped
+frame costs no conversion. Frames are rotated by the video's display matrix, as in players; an image's EXIF
+orientation is not applied (see ``images.reading``).
 """
 
 from __future__ import annotations
@@ -23,123 +24,137 @@ from ..images.reading import ImageArray
 if TYPE_CHECKING:
     import av
 
-VIDEOS = (
+VIDEO_SUFFIXES = (
     *(".3gp", ".asf", ".avi", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov"),
     *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 )
 
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _CAMERA = re.compile(r"\d+|/dev/video\d+")
-_TROUBLE = 100  # broken packets in a row before a stream is given up
+_MAX_BROKEN_PACKETS = 100  # in a row, before a stream is given up
 
-Shot = tuple[float | None, Callable[[], ImageArray]]
+# Time of a frame in seconds (None if the source has no timestamps), and a function that returns its image.
+LazyFrame = tuple[float | None, Callable[[], ImageArray]]
 
 
 class Capture(Protocol):
-    """A source of frames that has been opened.
+    """An open video source.
 
-    ``live``: it has no end, and waits for nobody. ``rate``: frames a second. ``count``: frames, 0: unknown.
+    Attributes:
+        live: True for a camera or a stream without an end.
+        fps: frames per second.
+        frame_count: number of frames; 0 if unknown.
     """
 
     live: bool
-    rate: Fraction
-    count: int
+    fps: Fraction
+    frame_count: int
 
-    def shots(self) -> Iterator[Shot]:
-        """Each frame's time in seconds, None where it has none, and what makes its image. Raises DataError."""
+    def frames(self) -> Iterator[LazyFrame]:
+        """Yield each frame. Raises DataError if reading fails."""
         ...
 
     def close(self) -> None:
-        """Let the file, the connection or the camera go."""
+        """Release the file, the connection or the camera."""
         ...
 
 
 def is_video(name: str) -> bool:
-    """Whether a name is a camera's, an address, or a file's or pattern's with the suffix of a video."""
-    return is_camera(name) or is_address(name) or pathlib.PurePath(name).suffix.lower() in VIDEOS
+    """Whether a name is a camera, a URL, or a file or pattern with the suffix of a video."""
+    return is_camera(name) or is_url(name) or pathlib.PurePath(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_camera(name: str) -> bool:
-    """Whether a name is the number of a camera (and no file is called so) or its device, ``/dev/video0``."""
+    """Whether a name is a camera's number (unless a file of that name exists) or its device, ``/dev/video0``."""
     return bool(_CAMERA.fullmatch(name)) and (name.startswith("/dev/") or not os.path.exists(name))
 
 
-def is_address(name: str) -> bool:
-    """Whether a name is an address such as ``rtsp://camera/stream``."""
-    return bool(_ADDRESS.match(name))
+def is_url(name: str) -> bool:
+    """Whether a name is a URL such as ``rtsp://camera/stream``."""
+    return bool(_URL.match(name))
 
 
-def opened(name: str, *, timeout: float, options: Mapping[str, str]) -> Capture:
-    """Open a source; ``timeout``: seconds to wait for a network. ``options``: FFmpeg's. Raises DataError."""
-    return Camera(name) if is_camera(name) else Decoded(name, timeout, options)
+def open_capture(name: str, *, timeout: float, options: Mapping[str, str]) -> Capture:
+    """Open a video source.
+
+    Args:
+        name: a camera, a file or a URL.
+        timeout: seconds to wait for a network connection.
+        options: FFmpeg's options, for example ``{"rtsp_transport": "udp"}``.
+
+    Raises:
+        DataError: the source cannot be opened, or the package that reads it is not installed.
+    """
+    return CameraCapture(name) if is_camera(name) else PyAVCapture(name, timeout, options)
 
 
-def needed(package: str, what: str) -> Any:
-    """The optional module ``package``. Raises DataError that names the extra where it is not installed."""
+def import_video_package(package: str, purpose: str) -> Any:
+    """Import ``av`` or ``cv2``. Raises DataError that names the extra to install if it is missing."""
     try:
         return import_module(package)
     except ImportError as error:
         name = {"av": "PyAV", "cv2": "OpenCV"}[package]
-        raise DataError(f"{what} needs {name}: pip install 'darknet-torch[video]'") from error
+        raise DataError(f"{purpose} needs {name}: pip install 'darknet-torch[video]'") from error
 
 
-class Decoded:
+class PyAVCapture:
     """A file or a stream, decoded by PyAV."""
 
     def __init__(self, name: str, timeout: float, options: Mapping[str, str]) -> None:
-        self._av = needed("av", f"{name}: reading a video")
+        self._av = import_video_package("av", f"{name}: reading a video")
         self._name = name
-        remote = is_address(name)
-        # "file:" keeps a colon in a file's name from being taken for a protocol.
-        target, wait = (name, timeout) if remote else (f"file:{name}", None)
+        remote = is_url(name)
+        # "file:" prevents a file name with a colon from being parsed as a protocol.
+        target, connect_timeout = (name, timeout) if remote else (f"file:{name}", None)
         try:
             self._container: av.container.InputContainer = self._av.open(
-                target, timeout=wait, options={**_defaults(name), **options}
+                target, timeout=connect_timeout, options={**_default_options(name), **options}
             )
         except (self._av.error.FFmpegError, OSError) as error:
-            raise self._failed(error) from error
+            raise self._data_error(error) from error
         if not self._container.streams.video:
             self._container.close()
-            raise DataError(f"{name}: expected a video, found no images in it")
+            raise DataError(f"{name}: expected a video, found a file without a video stream")
         self._stream = self._container.streams.video[0]
         self.live = remote and self._container.duration is None
-        # Threads that decode a frame each hold frames back, which only a file can afford.
+        # Frame threading delays frames by the number of threads, which only a file can afford.
         self._stream.thread_type = "SLICE" if self.live else "AUTO"
-        self.rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
-        self.count = self._stream.frames
+        self.fps = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+        self.frame_count = self._stream.frames
 
-    def shots(self) -> Iterator[Shot]:
-        """Frames in the order of their display; packets that are broken are left out, as after lost packets."""
-        broken, error_type = 0, self._av.error.FFmpegError
+    def frames(self) -> Iterator[LazyFrame]:
+        """Yield frames in display order; broken packets, such as after packet loss, are skipped."""
+        broken = 0
+        ffmpeg_error = self._av.error.FFmpegError
         try:
             for packet in self._container.demux(self._stream):
                 try:
                     frames = packet.decode()
                 except self._av.error.InvalidDataError:
                     broken += 1
-                    if broken > _TROUBLE:
+                    if broken > _MAX_BROKEN_PACKETS:
                         raise
                     continue
                 broken = 0 if frames else broken
                 for frame in frames:
-                    yield frame.time, partial(_image, frame)
-        except (error_type, OSError) as error:
-            raise self._failed(error) from error
+                    yield frame.time, partial(_to_image, frame)
+        except (ffmpeg_error, OSError) as error:
+            raise self._data_error(error) from error
 
     def close(self) -> None:
         """Close the file or the connection."""
         self._container.close()
 
-    def _failed(self, error: BaseException) -> DataError:
+    def _data_error(self, error: BaseException) -> DataError:
         if isinstance(error, self._av.error.InvalidDataError):
-            return DataError(f"{self._name}: not a video that FFmpeg reads, or a broken one")
+            return DataError(f"{self._name}: not a video in a format that FFmpeg reads, or a broken one")
         if isinstance(error, self._av.error.ExitError):
-            return DataError(f"{self._name}: no answer in time")
+            return DataError(f"{self._name}: the connection timed out")
         return DataError(f"{self._name}: {getattr(error, 'strerror', None) or error}")
 
 
-def _defaults(name: str) -> dict[str, str]:
-    """FFmpeg's options for an address: over TCP nothing gets lost, and a file goes on where it broke off."""
+def _default_options(name: str) -> dict[str, str]:
+    """FFmpeg's options for a URL: RTSP over TCP loses no packets, and HTTP resumes a broken download."""
     scheme = name.partition("://")[0].lower()
     if scheme in ("rtsp", "rtsps"):
         return {"rtsp_transport": "tcp"}
@@ -148,34 +163,34 @@ def _defaults(name: str) -> dict[str, str]:
     return {}
 
 
-def _image(frame: Any) -> ImageArray:
+def _to_image(frame: Any) -> ImageArray:
     image: ImageArray = frame.to_ndarray(format="rgb24")
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counterclockwise
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counterclockwise
+    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
-class Camera:
-    """A camera of this machine, by OpenCV: PyAV's packages have no access to cameras on every system."""
+class CameraCapture:
+    """A local camera, read by OpenCV: PyAV's wheels cannot open cameras on every system."""
 
     live = True
-    count = 0
+    frame_count = 0
 
     def __init__(self, name: str) -> None:
-        cv2 = needed("cv2", f"camera {name}")
+        cv2 = import_video_package("cv2", f"camera {name}")
         self._name = name
         self._device = cv2.VideoCapture(int(name) if name.isdecimal() else name)
         if not self._device.isOpened():
-            raise DataError(f"camera {name}: there is none, or it is in use")
-        self.rate = Fraction(self._device.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
+            raise DataError(f"camera {name}: not found, or in use by another program")
+        self.fps = Fraction(self._device.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
 
-    def shots(self) -> Iterator[Shot]:
-        """Frames as they come; they have no time of their own."""
+    def frames(self) -> Iterator[LazyFrame]:
+        """Yield frames as they arrive, without timestamps."""
         while True:
-            good, frame = self._device.read()
-            if not good:
-                raise DataError(f"camera {self._name}: gives no more images")
+            ok, frame = self._device.read()
+            if not ok:
+                raise DataError(f"camera {self._name}: stopped sending frames")
             yield None, partial(np.ascontiguousarray, frame[:, :, ::-1])
 
     def close(self) -> None:
-        """Let the camera go."""
+        """Release the camera."""
         self._device.release()

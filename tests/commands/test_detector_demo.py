@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from darknet_py import cli
-from darknet_py.video import reader
+from darknet_py.video.reader import open_video
 from tests.commands.test_cli import model
 from tests.helpers import tiny_videos
 
@@ -28,7 +28,7 @@ def line(model: tuple[str, str], *more: str) -> list[str]:
 
 
 def test_lines_and_files(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    tiny_videos.write(pathlib.Path("clip.mp4"), 6)
+    tiny_videos.write_video(pathlib.Path("clip.mp4"), 6)
     files = ["-out_filename", "res.avi", "-prefix", "f", "-json_file_output", "found.json"]
     assert cli.main(line(model, "clip.mp4", "-thresh", "0.5", "-ext_output", *files)) == 0
     out = capsys.readouterr().out
@@ -44,19 +44,19 @@ def test_lines_and_files(model: tuple[str, str], capsys: pytest.CaptureFixture[s
     images = sorted(path.name for path in pathlib.Path().glob("f_*"))
     assert images == [f"f_{number:08}.jpg" for number in range(1, 7)]
     with Image.open("f_00000003.jpg") as image:
-        changed = np.abs(np.asarray(image).astype(int) - tiny_videos.image(2)).max(axis=2) > 60
+        changed = np.abs(np.asarray(image).astype(int) - tiny_videos.render_frame(2)).max(axis=2) > 60
     assert changed[24:40, 36].all()  # the left edge of the box
-    with reader.frames("res.avi") as feed:
-        assert (feed.rate, feed.count) == (tiny_videos.RATE, 6)
-        assert [one.timestamp for one in feed] == pytest.approx([number / 25 for number in range(6)])
+    with open_video("res.avi") as video:
+        assert (video.fps, video.frame_count) == (tiny_videos.FPS, 6)
+        assert [one.timestamp for one in video] == pytest.approx([number / 25 for number in range(6)])
 
 
 def test_frames_without_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    tiny_videos.write(pathlib.Path("clip.mp4"), 2)
+    tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)
     assert cli.main(line(model, "clip.mp4", "-prefix", "f", "-dontdraw_bbox", "-out_filename", "res.mp4")) == 0
     assert capsys.readouterr().out.count("dog: 98%\n") == 2
     with Image.open("f_00000001.jpg") as image:
-        assert np.abs(np.asarray(image).astype(int) - tiny_videos.image(0)).max() < 60
+        assert np.abs(np.asarray(image).astype(int) - tiny_videos.render_frame(0)).max() < 60
     assert pathlib.Path("res.mp4").exists()
 
 
@@ -74,7 +74,7 @@ class Device:
 
     def read(self) -> tuple[bool, object]:
         self.frame = (self.frame + 1) % 20
-        return True, tiny_videos.image(self.frame)
+        return True, tiny_videos.render_frame(self.frame)
 
     def release(self) -> None:
         pass
@@ -87,9 +87,9 @@ def test_a_camera_and_a_limit_of_time(
     assert cli.main(line(model, "-c", "3", "-time_limit_sec", "1", "-json_file_output", "found.json")) == 0
     assert capsys.readouterr().out.startswith("Webcam index: 3\nObjects:\n\ndog: 98%\n")
     assert len(json.loads(pathlib.Path("found.json").read_text())) > 1
-    assert tiny_videos.no_thread_is_left()
+    assert tiny_videos.reader_threads_have_ended()
     assert cli.main(line(model)) == 1
-    assert capsys.readouterr().err == "darknet-py: camera 0: there is none, or it is in use\n"
+    assert capsys.readouterr().err == "darknet-py: camera 0: not found, or in use by another program\n"
 
 
 class Stopped(Device):
@@ -109,15 +109,15 @@ def test_ctrl_c_leaves_whole_files(model: tuple[str, str], monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Stopped, CAP_PROP_FPS=5))
     assert cli.main(line(model, "-c", "3", "-json_file_output", "found.json", "-out_filename", "res.avi")) == 130
     found = json.loads(pathlib.Path("found.json").read_text())
-    with reader.frames("res.avi") as feed:
-        assert feed.count >= len(found) > 0
+    with open_video("res.avi") as video:
+        assert video.frame_count >= len(found) > 0
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["none.mp4"], "none.mp4: No such file or directory"),
-        (["clip.mp4", "-out_filename", "x.gif"], "x.gif: expected a video's name that ends in .avi, .m4v, .mkv, "),
+        (["clip.mp4", "-out_filename", "x.gif"], "x.gif: expected a file name that ends in .avi, .m4v, .mkv, "),
         (["clip.mp4", "-json_file_output", "no/x"], "no/x: No such file or directory"),
         (["clip.mp4", "-prefix", "no/f"], "no/f_00000001.jpg: No such file or directory"),
         (["clip.mp4", "-json_port", "8070"], "-json_port: nothing is served here: -json_file_output FILE writes"),
@@ -127,6 +127,6 @@ def test_ctrl_c_leaves_whole_files(model: tuple[str, str], monkeypatch: pytest.M
     ],
 )
 def test_bad_lines(more: list[str], message: str, model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    tiny_videos.write(pathlib.Path("clip.mp4"), 2)
+    tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)
     assert cli.main(line(model, *more)) == 1
     assert f"darknet-py: {message}" in capsys.readouterr().err

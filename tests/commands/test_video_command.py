@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from darknet_py import cli
-from darknet_py.video import reader
+from darknet_py.video.reader import open_video
 from tests.commands.test_cli import model
 from tests.helpers import tiny_videos
 
@@ -31,7 +31,7 @@ def lines(path: str) -> list[dict[str, Any]]:
 
 
 def test_rows_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    tiny_videos.write(pathlib.Path("clip.mp4"), 8)
+    tiny_videos.write_video(pathlib.Path("clip.mp4"), 8)
     line = ["detect", *model, "clip.mp4", "--names", "tiny.names", "--save", "out", "--jsonl", "found.jsonl"]
     assert cli.main(line) == 0
     streams = capsys.readouterr()
@@ -45,14 +45,14 @@ def test_rows_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pyt
         ("clip.mp4", number, number / 25) for number in range(8)
     ]
     assert found[0]["boxes"][0]["name"] == "dog"
-    with reader.frames("out/clip.mp4") as feed:
-        assert (feed.rate, feed.count) == (tiny_videos.RATE, 8)
-        drawn = next(feed).image
-    assert np.abs(drawn.astype(int) - tiny_videos.image(0)).max() > 100
+    with open_video("out/clip.mp4") as video:
+        assert (video.fps, video.frame_count) == (tiny_videos.FPS, 8)
+        drawn = next(video).image
+    assert np.abs(drawn.astype(int) - tiny_videos.render_frame(0)).max() > 100
 
 
 def test_json_lines_on_stdout_are_alone_there(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    tiny_videos.write(pathlib.Path("clip.mp4"), 8)
+    tiny_videos.write_video(pathlib.Path("clip.mp4"), 8)
     line = ["detect", *model, "a.png", "clip.mp4", "--jsonl", "-", "--stride", "3", "--max-frames", "2", "--every"]
     assert cli.main(line) == 0
     found = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
@@ -63,7 +63,7 @@ def test_json_lines_on_stdout_are_alone_there(model: tuple[str, str], capsys: py
 def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) -> None:
     for folder in ("x", "y"):
         pathlib.Path(folder).mkdir()
-        tiny_videos.write(pathlib.Path(folder) / "clip.mp4", 2)
+        tiny_videos.write_video(pathlib.Path(folder) / "clip.mp4", 2)
     assert cli.main(["detect", *model, "*/clip.mp4", "--save", "out", "--quiet", "--tile"]) == 0
     assert sorted(path.name for path in pathlib.Path("out").iterdir()) == ["clip.mp4", "clip_2.mp4"]
 
@@ -81,14 +81,14 @@ def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) 
     ],
 )
 def test_bad_lines(line: list[str], message: str, model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    tiny_videos.write(pathlib.Path("clip.mp4"), 2)
+    tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)
     assert cli.main(["detect", *model, *line]) == 1
     assert capsys.readouterr().err == f"darknet-py: {message}\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process there cannot be sent Ctrl-C alone")
 def test_ctrl_c_leaves_whole_lines_and_a_whole_video(model: tuple[str, str]) -> None:
-    tiny_videos.write(pathlib.Path("clip.mp4"), 3000)
+    tiny_videos.write_video(pathlib.Path("clip.mp4"), 3000)
     line = ["detect", *model, "clip.mp4", "--save", "out", "--jsonl", "found.jsonl", "--quiet"]
     process = subprocess.Popen(
         [sys.executable, "-m", "darknet_py", *line],
@@ -107,6 +107,6 @@ def test_ctrl_c_leaves_whole_lines_and_a_whole_video(model: tuple[str, str]) -> 
     found = lines("found.jsonl")
     assert 5 < len(found) < 3000
     assert [one["index"] for one in found] == list(range(len(found)))
-    with reader.frames("out/clip.mp4") as feed:
-        assert len(list(feed)) == len(found)
+    with open_video("out/clip.mp4") as video:
+        assert len(list(video)) == len(found)
     assert [path.name for path in pathlib.Path("out").iterdir()] == ["clip.mp4"]

@@ -1,4 +1,4 @@
-"""A short video that tests make: a white rectangle that walks to the right, 2 pixels a frame, on dark ground."""
+"""A synthetic test video: a white rectangle on a dark background that moves right by 2 pixels per frame."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ import numpy as np
 from darknet_py.images.reading import ImageArray
 from darknet_py.video.writer import VideoWriter
 
-RATE = Fraction(25)
+FPS = Fraction(25)
 
 
-def image(number: int, width: int = 96, height: int = 64) -> ImageArray:
-    """Frame ``number`` of the clip."""
+def render_frame(number: int, width: int = 96, height: int = 64) -> ImageArray:
+    """Frame ``number`` of the video: uint8 [height, width, 3]."""
     pixels = np.full((height, width, 3), 16, np.uint8)
     pixels[20:40, 2 * number : 2 * number + 16] = 235
     return pixels
 
 
-def place(pixels: ImageArray) -> float:
-    """Which frame of the clip an image is, by the middle of its rectangle."""
+def frame_number(pixels: ImageArray) -> float:
+    """The frame number of an image, from the position of its rectangle."""
     columns = np.flatnonzero(pixels[30, :, 0] > 128)
     return float(columns.mean() - 7.5) / 2
 
 
-def write(path: pathlib.Path, count: int = 20, rate: Fraction = RATE, **size: int) -> pathlib.Path:
-    """Write the clip's first ``count`` frames."""
-    with VideoWriter(path, rate) as video:
+def write_video(path: pathlib.Path, count: int = 20, fps: Fraction = FPS, **size: int) -> pathlib.Path:
+    """Write the first ``count`` frames to a file."""
+    with VideoWriter(path, fps) as video:
         for number in range(count):
-            video.add(image(number, **size), float(number / rate))
+            video.write(render_frame(number, **size), float(number / fps))
     return path
 
 
-def transport(path: pathlib.Path, count: int) -> bytes:
-    """The clip as an MPEG transport stream, which is what cameras send: it starts anywhere and has no length."""
+def transport_stream(path: pathlib.Path, count: int) -> bytes:
+    """The video as an MPEG transport stream, as cameras send it: decodable from any point, without a length."""
     import av
 
     with av.open(str(path), "w", format="mpegts") as container:
-        stream = container.add_stream("mpeg4", rate=RATE)
+        stream = container.add_stream("mpeg4", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.bit_rate, stream.codec_context.gop_size = 2_000_000, 5
         for number in range(count):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image(number), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(render_frame(number), format="rgb24")))
         container.mux(stream.encode(None))
     return path.read_bytes()
 
 
-def no_thread_is_left() -> bool:
-    """Whether every thread that read frames has ended, or does within two seconds."""
+def reader_threads_have_ended() -> bool:
+    """Whether all frame-reader threads end within two seconds."""
     for _ in range(100):
         if not any(thread.name.startswith("frames of") for thread in threading.enumerate()):
             return True

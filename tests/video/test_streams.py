@@ -1,4 +1,4 @@
-"""Streams from a network: files and endless ones over http, rtsp, and connections that break off."""
+"""Network streams: files and live streams over HTTP and RTSP, with connections that drop."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from collections.abc import Iterator
 import pytest
 
 from darknet_py.errors import DataError
-from darknet_py.video import reader
+from darknet_py.video.reader import Frame, open_video
 from tests.helpers import http_server, tiny_videos
 
 av = pytest.importorskip("av", reason="streams are read with PyAV: pip install 'darknet-torch[video]'")
 
 
-def test_a_file_over_http_goes_on_where_it_broke_off(tmp_path: pathlib.Path, site: http_server.Site) -> None:
-    content = tiny_videos.write(tmp_path / "clip.mp4").read_bytes()
+def test_a_file_over_http_is_resumed_after_a_lost_connection(tmp_path: pathlib.Path, site: http_server.Site) -> None:
+    content = tiny_videos.write_video(tmp_path / "clip.mp4").read_bytes()
     address = site.serve("clip.mp4", content, cuts=[len(content) // 2])
-    with reader.frames(address) as feed:
-        assert not feed.live
-        assert [frame.number for frame in feed] == list(range(20))
+    with open_video(address) as video:
+        assert not video.live
+        assert [frame.number for frame in video] == list(range(20))
     assert len(site.requests) > 1
 
 
 @contextlib.contextmanager
 def live(*parts: bytes | None) -> Iterator[str]:
-    """Serve a stream without a length: each connection gets the next part, None is an error of the server."""
+    """Serve a stream without a length: each connection gets the next part; None is a server error (503)."""
     waiting = list(parts)
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,7 +47,7 @@ def live(*parts: bytes | None) -> Iterator[str]:
                 self.wfile.write(part)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Do not log."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -55,39 +55,41 @@ def live(*parts: bytes | None) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_live_stream_comes_back_and_counts_on(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
-    stream = tiny_videos.transport(tmp_path / "live.ts", 20)
-    found: list[reader.Frame] = []
+def test_a_live_stream_is_reconnected_and_keeps_counting_frames(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = tiny_videos.transport_stream(tmp_path / "live.ts", 20)
+    frames: list[Frame] = []
     with live(stream, None, stream) as address:
-        feed = reader.frames(address, latest=False, reconnect=2, backoff=0.05)
-        assert feed.live
+        video = open_video(address, latest=False, reconnect=2, backoff=0.05)
+        assert video.live
         with pytest.raises(DataError, match="given up after 2 attempts"):
-            found.extend(feed)
+            frames.extend(video)
     assert "attempt 2 of 2 in 0.1 s" in caplog.text
-    assert len(found) > 30
-    assert [frame.number for frame in found] == list(range(len(found)))
-    times = [frame.timestamp for frame in found]
+    assert len(frames) > 30
+    assert [frame.number for frame in frames] == list(range(len(frames)))
+    times = [frame.timestamp for frame in frames]
     assert times == sorted(times)
-    assert tiny_videos.place(found[-1].image) == pytest.approx(19, abs=0.5)
+    assert tiny_videos.frame_number(frames[-1].image) == pytest.approx(19, abs=0.5)
 
 
-def test_without_reconnecting_a_stream_just_ends(tmp_path: pathlib.Path) -> None:
-    with live(tiny_videos.transport(tmp_path / "live.ts", 20)) as address:
-        assert len(list(reader.frames(address, latest=False, reconnect=0))) > 15
+def test_without_reconnect_the_end_of_the_stream_ends_the_video(tmp_path: pathlib.Path) -> None:
+    with live(tiny_videos.transport_stream(tmp_path / "live.ts", 20)) as address:
+        assert len(list(open_video(address, latest=False, reconnect=0))) > 15
 
 
-def test_closing_ends_the_wait_for_a_connection(tmp_path: pathlib.Path) -> None:
-    with live(tiny_videos.transport(tmp_path / "live.ts", 5)) as address:
-        feed = reader.frames(address, backoff=60)
-        next(feed)
+def test_close_interrupts_the_wait_before_a_reconnection(tmp_path: pathlib.Path) -> None:
+    with live(tiny_videos.transport_stream(tmp_path / "live.ts", 5)) as address:
+        video = open_video(address, backoff=60)
+        next(video)
         started = time.monotonic()
-        feed.close()
+        video.close()
         assert time.monotonic() - started < 10
-        assert tiny_videos.no_thread_is_left()
+        assert tiny_videos.reader_threads_have_ended()
 
 
-class Camera(socketserver.StreamRequestHandler):
-    """A camera that speaks as little RTSP as can be: a transport stream in RTP over the same connection."""
+class RtspCamera(socketserver.StreamRequestHandler):
+    """A minimal RTSP server: a transport stream in RTP packets, interleaved on the same connection."""
 
     stream: bytes
     connections: list[str]
@@ -115,18 +117,18 @@ class Camera(socketserver.StreamRequestHandler):
             self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
 
 
-def test_a_camera_over_rtsp_comes_back(tmp_path: pathlib.Path) -> None:
-    class Mine(Camera):
-        stream = tiny_videos.transport(tmp_path / "live.ts", 40)
+def test_an_rtsp_camera_is_reconnected(tmp_path: pathlib.Path) -> None:
+    class ServedCamera(RtspCamera):
+        stream = tiny_videos.transport_stream(tmp_path / "live.ts", 40)
         connections: list[str] = []  # noqa: RUF012
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mine) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), ServedCamera) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        feed = reader.frames(f"rtsp://127.0.0.1:{server.server_address[1]}/stream", latest=False, backoff=0.05)
-        with feed:
-            found = [next(feed) for _ in range(50)]
+        video = open_video(f"rtsp://127.0.0.1:{server.server_address[1]}/stream", latest=False, backoff=0.05)
+        with video:
+            frames = [next(video) for _ in range(50)]
         server.shutdown()
-    assert feed.live
-    assert len(Mine.connections) > 1
-    assert [frame.number for frame in found] == list(range(50))
-    assert max(tiny_videos.place(frame.image) for frame in found) > 30
+    assert video.live
+    assert len(ServedCamera.connections) > 1
+    assert [frame.number for frame in frames] == list(range(50))
+    assert max(tiny_videos.frame_number(frame.image) for frame in frames) > 30

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ...detector import Detector
     from ...signals import DeferredSignals
-    from ...video import reader
+    from ...video.reader import detect_video, open_video
     from ...video.writer import VideoWriter
 
     for name, text in _REFUSED.items():
@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
     clear = "\033[H\033[J" if sys.stdout.isatty() else ""
     ends, speed = time.monotonic() + args.time_limit_sec, _Speed()
     with ExitStack() as stack:
-        feed = stack.enter_context(reader.frames(source))
-        stop = stack.enter_context(DeferredSignals(feed.stop))
-        written = stack.enter_context(VideoWriter(args.out_filename, feed.rate)) if args.out_filename else None
+        video = stack.enter_context(open_video(source))
+        stop = stack.enter_context(DeferredSignals(video.stop))
+        written = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
         listing = stack.enter_context(_Listing(args.json_file_output)) if args.json_file_output else None
-        for number, (frame, result) in enumerate(reader.stream(detector, feed), start=1):
+        for number, (frame, result) in enumerate(detect_video(detector, video), start=1):
             lines = [f"{clear}Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", speed.line()]
             print("\n".join(lines), flush=True)
             if listing:
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             if args.prefix:
                 shown.save(f"{args.prefix}_{number:08}.jpg")
             if written:
-                written.add(np.asarray(shown.plot()), frame.timestamp)
+                written.write(np.asarray(shown.plot()), frame.timestamp)
             if args.time_limit_sec and time.monotonic() > ends:
                 break
     print("input video stream closed. ")
