@@ -109,7 +109,7 @@ class ReconnectPolicy:
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait before an attempt, counted from 0."""
-        return min(self.backoff * 2**attempt, _MAX_BACKOFF)
+        return min(self.backoff * 2.0**attempt, _MAX_BACKOFF)
 
 
 class FrameReaderThread(threading.Thread):
