@@ -7,6 +7,7 @@ from ._class_map import read_map
 from ._context import Gradients, StepContext
 from ._deformation import Deformation
 from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
+from ._param_group import ParamGroup
 from ._tree import Tree
 from .base import LAYERS, DecodeOptions, Head, Layer, Shape, find, section
 
@@ -22,6 +23,7 @@ __all__ = [
     "Head",
     "Layer",
     "Loss",
+    "ParamGroup",
     "Shape",
     "StepContext",
     "Tree",

@@ -9,7 +9,7 @@ it reads (``Options``, ``Options.sources``); the shape of what it returns (``sha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
@@ -19,9 +19,9 @@ from ..boxes import NMSOptions, RawDetections
 from ..cfg import schema
 from ..cfg.schema import option
 from ..errors import did_you_mean
-from ._context import StepContext
-from ._deformation import Deformation
+from ._context import Gradients, StepContext
 from ._loss import Loss
+from ._param_group import ParamGroup
 
 
 class Shape(NamedTuple):
@@ -66,11 +66,8 @@ class Layer(nn.Module):
     joined = False  # whether a Join reads the output
     scales_may_lack = False  # whether dontloadscales means this layer
     has_loss: ClassVar[bool] = False
-    decays: ClassVar[bool] = True  # whether decay works on the weights
-    update_limit: ClassVar[float] = float("inf")  # of a parameter's velocity, summed over the images
     replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
     unsupported: ClassVar[tuple[str, ...]] = ("truth", "smooth")  # keys for training that training does not follow
-    deformation: Deformation | None = None  # how filters are tied to others in the first half of training
     steps = 1  # frames in a batch, one after another: recurrent layers unroll them
     context: StepContext | None = None  # set by a Trainer for the time of a mini-batch
     options: Options
@@ -127,18 +124,26 @@ class Layer(nn.Module):
         """
         raise NotImplementedError
 
-    @property
-    def step_power(self) -> float:
-        """A step goes by the sign of the velocity v times (10 |v| + 1) to that power; 0: by v."""
-        return 0.0
+    def param_groups(self, gradients: Gradients = Gradients.DARKNET) -> list[ParamGroup]:
+        """The layer's parameters, grouped by how the optimizer updates them.
 
-    @property
-    def centred(self) -> bool:
-        """Whether the velocity of each filter is brought to mean 0."""
-        return False
+        Args:
+            gradients: Whose update rules hold: C's CPU build ignores some options.
 
-    def reinitialise_similar_filters(self, alike: float) -> None:
-        """Start anew one of the two likest filters, where their cosine is above ``alike``."""
+        Returns:
+            The weights, which are subject to decay and ``clip=``, and the other parameters, which are not.
+        """
+        weights: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, p in self.named_parameters():
+            (weights if name.rpartition(".")[2] == "weights" else others).append(p)
+        rest = ParamGroup(
+            params=tuple(others),
+            lr_factor=self.options.learning_rate,
+            dont_update=self.options.dont_update,
+            burnin_update=self.options.burnin_update,
+        )
+        return [replace(rest, params=tuple(weights), weight_decay=True, clip=self.options.clip), rest]
 
 
 class Join(Layer):

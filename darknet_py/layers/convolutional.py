@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import torch
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg.schema import option
 from ._blur import blur, blurred
+from ._context import Gradients
 from ._deformation import deformation
 from ._excitation import excited
 from ._norm import Norm
+from ._param_group import ParamGroup
 from .base import Layer, Shape, parameter, section
 
 
@@ -86,7 +88,7 @@ class Convolutional(Layer):
         if min(self.shape) < 1:
             raise ValueError(f"a {options.size}x{options.size} kernel does not fit into {x.width} x {x.height}")
         kernels = options.filters * x.channels // options.groups
-        self.deformation = deformation(options, options.angle, options.size, kernels)
+        self._deformation = deformation(options, options.angle, options.size, kernels)
         self.norm: Norm | None = None
         if options.share_index is None:
             self.biases = parameter(options.filters)
@@ -152,25 +154,26 @@ class Convolutional(Layer):
         if self.norm:
             self.norm.initialise()
 
-    @property
-    def centred(self) -> bool:
-        """``grad_centr`` works with batch norm alone."""
-        return self.options.grad_centr and self.norm is not None
-
-    @property
-    def step_power(self) -> float:
-        """``reverse``."""
-        return self.options.reverse
+    def param_groups(self, gradients: Gradients = Gradients.DARKNET) -> list[ParamGroup]:
+        """As in every layer; weights also have ``grad_centr`` (only with batch norm), ``reverse`` and deformations."""
+        weights, others = super().param_groups(gradients)
+        weights = replace(weights, centralise=self.options.grad_centr and self.norm is not None)
+        if gradients is not Gradients.DARKNET_CPU:
+            weights = replace(weights, power=self.options.reverse, deformation=self._deformation)
+        return [weights, others]
 
     @torch.no_grad()
-    def reinitialise_similar_filters(self, alike: float) -> None:
-        """``reject_similar_weights``; layers without an activation are left alone."""
+    def reinitialise_similar_filters(self, similarity_threshold: float) -> None:
+        """Re-initialise one filter of the most similar pair if their cosine similarity exceeds the threshold.
+
+        Layers without an activation are skipped (``reject_similar_weights``).
+        """
         if self.options.activation is Activation.LINEAR or self.options.share_index is not None:
             return
         unit = F.normalize(self.weights.flatten(1), dim=1)
-        likeness = (unit @ unit.t()).triu(diagonal=1)
-        best = int(likeness.argmax())
-        if float(likeness.flatten()[best]) <= alike:
+        similarity = (unit @ unit.t()).triu(diagonal=1)
+        best = int(similarity.argmax())
+        if float(similarity.flatten()[best]) <= similarity_threshold:
             return
         row, limit = best // len(unit), sqrt(2 / self.weights[0].numel())
         self.weights[row].uniform_(-limit, limit)

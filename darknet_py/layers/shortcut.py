@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from ..activations import Activation
 from ..cfg import Dialect
 from ..cfg.schema import option
 from ._context import Gradients
+from ._param_group import ParamGroup
 from .base import Join, Shape, absolute, parameter, section
 
 
@@ -60,8 +61,6 @@ class Shortcut(Join):
             return (index - 1, *absolute(self.from_, index))
 
     options: Options
-    decays = False
-    update_limit = 1.0
 
     def __init__(self, options: Options, *inputs: Shape) -> None:
         super().__init__(options, *inputs)
@@ -134,6 +133,13 @@ class Shortcut(Join):
         """All weights 1."""
         if self.weights is not None:
             nn.init.ones_(self.weights)
+
+    def param_groups(self, gradients: Gradients = Gradients.DARKNET) -> list[ParamGroup]:
+        """As every layer's; C's CUDA code does not decay the weights and limits their velocity to 1."""
+        groups = super().param_groups(gradients)
+        if gradients is Gradients.DARKNET_CPU:
+            return groups
+        return [replace(group, weight_decay=False, velocity_limit=1.0) for group in groups]
 
     @property
     def flops(self) -> float:

@@ -61,9 +61,6 @@ class ForwardBackward:
                 known = schema.keys(type(options))[key]
                 if getattr(options, known.name) != known.default:
                     warnings.warn(f"{place} {key}: training does not follow it", UnusedOptionWarning, stacklevel=3)
-        for index, layer in enumerate(network):
-            if layer.deformation and layer.deformation.unfit:
-                raise ConfigError(f"layer {index} [{layer.names[0]}] {layer.deformation.unfit}")
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
         statistics = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
         self._asleep = max([freeze, *stops])  # layers before it neither learn nor keep statistics

@@ -1,170 +1,223 @@
-"""How an iteration's gradients change the parameters: Darknet's momentum, or adam.
+"""Optimizers with Darknet's update rules: ``SGD``, ``Adam``, and ``EMA``, the moving average of the parameters.
 
-With g the gradient summed over the B images of the iteration, v the velocity and r the rate
+With g the gradient summed over the B images of an iteration, v the velocity and lr the learning rate, SGD is
 
-    v = momentum * v - g - decay * B * w,    w = w + r / B * v
+    v = momentum * v - g - decay * B * w,    w = w + lr / B * v
 
-which is torch's SGD on g / B but for the units of v. Only ``weights`` decay, not biases and scales
-(``update_convolutional_layer_gpu``). Adam works on the sum, not the mean, and everything decays.
+which is torch's SGD on the mean gradient g / B, except for the units of v. Only weights decay, not biases and scales
+(``update_convolutional_layer_gpu``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..cfg.net_section import Net
-from ..layers import Deformation, Layer
+from ..errors import ConfigError
+from ..layers import Deformation, Gradients, Layer, ParamGroup
 
-
-@dataclass(frozen=True)
-class Rule:
-    """What parameters that are updated alike have in common."""
-
-    learning_rate: float
-    decays: bool
-    clip: float  # limit of the parameter, 0: none
-    limit: float  # of the velocity
-    centred: bool  # each filter's velocity has mean 0
-    after: float  # no update up to that iteration
-    power: float = 0.0  # of the velocity that a step is made of; 0: it is the velocity
-    deformation: Deformation | None = None  # that ties filters in the first half of training
+_EMA_TAIL = 1000  # last iterations, which start from the averaged parameters
 
 
 @dataclass
-class ParamGroup:
-    """Parameters of one rule with the state of their update."""
+class _Update:
+    """The tensors of one group that have a gradient, and the iteration they are updated in."""
 
-    rule: Rule
-    parameters: list[nn.Parameter] = field(default_factory=list)
-    velocity: list[Tensor] = field(default_factory=list)
-    square: list[Tensor] = field(default_factory=list)
+    group: ParamGroup
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    state: dict[str, list[Tensor]]
+    lr: float
+    images: int
+    iteration: int
+    deformation: Deformation | None
 
 
-class SGD:
-    """Updates the parameters of layers.
+class Optimizer(ABC):
+    """What ``SGD`` and ``Adam`` share: groups, state, and what happens before and after the update rule.
 
-    ``net``: the options that say how. ``on_cpu``: C's CPU build knows no layers that do not decay or whose
-    velocity is limited.
+    Args:
+        layers: The network's layers, in order.
+        net: The options of [net].
+        gradients: Whose update rules hold.
+
+    Raises:
+        ConfigError: Filters that are to be tied to deformed copies do not divide into equal parts.
     """
 
-    def __init__(self, layers: Iterable[Layer], net: Net, *, on_cpu: bool = False) -> None:
+    slots: ClassVar[tuple[str, ...]]  # names of the tensors kept for each parameter
+
+    def __init__(self, layers: Iterable[Layer], net: Net, *, gradients: Gradients = Gradients.DARKNET) -> None:
         self.net = net
-        groups: dict[Rule, ParamGroup] = {}
-        for layer in layers:
-            for name, parameter in layer.named_parameters():
-                rule = _rule(layer, name.rpartition(".")[2] == "weights", net, on_cpu)
-                groups.setdefault(rule, ParamGroup(rule)).parameters.append(parameter)
-        self.groups = list(groups.values())
-        for group in self.groups:
-            group.velocity = [torch.zeros_like(p) for p in group.parameters]
-            group.square = [torch.zeros_like(p) for p in group.parameters] if net.adam else []
+        merged: dict[ParamGroup, list[nn.Parameter]] = {}
+        for index, layer in enumerate(layers):
+            for group in layer.param_groups(gradients):
+                if group.deformation and group.deformation.unfit:
+                    raise ConfigError(f"layer {index} [{layer.names[0]}] {group.deformation.unfit}")
+                merged.setdefault(replace(group, params=()), []).extend(group.params)
+        self.groups = [replace(group, params=tuple(params)) for group, params in merged.items() if params]
+        self.state = [
+            {slot: [torch.zeros_like(p) for p in group.params] for slot in self.slots} for group in self.groups
+        ]
 
     @torch.no_grad()
-    def step(self, rate: float, images: int, iteration: int) -> None:
-        """Use and drop the gradients that ``images`` images have left, in iteration 1, 2, ..."""
-        for group in self.groups:
-            chosen = [number for number, p in enumerate(group.parameters) if p.grad is not None]
-            parameters: list[Tensor] = [group.parameters[number] for number in chosen]
+    def step(self, lr: float, images: int, iteration: int) -> None:
+        """Update the parameters and drop their gradients.
+
+        Args:
+            lr: Learning rate, before a layer's own factor.
+            images: Number of images that the gradients are summed over.
+            iteration: 1 for the first.
+        """
+        for group, state in zip(self.groups, self.state, strict=True):
+            selected = [number for number, p in enumerate(group.params) if p.grad is not None]
+            parameters: list[Tensor] = [group.params[number] for number in selected]
             gradients = [p.grad for p in parameters if p.grad is not None]
             for p in parameters:
                 p.grad = None
-            if not parameters or iteration <= group.rule.after:
+            skipped = max(group.dont_update, group.burnin_update * self.net.burn_in - 1)
+            if not parameters or iteration <= skipped:
                 continue
-            velocity = [group.velocity[number] for number in chosen]
-            tie = group.rule.deformation if iteration <= self.net.max_batches // 2 else None
-            if self.net.adam:
-                gradients = [tie.gathered(g) for g in gradients] if tie else gradients
-                square = [group.square[number] for number in chosen]
-                self._adam(group.rule, parameters, gradients, (velocity, square), rate, images, iteration)
-            else:
-                self._momentum(group.rule, parameters, gradients, velocity, rate, images, tie)
-            if tie:
-                torch._foreach_copy_(parameters, [tie.spread(p) for p in parameters])
-            if group.rule.clip:
-                torch._foreach_clamp_max_(parameters, group.rule.clip)
-                torch._foreach_clamp_min_(parameters, -group.rule.clip)
+            own_state = {slot: [tensors[number] for number in selected] for slot, tensors in state.items()}
+            deformation = group.deformation if iteration <= self.net.max_batches // 2 else None
+            self._update(_Update(group, parameters, gradients, own_state, lr, images, iteration, deformation))
+            if deformation:
+                torch._foreach_copy_(parameters, [deformation.spread(p) for p in parameters])
+            if group.clip:
+                torch._foreach_clamp_max_(parameters, group.clip)
+                torch._foreach_clamp_min_(parameters, -group.clip)
 
-    def _momentum(
-        self,
-        rule: Rule,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        velocity: list[Tensor],
-        rate: float,
-        images: int,
-        tie: Deformation | None,
-    ) -> None:
-        torch._foreach_mul_(velocity, self.net.momentum)
-        torch._foreach_sub_(velocity, gradients)
-        if tie:
-            torch._foreach_copy_(velocity, [tie.gathered(v) for v in velocity])
-        if rule.centred:
-            for v in velocity:
-                v -= v.mean(dim=tuple(range(1, v.dim())), keepdim=True)
-        if rule.limit < float("inf"):
-            torch._foreach_clamp_max_(velocity, rule.limit)
-            torch._foreach_clamp_min_(velocity, -rule.limit)
-        if rule.power:  # mult_inverse_array_kernel; the velocity itself stays as it is
-            sizes = [((10 * v.abs() + 1) ** rule.power).nan_to_num(0, 0, 0) for v in velocity]
-            velocity = [torch.where(v < 0, -size, size) for v, size in zip(velocity, sizes, strict=True)]
-        if rule.decays and self.net.decay:
-            torch._foreach_add_(velocity, parameters, alpha=-self.net.decay * images)
-        torch._foreach_add_(parameters, velocity, alpha=rate * rule.learning_rate / images)
-
-    def _adam(
-        self,
-        rule: Rule,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        state: tuple[list[Tensor], list[Tensor]],
-        rate: float,
-        images: int,
-        iteration: int,
-    ) -> None:
-        """``adam_update_gpu``: the step is not divided by the number of images."""
-        (mean, square), net = state, self.net
-        wanted = list(torch._foreach_add(gradients, parameters, alpha=net.decay * images))
-        torch._foreach_neg_(wanted)
-        torch._foreach_mul_(mean, net.B1)
-        torch._foreach_add_(mean, wanted, alpha=1 - net.B1)
-        torch._foreach_mul_(square, net.B2)
-        torch._foreach_addcmul_(square, wanted, wanted, value=1 - net.B2)
-        divisor = list(torch._foreach_div(square, float(1 - net.B2**iteration)))
-        torch._foreach_sqrt_(divisor)
-        torch._foreach_add_(divisor, net.eps)
-        factor = float(rate * rule.learning_rate / (1 - net.B1**iteration))
-        torch._foreach_addcdiv_(parameters, mean, divisor, value=factor)
+    @abstractmethod
+    def _update(self, update: _Update) -> None:
+        """Apply the update rule to one group's parameters and state, in place."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next step depends on besides the parameters."""
-        return {key: [list(getattr(group, key)) for group in self.groups] for key in ("velocity", "square")}
+        """What the next step depends on besides the parameters: per slot and group a list of tensors."""
+        return {slot: [list(state[slot]) for state in self.state] for slot in self.slots}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state_dict of the same layers and options. Raises ValueError where it does not fit."""
-        for key in ("velocity", "square"):
-            mine = [tensor for group in self.groups for tensor in getattr(group, key)]
-            theirs = [tensor for group in state[key] for tensor in group]
+        """Restore a ``state_dict``. Raises ValueError if it belongs to another network, optimizer or options."""
+        if state.keys() != set(self.slots):
+            raise ValueError(f"expected an optimizer state of {', '.join(self.slots)}, found {', '.join(state)}")
+        for slot in self.slots:
+            mine = [tensor for group in self.state for tensor in group[slot]]
+            theirs = [tensor for group in state[slot] for tensor in group]
             if [tensor.shape for tensor in mine] != [tensor.shape for tensor in theirs]:
-                raise ValueError(f"the {key} of another network or recipe: its arrays do not fit this one's")
+                raise ValueError(f"the optimizer's {slot} belongs to another network or other options: shapes differ")
             for own, other in zip(mine, theirs, strict=True):
                 own.copy_(other)
 
 
-def _rule(layer: Layer, weights: bool, net: Net, on_cpu: bool) -> Rule:
-    options = layer.options
-    return Rule(
-        learning_rate=options.learning_rate,
-        decays=weights and (layer.decays or on_cpu),
-        clip=options.clip if weights else 0.0,
-        limit=float("inf") if on_cpu else layer.update_limit,
-        centred=layer.centred and weights,
-        after=max(options.dont_update, options.burnin_update * net.burn_in - 1),
-        power=layer.step_power if weights and not on_cpu else 0.0,
-        deformation=layer.deformation if weights and not on_cpu else None,
-    )
+class SGD(Optimizer):
+    """Momentum SGD (``update_convolutional_layer_gpu``); the module's docstring has the formula."""
+
+    slots = ("velocity",)
+
+    def _update(self, update: _Update) -> None:
+        group, parameters, velocity = update.group, update.parameters, update.state["velocity"]
+        torch._foreach_mul_(velocity, self.net.momentum)
+        torch._foreach_sub_(velocity, update.gradients)
+        if update.deformation:
+            torch._foreach_copy_(velocity, [update.deformation.gathered(v) for v in velocity])
+        if group.centralise:
+            for v in velocity:
+                v -= v.mean(dim=tuple(range(1, v.dim())), keepdim=True)
+        if group.velocity_limit < float("inf"):
+            torch._foreach_clamp_max_(velocity, group.velocity_limit)
+            torch._foreach_clamp_min_(velocity, -group.velocity_limit)
+        if group.power:  # mult_inverse_array_kernel, which does not change the velocity itself
+            sizes = [((10 * v.abs() + 1) ** group.power).nan_to_num(0, 0, 0) for v in velocity]
+            velocity = [torch.where(v < 0, -size, size) for v, size in zip(velocity, sizes, strict=True)]
+        if group.weight_decay and self.net.decay:
+            torch._foreach_add_(velocity, parameters, alpha=-self.net.decay * update.images)
+        torch._foreach_add_(parameters, velocity, alpha=update.lr * group.lr_factor / update.images)
+
+
+class Adam(Optimizer):
+    """Adam as C has it (``adam_update_gpu``): on the summed gradient, not its mean, and every parameter decays."""
+
+    slots = ("mean", "square")
+
+    def _update(self, update: _Update) -> None:
+        net, parameters, gradients = self.net, update.parameters, update.gradients
+        mean, square = update.state["mean"], update.state["square"]
+        if update.deformation:
+            gradients = [update.deformation.gathered(g) for g in gradients]
+        direction = list(torch._foreach_add(gradients, parameters, alpha=net.decay * update.images))
+        torch._foreach_neg_(direction)
+        torch._foreach_mul_(mean, net.B1)
+        torch._foreach_add_(mean, direction, alpha=1 - net.B1)
+        torch._foreach_mul_(square, net.B2)
+        torch._foreach_addcmul_(square, direction, direction, value=1 - net.B2)
+        divisor = list(torch._foreach_div(square, float(1 - net.B2**update.iteration)))
+        torch._foreach_sqrt_(divisor)
+        torch._foreach_add_(divisor, net.eps)
+        factor = float(update.lr * update.group.lr_factor / (1 - net.B1**update.iteration))
+        torch._foreach_addcdiv_(parameters, mean, divisor, value=factor)
+
+
+def build_optimizer(layers: Iterable[Layer], net: Net, *, gradients: Gradients = Gradients.DARKNET) -> Optimizer:
+    """The optimizer that [net] selects: ``Adam`` with ``adam=1``, else ``SGD``."""
+    return (Adam if net.adam else SGD)(layers, net, gradients=gradients)
+
+
+class EMA:
+    """Exponential moving average of a network's parameters (``ema_alpha=``, ``train_network_waitkey``).
+
+    The average starts as a copy of the parameters after half of ``max_batches``. ``max_batches`` - 1000 iterations
+    on it replaces the parameters, and the last 1000 iterations train from there.
+
+    Attributes:
+        tensors: The average of each parameter, in the order of ``network.parameters()``; None before it starts.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], net: Net) -> None:
+        self._parameters: list[Tensor] = list(parameters)
+        self._net = net
+        self.tensors: list[Tensor] | None = None
+
+    @torch.no_grad()
+    def update(self, iteration: int) -> None:
+        """Take the parameters after update ``iteration`` into the average, or the average into the parameters."""
+        alpha, max_batches = self._net.ema_alpha, self._net.max_batches
+        if not alpha or iteration < max_batches // 2:
+            return
+        if self.tensors is None:
+            self.tensors = [p.clone() for p in self._parameters]
+        if iteration == max_batches - _EMA_TAIL:
+            torch._foreach_copy_(self._parameters, self.tensors)
+        elif iteration < max_batches - _EMA_TAIL:
+            torch._foreach_lerp_(self.tensors, self._parameters, 1 - alpha)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Give the network its averaged parameters inside the block, as ``_ema.weights`` holds them."""
+        if self.tensors is None:
+            yield
+            return
+        own = [p.detach().clone() for p in self._parameters]
+        try:
+            with torch.no_grad():
+                torch._foreach_copy_(self._parameters, self.tensors)
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(self._parameters, own)
+
+    def state_dict(self) -> list[Tensor] | None:
+        """The averages; None before they start."""
+        return self.tensors
+
+    def load_state_dict(self, state: list[Tensor] | None) -> None:
+        """Restore a ``state_dict``."""
+        self.tensors = (
+            None if state is None else [tensor.to(p) for tensor, p in zip(state, self._parameters, strict=True)]
+        )

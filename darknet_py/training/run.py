@@ -216,8 +216,8 @@ class Run:
             return
         if iteration % self.snapshots.every == 0:
             self.snapshots.save(self.network, iteration)
-        if self.trainer.smoothed is not None:
-            with self.trainer.averaged():
+        if self.trainer.ema.tensors is not None:
+            with self.trainer.ema.applied():
                 self.snapshots.save(self.network, "ema")
         self.snapshots.save_state(self.network, self.trainer.state_dict(), self._remembered(), self.settings.seed)
         self.guard.saved = f"{self.snapshots.state} is of iteration {iteration}"

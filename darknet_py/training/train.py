@@ -9,9 +9,8 @@ otherwise than its CUDA build, the latter is followed, unless ``gradients="darkn
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,10 +22,17 @@ from ..network import Network
 from .distributed import ProcessGroup
 from .engine import ForwardBackward, StepOutput, Truths
 from .label_rejection import LabelRejection
-from .optimizer import SGD
+from .optimizer import EMA, build_optimizer
 
-_ALIKE = 0.4  # cosine of two filters of which one is started anew
-_TAIL = 1000  # last iterations, which start from the averaged weights
+_SIMILARITY_THRESHOLD = 0.4  # cosine similarity above which a filter is re-initialised
+
+
+@runtime_checkable
+class _ReinitialisesFilters(Protocol):
+    """A layer whose filters can be compared with each other."""
+
+    def reinitialise_similar_filters(self, similarity_threshold: float) -> None:
+        """Re-initialise one filter of the most similar pair if their cosine similarity exceeds the threshold."""
 
 
 class Trainer:
@@ -63,12 +69,12 @@ class Trainer:
         self.team, self.guard = team or ProcessGroup(), guard
         self.rejection, self.chance = LabelRejection(), random.Random(seed)
         self.passes = ForwardBackward(network, self.gradients, freeze=freeze, amp=amp, chance=self.chance)
-        self.update = SGD(network, self.options, on_cpu=self.gradients is Gradients.DARKNET_CPU)
+        self.optimizer = build_optimizer(network, self.options, gradients=self.gradients)
+        self.ema = EMA(network.parameters(), self.options)
         self.images = _images(network)
         if clear:
             network.seen = 0
         self.iteration, self.rate = network.seen // self.images, 0.0
-        self.smoothed: list[Tensor] | None = None
         self.parts: list[dict[int, dict[str, float]]] = []
 
     def step(self, pairs: Sequence[tuple[Tensor, Truths]]) -> float:
@@ -92,9 +98,9 @@ class Trainer:
         self.rate = schedule.rate(self.options, self.iteration, self.chance)
         self._gather()
         count = sum(len(x) for x, _ in pairs) * self.team.world
-        self.update.step(self.rate, count * sequence, self.iteration)
-        self._smooth()
-        self._renew()
+        self.optimizer.step(self.rate, count * sequence, self.iteration)
+        self.ema.update(self.iteration)
+        self._reinitialise_similar_filters()
         self.network.seen = self.iteration * self.images
         return cost
 
@@ -130,48 +136,23 @@ class Trainer:
         if self.guard is not None:
             self.guard()
 
-    @torch.no_grad()
-    def _smooth(self) -> None:
-        """The moving average of parameters (``ema_alpha``): kept from half of training on, used for its last part."""
-        options, share = self.options, self.options.ema_alpha
-        if not share or self.iteration < options.max_batches // 2:
-            return
-        parameters = [p.detach() for p in self.network.parameters()]
-        if self.smoothed is None:
-            self.smoothed = [p.clone() for p in parameters]
-        if self.iteration == options.max_batches - _TAIL:
-            torch._foreach_copy_(parameters, self.smoothed)
-        elif self.iteration < options.max_batches - _TAIL:
-            torch._foreach_lerp_(self.smoothed, parameters, 1 - share)
-
-    @contextmanager
-    def averaged(self) -> Iterator[Network]:
-        """The network with its averaged parameters, as ``_ema.weights`` holds it; with its own where there are none."""
-        parameters = [p.detach() for p in self.network.parameters()]
-        own = [p.clone() for p in parameters]
-        try:
-            if self.smoothed is not None:
-                torch._foreach_copy_(parameters, self.smoothed)
-            yield self.network
-        finally:
-            torch._foreach_copy_(parameters, own)
-
-    def _renew(self) -> None:
-        """Start filters anew that have become like others, but for those near a head (``weights_reject_freq``)."""
+    def _reinitialise_similar_filters(self) -> None:
+        """Re-initialise filters that have become similar to others (``weights_reject_freq=``), except near a head."""
         every = self.options.weights_reject_freq
         if not every or self.iteration % every or self.iteration >= self.options.max_batches * 3 // 4:
             return
         layers = list(self.network)
         for index, layer in enumerate(layers):
-            if index and not any(isinstance(later, Head) for later in layers[index + 1 : index + 4]):
-                layer.reinitialise_similar_filters(_ALIKE)
+            near_head = any(isinstance(later, Head) for later in layers[index + 1 : index + 4])
+            if index and not near_head and isinstance(layer, _ReinitialisesFilters):
+                layer.reinitialise_similar_filters(_SIMILARITY_THRESHOLD)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next iteration depends on besides the weights and torch's generator."""
         return {
             "iteration": self.iteration,
-            "update": self.update.state_dict(),
-            "smoothed": self.smoothed,
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
             "rejection": vars(self.rejection).copy(),
             "scale": vars(self.passes.scale).copy(),
             "chance": self.chance.getstate(),
@@ -181,10 +162,8 @@ class Trainer:
         """Go on from a state_dict; the weights must be those of its time."""
         self.iteration = state["iteration"]
         self.network.seen = self.iteration * self.images
-        self.update.load_state_dict(state["update"])
-        like = list(self.network.parameters())
-        smoothed = state["smoothed"]
-        self.smoothed = None if smoothed is None else [s.to(p) for s, p in zip(smoothed, like, strict=True)]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])
         self.rejection = LabelRejection(**state["rejection"])
         vars(self.passes.scale).update(state["scale"])
         version, internal, gauss = state["chance"]

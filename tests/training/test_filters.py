@@ -88,7 +88,7 @@ def test_powers_are_those_of_cuda(power: float) -> None:
         weights.zero_()
     weights.grad = torch.zeros_like(weights)
     weights.grad.flatten()[: len(velocity)] = -velocity
-    trainer.update.step(1.0, 1, 1)
+    trainer.optimizer.step(1.0, 1, 1)
     np.testing.assert_allclose(weights.detach().flatten()[: len(velocity)], GOLDEN[f"inverse_{power:g}"], rtol=1e-5)
 
 

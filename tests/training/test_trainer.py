@@ -205,7 +205,7 @@ def test_the_average_starts_in_the_middle() -> None:
     trainer = Trainer(net)
     trainer.iteration = 49
     trainer.step([batch()])
-    assert all(torch.equal(a, b) for a, b in zip(trainer.smoothed or [], net.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(trainer.ema.tensors or [], net.parameters(), strict=True))
 
 
 def test_a_gate_per_place_learns_as_on_cuda() -> None:

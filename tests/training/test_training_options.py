@@ -157,8 +157,8 @@ def trained(text: str, images: list[str]) -> list[float]:
         torch.manual_seed(number)
         seen += [trainer.step(batch.pairs), trainer.rate]
         seen += [float(p.detach().double().square().sum()) for p in network.parameters()]
-    if trainer.smoothed is not None:
-        seen += [float(p.double().sum()) for p in trainer.smoothed]
+    if trainer.ema.tensors is not None:
+        seen += [float(p.double().sum()) for p in trainer.ema.tensors]
     return seen
 
 
