@@ -14,6 +14,7 @@ from darknet_py.cfg.net_section import Net, Policy
 from darknet_py.errors import ConfigError, UnusedOptionWarning
 from darknet_py.layers import Shape, StepContext
 from darknet_py.layers._norm import Norm
+from darknet_py.layers.convolutional import Convolutional
 from darknet_py.network import Network
 from darknet_py.training.label_rejection import LabelRejection
 from tests.helpers import random_networks
@@ -116,8 +117,9 @@ def test_an_attack_hides_objects() -> None:
     assert float(after) < float(before)
 
 
-def test_alike_filters_are_started_anew() -> None:
+def test_similar_filters_are_reinitialised() -> None:
     (layer,) = list(Network(cfg.loads(NET + "[conv]\nfilters=4\nsize=3\nactivation=mish\n")).initialise())
+    assert isinstance(layer, Convolutional)
     weights = dict(layer.stored())["weights"]
     with torch.no_grad():
         weights[2] = weights[0] * 2
