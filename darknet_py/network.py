@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ._table import format_table
 from .cfg import Config, Dialect, Section, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError
@@ -134,7 +135,7 @@ class Network(nn.Module):
             shown = f"{layer.flops / 1e9:.3f}" if layer.flops else ""
             words = (str(index), section.name, layer.describe(), _size(x), _size(layer.shape), shown)
             rows.append((*words, f"{floats:,}" if floats else ""))
-        return _table(rows) + f"\nTotal BFLOPS {self.flops / 1e9:.3f}, {total:,} floats"
+        return "\n".join(format_table(rows, "><<>")) + f"\nTotal BFLOPS {self.flops / 1e9:.3f}, {total:,} floats"
 
 
 @contextmanager
@@ -183,15 +184,3 @@ def _last_readers(sources: Sequence[tuple[int, ...]], kept: set[int]) -> list[li
 
 def _size(shape: Shape) -> str:
     return f"{shape.width} x {shape.height} x {shape.channels}"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = (1, 2)
-    lines = (
-        "  ".join(
-            cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)

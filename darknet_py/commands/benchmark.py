@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from .._table import format_table
 from . import _model
 
 if TYPE_CHECKING:
@@ -49,19 +50,29 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report, indent=2))
         return 0
-    width = max(len(row["name"] + row["text"]) for row in report["layers"]) + 2
-    print(f"{'layer':>7}  {'what':{width}} {'ms':>8} {'share':>6} {'GFLOP/s':>8} {'of best':>7}")
+    print("\n".join(_lines(report)))
+    return 0
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    """The figures as tables."""
+    layers = [("layer", "operation", "options", "ms", "share", "GFLOP/s", "of best")]
     for row in report["layers"]:
         numbers = "+".join(map(str, row["layers"]))
-        rate = f"{row['gflops']:8.0f} {row['of_best']:7.0%}" if row["gflops"] >= 1 else ""
-        print(f"{numbers:>7}  {row['name'] + '  ' + row['text']:{width}} {row['ms']:8.3f} {row['share']:6.1%} {rate}")
-    print(f"\n{report['gflop']:.2f} GFLOP; the machine's best is {report['best']:.0f} GFLOP/s:")
-    for name, rate in report["rates"].items():
-        print(f"  {name:36} {rate:8.0f} GFLOP/s")
-    print(f"\n{'network alone, in turn':28} {'median ms':>10} {'least':>8} {'images/s':>10} {'of best':>7}")
+        speed = (f"{row['gflops']:.0f}", f"{row['of_best']:.0%}") if row["gflops"] >= 1 else ("", "")
+        layers.append((numbers, row["name"], row["text"], f"{row['ms']:.3f}", f"{row['share']:.1%}", *speed))
+    peaks = [(f"  {name}", f"{rate:.0f} GFLOP/s") for name, rate in report["rates"].items()]
+    runs = [("network alone, interleaved", "median ms", "minimum", "images/s", "of best")]
     for name, row in report["runs"].items():
-        print(f"{name:28} {row['ms']:10.2f} {row['least']:8.2f} {row['images']:10.1f} {row['of_best']:7.0%}")
-    return 0
+        times = (f"{row['ms']:.2f}", f"{row['least']:.2f}")
+        runs.append((name, *times, f"{row['images']:.1f}", f"{row['of_best']:.0%}"))
+    return [
+        *format_table(layers, "><<>"),
+        f"\n{report['gflop']:.2f} GFLOP; the machine's best is {report['best']:.0f} GFLOP/s:",
+        *format_table(peaks, "<>"),
+        "",
+        *format_table(runs, "<>"),
+    ]
 
 
 def _network(args: argparse.Namespace) -> Network:

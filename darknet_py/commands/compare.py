@@ -19,6 +19,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from .._table import format_table
+
 if TYPE_CHECKING:
     from ..compare.report import Report, Row
 
@@ -63,8 +65,7 @@ def _lines(report: Report) -> list[str]:
     """The report as text."""
     lines = [f"A      {report.a}", f"B      {report.b}", f"input  {report.input}", ""]
     shown = [row for row in report.rows if row.difference is not None or row is report.first]
-    width = max([len(row.section) for row in shown], default=0)
-    lines += [_line(row, width, report) for row in shown]
+    lines += format_table([_cells(row, report) for row in shown], "><><")
     if shown:
         lines.append("")
     apart = [row.difference for row in shown if row.difference is not None]
@@ -82,11 +83,11 @@ def _lines(report: Report) -> list[str]:
     return [*lines, "the same" if report.same else "not the same"]
 
 
-def _line(row: Row, width: int, report: Report) -> str:
+def _cells(row: Row, report: Report) -> tuple[str, ...]:
     shape = " x ".join(map(str, (*row.shape[:0:-1], *row.shape[:1])))
-    mark = f"  <-- the first beyond {report.tolerance:g}" if row is report.first else ""
+    mark = f"<-- the first beyond {report.tolerance:g}" if row is report.first else ""
     apart = "not in both" if row.difference is None else f"{row.difference:.1e}"
-    return f"{row.number:5}  {row.section:{width}}  {shape:>18}  {apart}{mark}"
+    return str(row.number), row.section, shape, apart, mark
 
 
 def _apart(report: Report) -> str:

@@ -17,13 +17,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch each name and print where it lies."""
+    from .._table import format_table
     from ..hub import catalogue
 
     if args.list or not args.names:
         rows = [("NAME", "KIND", "CFG", "SIZE", "WHERE"), *catalogue.rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("\n".join(format_table(rows, "<")))
         return 0
     for name in args.names:
         print(catalogue.fetch(name, progress=not args.quiet))

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .._table import format_table
 from ..data.data_file import Dataset
 from ..data.labels import Problem
 from .average_precision import Curve, Matches, Objects
@@ -146,8 +147,7 @@ class Evaluation:
         """A row a class, and the sums; the numbers in percent where they are shares."""
         head = ("class", "objects", "AP", "TP", "FP", "FN", "precision", "recall", "F1", "best F1", "at")
         rows = [head, *(_row(one) for one in self.classes if one.objects or one.tp or one.fp), _row(self.all)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        text = ["  ".join((row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:]))) for row in rows]
+        text = format_table(rows, "<>")
         text.insert(-1, "-" * len(text[0]))
         absent = sum(not (one.objects or one.tp or one.fp) for one in self.classes)
         notes = [f"not shown: {absent} classes without objects and detections"] if absent else []

@@ -28,7 +28,7 @@ def test_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "A      tiny.cfg,tiny.weights (this package, alexeyab)"
     assert lines[2] == "input  64 x 64 x 3, noise of seed 0"
-    assert lines[4] == "    0  convolutional           8 x 8 x 8  0.0e+00"
+    assert lines[4] == "0  convolutional   8 x 8 x 8  0.0e+00"
     assert lines[-3] == "layers: 3 of 3 compared, none beyond 0.0001"
     assert lines[-2].endswith(" with a twin; at most 0.000 pixels and 0.00000 in confidence apart")
     assert lines[-1] == "the same"
@@ -37,7 +37,7 @@ def test_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 def test_not_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", A, "b.cfg,tiny.weights"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[4].startswith("    0  convolutional           8 x 8 x 8  ")
+    assert lines[4].startswith("0  convolutional   8 x 8 x 8  ")
     assert lines[4].endswith("  <-- the first beyond 0.0001")
     assert lines[8:10] == ["layers: the first that differs is 0 [convolutional]", "  activation: leaky in A, relu in B"]
     assert lines[-1] == "not the same"
