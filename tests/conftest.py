@@ -20,7 +20,7 @@ import pytest
 from darknet_py.errors import DarknetError
 from darknet_py.hub import catalogue
 from darknet_py.hub.pypi import Package
-from tests.helpers import http_server
+from tests.helpers import http_server, paths
 
 # Machines that tests run on share their cores, so the time of one example says nothing.
 hypothesis.settings.register_profile("suite", deadline=None)
@@ -47,6 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and there is none"))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", ())
+    count = sum(paths.NO_SHARED in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(f"{count} of the {len(skipped)} skipped tests need ../shared, which is not here")
+
+
 @pytest.fixture(scope="session")
 def yolov4_tiny_weights() -> pathlib.Path:
     """The official yolov4-tiny.weights."""
@@ -71,11 +78,8 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[http_server.Site]:
 
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
-    """The folder of reference values and images that lies beside the project's checkout."""
-    folder = pathlib.Path(__file__).resolve().parents[2] / "shared"
-    if not (folder / "conformance").is_dir():
-        pytest.skip(f"{folder}: the reference files are not beside this checkout")
-    return folder
+    """The folder of references and images beside the checkout; without it the test is skipped."""
+    return paths.require_shared()
 
 
 def _official(entry: catalogue.Entry, *sources: Package) -> pathlib.Path:

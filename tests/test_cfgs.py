@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import pathlib
 import re
 from typing import NamedTuple
 
@@ -20,10 +19,9 @@ from darknet_py.cfg import Config, Dialect, Section, schema
 from darknet_py.cfg.net_section import Net
 from darknet_py.layers import base
 from darknet_py.network import Network
+from tests.helpers import paths
 
-ROOT = pathlib.Path(__file__).parents[1]
-CFGS = ROOT / "cfgs"
-SHARED = ROOT.parent / "shared"
+CFGS = paths.CFGS
 
 # Name, floats, and the file of AlexeyAB's that has the same layers, where one has.
 NETWORKS = {
@@ -113,10 +111,8 @@ def values(section: Section) -> dict[str, str]:
 
 
 def official(name: str) -> Config:
-    path = SHARED / "conformance" / "alexeyab" / f"{NETWORKS[name][1]}.cfg"
-    if not path.exists():
-        pytest.skip(f"{path} is not here: the official cfgs are not part of the checkout")
-    return cfg.load(path)
+    paths.require_shared()
+    return cfg.load(paths.OFFICIAL / f"{NETWORKS[name][1]}.cfg")
 
 
 def test_every_cfg_is_tested() -> None:
@@ -228,9 +224,7 @@ def test_names(name: str, classes: int) -> None:
 
 
 def test_names_are_darknets() -> None:
-    path = SHARED / "data" / "coco.names"
-    if not path.exists():
-        pytest.skip(f"{path} is not here: Darknet's names are not part of the checkout")
+    path = paths.require_shared() / "data" / "coco.names"
     assert (CFGS / "coco.names").read_text().split("\n") == path.read_text().split("\n")
 
 

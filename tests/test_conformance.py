@@ -1,15 +1,18 @@
-"""The reference folder beside the checkout: every official network and every rare option, layer by layer.
+"""The official networks and the rare options against C Darknet, layer by layer.
 
-What ``../shared/conformance/check.py`` does, without keeping all outputs of a network at once. Networks of more
-than a few million floats are ``slow``.
+The values of ``golden/conformance`` hold the networks of ``cfgs/`` and small ones for rare options; those of
+``../shared/conformance/alexeyab`` hold AlexeyAB's cfgs, which are not part of this project. Networks of more than a few
+million floats are ``slow``.
 """
 
 from __future__ import annotations
 
 import filecmp
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,36 +28,57 @@ from tests.helpers import paths, reference_values
 from tests.helpers.optimised_networks import TOLERANCE, apart, run
 from tests.helpers.reference_values import Entry, Reference
 
-FOLDER = paths.CONFORMANCE
 LAYER_TOLERANCE = 1e-3  # of the layer's rms
 LOOSE_TOLERANCE = 0.2  # signs and stairs: a value within rounding of a step may fall on either side
 LOOSE = ("xnor=1", "binary=1", "activation=stair")
 BOX_TOLERANCE = 2e-3
 FAST = 6_100_000  # floats
+VALUES = paths.GOLDEN / "conformance"
 
 
-def cases() -> list[object]:
-    """Each network, marked slow by what its reference says of its floats."""
-    found: list[object] = []
-    for path in sorted(FOLDER.glob("alexeyab/*.cfg")) + sorted(FOLDER.glob("rare/*.cfg")):
-        count = reference_values.floats(golden(path)) if path.stat().st_size < 4000 else FAST + 1
-        marks = [pytest.mark.slow] if count > FAST else []
-        found.append(pytest.param(path, id=f"{path.parent.name}/{path.stem}", marks=marks))
-    missing = pytest.mark.skip(reason=f"{FOLDER} is not beside this checkout")
-    return found or [pytest.param(FOLDER, id="none", marks=missing)]
+class Case(NamedTuple):
+    """A cfg and C's values of it, at another size or of the first layers alone where the values are."""
+
+    cfg: Path
+    values: Path
+    size: tuple[int, int] | None = None
+    layers: int | None = None
 
 
-def golden(path: Path) -> Reference:
-    return reference_values.load(path.with_name(f"{path.stem}.json.gz"))
+# The values of cspresnext50 are those of a detector with the same 81 first layers.
+BACKBONES = {"cspresnext50": ((512, 512), 81)}
 
 
-def built(path: Path, expected: Reference, folder: Path) -> Network:
-    """The network of a cfg with its reference's weights, which are also written again and compared."""
+def cases() -> list[Any]:
+    found = []
+    for path in sorted(VALUES.glob("cfgs/*.json.gz")):
+        name = path.name.removesuffix(".json.gz")
+        case = Case(paths.CFGS / f"{name}.cfg", path, *BACKBONES.get(name, ()))
+        found.append(parameter(f"cfgs/{name}", case, reference_values.floats(reference_values.load(path))))
+    for path in sorted(VALUES.glob("rare/*.json.gz")):
+        name = path.name.removesuffix(".json.gz")
+        found.append(parameter(f"rare/{name}", Case(path.with_name(f"{name}.cfg"), path), 0))
+    totals: dict[str, Any] = json.loads((paths.GOLDEN / "totals.json").read_text())
+    for key, total in totals.items():
+        if key.startswith("alexeyab/"):
+            path = paths.CONFORMANCE / key
+            case = Case(path.with_name(f"{path.name}.cfg"), path.with_name(f"{path.name}.json.gz"))
+            found.append(parameter(key, case, total["floats"], paths.needs_shared))
+    return found
+
+
+def parameter(name: str, case: Case, floats: int, *marks: pytest.MarkDecorator) -> Any:
+    slow = (pytest.mark.slow,) if floats > FAST else ()
+    return pytest.param(case, id=name, marks=(*marks, *slow))
+
+
+def load(case: Case, expected: Reference, folder: Path) -> Network:
+    """The network with its reference's weights, which are also saved again and compared."""
     reference_values.write_weights(expected, folder / "a.weights")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedOptionWarning)
-        net = darknet_py.load(path, folder / "a.weights")
-    darknet_py.save_weights(net, folder / "b.weights")
+        net = darknet_py.load(case.cfg, folder / "a.weights", size=case.size, upto=case.layers)
+    darknet_py.save_weights(net, folder / "b.weights", upto=case.layers)
     assert filecmp.cmp(folder / "a.weights", folder / "b.weights", shallow=False)
     for name in ("a.weights", "b.weights"):
         (folder / name).unlink()
@@ -91,40 +115,57 @@ def wrong_layers(
     return wrong
 
 
-def found(net: Network, expected: Reference, nms: float, engine: str = "plain") -> NDArray[np.float64]:
-    """Rows [class, probability, x, y, w, h]."""
+def detect(net: Network, expected: Reference, engine: str) -> NDArray[np.float64]:
+    """Detections after NMS as rows [class, probability, x, y, w, h]."""
     net.reset()
-    detector = darknet_py.Detector(net, threshold=expected["steps"][0]["thresh"], nms=nms, engine=engine)
+    detector = darknet_py.Detector(net, threshold=expected["steps"][0]["thresh"], nms=0.45, engine=engine)
     boxes = detector.batch(torch.from_numpy(reference_values.input_array(expected)))[0].boxes
     return torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).double().numpy()
 
 
-def lost(net: Network, expected: Reference, engine: str) -> list[list[float]]:
-    """Boxes of the reference that we do not find."""
+def missing_boxes(net: Network, expected: Reference, engine: str) -> list[list[float]]:
+    """Boxes of C that the detector does not return."""
     step = expected["steps"][0]
     if "nms" not in step or expected["oracle"] != "alexeyab":
         return []
-    ours, gone = found(net, expected, 0.45, engine), []
+    preds, missing = detect(net, expected, engine), []
     for row in np.array(step["nms"]["dets"], dtype=np.float64).reshape(-1, 7):
-        near = np.abs(ours[:, 2:] - row[3:]).max(axis=1, initial=0) < BOX_TOLERANCE * max(1, np.abs(row[3:]).max())
-        twins = (ours[:, 0] == row[0]) & (np.abs(ours[:, 1] - row[1]) < BOX_TOLERANCE) & near
-        if row[1] > step["thresh"] + 1e-3 and not twins.any():
-            gone.append(row.tolist())
-    return gone
+        near = np.abs(preds[:, 2:] - row[3:]).max(axis=1, initial=0) < BOX_TOLERANCE * max(1, np.abs(row[3:]).max())
+        matches = (preds[:, 0] == row[0]) & (np.abs(preds[:, 1] - row[1]) < BOX_TOLERANCE) & near
+        if row[1] > step["thresh"] + 1e-3 and not matches.any():
+            missing.append(row.tolist())
+    return missing
 
 
-@pytest.mark.parametrize("path", cases())
-def test_network(path: Path, tmp_path: Path) -> None:
-    """The layers one by one, and the optimised network: every output that C has, and the same boxes."""
-    paths.require_files_of(path)
-    expected, text = golden(path), path.read_text()
-    net = built(path, expected, tmp_path)
+@pytest.mark.parametrize("case", cases())
+def test_every_layer_and_box_is_that_of_c(case: Case, tmp_path: Path) -> None:
+    """The layers one by one; then the fused network: every output that C has, and the same boxes."""
+    paths.require_files_of(case.cfg)
+    expected, text = reference_values.load(case.values), case.cfg.read_text()
+    net = load(case, expected, tmp_path)
     loose = any(word in text for word in LOOSE)
     tolerance = LOOSE_TOLERANCE if loose else LAYER_TOLERANCE
     assert wrong_layers(net, dict(enumerate(net.layers)), expected, tolerance) == []
-    assert lost(net, expected, "plain") == []
-    fast = optimise(net)
-    assert wrong_layers(fast, {step.output: step.module for step in fast.plan}, expected, tolerance) == []
-    assert lost(net, expected, "torch") == []
+    assert missing_boxes(net, expected, "plain") == []
+    fused = optimise(net)
+    assert wrong_layers(fused, {step.output: step.module for step in fused.plan}, expected, tolerance) == []
+    assert missing_boxes(net, expected, "torch") == []
     x = torch.from_numpy(reference_values.input_array(expected))
-    assert loose or apart(run(net, x), run(fast, x)) < TOLERANCE
+    assert loose or apart(run(net, x), run(fused, x)) < TOLERANCE
+
+
+def test_all_networks_of_the_project_are_held() -> None:
+    held = {path.name.removesuffix(".json.gz") for path in VALUES.glob("cfgs/*.json.gz")}
+    own = {path.stem for path in paths.CFGS.glob("*.cfg")}
+    assert own - held == {"digits"}  # made here: C's numbers of it are in docs/training.md
+
+
+@paths.needs_shared
+@pytest.mark.parametrize("folder", ["rare", "training", "training_cpu", "training_more"])
+def test_copied_values_are_the_shared_ones(folder: str) -> None:
+    copied = VALUES / folder
+    for path in (paths.CONFORMANCE / folder).iterdir():
+        copy = copied / path.name
+        if folder == "training_cpu" and path.suffix == ".cfg":
+            copy = VALUES / "training" / path.name
+        assert copy.read_bytes() == path.read_bytes(), f"copy {path} to {copied} again"

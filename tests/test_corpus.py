@@ -21,8 +21,8 @@ DEBIAN = paths.DEBIAN / "cfg"
 FOLDERS = {
     "ours": (paths.CFGS, 9, "the project's own"),
     "golden": (paths.GOLDEN / "cases", 50, "the suite's own"),
-    "alexeyab": (paths.CONFORMANCE / "alexeyab", 95, paths.NO_SHARED),
-    "rare": (paths.CONFORMANCE / "rare", 26, paths.NO_SHARED),
+    "alexeyab": (paths.OFFICIAL, 95, paths.NO_SHARED),
+    "rare": (paths.RARE, 26, "the suite's own"),
     "debian": (DEBIAN, 45, "Debian's package darknet is not installed"),
 }
 QUICK = 9_000_000  # floats

@@ -23,6 +23,7 @@ from darknet_py.hub.pypi import Package
 from darknet_py.images.reading import ImageArray
 from darknet_py.network import Network
 from darknet_py.results.results import Results
+from tests.helpers import paths
 from tests.helpers.random_networks import network, random
 
 PHOTOGRAPHS = json.loads((pathlib.Path(__file__).parent / "golden" / "photographs.json").read_text())
@@ -207,13 +208,13 @@ def official(request: pytest.FixtureRequest) -> Network:
 
 def photograph(name: str) -> pathlib.Path:
     """One that the distribution with the official weights carries, or one beside this checkout."""
-    near = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data" / "photographs" / f"{name}.jpg"
+    near = paths.SHARED / "data" / "photographs" / f"{name}.jpg"
     if near.is_file():
         return near
     try:
         entry = catalogue.find(f"sample:{name}")
     except DarknetError:
-        pytest.skip(f"{near} is not beside this checkout")
+        pytest.skip(paths.NO_SHARED)
     if not any(isinstance(source, Package) for source in entry.sources):
         pytest.skip(f"{name} is on no package index")
     try:

@@ -24,8 +24,8 @@ class Total(TypedDict):
 
 TOTALS = cast(dict[str, Total], json.loads((paths.GOLDEN / "totals.json").read_text(encoding="utf-8")))
 FOLDERS = {
-    "alexeyab": (paths.CONFORMANCE / "alexeyab", paths.NO_SHARED),
-    "rare": (paths.CONFORMANCE / "rare", paths.NO_SHARED),
+    "alexeyab": (paths.OFFICIAL, paths.NO_SHARED),
+    "rare": (paths.RARE, "never missing"),
     "debian": (paths.DEBIAN / "cfg", "Debian's package darknet is not installed"),
 }
 LAST_DIGIT = 0.001  # C adds the layers up in float32

@@ -19,12 +19,10 @@ from darknet_py.conversion.checkpoints import convert
 from darknet_py.errors import ConfigError, WeightsError
 from darknet_py.network import Network
 from darknet_py.weights import checkpoint, containers
-from tests.helpers import random_networks
+from tests.helpers import paths, random_networks
 from tests.helpers.weights_files import HEAD, plain, written
 from tests.test_properties import configs
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared" / "conformance"
 QUICK = ("yolov3-tiny", "yolov4-tiny")  # the others' files have hundreds of megabytes
 
 
@@ -41,7 +39,7 @@ def head() -> Network:
 
 def cases() -> list[object]:
     found: list[object] = []
-    for folder in (ROOT / "cfgs", ROOT / "tests" / "golden" / "cases", SHARED / "alexeyab", SHARED / "rare"):
+    for folder in (paths.CFGS, paths.GOLDEN / "cases", paths.OFFICIAL, paths.RARE):
         for path in sorted(folder.glob("*.cfg")):
             quick = folder.name == "cases" or (path.stem in QUICK and folder.name == "cfgs")
             found.append(pytest.param(path, id=f"{folder.name}/{path.stem}", marks=[] if quick else [pytest.mark.slow]))

@@ -22,7 +22,7 @@ from darknet_py.images import reading
 from darknet_py.layers import DecodeOptions, Head
 from darknet_py.network import Network
 from darknet_py.postprocess import decode
-from tests.helpers import opencv_versions, random_networks, reference_values
+from tests.helpers import opencv_versions, paths, random_networks, reference_values
 from tests.helpers.export_networks import detector
 from tests.helpers.layer_samples import SAMPLES, TREE_CLASSES, TREE_HEAD, Sample
 
@@ -30,8 +30,6 @@ onnx = pytest.importorskip("onnx", reason="the extra export is not installed")
 pytest.importorskip("onnxruntime", reason="the extra export is not installed")
 pytest.importorskip("onnxscript", reason="the extra export is not installed")
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-OFFICIAL = ROOT.parent / "shared" / "conformance" / "alexeyab"
 GRAPHS = [(60, 0.2, 0.45), (60, 1.0, 0.45), (300, 0.1, 0.3), (60, 0.2, 0)]
 
 
@@ -155,10 +153,10 @@ def test_opencv_reads_the_raw_maps(name: str, major: int, tmp_path: pathlib.Path
     place = opencv_versions.folder(major)
     net = detector()
     if name:
-        if not (OFFICIAL / f"{name}.cfg").exists():
-            pytest.skip(f"{OFFICIAL}: the official cfgs are not beside this checkout")
-        reference_values.write_weights(reference_values.load(OFFICIAL / f"{name}.json.gz"), tmp_path / "a.weights")
-        net = darknet_py.load(OFFICIAL / f"{name}.cfg", tmp_path / "a.weights", size=(224, 160))
+        paths.require_shared()
+        values = reference_values.load(paths.OFFICIAL / f"{name}.json.gz")
+        reference_values.write_weights(values, tmp_path / "a.weights")
+        net = darknet_py.load(paths.OFFICIAL / f"{name}.cfg", tmp_path / "a.weights", size=(224, 160))
     export(net, tmp_path / "a.onnx", dynamic="batch")
     x = random_networks.random(1, *net.shape, low=0)
     np.save(tmp_path / "x.npy", x.numpy())
@@ -182,9 +180,9 @@ def test_opencv_reads_the_raw_maps(name: str, major: int, tmp_path: pathlib.Path
 def test_official_weights_give_the_detectors_boxes(
     yolov4_tiny_weights: pathlib.Path, shared: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    net = darknet_py.load(ROOT / "cfgs" / "yolov4-tiny.cfg", yolov4_tiny_weights)
-    paths = [*(shared / "data" / "photographs").glob("*.jpg"), *sorted((shared / "data" / "coco128").rglob("*.jpg"))]
-    x = torch.stack([reading.prepare(reading.load(path), (416, 416)) for path in paths[:8]])
+    net = darknet_py.load(paths.CFGS / "yolov4-tiny.cfg", yolov4_tiny_weights)
+    images = [*(shared / "data" / "photographs").glob("*.jpg"), *sorted((shared / "data" / "coco128").rglob("*.jpg"))]
+    x = torch.stack([reading.prepare(reading.load(path), (416, 416)) for path in images[:8]])
     export(net, tmp_path / "raw.onnx", dynamic="batch")
     export(net, tmp_path / "nms.onnx", heads="nms", dynamic="batch")
     raw, nms = (runner(create_session(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))

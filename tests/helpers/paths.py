@@ -13,11 +13,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CFGS = ROOT / "cfgs"
 GOLDEN = ROOT / "tests" / "golden"
+RARE = GOLDEN / "conformance" / "rare"
+"""Small networks with rare options, and C's values of them."""
 
 SHARED = ROOT.parent / "shared"
 """The folder of references, images and official cfgs beside the checkout. It is optional: see ``require_shared``."""
 
 CONFORMANCE = SHARED / "conformance"
+OFFICIAL = CONFORMANCE / "alexeyab"
+"""AlexeyAB's cfgs, and C's values of them."""
 
 _DATA_FOLDERS = [
     Path(folder, "darknet") for folder in os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")

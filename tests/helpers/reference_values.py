@@ -23,7 +23,13 @@ SAMPLES = 48
 
 _BLOCK = 1 << 20
 _STRIDE = np.uint64(0x9E3779B97F4A7C15)
-_INPUT = 0xABCDEF12345
+INPUT_STREAM = 0xABCDEF12345
+"""What a reference's seed is xored with for the stream of its images."""
+TARGET_STREAM = 0x7777777
+"""The same for its targets."""
+
+Chunk = tuple[int, str, int, float, float]
+"""An array of a .weights file: layer, kind, number of floats, and the range that they are drawn from."""
 
 
 class Entry(TypedDict):
@@ -73,7 +79,7 @@ class Reference(TypedDict):
     inputs: list[int]
     seed: int
     oracle: str
-    chunks: list[tuple[int, str, int, float, float]]
+    chunks: list[Chunk]
     steps: list[Step]
 
 
@@ -102,22 +108,27 @@ def floats(reference: Reference) -> int:
     return sum(chunk[2] for chunk in reference["chunks"])
 
 
-def write_weights(reference: Reference, path: Path) -> None:
-    """Write the .weights file that the reference was made with."""
+def write_chunks(chunks: list[Chunk], seed: int, path: Path) -> None:
+    """Write a .weights file with the arrays ``chunks``, drawn from the stream ``seed``."""
     position = 0
     with path.open("wb") as file:
         file.write(HEADER)
-        for _, _, count, low, high in reference["chunks"]:
+        for _, _, count, low, high in chunks:
             for start in range(0, count, _BLOCK):
-                part = uniform(reference["seed"], position + start, min(_BLOCK, count - start))
+                part = uniform(seed, position + start, min(_BLOCK, count - start))
                 file.write((low + (high - low) * part).astype("<f4").tobytes())
             position += count
+
+
+def write_weights(reference: Reference, path: Path) -> None:
+    """Write the .weights file that the reference was made with."""
+    write_chunks(reference["chunks"], reference["seed"], path)
 
 
 def input_array(reference: Reference, step: int = 0) -> NDArray[np.float32]:
     """The input of a pass: [1, channels, height, width], or [1, floats] for a network without an image."""
     channels, height, width, count = reference["inputs"]
-    flat = uniform((reference["seed"] + step) ^ _INPUT, 0, count).astype(np.float32)
+    flat = uniform((reference["seed"] + step) ^ INPUT_STREAM, 0, count).astype(np.float32)
     return flat.reshape((1, channels, height, width) if channels * height * width else (1, count))
 
 

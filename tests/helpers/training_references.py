@@ -5,7 +5,6 @@ All of it is drawn from numpy's RandomState, whose streams never change.
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +14,9 @@ from torch import Tensor
 
 import darknet_py
 from darknet_py.network import Network
+from tests.helpers import paths
 
-FOLDER = pathlib.Path(__file__).parents[1] / "golden" / "training"
+FOLDER = paths.GOLDEN / "training"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.cfg")))
 ITERATIONS = 5
 _LIMITS = {"scales": (0.8, 1.2), "rolling_mean": (-0.1, 0.1), "rolling_variance": (0.8, 1.2), "biases": (-0.1, 0.1)}

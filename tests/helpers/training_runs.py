@@ -14,15 +14,15 @@ from torch import Tensor
 from darknet_py.network import Network
 from darknet_py.training import checkpoints, resume
 from darknet_py.training.trainer import Trainer
+from tests.helpers import paths
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
 def environment() -> dict[str, str]:
     """A process's: this checkout, and few threads, as machines that tests run on share their cores."""
     known = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return {**known, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return {**known, "PYTHONPATH": str(paths.ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def begin(*words: str | os.PathLike[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:

@@ -19,16 +19,14 @@ from darknet_py.inference import allocator, convolutions
 from darknet_py.inference import fused_network as optimise_
 from darknet_py.inference.fused_network import optimise
 from darknet_py.network import Network
-from tests.helpers import random_networks, reference_values
+from tests.helpers import paths, random_networks, reference_values
 from tests.helpers.optimised_networks import TEXT, TOLERANCE, apart, assert_same, run
 
-ROOT = pathlib.Path(__file__).parents[2]
-CASES = ROOT / "tests" / "golden" / "cases"
-RARE = ROOT.parent / "shared" / "conformance" / "rare"
+CASES = paths.GOLDEN / "cases"
 
 each_golden = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in CASES.glob("*.json.gz")))
-each_rare = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in RARE.glob("*.json.gz")))
-each_cfg = pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "cfgs").glob("*.cfg")))
+each_rare = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in paths.RARE.glob("*.json.gz")))
+each_cfg = pytest.mark.parametrize("name", sorted(path.name for path in paths.CFGS.glob("*.cfg")))
 
 
 def held_up(folder: pathlib.Path, name: str, scratch: pathlib.Path) -> tuple[Network, Tensor]:
@@ -49,12 +47,12 @@ def test_a_golden_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> N
 
 @each_rare
 def test_a_rare_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> None:
-    assert_same(*held_up(RARE, name, tmp_path))
+    assert_same(*held_up(paths.RARE, name, tmp_path))
 
 
 @each_cfg
 def test_a_network_of_ours_gives_the_same_at_a_small_size(name: str) -> None:
-    net = random_networks.filled(Network(darknet_py.cfg.load(ROOT / "cfgs" / name), size=(96, 64)))
+    net = random_networks.filled(Network(darknet_py.cfg.load(paths.CFGS / name), size=(96, 64)))
     assert (
         apart(
             run(net, random_networks.random(1, 3, 64, 96, low=0)),

@@ -15,10 +15,10 @@ import darknet_py
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
 from darknet_py.results.rows import Boxes as Found
-from tests.helpers import reference_values
+from tests.helpers import paths, reference_values
 from tests.helpers.reference_values import Boxes, Reference
 
-CASES = Path(__file__).parents[1] / "golden" / "cases"
+CASES = paths.GOLDEN / "cases"
 NAMES = sorted(path.name.removesuffix(".json.gz") for path in CASES.glob("*.json.gz"))
 HEADS = [name for name in NAMES if "boxes" in reference_values.load(CASES / f"{name}.json.gz")["steps"][0]]
 LAYER_TOLERANCE = 1e-4  # of the layer's rms
