@@ -145,12 +145,12 @@ def test_late_outliers_are_rejected() -> None:
     assert small.tolist() == [[0.0, -5.0]]
 
 
-def test_keys_that_training_does_not_follow_are_reported() -> None:
+def test_options_that_training_ignores_are_reported() -> None:
     net = Network(cfg.loads(NET + HEAD.replace("size=3\n", "size=3\nsmooth=.1\n") + YOLO))
-    with pytest.warns(UnusedOptionWarning, match=r"layer 0 \[convolutional\] smooth: training does not follow it"):
+    with pytest.warns(UnusedOptionWarning, match=r"^<text>:\d+: \[conv\] smooth: not supported, ignored$"):
         Trainer(net)
-    net = Network(cfg.loads(NET + "center=1\n" + HEAD + YOLO))
-    with pytest.warns(UnusedOptionWarning, match=r"^\[net\] center: training does not follow it"):
+    net = Network(cfg.loads(NET + "show_receptive_field=1\n" + HEAD + YOLO))
+    with pytest.warns(UnusedOptionWarning, match=r"^<text>:\d+: \[net\] show_receptive_field: has no effect$"):
         Trainer(net)
 
 

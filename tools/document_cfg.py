@@ -43,6 +43,11 @@ _TYPES = {
     tuple[int, ...]: "integers",
     tuple[float, ...]: "numbers",
 }
+_EFFECTS: dict[schema.Effect, str] = {
+    "none": "**no effect**",
+    "speed": "**no effect here**, speed and memory only in Darknet",
+    "unsupported": "**not supported**, ignored",
+}
 
 # For every section that stores something: a section of that kind, and what stands before it.
 _EXAMPLES = (
@@ -112,6 +117,22 @@ def reference() -> str:
     return "\n\n".join(parts)
 
 
+def ineffective() -> str:
+    """The options that change no result here, by section."""
+    common = schema.keys(Layer.Options)
+    sections = [("`[net]`", schema.keys(Net)), ("any layer", common)]
+    for kind in kinds():
+        known = schema.keys(kind.Options)
+        sections.append((f"`[{kind.names[0]}]`", {key: known[key] for key in known if key not in common}))
+    rows = []
+    for section, known in sections:
+        for effect, meaning in _EFFECTS.items():
+            names = [f"`{key}=`" for key, option in known.items() if option.metadata["effect"] == effect]
+            if names:
+                rows.append((section, ", ".join(names), meaning))
+    return table(("section", "keys", "effect"), rows)
+
+
 def order() -> str:
     """What a file holds for each kind of section, in order, worked out by building small layers."""
     rows = []
@@ -151,6 +172,7 @@ def example() -> str:
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"sections": sections, "verbs": verbs},
     "docs/cfg.md": {"activations": activations, "reference": reference},
+    "docs/oddities.md": {"options": ineffective},
     "docs/weights.md": {"example": example, "order": order},
 }
 
@@ -191,11 +213,17 @@ def _keys(options: type[schema.Options], left_out: Iterable[str]) -> list[str]:
     rows: dict[bool, list[tuple[str, str, str, str]]] = {False: [], True: []}
     for key, option in known.items():
         if key not in left_out:
-            row = (f"`{key}`", _type(hints[option.name]), _default(option.default), option.metadata["doc"])
+            row = (f"`{key}`", _type(hints[option.name]), _default(option.default), _meaning(option))
             rows[option.metadata["train"]].append(row)
     head = ("key", "value", "default", "meaning")
     parts = [table(head, rows[False])] if rows[False] else []
     return [*parts, "For training:", table(head, rows[True])] if rows[True] else parts
+
+
+def _meaning(option: dataclasses.Field[typing.Any]) -> str:
+    """The description of a key, with its effect where it is not Darknet's."""
+    effect: schema.Effect = option.metadata["effect"]
+    return option.metadata["doc"] + (f" ({_EFFECTS[effect]})" if effect != "normal" else "")
 
 
 def _type(hint: typing.Any) -> str:

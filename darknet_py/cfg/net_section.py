@@ -23,7 +23,6 @@ class Policy(enum.StrEnum):
 
 
 NAMES = ("net", "network")  # of the section
-UNSUPPORTED = ("attention", "center", "clip", "notruth", "random")  # keys for training that training does not follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +60,9 @@ class Net(Options):
     ema_alpha: float = option(0.0, "share of the old in the moving average of weights", train=True)
     loss_scale: float = option(1.0, "factor on the loss in half precision", train=True)
     dynamic_minibatch: bool = option(False, "more images at smaller sizes", train=True)
-    optimized_memory: int = option(0, "memory saving of the GPU code", train=True)
-    workspace_size_limit_MB: float = option(1024.0, "memory for cuDNN's choice", train=True)
-    use_cuda_graph: bool = option(False, "CUDA graphs", train=True)
+    optimized_memory: int = option(0, "memory saving of the GPU code", train=True, effect="speed")
+    workspace_size_limit_MB: float = option(1024.0, "memory for cuDNN's choice", train=True, effect="speed")
+    use_cuda_graph: bool = option(False, "CUDA graphs", train=True, effect="speed")
     try_fix_nan: bool = option(False, "replace what is no number on the GPU", train=True)
     resize_step: float = option(32.0, "step of random sizes in pixels", train=True)
     flip: bool = option(True, "mirror at random", train=True)
@@ -76,10 +75,10 @@ class Net(Options):
     max_crop: int = option(0, "largest scaled side before a crop; 0: twice the width", train=True)
     min_ratio: float = option(0.0, "min_crop / width (pjreddie)", train=True)
     max_ratio: float = option(0.0, "max_crop / width (pjreddie)", train=True)
-    center: bool = option(False, "crop the middle (pjreddie)", train=True)
-    random: bool = option(False, "train at changing sizes (pjreddie)", train=True)
-    notruth: bool = option(False, "no target is read (pjreddie)", train=True)
-    clip: float = option(0.0, "limit of gradients (pjreddie)", train=True)
+    center: bool = option(False, "crop the middle (pjreddie)", train=True, effect="unsupported")
+    random: bool = option(False, "train at changing sizes (pjreddie)", train=True, effect="unsupported")
+    notruth: bool = option(False, "no target is read (pjreddie)", train=True, effect="unsupported")
+    clip: float = option(0.0, "limit of gradients (pjreddie)", train=True, effect="unsupported")
     blur: int = option(0, "blur at random", train=True)
     gaussian_noise: int = option(0, "noise at random", train=True)
     mixup: int = option(0, "mix images at random", train=True)
@@ -88,7 +87,7 @@ class Net(Options):
     mosaic_bound: bool = option(False, "cut boxes at a mosaic's borders", train=True)
     label_smooth_eps: float = option(0.0, "label smoothing of classifiers", train=True)
     adversarial_lr: float = option(0.0, "rate of self-adversarial training", train=True)
-    attention: bool = option(False, "show what the network attends to", train=True)
+    attention: bool = option(False, "show what the network attends to", train=True, effect="unsupported")
     contrastive: bool = option(False, "contrastive learning", train=True)
     contrastive_jit_flip: bool = option(False, "mirror and jitter contrastive pairs", train=True)
     contrastive_color: bool = option(False, "colour changes of contrastive pairs", train=True)
@@ -101,4 +100,4 @@ class Net(Options):
     badlabels_rejection_percentage: float = option(0.0, "share of worst labels that is rejected", train=True)
     num_sigmas_reject_badlabels: float = option(0.0, "deviations beyond which a label is rejected", train=True)
     max_chart_loss: float = option(20.0, "top of the loss chart", train=True)
-    show_receptive_field: bool = option(False, "print the receptive field", train=True)
+    show_receptive_field: bool = option(False, "print the receptive field", train=True, effect="none")

@@ -1,10 +1,10 @@
 """A section's entries to a frozen dataclass of options: the only place that converts text.
 
-A field of an ``Options`` class is one key. Its annotation says how the text is read, ``option()`` gives
-Darknet's default, the words of the reference in ``docs/cfg.md`` and, where the key is no Python name
-or has another name in a file, the key. Numbers are read as C's ``atoi`` and ``atof`` do: they end at
-the first foreign character (``255#x`` is 255, an integer ``1e3`` is 1); text without any number is an
-error here, where C silently takes 0.
+A field of an ``Options`` class is one key. Its annotation is the type the text is converted to; ``option()``
+gives Darknet's default, the description in ``docs/cfg.md``, whether the key has an effect here, and the key
+itself where it differs from the field's name. Numbers are read as C's ``atoi`` and ``atof`` read them: up to
+the first character that is not part of a number (``255#x`` is 255, an integer ``1e3`` is 1). Text that starts
+with no number is an error here, where C silently takes 0.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import re
 import types
 import typing
 import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from ..errors import ConfigError, UnusedOptionWarning, did_you_mean
 from . import Config, Dialect, Entry, Section
@@ -30,13 +30,25 @@ _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|na
 T = TypeVar("T", bound="Options")
 
 
-def option(default: Any, doc: str, *, key: str = "", train: bool = False) -> Any:
-    """A field of an Options class.
+Effect = Literal["normal", "none", "speed", "unsupported"]
 
-    ``key``: the name in the file where it is not the field's. ``train``: the key matters for
-    training alone. ``default`` may be ``dataclasses.MISSING`` for a key that must be given.
+# Reported by check, training and strict reading. "speed" is not: the results are those of Darknet.
+_INEFFECTIVE: dict[Effect, str] = {"none": "has no effect", "unsupported": "not supported, ignored"}
+
+
+def option(default: Any, doc: str, *, key: str = "", train: bool = False, effect: Effect = "normal") -> Any:
+    """Declare a field of an Options class.
+
+    Args:
+        default: Darknet's default, or ``dataclasses.MISSING`` for a required key.
+        doc: description for ``docs/cfg.md`` and error messages.
+        key: key in the file, where it differs from the field's name.
+        train: whether the key matters in training only.
+        effect: ``"normal"``: the key acts as in Darknet. ``"none"``: it changes no result, in Darknet either.
+            ``"speed"``: it changes only time and memory in Darknet, and nothing here. ``"unsupported"``: it
+            changes results in Darknet and nothing here.
     """
-    return dataclasses.field(default=default, metadata={"doc": doc, "key": key, "train": train})
+    return dataclasses.field(default=default, metadata={"doc": doc, "key": key, "train": train, "effect": effect})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +61,37 @@ class Options:
 def keys(options: type[Options]) -> dict[str, dataclasses.Field[Any]]:
     """The fields of an Options class that are keys of the file, by key."""
     return {f.metadata["key"] or f.name: f for f in dataclasses.fields(options) if "doc" in f.metadata}
+
+
+class Ineffective(NamedTuple):
+    """A key of a cfg that is set to something other than its default and changes no result."""
+
+    place: str  # "my.cfg:12: [cost]"
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.key}: {self.reason}"
+
+
+def ineffective(config: Config, options: Iterable[Options]) -> Iterator[Ineffective]:
+    """Yield the keys of a cfg whose option is declared with ``effect="none"`` or ``"unsupported"``.
+
+    Args:
+        config: the cfg.
+        options: the options of its sections, in order: those of ``[net]``, then those of every layer.
+    """
+    for section, values in zip(config.sections, options, strict=True):
+        known = keys(type(values))
+        lines = {entry.key: entry.line for entry in reversed(section.entries) if entry.value}
+        for key, line in sorted(lines.items(), key=lambda pair: pair[1]):
+            if key in known and (reason := _ignored(known[key], getattr(values, known[key].name))):
+                yield Ineffective(f"{config.path}:{line}: [{section.name}]", key, reason)
+
+
+def _ignored(known: dataclasses.Field[Any], value: object) -> str:
+    """Why a value of an option changes no result; an empty string if it does."""
+    return "" if value == known.default else _INEFFECTIVE.get(known.metadata["effect"], "")
 
 
 def read(options: type[T], section: Section, config: Config, *, dialect: Dialect, strict: bool) -> T:
@@ -75,6 +118,8 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
                 raise ConfigError(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}") from error
             if rest and not rest.startswith("#"):
                 report(entry, f"{rest!r} behind the value, ignored")
+            if strict and (reason := _ignored(known, values[known.name])):
+                report(entry, reason)
     for key, known in fields.items():
         if known.default is dataclasses.MISSING and known.name not in values:
             raise ConfigError(f"{config.path}:{section.line}: [{section.name}] needs {key}= ({known.metadata['doc']})")

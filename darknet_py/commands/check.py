@@ -58,18 +58,22 @@ def _data(args: argparse.Namespace) -> int:
 
 def _network(args: argparse.Namespace) -> int:
     from .. import cfg, weights
+    from ..cfg import schema
     from ..data.class_names import resolve_class_names
     from ..errors import DarknetError
     from ..network import Network
 
     model = _model.found(args)
     problems = 0
-    with warnings.catch_warnings(record=True) as notes:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         size = tuple(args.size) if args.size else None
         network = Network(cfg.load(model.cfg), size=size, dialect=args.dialect)
+    options = (network.options, *(layer.options for layer in network))
+    notes = [str(warning.message) for warning in caught]
+    notes += [str(option) for option in schema.ineffective(network.config, options)]
     for note in notes:
-        print(f"note   {note.message}")
+        print(f"note   {note}")
     floats = sum(array.tensor.numel() for array in weights.stored(network))
     print(f"ok     {model.cfg}: {len(network.layers)} layers, {network.flops / 1e9:.3f} BFLOPS, {floats:,} floats")
     if model.weights is not None:

@@ -55,8 +55,10 @@ class Layer(nn.Module):
         burnin_update: int = option(0, "no update before that many times burn_in", train=True)
         train_only_bn: bool = option(False, "no update here and before but of batch norm's statistics", train=True)
         clip: float = option(0.0, "limit of a weight's absolute value; 0: none", train=True)
-        truth: bool = option(False, "the layer's output is the target of the next (pjreddie)", train=True)
-        smooth: float = option(0.0, "label smoothing (pjreddie)", train=True)
+        truth: bool = option(
+            False, "the layer's output is the target of the next (pjreddie)", train=True, effect="unsupported"
+        )
+        smooth: float = option(0.0, "label smoothing (pjreddie)", train=True, effect="unsupported")
 
         def sources(self, index: int) -> tuple[int, ...]:
             """Layers that layer ``index`` reads, by number; -1 is the network's input."""
@@ -67,7 +69,6 @@ class Layer(nn.Module):
     scales_may_lack = False  # whether dontloadscales means this layer
     has_loss: ClassVar[bool] = False
     replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
-    unsupported: ClassVar[tuple[str, ...]] = ("truth", "smooth")  # keys for training that training does not follow
     steps = 1  # frames in a batch, one after another: recurrent layers unroll them
     context: StepContext | None = None  # set by a Trainer for the time of a mini-batch
     options: Options

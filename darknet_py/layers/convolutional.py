@@ -44,7 +44,7 @@ class Convolutional(Layer):
         antialiasing: int = option(0, "take the stride by a blur behind: 1 binomial 3x3, 2 mean of 2x2")
         share_index: int | None = option(None, "number of the layer whose parameters are used")
         flipped: bool = option(False, "the file holds the weights as [inputs, filters]")
-        binary: bool = option(False, "binary weights on the GPU; floats on the CPU and here")
+        binary: bool = option(False, "binary weights in C's GPU code", effect="unsupported")
         xnor: bool = option(False, "binary weights and inputs")
         bin_output: bool = option(False, "with xnor: linear activation where the next layer binarises anyway")
         assisted_excitation: float = option(0, "objects stand out: 1 in the first half, N up to update N", train=True)

@@ -36,7 +36,7 @@ class Cost(Layer):
 
         type: CostType = option(CostType.SSE, "how the difference to the target counts", train=True)
         scale: float = option(1.0, "factor on the gradient", train=True)
-        ratio: float = option(0.0, "share of the smallest gradients that is dropped", train=True)
+        ratio: float = option(0.0, "share of the smallest gradients that is dropped", train=True, effect="none")
         noobj: float = option(1.0, "factor where the target is 0 (pjreddie)", train=True)
         thresh: float = option(0.0, "gradients below are dropped (pjreddie)", train=True)
 

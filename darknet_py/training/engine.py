@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from ..cfg import schema
-from ..cfg.net_section import UNSUPPORTED
 from ..errors import ConfigError, DataError, UnusedOptionWarning
 from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, straight_through
 from ..network import Network
@@ -54,13 +53,8 @@ class ForwardBackward:
             raise ConfigError("no layer of the network has a loss: nothing to train for")
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
-        sections: list[tuple[str, schema.Options, tuple[str, ...]]] = [("[net]", self.options, UNSUPPORTED)]
-        sections += [(f"layer {i} [{one.names[0]}]", one.options, one.unsupported) for i, one in enumerate(network)]
-        for place, options, keys in sections:
-            for key in keys:
-                known = schema.keys(type(options))[key]
-                if getattr(options, known.name) != known.default:
-                    warnings.warn(f"{place} {key}: training does not follow it", UnusedOptionWarning, stacklevel=3)
+        for option in schema.ineffective(network.config, (network.options, *(layer.options for layer in network))):
+            warnings.warn(str(option), UnusedOptionWarning, stacklevel=3)
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
         statistics = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
         self._asleep = max([freeze, *stops])  # layers before it neither learn nor keep statistics

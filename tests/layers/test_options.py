@@ -35,7 +35,6 @@ ELSEWHERE = {
     "dontsave": "weights.stored; weights/test_darknet_file.py",
     "numload": "weights.stored; weights/test_darknet_file.py",
     "share_index": "Convolutional.connect; test_network.py",
-    "binary": "CPU and GPU disagree in C; floats here, which is what the CPU does (docs/oddities.md)",
 }
 # They must agree with the layer before, or with the state, so that any other value is refused.
 BOUND = {"classes", "num", "coords", "side", "ids", "scale_wh"}
@@ -54,7 +53,7 @@ MORE = (
 def inference_keys() -> Iterator[tuple[type[Layer], str]]:
     for kind in KINDS:
         for key, known in schema.keys(kind.Options).items():
-            if not known.metadata["train"] and key not in ELSEWHERE:
+            if not known.metadata["train"] and known.metadata["effect"] == "normal" and key not in ELSEWHERE:
                 yield kind, key
 
 

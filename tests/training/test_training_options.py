@@ -23,6 +23,7 @@ from darknet_py.training import batches
 from darknet_py.training.loader import Loader
 
 ITERATIONS = 8
+KINDS = [Net, *(kind.Options for kind in LAYERS.values())]
 Place = tuple[str, str]  # section and key
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\nbatch=4\nsubdivisions=2\nmax_batches=8\nlearning_rate=0.01\n"
@@ -94,7 +95,7 @@ CASES: list[tuple[str, str, str]] = [
     ("crop", CROPPED, "flip=1; angle=20; saturation=2; exposure=2; shift=.3"),
     ("contrastive", CONTRAST, "temperature=1; cls_normalizer=.2; max_delta=.01; contrastive_neg_max=1"),
 ]
-# What a training of this kind cannot show, with the place that holds it, and what nothing follows (docs/oddities.md).
+# What a training of this kind cannot show, with the test that covers it.
 ELSEWHERE: dict[str, str] = {
     "loss_scale": "gradients are divided by it again; training/test_run.py, with half precision",
     "dynamic_minibatch": "acts from iteration 10 on; training/test_sampling.py",
@@ -106,18 +107,11 @@ ELSEWHERE: dict[str, str] = {
     "time_normalizer": "layers/test_conv_lstm.py",
     "classes": "what [contrastive] has must fit; layers/test_losses.py",
     "yolo_layer": "likewise",
-    "ratio": "C's threshold for it is 0; layers that have it drop nothing",
     "noobj": "pjreddie's; layers/test_pjreddie_only.py",
     "thresh": "likewise, of [cost]",
     "mean": "of [implicit]'s first values; layers/test_heads.py",
     "std": "likewise",
-}
-WITHOUT_EFFECT = {
-    *("optimized_memory", "workspace_size_limit_MB", "use_cuda_graph", "attention", "show_receptive_field"),
-    *("notruth", "center", "truth", "smooth", "mask_scale"),  # pjreddie's
-    *("reorg", "log", "sqrt", "absolute"),  # nor in C
-    *("track_history_size", "sim_thresh", "dets_for_track", "dets_for_show", "track_ciou_norm", "embedding_layer"),
-    *("show_details",),
+    "show_details": "printed only",
 }
 
 
@@ -184,8 +178,8 @@ def test_it_has_an_effect(section: str, text: str, row: str, images: list[str]) 
 
 
 def test_none_is_left_out() -> None:
-    held = {row.partition("=")[0] for _, _, row in cases()} | ELSEWHERE.keys() | WITHOUT_EFFECT
-    options = [Net, *(kind.Options for kind in LAYERS.values())]
-    known = {key for each in options for key, what in schema.keys(each).items() if what.metadata["train"]}
+    held = {row.partition("=")[0] for _, _, row in cases()} | ELSEWHERE.keys()
+    options = [(key, what.metadata) for kind in KINDS for key, what in schema.keys(kind).items()]
+    known = {key for key, what in options if what["train"] and what["effect"] == "normal"}
     assert known - held == set()
     assert held <= known

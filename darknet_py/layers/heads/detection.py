@@ -41,7 +41,7 @@ class Detection(Head):
         jitter: float = option(0.2, "change of position and aspect in augmentation", train=True)
         resize: float = option(1.0, "change of size in augmentation", train=True)
         random: float = option(0.0, "assign at random at first", train=True)
-        reorg: bool = option(False, "unused by C", train=True)
+        reorg: bool = option(False, "unused by C", train=True, effect="none")
 
     options: Options
     has_loss = True

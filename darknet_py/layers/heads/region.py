@@ -41,24 +41,23 @@ class Region(Head):
         classfix: int = option(0, "-1: no box with an objectness below 0.5")
         background: bool = option(False, "a class for nothing instead of an objectness (pjreddie)")
         max: int = option(200, "targets per image", train=True)
-        log: bool = option(False, "unused by C", train=True)
-        sqrt: bool = option(False, "unused by C", train=True)
+        log: bool = option(False, "unused by C", train=True, effect="none")
+        sqrt: bool = option(False, "unused by C", train=True, effect="none")
         focal_loss: bool = option(False, "focal loss for classes", train=True)
         jitter: float = option(0.2, "change of position and aspect in augmentation", train=True)
         resize: float = option(1.0, "change of size in augmentation", train=True)
         rescore: bool = option(False, "train objectness towards the overlap", train=True)
         thresh: float = option(0.5, "overlap above which no-object is not punished", train=True)
-        absolute: bool = option(False, "unused by C", train=True)
+        absolute: bool = option(False, "unused by C", train=True, effect="none")
         random: float = option(0.0, "train at changing sizes", train=True)
         coord_scale: float = option(1.0, "factor on the box gradient", train=True)
         object_scale: float = option(1.0, "factor on the objectness gradient of objects", train=True)
         noobject_scale: float = option(1.0, "factor on the objectness gradient elsewhere", train=True)
-        mask_scale: float = option(1.0, "factor on the masks' gradient", train=True)
+        mask_scale: float = option(1.0, "factor on the masks' gradient", train=True, effect="unsupported")
         class_scale: float = option(1.0, "factor on the class gradient", train=True)
         bias_match: bool = option(False, "assign anchors by their own size", train=True)
 
     options: Options
-    unsupported = (*Head.unsupported, "mask_scale")
     has_loss = True
 
     def __init__(self, options: Options, x: Shape) -> None:

@@ -27,12 +27,12 @@ class Yolo(AnchorHead):
         new_coords: bool = option(False, "sizes are (2 t)^2; the logistic is the layer before's")
         focal_loss: bool = option(False, "focal loss for classes", train=True)
         show_details: bool = option(True, "print parts of the loss", train=True)
-        track_history_size: int = option(5, "frames a track is remembered", train=True)
-        sim_thresh: float = option(0.8, "similarity that joins a track", train=True)
-        dets_for_track: int = option(1, "boxes that start a track", train=True)
-        dets_for_show: int = option(1, "boxes before a track is shown", train=True)
-        track_ciou_norm: float = option(0.01, "weight of overlap against similarity", train=True)
-        embedding_layer: int = option(999999, "layer with an embedding per anchor", train=True)
+        track_history_size: int = option(5, "frames a track is remembered", train=True, effect="none")
+        sim_thresh: float = option(0.8, "similarity that joins a track", train=True, effect="none")
+        dets_for_track: int = option(1, "boxes that start a track", train=True, effect="none")
+        dets_for_show: int = option(1, "boxes before a track is shown", train=True, effect="none")
+        track_ciou_norm: float = option(0.01, "weight of overlap against similarity", train=True, effect="none")
+        embedding_layer: int = option(999999, "layer with an embedding per anchor", train=True, effect="none")
 
     options: Options
     tracked: tuple[Tensor, Tensor] | None = None  # identity and class per row of the last mini-batch, -1: none
