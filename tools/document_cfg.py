@@ -223,7 +223,8 @@ def _keys(options: type[schema.Options], left_out: Iterable[str]) -> list[str]:
 def _meaning(option: dataclasses.Field[typing.Any]) -> str:
     """The description of a key, with its effect where it is not Darknet's."""
     effect: schema.Effect = option.metadata["effect"]
-    return option.metadata["doc"] + (f" ({_EFFECTS[effect]})" if effect != "normal" else "")
+    doc: str = option.metadata["doc"]
+    return doc if effect == "normal" else f"{doc} ({_EFFECTS[effect]})"
 
 
 def _type(hint: typing.Any) -> str:

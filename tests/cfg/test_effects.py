@@ -7,6 +7,7 @@ import functools
 import pathlib
 import typing
 import warnings
+from typing import Any
 
 import pytest
 
@@ -47,8 +48,8 @@ def read(section: str, options: type[schema.Options], text: str, *, strict: bool
 
 
 def other_value(options: type[schema.Options], key: str) -> str:
-    known = schema.keys(options)[key]
-    return str(int(not known.default) if isinstance(known.default, bool) else known.default + 1)
+    default: Any = schema.keys(options)[key].default
+    return str(int(not default) if isinstance(default, bool) else default + 1)
 
 
 def test_the_register_of_options_without_effect() -> None:
