@@ -19,7 +19,7 @@ from darknet_py.layers import LAYERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "darknet_py"
-LINES = 250  # of a file
+LINES = 300  # of a file
 
 # What a module or folder may import: its own row and those above it, and never in a circle.
 ROWS = (
