@@ -83,19 +83,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def sections() -> str:
-    """The table of section types in README.md."""
+    """The table of section types."""
     rows = []
     for kind in kinds():
         first, *others = kind.names
-        link = f"[`[{first}]`](docs/cfg.md#{first.lower()})"
+        link = f"[`[{first}]`](#{first.lower()})"
         rows.append((link, ", ".join(f"`[{name}]`" for name in others), _purpose(kind)))
-    return table(("section", "also called", "what it is"), rows)
+    return table(("section", "aliases", "description"), rows)
 
 
 def verbs() -> str:
-    """The table of the command line in README.md."""
+    """The table of commands."""
     rows = ((f"`{name}`", _text(module.__doc__).partition("\n")[0]) for name, module in cli.verbs().items())
-    return table(("verb", "what it does"), rows)
+    return table(("command", "description"), rows)
 
 
 def activations() -> str:
@@ -170,8 +170,8 @@ def example() -> str:
 
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"sections": sections, "verbs": verbs},
-    "docs/cfg.md": {"activations": activations, "reference": reference},
+    "docs/cli.md": {"verbs": verbs},
+    "docs/cfg.md": {"sections": sections, "activations": activations, "reference": reference},
     "docs/oddities.md": {"options": ineffective},
     "docs/weights.md": {"example": example, "order": order},
 }
