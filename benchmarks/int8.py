@@ -74,7 +74,8 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     import darknet_py
-    from darknet_py.images import reading
+    from darknet_py.images import resizing
+    from darknet_py.images.reading import read_image
 
     size = network.shape.width, network.shape.height
     whole, simple, path = (folder / f"{name}.onnx" for name in ("float", "simple", "int8"))
@@ -83,11 +84,11 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
 
     class Images(quantization.CalibrationDataReader):  # type: ignore[misc]  # without types of its own
         def __init__(self) -> None:
-            self.rest: Iterator[Any] = (reading.load(sample.image) for sample in list(dataset)[:count])
+            self.rest: Iterator[Any] = (read_image(sample.image) for sample in list(dataset)[:count])
 
         def get_next(self) -> dict[str, Any] | None:
             image = next(self.rest, None)
-            return None if image is None else {"input": reading.prepare(image, size)[None].numpy()}
+            return None if image is None else {"input": resizing.prepare_input(image, size)[None].numpy()}
 
     graph = onnx.load(simple).graph
     convolutions = [node for node in graph.node if node.op_type == "Conv"]

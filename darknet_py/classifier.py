@@ -23,8 +23,8 @@ from .data import data_file
 from .data.class_names import ClassNames, resolve_class_names
 from .data.labels import Problem, report
 from .errors import DataError
-from .images import reading
-from .images.reading import ImageArray, ImageSource
+from .images import resizing
+from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .layers._tree import Tree
 from .layers.softmax import Softmax
@@ -130,15 +130,15 @@ class Classifier:
             yield from self._group(group)
 
     def _group(self, sources: Sequence[ImageSource]) -> Iterator[Classification]:
-        x = torch.stack([self.prepare(reading.load(source, self.network.shape.channels)) for source in sources])
+        x = torch.stack([self.prepare(read_image(source, self.network.shape.channels)) for source in sources])
         for source, probs in zip(sources, probabilities(self.network, x, self.leaves, self.run), strict=True):
             path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
             yield Classification(probs, self.names, path, self.parents)
 
     def prepare(self, image: ImageArray) -> Tensor:
         """An image [H, W, C] of uint8 as the network's input [C, height, width]."""
-        fit = reading.letterbox if self.letterbox else reading.centre_crop
-        return fit(reading.planes(image), self.network.shape.width, self.network.shape.height)
+        fit = resizing.letterbox_image if self.letterbox else resizing.centre_crop
+        return fit(resizing.to_tensor(image), self.network.shape.width, self.network.shape.height)
 
 
 def outputs(network: Network) -> int:

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from .data.class_names import ClassNames, resolve_class_names
 from .errors import DataError
-from .images import reading
-from .images.prefetch import ahead, in_turns
-from .images.reading import ImageSource
+from .images import resizing
+from .images.prefetch import map_interleaved, map_prefetched
+from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .layers import DecodeOptions
 from .network import Network
@@ -33,7 +33,7 @@ class _LoadedImage(NamedTuple):
     """A decoded image with its path and the seconds it took to read."""
 
     path: str
-    image: reading.ImageArray
+    image: ImageArray
     seconds: float
 
 
@@ -132,22 +132,22 @@ class Detector:
         """
         if workers is None and isinstance(sources, Collection) and not self._is_on_gpu:
             threads = torch.get_num_threads()
-            loaded = in_turns(self._load, sources, threads, max(self.batch_size, 8 * threads))
+            loaded = map_interleaved(self._load, sources, threads, max(self.batch_size, 8 * threads))
         else:
             workers = 1 if workers is None else workers
-            loaded = ahead(self._load, sources, workers, depth=2 * self.batch_size * max(1, workers))
+            loaded = map_prefetched(self._load, sources, workers, depth=2 * self.batch_size * max(1, workers))
         while batch := list(itertools.islice(loaded, self.batch_size)):
             yield from self._detect_batch(batch)
 
     def _load(self, source: ImageSource) -> _LoadedImage:
         started = time.perf_counter()
-        image = reading.load(source, self.network.shape.channels)
+        image = read_image(source, self.network.shape.channels)
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", "")
         return _LoadedImage(path, image, time.perf_counter() - started)
 
     def _detect_batch(self, batch: Sequence[_LoadedImage]) -> Iterator[Results]:
         started = time.perf_counter()
-        x = torch.stack([reading.prepare(loaded.image, self.size, self.letterbox) for loaded in batch])
+        x = torch.stack([resizing.prepare_input(loaded.image, self.size, self.letterbox) for loaded in batch])
         x = x.to(next(self.network.parameters(), x))  # device and dtype
         prepared = time.perf_counter()
         image_sizes = [(loaded.image.shape[1], loaded.image.shape[0]) for loaded in batch]

@@ -20,8 +20,7 @@ from torch import Tensor
 from .boxes import NMSOptions, xyxy_to_xywh
 from .detector import Detector
 from .errors import DataError
-from .images import reading
-from .images.reading import ImageSource
+from .images.reading import ImageSource, read_image
 from .results.results import Results
 
 _EDGE = 0.02  # of a tile's side: a box that comes so near to a cut is taken to be cut
@@ -52,7 +51,7 @@ class TiledDetector:
 
     def __call__(self, source: ImageSource) -> Results:
         """Boxes of one image. Raises DataError for an image that cannot be read."""
-        image = reading.load(source, self.detector.network.shape.channels)
+        image = read_image(source, self.detector.network.shape.channels)
         height, width = image.shape[:2]
         tiles = cut((width, height), self.detector.size, self.overlap)
         if self.whole and len(tiles) > 1:

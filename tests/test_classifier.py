@@ -12,7 +12,8 @@ from darknet_py import loading
 from darknet_py.classifier import Classifier
 from darknet_py.errors import DataError
 from darknet_py.evaluation.accuracy import View, accuracy
-from darknet_py.images import reading
+from darknet_py.images import resizing
+from darknet_py.images.reading import read_image
 from darknet_py.network import Network
 from tests.helpers import reference_values
 
@@ -88,13 +89,13 @@ def test_equal_probabilities_keep_the_order_of_classes(tmp_path: pathlib.Path, i
 
 
 def test_each_dialect_has_its_view(tmp_path: pathlib.Path, images: list[str]) -> None:
-    image = reading.load(images[0])
-    planes = reading.planes(image)
-    for dialect, fit in (("alexeyab", reading.centre_crop), ("pjreddie", reading.letterbox)):
+    image = read_image(images[0])
+    planes = resizing.to_tensor(image)
+    for dialect, fit in (("alexeyab", resizing.centre_crop), ("pjreddie", resizing.letterbox_image)):
         classifier = Classifier(_network(tmp_path, dialect=dialect))
         torch.testing.assert_close(classifier.prepare(image), fit(planes, 32, 32))
     whole = Classifier(_network(tmp_path), letterbox=True).prepare(image)
-    torch.testing.assert_close(whole, reading.letterbox(planes, 32, 32))
+    torch.testing.assert_close(whole, resizing.letterbox_image(planes, 32, 32))
 
 
 def test_a_tree_multiplies_along_the_path(tmp_path: pathlib.Path, images: list[str]) -> None:

@@ -127,7 +127,7 @@ def test_a_letterbox_is_the_margin_and_its_undoing() -> None:
     array = image(90, 30)
     find = detector(letterbox=True)
     inside = np.full((32, 48, 3), 127.5)
-    stretched = darknet_py.images.reading.resize(darknet_py.images.reading.planes(array), 48, 16)
+    stretched = darknet_py.images.resizing.resize(darknet_py.images.resizing.to_tensor(array), 48, 16)
     inside[8:24] = stretched.permute(1, 2, 0).numpy() * 255
     x = torch.from_numpy(inside / 255).permute(2, 0, 1)[None].float()
     expected = undo_letterbox(find.batch(x)[0].boxes.xywhn, (90, 30), (48, 32))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from ..cfg.net_section import Net
-from ..images import reading
+from ..images import resizing
 from ..images.reading import ImageArray
 from . import colour, detection, mosaic
 from .colour import Floats, Shift
@@ -132,7 +132,7 @@ def view(recipe: Recipe, size: Size, image: ImageArray, rng: np.random.Generator
     if size == (side, side):
         return out
     tensor = torch.from_numpy(np.ascontiguousarray(out.transpose(2, 0, 1)))
-    return reading.resize(tensor, *size).permute(1, 2, 0).numpy()
+    return resizing.resize(tensor, *size).permute(1, 2, 0).numpy()
 
 
 Classes = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..images.sources import expand
+from ..images.sources import expand_sources
 from . import _output
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         if not is_video(source):
             images.append(source)
         else:
-            videos += [source] if is_camera(source) or is_url(source) else expand([source])
+            videos += [source] if is_camera(source) or is_url(source) else expand_sources([source])
     return images, videos
 
 

@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     from ..classifier import Classifier
-    from ..images.sources import expand
+    from ..images.sources import expand_sources
 
-    images = expand(args.sources)
+    images = expand_sources(args.sources)
     network = _model.load(args, _model.found(args))
     classifier = Classifier(
         network,

@@ -44,12 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     from ..compare.report import compare
-    from ..images.sources import expand
+    from ..images.sources import expand_sources
 
     report = compare(
         args.a,
         args.b,
-        image=expand([args.image])[0] if args.image else None,
+        image=expand_sources([args.image])[0] if args.image else None,
         seed=args.seed,
         size=tuple(args.size) if args.size else None,
         tolerance=args.tolerance,

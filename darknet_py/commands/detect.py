@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .._typing import StrPath
 from ..errors import DataError
 from ..hub.model_files import Model, find
-from ..images.sources import expand
+from ..images.sources import expand_sources
 from . import _model, _output, _video
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _split(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
         raise DataError(f"{first}: taken for the weights of {args.model}; expected images behind it")
     model = find(args.model, first if is_weights else None, fetch=args.fetch, progress=not args.quiet)
     images, videos = _video.apart(others if is_weights else args.sources)
-    return model, expand(images), videos
+    return model, expand_sources(images), videos
 
 
 def _fitting(names: StrPath | None, network: Network) -> StrPath | None:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..cfg import Dialect
 from ..errors import DarknetError
-from ..images import reading
-from ..images.reading import ImageSource
+from ..images import resizing
+from ..images.reading import ImageSource, read_image
 from ..layers import Shape
 from ..network import Network
 from . import diagnosis as causes_
@@ -162,8 +162,8 @@ def _input(sides: list[Backend], size: Size | None, image: ImageSource | None, s
     words = f"{shape.width} x {shape.height} x {shape.channels}"
     if image is None:
         return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)), f"{words}, noise of seed {seed}"
-    loaded = reading.load(image, shape.channels)
-    return reading.prepare(loaded, (shape.width, shape.height))[None], f"{words}, {image}"
+    loaded = read_image(image, shape.channels)
+    return resizing.prepare_input(loaded, (shape.width, shape.height))[None], f"{words}, {image}"
 
 
 def _rows(found: list[BackendOutput], networks: list[Network | None]) -> tuple[Row, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..images import reading
+from ..images.reading import read_image
 from . import datasets
 from .anchors import counters
 from .data_file import Dataset, read_data
@@ -91,7 +91,7 @@ def _images(names: Iterable[str], decode: bool) -> Iterator[Problem]:
     for name in names:
         try:
             if decode:
-                reading.load(name)
+                read_image(name)
             else:
                 with open(name, "rb"):
                     pass

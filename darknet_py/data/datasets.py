@@ -52,7 +52,7 @@ def load(path: StrPath, subset: str = "valid", *, classes: int | None = None) ->
     if suffix == ".list":
         return data_file.from_list(data_file.read_list(path), classes=classes, source=source)
     if place.is_dir() or suffix == ".txt":
-        return data_file.from_list(sources.expand([source]), classes=classes, source=source)
+        return data_file.from_list(sources.expand_sources([source]), classes=classes, source=source)
     raise DataError(f"{source}: expected a .data, .txt, .list, .yaml or .json file, or a folder")
 
 
@@ -84,7 +84,7 @@ def _images(part: str, root: pathlib.Path, path: pathlib.Path) -> list[str]:
     places = [root / part, path.parent / part, path.parent / part.removeprefix("../"), pathlib.Path(part)]
     for place in places:
         if place.is_dir():
-            found = sorted(str(p) for p in place.rglob("*") if p.suffix.lower() in sources.IMAGES)
+            found = sorted(str(p) for p in place.rglob("*") if p.suffix.lower() in sources.IMAGE_SUFFIXES)
             if found:
                 return found
         elif place.is_file():
@@ -170,7 +170,7 @@ def voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC) -> D
 
 def _voc_image(root: pathlib.Path, stem: str) -> pathlib.Path:
     """The image of an annotation: VOC's are .jpg, others' are what they are."""
-    places = [root / "JPEGImages" / (stem + suffix) for suffix in (".jpg", *sources.IMAGES)]
+    places = [root / "JPEGImages" / (stem + suffix) for suffix in (".jpg", *sources.IMAGE_SUFFIXES)]
     return next((place for place in places if place.is_file()), places[0])
 
 

@@ -21,8 +21,9 @@ from ..classifier import leaf_classes, outputs, probabilities
 from ..data.data_file import read_data, read_list, read_names
 from ..data.labels import Problem, report
 from ..errors import DataError
-from ..images import reading
-from ..images.prefetch import ahead
+from ..images import resizing
+from ..images.prefetch import map_prefetched
+from ..images.reading import read_image
 from ..inference import engines
 from ..network import Network
 
@@ -87,9 +88,9 @@ def accuracy(
     views, run = _views(network, View(view)), engines.create_engine(network, engine, dtype=dtype)
 
     def read(path: str) -> list[Tensor]:
-        return views(reading.planes(reading.load(path, network.shape.channels)))
+        return views(resizing.to_tensor(read_image(path, network.shape.channels)))
 
-    loaded, done, first, among = ahead(read, images, workers, depth=2 * max(batch, workers)), 0, 0, 0
+    loaded, done, first, among = map_prefetched(read, images, workers, depth=2 * max(batch, workers)), 0, 0, 0
     while group := list(itertools.islice(loaded, batch)):
         for probs in _summed(network, run, group, leaves):
             best = probs.argsort(descending=True, stable=True)[:k].tolist()
@@ -128,13 +129,13 @@ def _views(network: Network, view: View) -> Callable[[Tensor], list[Tensor]]:
     """What makes the views of an image [C, H, W]."""
     width, height = network.shape.width, network.shape.height
     if view is View.VALID and network.dialect is Dialect.PJREDDIE:
-        return lambda image: [reading.resize(_square(image), width, height)]
+        return lambda image: [resizing.resize(_square(image), width, height)]
     return {
-        View.VALID: lambda image: [reading.centre_crop(image, width, height)],
-        View.CROP: lambda image: [reading.resize(image, width, height)],
+        View.VALID: lambda image: [resizing.centre_crop(image, width, height)],
+        View.CROP: lambda image: [resizing.resize(image, width, height)],
         View.FULL: lambda image: [_short_side(image, width)],
         View.MULTI: lambda image: _mirrored([_short_side(image, side) for side in _SIDES]),
-        View.TEN: lambda image: _five(reading.resize(image, width + _SHIFT, height + _SHIFT), width, height),
+        View.TEN: lambda image: _five(resizing.resize(image, width + _SHIFT, height + _SHIFT), width, height),
     }[view]
 
 
@@ -154,8 +155,8 @@ def _short_side(image: Tensor, side: int) -> Tensor:
     """The whole image with a short side of so many pixels (``resize_min``)."""
     rows, columns = image.shape[1:]
     if columns < rows:
-        return reading.resize(image, side, rows * side // columns)
-    return reading.resize(image, columns * side // rows, side)
+        return resizing.resize(image, side, rows * side // columns)
+    return resizing.resize(image, columns * side // rows, side)
 
 
 def _mirrored(views: Sequence[Tensor]) -> list[Tensor]:

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import DataError
-from ..images import drawing, reading
+from ..images import drawing
+from ..images.reading import read_image
 from .scores import Evaluation, Material
 
 _ACROSS, _IMAGES = 4, 16
@@ -67,7 +68,7 @@ def chosen(objects: Sequence[int]) -> list[int]:
 
 def _cell(name: str, boxes: Boxes, names: dict[int, str], confidences: bool) -> Image.Image:
     try:
-        image = Image.fromarray(reading.load(name, 3))
+        image = Image.fromarray(read_image(name, 3))
     except DataError:
         return Image.new("RGB", (_WIDTH, _HEIGHT), (210, 214, 218))
     scale = min(_WIDTH / image.width, _HEIGHT / image.height)
@@ -75,7 +76,9 @@ def _cell(name: str, boxes: Boxes, names: dict[int, str], confidences: bool) -> 
     small = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
     corners, classes, confidence = boxes
     edges = [[edge * size[i % 2] for i, edge in enumerate(box)] for box in corners]
-    return drawing.plot(small, edges, classes, confidence, names, confidences=confidences, line_width=2, font_size=12)
+    return drawing.draw_boxes(
+        small, edges, classes, confidence, names, confidences=confidences, line_width=2, font_size=12
+    )
 
 
 def _corners(xywh: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> list[list[float]]:

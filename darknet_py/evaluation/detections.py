@@ -22,8 +22,9 @@ from ..boxes import RawDetections
 from ..data.data_file import Dataset, Sample
 from ..data.labels import Problem
 from ..errors import DataError
-from ..images import reading
-from ..images.prefetch import ahead
+from ..images import resizing
+from ..images.prefetch import map_prefetched
+from ..images.reading import read_image
 from ..inference import engines
 from ..layers import DecodeOptions
 from ..network import Network, evaluating
@@ -164,13 +165,13 @@ def _batches(
 
     def read(sample: Sample) -> _LoadedInput:
         try:
-            image = reading.load(sample.image, channels)
-            return _LoadedInput(reading.prepare(image, size, letterbox), (image.shape[1], image.shape[0]), None)
+            image = read_image(sample.image, channels)
+            return _LoadedInput(resizing.prepare_input(image, size, letterbox), (image.shape[1], image.shape[0]), None)
         except DataError as error:
             problem = Problem(sample.image, str(error).removeprefix(f"{sample.image}: "))
             return _LoadedInput(None, (1, 1), problem)
 
-    loaded = ahead(read, dataset, workers, depth=2 * max(batch, workers))
+    loaded = map_prefetched(read, dataset, workers, depth=2 * max(batch, workers))
     with tqdm(total=len(dataset), unit=" images", disable=None if progress else True) as bar:
         while group := list(itertools.islice(loaded, batch)):
             yield group

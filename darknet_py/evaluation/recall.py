@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..boxes import NMSOptions, iou, nms_keep
 from ..data.data_file import Dataset, Sample
-from ..images import reading
-from ..images.prefetch import ahead
+from ..images import resizing
+from ..images.prefetch import map_prefetched
+from ..images.reading import read_image
 from ..layers import DecodeOptions
 from ..network import Network, evaluating
 from ..postprocess import decode, require_heads
@@ -38,14 +39,14 @@ def recall_lines(network: Network, dataset: Dataset, workers: int = 2) -> Iterat
     size = network.shape.width, network.shape.height
 
     def read(sample: Sample) -> Tensor:
-        return reading.prepare(reading.load(sample.image, network.shape.channels), size)
+        return resizing.prepare_input(read_image(sample.image, network.shape.channels), size)
 
     hits = 0
     targets = 0
     proposals = 0
     iou_sum = 0.0
     with evaluating(network):
-        for index, (x, sample) in enumerate(zip(ahead(read, dataset, workers), dataset, strict=True)):
+        for index, (x, sample) in enumerate(zip(map_prefetched(read, dataset, workers), dataset, strict=True)):
             boxes = _proposals(network, x)
             proposals += len(boxes)
             targets += len(sample.targets)

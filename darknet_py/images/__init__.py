@@ -1,1 +1,1 @@
-"""Reading, resizing and drawing images, and expanding the image sources given on the command line."""
+"""Reading, resizing and drawing images, and expanding the image sources of the command line."""

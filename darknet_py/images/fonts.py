@@ -1,8 +1,7 @@
-"""A font that can write a label: Pillow's own where it has the letters, else one of the system.
+"""Find a font that has all letters of a label: Pillow's default font if it can, else an installed one.
 
-The font that comes with Pillow knows ASCII alone. Names in other scripts need a font of the machine:
-the folders where systems keep them are searched, well-known wide fonts first, for one that has every
-letter of the text. ``$DARKNET_PY_FONT`` (a path) goes before all of that.
+Pillow's default font covers ASCII. For names in other scripts the system's font folders are searched, fonts with wide
+coverage first. The environment variable ``DARKNET_PY_FONT`` (a path) takes precedence.
 """
 
 from __future__ import annotations
@@ -22,40 +21,50 @@ from ..errors import DataError
 
 Font = ImageFont.FreeTypeFont
 
-VARIABLE = "DARKNET_PY_FONT"
-# Plain faces that cover much, most to be liked first; any other font comes after these.
-_LIKED = (
+FONT_VARIABLE = "DARKNET_PY_FONT"
+# Sans-serif fonts with wide coverage, in order of preference; any other font comes after these.
+_PREFERRED = (
     "dejavusans", "notosans-regular", "notosans", "liberationsans-regular", "arial", "segoeui", "helvetica",
     "notosanscjk-regular", "notosanscjksc-regular", "sourcehansans", "wqy-microhei", "droidsansfallback",
     "msyh", "yugothm", "malgun", "pingfang", "hiragino sans gb", "applesdgothicneo", "arial unicode", "arialuni",
 )  # fmt: skip
 _SUFFIXES = (".ttf", ".otf", ".ttc")
-_STAND_IN = "LastResort"  # a font that "has" every letter, as a sign for its script
-_NO_CHARACTER = "\U0010ffff"  # every font shows its "no such letter" sign for this
+_PLACEHOLDER_FONT = "LastResort"  # has a glyph for every letter, but it only shows the letter's script
+_NO_CHARACTER = "\U0010ffff"  # every font draws its "missing glyph" for this
 
 
-def find(text: str, size: int, path: StrPath | None = None) -> Font | None:
-    """A font of ``size`` pixels that has every letter of ``text``, and digits; None where the machine has none.
+def find_font(text: str, size: int, path: StrPath | None = None) -> Font | None:
+    """Find a font that has every letter of a text, and digits.
 
-    ``path``: the font file to try first. Raises DataError where it cannot be read.
+    Args:
+        text: the text to draw.
+        size: font size in pixels.
+        path: font file to try first; by default that of ``$DARKNET_PY_FONT``.
+
+    Returns:
+        The font, or None if no installed font has all letters.
+
+    Raises:
+        DataError: the font file cannot be read.
     """
-    letters = {letter for letter in text if _visible(letter)} | set(string.digits)
+    letters = {letter for letter in text if _is_visible(letter)} | set(string.digits)
     rarest_first = sorted(letters, reverse=True)
-    chosen = os.fspath(path) if path is not None else os.environ.get(VARIABLE)
+    chosen = os.fspath(path) if path is not None else os.environ.get(FONT_VARIABLE)
     if chosen:
         font = _open(chosen, size)
-        if all(_has(chosen, letter) for letter in rarest_first):
+        if all(_has_glyph(chosen, letter) for letter in rarest_first):
             return font
     if text.isascii():
-        return bundled(size)
-    found = next((file for file in _installed() if all(_has(file, letter) for letter in rarest_first)), None)
-    return _open(found, size) if found else None
+        return default_font(size)
+    installed = _installed_fonts()
+    match = next((file for file in installed if all(_has_glyph(file, letter) for letter in rarest_first)), None)
+    return _open(match, size) if match else None
 
 
 @functools.cache
-def bundled(size: int) -> Font:
+def default_font(size: int) -> Font:
     """Pillow's own font (Aileron)."""
-    return cast(Font, ImageFont.load_default(size))  # with a size it is that or an error
+    return cast(Font, ImageFont.load_default(size))  # a FreeType font if a size is given
 
 
 @functools.cache
@@ -67,41 +76,41 @@ def _open(path: str, size: int) -> Font:
 
 
 @functools.cache
-def _has(path: str, letter: str) -> bool:
-    """Whether a font file has a sign of its own for ``letter``."""
+def _has_glyph(path: str, letter: str) -> bool:
+    """Whether a font file has a glyph for ``letter``."""
     try:
-        return _drawn(path, letter) != _drawn(path, _NO_CHARACTER)
-    except (DataError, OSError, ValueError):  # bitmap fonts of one size and broken files are passed over
+        return _glyph_bitmap(path, letter) != _glyph_bitmap(path, _NO_CHARACTER)
+    except (DataError, OSError, ValueError):  # skip bitmap fonts of a fixed size and broken files
         return False
 
 
 @functools.cache
-def _drawn(path: str, letter: str) -> tuple[tuple[int, int], bytes]:
+def _glyph_bitmap(path: str, letter: str) -> tuple[tuple[int, int], bytes]:
     mask = _open(path, 16).getmask(letter)
     return mask.size, bytes(mask)
 
 
-def _visible(letter: str) -> bool:
-    return unicodedata.category(letter)[0] not in "CMZ"  # controls, combining marks, blanks
+def _is_visible(letter: str) -> bool:
+    return unicodedata.category(letter)[0] not in "CMZ"  # control characters, combining marks, spaces
 
 
 @functools.cache
-def _installed() -> tuple[str, ...]:
-    """Every font file of the machine, the liked ones first."""
-    files = (path for folder in _folders() for path in folder.rglob("*"))
-    found = [path for path in files if path.suffix.lower() in _SUFFIXES and not path.stem.startswith(_STAND_IN)]
-    rank = {name: position for position, name in enumerate(_LIKED)}
-    return tuple(str(path) for path in sorted(found, key=lambda p: (rank.get(p.stem.lower(), len(rank)), p.name)))
+def _installed_fonts() -> tuple[str, ...]:
+    """All font files of this machine, the preferred ones first."""
+    files = (path for folder in _font_folders() for path in folder.rglob("*"))
+    usable = [p for p in files if p.suffix.lower() in _SUFFIXES and not p.stem.startswith(_PLACEHOLDER_FONT)]
+    rank = {name: position for position, name in enumerate(_PREFERRED)}
+    return tuple(str(path) for path in sorted(usable, key=lambda p: (rank.get(p.stem.lower(), len(rank)), p.name)))
 
 
-def _folders() -> list[pathlib.Path]:
+def _font_folders() -> list[pathlib.Path]:
     home = pathlib.Path.home()
     folders = [
         home / ".fonts", home / ".local/share/fonts", home / "Library/Fonts", pathlib.Path("/usr/share/fonts"),
         pathlib.Path("/usr/local/share/fonts"), pathlib.Path("/Library/Fonts"), pathlib.Path("/System/Library/Fonts"),
         pathlib.Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts",
     ]  # fmt: skip
-    plots = importlib.util.find_spec("matplotlib")  # brings DejaVu along, which bare containers lack
-    if plots and plots.origin:
-        folders.append(pathlib.Path(plots.origin).parent / "mpl-data" / "fonts" / "ttf")
+    matplotlib = importlib.util.find_spec("matplotlib")  # ships DejaVu, which minimal containers do not have
+    if matplotlib and matplotlib.origin:
+        folders.append(pathlib.Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf")
     return [folder for folder in folders if folder.is_dir()]

@@ -1,4 +1,4 @@
-"""Images read by threads, in order: ``ahead``, while the network computes, or ``in_turns`` with it."""
+"""``map`` on threads, in order: ahead of the consumer, or interleaved with it."""
 
 from __future__ import annotations
 
@@ -12,36 +12,43 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(function: Callable[[T], R], items: Iterable[T], workers: int = 2, depth: int = 0) -> Generator[R]:
-    """``map(function, items)`` on ``workers`` threads, which run at most ``depth`` items ahead of the reader.
+def map_prefetched(function: Callable[[T], R], items: Iterable[T], workers: int = 2, depth: int = 0) -> Generator[R]:
+    """``map(function, items)`` on threads that run ahead of the consumer.
 
-    ``depth`` 0: four for each worker. ``workers`` 0: no threads. What ``function`` raises comes out in its place.
+    Args:
+        function: called for each item; its exceptions are raised in the item's place.
+        items: the items.
+        workers: number of threads; 0: no threads.
+        depth: results that may wait for the consumer; 0: four for each worker.
+
+    Yields:
+        The results in the order of ``items``.
     """
     if workers < 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(workers) as pool:
-        waiting: collections.deque[Future[R]] = collections.deque()
+        pending: collections.deque[Future[R]] = collections.deque()
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= (depth or 4 * workers):
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(function, item))
+                if len(pending) >= (depth or 4 * workers):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
 
-def in_turns(function: Callable[[T], R], items: Iterable[T], workers: int, count: int) -> Generator[R]:
-    """``map(function, items)``, ``count`` at a time on ``workers`` threads, none of which runs while the reader does.
+def map_interleaved(function: Callable[[T], R], items: Iterable[T], workers: int, count: int) -> Generator[R]:
+    """``map(function, items)`` in groups of ``count`` on threads that are idle while the consumer runs.
 
-    For a reader that wants all cores itself: one thread more makes each of its own wait for the others.
+    For a consumer that uses all cores: one more thread would make each of its own threads wait.
     """
     rest = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        while turn := list(itertools.islice(rest, count)):
-            futures = [pool.submit(function, item) for item in turn]
+        while group := list(itertools.islice(rest, count)):
+            futures = [pool.submit(function, item) for item in group]
             wait(futures)
             yield from (future.result() for future in futures)

@@ -1,4 +1,4 @@
-"""What a user names to be looked at, to images: files, folders, patterns and lists."""
+"""Expand image sources (files, folders, patterns, lists, samples of the catalogue) to paths."""
 
 from __future__ import annotations
 
@@ -9,47 +9,51 @@ from collections.abc import Iterable
 from ..errors import DataError
 from ..hub import catalogue
 
-IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_SAMPLE = "sample:"
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_SAMPLE_PREFIX = "sample:"
 
 
-def expand(names: Iterable[str]) -> list[str]:
-    """Paths of images in the order of ``names``, a folder's and a pattern's sorted.
+def expand_sources(sources: Iterable[str]) -> list[str]:
+    """Expand sources to paths of images.
 
-    A name is an image, a folder (its images, not those of folders in it), a pattern such as
-    ``photos/*.jpg``, or a ``.txt`` list of images, one a line as Darknet has them, relative to the
-    working directory or else to the list, or an image of the catalogue (``sample:bus``), which is
-    fetched. Raises DataError where a name gives nothing.
+    Args:
+        sources: each an image; a folder (its images, without subfolders, sorted); a pattern such as
+            ``photos/*.jpg`` (its matches, sorted); a ``.txt`` list, a path per line, relative to the working
+            directory (as in Darknet) or to the list; or an image of the catalogue (``sample:bus``).
+
+    Returns:
+        The paths, in the order of ``sources``.
+
+    Raises:
+        DataError: a source does not exist or has no images.
     """
-    found: list[str] = []
-    for name in names:
-        found += _one(name)
-    return found
+    return [path for source in sources for path in _expand_one(source)]
 
 
-def _one(name: str) -> list[str]:
-    if name.startswith(_SAMPLE):
-        return [str(catalogue.fetch(name))]
-    path = pathlib.Path(name)
+def _expand_one(source: str) -> list[str]:
+    if source.startswith(_SAMPLE_PREFIX):
+        return [str(catalogue.fetch(source))]
+    path = pathlib.Path(source)
     if path.is_dir():
-        images = sorted(str(entry) for entry in path.iterdir() if entry.suffix.lower() in IMAGES)
+        images = sorted(str(entry) for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
-            raise DataError(f"{name}: no images in this folder (looked for {' '.join(IMAGES)})")
+            raise DataError(f"{source}: no images in this folder (looked for {' '.join(IMAGE_SUFFIXES)})")
         return images
     if path.suffix == ".txt" and path.is_file():
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         if not any(lines):
-            raise DataError(f"{name}: an empty list: expected the path of an image on each line")
-        return [_listed(line, path.parent) for line in lines if line]
+            raise DataError(f"{source}: an empty list: expected the path of an image on each line")
+        return [_resolve_listed(line, path.parent) for line in lines if line]
     if path.exists():
-        return [name]
-    matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+        return [source]
+    is_pattern = glob.has_magic(source)
+    matches = sorted(glob.glob(source, recursive=True)) if is_pattern else []
     if not matches:
-        kind = "nothing matches" if glob.has_magic(name) else "no such file or folder"
-        raise DataError(f"{name}: {kind}")
+        raise DataError(f"{source}: {'nothing matches' if is_pattern else 'no such file or folder'}")
     return matches
 
 
-def _listed(line: str, folder: pathlib.Path) -> str:
-    beside = folder / line
-    return str(beside) if not pathlib.Path(line).exists() and beside.exists() else line
+def _resolve_listed(line: str, folder: pathlib.Path) -> str:
+    """A path of a list: relative to the working directory if it exists there, else to the list's folder."""
+    in_folder = folder / line
+    return str(in_folder) if not pathlib.Path(line).exists() and in_folder.exists() else line

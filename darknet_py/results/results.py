@@ -143,11 +143,11 @@ class Results:
         )
 
     def plot(self, **options: Any) -> Image.Image:
-        """The image with the boxes on it; ``options`` are those of ``draw.plot``. Raises DataError without one."""
+        """The image with the boxes on it; ``options`` are those of ``images.drawing.draw_boxes``. Raises DataError without one."""
         if self.orig_img is None:
             raise DataError(f"{self.path or 'result'}: nothing to draw on: this result was made without an image")
         xyxy, cls, conf, box = (getattr(self.boxes, name).tolist() for name in ("xyxy", "cls", "conf", "box"))
-        return drawing.plot(self.orig_img, xyxy, cls, conf, self.names, **{"box": box} | options)
+        return drawing.draw_boxes(self.orig_img, xyxy, cls, conf, self.names, **{"box": box} | options)
 
     def save(self, path: StrPath, **options: Any) -> None:
         """Write ``plot(**options)``, whole or not at all, in the format that the suffix says (jpg at quality 95).

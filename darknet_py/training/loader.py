@@ -23,8 +23,8 @@ from torch import Tensor
 from ..augmentation.geometry import Size
 from ..data.labels import Problem
 from ..errors import ConfigError, DataError
-from ..images import reading
-from ..images.prefetch import ahead
+from ..images.prefetch import map_prefetched
+from ..images.reading import ImageArray, read_image
 from .sampling import Plan
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Source(Protocol):
         """Objects or classes."""
 
 
-Read = Callable[[int], tuple[reading.ImageArray, Array]]
+Read = Callable[[int], tuple[ImageArray, Array]]
 
 
 class Maker(Protocol):
@@ -90,7 +90,7 @@ class Maker(Protocol):
     def parts(self, mixed: bool) -> int:
         """How many images are needed."""
 
-    def make(self, job: Job, sources: Sequence[tuple[reading.ImageArray, Array]]) -> tuple[Array, Array]:
+    def make(self, job: Job, sources: Sequence[tuple[ImageArray, Array]]) -> tuple[Array, Array]:
         """The training image and its target."""
 
 
@@ -129,7 +129,7 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         """Go on from ``iteration``."""
         count = self._share(self.iteration) * self.plan.net.subdivisions
-        with closing(ahead(self.example, self._jobs(), self._workers, count + self._workers)) as examples:
+        with closing(map_prefetched(self.example, self._jobs(), self._workers, count + self._workers)) as examples:
             while self.until is None or self.iteration < self.until:
                 iteration, size = self.iteration, self.plan.size_at(self.iteration)
                 pairs, images = [], []
@@ -160,7 +160,7 @@ class Loader:
         image, target = self._maker.make(job, [(image, target) for image, target, _ in chosen])
         return Example(image, target, tuple(name for *_, name in chosen))
 
-    def _chosen(self, job: Job, part: int) -> tuple[reading.ImageArray, Array, str]:
+    def _chosen(self, job: Job, part: int) -> tuple[ImageArray, Array, str]:
         """Read the image that is drawn, and others until one can be read."""
         rng, count = self.plan.choices(job.iteration, job.index, part), len(self._source)
         index = int(rng.integers(count))
@@ -169,7 +169,7 @@ class Loader:
         for _ in range(_TRIES):
             name = self._source.image(index)
             try:
-                return reading.load(name, self._channels), self._source.target(index), name
+                return read_image(name, self._channels), self._source.target(index), name
             except DataError as error:
                 if name not in self._broken:
                     self._broken.add(name)

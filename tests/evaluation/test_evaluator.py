@@ -16,7 +16,6 @@ from darknet_py.evaluation.evaluator import evaluate, prepared, score
 from darknet_py.evaluation.recall import recall_lines
 from darknet_py.evaluation.scores import Evaluation
 from darknet_py.evaluation.valid import valid
-from darknet_py.images.prefetch import ahead, in_turns
 from darknet_py.network import Network
 from tests.helpers import noise_dataset
 
@@ -130,34 +129,3 @@ def test_names_that_do_not_fit_are_refused_with_their_place(network: Network, fo
 def test_an_empty_data_set_is_refused(network: Network) -> None:
     with pytest.raises(DataError, match="no images"):
         evaluate(network, Dataset([]))
-
-
-def test_work_ahead_keeps_its_order_and_its_errors() -> None:
-    def half(n: int) -> int:
-        if n == 7:
-            raise DataError("seven")
-        return n // 2
-
-    assert list(ahead(half, range(6), workers=3)) == list(map(half, range(6)))
-    results = ahead(half, iter(range(100)), workers=2)
-    with pytest.raises(DataError, match="seven"):
-        list(results)
-
-
-def test_work_in_turns_rests_while_the_reader_works() -> None:
-    seen: list[int] = []
-
-    def noted(n: int) -> int:
-        if n == 8:
-            raise DataError("eight")
-        seen.append(n)
-        return n
-
-    turns = in_turns(noted, iter(range(100)), workers=2, count=3)
-    assert [(next(turns), len(seen)) for _ in range(8)] == [
-        *((0, 3), (1, 3), (2, 3)),
-        *((3, 6), (4, 6), (5, 6)),
-        *((6, 8), (7, 8)),
-    ]
-    with pytest.raises(DataError, match="eight"):
-        next(turns)

@@ -18,7 +18,8 @@ from darknet_py.exporters.onnx import nms_nodes
 from darknet_py.exporters.onnx.session import create_session
 from darknet_py.exporters.traceable import Heads, Program
 from darknet_py.exporters.verify import runner
-from darknet_py.images import reading
+from darknet_py.images import resizing
+from darknet_py.images.reading import read_image
 from darknet_py.layers import DecodeOptions, Head
 from darknet_py.network import Network
 from darknet_py.postprocess import decode
@@ -182,7 +183,7 @@ def test_official_weights_give_the_detectors_boxes(
 ) -> None:
     net = darknet_py.load(paths.CFGS / "yolov4-tiny.cfg", yolov4_tiny_weights)
     images = [*(shared / "data" / "photographs").glob("*.jpg"), *sorted((shared / "data" / "coco128").rglob("*.jpg"))]
-    x = torch.stack([reading.prepare(reading.load(path), (416, 416)) for path in images[:8]])
+    x = torch.stack([resizing.prepare_input(read_image(path), (416, 416)) for path in images[:8]])
     export(net, tmp_path / "raw.onnx", dynamic="batch")
     export(net, tmp_path / "nms.onnx", heads="nms", dynamic="batch")
     raw, nms = (runner(create_session(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))

@@ -1,4 +1,4 @@
-"""What names on the command line stand for."""
+"""Image sources of the command line: files, folders, patterns, lists and samples."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     return tmp_path
 
 
-def test_a_folder_gives_its_images_in_order(folder: pathlib.Path) -> None:
-    assert [pathlib.Path(p).name for p in sources.expand([str(folder)])] == ["a.PNG", "b.jpg", "c.webp"]
+def test_a_folder_is_expanded_to_its_images_in_order(folder: pathlib.Path) -> None:
+    assert [pathlib.Path(p).name for p in sources.expand_sources([str(folder)])] == ["a.PNG", "b.jpg", "c.webp"]
 
 
 @pytest.mark.usefixtures("folder")
-def test_names_keep_their_order_and_patterns_are_sorted() -> None:
-    assert sources.expand(["c.webp", "*.[jP]*"]) == ["c.webp", "a.PNG", "b.jpg"]
+def test_sources_keep_their_order_and_matches_are_sorted() -> None:
+    assert sources.expand_sources(["c.webp", "*.[jP]*"]) == ["c.webp", "a.PNG", "b.jpg"]
 
 
-def test_a_list_is_relative_to_the_working_folder_or_to_itself(folder: pathlib.Path) -> None:
+def test_paths_of_a_list_are_relative_to_the_working_directory_or_to_the_list(folder: pathlib.Path) -> None:
     lists = folder / "lists"
     lists.mkdir()
     (lists / "own.jpg").touch()
     (lists / "list.txt").write_text("b.jpg\n\nown.jpg\r\n")
-    assert sources.expand(["lists/list.txt"]) == ["b.jpg", str(pathlib.Path("lists/own.jpg"))]
+    assert sources.expand_sources(["lists/list.txt"]) == ["b.jpg", str(pathlib.Path("lists/own.jpg"))]
 
 
 @pytest.mark.usefixtures("folder")
@@ -46,13 +46,13 @@ def test_a_list_is_relative_to_the_working_folder_or_to_itself(folder: pathlib.P
         ("empty.txt", "empty.txt: an empty list"),
     ],
 )
-def test_a_name_that_gives_nothing_is_an_error(name: str, message: str) -> None:
+def test_a_source_without_images_is_an_error(name: str, message: str) -> None:
     pathlib.Path("empty").mkdir()
     pathlib.Path("empty.txt").write_text("\n")
     with pytest.raises(DataError, match=message):
-        sources.expand([name])
+        sources.expand_sources([name])
 
 
-def test_a_sample_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_of_the_catalogue_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "fetch", lambda name: pathlib.Path("cache", name))
-    assert sources.expand(["sample:bus"]) == [str(pathlib.Path("cache", "sample:bus"))]
+    assert sources.expand_sources(["sample:bus"]) == [str(pathlib.Path("cache", "sample:bus"))]
