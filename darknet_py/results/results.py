@@ -143,7 +143,7 @@ class Results:
         )
 
     def plot(self, **options: Any) -> Image.Image:
-        """The image with the boxes on it; ``options`` are those of ``images.drawing.draw_boxes``. Raises DataError without one."""
+        """Draw the boxes on the image; ``options``: see ``images.drawing.draw_boxes``. Raises DataError without one."""
         if self.orig_img is None:
             raise DataError(f"{self.path or 'result'}: nothing to draw on: this result was made without an image")
         xyxy, cls, conf, box = (getattr(self.boxes, name).tolist() for name in ("xyxy", "cls", "conf", "box"))
