@@ -26,8 +26,6 @@ from .errors import DataError
 from .images import resizing
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
-from .layers._tree import Tree
-from .layers.softmax import Softmax
 from .network import Network, evaluating
 
 
@@ -95,7 +93,7 @@ class Classifier:
         self.names = class_names(names, outputs(network))
         self.letterbox = pjreddie if letterbox is None else letterbox
         self.leaves = pjreddie if leaves is None else leaves
-        tree = _tree(network)
+        tree = network.class_tree
         parents = tree.parent.tolist() if tree else ()
         self.engine, self.dtype = engine, dtype
         self.parents = [self.names[parent] if parent >= 0 else "Root" for parent in parents]
@@ -152,20 +150,14 @@ def class_names(names: ClassNames, classes: int) -> list[str]:
     return words[:classes] if len(words) >= classes else resolve_class_names(names, classes)
 
 
-def _tree(network: Network) -> Tree | None:
-    """The hierarchy of the last softmax."""
-    trees = [layer.tree for layer in network if isinstance(layer, Softmax)]
-    return trees[-1] if trees else None
-
-
 def leaf_classes(network: Network, names: StrPath) -> Tensor:
     """[classes] whether each is a leaf by a file of the leaves' names, one a line (``change_leaves``).
 
     A name that the tree has not is reported. Raises DataError where the network has no tree, or no leaf is left.
     """
-    tree, path = _tree(network), os.fspath(names)
+    tree, path = network.class_tree, os.fspath(names)
     if tree is None:
-        raise DataError(f"{path}: leaves are of a tree: expected a network whose [{Softmax.names[0]}] has one")
+        raise DataError(f"{path}: leaves are of a tree: expected a network whose softmax layer has tree=")
     known, words = set(tree.names), data_file.read_names(path)
     report(
         Problem(f"{path}:{line}", f"{word!r} is no class of the tree; left out")
@@ -188,7 +180,7 @@ def probabilities(
     """
     with torch.inference_mode(), evaluating(network):
         out: Tensor = (run or network)(x.to(next(network.parameters()).device))[-1].float().flatten(1).cpu()
-    tree = _tree(network)
+    tree = network.class_tree
     if tree is None:
         return out
     plain: Tensor = tree.cpu().absolute(out)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import DataError
-from .layers.softmax import Softmax
+from .layers import ClassifierHead
 from .network import Network, evaluating
 
 _RARE = 0.0001  # probability below which a character never comes
@@ -36,7 +36,7 @@ def generate(
 def _characters(
     network: Network, start: bytes, length: int, temperature: float, chance: random.Random
 ) -> Iterator[bytes]:
-    own = next((layer.options.temperature for layer in reversed(list(network)) if isinstance(layer, Softmax)), 1.0)
+    own = next((layer.temperature for layer in reversed(list(network)) if isinstance(layer, ClassifierHead)), 1.0)
     with evaluating(network):
         network.reset()
         for number in start[:-1]:

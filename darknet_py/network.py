@@ -12,7 +12,7 @@ from ._table import format_table
 from .cfg import Config, Dialect, Section, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError
-from .layers import Head, Layer, Shape, find
+from .layers import ClassifierHead, Head, Layer, Shape, Tree, find
 
 INPUT = -1  # what a layer reads that reads the network's input
 
@@ -88,6 +88,12 @@ class Network(nn.Module):
     def heads(self) -> list[Head]:
         """The layers that make boxes, in order."""
         return [layer for layer in self if isinstance(layer, Head)]
+
+    @property
+    def class_tree(self) -> Tree | None:
+        """Class hierarchy of a classifier, that of its last softmax (``net.hierarchy`` in C); None: no hierarchy."""
+        trees = [layer.tree for layer in self if isinstance(layer, ClassifierHead)]
+        return trees[-1] if trees else None
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Run the layers; an output is dropped after its last reader."""

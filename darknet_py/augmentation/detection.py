@@ -74,7 +74,7 @@ def recipe(net: Net, head: Head, *, mended: bool = False) -> Recipe:
     # cutmix without mosaic takes the place of mixup, and is then refused.
     mix = Mix.MOSAIC if net.mosaic else Mix.MIXUP if net.mixup and not net.cutmix else Mix.NONE
     own = {name: getattr(net, name) for name in _NET}
-    ends = {name: getattr(head.options, name) for name in _HEAD if hasattr(head.options, name)}
+    ends = {name: getattr(head.options, name) for name in _HEAD}
     return Recipe(**own, **ends, mix=mix, mended=mended)
 
 

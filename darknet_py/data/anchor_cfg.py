@@ -8,7 +8,7 @@ size of a head's map. A head without ``mask`` (YOLOv2) has all, in cells of its 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -33,29 +33,23 @@ class AnchorCfg:
     def __init__(self, network: Network) -> None:
         self._network = network
         heads = ((index, layer) for index, layer in enumerate(network) if isinstance(layer, Head))
-        self._heads = [(index, layer) for index, layer in heads if vars(layer.options).get("anchors") is not None]
+        self._heads = [(index, layer) for index, layer in heads if layer.anchors]
         config = network.config
         if not self._heads:
             raise ConfigError(f"{config.path}: no head with anchors")
-        lists = {tuple(vars(layer.options)["anchors"]) for _, layer in self._heads}
+        lists = {layer.listed_anchors for _, layer in self._heads}
         if len(lists) != 1:
             raise ConfigError(f"{config.path}: heads with different anchors= lists: expected the same in each")
-        values = lists.pop()
-        self.masks = [[int(n) for n in self._mask(layer)] for _, layer in self._heads]
-        self.anchors: Sizes = np.array(values[: len(values) // 2 * 2], np.float64).reshape(-1, 2) * self._unit
+        self.masks = [list(layer.mask or range(len(layer.anchors))) for _, layer in self._heads]
+        self.anchors: Sizes = np.array(lists.pop(), np.float64).reshape(-1, 2) * self._unit
         named = sorted({number for mask in self.masks for number in mask if number < len(self.anchors)})
         self.used = self.anchors[named]
-
-    @staticmethod
-    def _mask(layer: Head) -> Sequence[int]:
-        mask: Sequence[int] = getattr(layer, "mask", None) or range(vars(layer.options)["num"])
-        return mask
 
     @property
     def _unit(self) -> tuple[float, float]:
         """Pixels per unit of the list."""
         index, head = self._heads[0]
-        if hasattr(head, "mask"):
+        if not head.anchors_in_cells:
             return 1.0, 1.0
         x = self._input(index)
         return self._network.shape.width / x[1], self._network.shape.height / x[0]
@@ -101,7 +95,7 @@ class AnchorCfg:
             own["anchors"] = listed
             if len(anchors) != len(self.anchors):
                 own["num"] = str(len(anchors))
-            if hasattr(head, "mask") and mask != before:
+            if head.mask and mask != before:
                 own["mask"] = ",".join(map(str, mask))
             if len(mask) != len(before):
                 edits.setdefault(self._filters(index) + 1, {})["filters"] = str(

@@ -108,7 +108,7 @@ def collect(
     require_heads(network)
     started = time.perf_counter()
     letterbox = uses_letterbox(network, letterbox)
-    options = DecodeOptions(threshold, mapped=False if mapping is None else mapping)
+    options = DecodeOptions(threshold, class_map=False if mapping is None else mapping)
     run = engines.create_engine(network, engine, dtype=dtype)
     size = network.shape.width, network.shape.height
 

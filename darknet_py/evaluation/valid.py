@@ -57,7 +57,7 @@ def _classes(network: Network, options: Options) -> tuple[Sequence[str], Tensor 
     given = options.file("names") if "names" in options.values else None
     if "map" not in options.values:
         return resolve_class_names(given, classes), None
-    tree = getattr(network.heads[-1], "tree", None)
+    tree = network.heads[-1].tree
     if tree is None:
         raise DataError(f"{options.path}: map: expected a network whose head has a tree, which the map numbers")
     path = options.file("map")

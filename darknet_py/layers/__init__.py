@@ -4,6 +4,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 
 from ._class_map import read_map
+from ._classifier_head import ClassifierHead
 from ._context import Gradients, StepContext
 from ._deformation import Deformation
 from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
@@ -17,6 +18,7 @@ for _module in walk_packages(__path__, f"{__name__}."):
 __all__ = [
     "IGNORED_TARGET",
     "LAYERS",
+    "ClassifierHead",
     "DecodeOptions",
     "Deformation",
     "Gradients",

@@ -22,6 +22,7 @@ from ..errors import did_you_mean
 from ._context import Gradients, StepContext
 from ._loss import Loss
 from ._param_group import ParamGroup
+from ._tree import Tree
 
 
 class Shape(NamedTuple):
@@ -159,54 +160,103 @@ class Join(Layer):
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """Which boxes a head shall return.
+    """Which boxes ``Head.decode`` returns, and with which classes.
 
-    ``threshold``: a class probability that is not above it is 0. ``hierarchy``: how sure a class of a
-    tree must be. ``mapped``: report the classes of the head's ``map=`` file instead of the tree's own, or those
-    of these numbers [n].
+    Attributes:
+        threshold: score threshold: class probabilities that are not above it are set to 0.
+        hierarchy: with a class tree, the probability above which a class is descended into (Darknet's ``-hier``).
+        class_map: with a class tree, the classes to report instead of the tree's own: those of the head's ``map=``
+            file if True, or those of an int64 tensor [n] of class numbers.
     """
 
     threshold: float
     hierarchy: float = 0.5
-    mapped: bool | Tensor = False
+    class_map: bool | Tensor = False
 
-    def mapping(self, own: Tensor | None) -> Tensor | None:
-        """The numbers of the classes to report, ``own`` being the head's; None: all."""
-        return self.mapped if isinstance(self.mapped, Tensor) else own if self.mapped else None
+    def reported_classes(self, head_map: Tensor | None) -> Tensor | None:
+        """Return the numbers of the classes to report, None for all; ``head_map`` is that of the head's ``map=``."""
+        return self.class_map if isinstance(self.class_map, Tensor) else head_map if self.class_map else None
 
 
 class Head(Layer):
-    """The end of a branch that turns its map into boxes."""
+    """A detection head: the end of a branch, whose output is decoded to boxes.
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
-        """Boxes of every image in ``output``, which is what ``forward`` returned.
+    Attributes:
+        anchors: (width, height) of the anchors that this head predicts with; empty for a head without anchors.
+        listed_anchors: (width, height) of all anchors of the ``anchors=`` key, which several heads may share.
+        mask: indices of ``anchors`` among the listed ones; empty where the section has no ``mask=`` and uses all.
+        anchors_in_cells: whether anchors are in cells of the map (YOLOv2) instead of pixels of the input.
+        tree: hierarchy of the classes, or None.
+    """
 
-        ``size``: width and height of the network's input, in pixels. Boxes are relative to it.
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys that every head has."""
+
+        max: int = option(200, "maximum number of targets per image", train=True)
+        jitter: float = option(0.2, "range of random translation and aspect ratio in augmentation", train=True)
+        resize: float = option(1.0, "range of random scaling in augmentation", train=True)
+
+    options: Options
+    anchors: tuple[tuple[float, float], ...] = ()
+    listed_anchors: tuple[tuple[float, float], ...] = ()
+    mask: tuple[int, ...] = ()
+    anchors_in_cells: ClassVar[bool] = False
+    tree: Tree | None
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        self.tree = None
+
+    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
+        """Decode the boxes of every image of a batch.
+
+        Args:
+            output: what ``forward`` returned, float [batch, channels, height, width].
+            size: width and height of the network's input in pixels.
+            options: which boxes to return.
+
+        Returns:
+            For each image its boxes before NMS, (cx, cy, w, h) relative to the network's input.
         """
         raise NotImplementedError
 
     def decode_all(
         self, output: Tensor, size: tuple[int, int], threshold: float | None = None
     ) -> tuple[Tensor, Tensor]:
-        """All boxes of the map, in C's order: [batch, n, 4], and their probabilities [batch, n, classes].
+        """Decode every box of the map, as a static graph for export: ``decode`` without a score threshold.
 
-        The same numbers as ``decode`` with no threshold, as a static graph for export. ``size`` as
-        there. ``threshold``: for probabilities that cannot be told without; ValueError where it is missing.
+        Args:
+            output: what ``forward`` returned, float [batch, channels, height, width].
+            size: width and height of the network's input in pixels.
+            threshold: score threshold for heads whose probabilities depend on it (a class tree).
+
+        Returns:
+            Boxes, float [batch, n, 4] in Darknet's order, (cx, cy, w, h) relative to the network's input; and
+            probabilities, float [batch, n, classes].
+
+        Raises:
+            ValueError: if the probabilities depend on a threshold and none is given.
         """
         raise NotImplementedError
 
     @property
     def classes(self) -> int:
-        """Number of classes that boxes may have."""
+        """Number of classes."""
         raise NotImplementedError
 
+    @property
+    def multi_scale(self) -> float:
+        """Range of the input's size in multi-scale training (``random=``); 0: the size is fixed."""
+        return 0.0
+
     def inputs_for(self, classes: int) -> int:
-        """Channels that the layer before must have for that many classes."""
+        """Return the number of channels that the layer before must have for so many classes."""
         raise NotImplementedError
 
     @property
     def nms_options(self) -> NMSOptions:
-        """How overlapping boxes of this head are removed."""
+        """How NMS compares boxes of this head."""
         return NMSOptions()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..cfg import Dialect
 from ..cfg.schema import option
+from ._classifier_head import ClassifierHead
 from ._context import StepContext
 from ._loss import IGNORED_TARGET, Loss
 from ._tree import Tree
@@ -17,7 +18,7 @@ from .base import Layer, Shape, section
 
 
 @section("softmax", "soft")
-class Softmax(Layer):
+class Softmax(ClassifierHead):
     """Over each of ``groups`` equal runs of the flat input, or over the groups of a tree.
 
     ``spatial=1`` changes nothing on AlexeyAB's CPU and is wrong on his GPU; in pjreddie's dialect it
@@ -44,6 +45,11 @@ class Softmax(Layer):
             raise ValueError(f"{x.floats} inputs do not divide into groups={options.groups}")
         if self.tree and len(self.tree.names) != x.floats:
             raise ValueError(f"tree: {len(self.tree.names)} classes for {x.floats} inputs")
+
+    @property
+    def temperature(self) -> float:
+        """As the key says."""
+        return self.options.temperature
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape kept."""

@@ -35,9 +35,7 @@ def for_detector(
     if not network.heads:
         raise ConfigError(f"{network.config.path}: no head that makes boxes, so objects cannot be trained")
     head = network.heads[-1]
-    # YOLOv1's random= is about something else.
-    varied = float(getattr(head.options, "random", 0)) if hasattr(head.options, "anchors") else 0.0
-    plan = _plan(network, seed, chunks, varied)
+    plan = _plan(network, seed, chunks, head.multi_scale)
     maker = _Detection(plan, detection.recipe(network.options, head, mended=mended))
     objects = Objects(dataset.limited(head.classes), bool(network.options.track or network.options.contrastive))
     return _loader(network, plan, objects, maker, options)
@@ -129,10 +127,8 @@ Tree = tuple[list[int], list[int]]  # parent and group of every class
 
 
 def _tree(network: Network) -> Tree | None:
-    for layer in network:
-        if tree := getattr(layer, "tree", None):
-            return tree.parent.tolist(), tree.group.tolist()
-    return None
+    tree = network.class_tree
+    return (tree.parent.tolist(), tree.group.tolist()) if tree else None
 
 
 @dataclass

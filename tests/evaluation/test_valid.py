@@ -161,4 +161,4 @@ def test_leaves_that_are_none(capsys: pytest.CaptureFixture[str], caplog: pytest
     assert capsys.readouterr().err.endswith(expected)
     network("flat", TREE.replace("tree=six.tree", "groups=1"), 80)
     assert cli.main(["classifier", "valid", "leaves.data", "flat.cfg", "flat.weights", "-i", "-1"]) == 1
-    assert "expected a network whose [softmax] has one" in capsys.readouterr().err
+    assert "expected a network whose softmax layer has tree=" in capsys.readouterr().err

@@ -94,7 +94,7 @@ def effect(sample: Sample) -> str | None:
     seen += [(name, tuple(tensor.shape), tensor.stride()) for name, tensor in layer.stored()]
     if isinstance(layer, Head):
         seen.append((layer.nms_options, layer.nms_options.overlap(*torch.tensor([[0.5, 0.5, 1, 1], [0.7, 0.5, 1, 1]]))))
-        for which in (DecodeOptions(0.1), DecodeOptions(0.1, mapped=True)):
+        for which in (DecodeOptions(0.1), DecodeOptions(0.1, class_map=True)):
             seen += [tuple(map(plain, found)) for found in layer.decode(y, (32, 24), which)]
     return plain(seen)
 

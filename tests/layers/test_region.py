@@ -79,7 +79,7 @@ def top_down(values: list[float], threshold: float) -> int:
 
 def of_tree(obj: float, scores: list[float], which: DecodeOptions, dialect: Dialect) -> list[float]:
     values = absolute([v for group in GROUPS for v in softmax([scores[k] for k in group])])
-    if which.mapped:
+    if which.class_map:
         return [obj * values[k] if obj * values[k] > which.threshold else 0.0 for k in MAP]
     probs = [0.0] * len(PARENTS)
     if dialect is PJ:

@@ -119,7 +119,7 @@ def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | N
             "layer": layers[id(head)],
             "section": head.names[0],
             "classes": head.classes,
-            "anchors": [list(pair) for pair in getattr(head, "anchors", ())],
+            "anchors": [list(pair) for pair in head.anchors],
             "nms_kind": str(head.nms_options.kind),
             "beta_nms": head.nms_options.beta,
         }

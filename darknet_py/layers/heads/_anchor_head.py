@@ -16,7 +16,7 @@ from ...errors import UnusedOptionWarning
 from .._class_map import read_map
 from .._context import StepContext
 from .._loss import Loss
-from ..base import Head, Layer, Shape
+from ..base import Head, Shape
 from ._anchor_loss import anchor_loss
 from ._assignment import Matches
 from ._iou import IoULoss
@@ -30,7 +30,7 @@ class AnchorHead(Head):
     box_entries = 4  # maps per anchor before the objectness
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
+    class Options(Head.Options):
         """Keys of ``parse_yolo`` and ``parse_gaussian_yolo``."""
 
         classes: int = option(20, "number of classes")
@@ -40,7 +40,6 @@ class AnchorHead(Head):
         scale_x_y: float = option(1.0, "stretch of the logistic that places a centre in its cell")
         nms_kind: NMSKind = option(NMSKind.DEFAULT, "which overlap suppresses")
         beta_nms: float = option(0.6, "exponent of diounms")
-        max: int = option(200, "targets per image", train=True)
         max_delta: float = option(_NO_LIMIT, "limit of a box gradient's absolute value", train=True)
         counters_per_class: tuple[int, ...] = option((), "objects per class, for class weights", train=True)
         label_smooth_eps: float = option(0.0, "label smoothing", train=True)
@@ -51,8 +50,6 @@ class AnchorHead(Head):
         delta_normalizer: float = option(1.0, "factor on all gradients", train=True)
         iou_loss: IoULoss = option(IoULoss.MSE, "loss of a box", train=True)
         iou_thresh_kind: IoULoss = option(IoULoss.IOU, "overlap that assigns anchors", train=True)
-        jitter: float = option(0.2, "change of position and aspect in augmentation", train=True)
-        resize: float = option(1.0, "change of size in augmentation", train=True)
         ignore_thresh: float = option(0.5, "overlap above which no-object is not punished", train=True)
         truth_thresh: float = option(1.0, "overlap above which a box is trained towards its target", train=True)
         iou_thresh: float = option(1.0, "overlap above which further anchors are trained", train=True)
@@ -86,6 +83,7 @@ class AnchorHead(Head):
         # the reference build finds zeros (docs/oddities.md, two official cfgs).
         listed = options.anchors[: 2 * options.num]
         values = (*listed, *[0.5] * (2 * options.num - len(listed)), *[0.0] * (2 * max(self.mask) + 2))
+        self.listed_anchors = tuple(zip(options.anchors[::2], options.anchors[1::2], strict=False))
         self.listed = tuple(zip(values[: 2 * options.num : 2], values[1 : 2 * options.num : 2], strict=True))
         self.mapping = read_map(options.map, options.classes) if options.map else None
         self.anchors = tuple((values[2 * n], values[2 * n + 1]) for n in self.mask)
@@ -94,6 +92,11 @@ class AnchorHead(Head):
     def classes(self) -> int:
         """Number of classes."""
         return self.options.classes
+
+    @property
+    def multi_scale(self) -> float:
+        """As ``random`` says."""
+        return self.options.random
 
     def inputs_for(self, classes: int) -> int:
         """Maps of the box, objectness and classes for every anchor."""

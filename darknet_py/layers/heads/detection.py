@@ -12,7 +12,7 @@ from ...boxes import RawDetections, iou
 from ...cfg.schema import option
 from .._context import StepContext
 from .._loss import Loss, squared_loss
-from ..base import DecodeOptions, Head, Layer, Shape, section
+from ..base import DecodeOptions, Head, Shape, section
 
 _RANDOM_UNTIL = 64000  # images
 
@@ -22,7 +22,7 @@ class Detection(Head):
     """A flat vector: classes of all cells, then objectness of all boxes, then all boxes; no logistic anywhere."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
+    class Options(Head.Options):
         """Keys of ``parse_detection``."""
 
         classes: int = option(1, "number of classes")
@@ -32,14 +32,11 @@ class Detection(Head):
         softmax: bool = option(False, "softmax over the classes of a cell")
         sqrt: bool = option(False, "sizes are given as their square roots")
         rescore: bool = option(False, "train objectness towards the overlap", train=True)
-        max: int = option(200, "targets per image", train=True)
         coord_scale: float = option(1.0, "factor on the box gradient", train=True)
         object_scale: float = option(1.0, "factor on the objectness gradient of objects", train=True)
         noobject_scale: float = option(1.0, "factor on the objectness gradient elsewhere", train=True)
         class_scale: float = option(1.0, "factor on the class gradient", train=True)
         forced: bool = option(False, "assign the box by the target's size", train=True)
-        jitter: float = option(0.2, "change of position and aspect in augmentation", train=True)
-        resize: float = option(1.0, "change of size in augmentation", train=True)
         random: float = option(0.0, "assign at random at first", train=True)
         reorg: bool = option(False, "unused by C", train=True, effect="none")
 
@@ -75,11 +72,11 @@ class Detection(Head):
             flat = torch.cat((scores.flatten(1), flat[:, classes:]), dim=1)
         return flat[:, :, None, None]
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
+    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
         """All boxes with any class above the threshold (``get_detection_detections``)."""
         boxes, probs = self.decode_all(output, size)
         objectness = output.flatten(1)[:, self.options.side**2 * self.options.classes :][:, : boxes.shape[1]]
-        probs = torch.where(probs > which.threshold, probs, torch.zeros_like(probs))
+        probs = torch.where(probs > options.threshold, probs, torch.zeros_like(probs))
         rows = (probs > 0).any(dim=2)
         return [RawDetections(b[r], o[r], p[r]) for b, o, p, r in zip(boxes, objectness, probs, rows, strict=True)]
 

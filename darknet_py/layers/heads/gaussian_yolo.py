@@ -51,13 +51,13 @@ class GaussianYolo(AnchorHead):
         order = (place[:, :, 0:1], y[:, :, 1:2], place[:, :, 1:2], y[:, :, 3:4], t[:, :, 4:5], y[:, :, 5:6])
         return torch.cat((*order, t[:, :, 6:7], y[:, :, 7:]), dim=2).flatten(1, 2)
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
+    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
         """Boxes of the cells whose objectness is above the threshold (``get_gaussian_yolo_detections``)."""
-        rows, places, counts = self.selected(output, which.threshold)
+        rows, places, counts = self.selected(output, options.threshold)
         boxes = self.boxes_of(rows, places, output, size)
         certainty = 1 - rows[:, 1:8:2].mean(dim=1, keepdim=True)
         probs = rows[:, 8:9] * rows[:, 9:] * certainty
-        probs = torch.where(probs > which.threshold, probs, torch.zeros_like(probs))
+        probs = torch.where(probs > options.threshold, probs, torch.zeros_like(probs))
         parts = (part.split(counts) for part in (boxes, rows[:, 8], probs))
         return [RawDetections(*image) for image in zip(*parts, strict=True)]
 

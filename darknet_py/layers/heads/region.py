@@ -15,7 +15,7 @@ from .._class_map import read_map
 from .._context import StepContext
 from .._loss import Loss
 from .._tree import Tree
-from ..base import DecodeOptions, Head, Layer, Shape, section
+from ..base import DecodeOptions, Head, Shape, section
 from ._region_loss import region_loss
 
 
@@ -28,7 +28,7 @@ class Region(Head):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
+    class Options(Head.Options):
         """Keys of ``parse_region``; ``background`` is pjreddie's."""
 
         classes: int = option(20, "number of classes")
@@ -40,12 +40,9 @@ class Region(Head):
         map: pathlib.Path | None = option(None, "file of the tree's numbers of another list of classes")
         classfix: int = option(0, "-1: no box with an objectness below 0.5")
         background: bool = option(False, "a class for nothing instead of an objectness (pjreddie)")
-        max: int = option(200, "targets per image", train=True)
         log: bool = option(False, "unused by C", train=True, effect="none")
         sqrt: bool = option(False, "unused by C", train=True, effect="none")
         focal_loss: bool = option(False, "focal loss for classes", train=True)
-        jitter: float = option(0.2, "change of position and aspect in augmentation", train=True)
-        resize: float = option(1.0, "change of size in augmentation", train=True)
         rescore: bool = option(False, "train objectness towards the overlap", train=True)
         thresh: float = option(0.5, "overlap above which no-object is not punished", train=True)
         absolute: bool = option(False, "unused by C", train=True, effect="none")
@@ -59,6 +56,7 @@ class Region(Head):
 
     options: Options
     has_loss = True
+    anchors_in_cells = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -74,6 +72,7 @@ class Region(Head):
         if self.tree and len(self.tree.names) != options.classes:
             raise ValueError(f"tree: {len(self.tree.names)} classes, expected classes={options.classes}")
         self.mapping = read_map(options.map, options.classes) if options.map else None
+        self.listed_anchors = tuple(zip(options.anchors[::2], options.anchors[1::2], strict=False))
         values = (*options.anchors, *[0.5] * (2 * options.num))
         self.anchors = tuple(zip(values[: 2 * options.num : 2], values[1 : 2 * options.num : 2], strict=True))
 
@@ -81,6 +80,11 @@ class Region(Head):
     def classes(self) -> int:
         """Number of classes."""
         return self.options.classes
+
+    @property
+    def multi_scale(self) -> float:
+        """As ``random`` says."""
+        return self.options.random
 
     def inputs_for(self, classes: int) -> int:
         """Maps of the box, objectness and classes for every anchor."""
@@ -106,7 +110,7 @@ class Region(Head):
             return t.softmax(dim=2)
         return torch.sigmoid(t) if self.pjreddie else t
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
+    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
         """Boxes with any class above the threshold (``get_region_boxes``)."""
         batch, _, height, width = output.shape
         num, coords = self.options.num, self.options.coords
@@ -128,7 +132,7 @@ class Region(Head):
             objectness = torch.where(objectness < 0.5, torch.zeros_like(objectness), objectness)
         found = []
         for box, scale, scores in zip(boxes, objectness, cells[..., coords + 1 :].flatten(1, 3), strict=True):
-            probs = self._probs(scale, scores, which)
+            probs = self._probs(scale, scores, options)
             rows = (probs > 0).any(dim=1)
             found.append(
                 RawDetections(box[rows], scale[rows] if self.pjreddie else torch.ones_like(scale[rows]), probs[rows])
@@ -162,22 +166,22 @@ class Region(Head):
             boxes, probs = (part.permute(0, 3, 1, 2, 4) for part in (boxes, probs))
         return boxes.flatten(1, 3), probs.flatten(1, 3)
 
-    def _probs(self, scale: Tensor, scores: Tensor, which: DecodeOptions) -> Tensor:
+    def _probs(self, scale: Tensor, scores: Tensor, options: DecodeOptions) -> Tensor:
         """Probabilities [n, classes] of one image."""
-        sure = scale > which.threshold
+        sure = scale > options.threshold
         if self.tree is None:
             probs = scale[:, None] * scores
-            return torch.where((probs > which.threshold) & (sure[:, None] | (not self.pjreddie)), probs, 0)
+            return torch.where((probs > options.threshold) & (sure[:, None] | (not self.pjreddie)), probs, 0)
         absolute = self.tree.absolute(scores)
-        if (mapping := which.mapping(self.mapping)) is not None:
+        if (mapping := options.reported_classes(self.mapping)) is not None:
             probs = scale[:, None] * absolute[:, mapping.to(scores.device)]
-            return torch.where(probs > which.threshold, probs, 0)
+            return torch.where(probs > options.threshold, probs, 0)
         if self.pjreddie:
-            best = self.tree.descend(absolute, which.hierarchy)
+            best = self.tree.descend(absolute, options.hierarchy)
             value = scale
         else:
             # The last class that is sure enough; C fixes the limit at 0.5 whatever -hier says.
-            passed = absolute > which.hierarchy
+            passed = absolute > options.hierarchy
             best = passed.shape[1] - 1 - passed.flip(1).to(torch.int8).argmax(dim=1)
             value = absolute.gather(1, best[:, None])[:, 0]
             sure = sure & passed.any(dim=1)

@@ -48,12 +48,12 @@ class Yolo(AnchorHead):
             xy = xy * scale - (scale - 1) / 2
         return torch.cat((xy, wh, scores), dim=2).flatten(1, 2)
 
-    def decode(self, output: Tensor, size: tuple[int, int], which: DecodeOptions) -> list[RawDetections]:
+    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
         """Boxes of the cells whose objectness is above the threshold (``get_yolo_detections``)."""
-        rows, places, counts = self.selected(output, which.threshold)
+        rows, places, counts = self.selected(output, options.threshold)
         boxes = self.boxes_of(rows, places, output, size)
         probs = rows[:, 4:5] * rows[:, 5:]
-        probs = torch.where(probs > which.threshold, probs, torch.zeros_like(probs))
+        probs = torch.where(probs > options.threshold, probs, torch.zeros_like(probs))
         parts = (part.split(counts) for part in (boxes, rows[:, 4], probs))
         return [RawDetections(*image) for image in zip(*parts, strict=True)]
 

@@ -1,0 +1,21 @@
+"""The base class of layers that output class probabilities, as classifiers and text generators see them."""
+
+from __future__ import annotations
+
+from ._tree import Tree
+from .base import Layer
+
+
+class ClassifierHead(Layer):
+    """A layer whose output is a probability for every class.
+
+    Attributes:
+        tree: hierarchy of the classes, whose probabilities are conditional on the parent class; or None.
+    """
+
+    tree: Tree | None
+
+    @property
+    def temperature(self) -> float:
+        """Divisor of the scores (logits) before the softmax."""
+        return 1.0
