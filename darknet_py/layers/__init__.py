@@ -10,7 +10,8 @@ from ._deformation import Deformation
 from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
 from ._param_group import ParamGroup
 from ._tree import Tree
-from .base import LAYERS, DecodeOptions, Head, Layer, Shape, find, section
+from .base import LAYERS, Layer, Shape, find, section
+from .heads._head import DecodeOptions, Head
 
 for _module in walk_packages(__path__, f"{__name__}."):
     import_module(_module.name)

@@ -16,9 +16,10 @@ from ...errors import UnusedOptionWarning
 from .._class_map import read_map
 from .._context import StepContext
 from .._loss import Loss
-from ..base import Head, Shape
+from ..base import Shape
 from ._anchor_loss import anchor_loss
 from ._assignment import Matches
+from ._head import Head
 from ._iou import IoULoss
 
 _NO_LIMIT = float("inf")

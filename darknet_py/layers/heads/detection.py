@@ -12,7 +12,8 @@ from ...boxes import RawDetections, iou
 from ...cfg.schema import option
 from .._context import StepContext
 from .._loss import Loss, squared_loss
-from ..base import DecodeOptions, Head, Shape, section
+from ..base import Shape, section
+from ._head import DecodeOptions, Head
 
 _RANDOM_UNTIL = 64000  # images
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ...boxes import RawDetections, decode_grid
 from ...cfg.schema import option
-from ..base import DecodeOptions, section
+from ..base import section
 from ._anchor_head import AnchorHead
+from ._head import DecodeOptions
 from ._iou import IoULoss, overlap, slope
 
 

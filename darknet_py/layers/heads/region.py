@@ -15,7 +15,8 @@ from .._class_map import read_map
 from .._context import StepContext
 from .._loss import Loss
 from .._tree import Tree
-from ..base import DecodeOptions, Head, Shape, section
+from ..base import Shape, section
+from ._head import DecodeOptions, Head
 from ._region_loss import region_loss
 
 

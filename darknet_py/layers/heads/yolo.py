@@ -10,9 +10,10 @@ from torch import Tensor
 from ...boxes import RawDetections, decode_grid
 from ...cfg import Dialect
 from ...cfg.schema import option
-from ..base import DecodeOptions, section
+from ..base import section
 from ._anchor_head import AnchorHead
 from ._assignment import Matches
+from ._head import DecodeOptions
 from ._iou import IoULoss, overlap, slope
 
 

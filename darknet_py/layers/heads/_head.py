@@ -1,0 +1,115 @@
+"""``Head``, the base class of the detection heads: what the code outside ``layers`` knows about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ...boxes import NMSOptions, RawDetections
+from ...cfg.schema import option
+from .._tree import Tree
+from ..base import Layer, Shape
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """Which boxes ``Head.decode`` returns, and with which classes.
+
+    Attributes:
+        threshold: score threshold: class probabilities that are not above it are set to 0.
+        hierarchy: with a class tree, the probability above which a class is descended into (Darknet's ``-hier``).
+        class_map: with a class tree, the classes to report instead of the tree's own: those of the head's ``map=``
+            file if True, or those of an int64 tensor [n] of class numbers.
+    """
+
+    threshold: float
+    hierarchy: float = 0.5
+    class_map: bool | Tensor = False
+
+    def reported_classes(self, head_map: Tensor | None) -> Tensor | None:
+        """Return the numbers of the classes to report, None for all; ``head_map`` is that of the head's ``map=``."""
+        return self.class_map if isinstance(self.class_map, Tensor) else head_map if self.class_map else None
+
+
+class Head(Layer):
+    """A detection head: the end of a branch, whose output is decoded to boxes.
+
+    Attributes:
+        anchors: (width, height) of the anchors that this head predicts with; empty for a head without anchors.
+        listed_anchors: (width, height) of all anchors of the ``anchors=`` key, which several heads may share.
+        mask: indices of ``anchors`` among the listed ones; empty where the section has no ``mask=`` and uses all.
+        anchors_in_cells: whether anchors are in cells of the map (YOLOv2) instead of pixels of the input.
+        tree: hierarchy of the classes, or None.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys that every head has."""
+
+        max: int = option(200, "maximum number of targets per image", train=True)
+        jitter: float = option(0.2, "range of random translation and aspect ratio in augmentation", train=True)
+        resize: float = option(1.0, "range of random scaling in augmentation", train=True)
+
+    options: Options
+    anchors: tuple[tuple[float, float], ...] = ()
+    listed_anchors: tuple[tuple[float, float], ...] = ()
+    mask: tuple[int, ...] = ()
+    anchors_in_cells: ClassVar[bool] = False
+    tree: Tree | None
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        self.tree = None
+
+    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
+        """Decode the boxes of every image of a batch.
+
+        Args:
+            output: what ``forward`` returned, float [batch, channels, height, width].
+            size: width and height of the network's input in pixels.
+            options: which boxes to return.
+
+        Returns:
+            For each image its boxes before NMS, (cx, cy, w, h) relative to the network's input.
+        """
+        raise NotImplementedError
+
+    def decode_all(
+        self, output: Tensor, size: tuple[int, int], threshold: float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Decode every box of the map, as a static graph for export: ``decode`` without a score threshold.
+
+        Args:
+            output: what ``forward`` returned, float [batch, channels, height, width].
+            size: width and height of the network's input in pixels.
+            threshold: score threshold for heads whose probabilities depend on it (a class tree).
+
+        Returns:
+            Boxes, float [batch, n, 4] in Darknet's order, (cx, cy, w, h) relative to the network's input; and
+            probabilities, float [batch, n, classes].
+
+        Raises:
+            ValueError: if the probabilities depend on a threshold and none is given.
+        """
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        raise NotImplementedError
+
+    @property
+    def multi_scale(self) -> float:
+        """Range of the input's size in multi-scale training (``random=``); 0: the size is fixed."""
+        return 0.0
+
+    def inputs_for(self, classes: int) -> int:
+        """Return the number of channels that the layer before must have for so many classes."""
+        raise NotImplementedError
+
+    @property
+    def nms_options(self) -> NMSOptions:
+        """How NMS compares boxes of this head."""
+        return NMSOptions()
