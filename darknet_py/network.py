@@ -12,7 +12,7 @@ from ._table import format_table
 from .cfg import Config, Dialect, Section, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError
-from .layers import ClassifierHead, Head, Layer, Shape, Tree, find
+from .layers import ClassifierHead, Head, Layer, Shape, StepContext, Tree, find
 
 INPUT = -1  # what a layer reads that reads the network's input
 
@@ -95,11 +95,23 @@ class Network(nn.Module):
         trees = [layer.tree for layer in self if isinstance(layer, ClassifierHead)]
         return trees[-1] if trees else None
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Run the layers; an output is dropped after its last reader."""
+    def forward(self, x: Tensor, context: StepContext | None = None) -> list[Tensor]:
+        """Run the layers; an output is dropped after its last reader.
+
+        Args:
+            x: float [batch, channels, height, width] in 0..1, or [batch, inputs].
+            context: passed to the layers that declare ``uses_context``; None outside of training.
+
+        Returns:
+            The outputs of the heads in their order, or of the last layer where there is no head.
+
+        Raises:
+            ValueError: ``x`` does not fit the network.
+        """
         outputs = {INPUT: self.accepted(x)}
         for index, layer in enumerate(self.layers):
-            outputs[index] = layer(*(outputs[source] for source in self.sources[index]))
+            inputs = [outputs[source] for source in self.sources[index]]
+            outputs[index] = layer(*inputs, context=context) if layer.uses_context else layer(*inputs)
             for dead in self._dead[index]:
                 del outputs[dead]
         return list(outputs.values())

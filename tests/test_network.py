@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import re
 import weakref
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from darknet_py import cfg
 from darknet_py.cfg import Dialect
 from darknet_py.errors import ConfigError, UnusedOptionWarning
-from darknet_py.layers import Shape
+from darknet_py.layers import LAYERS, Layer, Shape, StepContext
 from darknet_py.network import Network
 from tests.helpers.random_networks import network, random
 
@@ -125,6 +126,23 @@ def test_input_of_another_kind(shape: tuple[int, ...]) -> None:
     message = f"expected a batch of (3, 8, 16) (channels, height, width), got {shape}"
     with pytest.raises(ValueError, match=re.escape(message)):
         network(PLAIN)(torch.zeros(shape))
+
+
+def test_the_context_reaches_the_layers_that_declare_it() -> None:
+    net = network(TWO_HEADS)
+    seen: list[dict[str, Any]] = []
+    for layer in net.layers:
+        layer.register_forward_pre_hook(lambda _layer, _inputs, kwargs: seen.append(kwargs), with_kwargs=True)
+    context = StepContext(size=(32, 24))
+    with torch.inference_mode():
+        net(random(1, 3, 24, 32), context)
+    assert seen == [{"context": context} if layer.uses_context else {} for layer in net]
+    assert {layer.names[0] for layer in net if layer.uses_context} == {"convolutional"}
+
+
+@pytest.mark.parametrize("kind", [LAYERS[name] for name in sorted(LAYERS)], ids=sorted(LAYERS))
+def test_a_layer_that_takes_the_context_declares_it(kind: type[Layer]) -> None:
+    assert ("context" in inspect.signature(kind.forward).parameters) == kind.uses_context
 
 
 def readers(net: Network) -> dict[int, int]:

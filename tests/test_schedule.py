@@ -76,8 +76,7 @@ def test_norm_across_mini_batches() -> None:
     norm.initialise()
     parts = torch.rand(3, 4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     for number, x in enumerate(parts):
-        norm.context = StepContext(size=(5, 5), subdivision=number)
-        y = norm.forward(x, torch.zeros(3))
+        y = norm.forward(x, torch.zeros(3), StepContext(size=(5, 5), subdivision=number))
     means = parts.mean(dim=(1, 3, 4))
     squares = parts.square().sum(dim=(1, 3, 4)) / 99
     mean, variance = means.mean(dim=0), squares.mean(dim=0) - means.mean(dim=0).square()
@@ -89,13 +88,12 @@ def test_dropblock_zeroes_squares() -> None:
     keys = {"dropblock": "1", "dropblock_size_abs": "3", "probability": ".05"}
     layer = random_networks.layer("dropout", keys, Shape(40, 12, 12)).train()
     torch.manual_seed(0)
-    layer.context = StepContext(size=(12, 12), iteration=90, max_batches=100)
-    y = layer(torch.ones(2, 40, 12, 12))
+    y = layer(torch.ones(2, 40, 12, 12), context=StepContext(size=(12, 12), iteration=90, max_batches=100))
     lost = (y == 0).sum(dim=(2, 3))
     assert set(lost.flatten().tolist()) == {0, 9}
     assert torch.allclose(y.mean(dim=(1, 2, 3)), torch.ones(2))
-    layer.context = StepContext(size=(12, 12), iteration=1, max_batches=100000)
-    assert float((layer(torch.ones(2, 40, 12, 12)) == 0).float().mean()) < 0.01
+    early = StepContext(size=(12, 12), iteration=1, max_batches=100000)
+    assert float((layer(torch.ones(2, 40, 12, 12), context=early) == 0).float().mean()) < 0.01
     assert torch.equal(layer.eval()(y), y)
 
 
@@ -165,4 +163,3 @@ def test_recurrent_layers_learn_through_time() -> None:
         costs = [trainer.step([(x, t)]) for _ in range(10)]
         assert costs[-1] < costs[0], name
         assert all(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)), name
-        assert all(layer.steps == 1 for layer in net)

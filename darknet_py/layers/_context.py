@@ -45,6 +45,7 @@ class StepContext:
             classes, and returns the deltas to use.
         total: sums a tensor over the processes that share a mini-batch, where batch norm's statistics are those of
             all its images.
+        time_steps: frames of a batch, one after another, over which recurrent layers are unrolled.
         targets: ground truth of the images, float [batch, targets, 6], see ``pad_targets``.
     """
 
@@ -61,6 +62,7 @@ class StepContext:
     reject: Callable[[Tensor, int], Tensor] | None = None
     total: Callable[[Tensor], Tensor] | None = None
     targets: Tensor | None = None
+    time_steps: int = 1
 
     @property
     def darknet_gradients(self) -> bool:

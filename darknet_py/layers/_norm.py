@@ -28,8 +28,6 @@ class Norm(nn.Module):
     rolling_mean: Tensor
     rolling_variance: Tensor
 
-    context: StepContext | None = None  # set by a Trainer for the time of a mini-batch
-
     def __init__(self, channels: int, *, across: bool = False, rate_on_cpu: float = 0.0) -> None:
         """``across``: over the mini-batches of an iteration (CmBN, batch_normalize=2)."""
         super().__init__()
@@ -39,31 +37,26 @@ class Norm(nn.Module):
         self.register_buffer("rolling_mean", torch.empty(channels))
         self.register_buffer("rolling_variance", torch.empty(channels))
 
-    def forward(self, x: Tensor, biases: Tensor) -> Tensor:
+    def forward(self, x: Tensor, biases: Tensor, context: StepContext | None = None) -> Tensor:
         """Normalise ``x`` [batch, channels, height, width]."""
-        training = self.training and not (self.context is not None and self.context.adversarial)
+        training = self.training and not (context is not None and context.adversarial)
         if training and self.across:
-            return self._across(x, biases)
-        if (
-            training
-            and self.context is not None
-            and self.context.gradients is Gradients.DARKNET_CPU
-            and self.rate_on_cpu
-        ):
+            return self._across(x, biases, context)
+        if training and context is not None and context.gradients is Gradients.DARKNET_CPU and self.rate_on_cpu:
             with torch.no_grad():
                 self.rolling_mean.lerp_(x.mean(dim=(0, 2, 3)), self.rate_on_cpu)
                 self.rolling_variance.lerp_(x.var(dim=(0, 2, 3), correction=0), self.rate_on_cpu)
             return F.batch_norm(x, None, None, self.scales, biases, True, 0.0, EPSILON)
         mean, variance = self.rolling_mean, self.rolling_variance
-        total = self.context.total if self.context is not None else None
+        total = context.total if context is not None else None
         if training and total is not None:
             return shared_batch_norm(x, self.scales, biases, (mean, variance), _RATE, EPSILON, total)
         return F.batch_norm(x, mean, variance, self.scales, biases, training, _RATE, EPSILON)
 
-    def _across(self, x: Tensor, biases: Tensor) -> Tensor:
+    def _across(self, x: Tensor, biases: Tensor, context: StepContext | None) -> Tensor:
         """As ``fast_v_cbn_kernel``: statistics of this mini-batch and those before it in the iteration."""
-        number = self.context.subdivision + 1 if self.context is not None else 1
-        total = self.context.total if self.context is not None else None
+        number = context.subdivision + 1 if context is not None else 1
+        total = context.total if context is not None else None
         count = x.numel() // x.shape[1] if total is None else float(total(x.new_tensor(x.numel() / x.shape[1])))
         mean = added(x.sum(dim=(0, 2, 3)), total) / count
         square = torch.maximum(added(x.square().sum(dim=(0, 2, 3)), total) / max(count - 1, 1), mean.square())
@@ -75,7 +68,7 @@ class Norm(nn.Module):
         with torch.no_grad():
             self.rolling_mean.lerp_(mean, _RATE)
             self.rolling_variance.lerp_(variance, _RATE)
-        if self.context is not None and self.context.darknet_gradients:
+        if context is not None and context.darknet_gradients:
             factor = (variance.detach() + EPSILON).rsqrt()
             y: Tensor = _Normalised.apply(x, mean.detach(), factor, total)  # type: ignore[no-untyped-call]
         else:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..activations import Activation as Kind
 from ..cfg.schema import option
+from ._context import StepContext
 from .base import Layer, section
 
 
@@ -22,10 +23,11 @@ class Activation(Layer):
         activation: Kind = option(Kind.LINEAR, "the function")
 
     options: Options
+    uses_context = True
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Shape kept."""
-        return self.options.activation(x, self.darknet_gradients)
+        return self.options.activation(x, self.darknet_gradients(context))
 
     def describe(self) -> str:
         """The function."""

@@ -68,8 +68,7 @@ class Layer(nn.Module):
     scales_may_lack = False  # whether dontloadscales means this layer
     has_loss: ClassVar[bool] = False
     replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
-    steps = 1  # frames in a batch, one after another: recurrent layers unroll them
-    context: StepContext | None = None  # set by a Trainer for the time of a mini-batch
+    uses_context: ClassVar[bool] = False  # whether ``forward`` takes ``context=``, see ``Network.forward``
     options: Options
     shape: Shape
 
@@ -112,10 +111,9 @@ class Layer(nn.Module):
     def reset(self) -> None:
         """Forget what was kept from earlier calls (recurrent layers)."""
 
-    @property
-    def darknet_gradients(self) -> bool:
-        """Whether gradients shall be C's where they are not the derivative."""
-        return self.training and self.context is not None and self.context.darknet_gradients
+    def darknet_gradients(self, context: StepContext | None) -> bool:
+        """Whether this forward pass needs C's gradients where they differ from the derivative."""
+        return self.training and context is not None and context.darknet_gradients
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """What training makes of the layer's input and output, where ``has_loss``.

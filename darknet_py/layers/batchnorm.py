@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cfg import Dialect
+from ._context import StepContext
 from ._norm import Norm
 from .base import Layer, Shape, parameter, section
 
@@ -16,15 +17,17 @@ from .base import Layer, Shape, parameter, section
 class Batchnorm(Layer):
     """AlexeyAB's files hold biases first; pjreddie's hold none, and his layer adds none."""
 
+    uses_context = True
+
     def __init__(self, options: Layer.Options, x: Shape) -> None:
         super().__init__(options, x)
         self.norm = Norm(x.channels)
         self.biases = parameter(x.channels) if options.dialect is Dialect.ALEXEYAB else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Shape kept."""
         biases = torch.zeros_like(self.norm.scales) if self.biases is None else self.biases
-        return self.norm.forward(x, biases)
+        return self.norm.forward(x, biases, context)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Biases where there are some, then the norm."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg.schema import option
+from ._context import StepContext
 from ._norm import Norm
 from .base import Layer, Shape, parameter, section
 
@@ -28,6 +29,7 @@ class Connected(Layer):
         batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
 
     options: Options
+    uses_context = True
     scales_may_lack = True
 
     def __init__(self, options: Options, x: Shape) -> None:
@@ -39,12 +41,12 @@ class Connected(Layer):
         self.weights = parameter(options.output, x.floats)
         self.norm = Norm(options.output, rate_on_cpu=0.05) if options.batch_normalize else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """[batch, ...] to [batch, output, 1, 1]."""
         y = F.linear(x.flatten(1), self.weights, None if self.norm else self.biases)[:, :, None, None]
         if self.norm:
-            y = self.norm(y, self.biases)
-        return self.options.activation(y, self.darknet_gradients)
+            y = self.norm(y, self.biases, context)
+        return self.options.activation(y, self.darknet_gradients(context))
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weights and biases with the norm's statistics worked in."""

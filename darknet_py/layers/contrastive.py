@@ -60,7 +60,7 @@ class Contrastive(Layer):
         chosen = labels >= 0
         z, labels, classes = rows[chosen], labels[chosen], classes[chosen]
         # Pairs are made within a frame of a sequence.
-        frame = image[chosen] // max(len(x) // self.steps, 1)
+        frame = image[chosen] // max(len(x) // context.time_steps, 1)
         others = ~torch.eye(len(z), dtype=torch.bool, device=x.device)
         pairs = others & (frame[:, None] == frame) & (classes[:, None] == classes)
         same = others & (labels[:, None] == labels)

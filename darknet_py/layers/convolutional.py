@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg.schema import option
 from ._blur import blur, blurred
-from ._context import Gradients
+from ._context import Gradients, StepContext
 from ._deformation import deformation
 from ._excitation import excited
 from ._norm import Norm
@@ -69,6 +69,7 @@ class Convolutional(Layer):
                 object.__setattr__(self, "batch_normalize", 2)
 
     options: Options
+    uses_context = True
     scales_may_lack = True
     replaces_gradient = True
 
@@ -110,7 +111,7 @@ class Convolutional(Layer):
             raise ValueError(f"share_index: filters, channels and size are {mine} here and {theirs} in layer {number}")
         self.owner = owner.owner or (owner,)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """[batch, channels, height, width] to [batch, filters, ...]."""
         options, source = self.options, self.owner[0] if self.owner else self
         strides = (1, 1) if options.antialiasing else self.strides
@@ -124,11 +125,11 @@ class Convolutional(Layer):
                 x, weights = _signs(x), _means(source.weights)
             y = F.conv2d(x, weights, biases, strides, padding, options.dilation, options.groups)
             if source.norm:
-                y = source.norm(y, source.biases)
+                y = source.norm(y, source.biases, context)
         if not (options.xnor and options.bin_output and not self.joined):
-            y, before = options.activation(y, self.darknet_gradients), y
-            if options.assisted_excitation >= 1 and self.training and self.context is not None:
-                y = excited(before, y, options.activation, int(options.assisted_excitation), self.context)
+            y, before = options.activation(y, self.darknet_gradients(context)), y
+            if options.assisted_excitation >= 1 and self.training and context is not None:
+                y = excited(before, y, options.activation, int(options.assisted_excitation), context)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
 
     def folded(self) -> tuple[Tensor, Tensor]:

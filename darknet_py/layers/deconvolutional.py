@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg.schema import option
+from ._context import StepContext
 from ._norm import Norm
 from .base import Layer, Shape, parameter, section
 
@@ -32,6 +33,7 @@ class Deconvolutional(Layer):
         batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
 
     options: Options
+    uses_context = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -46,13 +48,13 @@ class Deconvolutional(Layer):
         self.norm = Norm(options.filters) if options.batch_normalize else None
         self.weights = parameter(x.channels, options.filters, options.size, options.size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """[batch, channels, height, width] to [batch, filters, ...]."""
         biases = None if self.norm else self.biases
         y = F.conv_transpose2d(x, self.weights, biases, self.options.stride, self.padding)
         if self.norm:
-            y = self.norm(y, self.biases)
-        return self.options.activation(y, self.darknet_gradients)
+            y = self.norm(y, self.biases, context)
+        return self.options.activation(y, self.darknet_gradients(context))
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weights and biases with the norm's statistics worked in."""

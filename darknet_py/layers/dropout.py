@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._context import StepContext
 from .base import Layer, section
 
 _BLOCK = 7  # side of the squares where the section gives none
@@ -28,18 +29,19 @@ class Dropout(Layer):
         dropblock_size_abs: float = option(0.0, "side of the blocks in cells", train=True)
 
     options: Options
+    uses_context = True
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Shape kept."""
         if self.training and self.options.dropblock:
-            return self._without_blocks(x)
+            return self._without_blocks(x, context)
         return F.dropout(x, self.options.probability, self.training)
 
-    def _without_blocks(self, x: Tensor) -> Tensor:
+    def _without_blocks(self, x: Tensor, context: StepContext | None) -> Tensor:
         """Zero at most one square of each channel (``dropblock_fast_kernel``), rarer and smaller at first."""
         grown = 1.0
-        if self.context is not None:
-            grown = min(1.0, self.context.iteration / max(0.85 * self.context.max_batches, 1))
+        if context is not None:
+            grown = min(1.0, context.iteration / max(0.85 * context.max_batches, 1))
         side = self._side(x, grown)
         batch, channels, height, width = x.shape
         chance = torch.rand(batch, channels, height * width, device=x.device)

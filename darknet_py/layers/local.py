@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg.schema import option
+from ._context import StepContext
 from .base import Layer, Shape, parameter, section
 
 
@@ -30,6 +31,7 @@ class Local(Layer):
         activation: Activation = option(Activation.LOGISTIC, "what follows the sum")
 
     options: Options
+    uses_context = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -44,7 +46,7 @@ class Local(Layer):
         self.biases = parameter(*self.shape)
         self.weights = parameter(height * width, options.filters, x.channels * options.size**2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """[batch, channels, height, width] to [batch, filters, ...]."""
         options, (_, height, width) = self.options, self.shape
         if options.pad:
@@ -55,7 +57,7 @@ class Local(Layer):
             x = F.pad(x, (1, reach[0], 1, reach[1]))
         columns = F.unfold(x, options.size, stride=options.stride)
         sums = torch.einsum("lnk,bkl->bnl", self.weights, columns)
-        return options.activation(sums.unflatten(2, (height, width)) + self.biases, self.darknet_gradients)
+        return options.activation(sums.unflatten(2, (height, width)) + self.biases, self.darknet_gradients(context))
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Biases [filters, height, width], weights [height * width, filters, channels * size * size]."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._context import StepContext
 from .base import Layer, section
 
 
@@ -29,8 +30,9 @@ class Normalization(Layer):
         size: int = option(5, "channels in a window")
 
     options: Options
+    uses_context = True
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Shape kept."""
         options = self.options
         before, after = (options.size - 1) // 2, options.size // 2
@@ -41,7 +43,7 @@ class Normalization(Layer):
             sums = sums - squares[:, after : after + 1]
         factor = (options.kappa + options.alpha * sums) ** -options.beta
         # C's gradient takes the factor for a constant ("this is approximate").
-        return x * (factor.detach() if self.darknet_gradients else factor)
+        return x * (factor.detach() if self.darknet_gradients(context) else factor)
 
     def describe(self) -> str:
         """Channels in a window."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..activations import Activation
 from ..cfg.schema import option
-from ._context import Gradients
+from ._context import Gradients, StepContext
 from .base import Join, Shape, absolute, section
 
 
@@ -27,10 +27,11 @@ class Gate(Join):
             return (index - 1, *absolute((self.from_,), index))
 
     options: Options
+    uses_context = True
 
-    def forward(self, gate: Tensor, x: Tensor) -> Tensor:
+    def forward(self, gate: Tensor, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Their product, of the shape of ``x``."""
-        return self.options.activation(gate * x, self.darknet_gradients)
+        return self.options.activation(gate * x, self.darknet_gradients(context))
 
     def describe(self) -> str:
         """The layer named."""
@@ -56,18 +57,17 @@ class ScaleChannels(Gate):
             raise ValueError(f"the layer before gives {_size(gate)}, expected a gate of {_size(wanted)}")
         self.shape = x
 
-    def forward(self, gate: Tensor, x: Tensor) -> Tensor:
+    def forward(self, gate: Tensor, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Their product, of the shape of ``x``; CUDA's gradient of a gate per place is the mean over the places."""
-        context = self.context
         if (
             self.options.scale_wh
-            and self.darknet_gradients
+            and self.darknet_gradients(context)
             and context
             and context.gradients is not Gradients.DARKNET_CPU
         ):
             slow = gate / (self.shape.height * self.shape.width)
             gate = slow + (gate - slow).detach()
-        return super().forward(gate, x)
+        return super().forward(gate, x, context)
 
 
 def _size(shape: Shape) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg import Dialect
 from ..cfg.schema import option
-from ._context import Gradients
+from ._context import Gradients, StepContext
 from ._param_group import ParamGroup
 from .base import Join, Shape, absolute, parameter, section
 
@@ -61,6 +61,7 @@ class Shortcut(Join):
             return (index - 1, *absolute(self.from_, index))
 
     options: Options
+    uses_context = True
 
     def __init__(self, options: Options, *inputs: Shape) -> None:
         super().__init__(options, *inputs)
@@ -75,10 +76,10 @@ class Shortcut(Join):
         per_source = (self.shape.channels,) if self.per_channel else ()
         self.weights = parameter(len(inputs), *per_source) if weighted else None
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, context: StepContext | None = None) -> Tensor:
         """Tensors [batch, channels, height, width], the input first, to one of the input's shape."""
         if self.weights is not None:
-            shares = self._shares(self.weights)
+            shares = self._shares(self.weights, context)
             y = sum(
                 (self._grown(x) * share.view(-1, 1, 1) for x, share in zip(inputs[1:], shares[1:], strict=True)),
                 inputs[0] * shares[0].view(-1, 1, 1),
@@ -87,7 +88,7 @@ class Shortcut(Join):
             y = inputs[0]
             for x in inputs[1:]:
                 y = self._add(y, x)
-        return self.options.activation(y, self.darknet_gradients)
+        return self.options.activation(y, self.darknet_gradients(context))
 
     def _add(self, y: Tensor, x: Tensor) -> Tensor:
         pjreddie = self.options.dialect is Dialect.PJREDDIE
@@ -111,15 +112,15 @@ class Shortcut(Join):
         missing = self.shape.channels - x.shape[1]
         return x if missing == 0 else F.pad(x, (0, 0, 0, 0, 0, missing))
 
-    def _shares(self, weights: Tensor) -> Tensor:
+    def _shares(self, weights: Tensor, context: StepContext | None) -> Tensor:
         """Weights [sources] or [sources, channels] normalised over the sources.
 
         The floor of 0.001 under relu is the one of the GPU and of the fused network
         (``fuse_conv_batchnorm``); C's unfused CPU path has 0.
         """
         softmax = self.options.weights_normalization is WeightsNormalization.SOFTMAX
-        if self.darknet_gradients:
-            plain = self.context is not None and self.context.gradients is Gradients.DARKNET_CPU
+        if self.darknet_gradients(context):
+            plain = context is not None and context.gradients is Gradients.DARKNET_CPU
             shares: Tensor = _Shares.apply(weights, softmax, plain)  # type: ignore[no-untyped-call]
             return shares
         return _normalised(weights, softmax)

@@ -67,16 +67,12 @@ class ForwardBackward:
         try:
             self.network.train()
             for index, layer in enumerate(self.network):
-                layer.steps = self.options.time_steps
                 if index < self._asleep:
                     layer.eval()
                 for parameter in layer.parameters():
                     parameter.requires_grad_(index >= bound and not layer.options.onlyforward)
             yield
         finally:
-            self._tell(None)
-            for layer in self.network:
-                layer.steps = 1
             self.network.requires_grad_(True)
             self.network.reset()
             self.network.train(was_training)
@@ -98,11 +94,6 @@ class ForwardBackward:
             torch.autograd.backward(roots, gradients)
         return found
 
-    def _tell(self, context: StepContext | None) -> None:
-        for module in self.network.modules():
-            if hasattr(module, "context"):
-                module.context = context  # type: ignore[assignment]
-
     def _forward(self, x: Tensor, targets: Tensor, context: StepContext) -> list[StepOutput]:
         taken: list[tuple[Layer, Tensor, Tensor]] = []
 
@@ -111,7 +102,6 @@ class ForwardBackward:
             taken.append((layer, inputs[0], output))
             return straight_through(inputs[0], output) if context.darknet_gradients else output
 
-        self._tell(context)
         with ExitStack() as hooks:
             for layer in self.judges:
                 hooks.callback(layer.register_forward_hook(take).remove)
@@ -121,7 +111,7 @@ class ForwardBackward:
                 if layer.options.onlyforward:
                     hooks.callback(layer.register_forward_hook(_cut).remove)
             with torch.autocast(x.device.type, self.amp, enabled=self.amp is not None):
-                self.network(x)
+                self.network(x, context)
         return [StepOutput(layer, i, layer.loss(i.float(), o.float(), targets, context)) for layer, i, o in taken]
 
     def _replaced(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:

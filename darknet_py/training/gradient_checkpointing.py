@@ -6,6 +6,7 @@ before its norm and activation) is made anew when backward comes to it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -40,10 +41,12 @@ def _checkpointed(layer: Layer, forward: Callable[..., Tensor]) -> Callable[...,
     def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
         return nullcontext(), _as_before(layer, _gathered(layer))
 
-    def run(*inputs: Tensor) -> Tensor:
+    def run(*inputs: Tensor, **kwargs: Any) -> Tensor:
         if not torch.is_grad_enabled():
-            return forward(*inputs)
-        output: Tensor = checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
+            return forward(*inputs, **kwargs)
+        output: Tensor = checkpoint(
+            functools.partial(forward, **kwargs), *inputs, use_reentrant=False, context_fn=contexts
+        )
         return output
 
     return run

@@ -117,6 +117,7 @@ class Trainer:
             label_smooth_eps=self.options.label_smooth_eps,
             reject=lambda delta, classes: self.rejection(self.options, self.iteration, delta, classes),
             total=self.team.total if self.team.synchronised else None,
+            time_steps=max(self.options.time_steps, 1),
         )
 
     def _note(self, found: list[StepOutput]) -> None:

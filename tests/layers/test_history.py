@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import torch
 
-from darknet_py.layers import Shape
+from darknet_py.layers import Shape, StepContext
 from darknet_py.layers.recurrent.history import History
 from tests.helpers import random_networks
 
 
-def history(size: int, steps: int) -> History:
+def frames(count: int) -> StepContext:
+    return StepContext(size=(3, 3), time_steps=count)
+
+
+def history(size: int) -> History:
     layer = random_networks.layer("history", {"history_size": str(size)}, Shape(2, 3, 3))
     assert isinstance(layer, History)
-    layer.steps = steps
     return layer
 
 
 def test_one_frame_a_call_remembers_nothing() -> None:
-    layer, x = history(3, 1), random_networks.random(2, 2, 3, 3)
+    layer, x = history(3), random_networks.random(2, 2, 3, 3)
     for _ in range(2):
         y = layer(x)
         assert torch.equal(y[:, :2], x)
@@ -25,17 +28,19 @@ def test_one_frame_a_call_remembers_nothing() -> None:
 
 
 def test_more_frames_stand_newest_first() -> None:
-    layer, x = history(3, 4), random_networks.random(4, 2, 3, 3)
-    y, zero = layer(x), torch.zeros(2, 3, 3)
+    layer, x = history(3), random_networks.random(4, 2, 3, 3)
+    y, zero = layer(x, context=frames(4)), torch.zeros(2, 3, 3)
     expected = [(x[0], zero, zero), (x[1], x[0], zero), (x[2], x[1], x[0]), (x[3], x[2], x[1])]
     assert torch.equal(y, torch.stack([torch.cat(rows) for rows in expected]))
-    assert torch.equal(layer(x)[0], torch.cat((x[0], x[3], x[2]))), "the last frames are there in the next call"
+    assert torch.equal(layer(x, context=frames(4))[0], torch.cat((x[0], x[3], x[2]))), (
+        "the last frames are there in the next call"
+    )
     layer.reset()
-    assert torch.equal(layer(x), y)
+    assert torch.equal(layer(x, context=frames(4)), y)
 
 
 def test_batches_are_time_major() -> None:
-    layer = history(2, 2)
+    layer = history(2)
     a, b = random_networks.random(2, 2, 3, 3, seed=1), random_networks.random(2, 2, 3, 3, seed=2)
-    y = layer(torch.cat((a, b)))
+    y = layer(torch.cat((a, b)), context=frames(2))
     assert torch.equal(y[2:], torch.cat((b, a), dim=1))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...activations import Activation
 from ...cfg.schema import option
+from .._context import StepContext
 from ..base import Layer, Shape
 
 State = tuple[Tensor, ...]
@@ -25,6 +26,8 @@ class Recurrent(Layer):
     ``sequence`` of mini-batches (see ``Moment``; C's crnn and rnn always forget) and carries no gradient.
     """
 
+    uses_context = True
+
     def __init__(self, options: Layer.Options, *inputs: Shape) -> None:
         super().__init__(options, *inputs)
         self.state: State | None = None
@@ -33,29 +36,30 @@ class Recurrent(Layer):
         """The state before the first frame, for one frame ``x`` [batch, channels, height, width]."""
         return (x.new_zeros(x.shape[0], *self.shape),)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
         """Output and next state for one frame."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """[steps * batch, ...] to [steps * batch, *shape]."""
-        frames = (x,) if self.steps == 1 else x.chunk(self.steps)
+        steps = 1 if context is None else context.time_steps
+        frames = (x,) if steps == 1 else x.chunk(steps)
         state = self.start(frames[0])
-        if self._goes_on() and self.state is not None and _alike(state, self.state):
+        if self._goes_on(context) and self.state is not None and _alike(state, self.state):
             state = self.state
         outputs = []
         for frame in frames:
-            y, state = self.step(frame, state)
+            y, state = self.step(frame, state, context)
             outputs.append(y)
-        keep = not self.training or self.context is not None
+        keep = not self.training or context is not None
         self.state = tuple(part.detach() for part in state) if keep else None
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
-    def _goes_on(self) -> bool:
+    def _goes_on(self, context: StepContext | None) -> bool:
         """Whether this call follows the one before."""
         if not self.training:
             return True
-        return self.context is not None and self.context.subdivision % self.context.sequence != 0
+        return context is not None and context.subdivision % context.sequence != 0
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """What the parts hold, in the order of ``parts``."""
@@ -63,6 +67,11 @@ class Recurrent(Layer):
             part = self.get_submodule(name)
             assert isinstance(part, Layer)
             yield from ((f"{name}.{array}", tensor) for array, tensor in part.stored(transposed))
+
+    def run_part(self, name: str, x: Tensor, context: StepContext | None) -> Tensor:
+        """The output of the part called ``name``."""
+        y: Tensor = self.get_submodule(name)(x, context=context)
+        return y
 
     def parts(self) -> tuple[str, ...]:
         """Names of the layers this one is made of, in the order of a file."""
@@ -98,12 +107,12 @@ class ThreePart(Recurrent):
         """Zeros of the state's shape."""
         return (x.new_zeros(x.shape[0], *self.self_layer.shape),)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
         """One frame."""
         (old,) = state
-        new = self.input_layer(x) + self.self_layer(old)
+        new = self.input_layer(x, context=context) + self.self_layer(old, context=context)
         new = old + new if self.options.shortcut else new
-        return self.output_layer(new), (new,)
+        return self.output_layer(new, context=context), (new,)
 
     def parts(self) -> tuple[str, ...]:
         """Input, state, output."""

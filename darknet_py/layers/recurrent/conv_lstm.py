@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...activations import Activation
 from ...cfg.schema import option
+from .._context import StepContext
 from ..base import Layer, Shape, section
 from ..convolutional import Convolutional
 from ._recurrent import Recurrent, State, part_options
@@ -71,20 +72,21 @@ class ConvLstm(Recurrent):
         zeros = x.new_zeros(x.shape[0], *self.shape)
         return zeros, zeros
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
         """One frame."""
         (h, c), curve = state, self.options.lstm_activation
         if self.options.bottleneck:
-            inner = self.get_submodule("wf")(torch.cat((self._scaled(h), x), dim=1))
-            if self.darknet_gradients and inner.requires_grad:
+            inner = self.run_part("wf", torch.cat((self._scaled(h), x), dim=1), context)
+            if self.darknet_gradients(context) and inner.requires_grad:
                 inner.register_hook(lambda gradient: torch.nan_to_num(gradient, 0.0, 0.0, 0.0).clamp(-1, 1))
             x = curve(inner)
-        f = torch.sigmoid(self._gate("f", x, h, c))
-        i = torch.sigmoid(self._gate("i", x, h, c))
-        c = f * c + i * curve(self._gate("g", x, h, None))
-        h = torch.sigmoid(self._gate("o", x, h, c)) * curve(c)
+        f = torch.sigmoid(self._gate("f", x, h, c, context))
+        i = torch.sigmoid(self._gate("i", x, h, c, context))
+        c = f * c + i * curve(self._gate("g", x, h, None, context))
+        h = torch.sigmoid(self._gate("o", x, h, c, context)) * curve(c)
         # C works h out before it limits the cell; what is no number becomes a small one there, 0 here.
-        limit = self.options.state_constrain if self.options.state_constrain >= 0 else _FRAMES * self.steps
+        steps = 1 if context is None else context.time_steps
+        limit = self.options.state_constrain if self.options.state_constrain >= 0 else _FRAMES * steps
         cell = torch.nan_to_num(c, 0.0, 0.0, 0.0)
         cell = cell.clamp(-limit, limit) if limit else cell
         h = torch.nan_to_num(h, 0.0, 0.0, 0.0)
@@ -103,12 +105,12 @@ class ConvLstm(Recurrent):
         h.register_hook(lambda gradient: gradient * factor)
         return h
 
-    def _gate(self, gate: str, x: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
-        total: Tensor = self.get_submodule(f"u{gate}")(x)
+    def _gate(self, gate: str, x: Tensor, h: Tensor, c: Tensor | None, context: StepContext | None) -> Tensor:
+        total = self.run_part(f"u{gate}", x, context)
         if not self.options.bottleneck:
-            total = total + self.get_submodule(f"w{gate}")(h)
+            total = total + self.run_part(f"w{gate}", h, context)
         if self.options.peephole and c is not None:
-            total = total + self.get_submodule(f"v{gate}")(c)
+            total = total + self.run_part(f"v{gate}", c, context)
         return total
 
     def parts(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...activations import Activation
 from ...cfg import Dialect
 from ...cfg.schema import option
+from .._context import StepContext
 from ..base import Layer, Shape, section
 from ..connected import Connected
 from ._recurrent import Recurrent, State, part_options
@@ -39,12 +40,16 @@ class Gru(Recurrent):
             self.add_module(f"state_{gate}_layer", Connected(part, self.shape))
         self.candidate = torch.tanh if options.tanh and options.dialect is Dialect.PJREDDIE else torch.sigmoid
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
         """One frame (``forward_gru_layer``)."""
         (h,) = state
-        z = torch.sigmoid(self.get_submodule("input_z_layer")(x) + self.get_submodule("state_z_layer")(h))
-        r = torch.sigmoid(self.get_submodule("input_r_layer")(x) + self.get_submodule("state_r_layer")(h))
-        new = self.candidate(self.get_submodule("input_h_layer")(x) + self.get_submodule("state_h_layer")(r * h))
+
+        def part(name: str, x: Tensor) -> Tensor:
+            return self.run_part(name, x, context)
+
+        z = torch.sigmoid(part("input_z_layer", x) + part("state_z_layer", h))
+        r = torch.sigmoid(part("input_r_layer", x) + part("state_r_layer", h))
+        new = self.candidate(part("input_h_layer", x) + part("state_h_layer", r * h))
         h = z * h + (1 - z) * new
         return h, (h,)
 

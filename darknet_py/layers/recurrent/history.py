@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...cfg.schema import option
+from .._context import StepContext
 from ..base import Layer, Shape, section
 from ._recurrent import Recurrent, State
 
@@ -33,11 +34,11 @@ class History(Recurrent):
             raise ValueError(f"history_size: expected 1 or more, got {options.history_size}")
         self.shape = x._replace(channels=x.channels * options.history_size)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
         """One frame."""
         (before,) = state
         y = torch.cat((x, before[:, : self.shape.channels - x.shape[1]]), dim=1)
-        return y, (torch.zeros_like(y) if self.steps == 1 else y,)
+        return y, (torch.zeros_like(y) if context is None or context.time_steps == 1 else y,)
 
     def parts(self) -> tuple[str, ...]:
         """None."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...activations import Activation
 from ...cfg import Dialect
 from ...cfg.schema import option
+from .._context import StepContext
 from ..base import Layer, Shape, section
 from ..connected import Connected
 from ._recurrent import Recurrent, State, part_options
@@ -42,10 +43,10 @@ class Lstm(Recurrent):
         zeros = x.new_zeros(x.shape[0], *self.shape)
         return zeros, zeros
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
         """One frame (``forward_lstm_layer``)."""
         h, c = state
-        f, i, g, o = (self.get_submodule(f"w{gate}")(h) + self.get_submodule(f"u{gate}")(x) for gate in "figo")
+        f, i, g, o = (self.run_part(f"w{gate}", h, context) + self.run_part(f"u{gate}", x, context) for gate in "figo")
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, (h, c)
