@@ -110,8 +110,8 @@ def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:
     with ExitStack() as stack:
         runs = stack.enter_context(benchmark.peers(network, dtype=args.dtype, others=not args.no_peers))
         if args.darknet is not None:
-            library = args.darknet or libdarknet.installed()
-            runs["darknet"] = stack.enter_context(libdarknet.serving(library, network, x))
+            library = args.darknet or libdarknet.find_library()
+            runs["darknet"] = stack.enter_context(libdarknet.serve_library(library, network, x))
         found = benchmark.interleaved(runs, x, repeats=args.repeats)
     return {
         "model": args.model,

@@ -1,52 +1,71 @@
-"""Say whether two models are the same, and which layer is the first that differs.
+"""Compare two models layer by layer, and find the first layer that differs.
 
     darknet-py compare yolov4-tiny.cfg,yolov4-tiny.weights yolov4-tiny.onnx
     darknet-py compare my.cfg,my.weights opencv:my.cfg,my.weights --image dog.jpg
-    darknet-py compare my.pt darknet:/opt/darknet/libdarknet.so:my.cfg,my.weights --json
+    darknet-py compare my.pt darknet:/opt/darknet/libdarknet.so:my.cfg,my.weights --json report.json
 
 A and B are each one of
     MODEL[,WEIGHTS]              a cfg, a .pt or .safetensors checkpoint, or a name of the catalogue
-    FILE.onnx                    run by ONNX Runtime: its heads, and the boxes
+    FILE.onnx                    run by ONNX Runtime: the heads' outputs and the detections
     opencv:MODEL[,WEIGHTS]       OpenCV 4 reading the cfg
-    darknet:[LIBRARY:]MODEL[,WEIGHTS]   a libdarknet.so of AlexeyAB's or pjreddie's code; the system's without LIBRARY
+    darknet:[LIBRARY:]MODEL[,WEIGHTS]   libdarknet.so of AlexeyAB or pjreddie; without LIBRARY the installed one
 
-Both get the same input. A layer's difference is the largest absolute one over the rms of A's output. Exit status
-1 where something differs."""
+Both get the same input. The difference of a layer is the largest absolute difference of its outputs, relative to the
+RMS of A's output. The exit status is 1 if the models differ."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from .._table import format_table
+from ._output import write_json
 
 if TYPE_CHECKING:
-    from ..compare.report import Report, Row
+    from ..compare.matching import BoxMatches
+    from ..compare.report import ComparisonReport, LayerDifference
+
+_SHOWN_LAYERS = 20  # numbers of layers with unequal weights that are listed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("a", metavar="A")
-    parser.add_argument("b", metavar="B")
-    parser.add_argument("--image", help="what to look at; without any, noise (which shows no objects)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="input instead of A's")
-    parser.add_argument("--tolerance", type=float, default=1e-4, metavar="T", help="difference that passes (1e-4)")
+    parser.add_argument("a", metavar="A", help="a model, see above")
+    parser.add_argument("b", metavar="B", help="another model")
+    parser.add_argument("--image", metavar="FILE", help="input image (default: noise, without objects)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
     parser.add_argument(
-        "--dialect", choices=["alexeyab", "pjreddie"], help="by whose rules to read; by default the other side's"
+        "--imgsz",
+        "--size",
+        dest="size",
+        type=int,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help="input size in pixels (default: A's)",
     )
-    parser.add_argument("--conf", type=float, default=0.25, metavar="P", help="lowest probability of a box (0.25)")
-    parser.add_argument("--iou", type=float, default=0.45, metavar="T", help="overlap that suppresses; 0: never (0.45)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--tolerance", type=float, default=1e-4, metavar="T", help="largest difference that passes (default: 1e-4)"
+    )
+    parser.add_argument(
+        "--dialect",
+        choices=["alexeyab", "pjreddie"],
+        help="dialect of the cfg (default: the other model's, or alexeyab)",
+    )
+    parser.add_argument(
+        "--conf", type=float, default=0.25, metavar="P", help="score threshold of detections (default: 0.25)"
+    )
+    parser.add_argument(
+        "--nms", type=float, default=0.45, metavar="IOU", help="IoU threshold of NMS, 0 disables it (default: 0.45)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - for stdout instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
-    from ..compare.report import compare
+    from ..compare.report import compare_models
     from ..images.sources import expand_sources
 
-    report = compare(
+    report = compare_models(
         args.a,
         args.b,
         image=expand_sources([args.image])[0] if args.image else None,
@@ -55,44 +74,45 @@ def run(args: argparse.Namespace) -> int:
         tolerance=args.tolerance,
         dialect=args.dialect,
         threshold=args.conf,
-        nms=args.iou,
+        nms=args.nms,
     )
-    print(json.dumps(report.to_dict(), indent=2) if args.json else "\n".join(_lines(report)))
-    return 0 if report.same else 1
+    if args.json:
+        write_json(args.json, report.to_dict())
+    if args.json != "-":
+        print("\n".join(_format_report(report)))
+    return 0 if report.is_same else 1
 
 
-def _lines(report: Report) -> list[str]:
-    """The report as text."""
+def _format_report(report: ComparisonReport) -> list[str]:
     lines = [f"A      {report.a}", f"B      {report.b}", f"input  {report.input}", ""]
-    shown = [row for row in report.rows if row.difference is not None or row is report.first]
-    lines += format_table([_cells(row, report) for row in shown], "><><")
+    shown = [layer for layer in report.layers if layer.difference is not None or layer is report.first]
+    lines += format_table([_layer_cells(layer, report) for layer in shown], "><><")
     if shown:
         lines.append("")
-    apart = [row.difference for row in shown if row.difference is not None]
+    compared = sum(layer.difference is not None for layer in shown)
     if report.first is not None:
-        lines.append(f"layers: the first that differs is {report.first.number} [{report.first.section}]")
+        lines.append(f"first difference: layer {report.first.number} [{report.first.section}]")
         lines += [f"  {cause}" for cause in report.causes]
-    elif apart:
-        lines.append(f"layers: {len(apart)} of {len(report.rows)} compared, none beyond {report.tolerance:g}")
-    if report.stored:
-        numbers = ", ".join(map(str, report.stored[:20])) + (", ..." if len(report.stored) > 20 else "")
-        lines.append(f"weights: not the same numbers in layers {numbers}")
+    elif compared:
+        lines.append(f"layers: {compared} of {len(report.layers)} compared, all within {report.tolerance:g}")
+    if report.unequal_weights:
+        numbers = ", ".join(map(str, report.unequal_weights[:_SHOWN_LAYERS]))
+        more = ", ..." if len(report.unequal_weights) > _SHOWN_LAYERS else ""
+        lines.append(f"weights differ in layers {numbers}{more}")
     if report.boxes is not None:
-        boxes = report.boxes
-        lines.append(f"boxes: {boxes.a} in A, {boxes.b} in B, {boxes.twins} with a twin" + _apart(report))
-    return [*lines, "the same" if report.same else "not the same"]
+        lines.append(_format_boxes(report.boxes))
+    return [*lines, "the same" if report.is_same else "not the same"]
 
 
-def _cells(row: Row, report: Report) -> tuple[str, ...]:
-    shape = " x ".join(map(str, (*row.shape[:0:-1], *row.shape[:1])))
-    mark = f"<-- the first beyond {report.tolerance:g}" if row is report.first else ""
-    apart = "not in both" if row.difference is None else f"{row.difference:.1e}"
-    return str(row.number), row.section, shape, apart, mark
+def _layer_cells(layer: LayerDifference, report: ComparisonReport) -> tuple[str, ...]:
+    shape = " x ".join(map(str, (*layer.shape[:0:-1], *layer.shape[:1])))
+    mark = f"<-- first above {report.tolerance:g}" if layer is report.first else ""
+    difference = "not in both" if layer.difference is None else f"{layer.difference:.1e}"
+    return str(layer.number), layer.section, shape, difference, mark
 
 
-def _apart(report: Report) -> str:
-    boxes = report.boxes
-    if boxes is None or not boxes.a + boxes.b:
-        return ""
-    text = f"; at most {boxes.pixels:.3f} pixels and {boxes.confidence:.5f} in confidence apart" if boxes.twins else ""
-    return text + (f"; {boxes.beside} beside the threshold" if boxes.beside else "")
+def _format_boxes(boxes: BoxMatches) -> str:
+    text = f"boxes: {boxes.a} in A, {boxes.b} in B, {boxes.matched} matched"
+    if boxes.matched:
+        text += f", differing by at most {boxes.max_pixels:.3f} pixels and {boxes.max_confidence:.5f} in confidence"
+    return text + (f"; {boxes.near_threshold} unmatched near the threshold" if boxes.near_threshold else "")

@@ -1,1 +1,1 @@
-"""Compare two models, files or runtimes layer by layer."""
+"""Compare two models layer by layer: this package, ONNX Runtime, OpenCV and C Darknet."""

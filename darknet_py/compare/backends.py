@@ -1,12 +1,9 @@
-"""What ``compare`` can hold against each other: one class a kind; ``compare.find`` tells them apart.
+"""The programs that run a model for ``compare``; ``report.find_backend`` chooses one by the user's argument.
 
-    MODEL[,WEIGHTS]                  this package: a cfg, a .pt or .safetensors checkpoint, a catalogue name
-    x.onnx                           ONNX Runtime; what ``darknet-py export`` writes, and other raw heads
-    opencv:MODEL[,WEIGHTS]           OpenCV 4 reading the cfg
-    darknet:[LIBRARY:]MODEL[,WEIGHTS]   a C library; without LIBRARY the system's
-
-A subject is loaded at a size, then run on one input; ``network`` is this package's reading of its cfg, where it
-has one: it tells what layer the numbers belong to.
+MODEL[,WEIGHTS]                  this package: a cfg, a .pt or .safetensors checkpoint, a catalogue name
+x.onnx                           ONNX Runtime: files of ``darknet-py export``, and raw heads of other exporters
+opencv:MODEL[,WEIGHTS]           OpenCV 4 reading the cfg
+darknet:[LIBRARY:]MODEL[,WEIGHTS]   a C library; without LIBRARY the installed one
 """
 
 from __future__ import annotations
@@ -35,57 +32,77 @@ Size = tuple[int, int]  # width and height
 
 @dataclass(frozen=True)
 class BackendOutput:
-    """Outputs [channels, height, width] by layer, and rows of class, confidence, x, y, w, h relative to the input."""
+    """What a backend computed for one image.
+
+    Attributes:
+        layers: Output of each layer that the backend exposes, float32 [channels, height, width], by layer number.
+        boxes: Detections after NMS, float32 [n, 6]: class, confidence, cx, cy, w, h relative to the input; None where
+            the model has no heads.
+    """
 
     layers: dict[int, Tensor]
     boxes: Tensor | None = None
 
 
 class Backend:
-    """One side of a comparison. ``dialect``: whose rules it keeps to, where that is known before loading."""
+    """One side of a comparison: ``load`` it for an input size, then ``run`` it on an input.
+
+    Attributes:
+        network: This package's reading of the cfg, if there is one; it gives the layers' sections and shapes.
+        dialect: The dialect of the file or library, if it is known before loading.
+        size: Width and height of the input, if the file accepts no other.
+        channels: Channels of the input, for backends without a network.
+    """
 
     network: Network | None = None
     dialect: Dialect | None = None
-    size: Size | None = None  # of the input, where the file has no other
-    channels = 3  # of the input, where there is no network to ask
+    size: Size | None = None
+    channels = 3
 
     def load(self, size: Size | None, dialect: Dialect | None) -> None:
-        """Make it ready for inputs of ``size``; None: its own. Raises DarknetError."""
+        """Prepare for inputs of ``size``; None: the model's own. Raises DarknetError."""
         raise NotImplementedError
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
-        """Outputs for ``x`` [1, channels, height, width]. ``guide``: the other side's network, if any."""
+    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+        """Run the model.
+
+        Args:
+            x: The input, float32 [1, channels, height, width] in 0..1.
+            threshold: Score threshold of detections.
+            nms: IoU threshold of NMS; 0 disables it.
+            other: The network of the other side, if it has one: names the layers of outputs that have no number.
+        """
         raise NotImplementedError
 
 
 class NativeBackend(Backend):
-    """A network of this package."""
+    """This package."""
 
     def __init__(self, text: str) -> None:
-        self.model = _model(text)
+        self.model = _find_model(text)
 
     def load(self, size: Size | None, dialect: Dialect | None) -> None:
-        """Build and fill it."""
+        """Build the network and load its weights."""
         model = self.model
-        made = loading.load(model.cfg, model.weights, dialect=dialect)
-        if size not in (None, (made.shape.width, made.shape.height)):
-            made = loading.load(model.cfg, model.weights, dialect=dialect, size=size)
-        self.network = made
+        network = loading.load(model.cfg, model.weights, dialect=dialect)
+        if size not in (None, (network.shape.width, network.shape.height)):
+            network = loading.load(model.cfg, model.weights, dialect=dialect, size=size)
+        self.network = network
 
     def __str__(self) -> str:
         """Files and dialect."""
-        return f"{files(self.model)} (this package, {self.network.dialect if self.network else ''})"
+        return f"{file_names(self.model)} (this package, {self.network.dialect if self.network else ''})"
 
     @property
-    def loaded(self) -> Network:
-        """The network, once it is loaded."""
+    def loaded_network(self) -> Network:
+        """The network. Raises DarknetError before ``load``."""
         if self.network is None:
-            raise DarknetError(f"{files(self.model)}: not loaded yet")
+            raise DarknetError(f"{file_names(self.model)}: not loaded yet")
         return self.network
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
-        """Every layer's output."""
-        network = self.loaded
+    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+        """Return every layer's output and the detections."""
+        network = self.loaded_network
         layers: dict[int, Tensor] = {}
 
         def keep(number: int, output: Tensor) -> None:
@@ -103,22 +120,24 @@ class NativeBackend(Backend):
             for hook in hooks:
                 hook.remove()
         size = (x.shape[3], x.shape[2])
-        return BackendOutput(layers, decoded(network, outputs, size, threshold, nms) if network.heads else None)
+        return BackendOutput(layers, detect(network, outputs, size, threshold, nms) if network.heads else None)
 
 
 class ExternalBackend(NativeBackend):
-    """A network of this package's reading that another program runs from the files themselves."""
+    """Another program that reads the cfg and weights files itself."""
 
     @property
     def weights(self) -> StrPath:
         """The .weights file. Raises WeightsError for a checkpoint."""
         if self.model.weights is None or is_container(self.model.weights):
-            raise WeightsError(f"{files(self.model)}: only this package reads it: expected CFG,WEIGHTS (see convert)")
+            raise WeightsError(
+                f"{file_names(self.model)}: only this package reads checkpoints: expected CFG,WEIGHTS (see convert)"
+            )
         return self.model.weights
 
 
-def _model(text: str) -> Model:
-    """The files of ``MODEL[,WEIGHTS]``."""
+def _find_model(text: str) -> Model:
+    """Return the files of ``MODEL[,WEIGHTS]``."""
     cfg, comma, weights = text.rpartition(",")
     if not comma or os.path.exists(text):
         cfg, weights = text, ""
@@ -128,26 +147,26 @@ def _model(text: str) -> Model:
     return model
 
 
-def files(model: Model) -> str:
-    """What the user sees of a model."""
+def file_names(model: Model) -> str:
+    """``CFG,WEIGHTS`` as the user writes it."""
     return ",".join(os.fspath(path) for path in (model.cfg, model.weights) if path is not None)
 
 
-def decoded(network: Network, outputs: Sequence[Tensor], size: Size, threshold: float, nms: float) -> Tensor:
+def detect(network: Network, outputs: Sequence[Tensor], size: Size, threshold: float, nms: float) -> Tensor:
     """Detections of the first image after NMS: rows [n, 6], see ``postprocess.to_rows``."""
     return to_rows(postprocess(network, outputs, size, DecodeOptions(threshold), nms=nms)[0])
 
 
-def at_size(network: Network) -> Config:
-    """The cfg with the network's own input size, one image and one frame at a time."""
+def single_image_config(network: Network) -> Config:
+    """The cfg with the input size of ``network``, for batches of one image and one time step."""
     values = {"batch": "1", "subdivisions": "1", "time_steps": "1"}
     options, shape = network.options, network.shape
     if (0, 0) != (options.width, options.height) != (shape.width, shape.height):
         values |= {"width": str(shape.width), "height": str(shape.height)}
     first, *others = network.config.sections
-    return dataclasses.replace(network.config, sections=(_changed(first, values), *others))
+    return dataclasses.replace(network.config, sections=(_with_values(first, values), *others))
 
 
-def _changed(section: Section, values: Mapping[str, str]) -> Section:
-    kept = tuple(entry for entry in section.entries if entry.key not in values)
-    return dataclasses.replace(section, entries=(*(Entry(key, value) for key, value in values.items()), *kept))
+def _with_values(section: Section, values: Mapping[str, str]) -> Section:
+    others = tuple(entry for entry in section.entries if entry.key not in values)
+    return dataclasses.replace(section, entries=(*(Entry(key, value) for key, value in values.items()), *others))

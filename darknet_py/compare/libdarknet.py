@@ -1,7 +1,7 @@
-"""A C Darknet library (AlexeyAB's or pjreddie's ``libdarknet.so``), asked for every layer's output and the boxes.
+"""A C Darknet library (AlexeyAB's or pjreddie's ``libdarknet.so``) as a backend of ``compare``.
 
-The library shows the last layer's output alone. So it is given a cfg with one more layer, a ``[route]`` of
-all the others: that copies their outputs one behind the other, whatever their shapes are.
+The C API exposes the output of the last layer only. So the library gets a cfg with one more layer that concatenates the
+outputs of all the others, whatever their shapes are.
 """
 
 from __future__ import annotations
@@ -26,183 +26,203 @@ from .. import cfg as cfg_
 from .. import weights as weights_
 from .._typing import StrPath
 from ..boxes import NMSKind
-from ..cfg import Config, Dialect, Entry, Section
+from ..cfg import Config, Dialect
 from ..errors import DarknetError
-from ..layers.route import Route
+from ..layers import concatenation
 from ..network import Network
 from . import libdarknet_process
-from .backends import BackendOutput, ExternalBackend, Size, at_size, files
+from .backends import BackendOutput, ExternalBackend, Size, file_names, single_image_config
 
 _DEBIAN = "/usr/lib/darknet/libdarknet.so"
-_OUTPUT = "found.npz"
+_OUTPUT = "output.npz"
 _LIBRARY = re.compile(r"(.+?\.(?:so|dylib|dll)[.\d]*):(.+)")  # LIBRARY:MODEL[,WEIGHTS]
-_LINES = 3  # of what the library says before it ends
+_QUOTED_LINES = 3  # of the library's last messages
 
 
-def installed() -> str:
-    """The library that the system has. Raises DarknetError where there is none."""
+def find_library() -> str:
+    """Return the installed library. Raises DarknetError if there is none."""
     if os.path.exists(_DEBIAN):
         return _DEBIAN
-    found = ctypes.util.find_library("darknet")
-    if found is None:
+    library = ctypes.util.find_library("darknet")
+    if library is None:
         raise DarknetError(
-            f"no darknet library here (looked for {_DEBIAN}): write darknet:PATH/libdarknet.so:CFG,WEIGHTS"
+            f"no darknet library is installed (looked for {_DEBIAN}): expected darknet:PATH/libdarknet.so:CFG,WEIGHTS"
         )
-    return found
+    return library
 
 
-def dialect(library: StrPath) -> Dialect:
-    """Whose library a file is, by the functions it has. Raises DarknetError for a file that is no such library."""
+def detect_dialect(library: StrPath) -> Dialect:
+    """Return the dialect of a library by the functions it exports. Raises DarknetError for other files."""
     name = os.fspath(library)
     try:
         content = pathlib.Path(name).read_bytes()
     except OSError as error:
         raise DarknetError(f"{name}: {error.strerror or error}") from error
     if b"get_network_boxes" not in content:
-        raise DarknetError(f"{name}: no darknet library: expected one that has get_network_boxes")
+        raise DarknetError(f"{name}: not a darknet library: expected the function get_network_boxes in it")
     return Dialect.ALEXEYAB if b"network_predict_ptr" in content else Dialect.PJREDDIE
 
 
-def run(
+def run_library(
     library: StrPath, network: Network, weights: StrPath, x: Tensor, threshold: float, nms: float
 ) -> tuple[dict[int, Tensor], Tensor | None]:
-    """Outputs [channels, height, width] by layer, and rows of class, confidence, x, y, w, h where there are heads.
+    """Run a C library on one image in a process of its own.
 
-    ``network``: our reading of the cfg, at the size of ``x`` [1, channels, height, width]. The boxes are the
-    library's own, relative to the input. Raises DarknetError with what the library said.
+    Args:
+        library: The shared library.
+        network: This package's reading of the cfg, at the size of ``x``.
+        weights: The .weights file.
+        x: The input, float32 [1, channels, height, width] in 0..1.
+        threshold: Score threshold of detections.
+        nms: IoU threshold of NMS; 0 disables it.
+
+    Returns:
+        The output of each layer, float32 [channels, height, width], by layer number; and the library's own detections,
+        float32 [n, 6]: class, confidence, cx, cy, w, h relative to the input, or None for a network without heads.
+
+    Raises:
+        DarknetError: The library failed; the message quotes it.
     """
     shapes = [layer.shape for layer in network]
-    with tempfile.TemporaryDirectory() as folder:
-        place = pathlib.Path(folder)
-        config = at_size(network)
-        every = ",".join(str(number) for number in range(len(shapes)))
-        join = Section(Route.names[0], (Entry("layers", every),))
-        _write(place / "network.cfg", config)
-        _write(place / "joined.cfg", dataclasses.replace(config, sections=(*config.sections, join)))
-        np.save(place / "x.npy", x.numpy())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        config = single_image_config(network)
+        sections = (*config.sections, concatenation(range(len(shapes))))
+        _write_cfg(folder / "network.cfg", config)
+        _write_cfg(folder / "concatenated.cfg", dataclasses.replace(config, sections=sections))
+        np.save(folder / "x.npy", x.numpy())
         job = {
             "library": os.path.abspath(library) if os.path.exists(library) else os.fspath(library),
-            "cfg": str(place / "network.cfg"),
-            "joined": str(place / "joined.cfg"),
+            "cfg": str(folder / "network.cfg"),
+            "concatenated_cfg": str(folder / "concatenated.cfg"),
             "weights": os.path.abspath(weights),
-            "input": str(place / "x.npy"),
-            "output": str(place / _OUTPUT),
+            "input": str(folder / "x.npy"),
+            "output": str(folder / _OUTPUT),
             "floats": sum(shape.floats for shape in shapes),
             "threshold": threshold,
             "nms": nms,
         }
-        (place / "job.json").write_text(json.dumps(job | _of_heads(network)), encoding="utf-8")
-        _start(place / "job.json", os.fspath(library))
-        with np.load(place / _OUTPUT) as found:
-            floats, rows = torch.from_numpy(found["layers"]), torch.from_numpy(found["boxes"])
+        (folder / "job.json").write_text(json.dumps(job | _head_options(network)), encoding="utf-8")
+        _run_job(folder / "job.json", os.fspath(library))
+        with np.load(folder / _OUTPUT) as output:
+            floats, rows = torch.from_numpy(output["layers"]), torch.from_numpy(output["boxes"])
     parts = floats.split([shape.floats for shape in shapes])
     outputs = {number: part.view(*shape) for number, (part, shape) in enumerate(zip(parts, shapes, strict=True))}
     return outputs, rows if network.heads else None
 
 
 @contextmanager
-def serving(library: StrPath, network: Network, x: Tensor) -> Iterator[Callable[[Tensor], None]]:
-    """The library with the network loaded, as a function that runs ``x`` [batch, ...], image by image, and waits.
+def serve_library(library: StrPath, network: Network, x: Tensor) -> Iterator[Callable[[Tensor], None]]:
+    """Load a network into a C library in a process of its own, and keep it ready inside the block, for timing.
 
-    For timing: every call computes the same input whatever it is given. Raises DarknetError with what the library said.
+    Args:
+        library: The shared library.
+        network: The network, with its weights.
+        x: The input that every call computes, float32 [batch, channels, height, width] in 0..1.
+
+    Yields:
+        A function that runs ``x`` image by image and returns when that is done; its argument is ignored.
+
+    Raises:
+        DarknetError: The library failed; the message quotes it.
     """
-    dialect(library)  # is it one?
-    with tempfile.TemporaryDirectory() as folder:
-        place = pathlib.Path(folder)
-        _write(place / "network.cfg", at_size(network))
-        weights_.save(network, place / "network.weights")
-        np.save(place / "x.npy", x.numpy())
-        orders, order = os.pipe()
-        done, tell = os.pipe()
+    detect_dialect(library)  # refuses other files
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        _write_cfg(folder / "network.cfg", single_image_config(network))
+        weights_.save(network, folder / "network.weights")
+        np.save(folder / "x.npy", x.numpy())
+        request_read, request_write = os.pipe()
+        reply_read, reply_write = os.pipe()
         job = {
             "library": os.path.abspath(library),
-            "cfg": str(place / "network.cfg"),
-            "weights": str(place / "network.weights"),
-            "input": str(place / "x.npy"),
-            "pipes": (orders, tell),
+            "cfg": str(folder / "network.cfg"),
+            "weights": str(folder / "network.weights"),
+            "input": str(folder / "x.npy"),
+            "pipes": (request_read, reply_write),
         }
-        (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        with open(place / "said.txt", "w+b") as said:
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        with open(folder / "log.txt", "w+b") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", libdarknet_process.__file__, str(place / "job.json")],
-                stdout=said,
-                stderr=said,
+                [sys.executable, "-P", libdarknet_process.__file__, str(folder / "job.json")],
+                stdout=log,
+                stderr=log,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(orders, tell),
+                pass_fds=(request_read, reply_write),
             )
-            os.close(orders)
-            os.close(tell)
+            os.close(request_read)
+            os.close(reply_write)
 
             def wait() -> None:
-                if not os.read(done, 1):
-                    said.seek(0)
-                    raise _failure(os.fspath(library), process.wait(), said.read())
+                if not os.read(reply_read, 1):
+                    log.seek(0)
+                    raise _failure(os.fspath(library), process.wait(), log.read())
 
-            def once(_x: Tensor) -> None:
-                os.write(order, b".")
+            def run_once(_x: Tensor) -> None:
+                os.write(request_write, b".")
                 wait()
 
             try:
                 wait()
-                yield once
+                yield run_once
             finally:
-                os.close(order)
+                os.close(request_write)
                 process.wait()
-                os.close(done)
+                os.close(reply_read)
 
 
-def _write(path: pathlib.Path, config: Config) -> None:
+def _write_cfg(path: pathlib.Path, config: Config) -> None:
     path.write_text(cfg_.dumps(config), encoding="utf-8", errors="surrogateescape")
 
 
-def _of_heads(network: Network) -> dict[str, object]:
-    """What the boxes are asked for with."""
+def _head_options(network: Network) -> dict[str, object]:
+    """What the library needs for its detections."""
     if not network.heads:
         return {"classes": 0}
     last, shape = network.heads[-1], network.shape
-    # Boxes shall be relative to the input. pjreddie's takes the image for letterboxed unless it has the input's
-    # form; boxes of YOLOv1 are multiplied by these numbers.
-    square = network.dialect is Dialect.ALEXEYAB or shape.width == shape.height
+    # Image size for get_network_boxes, so that boxes are relative to the input: pjreddie's undoes a letterbox unless
+    # the image has the shape of the input; boxes of [detection] heads are multiplied by these numbers.
+    no_letterbox = network.dialect is Dialect.ALEXEYAB or shape.width == shape.height
     return {
         "classes": last.classes,
-        "size": (1, 1) if square else (shape.width, shape.height),
+        "size": (1, 1) if no_letterbox else (shape.width, shape.height),
         "nms_kind": list(NMSKind).index(last.nms_options.kind),  # the order of C's NMS_KIND
         "beta_nms": last.nms_options.beta,
     }
 
 
-def _start(job: pathlib.Path, library: str) -> None:
+def _run_job(job: pathlib.Path, library: str) -> None:
     command = [sys.executable, "-P", libdarknet_process.__file__, str(job)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
     ) as process:
-        said, _ = process.communicate()
-    if not (job.parent / _OUTPUT).exists():  # C code ends with status 0, too, where a file is missing
-        raise _failure(library, process.returncode, said)
+        log, _ = process.communicate()
+    if not (job.parent / _OUTPUT).exists():  # Darknet exits with status 0 as well where a file is missing
+        raise _failure(library, process.returncode, log)
 
 
-def _failure(library: str, status: int, said: bytes) -> DarknetError:
-    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-    return DarknetError(f"{library}: ended with status {status}: {' / '.join(lines[-_LINES:])}")
+def _failure(library: str, status: int, log: bytes) -> DarknetError:
+    lines = [line.strip() for line in log.decode(errors="replace").splitlines() if line.strip()]
+    return DarknetError(f"{library}: exited with status {status}: {' / '.join(lines[-_QUOTED_LINES:])}")
 
 
-class C(ExternalBackend):
-    """A network of this package's reading that a C library runs."""
+class LibdarknetBackend(ExternalBackend):
+    """A C library."""
 
     def __init__(self, text: str) -> None:
-        named = _LIBRARY.fullmatch(text)
-        self.library, model = named.groups() if named else (installed(), text)
+        match = _LIBRARY.fullmatch(text)
+        self.library, model = match.groups() if match else (find_library(), text)
         super().__init__(model)
-        self.dialect = dialect(self.library)
+        self.dialect = detect_dialect(self.library)
 
     def __str__(self) -> str:
         """Files and library."""
-        return f"{files(self.model)} ({self.library}, {self.dialect})"
+        return f"{file_names(self.model)} ({self.library}, {self.dialect})"
 
     def load(self, size: Size | None, dialect: Dialect | None) -> None:
-        """Read the cfg by the library's rules."""
+        """Read the cfg in the library's dialect."""
         super().load(size, self.dialect)
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
-        """Every layer's output and the library's own boxes."""
-        return BackendOutput(*run(self.library, self.loaded, self.weights, x, threshold, nms))
+    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+        """Return every layer's output and the library's own detections."""
+        return BackendOutput(*run_library(self.library, self.loaded_network, self.weights, x, threshold, nms))

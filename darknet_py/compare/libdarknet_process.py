@@ -1,7 +1,7 @@
-"""The C library of Darknet, in a process of its own: it ends the process where it does not like a file.
+"""Run a C Darknet library in a process of its own, because it exits the process on bad files.
 
-Run as a program with the path of a job (JSON, see ``libdarknet.py``); imports nothing of the package. Nothing
-here knows the layout of the library's structs beyond the start of ``detection``: forks differ in them.
+A program that takes the path of a job (JSON, see ``libdarknet.py``) and imports nothing of the package. It depends on
+the layout of one C struct only, the start of ``detection``: the forks' other structs differ.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 _FLOATS = ctypes.POINTER(ctypes.c_float)
-_STRIDES = (48, 64, 88)  # bytes of a detection: pjreddie's, AlexeyAB's of 2020, and with embeddings
+_STRIDES = (48, 64, 88)  # sizeof(detection): pjreddie's, AlexeyAB's of 2020, and with embeddings
 
 
-class Detection(ctypes.Structure):
-    """What ``detection`` starts with in every fork."""
+class CDetection(ctypes.Structure):
+    """The first members of ``detection``, which are the same in every fork."""
 
     _fields_ = (
         ("box", ctypes.c_float * 4),
@@ -32,12 +32,12 @@ class Detection(ctypes.Structure):
     )
 
 
-def opened(path: str) -> Any:
-    """The library with its functions declared; ``load``, ``predict`` are the fork's own."""
+def open_library(path: str) -> Any:
+    """Open the library and declare its functions; ``load`` and ``predict`` are the fork's own."""
     c: Any = ctypes.CDLL(path)
     pointer, integer, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
     c.set_batch_network.argtypes = [pointer, integer]
-    if hasattr(c, "network_predict_ptr"):  # AlexeyAB's network_predict takes the struct itself
+    if hasattr(c, "network_predict_ptr"):  # AlexeyAB's network_predict takes the struct by value
         c.predict, c.load = c.network_predict_ptr, c.load_network_custom
         c.load.argtypes = [ctypes.c_char_p, ctypes.c_char_p, integer, integer]
         c.diounms_sort.argtypes = [pointer, integer, integer, real, integer, real]
@@ -48,85 +48,85 @@ def opened(path: str) -> Any:
     c.get_network_boxes.restype = pointer
     c.get_network_boxes.argtypes = [
         *(pointer, integer, integer, real, real, pointer, integer, ctypes.POINTER(integer)),
-        integer,  # letter, which pjreddie's has not and does not look at
+        integer,  # letter; pjreddie's function has no such parameter and ignores the argument
     ]
     c.do_nms_sort.argtypes = [pointer, integer, integer, real]
     return c
 
 
-def network(c: Any, cfg: str, weights: str) -> Any:
-    """A network for one image at a time."""
-    names = [cfg.encode(), weights.encode(), 0]
-    made = c.load(*names, 1) if len(c.load.argtypes) == 4 else c.load(*names)
-    c.set_batch_network(made, 1)
-    return made
+def load_network(c: Any, cfg: str, weights: str) -> Any:
+    """Load a network for one image at a time."""
+    arguments = [cfg.encode(), weights.encode(), 0]
+    network = c.load(*arguments, 1) if len(c.load.argtypes) == 4 else c.load(*arguments)
+    c.set_batch_network(network, 1)
+    return network
 
 
-def predicted(c: Any, made: Any, x: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
-    """``count`` floats of what the last layer holds."""
-    found = c.predict(made, x.ctypes.data_as(_FLOATS))
-    return np.ctypeslib.as_array(found, (count,)).copy()
+def predict(c: Any, network: Any, x: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """Run the network and return the first ``count`` floats of the last layer's output."""
+    output = c.predict(network, x.ctypes.data_as(_FLOATS))
+    return np.ctypeslib.as_array(output, (count,)).copy()
 
 
-def boxes(c: Any, made: Any, job: dict[str, Any]) -> list[list[float]]:
-    """Rows of class, confidence, x, y, w, h relative to the input, after suppression."""
+def detect(c: Any, network: Any, job: dict[str, Any]) -> list[list[float]]:
+    """Rows of class, confidence, cx, cy, w, h relative to the input, after NMS."""
     count, classes = ctypes.c_int(), job["classes"]
     width, height = job["size"]
-    found = c.get_network_boxes(made, width, height, job["threshold"], 0.5, None, 1, ctypes.byref(count), 0)
+    start = c.get_network_boxes(network, width, height, job["threshold"], 0.5, None, 1, ctypes.byref(count), 0)
     total = count.value
     if not total:
         return []
-    stride = next((s for s in _STRIDES if _fits(_at(found, total, s), classes)), 0)
+    stride = next((s for s in _STRIDES if _is_layout(_detections_at(start, total, s), classes)), 0)
     if not stride:
-        raise SystemExit("the library's struct detection is none of those that are known")
+        raise SystemExit(f"unknown layout of struct detection: expected one of {_STRIDES} bytes")
     if job["nms"] and job["nms_kind"]:
-        c.diounms_sort(found, total, classes, job["nms"], job["nms_kind"], job["beta_nms"])
+        c.diounms_sort(start, total, classes, job["nms"], job["nms_kind"], job["beta_nms"])
     elif job["nms"]:
-        c.do_nms_sort(found, total, classes, job["nms"])
+        c.do_nms_sort(start, total, classes, job["nms"])
     return [
         [float(k), each.prob[k], *each.box]
-        for each in _at(found, total, stride)
+        for each in _detections_at(start, total, stride)
         for k in range(classes)
         if each.prob[k] > 0
     ]
 
 
-def _fits(rows: list[Detection], classes: int) -> bool:
-    """Whether each row has its own array of probabilities; not all heads write the number of classes."""
-    places = [ctypes.cast(each.prob, ctypes.c_void_p).value or 0 for each in rows]
-    apart = len(set(places)) == len(places) and all(place and place % 8 == 0 for place in places)
-    return apart and all(each.classes in (0, classes) for each in rows)
+def _is_layout(rows: list[CDetection], classes: int) -> bool:
+    """Whether each row has its own aligned array of probabilities; not all heads set the number of classes."""
+    addresses = [ctypes.cast(each.prob, ctypes.c_void_p).value or 0 for each in rows]
+    unique = len(set(addresses)) == len(addresses) and all(address and address % 8 == 0 for address in addresses)
+    return unique and all(each.classes in (0, classes) for each in rows)
 
 
-def _at(start: int, count: int, stride: int) -> list[Detection]:
-    return [Detection.from_address(start + number * stride) for number in range(count)]
+def _detections_at(start: int, count: int, stride: int) -> list[CDetection]:
+    return [CDetection.from_address(start + number * stride) for number in range(count)]
 
 
 def serve(c: Any, job: dict[str, Any], x: np.ndarray[Any, Any]) -> None:
-    """One pass for each byte that comes in on a pipe, and one byte back when it is done."""
-    made = network(c, job["cfg"], job["weights"])
-    orders, done = job["pipes"]
-    os.write(done, b".")
-    while os.read(orders, 1):
+    """Run all images once for each byte read from the first pipe, then write a byte to the second."""
+    network = load_network(c, job["cfg"], job["weights"])
+    requests, replies = job["pipes"]
+    os.write(replies, b".")
+    while os.read(requests, 1):
         for image in x:
-            c.predict(made, image.ctypes.data_as(_FLOATS))
-        os.write(done, b".")
+            c.predict(network, image.ctypes.data_as(_FLOATS))
+        os.write(replies, b".")
 
 
 def main(job_file: str) -> None:
-    """Do a job: all layers' floats by the cfg that joins them, the boxes by the cfg as it is; or serve."""
+    """Run a job: outputs of all layers by the cfg that concatenates them, detections by the plain cfg; or serve."""
     job = json.loads(pathlib.Path(job_file).read_text(encoding="utf-8"))
-    c = opened(job["library"])
+    c = open_library(job["library"])
     x = np.ascontiguousarray(np.load(job["input"]), dtype=np.float32)
     if "pipes" in job:
         serve(c, job, x)
         return
-    layers = predicted(c, network(c, job["joined"], job["weights"]), x, job["floats"])
+    layers = predict(c, load_network(c, job["concatenated_cfg"], job["weights"]), x, job["floats"])
     rows: list[list[float]] = []
     if job["classes"]:
-        made = network(c, job["cfg"], job["weights"])
-        predicted(c, made, x, 1)
-        rows = boxes(c, made, job)
+        network = load_network(c, job["cfg"], job["weights"])
+        predict(c, network, x, 1)
+        rows = detect(c, network, job)
     np.savez(job["output"], layers=layers, boxes=np.array(rows, dtype=np.float32).reshape(-1, 6))
 
 

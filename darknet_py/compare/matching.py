@@ -1,4 +1,4 @@
-"""Boxes of two models on one input, paired."""
+"""Match the detections of two models on one input."""
 
 from __future__ import annotations
 
@@ -9,45 +9,59 @@ from torch import Tensor
 
 from ..boxes import iou
 
-_OVERLAP = 0.9  # of two boxes of a class that are the same object
-_CONFIDENCE = 0.01  # by which their probabilities may differ, or lie beside the threshold
+_MIN_IOU = 0.9
+_MAX_CONFIDENCE_DIFFERENCE = 0.01  # also the distance from the threshold within which an unmatched box is ignored
 
 
 @dataclass(frozen=True)
 class BoxMatches:
-    """Boxes: how many A and B have, how many have a twin, how many of the rest lie beside the threshold.
+    """How the boxes of models A and B match.
 
-    ``pixels``, ``confidence``: the largest differences between twins.
+    Attributes:
+        a: Number of boxes of A.
+        b: Number of boxes of B.
+        matched: Number of pairs.
+        near_threshold: Unmatched boxes whose confidence is so near the threshold that rounding explains them.
+        max_pixels: Largest difference of cx, cy, w or h in pixels of the input, over all pairs.
+        max_confidence: Largest difference of confidence, over all pairs.
     """
 
     a: int
     b: int
-    twins: int
-    beside: int
-    pixels: float
-    confidence: float
+    matched: int
+    near_threshold: int
+    max_pixels: float
+    max_confidence: float
 
     @property
-    def same(self) -> bool:
-        """Whether every box has a twin, those beside the threshold set apart."""
-        return self.a + self.b - 2 * self.twins <= self.beside
+    def is_same(self) -> bool:
+        """Whether every box is matched, except those near the threshold."""
+        return self.a + self.b - 2 * self.matched <= self.near_threshold
 
 
-def match(a: Tensor, b: Tensor, size: tuple[int, int], threshold: float) -> BoxMatches:
-    """Pair rows [n, 6] (class, confidence, x, y, w, h relative to an input of ``size``), the likeliest first."""
-    free = torch.ones(len(b), dtype=torch.bool)
-    alone = torch.ones(len(a), dtype=torch.bool)
-    pixels = confidence = 0.0
+def match_boxes(a: Tensor, b: Tensor, size: tuple[int, int], threshold: float) -> BoxMatches:
+    """Match boxes of one class greedily by IoU, in descending order of A's confidence.
+
+    Args:
+        a: Detections of A, float [n, 6]: class, confidence, cx, cy, w, h relative to the input.
+        b: Detections of B, float [m, 6].
+        size: Width and height of the input in pixels.
+        threshold: Score threshold of the detections.
+    """
+    free_b = torch.ones(len(b), dtype=torch.bool)
+    free_a = torch.ones(len(a), dtype=torch.bool)
+    max_pixels = max_confidence = 0.0
     scale = b.new_tensor(size).repeat(2)
     for number in a[:, 1].argsort(descending=True).tolist():
         row = a[number]
-        near = (b[:, 1] - row[1]).abs() < _CONFIDENCE
-        overlap = torch.where(free & near & (b[:, 0] == row[0]), iou(row[2:], b[:, 2:]), 0)
-        if len(b) and float(overlap.max()) > _OVERLAP:
-            twin = int(overlap.argmax())
-            free[twin], alone[number] = False, False
-            pixels = max(pixels, float(((b[twin, 2:] - row[2:]) * scale).abs().max()))
-            confidence = max(confidence, float((b[twin, 1] - row[1]).abs()))
-    rest = torch.cat((a[alone, 1], b[free, 1]))
-    beside = int((rest < threshold + _CONFIDENCE).sum())
-    return BoxMatches(len(a), len(b), int((~alone).sum()), beside, pixels, confidence)
+        close = (b[:, 1] - row[1]).abs() < _MAX_CONFIDENCE_DIFFERENCE
+        ious = torch.where(free_b & close & (b[:, 0] == row[0]), iou(row[2:], b[:, 2:]), 0)
+        if len(b) and float(ious.max()) > _MIN_IOU:
+            match = int(ious.argmax())
+            free_b[match] = False
+            free_a[number] = False
+            max_pixels = max(max_pixels, float(((b[match, 2:] - row[2:]) * scale).abs().max()))
+            max_confidence = max(max_confidence, float((b[match, 1] - row[1]).abs()))
+    unmatched = torch.cat((a[free_a, 1], b[free_b, 1]))
+    near_threshold = int((unmatched < threshold + _MAX_CONFIDENCE_DIFFERENCE).sum())
+    return BoxMatches(len(a), len(b), int((~free_a).sum()), near_threshold, max_pixels, max_confidence)

@@ -1,4 +1,4 @@
-"""An ONNX file as a side of ``compare``: its outputs are told by their names and sizes (see ``program.Heads``)."""
+"""ONNX Runtime as a backend of ``compare``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..errors import DarknetError
 from ..exporters.onnx.session import create_session
 from ..network import Network
 from ..postprocess import apply_nms, from_scores, to_rows
-from .backends import Backend, BackendOutput, Size, decoded
+from .backends import Backend, BackendOutput, Size, detect
 
-_NUMBER = re.compile(r".*_(\d+)")
+_LAYER_NUMBER = re.compile(r".*_(\d+)")
 
 
 class OnnxBackend(Backend):
-    """What ONNX Runtime makes of a file."""
+    """An ONNX file in ONNX Runtime; what its outputs are follows from their names and sizes, see ``Heads``."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -29,16 +29,16 @@ class OnnxBackend(Backend):
             raise DarknetError(f"{path}: no such file")
         self.session = create_session(path)
         first, *self.states = self.session.get_inputs()
-        self.input, self.shape = first.name, tuple(first.shape)
+        self.input = first.name
+        self.shape = tuple(first.shape)
         if len(self.shape) == 4 and isinstance(self.shape[1], int):
             self.channels = self.shape[1]
-        self.half = first.type == "tensor(float16)"
-        rows, columns = self.shape[2:] if len(self.shape) == 4 else ("", "")
-        self.size = (
-            (columns, rows) if isinstance(rows, int) and isinstance(columns, int) and columns * rows > 1 else None
-        )
-        self.notes = dict(self.session.get_modelmeta().custom_metadata_map)
-        written = self.notes.get("dialect")
+        self.is_half = first.type == "tensor(float16)"
+        height, width = self.shape[2:] if len(self.shape) == 4 else ("", "")
+        if isinstance(height, int) and isinstance(width, int) and width * height > 1:
+            self.size = width, height
+        self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
+        written = self.metadata.get("dialect")
         self.dialect = Dialect(written) if written else None
 
     def __str__(self) -> str:
@@ -46,48 +46,50 @@ class OnnxBackend(Backend):
         return f"{self.path} (ONNX Runtime)"
 
     def load(self, size: Size | None, dialect: Dialect | None) -> None:
-        """Refuse a size that the file has not."""
-        if None not in (self.size, size) and self.size != size:
-            width, height = self.size or (0, 0)
-            raise DarknetError(f"{self.path}: reads images of {width}x{height} alone: expected no other --size")
+        """Refuse a size that the file does not accept."""
+        if self.size is not None and size is not None and self.size != size:
+            width, height = self.size
+            raise DarknetError(f"{self.path}: its input is {width}x{height}: expected no other --imgsz")
 
-    def run(self, x: Tensor, threshold: float, nms: float, guide: Network | None) -> BackendOutput:
-        """The heads' outputs, or the boxes that the file decodes itself."""
+    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+        """Return the heads' outputs, or the boxes that the file decodes itself."""
         size = (x.shape[3], x.shape[2])
-        given = x if len(self.shape) == 4 else x.flatten(1)
-        feeds = {self.input: given.half().numpy() if self.half else given.numpy()}
+        inputs = x if len(self.shape) == 4 else x.flatten(1)
+        feeds = {self.input: inputs.half().numpy() if self.is_half else inputs.numpy()}
         for state in self.states:  # recurrent layers start from zeros
             feeds[state.name] = torch.zeros([d if isinstance(d, int) else 1 for d in state.shape]).numpy()
         names = [output.name for output in self.session.get_outputs() if not output.name.startswith("next_")]
         try:
             values = self.session.run(names, feeds)
-        except Exception as error:
+        except Exception as error:  # onnxruntime's exceptions are defined in C++ and have no common base class
             raise DarknetError(f"{self.path}: ONNX Runtime: {str(error).strip()}") from error
         outputs = {name: torch.from_numpy(y).float() for name, y in zip(names, values, strict=True)}
         if "detections" in outputs:
             return BackendOutput({}, outputs["detections"][:, 1:])
         if {"boxes", "scores"} <= outputs.keys():
             detections = from_scores(outputs["boxes"][0], outputs["scores"][0], threshold)
-            return BackendOutput({}, to_rows(apply_nms(detections, nms, self._suppression(guide))))
-        layers = {number: y[0] for number, y in zip(self._numbers(outputs, guide), outputs.values(), strict=True)}
-        if guide is None or not guide.heads:
+            return BackendOutput({}, to_rows(apply_nms(detections, nms, self._nms_options(other))))
+        numbers = self._layer_numbers(outputs, other)
+        layers = {number: y[0] for number, y in zip(numbers, outputs.values(), strict=True)}
+        if other is None or not other.heads:
             return BackendOutput(layers)
-        return BackendOutput(layers, decoded(guide, list(outputs.values()), size, threshold, nms))
+        return BackendOutput(layers, detect(other, list(outputs.values()), size, threshold, nms))
 
-    def _numbers(self, outputs: dict[str, Tensor], guide: Network | None) -> list[int]:
-        """Which layers the outputs are of: as their names say, else the other side's ends in order."""
-        named = [_NUMBER.fullmatch(name) for name in outputs]
-        if guide is None:
-            return [int(name[1]) if name else place for place, name in enumerate(named)]
-        ends = [n for n, layer in enumerate(guide) if layer in guide.heads] or [len(guide.layers) - 1]
-        floats, wanted = [y[0].numel() for y in outputs.values()], [guide[end].shape.floats for end in ends]
-        if floats != wanted:
-            raise DarknetError(f"{self.path}: outputs of {floats} floats, but the other side's ends have {wanted}")
+    def _layer_numbers(self, outputs: dict[str, Tensor], other: Network | None) -> list[int]:
+        """Numbers of the layers that the outputs belong to: the other side's heads in order, else by their names."""
+        if other is None:
+            matches = [_LAYER_NUMBER.fullmatch(name) for name in outputs]
+            return [int(match[1]) if match else position for position, match in enumerate(matches)]
+        ends = [n for n, layer in enumerate(other) if layer in other.heads] or [len(other.layers) - 1]
+        floats = [y[0].numel() for y in outputs.values()]
+        expected = [other[end].shape.floats for end in ends]
+        if floats != expected:
+            raise DarknetError(f"{self.path}: outputs of {floats} floats: expected {expected}, as the other model has")
         return ends
 
-    def _suppression(self, guide: Network | None) -> NMSOptions:
-        """As the other side does it, else as the file notes it."""
-        if guide is not None and guide.heads:
-            return guide.heads[-1].nms_options
-        noted = json.loads(self.notes.get("head_options", "[]"))
-        return NMSOptions(NMSKind(noted[-1]["nms_kind"]), noted[-1]["beta_nms"]) if noted else NMSOptions()
+    def _nms_options(self, other: Network | None) -> NMSOptions:
+        """NMS options of the other side's heads, else those in the file's metadata."""
+        if other is not None and other.heads:
+            return other.heads[-1].nms_options
+        heads = json.loads(self.metadata.get("head_options", "[]"))
+        return NMSOptions(NMSKind(heads[-1]["nms_kind"]), heads[-1]["beta_nms"]) if heads else NMSOptions()

@@ -1,7 +1,7 @@
-"""``compare``: whether two models are the same, layer by layer where both show their layers, by their boxes else.
+"""Compare two models layer by layer where both expose their layers, else by their detections.
 
-A difference is the largest absolute one over the rms of A's output, so that 1e-4 means the same for every layer.
-The first layer that is beyond the tolerance is where to look: those behind it only carry it on.
+A difference is ``max |a - b| / RMS(a)`` of a layer's outputs, so that one tolerance fits all layers. The first
+layer above the tolerance is the one to look at: later layers inherit its difference.
 """
 
 from __future__ import annotations
@@ -20,59 +20,76 @@ from ..images import resizing
 from ..images.reading import ImageSource, read_image
 from ..layers import Shape
 from ..network import Network
-from . import diagnosis as causes_
 from .backends import Backend, BackendOutput, NativeBackend, Size
-from .libdarknet import C
-from .matching import BoxMatches, match
+from .diagnosis import compare_weights, diagnose
+from .libdarknet import LibdarknetBackend
+from .matching import BoxMatches, match_boxes
 from .onnx_backend import OnnxBackend
 from .opencv_backend import OpenCVBackend
 
 
 @dataclass(frozen=True)
-class Row:
-    """A layer: its number, section in A and in B, output shape, and difference (None: not in both)."""
+class LayerDifference:
+    """How far the outputs of one layer are apart.
+
+    Attributes:
+        number: Number of the layer.
+        section: Its section in A, or in B if A has no such layer.
+        other_section: Its section in B, or in A if B has no such layer.
+        shape: Shape of its output: (channels, height, width).
+        difference: ``max |a - b| / RMS(a)``; None if not both sides expose the layer.
+    """
 
     number: int
     section: str
-    other: str
+    other_section: str
     shape: tuple[int, ...]
     difference: float | None
 
 
 @dataclass(frozen=True)
-class Report:
-    """What ``compare`` found. ``first``: the first layer beyond the tolerance; ``causes``: what may make it so.
+class ComparisonReport:
+    """The result of ``compare_models``.
 
-    ``stored``: layers whose numbers in the weights files are not the same.
+    Attributes:
+        a: Description of model A.
+        b: Description of model B.
+        input: Description of the input.
+        tolerance: Largest difference of a layer that passes.
+        layers: One entry per layer.
+        boxes: How the detections match; None if not both models detect.
+        first: The first layer above the tolerance, or with different sections.
+        causes: Probable causes of the difference in ``first``, the most certain first.
+        unequal_weights: Numbers of the layers whose stored weights differ.
     """
 
     a: str
     b: str
     input: str
     tolerance: float
-    rows: tuple[Row, ...]
+    layers: tuple[LayerDifference, ...]
     boxes: BoxMatches | None
-    first: Row | None
+    first: LayerDifference | None
     causes: tuple[str, ...]
-    stored: tuple[int, ...]
+    unequal_weights: tuple[int, ...]
 
     @property
-    def same(self) -> bool:
-        """Whether all that can be compared agrees."""
-        return self.first is None and (self.boxes is None or self.boxes.same)
+    def is_same(self) -> bool:
+        """Whether everything that both models expose agrees."""
+        return self.first is None and (self.boxes is None or self.boxes.is_same)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it for JSON, a difference that is no finite number as null."""
-        row = {"same": self.same} | dataclasses.asdict(self)
+        """Return the report for JSON; differences that are NaN or Inf become null."""
+        content = {"same": self.is_same} | dataclasses.asdict(self)
         if self.boxes is not None:
-            row["boxes"]["same"] = self.boxes.same
-        for each in (*row["rows"], *([row["first"]] if row["first"] else ())):
-            if each["difference"] is not None and not math.isfinite(each["difference"]):
-                each["difference"] = None
-        return row
+            content["boxes"]["same"] = self.boxes.is_same
+        for layer in (*content["layers"], *([content["first"]] if content["first"] else ())):
+            if layer["difference"] is not None and not math.isfinite(layer["difference"]):
+                layer["difference"] = None
+        return content
 
 
-def compare(
+def compare_models(
     a: str,
     b: str,
     *,
@@ -83,52 +100,72 @@ def compare(
     dialect: Dialect | str | None = None,
     threshold: float = 0.25,
     nms: float = 0.45,
-) -> Report:
-    """Run two models on one input.
+) -> ComparisonReport:
+    """Run two models on one input and compare their outputs.
 
-    ``a``, ``b``: as ``subjects`` has them. ``image``: stretched to the input; None: noise in 0..1 of
-    ``seed``. ``size``: width and height; None: a size that one of them is bound to, else A's. ``dialect``: by
-    whose rules this package reads a cfg; None: by those of the other side's library or file, else
-    AlexeyAB's. ``threshold``, ``nms``: of boxes. Raises DarknetError, also where nothing can be compared.
+    Args:
+        a: A model as ``compare.backends`` describes it.
+        b: Another model.
+        image: The input, resized without letterbox; None: uniform noise in 0..1.
+        seed: Seed of the noise.
+        size: Width and height of the input; None: the only size that one of the models accepts, else A's.
+        tolerance: Largest difference of a layer that passes, relative to the RMS of A's output.
+        dialect: Dialect in which this package reads a cfg; None: that of the other library or file, else AlexeyAB's.
+        threshold: Score threshold of detections, 0..1.
+        nms: IoU threshold of NMS, 0..1; 0 disables it.
+
+    Raises:
+        DarknetError: A model cannot be run, or the models expose nothing that can be compared.
     """
-    sides = [find(text) for text in (a, b)]
+    sides = [find_backend(text) for text in (a, b)]
     networks = _load(sides, size, Dialect(dialect) if dialect else None)
-    x, words = _input(sides, size, image, seed)
-    found = [side.run(x, threshold, nms, guide) for side, guide in zip(sides, reversed(networks), strict=True)]
-    rows = _rows(found, networks)
-    first = next((row for row in rows if not _within(row.difference, tolerance) or row.section != row.other), None)
+    x, description = _make_input(sides, size, image, seed)
+    outputs = [side.run(x, threshold, nms, other) for side, other in zip(sides, reversed(networks), strict=True)]
+    layers = _compare_layers(outputs, networks)
+    first = next((layer for layer in layers if not _passes(layer, tolerance)), None)
     boxes = None
-    if found[0].boxes is not None and found[1].boxes is not None:
-        boxes = match(found[0].boxes, found[1].boxes, (x.shape[3], x.shape[2]), threshold)
-    if boxes is None and all(row.difference is None for row in rows):
-        raise DarknetError(f"{sides[0]} and {sides[1]}: no layer and no boxes that both show")
-    unequal = _unequal(networks)
-    why: list[str] = []
+    if outputs[0].boxes is not None and outputs[1].boxes is not None:
+        boxes = match_boxes(outputs[0].boxes, outputs[1].boxes, (x.shape[3], x.shape[2]), threshold)
+    if boxes is None and all(layer.difference is None for layer in layers):
+        raise DarknetError(f"{sides[0]} and {sides[1]}: nothing to compare: they share neither a layer nor detections")
+    unequal_weights = _unequal_weights(networks)
+    causes: list[str] = []
     if first is not None:
-        outputs = [side.layers.get(first.number, torch.empty(0)) for side in found]
-        why = causes_.causes(first.number, networks[0], networks[1], outputs[0], outputs[1])
-        why = (_grown(rows, first, tolerance) if first.number not in unequal else []) + why
-    return Report(str(sides[0]), str(sides[1]), words, tolerance, rows, boxes, first, tuple(why), unequal)
+        left, right = (output.layers.get(first.number, torch.empty(0)) for output in outputs)
+        causes = diagnose(first.number, networks[0], networks[1], left, right)
+        if first.number not in unequal_weights:
+            causes = _diagnose_accumulation(layers, first, tolerance) + causes
+    return ComparisonReport(
+        a=str(sides[0]),
+        b=str(sides[1]),
+        input=description,
+        tolerance=tolerance,
+        layers=layers,
+        boxes=boxes,
+        first=first,
+        causes=tuple(causes),
+        unequal_weights=unequal_weights,
+    )
 
 
-def find(text: str) -> Backend:
-    """The subject that an argument means. Raises DarknetError."""
-    kind, colon, rest = text.partition(":")
-    if colon and kind in ("opencv", "darknet"):
-        return (OpenCVBackend if kind == "opencv" else C)(rest)
+def find_backend(text: str) -> Backend:
+    """Return the backend for a command-line argument. Raises DarknetError."""
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in ("opencv", "darknet"):
+        return (OpenCVBackend if prefix == "opencv" else LibdarknetBackend)(rest)
     if text.lower().endswith(".onnx"):
         return OnnxBackend(text)
     return NativeBackend(text)
 
 
-def difference(left: Tensor, right: Tensor) -> float:
-    """The largest absolute difference over the rms of ``left``; inf where sizes or non-numbers differ."""
+def relative_difference(left: Tensor, right: Tensor) -> float:
+    """``max |left - right| / RMS(left)`` over finite values; inf if the sizes, or the places of NaN and Inf, differ."""
     if left.numel() != right.numel():
         return math.inf
     left, right = left.flatten().double(), right.flatten().double()
     finite = left.isfinite()
-    odd = ~torch.isclose(left[~finite], right[~finite], equal_nan=True)
-    if not bool(right[finite].isfinite().all()) or bool(odd.any()):
+    unequal = ~torch.isclose(left[~finite], right[~finite], equal_nan=True)
+    if not bool(right[finite].isfinite().all()) or bool(unequal.any()):
         return math.inf
     left, right = left[finite], right[finite]
     if not left.numel():
@@ -138,7 +175,7 @@ def difference(left: Tensor, right: Tensor) -> float:
 
 
 def _load(sides: list[Backend], size: Size | None, dialect: Dialect | None) -> list[Network | None]:
-    """Load both at one size; their networks, where they have one."""
+    """Load both sides at one size and return their networks."""
     size = size or next((side.size for side in sides if side.size), None)
     dialect = dialect or next((side.dialect for side in sides if side.dialect), None)
     for side in sorted(sides, key=lambda side: side.size is not None):
@@ -148,61 +185,61 @@ def _load(sides: list[Backend], size: Size | None, dialect: Dialect | None) -> l
     return [side.network for side in sides]
 
 
-def _input(sides: list[Backend], size: Size | None, image: ImageSource | None, seed: int) -> tuple[Tensor, str]:
-    """The input [1, channels, height, width] of both, and what it is in words."""
+def _make_input(sides: list[Backend], size: Size | None, image: ImageSource | None, seed: int) -> tuple[Tensor, str]:
+    """Return the input [1, channels, height, width] of both sides, and its description."""
     shapes = [side.network.shape for side in sides if side.network is not None]
     if not shapes:
         size = size or next((side.size for side in sides if side.size), None)
         if size is None:
-            raise DarknetError(f"{sides[0]} and {sides[1]}: inputs of any size: expected --size WIDTH HEIGHT")
+            raise DarknetError(f"{sides[0]} and {sides[1]}: accept inputs of any size: expected --imgsz WIDTH HEIGHT")
         shapes = [Shape(side.channels, size[1], size[0]) for side in sides]
     shape = shapes[0]
     if shapes[-1] != shape:
-        raise DarknetError(f"inputs differ: {sides[0]} reads {tuple(shape)}, {sides[1]} {tuple(shapes[-1])}")
-    words = f"{shape.width} x {shape.height} x {shape.channels}"
+        raise DarknetError(f"input shapes differ: {tuple(shape)} for {sides[0]}, {tuple(shapes[-1])} for {sides[1]}")
+    text = f"{shape.width} x {shape.height} x {shape.channels}"
     if image is None:
-        return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)), f"{words}, noise of seed {seed}"
+        return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)), f"{text}, noise with seed {seed}"
     loaded = read_image(image, shape.channels)
-    return resizing.prepare_input(loaded, (shape.width, shape.height))[None], f"{words}, {image}"
+    return resizing.prepare_input(loaded, (shape.width, shape.height))[None], f"{text}, {image}"
 
 
-def _rows(found: list[BackendOutput], networks: list[Network | None]) -> tuple[Row, ...]:
-    """A row for each layer that one side has."""
-    a, b = (side.layers for side in found)
+def _compare_layers(outputs: list[BackendOutput], networks: list[Network | None]) -> tuple[LayerDifference, ...]:
+    """Compare each layer that either side has."""
+    a, b = (side.layers for side in outputs)
     count = max([len(network.layers) for network in networks if network is not None] or [max([-1, *a, *b]) + 1])
-    rows = []
+    layers = []
     for number in range(count):
         left, right = a.get(number), b.get(number)
-        names = [_section(network, number) for network in networks]
-        shown = left if left is not None else right
-        apart = None if left is None or right is None else difference(left, right)
-        shape = () if shown is None else tuple(shown.shape)
-        rows.append(Row(number, names[0] or names[1], names[1] or names[0], shape, apart))
-    return tuple(rows)
+        names = [_section_name(network, number) for network in networks]
+        exposed = left if left is not None else right
+        difference = None if left is None or right is None else relative_difference(left, right)
+        shape = () if exposed is None else tuple(exposed.shape)
+        layers.append(LayerDifference(number, names[0] or names[1], names[1] or names[0], shape, difference))
+    return tuple(layers)
 
 
-def _section(network: Network | None, number: int) -> str:
-    """The first of a section's names, as [conv] and [convolutional] are one; nothing where none is known."""
+def _section_name(network: Network | None, number: int) -> str:
+    """The first name of a layer's section type, since [conv] and [convolutional] are one; empty if unknown."""
     if network is None:
         return ""
     return network[number].names[0] if number < len(network.layers) else "none"
 
 
-def _grown(rows: tuple[Row, ...], first: Row, tolerance: float) -> list[str]:
-    """Whether the layers before come close to the tolerance, too."""
-    before = [row.difference for row in rows[: first.number] if row.difference is not None]
+def _passes(layer: LayerDifference, tolerance: float) -> bool:
+    return layer.section == layer.other_section and (layer.difference is None or layer.difference <= tolerance)
+
+
+def _diagnose_accumulation(layers: tuple[LayerDifference, ...], first: LayerDifference, tolerance: float) -> list[str]:
+    """Report accumulated rounding where the layers before ``first`` come close to the tolerance as well."""
+    before = [layer.difference for layer in layers[: first.number] if layer.difference is not None]
     if first.difference is None or first.difference > 5 * tolerance or max(before, default=0.0) < tolerance / 5:
         return []
-    return [f"{max(before):.1e} in the layers before: it has grown as rounding does, see --tolerance"]
+    return [f"earlier layers differ by up to {max(before):.1e}: accumulated rounding, see --tolerance"]
 
 
-def _within(difference: float | None, tolerance: float) -> bool:
-    return difference is None or difference <= tolerance
-
-
-def _unequal(networks: list[Network | None]) -> tuple[int, ...]:
-    """Layers whose numbers in the weights files are not the same."""
+def _unequal_weights(networks: list[Network | None]) -> tuple[int, ...]:
+    """Numbers of the layers whose stored weights differ."""
     a, b = networks
     if a is None or b is None:
         return ()
-    return tuple(n for n in range(min(len(a.layers), len(b.layers))) if causes_.in_stored(n, a, b))
+    return tuple(n for n in range(min(len(a.layers), len(b.layers))) if compare_weights(n, a, b))

@@ -5,6 +5,7 @@ from pkgutil import walk_packages
 
 from ._class_map import read_map
 from ._classifier_head import ClassifierHead
+from ._concatenation import concatenation
 from ._context import Gradients, StepContext
 from ._deformation import Deformation
 from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
@@ -30,6 +31,7 @@ __all__ = [
     "Shape",
     "StepContext",
     "Tree",
+    "concatenation",
     "find",
     "pad_targets",
     "read_map",

@@ -1,4 +1,4 @@
-"""``darknet-py compare``: what it prints, its exit status, and what it refuses."""
+"""``darknet-py compare``: output, exit status and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from darknet_py import cli, loading
-from darknet_py.compare.report import compare
+from darknet_py.compare.report import compare_models
 from darknet_py.errors import DarknetError
 from tests.helpers import noise_dataset
 
@@ -17,41 +17,41 @@ A = "tiny.cfg,tiny.weights"
 
 @pytest.fixture(autouse=True)
 def tiny(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A detector of three layers in the working directory, and a copy whose first activation is another."""
+    """A detector of three layers in the working directory, and a cfg that differs in the first activation."""
     loading.save(noise_dataset.detector(tmp_path), tmp_path / "tiny.weights")
     (tmp_path / "b.cfg").write_text(noise_dataset.CFG.replace("leaky", "relu"))
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_models_exit_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", A, A, "--conf", "0.4"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "A      tiny.cfg,tiny.weights (this package, alexeyab)"
-    assert lines[2] == "input  64 x 64 x 3, noise of seed 0"
+    assert lines[2] == "input  64 x 64 x 3, noise with seed 0"
     assert lines[4] == "0  convolutional   8 x 8 x 8  0.0e+00"
-    assert lines[-3] == "layers: 3 of 3 compared, none beyond 0.0001"
-    assert lines[-2].endswith(" with a twin; at most 0.000 pixels and 0.00000 in confidence apart")
+    assert lines[-3] == "layers: 3 of 3 compared, all within 0.0001"
+    assert lines[-2].endswith(" matched, differing by at most 0.000 pixels and 0.00000 in confidence")
     assert lines[-1] == "the same"
 
 
-def test_not_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_different_models_exit_with_1_and_name_the_cause(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", A, "b.cfg,tiny.weights"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[4].startswith("0  convolutional   8 x 8 x 8  ")
-    assert lines[4].endswith("  <-- the first beyond 0.0001")
-    assert lines[8:10] == ["layers: the first that differs is 0 [convolutional]", "  activation: leaky in A, relu in B"]
+    assert lines[4].endswith("  <-- first above 0.0001")
+    assert lines[8:10] == ["first difference: layer 0 [convolutional]", "  activation: leaky in A, relu in B"]
     assert lines[-1] == "not the same"
 
 
-def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["compare", A, "b.cfg,tiny.weights", "--json", "--size", "96", "64"]) == 1
+def test_json_on_stdout_replaces_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", A, "b.cfg,tiny.weights", "--json", "-", "--imgsz", "96", "64"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert (report["same"], report["first"]["number"], len(report["rows"])) == (False, 0, 3)
-    assert report["rows"][2]["shape"] == [14, 8, 12]
+    assert (report["same"], report["first"]["number"], len(report["layers"])) == (False, 0, 3)
+    assert report["layers"][2]["shape"] == [14, 8, 12]
     assert report["causes"] == ["activation: leaky in A, relu in B"]
 
 
-def test_a_image_and_a_tolerance(tmp_path: pathlib.Path) -> None:
+def test_image_and_tolerance_options(tmp_path: pathlib.Path) -> None:
     noise_dataset.images(tmp_path)
     assert cli.main(["compare", A, A, "--image", "set/0.png"]) == 0
     assert cli.main(["compare", A, "b.cfg,tiny.weights", "--tolerance", "100", "--conf", "1"]) == 0
@@ -64,10 +64,10 @@ def test_a_image_and_a_tolerance(tmp_path: pathlib.Path) -> None:
         ("missing.onnx", "missing.onnx: no such file"),
         ("missing.cfg,x.weights", "missing.cfg: no such file"),
         ("darknet:missing.so:" + A, "missing.so: No such file or directory"),
-        ("darknet:./fake.so:" + A, "no darknet library: expected one that has get_network_boxes"),
+        ("darknet:./fake.so:" + A, "not a darknet library: expected the function get_network_boxes"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(b: str, message: str) -> None:
-    pathlib.Path("fake.so").write_bytes(b"no library")
+def test_errors_name_the_model(b: str, message: str) -> None:
+    pathlib.Path("fake.so").write_bytes(b"not a library")
     with pytest.raises(DarknetError, match=message):
-        compare(A, b)
+        compare_models(A, b)

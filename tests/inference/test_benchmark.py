@@ -107,4 +107,4 @@ def test_a_c_library_takes_its_turn(path: str, capsys: pytest.CaptureFixture[str
 
 def test_what_is_no_darknet_library_is_refused(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["benchmark", path, "--repeats", "1", "--no-peers", "--device", "cpu", "--darknet", path]) == 1
-    assert "no darknet library" in capsys.readouterr().err
+    assert "not a darknet library" in capsys.readouterr().err
