@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import time
 from typing import cast
 
 import numpy as np
@@ -235,3 +236,14 @@ def test_official_weights_give_darknets_boxes(official: Network, name: str, mode
         assert twins or row[1] < 0.25 + CLOSE, f"Darknet has {row}"
         found = [f for f in found if f not in twins[:1]]
     assert [f for f in found if f[1] > 0.25 + CLOSE] == [], "boxes that Darknet does not have"
+
+
+def test_times_are_of_the_stages_in_order() -> None:
+    """Milliseconds for each stage; the slow one here is the network's."""
+    net = detector(engine="plain")
+    net.network.register_forward_hook(lambda *_: time.sleep(0.3))
+    speed = net(np.zeros((40, 60, 3), np.uint8)).speed
+    assert list(speed) == ["preprocess", "inference", "postprocess"]
+    assert speed["inference"] >= 300
+    assert 0 < speed["preprocess"] < speed["inference"]
+    assert 0 < speed["postprocess"] < speed["inference"]

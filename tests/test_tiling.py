@@ -151,3 +151,48 @@ def test_photographs_across_seams_give_the_boxes_of_each_alone(
     # What is missing are two cars that are trucks at another size.
     assert sum(once) >= 0.85 * len(wanted) > 22
     assert sum(hits(detector(canvas).boxes)) < 0.5 * len(wanted)
+
+
+class Scripted(Shapes):
+    """A detector that returns for each tile the boxes of a list: rows (left, top, right, bottom, confidence)."""
+
+    def __init__(self, *tiles: list[tuple[float, ...]]) -> None:
+        super().__init__()
+        self.tiles = tiles
+
+    def stream(self, sources: Iterable[ImageSource], *, workers: int = 1) -> Iterator[Results]:
+        for source, boxes in zip(sources, self.tiles, strict=True):
+            height, width = cast(ImageArray, source).shape[:2]
+            table = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 5)
+            xywhn = xyxy_to_xywh(table[:, :4]) / torch.tensor([width, height, width, height])
+            classes = torch.zeros(len(table), dtype=torch.long)
+            yield Results(xywhn, table[:, 4], classes, shape=(height, width), speed={"inference": 1.0})
+
+
+def merged(*tiles: list[tuple[float, ...]]) -> list[list[int]]:
+    """What remains of boxes in two tiles, which are 0..64 and 36..100 of an image 100 x 64; theirs are relative."""
+    result = tiled(Scripted(*tiles), overlap=0.25, whole=False)(np.zeros((64, 100, 3), np.uint8))
+    return [list(map(int, row)) for row in result.boxes.xyxy.round().tolist()]
+
+
+def test_a_box_that_ends_just_before_a_cut_is_cut() -> None:
+    """2 % of a tile's side, 1.28 pixels here, is near enough to be completed by the other tile's box."""
+    assert merged([(20, 10, 63, 50, 0.9)], [(0, 10, 44, 50, 0.8)]) == [[20, 10, 80, 50]]
+    assert merged([(20, 10, 60, 50, 0.9)], [(0, 10, 44, 50, 0.8)]) == [[20, 10, 60, 50]]
+
+
+def test_a_box_at_an_edge_of_the_image_is_whole() -> None:
+    assert merged([(0, 0, 50, 64, 0.9)], [(0, 0, 16, 60, 0.8)]) == [[0, 0, 50, 64]]
+    assert merged([(30, 0, 64, 60, 0.8)], [(4, 0, 64, 64, 0.9)]) == [[40, 0, 100, 64]]
+
+
+def test_a_cut_box_within_a_whole_one_goes() -> None:
+    """70 % of it have to lie there, as far as both tiles see."""
+    whole = (38, 10, 60, 50, 0.5)
+    assert merged([whole], [(0, 10, 8, 20, 0.9)]) == [[38, 10, 60, 50]]
+    assert merged([whole], [(0, 10, 6, 20, 0.9)]) == [[36, 10, 42, 20], [38, 10, 60, 50]]
+
+
+def test_boxes_of_one_tile_are_left_alone() -> None:
+    pair = [(4.0, 10.0, 30.0, 50.0, 0.9), (5.0, 10.0, 31.0, 50.0, 0.8)]
+    assert merged(pair, []) == [[4, 10, 30, 50], [5, 10, 31, 50]]

@@ -6,7 +6,9 @@ import pathlib
 import pytest
 import torch
 
+from darknet_py import cfg
 from darknet_py.errors import DarknetError
+from darknet_py.network import Network
 from darknet_py.training import resume
 from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.loader import Batch
@@ -84,3 +86,51 @@ def test_weights_that_are_none_are_not_saved(tmp_path: pathlib.Path) -> None:
         network.get_parameter("layers.2.weights")[3, 1, 0, 0] = math.inf
     with pytest.raises(DarknetError, match=r"layer 2 \[convolutional\] weights is not finite"):
         guard.weights()
+
+
+CLASSIFIER = (
+    "[net]\nwidth=8\nheight=8\nchannels=3\nbatch=4\nlearning_rate=0.1\nmomentum=0.9\ndecay=0.01\n{}\n"
+    "[convolutional]\nfilters=5\nsize=3\npad=1\nactivation=leaky\n[avgpool]\n[softmax]\n"
+)
+BATCH = (torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.eye(5)[:4])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_try_fix_nan_takes_gradients_of_nan_and_inf_for_0(value: float) -> None:
+    """``fix_nan_and_inf``: what is neither a number nor finite does not move its weight; all others learn."""
+    after = {}
+    for keys in ("", "try_fix_nan=1"):
+        network = Network(cfg.loads(CLASSIFIER.format(keys))).initialise()
+        weights = dict(network[0].stored())["weights"]
+        with torch.no_grad():
+            weights.copy_(torch.linspace(-1, 1, weights.numel()).view_as(weights))
+
+        def spoil(gradient: torch.Tensor) -> torch.Tensor:
+            gradient = gradient.clone()
+            gradient[2, 1] = value
+            return gradient
+
+        weights.register_hook(spoil)
+        before = weights.detach().clone()
+        Trainer(network).step([BATCH])
+        after[keys] = weights.detach().clone()
+    assert not after[""][2, 1].isfinite().all()
+    torch.testing.assert_close(after["try_fix_nan=1"][2, 1], before[2, 1] * (1 - 0.1 * 0.01))
+    after[""][2, 1] = after["try_fix_nan=1"][2, 1]
+    assert torch.equal(after[""], after["try_fix_nan=1"])
+
+
+@pytest.mark.parametrize(("keys", "factor"), [("loss_scale=64", 64.0), ("", 1024.0)])
+def test_loss_scale_multiplies_gradients_until_the_update(keys: str, factor: float) -> None:
+    """float16 alone; without a ``loss_scale`` it begins with 1024."""
+    seen, after = {}, {}
+    for amp in (torch.float16, None):
+        torch.manual_seed(0)
+        network = Network(cfg.loads(CLASSIFIER.format(keys))).initialise()
+        weights = dict(network[0].stored())["weights"]
+        weights.register_hook(lambda gradient, amp=amp: seen.update({amp: gradient.clone()}))
+        Trainer(network, amp=amp).step([BATCH])
+        after[amp] = weights.detach().clone()
+    torch.testing.assert_close(seen[torch.float16], factor * seen[None], atol=0.02 * factor, rtol=0.02)
+    assert float(seen[torch.float16].norm() / seen[None].norm()) == pytest.approx(factor, rel=0.01)
+    torch.testing.assert_close(after[torch.float16], after[None], atol=1e-3, rtol=1e-3)

@@ -1,0 +1,85 @@
+"""``[dropout]`` in training, and how DropBlock grows until 85 % of ``max_batches`` (``dropblock_fast_kernel``)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from darknet_py import Trainer, cfg
+from darknet_py.network import Network
+
+CFG = """[net]
+width=12
+height=12
+channels=3
+batch=4
+learning_rate=0
+max_batches=100
+[convolutional]
+filters=100
+size=1
+activation=linear
+[dropout]
+{}
+[avgpool]
+[softmax]
+"""
+
+
+def dropped(keys: str, iteration: int) -> Tensor:
+    """The layer's output for ones, [4, 100, 12, 12], in the iteration after so many updates."""
+    network = Network(cfg.loads(CFG.format(keys)))
+    with torch.no_grad():
+        for name, tensor in network[0].stored():
+            tensor.fill_(1.0 if name == "biases" else 0.0)
+    outputs: list[Tensor] = []
+
+    def keep(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        outputs.append(output.detach())
+
+    network[1].register_forward_hook(keep)
+    trainer = Trainer(network)
+    trainer.iteration = iteration
+    torch.manual_seed(iteration)
+    trainer.step([(torch.rand(4, 3, 12, 12), torch.eye(100)[:4])])
+    return outputs[0]
+
+
+def test_kept_values_are_scaled_up() -> None:
+    y = dropped("probability=.25", 0)
+    assert float((y == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert torch.equal(y[y != 0], torch.full_like(y[y != 0], 1 / 0.75))
+
+
+@pytest.mark.parametrize(
+    ("size", "iteration", "side"),
+    [
+        *(
+            ("dropblock_size_abs=6", iteration, side)
+            for iteration, side in ((20, 1), (43, 3), (80, 5), (85, 6), (99, 6))
+        ),
+        *(("dropblock_size_rel=.5", iteration, side) for iteration, side in ((43, 3), (80, 5), (85, 6))),
+        ("dropblock_size_abs=40", 90, 12),  # no larger than the map
+        ("dropblock_size_rel=.1 dropblock_size_abs=4", 90, 4),  # both: the absolute size
+        ("", 90, 7),
+    ],
+)
+def test_blocks_grow(size: str, iteration: int, side: int) -> None:
+    y = dropped("dropblock=1\nprobability=1\n" + size.replace(" ", "\n"), iteration)
+    counts = set((y == 0).sum(dim=(2, 3)).flatten().tolist())
+    assert counts <= {0, side**2}
+    assert side**2 in counts
+    kept = y != 0
+    expected = kept / kept.float().mean(dim=(1, 2, 3), keepdim=True)
+    torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("iteration", [9, 34, 85, 99])
+def test_blocks_become_more_frequent(iteration: int) -> None:
+    """A channel has one if the least of its 144 uniform numbers is below probability * growth / side^2."""
+    share = float((dropped("dropblock=1\ndropblock_size_abs=1\nprobability=.01", iteration) == 0).float().mean()) * 144
+    chance = 1 - (1 - 0.01 * min(1, iteration / 85)) ** 144
+    assert share == pytest.approx(chance, abs=4 * math.sqrt(chance * (1 - chance) / 400))
