@@ -194,5 +194,5 @@ def test_a_cut_box_within_a_whole_one_goes() -> None:
 
 
 def test_boxes_of_one_tile_are_left_alone() -> None:
-    pair = [(4.0, 10.0, 30.0, 50.0, 0.9), (5.0, 10.0, 31.0, 50.0, 0.8)]
+    pair: list[tuple[float, ...]] = [(4.0, 10.0, 30.0, 50.0, 0.9), (5.0, 10.0, 31.0, 50.0, 0.8)]
     assert merged(pair, []) == [[4, 10, 30, 50], [5, 10, 31, 50]]

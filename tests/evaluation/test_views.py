@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from darknet_py import cfg
 from darknet_py.evaluation.accuracy import View, accuracy
-from darknet_py.images import reading
+from darknet_py.images import resizing
+from darknet_py.images.reading import read_image
 from darknet_py.network import Network
 
 CFG = """[net]
@@ -61,7 +62,7 @@ def crop(image: Tensor, dx: int, dy: int) -> Tensor:
 
 
 def test_ten_views_are_five_crops_and_those_of_the_mirror_image(image: pathlib.Path) -> None:
-    whole = reading.resize(reading.planes(reading.load(image, 3)), WIDTH + 32, HEIGHT + 32)
+    whole = resizing.resize(resizing.to_tensor(read_image(image)), WIDTH + 32, HEIGHT + 32)
     shifts = [(-32, -32), (32, -32), (0, 0), (-32, 32), (32, 32)]
     expected = [crop(one, dx, dy) for one in (whole, whole.flip(2)) for dx, dy in shifts]
     seen = views(image, View.TEN)
@@ -71,9 +72,9 @@ def test_ten_views_are_five_crops_and_those_of_the_mirror_image(image: pathlib.P
 
 
 def test_multi_has_five_sizes_and_their_mirror_images(image: pathlib.Path) -> None:
-    planes = reading.planes(reading.load(image, 3))
+    planes = resizing.to_tensor(read_image(image))
     sizes = [(side * 70 // 50, side) for side in (224, 288, 320, 352, 384)]
-    whole = [reading.resize(planes, width, height) for width, height in sizes]
+    whole = [resizing.resize(planes, width, height) for width, height in sizes]
     expected = {tuple(one.shape): (one, one.flip(2)) for one in whole}
     seen = views(image, View.MULTI)
     assert len(seen) == 10
