@@ -1,4 +1,4 @@
-"""Make tests/golden/augmentation.npz: what OpenCV and C Darknet do with small pictures, labels and boxes.
+"""Make tests/golden/augmentation.npz: what OpenCV and C Darknet do with small images, labels and boxes.
 
     python tools/make_augmentation_golden.py LIBDARKNET.SO
 
@@ -34,7 +34,7 @@ class Matrix(c.Structure):
 
 
 class Model(c.Structure):
-    """What do_kmeans returns."""
+    """The result of do_kmeans."""
 
     _fields_ = (("assignments", c.POINTER(c.c_int)), ("centers", Matrix))
 
@@ -42,10 +42,10 @@ class Model(c.Structure):
 def opencv(rng: np.random.Generator) -> dict[str, Any]:
     """Resizing, colours and blur."""
     coarse = rng.integers(0, 256, (7, 9, 3), dtype=np.uint8)
-    picture = cv2.resize(coarse, (33, 25), interpolation=cv2.INTER_CUBIC)
-    out = {"picture": picture}
+    image_array = cv2.resize(coarse, (33, 25), interpolation=cv2.INTER_CUBIC)
+    out = {"image": image_array}
     for width, height in ((16, 16), (50, 41), (33, 12)):
-        out[f"resized_{width}x{height}"] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+        out[f"resized_{width}x{height}"] = cv2.resize(image_array, (width, height), interpolation=cv2.INTER_LINEAR)
     colours = rng.integers(0, 256, (6, 128, 3), dtype=np.uint8)  # rows that are whole vectors for OpenCV
     colours[:1] = colours[:1, :, :1]
     colours[1, :10] = 0
@@ -61,9 +61,9 @@ def opencv(rng: np.random.Generator) -> dict[str, Any]:
         planes[2] = cv2.multiply(planes[2], 1, scale=exposure)
         planes[0] = cv2.add(planes[0], np.array([179 * hue]))
         out[f"shift_{name}"] = np.array((hue, saturation, exposure))
-        out[f"shifted_{name}"] = cv2.cvtColor(cv2.merge(planes), cv2.COLOR_HSV2RGB)
+        out[f"hsv_shifted_{name}"] = cv2.cvtColor(cv2.merge(planes), cv2.COLOR_HSV2RGB)
     for size in (3, 5, 7, 9, 17):
-        out[f"blurred_{size}"] = cv2.GaussianBlur(picture, (size, size), 0)
+        out[f"blurred_{size}"] = cv2.GaussianBlur(image_array, (size, size), 0)
     return out
 
 
@@ -73,8 +73,8 @@ def boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate((xy, wh, rng.integers(0, 3, (count, 1))), axis=1).astype(np.float32)
 
 
-def filled(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """``fill_truth_detection`` for windows of a picture, ``blend_truth_mosaic`` for quadrants."""
+def boxes_of_windows_and_tiles(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """``fill_truth_detection`` for windows of an image, ``blend_truth_mosaic`` for mosaic tiles."""
     out: dict[str, Any] = {}
     labels = boxes(rng, 12)
     labels[0, :2] = 0
@@ -95,7 +95,7 @@ def filled(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
                 b"a.jpg", 20, 6, target.ctypes.data_as(FLOATS), 3, flip, *map(c.c_float, scale), *net
             )
             out[f"window_{case}"] = np.array((left, right, top, bottom, width, height, *net, flip))
-            out[f"mapped_{case}"] = target[target[:, 0] != 0][:, :5]
+            out[f"window_boxes_{case}"] = target[target[:, 0] != 0][:, :5]
         os.chdir(OUT.parent)
     inside = boxes(rng, 20)
     inside = inside[((inside[:, :2] - inside[:, 2:4] / 2 > 0) & (inside[:, :2] + inside[:, 2:4] / 2 < 1)).all(axis=1)]
@@ -104,31 +104,31 @@ def filled(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
         quadrant, bound = case % 4, case // 4 % 2
         w, h = 96, 64
         x, y = int(rng.integers(19, 77)), int(rng.integers(13, 52))
-        borders = [int(rng.integers(0, most + 1)) for most in (x, w - x, y, h - y)]
+        borders = [int(rng.integers(0, limit + 1)) for limit in (x, w - x, y, h - y)]
         new, old = np.zeros((30, 6), np.float32), np.zeros((30, 6), np.float32)
         old[: len(inside), :5] = inside
         place = (w, h, c.c_float(x), c.c_float(y), quadrant)
         lib.blend_truth_mosaic(
             new.ctypes.data_as(FLOATS), 30, 6, old.ctypes.data_as(FLOATS), *place, *borders, w, h, bound
         )
-        out[f"quadrant_{case}"] = np.array((quadrant, bound, w, h, x, y, *borders))
-        out[f"moved_{case}"] = new[new[:, 0] != 0][:, :5]
+        out[f"tile_{case}"] = np.array((quadrant, bound, w, h, x, y, *borders))
+        out[f"tile_boxes_{case}"] = new[new[:, 0] != 0][:, :5]
     return out
 
 
-def squares(lib: Any, rng: np.random.Generator, picture: np.ndarray) -> dict[str, Any]:
+def crops_and_distortions(lib: Any, rng: np.random.Generator, image_array: np.ndarray) -> dict[str, Any]:
     """``rotate_crop_image`` and ``distort_image``."""
     lib.rotate_crop_image.restype = Image
-    planes = np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / np.float32(255)
-    image = Image(picture.shape[1], picture.shape[0], 3, planes.ctypes.data_as(FLOATS))
+    planes = np.ascontiguousarray(image_array.transpose(2, 0, 1), np.float32) / np.float32(255)
+    image = Image(image_array.shape[1], image_array.shape[0], 3, planes.ctypes.data_as(FLOATS))
     out: dict[str, Any] = {}
     for case, (angle, scale, aspect, right, down) in enumerate(
         ((0, 1.3, 1, 0, 0), (0.2, 0.8, 1.2, 2.5, -3), (-1, 2, 0.8, -5, 4))
     ):
         numbers = [c.c_float(v) for v in (angle, scale, right, down, aspect)]
         got = lib.rotate_crop_image(image, numbers[0], numbers[1], 18, 18, *numbers[2:])
-        out[f"place_{case}"] = np.array((angle, scale, aspect, right, down))
-        out[f"square_{case}"] = np.ctypeslib.as_array(got.data, (3, 18, 18)).transpose(1, 2, 0).copy()
+        out[f"crop_params_{case}"] = np.array((angle, scale, aspect, right, down))
+        out[f"crop_{case}"] = np.ctypeslib.as_array(got.data, (3, 18, 18)).transpose(1, 2, 0).copy()
     for case, shift in enumerate(((0.1, 1.4, 0.8), (-0.3, 0.6, 1.5))):
         copy = planes.copy()
         lib.distort_image(Image(image.w, image.h, 3, copy.ctypes.data_as(FLOATS)), *map(c.c_float, shift))
@@ -138,7 +138,7 @@ def squares(lib: Any, rng: np.random.Generator, picture: np.ndarray) -> dict[str
 
 
 def clusters(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """``do_kmeans`` and where it started."""
+    """``do_kmeans`` and its initial centres."""
     lib.do_kmeans.restype, lib.make_matrix.restype, lib.sample.restype = Model, Matrix, c.POINTER(c.c_int)
     sizes = np.exp(rng.normal(3.5, 0.8, (150, 2))).astype(np.float32)
     matrix = lib.make_matrix(len(sizes), 2)
@@ -160,9 +160,11 @@ def clusters(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
 def main() -> None:
     """Write the file."""
     lib, rng = c.CDLL(os.path.abspath(sys.argv[1])), np.random.default_rng(7)
-    found = opencv(rng)
-    found |= filled(lib, rng) | squares(lib, rng, found["picture"]) | clusters(lib, rng)
-    np.savez_compressed(OUT, **found)
+    arrays = opencv(rng)
+    arrays |= (
+        boxes_of_windows_and_tiles(lib, rng) | crops_and_distortions(lib, rng, arrays["image"]) | clusters(lib, rng)
+    )
+    np.savez_compressed(OUT, **arrays)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What training sees: images changed as Darknet changes them, and batches that depend on seed and iteration alone."""
+"""Training augmentation as in Darknet: geometry, colour, blur, noise, MixUp, CutMix and mosaic."""

@@ -1,9 +1,9 @@
 """Training images for detectors, as Darknet's OpenCV build makes them (``load_data_detection``).
 
-Every image is drawn for with a generator of its own, so that it does not matter who makes it and when:
-cut and scaled by ``jitter`` and ``resize``, mirrored, changed in colour, blurred, given noise; and where
-``mixup`` or ``mosaic`` ask for it, made of two or four. Where Darknet does what it cannot have meant
-(docs/oddities.md) this does the same, unless ``Recipe.mended``.
+An image is cropped by ``jitter`` and ``resize``, flipped, changed in colour, blurred and overlaid with noise; with
+``mixup`` or ``mosaic`` two or four images are combined. All random numbers come from the generators that are passed,
+so a result does not depend on the thread or the order in which it is made. Darknet's errors (docs/oddities.md) are
+reproduced, unless ``DetectionAugmentation.corrected``.
 """
 
 from __future__ import annotations
@@ -12,39 +12,44 @@ import enum
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from ..cfg.net_section import Net
-from ..data.labels import Truths
+from ..data.labels import TargetArray
 from ..errors import ConfigError
 from ..images.reading import ImageArray
 from ..layers import Head
 from . import colour, geometry, mosaic
-from .colour import Floats, Shift
-from .geometry import Size, Window
+from .colour import FloatImage, HSVShift
+from .geometry import CropWindow, Size
 
 _log = logging.getLogger(__name__)
 
-_BACKGROUND = 1  # the value of blur= that leaves objects sharp
-_BACKGROUND_SIZE = 17
-_IDENTITY = slice(5, None)  # the column for tracking, where targets have it; mixed images lose it
+_BLUR_BACKGROUND = 1  # blur=1 keeps objects sharp
+_BACKGROUND_KERNEL = 17
+_TRACK_ID = slice(5, None)  # the column of track ids, if targets have it; combined images set it to 0
+_NET_KEYS = ("flip", "hue", "saturation", "exposure", "blur", "gaussian_noise", "mosaic_bound", "letter_box")
+_HEAD_KEYS = {"jitter": "jitter", "resize": "resize", "max": "max_objects"}
 
 
-class Mix(enum.IntEnum):
-    """How many images a mixed one is made of."""
+class DetectionMix(enum.IntEnum):
+    """How images are combined; the value is their number."""
 
     NONE = 1
     MIXUP = 2
-    MOSAIC = mosaic.PARTS
+    MOSAIC = mosaic.TILES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What augmentation does, in the words of ``[net]`` and of the last head.
+class DetectionAugmentation:
+    """The options of augmentation: keys of ``[net]`` and of the last head.
 
-    ``max``: objects per image. ``mended``: hue goes round, noise has both signs and a mosaic's borders
-    are measured as they are, which Darknet does not do.
+    Attributes:
+        max_objects: targets per image (``max=``).
+        corrected: correct Darknet's errors: the hue wraps around, noise has both signs, and the border of a mosaic's
+            tile is measured in its window.
     """
 
     jitter: float = 0.2
@@ -55,166 +60,214 @@ class Recipe:
     exposure: float = 1.0
     blur: int = 0
     gaussian_noise: int = 0
-    mix: Mix = Mix.NONE
+    mix: DetectionMix = DetectionMix.NONE
     mosaic_bound: bool = False
     letter_box: bool = False
-    max: int = 200
-    mended: bool = False
+    max_objects: int = 200
+    corrected: bool = False
+
+    @classmethod
+    def from_cfg(cls, net: Net, head: Head, *, corrected: bool = False) -> Self:
+        """Return the augmentation of a cfg.
+
+        Raises:
+            ConfigError: mosaic=1 and letter_box=1, which Darknet refuses as well.
+        """
+        if net.cutmix:
+            _log.warning("cutmix=1 is for classifiers; a detector is trained without it, as in Darknet")
+        if net.mosaic and net.letter_box:
+            raise ConfigError("[net] mosaic=1 and letter_box=1: expected one of them only")
+        if net.mosaic:
+            mix = DetectionMix.MOSAIC
+        elif net.mixup and not net.cutmix:  # Darknet lets cutmix replace mixup, and then ignores it
+            mix = DetectionMix.MIXUP
+        else:
+            mix = DetectionMix.NONE
+        net_values = {key: getattr(net, key) for key in _NET_KEYS}
+        head_values = {
+            name: getattr(head.options, key) for key, name in _HEAD_KEYS.items() if hasattr(head.options, key)
+        }
+        return cls(**net_values, **head_values, mix=mix, corrected=corrected)
 
 
-PLAIN = Recipe(jitter=0, flip=False)  # scaled and nothing else
-
-
-def recipe(net: Net, head: Head, *, mended: bool = False) -> Recipe:
-    """The recipe of a cfg. Raises ConfigError for mosaic=1 with letter_box=1, which Darknet refuses too."""
-    if net.cutmix:
-        _log.warning("cutmix=1 is for classifiers; a detector is trained without it, as in Darknet")
-    if net.mosaic and net.letter_box:
-        raise ConfigError("[net] mosaic=1 and letter_box=1: expected one of them alone")
-    # cutmix without mosaic takes the place of mixup, and is then refused.
-    mix = Mix.MOSAIC if net.mosaic else Mix.MIXUP if net.mixup and not net.cutmix else Mix.NONE
-    own = {name: getattr(net, name) for name in _NET}
-    ends = {name: getattr(head.options, name) for name in _HEAD}
-    return Recipe(**own, **ends, mix=mix, mended=mended)
-
-
-_NET = ("flip", "hue", "saturation", "exposure", "blur", "gaussian_noise", "mosaic_bound", "letter_box")
-_HEAD = ("jitter", "resize", "max")
+RESIZE_ONLY = DetectionAugmentation(jitter=0, flip=False)
 
 
 @dataclass(frozen=True)
-class Draw:
-    """The random numbers of one image: ``edges`` (left, right, top, bottom) and ``sizes`` are in 0..1."""
+class SampledParams:
+    """The random numbers for one image.
 
-    edges: tuple[float, ...]
-    sizes: tuple[float, ...]
+    Attributes:
+        jitter: uniform in 0..1 for the left, right, top and bottom edge.
+        resize: uniform in 0..1 for left and top, and for right and bottom.
+        flip: whether to flip horizontally.
+        shift: change of colour.
+        blur: 0 none, 1 the background only, else the window's size in pixels.
+        noise: standard deviation of the noise; 0 none.
+    """
+
+    jitter: tuple[float, ...]
+    resize: tuple[float, ...]
     flip: bool
-    shift: Shift
+    shift: HSVShift
     blur: int
     noise: int
 
-    def like(self, other: Draw, *, place: bool, colour: bool) -> Draw:
-        """The draw of the second image of a contrastive pair, which has edges and flip, and colours, of the first."""
-        kept = replace(self, edges=other.edges, flip=other.flip) if place else self
-        return replace(kept, shift=other.shift) if colour else kept
+    def share(self, first: SampledParams, *, geometry: bool, colour: bool) -> SampledParams:
+        """Return these parameters with those of the first image of a contrastive pair where the pair shares them.
+
+        Args:
+            first: the parameters of the first image.
+            geometry: share ``jitter`` and ``flip``.
+            colour: share ``shift``.
+        """
+        shared = replace(self, jitter=first.jitter, flip=first.flip) if geometry else self
+        return replace(shared, shift=first.shift) if colour else shared
 
 
-def draw(recipe: Recipe, rng: np.random.Generator) -> Draw:
-    """Draw for one image."""
-    edges, sizes = tuple(rng.random(4)), tuple(rng.random(2))
-    flip = bool(recipe.flip and rng.integers(2))
-    hue = rng.uniform(-recipe.hue, recipe.hue)
-    shift = Shift(hue, scale(recipe.saturation, rng), scale(recipe.exposure, rng))
-    blur = (0, _BACKGROUND, recipe.blur)[rng.integers(3)] if recipe.blur else 0
-    noise = recipe.gaussian_noise if recipe.gaussian_noise and rng.integers(2) else 0
-    return Draw(edges, sizes, flip, shift, blur, noise)
+def sample_params(augmentation: DetectionAugmentation, rng: np.random.Generator) -> SampledParams:
+    """Sample the parameters for one image."""
+    jitter, resize = tuple(rng.random(4)), tuple(rng.random(2))
+    flip = bool(augmentation.flip and rng.integers(2))
+    shift = colour.sample_shift(augmentation.hue, augmentation.saturation, augmentation.exposure, rng)
+    blur = (0, _BLUR_BACKGROUND, augmentation.blur)[rng.integers(3)] if augmentation.blur else 0
+    noise = augmentation.gaussian_noise if augmentation.gaussian_noise and rng.integers(2) else 0
+    return SampledParams(jitter, resize, flip, shift, blur, noise)
 
 
-def scale(most: float, rng: np.random.Generator) -> float:
-    """A factor between 1 and ``most``, or with the same probability its inverse (``rand_scale``)."""
-    factor = 1 + (most - 1) * rng.random()
-    return factor if rng.integers(2) else 1 / factor
-
-
-def window_of(recipe: Recipe, drawn: Draw, width: int, height: int) -> Window:
-    """The window that was drawn for an image."""
+def compute_window(augmentation: DetectionAugmentation, params: SampledParams, width: int, height: int) -> CropWindow:
+    """Compute the crop window of an image of ``width`` x ``height`` pixels."""
     sides = (width, width, height, height)
     margins = []
-    for side, edge, size in zip(sides, drawn.edges, drawn.sizes * 2, strict=True):
-        reach = int(side * recipe.jitter)
-        shrink, grow = sorted((recipe.resize, 1 / recipe.resize))
-        least = int(side * (1 - 1 / shrink) / 2)
-        most = int(side * (1 - 1 / grow) / 2) if recipe.resize >= 1 else 0
-        margins.append(int(int(2 * reach * edge - reach) + least + (most - least) * size))
+    for side, jitter, resize in zip(sides, params.jitter, params.resize * 2, strict=True):
+        reach = int(side * augmentation.jitter)
+        shrink, grow = sorted((augmentation.resize, 1 / augmentation.resize))
+        low = int(side * (1 - 1 / shrink) / 2)
+        high = int(side * (1 - 1 / grow) / 2) if augmentation.resize >= 1 else 0
+        margins.append(int(int(2 * reach * jitter - reach) + low + (high - low) * resize))
     left, right, top, bottom = margins
-    return Window(left, right, top, bottom, width, height)
+    return CropWindow(left, right, top, bottom, width, height)
 
 
 @dataclass(frozen=True)
-class View:
-    """One augmented image [height, width, channels] with its objects, before it is mixed."""
+class AugmentedSample:
+    """An augmented image before it is combined with others.
+
+    Attributes:
+        image: uint8 [height, width, channels].
+        targets: float32 [n, 5 or more], (cx, cy, w, h) relative to the image, class, ...
+        window: the window that was cropped, flipped if the image is.
+    """
 
     image: ImageArray
-    targets: Truths
-    window: Window
+    targets: TargetArray
+    window: CropWindow
 
 
-def view(
-    recipe: Recipe,
+def augment_image(
+    augmentation: DetectionAugmentation,
     size: Size,
     image: ImageArray,
-    targets: Truths,
-    drawn: Draw,
+    targets: TargetArray,
+    params: SampledParams,
     rng: np.random.Generator,
-    quadrant: int | None = None,
-) -> View:
-    """Augment one image. ``size``: of the input. ``quadrant``: of the mosaic that it will be part of."""
+    tile: int | None = None,
+) -> AugmentedSample:
+    """Augment one image.
+
+    Args:
+        augmentation: the options.
+        size: width and height of the network's input.
+        image: uint8 [H, W, channels].
+        targets: float32 [n, 5 or more], (cx, cy, w, h) relative to the image, class, ...
+        params: the sampled parameters.
+        rng: random number generator for the order of the targets and the noise.
+        tile: index of the mosaic's tile that the image is for.
+    """
     height, width = image.shape[:2]
-    seen = window_of(recipe, drawn, width, height)
-    if recipe.letter_box:
-        seen = seen.letterboxed(size)
-    if quadrant is not None and rng.integers(2):
-        seen = seen.pushed(quadrant, drawn.flip)
-    if seen.hollow:
-        seen = Window(0, 0, 0, 0, width, height)
-    targets = geometry.mapped(geometry.shuffled(targets, recipe.max, rng), seen, size, drawn.flip)
-    image = geometry.cut(image, seen, size)
-    if drawn.flip:
-        image, seen = image[:, ::-1], seen.mirrored()
-    image = colour.shifted(image, drawn.shift, wrap=recipe.mended)
-    image = _blurred(image, targets, drawn.blur, size)
-    if drawn.noise:
-        image = colour.noisy(image, drawn.noise, rng, signed=recipe.mended)
-    return View(image, targets, seen)
+    window = compute_window(augmentation, params, width, height)
+    if augmentation.letter_box:
+        window = window.letterbox(size)
+    if tile is not None and rng.integers(2):
+        window = window.align_to_tile(tile, params.flip)
+    if window.is_empty:
+        window = CropWindow(0, 0, 0, 0, width, height)
+    targets = geometry.shuffle(targets, augmentation.max_objects, rng)
+    targets = geometry.transform_boxes(targets, window, size, params.flip)
+    image = geometry.crop(image, window, size)
+    if params.flip:
+        image, window = image[:, ::-1], window.flip()
+    image = colour.shift_hsv(image, params.shift, wrap=augmentation.corrected)
+    image = _blur(image, targets, params.blur, size)
+    if params.noise:
+        image = colour.add_noise(image, params.noise, rng, signed=augmentation.corrected)
+    return AugmentedSample(image, targets, window)
 
 
-def _blurred(image: ImageArray, targets: Truths, blur: int, size: Size) -> ImageArray:
-    """Blur as far as the smallest object allows; the background alone where the result is 1."""
-    if blur > _BACKGROUND:
-        blur = min(blur, geometry.shortest(targets, size) // 8)
-    if blur > _BACKGROUND:
-        return colour.blurred(image, blur // 2 * 2 + 1)
-    if blur < _BACKGROUND:
+def _blur(image: ImageArray, targets: TargetArray, blur: int, size: Size) -> ImageArray:
+    """Blur with a window of at most 1/8 of the smallest object; if that is 1 pixel, the background only."""
+    if blur > _BLUR_BACKGROUND:
+        blur = min(blur, geometry.shortest_side(targets, size) // 8)
+    if blur > _BLUR_BACKGROUND:
+        return colour.blur(image, blur // 2 * 2 + 1)
+    if blur < _BLUR_BACKGROUND:
         return image
-    out = colour.blurred(image, _BACKGROUND_SIZE)
+    out = colour.blur(image, _BACKGROUND_KERNEL)
     for x, y, w, h in targets[:, :4]:
         left, top = int((x - w / 2) * size[0]), int((y - h / 2) * size[1])
-        inner = slice(top, top + int(h * size[1])), slice(left, left + int(w * size[0]))
-        out[inner] = image[inner]
+        box = slice(top, top + int(h * size[1])), slice(left, left + int(w * size[0]))
+        out[box] = image[box]
     return out
 
 
-Source = tuple[ImageArray, Truths]
+LabelledImage = tuple[ImageArray, TargetArray]
 
 
-def augmented(
-    recipe: Recipe, size: Size, sources: Sequence[Source], draws: Sequence[Draw], rng: np.random.Generator
-) -> tuple[Floats, Truths]:
-    """The training image [channels, height, width] in 0..1 of one, two (mixup) or four (mosaic) images.
+def augment(
+    augmentation: DetectionAugmentation,
+    size: Size,
+    sources: Sequence[LabelledImage],
+    params: Sequence[SampledParams],
+    rng: np.random.Generator,
+) -> tuple[FloatImage, TargetArray]:
+    """Make a training image from one, two (MixUp) or four (mosaic) images.
 
-    Its objects [n, 5] (x y w h class; [n, 6] with an identity) are at most ``recipe.max``.
+    Args:
+        augmentation: the options.
+        size: width and height of the network's input.
+        sources: for each image its pixels, uint8 [H, W, channels], and its targets, float32 [n, 5 or 6]:
+            (cx, cy, w, h) relative to the image, class, track id.
+        params: the sampled parameters of each image.
+        rng: random number generator.
+
+    Returns:
+        The image, float32 [channels, height, width] in 0..1, and its targets, float32 [m, 5 or 6],
+        m <= ``max_objects``.
     """
-    pairs = list(zip(sources, draws, strict=True))
-    if len(sources) == Mix.MOSAIC:
-        centre = mosaic.centre(size, rng)
-        views = [view(recipe, size, *source, drawn, rng, k) for k, (source, drawn) in enumerate(pairs)]
-        parts = [mosaic.part(k, centre, v.window, size, exact=recipe.mended) for k, v in enumerate(views)]
-        boxes = [v.targets for v in views]
-        targets = mosaic.gathered(boxes, parts, size, recipe.max, bound=recipe.mosaic_bound)
-        targets[:, _IDENTITY] = 0
-        return planes(mosaic.joined([v.image for v in views], parts)), targets
-    views = [view(recipe, size, *source, drawn, rng) for source, drawn in pairs]
-    for v in views[1:]:
-        v.targets[:, _IDENTITY] = 0
-    targets = np.concatenate([v.targets for v in views])[: recipe.max]
-    out = planes(views[0].image)
-    if len(views) == Mix.MIXUP:
-        out = (out + planes(views[1].image)) / np.float32(2)
+    pairs = list(zip(sources, params, strict=True))
+    if len(sources) == DetectionMix.MOSAIC:
+        centre = mosaic.sample_centre(size, rng)
+        samples = [augment_image(augmentation, size, *source, drawn, rng, k) for k, (source, drawn) in enumerate(pairs)]
+        tiles = [
+            mosaic.make_tile(k, centre, sample.window, size, exact=augmentation.corrected)
+            for k, sample in enumerate(samples)
+        ]
+        boxes = [sample.targets for sample in samples]
+        targets = mosaic.merge_boxes(boxes, tiles, size, augmentation.max_objects, bound=augmentation.mosaic_bound)
+        targets[:, _TRACK_ID] = 0
+        return to_float_chw(mosaic.compose([sample.image for sample in samples], tiles)), targets
+    samples = [augment_image(augmentation, size, *source, drawn, rng) for source, drawn in pairs]
+    for sample in samples[1:]:
+        sample.targets[:, _TRACK_ID] = 0
+    targets = np.concatenate([sample.targets for sample in samples])[: augmentation.max_objects]
+    out = to_float_chw(samples[0].image)
+    if len(samples) == DetectionMix.MIXUP:
+        out = (out + to_float_chw(samples[1].image)) / np.float32(2)
     return out, targets
 
 
-def planes(image: ImageArray) -> Floats:
-    """An image [height, width, channels] of bytes as [channels, height, width] in 0..1."""
-    out: Floats = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
+def to_float_chw(image: ImageArray) -> FloatImage:
+    """Convert uint8 [height, width, channels] to float32 [channels, height, width] in 0..1."""
+    out: FloatImage = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
     out /= 255
     return out

@@ -1,8 +1,7 @@
-"""The part of an image that becomes the network's input in training, and where its objects are in there.
+"""Geometric augmentation for detectors: crop a window of the image, resize it to the input, and transform its boxes.
 
-A ``Window`` is cut out of the image and scaled to the input; where it reaches beyond the edge there is
-the image's mean colour. Scaling is bilinear between the centres of pixels, as OpenCV does it in training,
-and not ``images.resize``, which is what Darknet does afterwards.
+Outside the image, a window is filled with the image's mean colour. The resizing is bilinear between pixel centres, as
+OpenCV's, which Darknet uses in training; ``images.resizing`` has Darknet's own, which it uses for inference.
 """
 
 from __future__ import annotations
@@ -12,16 +11,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..data.labels import Truths
+from ..data.labels import TargetArray
 from ..images.reading import ImageArray
 
 Size = tuple[int, int]  # width, height
 
 
-class Window(NamedTuple):
-    """What is cut off an image at every side, in its pixels; a negative margin is added.
+class CropWindow(NamedTuple):
+    """A window of an image, in pixels.
 
-    ``width``, ``height``: of the image.
+    Attributes:
+        left: pixels that are cut off at the left side; negative: padded. Likewise ``right``, ``top``, ``bottom``.
+        width: width of the image.
+        height: height of the image.
     """
 
     left: int
@@ -33,61 +35,80 @@ class Window(NamedTuple):
 
     @property
     def size(self) -> Size:
-        """Width and height of the part."""
+        """Width and height of the window."""
         return self.width - self.left - self.right, self.height - self.top - self.bottom
 
     @property
-    def hollow(self) -> bool:
-        """Whether nothing is left of the image."""
+    def is_empty(self) -> bool:
+        """Whether the window contains no part of the image."""
         return min(*self.size, self.width - self.left, self.height - self.top) <= 0
 
-    def mirrored(self) -> Window:
-        """The window of the mirrored image."""
+    def flip(self) -> CropWindow:
+        """Return the window in the horizontally flipped image."""
         return self._replace(left=self.right, right=self.left)
 
-    def pushed(self, quadrant: int, flip: bool) -> Window:
-        """Slide the window so that it begins in the corner of the image that ``quadrant`` of a mosaic shows.
+    def align_to_tile(self, tile: int, flip: bool) -> CropWindow:
+        """Move the window so that the part that a mosaic shows starts at a corner of the image.
 
-        ``quadrant``: 0 top left, 1 top right, 2 bottom left, 3 bottom right. ``flip``: it will be mirrored.
+        Args:
+            tile: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
+            flip: whether the window will be flipped.
         """
-        across, down = self.left + self.right, self.top + self.bottom
-        left, right = (0, across) if (quadrant % 2 == 1) == flip else (across, 0)
-        top, bottom = (0, down) if quadrant < 2 else (down, 0)
+        horizontal, vertical = self.left + self.right, self.top + self.bottom
+        left, right = (0, horizontal) if (tile % 2 == 1) == flip else (horizontal, 0)
+        top, bottom = (0, vertical) if tile < 2 else (vertical, 0)
         return self._replace(left=left, right=right, top=top, bottom=bottom)
 
-    def letterboxed(self, size: Size) -> Window:
-        """Widen the window so that the whole image would have the aspect of ``size``."""
+    def letterbox(self, size: Size) -> CropWindow:
+        """Widen the window so that a window of the whole image gets the aspect ratio of ``size``."""
         aspect = size[0] / size[1]
         if self.width / self.height > aspect:
-            more = (self.width / aspect - self.height) / 2
-            return self._replace(top=int(self.top - more), bottom=int(self.bottom - more))
-        more = (self.height * aspect - self.width) / 2
-        return self._replace(left=int(self.left - more), right=int(self.right - more))
+            padding = (self.width / aspect - self.height) / 2
+            return self._replace(top=int(self.top - padding), bottom=int(self.bottom - padding))
+        padding = (self.height * aspect - self.width) / 2
+        return self._replace(left=int(self.left - padding), right=int(self.right - padding))
 
 
-def cut(image: ImageArray, window: Window, size: Size) -> ImageArray:
-    """The window of an image, scaled to ``size``."""
+def crop(image: ImageArray, window: CropWindow, size: Size) -> ImageArray:
+    """Crop a window and resize it.
+
+    Args:
+        image: uint8 [H, W, channels].
+        window: the window; what is outside the image gets the image's mean colour.
+        size: width and height of the result.
+
+    Returns:
+        uint8 [height, width, channels].
+    """
     width, height = window.size
     if window[:4] != (0, 0, 0, 0):
         x, y = max(0, window.left), max(0, window.top)
         part = image[y : max(0, window.top + height), x : max(0, window.left + width)]
         if part.shape[:2] != (height, width):
             canvas = np.empty((height, width, image.shape[2]), np.uint8)
-            canvas[:] = _mean(image)
+            canvas[:] = _mean_colour(image)
             canvas[y - window.top :, x - window.left :][: part.shape[0], : part.shape[1]] = part
             part = canvas
         image = part
-    return scaled(image, size)
+    return resize(image, size)
 
 
-def _mean(image: ImageArray) -> ImageArray:
+def _mean_colour(image: ImageArray) -> ImageArray:
     colour = image.sum(axis=0, dtype=np.uint32).sum(axis=0) / (image.shape[0] * image.shape[1])
     rounded: ImageArray = np.rint(colour).astype(np.uint8)
     return rounded
 
 
-def scaled(image: ImageArray, size: Size) -> ImageArray:
-    """An image in ``size``, bilinear between the centres of pixels (cv::resize, within one level)."""
+def resize(image: ImageArray, size: Size) -> ImageArray:
+    """Resize an image, bilinear between pixel centres (cv::resize, within one level).
+
+    Args:
+        image: uint8 [H, W, channels].
+        size: width and height of the result.
+
+    Returns:
+        uint8 [height, width, channels].
+    """
     if (image.shape[1], image.shape[0]) == size:
         return image
     planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
@@ -95,32 +116,42 @@ def scaled(image: ImageArray, size: Size) -> ImageArray:
     return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy())
 
 
-def shuffled(targets: Truths, limit: int, rng: np.random.Generator) -> Truths:
-    """At most ``limit`` objects in the order that Darknet's shuffle leaves them in (``randomize_boxes``)."""
+def shuffle(targets: TargetArray, limit: int, rng: np.random.Generator) -> TargetArray:
+    """Shuffle targets [n, 5] as ``randomize_boxes`` does, and return the first ``limit``."""
     order = np.arange(len(targets))
     for i, other in enumerate(rng.integers(len(targets), size=len(targets)) if len(targets) else ()):
         order[[i, other]] = order[[other, i]]
     return targets[order[:limit]]
 
 
-def mapped(targets: Truths, window: Window, size: Size, flip: bool) -> Truths:
-    """The objects as the window shows them, relative to it (``correct_boxes``, ``fill_truth_detection``).
+def transform_boxes(targets: TargetArray, window: CropWindow, size: Size, flip: bool) -> TargetArray:
+    """Transform targets to a window, as ``correct_boxes`` and ``fill_truth_detection`` do.
 
-    Left out are what has its centre at 0 0, what lies outside the image, and what is smaller than a pixel
-    of the input, ``size``; a sliver of an object stays.
+    Dropped are targets with their centre at (0, 0), outside the image, and smaller than a pixel of the input; a
+    truncated object is kept however little of it is visible.
+
+    Args:
+        targets: float32 [n, 5 or more], (cx, cy, w, h) relative to the image, class, ...
+        window: the window, not flipped.
+        size: width and height of the input.
+        flip: whether the window is flipped horizontally.
+
+    Returns:
+        float32 [m, 5 or more], boxes relative to the window and clipped to it.
     """
     centre, half = targets[:, :2].astype(np.float64), targets[:, 2:4].astype(np.float64) / 2
-    odd = (centre == 0).all(axis=1) | (centre + half < 0).any(axis=1) | (centre - half > 1).any(axis=1)
-    whole, origin = np.array((window.width, window.height)), np.array((window.left, window.top))
-    low, high = (((edge * whole - origin) / window.size) for edge in (centre - half, centre + half))
+    invalid = (centre == 0).all(axis=1) | (centre + half < 0).any(axis=1) | (centre - half > 1).any(axis=1)
+    image_size, origin = np.array((window.width, window.height)), np.array((window.left, window.top))
+    low, high = (((edge * image_size - origin) / window.size) for edge in (centre - half, centre + half))
     if flip:
         low[:, 0], high[:, 0] = 1 - high[:, 0], 1 - low[:, 0].copy()
     low, high = low.clip(0, 1), high.clip(0, 1)
-    seen = ~odd & (high - low >= 1 / np.array(size)).all(axis=1)
-    rows: Truths = np.concatenate(((low + high) / 2, high - low, targets[:, 4:]), axis=1)[seen].astype(np.float32)
-    return rows
+    kept = ~invalid & (high - low >= 1 / np.array(size)).all(axis=1)
+    rows = np.concatenate(((low + high) / 2, high - low, targets[:, 4:]), axis=1)[kept]
+    result: TargetArray = rows.astype(np.float32)
+    return result
 
 
-def shortest(targets: Truths, size: Size) -> int:
-    """The shortest side of an object in whole pixels of the input; 0 where there is none."""
+def shortest_side(targets: TargetArray, size: Size) -> int:
+    """The shortest side of all boxes in whole pixels of an input of ``size``; 0 without targets."""
     return int((targets[:, 2:4] * size).min()) if len(targets) else 0

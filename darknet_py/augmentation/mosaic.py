@@ -1,4 +1,4 @@
-"""``mosaic=1``: one image of four that meet in a point (``load_data_detection``, ``blend_truth_mosaic``)."""
+"""``mosaic=1``: compose four images that meet at a point (``load_data_detection``, ``blend_truth_mosaic``)."""
 
 from __future__ import annotations
 
@@ -7,85 +7,103 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.labels import Truths
+from ..data.labels import TargetArray
 from ..images.reading import ImageArray
-from .geometry import Size, Window
+from .geometry import CropWindow, Size
 
-PARTS = 4  # top left, top right, bottom left, bottom right
-_NEAREST = 0.2  # that the point may come to an edge, as a part of the side
+TILES = 4  # top left, top right, bottom left, bottom right
+_MARGIN = 0.2  # the centre's least distance from the edges, relative to the side
 
 
-class Part(NamedTuple):
-    """A quadrant [x0, x1) x [y0, y1) of the image, and how far what it shows is moved, in pixels."""
+class MosaicTile(NamedTuple):
+    """A tile [x0, x1) x [y0, y1) of a mosaic, and the translation (dx, dy) of its image, in pixels."""
 
     x0: int
     y0: int
     x1: int
     y1: int
-    right: int
-    down: int
+    dx: int
+    dy: int
 
 
-def centre(size: Size, rng: np.random.Generator) -> tuple[int, int]:
-    """The point where the images meet."""
-    low, high = (tuple(int(side * share) for side in size) for share in (_NEAREST, 1 - _NEAREST))
+def sample_centre(size: Size, rng: np.random.Generator) -> tuple[int, int]:
+    """Sample the point where the four images meet, (x, y) in pixels."""
+    low, high = (tuple(int(side * share) for side in size) for share in (_MARGIN, 1 - _MARGIN))
     x, y = rng.integers(low, high, endpoint=True)
     return int(x), int(y)
 
 
-def part(quadrant: int, centre: tuple[int, int], window: Window, size: Size, *, exact: bool = False) -> Part:
-    """Where a quadrant shows its image, which was made of ``window`` (mirrored already) in ``size``.
+def make_tile(tile: int, centre: tuple[int, int], window: CropWindow, size: Size, *, exact: bool = False) -> MosaicTile:
+    """Compute where a tile is and which part of its image it shows.
 
-    It shows the side of the image that touches the centre, less the border of mean colour. Darknet
-    measures that border in pixels of the whole image; ``exact`` measures it in those of the window.
+    It shows the side of the image at the mosaic's centre, without the border of mean colour.
+
+    Args:
+        tile: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
+        centre: (x, y) where the images meet.
+        window: the window that the image was cropped with, flipped if the image is.
+        size: width and height of the mosaic.
+        exact: measure the border relative to the window; Darknet measures it relative to the whole image.
     """
     (x, y), (width, height) = centre, size
-    whole = window.size if exact else (window.width, window.height)
-    left, right = (max(0, -margin * width // whole[0]) for margin in (window.left, window.right))
-    top, bottom = (max(0, -margin * height // whole[1]) for margin in (window.top, window.bottom))
-    east, south = quadrant % 2 == 1, quadrant >= 2
-    return Part(
-        x if east else 0,
-        y if south else 0,
-        width if east else x,
-        height if south else y,
-        x - min(x, left) if east else min(width - x, right) - (width - x),
-        y - min(y, top) if south else min(height - y, bottom) - (height - y),
+    reference = window.size if exact else (window.width, window.height)
+    left, right = (max(0, -margin * width // reference[0]) for margin in (window.left, window.right))
+    top, bottom = (max(0, -margin * height // reference[1]) for margin in (window.top, window.bottom))
+    is_right, is_bottom = tile % 2 == 1, tile >= 2
+    return MosaicTile(
+        x if is_right else 0,
+        y if is_bottom else 0,
+        width if is_right else x,
+        height if is_bottom else y,
+        x - min(x, left) if is_right else min(width - x, right) - (width - x),
+        y - min(y, top) if is_bottom else min(height - y, bottom) - (height - y),
     )
 
 
-def joined(images: Sequence[ImageArray], parts: Sequence[Part]) -> ImageArray:
-    """The image of four."""
+def compose(images: Sequence[ImageArray], tiles: Sequence[MosaicTile]) -> ImageArray:
+    """Compose four images of one size, uint8 [height, width, channels]."""
     out = np.empty_like(images[0])
-    for image, p in zip(images, parts, strict=True):
-        out[p.y0 : p.y1, p.x0 : p.x1] = image[p.y0 - p.down : p.y1 - p.down, p.x0 - p.right : p.x1 - p.right]
+    for image, t in zip(images, tiles, strict=True):
+        out[t.y0 : t.y1, t.x0 : t.x1] = image[t.y0 - t.dy : t.y1 - t.dy, t.x0 - t.dx : t.x1 - t.dx]
     return out
 
 
-def moved(targets: Truths, part: Part, size: Size, *, bound: bool) -> Truths:
-    """The objects of a quadrant's image, relative to the image of four.
+def transform_boxes(targets: TargetArray, tile: MosaicTile, size: Size, *, bound: bool) -> TargetArray:
+    """Transform the targets of one image to the mosaic, as ``blend_truth_mosaic`` does.
 
-    ``bound``: they are cut off at the quadrant, else at the image alone, so that a box may reach over
-    what its neighbour shows. Edges are rounded to whole pixels as far as Darknet does.
+    Edges are rounded to whole pixels where Darknet rounds them.
+
+    Args:
+        targets: float32 [n, 5 or more], (cx, cy, w, h) relative to the tile's image, class, ...
+        tile: the tile.
+        size: width and height of the mosaic.
+        bound: clip boxes to the tile (``mosaic_bound=1``), else to the mosaic only, so that a box may reach into the
+            neighbouring tiles.
+
+    Returns:
+        float32 [m, 5 or more], boxes relative to the mosaic; those outside are dropped.
     """
     unit = np.array(size)
-    xy, wh = targets[:, :2] + np.array((part.right, part.down)) / unit, targets[:, 2:4].astype(np.float64)
+    xy, wh = targets[:, :2] + np.array((tile.dx, tile.dy)) / unit, targets[:, 2:4].astype(np.float64)
     low, high = (((xy + sign * wh / 2) * unit).astype(int) for sign in (-1, 1))
     if bound:
-        low, high = np.maximum(low, (part.x0, part.y0)), np.minimum(high, (part.x1, part.y1))
+        low, high = np.maximum(low, (tile.x0, tile.y0)), np.minimum(high, (tile.x1, tile.y1))
         xy, wh = (low + high) / 2 / unit, (high - low) / unit
     else:
         before, behind = np.minimum(low, 0) / unit, np.maximum(high - unit, 0) / unit
         xy, wh = xy - before / 2 - behind / 2, wh + before - behind
         low, high = (((xy + sign * wh / 2) * unit).astype(int) for sign in (-1, 1))
-    inside = (low >= 0) & (high <= unit) & (wh > 1 / unit) & (wh < 1) & (xy > 0) & (xy < 1)
-    rows: Truths = np.concatenate((xy, wh, targets[:, 4:]), axis=1)[inside.all(axis=1)].astype(np.float32)
-    return rows
+    valid = (low >= 0) & (high <= unit) & (wh > 1 / unit) & (wh < 1) & (xy > 0) & (xy < 1)
+    rows = np.concatenate((xy, wh, targets[:, 4:]), axis=1)[valid.all(axis=1)]
+    result: TargetArray = rows.astype(np.float32)
+    return result
 
 
-def gathered(targets: Sequence[Truths], parts: Sequence[Part], size: Size, limit: int, *, bound: bool) -> Truths:
-    """The objects of all four, at most ``limit``."""
+def merge_boxes(
+    targets: Sequence[TargetArray], tiles: Sequence[MosaicTile], size: Size, limit: int, *, bound: bool
+) -> TargetArray:
+    """Transform the targets of all tiles to the mosaic; see ``transform_boxes``. At most ``limit`` are returned."""
     out = targets[0][:0]
-    for rows, p in zip(targets, parts, strict=True):
-        out = np.concatenate((out, moved(rows[: limit - len(out)], p, size, bound=bound)))
+    for rows, tile in zip(targets, tiles, strict=True):
+        out = np.concatenate((out, transform_boxes(rows[: limit - len(out)], tile, size, bound=bound)))
     return out

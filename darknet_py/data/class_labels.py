@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..layers import IGNORED_TARGET
 from .labels import Problem
 
-Classes = npt.NDArray[np.float32]
+ClassVector = npt.NDArray[np.float32]
 
 
 def found(image: str, labels: Sequence[str], problem: Callable[[Problem], None]) -> list[int]:
@@ -22,7 +22,7 @@ def found(image: str, labels: Sequence[str], problem: Callable[[Problem], None])
     return hits
 
 
-def vector(hits: Sequence[int], count: int, smoothing: float = 0.0) -> Classes:
+def vector(hits: Sequence[int], count: int, smoothing: float = 0.0) -> ClassVector:
     """1 for the hits and 0 for the others of ``count`` classes.
 
     ``smoothing`` (label_smooth_eps) is taken from a hit and shared by the others.
@@ -32,7 +32,9 @@ def vector(hits: Sequence[int], count: int, smoothing: float = 0.0) -> Classes:
     return out
 
 
-def with_ancestors(classes: Classes, hits: Sequence[int], parents: Sequence[int], groups: Sequence[int]) -> Classes:
+def with_ancestors(
+    classes: ClassVector, hits: Sequence[int], parents: Sequence[int], groups: Sequence[int]
+) -> ClassVector:
     """Classes of a tree: ancestors of a hit are 1 too, groups without a hit are ignored (``fill_hierarchy``)."""
     out = classes.copy()
     reached = set(hits)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from .._typing import StrPath
 from ..errors import DataError
-from .labels import Problem, Truths, beyond, labels_of, lines, none
+from .labels import Problem, TargetArray, beyond, labels_of, lines, none
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Sample:
     """
 
     image: str
-    targets: Truths
-    ignored: Truths
+    targets: TargetArray
+    ignored: TargetArray
     identity: int | None = None
 
 

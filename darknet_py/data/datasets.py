@@ -24,7 +24,7 @@ from ..errors import DataError
 from ..images import sources
 from . import data_file, data_yaml
 from .data_file import Dataset, Sample
-from .labels import Problem, Truths, lines, none
+from .labels import Problem, TargetArray, lines, none
 
 VOC = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -132,7 +132,7 @@ def _coco_sample(place: pathlib.Path, entry: Mapping[str, Any], boxes: Mapping[t
     return Sample(str(image), targets, ignored, int(entry["id"]))
 
 
-def _relative(rows: Sequence[tuple[float, ...]], width: float, height: float) -> Truths:
+def _relative(rows: Sequence[tuple[float, ...]], width: float, height: float) -> TargetArray:
     """Left, top, width, height in pixels and class, as targets."""
     table = np.array(rows, np.float64).reshape(-1, 5)
     table[:, :2] += table[:, 2:4] / 2

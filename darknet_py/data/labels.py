@@ -20,7 +20,7 @@ import numpy.typing as npt
 from .._typing import StrPath
 from ..errors import DataError
 
-Truths = npt.NDArray[np.float32]  # [n, 5]: x y w h relative to the image, class
+TargetArray = npt.NDArray[np.float32]  # [n, 5]: x y w h relative to the image, class
 
 SHOWN = 20  # problems that ``report`` writes one by one
 
@@ -70,7 +70,7 @@ def label_places(image: str) -> list[str]:
     return list(dict.fromkeys((*places, f"{stem}.txt")))
 
 
-def read_labels(path: StrPath, problem: Callable[[Problem], None], classes: int | None = None) -> Truths:
+def read_labels(path: StrPath, problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
     """The objects of a label file; what is odd goes to ``problem``. Raises DataError where it cannot be read.
 
     As in Darknet (``read_boxes``), nothing is read behind a line that does not scan, and positions out of
@@ -127,7 +127,7 @@ def beyond(number: int, classes: int) -> str:
     return f"class {number}, but the network has {classes} classes (0..{classes - 1}); left out"
 
 
-def labels_of(image: str, problem: Callable[[Problem], None], classes: int | None = None) -> Truths:
+def labels_of(image: str, problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
     """The objects of an image; a missing label file goes to ``problem`` with the paths that were tried."""
     places = label_places(image)
     for place in places:
@@ -137,7 +137,7 @@ def labels_of(image: str, problem: Callable[[Problem], None], classes: int | Non
     return none()
 
 
-def none() -> Truths:
+def none() -> TargetArray:
     """No objects."""
     return np.zeros((0, 5), np.float32)
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .._typing import StrPath
-from ..data.labels import Truths
+from ..data.labels import TargetArray
 from ..errors import DataError
 from ..files import replacing
 from .textures import texture
@@ -82,7 +82,7 @@ def load() -> dict[str, list[Array]]:
 
 def scene(
     samples: list[Array], subset: str = "valid", number: int = 0, seed: int = 0
-) -> tuple[npt.NDArray[np.uint8], Truths]:
+) -> tuple[npt.NDArray[np.uint8], TargetArray]:
     """Image ``number`` of a list, [96, 96, 3] of uint8, and its objects; ``samples``: see ``load``."""
     rng = np.random.default_rng((seed, SUBSETS.index(subset), number))
     canvas, boxes, classes = texture(rng, SIDE), list[Box](), list[int]()
@@ -142,7 +142,7 @@ def _colour(rng: np.random.Generator, under: Array) -> Array:
     return np.zeros(3)
 
 
-def _save(stem: pathlib.Path, image: npt.NDArray[np.uint8], targets: Truths) -> None:
+def _save(stem: pathlib.Path, image: npt.NDArray[np.uint8], targets: TargetArray) -> None:
     with replacing(f"{stem}.png") as file:
         Image.fromarray(image).save(file, "PNG")
     _text(f"{stem}.txt", (f"{int(row[4])} " + " ".join(f"{value:.6f}" for value in row[:4]) for row in targets))

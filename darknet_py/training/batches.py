@@ -29,14 +29,14 @@ def for_detector(
 ) -> Loader:
     """Batches for a network with heads, by the keys of its ``[net]`` and of its last head.
 
-    ``chunks``: see ``sampling.Plan``; ``mended``: see ``augment.Recipe``; ``options``: those of ``Loader``,
-    whose ``until`` is max_batches by default. Raises ConfigError, DataError.
+    ``chunks``: see ``sampling.Plan``; ``mended``: see ``DetectionAugmentation.corrected``; ``options``: those of
+    ``Loader``, whose ``until`` is max_batches by default. Raises ConfigError, DataError.
     """
     if not network.heads:
         raise ConfigError(f"{network.config.path}: no head that makes boxes, so objects cannot be trained")
     head = network.heads[-1]
     plan = _plan(network, seed, chunks, head.multi_scale)
-    maker = _Detection(plan, detection.recipe(network.options, head, mended=mended))
+    maker = _Detection(plan, detection.DetectionAugmentation.from_cfg(network.options, head, corrected=mended))
     objects = Objects(dataset.limited(head.classes), bool(network.options.track or network.options.contrastive))
     return _loader(network, plan, objects, maker, options)
 
@@ -56,7 +56,11 @@ def for_classifier(
     plan = _plan(network, seed, chunks, 0.0)
     source = Classes(images, labels[:count], count, network.options.label_smooth_eps, _tree(network))
     return _loader(
-        network, plan, source, _Classification(plan, classification.recipe(network.options, plan.size)), options
+        network,
+        plan,
+        source,
+        _Classification(plan, classification.ClassificationAugmentation.from_cfg(network.options, plan.size)),
+        options,
     )
 
 
@@ -101,26 +105,28 @@ class Objects:
 @dataclass
 class _Detection:
     plan: Plan
-    recipe: detection.Recipe
+    augmentation: detection.DetectionAugmentation
 
     def parts(self, mixed: bool) -> int:
-        return self.recipe.mix if mixed else 1
+        return self.augmentation.mix if mixed else 1
 
     def make(self, job: Job, sources: Sequence[tuple[ImageArray, Array]]) -> tuple[Array, Array]:
         draws = [self._draw(job, part) for part in range(len(sources))]
         rng = generator(self.plan.seed, job.iteration, job.index, Purpose.PIXELS)
-        return detection.augmented(self.recipe, job.size, sources, draws, rng)
+        return detection.augment(self.augmentation, job.size, sources, draws, rng)
 
-    def _draw(self, job: Job, part: int) -> detection.Draw:
+    def _draw(self, job: Job, part: int) -> detection.SampledParams:
         net = self.plan.net
         drawn = self._fresh(job.iteration, self.plan.draws_for(job.iteration, job.index), part)
         if not net.contrastive or net.track or job.index % 2 == 0:
             return drawn
         first = self._fresh(job.iteration, job.index - 1, part)
-        return drawn.like(first, place=not net.contrastive_jit_flip, colour=not net.contrastive_color)
+        return drawn.share(first, geometry=not net.contrastive_jit_flip, colour=not net.contrastive_color)
 
-    def _fresh(self, iteration: int, index: int, part: int) -> detection.Draw:
-        return detection.draw(self.recipe, generator(self.plan.seed, iteration, index * 4 + part, Purpose.DRAW))
+    def _fresh(self, iteration: int, index: int, part: int) -> detection.SampledParams:
+        return detection.sample_params(
+            self.augmentation, generator(self.plan.seed, iteration, index * 4 + part, Purpose.DRAW)
+        )
 
 
 Tree = tuple[list[int], list[int]]  # parent and group of every class
@@ -170,11 +176,11 @@ class Classes:
 @dataclass
 class _Classification:
     plan: Plan
-    recipe: classification.Recipe
+    augmentation: classification.ClassificationAugmentation
 
     def parts(self, mixed: bool) -> int:
-        return self.recipe.mix.images if mixed else 1
+        return self.augmentation.mix.source_count if mixed else 1
 
     def make(self, job: Job, sources: Sequence[tuple[ImageArray, Array]]) -> tuple[Array, Array]:
         rng = generator(self.plan.seed, job.iteration, job.index, Purpose.PIXELS)
-        return classification.augmented(self.recipe, job.size, sources, rng)
+        return classification.augment(self.augmentation, job.size, sources, rng)

@@ -1,4 +1,4 @@
-"""Geometry: what a label says is where the object is, and C's own figures for both kinds of windows."""
+"""Geometry: labels stay on their objects, and boxes of windows and mosaic tiles equal C Darknet's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from darknet_py.augmentation import colour, detection, geometry, mosaic
-from darknet_py.augmentation.detection import Draw, Mix, Recipe
-from darknet_py.augmentation.geometry import Window
+from darknet_py.augmentation.detection import DetectionAugmentation, DetectionMix, SampledParams
+from darknet_py.augmentation.geometry import CropWindow
 from darknet_py.cfg.net_section import Net
-from darknet_py.data.labels import Truths
+from darknet_py.data.labels import TargetArray
 from darknet_py.errors import ConfigError
 from darknet_py.images.reading import ImageArray
 from darknet_py.layers import LAYERS
@@ -23,8 +23,8 @@ SIZE = (104, 88)
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
 
 
-def painted(rng: np.random.Generator, number: int = 0) -> tuple[ImageArray, Truths]:
-    """A dark image with one bright rectangle, small enough for a dark mean, and its label."""
+def make_sample(rng: np.random.Generator, number: int = 0) -> tuple[ImageArray, TargetArray]:
+    """A dark image with one bright rectangle, small enough to keep the mean dark, and its label."""
     width, height = (int(n) for n in rng.integers(90, 200, 2))
     image = np.zeros((height, width, 3), np.uint8)
     w, h = int(rng.integers(20, width // 2)), int(rng.integers(20, height // 2))
@@ -34,8 +34,8 @@ def painted(rng: np.random.Generator, number: int = 0) -> tuple[ImageArray, Trut
     return image, np.array([row], np.float32)
 
 
-def visible(augmented: colour.Floats, number: int) -> tuple[float, ...] | None:
-    """Left, top, right and bottom, in pixels, of what has the colour in [channels, height, width]."""
+def visible_box(augmented: colour.FloatImage, number: int) -> tuple[float, ...] | None:
+    """Left, top, right and bottom, in pixels, of the region of a colour in [channels, height, width]."""
     near = np.abs(augmented - np.reshape(COLOURS[number], (3, 1, 1)) / 255).max(axis=0) < 0.5
     rows, columns = np.nonzero(near)
     return (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else None
@@ -43,52 +43,61 @@ def visible(augmented: colour.Floats, number: int) -> tuple[float, ...] | None:
 
 def edges(row: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     x, y, w, h = row[:4]
-    found: np.ndarray[Any, Any] = np.array((x - w / 2, y - h / 2, x + w / 2, y + h / 2)) * np.tile(SIZE, 2)
-    return found
+    xyxy: np.ndarray[Any, Any] = np.array((x - w / 2, y - h / 2, x + w / 2, y + h / 2)) * np.tile(SIZE, 2)
+    return xyxy
 
 
-RECIPES = {
-    "as it is": detection.PLAIN,
-    "mirrored": Recipe(jitter=0),
-    "jitter": Recipe(jitter=0.3),
-    "larger": Recipe(jitter=0.2, resize=1.5),
-    "smaller": Recipe(jitter=0.1, resize=0.6),
-    "letterboxed": Recipe(jitter=0, letter_box=True),
-    "letterboxed and moved": Recipe(jitter=0.3, resize=1.5, letter_box=True),
+AUGMENTATIONS = {
+    "resize only": detection.RESIZE_ONLY,
+    "flip": DetectionAugmentation(jitter=0),
+    "jitter": DetectionAugmentation(jitter=0.3),
+    "larger objects": DetectionAugmentation(jitter=0.2, resize=1.5),
+    "smaller objects": DetectionAugmentation(jitter=0.1, resize=0.6),
+    "letterbox": DetectionAugmentation(jitter=0, letter_box=True),
+    "letterbox, jitter and resize": DetectionAugmentation(jitter=0.3, resize=1.5, letter_box=True),
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_the_label_is_where_the_object_is(recipe: Recipe) -> None:
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
+def test_the_label_is_on_its_object(augmentation: DetectionAugmentation) -> None:
     rng = np.random.default_rng(1)
-    seen = 0
+    checked = 0
     for _ in range(60):
-        source = painted(rng)
-        augmented, targets = detection.augmented(recipe, SIZE, [source], [detection.draw(recipe, rng)], rng)
+        source = make_sample(rng)
+        augmented, targets = detection.augment(
+            augmentation, SIZE, [source], [detection.sample_params(augmentation, rng)], rng
+        )
         assert augmented.shape == (3, SIZE[1], SIZE[0])
-        place = visible(augmented, 0)
-        if place is None or not len(targets):
-            # A sliver is below a pixel, or blends with the border.
+        box = visible_box(augmented, 0)
+        if box is None or not len(targets):
+            # A very thin object is less than a pixel, or is blended with the border.
             assert not len(targets) or min(targets[0, 2:4] * SIZE) < 2
             continue
-        seen += 1
-        assert np.abs(edges(targets[0]) - place).max() <= 1.5
-    assert seen > 40
+        checked += 1
+        assert np.abs(edges(targets[0]) - box).max() <= 1.5
+    assert checked > 40
 
 
 @pytest.mark.parametrize("bound", [True, False])
-@pytest.mark.parametrize("recipe", [Recipe(jitter=0.3), Recipe(jitter=0.3, resize=1.5, mended=True), detection.PLAIN])
-def test_a_mosaic_keeps_labels_on_their_objects(recipe: Recipe, bound: bool) -> None:
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        DetectionAugmentation(jitter=0.3),
+        DetectionAugmentation(jitter=0.3, resize=1.5, corrected=True),
+        detection.RESIZE_ONLY,
+    ],
+)
+def test_the_labels_of_a_mosaic_are_on_their_objects(augmentation: DetectionAugmentation, bound: bool) -> None:
     rng = np.random.default_rng(2)
-    recipe = replace(recipe, mix=Mix.MOSAIC, mosaic_bound=bound)
-    found = 0
+    augmentation = replace(augmentation, mix=DetectionMix.MOSAIC, mosaic_bound=bound)
+    checked = 0
     for _ in range(60):
         state = rng.bit_generator.state
-        centre = mosaic.centre(SIZE, rng)
+        centre = mosaic.sample_centre(SIZE, rng)
         rng.bit_generator.state = state
-        sources = [painted(np.random.default_rng((3, found, k)), k) for k in range(4)]
-        draws = [detection.draw(recipe, np.random.default_rng((4, found, k))) for k in range(4)]
-        augmented, targets = detection.augmented(recipe, SIZE, sources, draws, rng)
+        sources = [make_sample(np.random.default_rng((3, checked, k)), k) for k in range(4)]
+        params = [detection.sample_params(augmentation, np.random.default_rng((4, checked, k))) for k in range(4)]
+        augmented, targets = detection.augment(augmentation, SIZE, sources, params, rng)
         for row in targets:
             number = int(row[4])
             low, high = edges(row)[:2], edges(row)[2:]
@@ -98,109 +107,113 @@ def test_a_mosaic_keeps_labels_on_their_objects(recipe: Recipe, bound: bool) -> 
                 assert (low >= origin - 1e-3).all()
                 assert (high <= end + 1e-3).all()
             shown = np.concatenate((np.maximum(low, origin), np.minimum(high, end)))
-            place = visible(augmented, number)
-            if place is None:  # without bounds a label may lie over a neighbour alone
+            box = visible_box(augmented, number)
+            if box is None:  # without mosaic_bound a box may be entirely in a neighbouring tile
                 assert not bound or min(shown[2:] - shown[:2]) < 3
                 continue
-            found += 1
-            assert np.abs(shown - place).max() <= 2.5
-    assert found > 80
+            checked += 1
+            assert np.abs(shown - box).max() <= 2.5
+    assert checked > 80
 
 
-def test_mixup_has_both_images_and_all_objects() -> None:
+def test_mixup_averages_two_images_and_keeps_all_targets() -> None:
     rng = np.random.default_rng(5)
-    sources = [painted(rng, k) for k in range(2)]
-    recipe = replace(detection.PLAIN, mix=Mix.MIXUP)
-    draws = [detection.draw(recipe, rng) for _ in range(2)]
-    alone = [detection.augmented(recipe, SIZE, [s], [d], rng) for s, d in zip(sources, draws, strict=True)]
-    augmented, targets = detection.augmented(recipe, SIZE, sources, draws, rng)
+    sources = [make_sample(rng, k) for k in range(2)]
+    augmentation = replace(detection.RESIZE_ONLY, mix=DetectionMix.MIXUP)
+    params = [detection.sample_params(augmentation, rng) for _ in range(2)]
+    alone = [detection.augment(augmentation, SIZE, [s], [d], rng) for s, d in zip(sources, params, strict=True)]
+    augmented, targets = detection.augment(augmentation, SIZE, sources, params, rng)
     assert np.allclose(augmented, (alone[0][0] + alone[1][0]) / 2)
     assert np.array_equal(targets, np.concatenate([alone[0][1], alone[1][1]]))
-    few = replace(recipe, max=1)
-    assert len(detection.augmented(few, SIZE, sources, draws, rng)[1]) == 1
+    few = replace(augmentation, max_objects=1)
+    assert len(detection.augment(few, SIZE, sources, params, rng)[1]) == 1
 
 
-def test_mixed_images_lose_the_identity_of_objects() -> None:
+def test_combined_images_have_no_track_ids() -> None:
     rng = np.random.default_rng(6)
-    sources = [(image, np.append(targets, [[7]], axis=1).astype(np.float32)) for image, targets in [painted(rng)] * 4]
-    draws = [detection.draw(detection.PLAIN, rng)] * 4
-    assert detection.augmented(detection.PLAIN, SIZE, sources[:1], draws[:1], rng)[1][0, 5] == 7
-    assert detection.augmented(detection.PLAIN, SIZE, sources[:2], draws[:2], rng)[1][:, 5].tolist() == [7, 0]
-    assert not detection.augmented(detection.PLAIN, SIZE, sources, draws, rng)[1][:, 5].any()
+    sources = [
+        (image, np.append(targets, [[7]], axis=1).astype(np.float32)) for image, targets in [make_sample(rng)] * 4
+    ]
+    params = [detection.sample_params(detection.RESIZE_ONLY, rng)] * 4
+    assert detection.augment(detection.RESIZE_ONLY, SIZE, sources[:1], params[:1], rng)[1][0, 5] == 7
+    assert detection.augment(detection.RESIZE_ONLY, SIZE, sources[:2], params[:2], rng)[1][:, 5].tolist() == [7, 0]
+    assert not detection.augment(detection.RESIZE_ONLY, SIZE, sources, params, rng)[1][:, 5].any()
 
 
 def cases(name: str) -> list[int]:
-    return [int(key.rpartition("_")[2]) for key in GOLDEN.files if key.startswith(f"{name}_")]
+    return [int(key.rpartition("_")[2]) for key in GOLDEN.files if key.rpartition("_")[0] == name]
 
 
 @pytest.mark.parametrize("case", cases("window"))
-def test_windows_map_labels_as_c_does(case: int) -> None:
+def test_boxes_of_a_window_equal_cs(case: int) -> None:
     left, right, top, bottom, width, height, *size, flip = GOLDEN[f"window_{case}"].tolist()
-    seen = Window(left, right, top, bottom, width, height)
-    mine = geometry.mapped(GOLDEN["labels"], seen, (size[0], size[1]), bool(flip))
-    theirs = GOLDEN[f"mapped_{case}"]
-    assert len(mine) == len(theirs)
-    order = [np.lexsort(rows.round(4).T) for rows in (mine, theirs)]  # C has shuffled them
-    assert np.abs(mine[order[0]] - theirs[order[1]]).max() < 1e-5
+    window = CropWindow(left, right, top, bottom, width, height)
+    actual = geometry.transform_boxes(GOLDEN["labels"], window, (size[0], size[1]), bool(flip))
+    expected = GOLDEN[f"window_boxes_{case}"]
+    assert len(actual) == len(expected)
+    order = [np.lexsort(rows.round(4).T) for rows in (actual, expected)]  # C shuffles them
+    assert np.abs(actual[order[0]] - expected[order[1]]).max() < 1e-5
 
 
-@pytest.mark.parametrize("case", cases("quadrant"))
-def test_quadrants_move_labels_as_c_does(case: int) -> None:
-    quadrant, bound, w, h, x, y, *borders = GOLDEN[f"quadrant_{case}"].tolist()
-    # A window in an image of the input's size: margins of the mean colour are as wide as the borders.
+@pytest.mark.parametrize("case", cases("tile"))
+def test_boxes_of_a_mosaic_tile_equal_cs(case: int) -> None:
+    index, bound, w, h, x, y, *borders = GOLDEN[f"tile_{case}"].tolist()
+    # A window of an image of the input's size: its padding is as wide as the tile's borders.
     left, right, top, bottom = borders
-    place = mosaic.part(quadrant, (x, y), Window(-left, -right, -top, -bottom, w, h), (w, h))
-    mine = mosaic.moved(GOLDEN["inside"], place, (w, h), bound=bool(bound))
-    theirs = GOLDEN[f"moved_{case}"]
-    assert mine.shape == theirs.shape
-    assert np.abs(mine - theirs).max(initial=0) < 1e-5
+    tile = mosaic.make_tile(index, (x, y), CropWindow(-left, -right, -top, -bottom, w, h), (w, h))
+    actual = mosaic.transform_boxes(GOLDEN["inside"], tile, (w, h), bound=bool(bound))
+    expected = GOLDEN[f"tile_boxes_{case}"]
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max(initial=0) < 1e-5
 
 
-def test_what_is_no_box_is_left_out() -> None:
+def test_invalid_boxes_are_dropped() -> None:
     rows = np.array(
         [(0, 0, 0.5, 0.5, 1), (-0.5, 0.5, 0.2, 0.2, 1), (0.5, 0.5, 0.005, 0.5, 1), (0.5, 0.5, 3, 3, 2)], np.float32
     )
-    whole = Window(0, 0, 0, 0, 100, 100)
-    assert geometry.mapped(rows, whole, (100, 100), False).tolist() == [[0.5, 0.5, 1, 1, 2]]
+    whole = CropWindow(0, 0, 0, 0, 100, 100)
+    assert geometry.transform_boxes(rows, whole, (100, 100), False).tolist() == [[0.5, 0.5, 1, 1, 2]]
 
 
-def test_the_limit_of_objects_cuts_a_shuffled_list() -> None:
+def test_targets_are_shuffled_before_they_are_limited() -> None:
     rows = np.arange(50, dtype=np.float32).reshape(10, 5)
-    kept = [tuple(geometry.shuffled(rows, 4, np.random.default_rng(seed))[:, 0]) for seed in range(30)]
+    kept = [tuple(geometry.shuffle(rows, 4, np.random.default_rng(seed))[:, 0]) for seed in range(30)]
     assert all(len(set(one)) == 4 for one in kept)
     assert {value for one in kept for value in one} == set(rows[:, 0])
 
 
-def test_a_window_that_shows_nothing_gives_the_whole_image() -> None:
-    image, targets = painted(np.random.default_rng(8))
-    drawn = Draw((1, 1, 1, 1), (1, 1), False, colour.NEUTRAL, 0, 0)
-    augmented, boxes = detection.augmented(
-        Recipe(jitter=0.9), SIZE, [(image, targets)], [drawn], np.random.default_rng(0)
+def test_an_empty_window_is_replaced_by_the_whole_image() -> None:
+    image, targets = make_sample(np.random.default_rng(8))
+    drawn = SampledParams((1, 1, 1, 1), (1, 1), False, colour.NO_SHIFT, 0, 0)
+    augmented, boxes = detection.augment(
+        DetectionAugmentation(jitter=0.9), SIZE, [(image, targets)], [drawn], np.random.default_rng(0)
     )
-    plain = Draw((0.5,) * 4, (0.5, 0.5), False, colour.NEUTRAL, 0, 0)
-    whole, same = detection.augmented(detection.PLAIN, SIZE, [(image, targets)], [plain], np.random.default_rng(0))
+    plain = SampledParams((0.5,) * 4, (0.5, 0.5), False, colour.NO_SHIFT, 0, 0)
+    whole, same = detection.augment(detection.RESIZE_ONLY, SIZE, [(image, targets)], [plain], np.random.default_rng(0))
     assert np.array_equal(augmented, whole)
     assert np.array_equal(boxes, same)
 
 
-def test_beyond_the_edge_is_the_mean_colour() -> None:
+def test_outside_the_image_is_its_mean_colour() -> None:
     image = np.random.default_rng(9).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    out = geometry.cut(image, Window(-60, 0, -40, 0, 60, 40), (120, 80))
+    out = geometry.crop(image, CropWindow(-60, 0, -40, 0, 60, 40), (120, 80))
     assert np.abs(out[:35, :55].astype(float) - image.mean(axis=(0, 1))).max() <= 0.5
     assert np.array_equal(out[40:, 60:], image)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_other_channels_than_three(channels: int) -> None:
+def test_images_of_other_than_three_channels_are_augmented(channels: int) -> None:
     rng = np.random.default_rng(10)
     image = rng.integers(0, 100, (50, 60, channels), dtype=np.uint8)
-    recipe = Recipe(hue=0.1, saturation=1.5, exposure=2.0, blur=9, gaussian_noise=20)
-    targets = painted(rng)[1]
+    augmentation = DetectionAugmentation(hue=0.1, saturation=1.5, exposure=2.0, blur=9, gaussian_noise=20)
+    targets = make_sample(rng)[1]
     for _ in range(5):
-        augmented, _ = detection.augmented(recipe, SIZE, [(image, targets)], [detection.draw(recipe, rng)], rng)
+        augmented, _ = detection.augment(
+            augmentation, SIZE, [(image, targets)], [detection.sample_params(augmentation, rng)], rng
+        )
         assert augmented.shape == (channels, SIZE[1], SIZE[0])
-    assert np.array_equal(colour.shifted(image, colour.Shift(0.3, 2.0, 1.0)), image)
-    assert np.array_equal(colour.shifted(image, colour.Shift(0.0, 1.0, 2.0)), image * 2)
+    assert np.array_equal(colour.shift_hsv(image, colour.HSVShift(0.3, 2.0, 1.0)), image)
+    assert np.array_equal(colour.shift_hsv(image, colour.HSVShift(0.0, 1.0, 2.0)), image * 2)
 
 
 def head(**keys: Any) -> Any:
@@ -210,12 +223,14 @@ def head(**keys: Any) -> Any:
     return Stub()
 
 
-def test_a_cfg_makes_a_recipe(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_options_come_from_net_and_the_last_head(caplog: pytest.LogCaptureFixture) -> None:
     net = Net(hue=0.1, exposure=1.5, flip=False, mosaic=True, cutmix=True, mixup=1)
-    made = detection.recipe(net, head(jitter=0.3, resize=1.5, max=90))
-    assert made == Recipe(jitter=0.3, resize=1.5, max=90, hue=0.1, exposure=1.5, flip=False, mix=Mix.MOSAIC)
+    made = DetectionAugmentation.from_cfg(net, head(jitter=0.3, resize=1.5, max=90))
+    assert made == DetectionAugmentation(
+        jitter=0.3, resize=1.5, max_objects=90, hue=0.1, exposure=1.5, flip=False, mix=DetectionMix.MOSAIC
+    )
     assert "cutmix=1 is for classifiers" in caplog.text
-    assert detection.recipe(Net(cutmix=True, mixup=1), head()).mix is Mix.NONE
-    assert detection.recipe(Net(mixup=1), head()).mix is Mix.MIXUP
+    assert DetectionAugmentation.from_cfg(Net(cutmix=True, mixup=1), head()).mix is DetectionMix.NONE
+    assert DetectionAugmentation.from_cfg(Net(mixup=1), head()).mix is DetectionMix.MIXUP
     with pytest.raises(ConfigError, match="mosaic=1 and letter_box=1"):
-        detection.recipe(Net(mosaic=True, letter_box=True), head())
+        DetectionAugmentation.from_cfg(Net(mosaic=True, letter_box=True), head())
