@@ -42,13 +42,13 @@ def main() -> int:
     import torch
 
     import darknet_py
-    from darknet_py.evaluation.evaluator import prepared
+    from darknet_py.evaluation.evaluator import prepare_dataset
     from darknet_py.inference import benchmark
     from darknet_py.inference.engines import create_engine
 
     torch.set_num_threads(args.threads)
     network = darknet_py.load(args.cfg, args.weights)
-    dataset = prepared(network, args.data)
+    dataset = prepare_dataset(network, args.data)
     with tempfile.TemporaryDirectory() as folder:
         path = quantised(network, dataset, args.calibration, pathlib.Path(folder))
         runs: dict[str, Callable[[Tensor], Any]] = {

@@ -90,7 +90,7 @@ class Classifier:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         pjreddie = network.dialect is Dialect.PJREDDIE
         self.network, self.batch_size = network, batch
-        self.names = class_names(names, outputs(network))
+        self.names = class_names(names, num_classes(network))
         self.letterbox = pjreddie if letterbox is None else letterbox
         self.leaves = pjreddie if leaves is None else leaves
         tree = network.class_tree
@@ -139,8 +139,8 @@ class Classifier:
         return fit(resizing.to_tensor(image), self.network.shape.width, self.network.shape.height)
 
 
-def outputs(network: Network) -> int:
-    """How many classes a classifier has."""
+def num_classes(network: Network) -> int:
+    """Number of classes of a classifier."""
     return math.prod(network[-1].shape)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from darknet_py import loading
 from darknet_py.classifier import Classifier
 from darknet_py.errors import DataError
-from darknet_py.evaluation.accuracy import View, accuracy
+from darknet_py.evaluation.accuracy import EvalTransform, evaluate_accuracy
 from darknet_py.images import resizing
 from darknet_py.images.reading import read_image
 from darknet_py.network import Network
@@ -112,30 +112,30 @@ def test_a_tree_multiplies_along_the_path(tmp_path: pathlib.Path, images: list[s
     assert leaves == pytest.approx([0, 0, *probs[2:]])
 
 
-@pytest.mark.parametrize("view", list(View))
-def test_accuracy_counts_the_label_in_the_path(
-    tmp_path: pathlib.Path, images: list[str], view: View, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("view", list(EvalTransform))
+def test_accuracy_takes_the_class_from_the_path(
+    tmp_path: pathlib.Path, images: list[str], view: EvalTransform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("darknet_py.evaluation.accuracy._SIDES", (24, 40))
     network = _network(tmp_path)
     labels = [f"n{number}_" for number in range(6)]
-    results = list(accuracy(network, images, labels, k=3, view=view, batch=3))
+    results = list(evaluate_accuracy(network, images, labels, k=3, view=view, batch=3))
     assert [result.images for result in results] == list(range(1, 8))
-    alone = list(accuracy(network, images, labels, k=3, view=view, batch=1, workers=0))
+    alone = list(evaluate_accuracy(network, images, labels, k=3, view=view, batch=1, workers=0))
     assert results == alone
-    assert list(accuracy(network, images, labels, k=6, view=view))[-1].topk == 1
+    assert list(evaluate_accuracy(network, images, labels, k=6, view=view))[-1].topk == 1
     last = results[-1]
     assert str(last) == f"6: top 1: {last.top1:f}, top 3: {last.topk:f}"
-    if view is View.VALID:
-        found = Classifier(network)(list(images))
-        right = [result.top(1)[0][0] == number % 3 for number, result in enumerate(found)]
-        assert last.top1 == pytest.approx(sum(right) / 7)
+    if view is EvalTransform.VALID:
+        preds = Classifier(network)(list(images))
+        correct = [result.top(1)[0][0] == number % 3 for number, result in enumerate(preds)]
+        assert last.top1 == pytest.approx(sum(correct) / 7)
 
 
 def test_images_without_a_label_are_wrong_and_reported(
     tmp_path: pathlib.Path, images: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    results = list(accuracy(_network(tmp_path), images, [f"none{n}" for n in range(6)], k=6))
+    results = list(evaluate_accuracy(_network(tmp_path), images, [f"none{n}" for n in range(6)], k=6))
     assert results[-1].topk == 0
     assert caplog.messages[0] == f"{images[0]}: none of the labels occurs in this path; counted as wrong"
 
@@ -145,9 +145,9 @@ def test_refusals(tmp_path: pathlib.Path, images: list[str]) -> None:
     with pytest.raises(DataError, match="2 class names, but the network has 6 classes"):
         Classifier(network, names=["a", "b"])
     with pytest.raises(DataError, match=r"top: expected 1\.\.6, got 7"):
-        next(accuracy(network, images, ["a"] * 6, k=7))
+        next(evaluate_accuracy(network, images, ["a"] * 6, k=7))
     with pytest.raises(DataError, match="1 labels, but the network has 6 classes"):
-        next(accuracy(network, images, ["a"]))
+        next(evaluate_accuracy(network, images, ["a"]))
 
 
 # The five lines that C Darknet prints for `classifier predict` (AlexeyAB), and pjreddie's, with the weights of
@@ -173,8 +173,8 @@ def test_predictions_are_cs(
     noise = reference_values.uniform(seed, 0, 8 * 8 * 3).reshape(8, 8, 3)
     image = Image.fromarray((noise * 255.99).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     network = loading.load(cfg, tmp_path / "darknet.weights", dialect=dialect)
-    found = {number: chance for number, _, chance in Classifier(network)(image).top(5)}
-    assert list(found) == list(expected)
+    probs = {number: prob for number, _, prob in Classifier(network)(image).top(5)}
+    assert list(probs) == list(expected)
     unit, error = (1, 2e-6) if dialect == "alexeyab" else (100, 0.006)
-    for number, chance in expected.items():
-        assert unit * found[number] == pytest.approx(chance, abs=error)
+    for number, prob in expected.items():
+        assert unit * probs[number] == pytest.approx(prob, abs=error)

@@ -66,11 +66,11 @@ def _predict(args: argparse.Namespace) -> int:
 def _valid(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..evaluation import accuracy
+    from ..evaluation.accuracy import evaluate_accuracy_on_data
 
     network = _model.load(args, _model.found(args))
-    how = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype")}
-    count, scores = accuracy.on_data(network, args.valid, k=args.top or 0, **how)
+    kwargs = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype")}
+    count, scores = evaluate_accuracy_on_data(network, args.valid, k=args.top or 0, **kwargs)
     last = collections.deque(tqdm(scores, total=count, unit=" images", disable=None), maxlen=1)
     if not last:
         raise DataError(f"{args.valid}: no images to look at")

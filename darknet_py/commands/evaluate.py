@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
         subset=args.subset,
         names=args.names,
         threshold=args.conf,
-        iou_threshold=args.iou,
+        match_iou=args.iou,
         points=args.points,
-        least=args.least,
+        min_score=args.least,
         nms=args.nms,
         letterbox=args.letterbox,
         backend=args.backend,
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         progress=not args.quiet,
     )
     if args.json != "-":
-        print(evaluation.lines() if args.lines else evaluation.table(), flush=True)
+        print(evaluation.to_darknet_text() if args.lines else evaluation.to_table(), flush=True)
     _write(args, evaluation)
     return 0
 
@@ -93,7 +93,7 @@ def _available(args: argparse.Namespace) -> None:
 
     try:
         if args.protocol == "coco":
-            coco.backend(args.backend)
+            coco.find_backend(args.backend)
         if args.plots:
             plots.figure_class()
     except ImportError as error:
@@ -103,14 +103,14 @@ def _available(args: argparse.Namespace) -> None:
 def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
     from ..evaluation import plots, result_files
 
-    material = evaluation.material
+    data = evaluation.data
     if args.json:
         _output.write_json(args.json, evaluation.to_dict())
     if args.coco_json:
         path = pathlib.Path(args.coco_json)
-        result_files.write(material.dataset, material.found, "coco", path.parent, path.stem)
+        result_files.write(data.dataset, data.detections, "coco", path.parent, path.stem)
     if args.voc:
-        result_files.write(material.dataset, material.found, "voc", args.voc)
+        result_files.write(data.dataset, data.detections, "voc", args.voc)
     if args.plots:
         for path in plots.write(evaluation, args.plots):
             print(path, file=sys.stderr)

@@ -1,7 +1,7 @@
-"""``accuracy``: how often a classifier's first guess, or one of its first k, is right (``classifier valid``).
+"""Top-1 and top-k accuracy of a classifier (``classifier valid``).
 
-The class of an image is the first of the labels that occurs anywhere in its path, so labels must not be
-parts of one another. An image without any counts as wrong.
+The class of an image is the first of the labels that occurs anywhere in its path, so no label may be part of another.
+An image without any label counts as wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._typing import StrPath
 from ..cfg import Dialect
-from ..classifier import leaf_classes, outputs, probabilities
+from ..classifier import leaf_classes, num_classes, probabilities
 from ..data.data_file import read_data, read_list, read_names
 from ..data.labels import Problem, report
 from ..errors import DataError
@@ -28,11 +28,12 @@ from ..inference import engines
 from ..network import Network
 
 
-class View(enum.StrEnum):
-    """What of an image the network sees; the outputs of several views are added.
+class EvalTransform(enum.StrEnum):
+    """Views of an image that the network sees (Darknet's commands of these names); their outputs are added.
 
-    VALID: the middle, as ``classifier predict``. CROP: the whole, stretched. FULL: the whole, its short side as
-    long as the network's width. MULTI: the whole in five sizes, and mirrored. TEN: five parts, and mirrored.
+    VALID: the centre crop of ``classifier predict``. CROP: the whole image, stretched. FULL: the whole image, its short
+    side scaled to the network's width. MULTI: the whole image at five sizes, each also mirrored. TEN: five crops, each
+    also mirrored.
     """
 
     VALID = "valid"
@@ -44,7 +45,14 @@ class View(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares (0..1) of the images so far whose class was the first, or among the first ``k``."""
+    """Accuracy on the images so far.
+
+    Attributes:
+        images: number of images.
+        top1: fraction (0..1) of images whose class has the highest score.
+        topk: fraction (0..1) of images whose class is among the ``k`` highest scores.
+        k: that number.
+    """
 
     images: int
     top1: float
@@ -56,26 +64,40 @@ class Accuracy:
         return f"{self.images - 1}: top 1: {self.top1:f}, top {self.k}: {self.topk:f}"
 
 
-def accuracy(
+def evaluate_accuracy(
     network: Network,
     images: Sequence[str],
     labels: Sequence[str],
     *,
     k: int = 1,
-    view: View | str = View.VALID,
+    view: EvalTransform | str = EvalTransform.VALID,
     leaves: Tensor | None = None,
     batch: int = 8,
     workers: int = 2,
     engine: str | engines.Engine = "torch",
     dtype: str = "fp32",
 ) -> Iterator[Accuracy]:
-    """The accuracy after each image, the last being the result.
+    """Classify images and yield the accuracy after each; the last value is the result.
 
-    ``labels``: words of the images' paths, by class; more than there are classes are left out. ``leaves``: which
-    classes of a tree count, see ``leaf_classes``; None: those without children. ``engine``, ``dtype``: see ``engines``.
-    Raises DataError, also for an image that cannot be read.
+    Args:
+        network: a classifier.
+        images: paths of the images.
+        labels: for each class, a string that occurs in the paths of its images; more than there are classes are left
+            out.
+        k: a class among the ``k`` highest scores counts for ``topk``.
+        view: views of each image.
+        leaves: for a class tree, bool [classes], which of them count, see ``classifier.leaf_classes``; None: those
+            without children.
+        batch: images per forward pass.
+        workers: threads that read images.
+        engine: what runs the network, see ``inference.engines``.
+        dtype: precision of the engine, see ``inference.engines``.
+
+    Raises:
+        DataError: the network is not a classifier, there are fewer labels than classes, ``k`` is out of range, or an
+            image cannot be read.
     """
-    classes = outputs(network)
+    classes = num_classes(network)
     if network.heads:
         raise DataError("the network has detection heads: expected a classifier")
     if len(labels) < classes:
@@ -83,92 +105,113 @@ def accuracy(
     if not 1 <= k <= classes:
         raise DataError(f"top: expected 1..{classes}, got {k}")
     targets = [next((n for n, label in enumerate(labels[:classes]) if label in path), -1) for path in images]
-    wrong = (path for path, target in zip(images, targets, strict=True) if target < 0)
-    report(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in wrong)
-    views, run = _views(network, View(view)), engines.create_engine(network, engine, dtype=dtype)
+    unlabelled = (path for path, target in zip(images, targets, strict=True) if target < 0)
+    report(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in unlabelled)
+    transform = _make_transform(network, EvalTransform(view))
+    run = engines.create_engine(network, engine, dtype=dtype)
 
     def read(path: str) -> list[Tensor]:
-        return views(resizing.to_tensor(read_image(path, network.shape.channels)))
+        return transform(resizing.to_tensor(read_image(path, network.shape.channels)))
 
-    loaded, done, first, among = map_prefetched(read, images, workers, depth=2 * max(batch, workers)), 0, 0, 0
+    loaded = map_prefetched(read, images, workers, depth=2 * max(batch, workers))
+    done = 0
+    top1_hits = 0
+    topk_hits = 0
     while group := list(itertools.islice(loaded, batch)):
-        for probs in _summed(network, run, group, leaves):
+        for probs in _sum_over_views(network, run, group, leaves):
             best = probs.argsort(descending=True, stable=True)[:k].tolist()
-            first, among = first + (best[0] == targets[done]), among + (targets[done] in best)
+            top1_hits += best[0] == targets[done]
+            topk_hits += targets[done] in best
             done += 1
-            yield Accuracy(done, first / done, among / done, k)
+            yield Accuracy(done, top1_hits / done, topk_hits / done, k)
 
 
-def on_data(network: Network, path: StrPath, *, k: int = 0, **how: Any) -> tuple[int, Iterator[Accuracy]]:
-    """How many images the ``valid`` list of a .data file has, and the accuracy after each.
+def evaluate_accuracy_on_data(
+    network: Network, path: StrPath, *, k: int = 0, **kwargs: Any
+) -> tuple[int, Iterator[Accuracy]]:
+    """Evaluate a classifier on the ``valid`` list of a .data file, with its ``labels``, ``top`` and ``leaves``.
 
-    Its ``labels``, ``top`` (where ``k`` is 0) and ``leaves`` are used; ``how``: what else ``accuracy`` takes.
-    Raises DataError.
+    Args:
+        network: a classifier.
+        path: the .data file.
+        k: instead of ``top`` of the .data file; 0: use that.
+        kwargs: passed to ``evaluate_accuracy``.
+
+    Returns:
+        The number of images, and the accuracy after each.
+
+    Raises:
+        DataError: a file cannot be read, or see ``evaluate_accuracy``.
     """
     options = read_data(path)
     images, labels = read_list(options.file("valid")), read_names(options.file("labels"))
     leaves = leaf_classes(network, options.file("leaves")) if "leaves" in options.values else None
-    return len(images), accuracy(network, images, labels, k=k or options.integer("top", 1), leaves=leaves, **how)
+    k = k or options.integer("top", 1)
+    return len(images), evaluate_accuracy(network, images, labels, k=k, leaves=leaves, **kwargs)
 
 
-def _summed(network: Network, run: engines.Engine, group: Sequence[list[Tensor]], leaves: Tensor | None) -> Tensor:
-    """[images, classes]: the outputs of each image's views, added; views of one size go through together."""
-    sums = torch.zeros(len(group), outputs(network))
-    kept = True if leaves is None else leaves
-    places: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+def _sum_over_views(
+    network: Network, run: engines.Engine, group: Sequence[list[Tensor]], leaves: Tensor | None
+) -> Tensor:
+    """Sum the probabilities of each image's views: float [images, classes]; views of one size form a batch."""
+    sums = torch.zeros(len(group), num_classes(network))
+    by_size: dict[torch.Size, list[tuple[int, Tensor]]] = {}
     for image, views in enumerate(group):
         for x in views:
-            places.setdefault(x.shape, []).append((image, x))
-    for rows in places.values():
+            by_size.setdefault(x.shape, []).append((image, x))
+    for rows in by_size.values():
         index = torch.tensor([image for image, _ in rows])
-        sums.index_add_(0, index, probabilities(network, torch.stack([x for _, x in rows]), kept, run))
+        x = torch.stack([view for _, view in rows])
+        sums.index_add_(0, index, probabilities(network, x, True if leaves is None else leaves, run))
     return sums
 
 
-def _views(network: Network, view: View) -> Callable[[Tensor], list[Tensor]]:
-    """What makes the views of an image [C, H, W]."""
+def _make_transform(network: Network, view: EvalTransform) -> Callable[[Tensor], list[Tensor]]:
+    """Return a function from an image [channels, height, width] to its views."""
     width, height = network.shape.width, network.shape.height
-    if view is View.VALID and network.dialect is Dialect.PJREDDIE:
-        return lambda image: [resizing.resize(_square(image), width, height)]
+    if view is EvalTransform.VALID and network.dialect is Dialect.PJREDDIE:
+        return lambda image: [resizing.resize(_crop_square(image), width, height)]
     return {
-        View.VALID: lambda image: [resizing.centre_crop(image, width, height)],
-        View.CROP: lambda image: [resizing.resize(image, width, height)],
-        View.FULL: lambda image: [_short_side(image, width)],
-        View.MULTI: lambda image: _mirrored([_short_side(image, side) for side in _SIDES]),
-        View.TEN: lambda image: _five(resizing.resize(image, width + _SHIFT, height + _SHIFT), width, height),
+        EvalTransform.VALID: lambda image: [resizing.centre_crop(image, width, height)],
+        EvalTransform.CROP: lambda image: [resizing.resize(image, width, height)],
+        EvalTransform.FULL: lambda image: [_resize_short_side(image, width)],
+        EvalTransform.MULTI: lambda image: _add_mirrored([_resize_short_side(image, side) for side in _SIDES]),
+        EvalTransform.TEN: lambda image: _ten_crops(
+            resizing.resize(image, width + _SHIFT, height + _SHIFT), width, height
+        ),
     }[view]
 
 
-_SIDES = (224, 288, 320, 352, 384)
-_SHIFT = 32
+_SIDES = (224, 288, 320, 352, 384)  # of validmulti, in pixels
+_SHIFT = 32  # of the crops of valid10, in pixels
 
 
-def _square(image: Tensor) -> Tensor:
-    """The middle square of an image."""
+def _crop_square(image: Tensor) -> Tensor:
+    """Crop the central square of an image."""
     rows, columns = image.shape[1:]
     side = min(rows, columns)
     top, left = (rows - side) // 2, (columns - side) // 2
     return image[:, top : top + side, left : left + side]
 
 
-def _short_side(image: Tensor, side: int) -> Tensor:
-    """The whole image with a short side of so many pixels (``resize_min``)."""
+def _resize_short_side(image: Tensor, side: int) -> Tensor:
+    """Resize the whole image to a short side of ``side`` pixels (``resize_min``)."""
     rows, columns = image.shape[1:]
     if columns < rows:
         return resizing.resize(image, side, rows * side // columns)
     return resizing.resize(image, columns * side // rows, side)
 
 
-def _mirrored(views: Sequence[Tensor]) -> list[Tensor]:
+def _add_mirrored(views: Sequence[Tensor]) -> list[Tensor]:
     return [*views, *(view.flip(2) for view in views)]
 
 
-def _five(image: Tensor, width: int, height: int) -> list[Tensor]:
-    """Five parts, four of which reach over the edge, which goes on there; of the image and its mirror."""
-    made = []
-    for one in (image, image.flip(2)):
+def _ten_crops(image: Tensor, width: int, height: int) -> list[Tensor]:
+    """Crop five windows of the image and of its mirror image; four reach over an edge, whose pixels are repeated."""
+    crops = []
+    for source in (image, image.flip(2)):
         for dx, dy in ((-_SHIFT, -_SHIFT), (_SHIFT, -_SHIFT), (0, 0), (-_SHIFT, _SHIFT), (_SHIFT, _SHIFT)):
-            down = (torch.arange(height) + dy).clamp(0, one.shape[1] - 1)
-            across = (torch.arange(width) + dx).clamp(0, one.shape[2] - 1)
-            made.append(one.index_select(1, down).index_select(2, across))
-    return made
+            rows = (torch.arange(height) + dy).clamp(0, source.shape[1] - 1)
+            columns = (torch.arange(width) + dx).clamp(0, source.shape[2] - 1)
+            crops.append(source.index_select(1, rows).index_select(2, columns))
+    return crops

@@ -1,15 +1,14 @@
-"""Which detection found which object, and what that makes: curves of precision and recall, and their areas.
+"""Matching of detections to ground truth, precision-recall curves, and their average precision.
 
-Two rules of matching stand here, each as its tool has it, because nearly all differences between tools
-come from them:
+There are two matching rules, each as its tool has it, because nearly all differences between tools come from them:
 
-* ``darknet`` (``detector.c validate_detector_map``): a detection belongs to the object of its class that it
-  overlaps most, and by more than the threshold. What overlaps an ignored object alone does not count.
-* ``voc07`` (VOC devkit, http://host.robots.ox.ac.uk/pascal/VOC/voc2007): ignored objects compete with the
-  others, overlap is counted in whole pixels, both edges included, and may equal the threshold.
+* ``darknet`` (``detector.c validate_detector_map``): a detection is matched to the ground-truth box of its class
+  with the largest IoU, if that exceeds the threshold. One that matches nothing but an ignored box does not count.
+* ``voc07`` (VOCevaldet.m of the VOC devkit, http://host.robots.ox.ac.uk/pascal/VOC/voc2007): ignored boxes compete
+  with the others, IoU is computed in whole pixels with both edges included, and may equal the threshold.
 
-In both, the strongest detection of an object is right and every other is wrong, even where another object
-is free: no detection is matched twice.
+In both, the most confident detection matched to a ground-truth box is a true positive and every other is a false
+positive, even where another ground-truth box is free: a detection has only one candidate.
 """
 
 from __future__ import annotations
@@ -27,93 +26,114 @@ from .detections import Detections, Floats, Integers
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
-Measure = Callable[[Floats, Floats, Integers], Floats]  # boxes, boxes, width and height of the image
+PairwiseIoU = Callable[[Floats, Floats, Integers], Floats]  # boxes [n, 4], boxes [m, 4], image size -> [n, m]
 
 
 @dataclass(frozen=True)
-class Objects:
-    """The targets of a data set as columns, by image: image [n], boxes [n, 4], classes [n], ignored [n]."""
+class GroundTruth:
+    """The ground-truth boxes of a data set as columns, sorted by image.
+
+    Attributes:
+        image: int64 [n], index of the image in the data set.
+        boxes: float32 [n, 4], (cx, cy, w, h) relative to the image.
+        classes: int64 [n].
+        ignored: bool [n], boxes that are neither to be found nor a false positive (VOC's difficult, COCO's crowd).
+    """
 
     image: Integers
     boxes: Floats
     classes: Integers
     ignored: Bools
 
-    def counts(self, classes: int) -> Integers:
-        """[classes] objects that count."""
+    @staticmethod
+    def from_dataset(dataset: Dataset) -> GroundTruth:
+        """Collect the ground truth of all images."""
+        rows = [part for sample in dataset for part in (sample.targets, sample.ignored)]
+        table = np.concatenate(rows) if rows else np.zeros((0, 5), np.float32)
+        counts = [len(part) for part in rows]
+        index = np.repeat(np.arange(len(rows)), counts)
+        return GroundTruth(index // 2, table[:, :4], table[:, 4].astype(np.int64), index % 2 == 1)
+
+    def count_per_class(self, classes: int) -> Integers:
+        """Number of boxes that are not ignored: int64 [classes]."""
         return np.bincount(self.classes[~self.ignored], minlength=classes)
 
 
-def objects(dataset: Dataset) -> Objects:
-    """The targets of a data set."""
-    rows = [part for sample in dataset for part in (sample.targets, sample.ignored)]
-    table = np.concatenate(rows) if rows else np.zeros((0, 5), np.float32)
-    counts = [len(part) for part in rows]
-    number = np.repeat(np.arange(len(rows)), counts)
-    return Objects(number // 2, table[:, :4], table[:, 4].astype(np.int64), number % 2 == 1)
-
-
 @dataclass(frozen=True)
-class Matches:
-    """For each detection: the number of its object or -1, their overlap, and whether it counts."""
+class TargetMatches:
+    """For each detection, the ground-truth box it is matched to.
+
+    Attributes:
+        target: int64 [n], row in ``GroundTruth``, -1 for none.
+        iou: float32 [n], IoU with that box, 0 for none.
+        counted: bool [n], False for detections that are neither true nor false positives.
+    """
 
     target: Integers
-    overlap: Floats
+    iou: Floats
     counted: Bools
 
 
-def match_darknet(found: Detections, targets: Objects, threshold: float = 0.5) -> Matches:
-    """Match by Darknet's rule; ``threshold``: overlap that must be exceeded."""
-    target, overlap = np.full(len(found), -1), np.zeros(len(found), np.float32)
-    counted = np.ones(len(found), np.bool_)
-    limit = np.float32(threshold)
-    for rows, columns, shared in _by_image(found, targets, _overlap):
+def match_darknet(detections: Detections, targets: GroundTruth, match_iou: float = 0.5) -> TargetMatches:
+    """Match detections by Darknet's rule (``validate_detector_map``); the IoU must exceed ``match_iou``."""
+    target = np.full(len(detections), -1)
+    iou = np.zeros(len(detections), np.float32)
+    counted = np.ones(len(detections), np.bool_)
+    limit = np.float32(match_iou)
+    for rows, columns, ious in _by_image(detections, targets, _pairwise_iou):
         for ignored in (False, True):
-            where = columns[targets.ignored[columns] == ignored]
-            part = shared[:, where - columns[0]]
+            candidates = columns[targets.ignored[columns] == ignored]
+            part = ious[:, candidates - columns[0]]
             if not part.size:
                 continue
             best = part.argmax(axis=1)
-            most = part.max(axis=1)
-            hit = (most > limit) & (target[rows] < 0)
+            best_iou = part.max(axis=1)
+            hit = (best_iou > limit) & (target[rows] < 0)
             if ignored:
                 counted[rows] &= ~hit
             else:
-                target[rows], overlap[rows] = np.where(hit, where[best], -1), np.where(hit, most, 0)
-    return Matches(target, overlap, counted)
+                target[rows] = np.where(hit, candidates[best], -1)
+                iou[rows] = np.where(hit, best_iou, 0)
+    return TargetMatches(target, iou, counted)
 
 
-def match_voc(found: Detections, targets: Objects, threshold: float = 0.5) -> Matches:
-    """Match by the VOC devkit's rule; ``threshold``: overlap that must be reached."""
-    target, overlap = np.full(len(found), -1), np.zeros(len(found), np.float32)
-    counted = np.ones(len(found), np.bool_)
-    for rows, columns, shared in _by_image(found, targets, _overlap_of_pixels):
-        best, most = shared.argmax(axis=1), shared.max(axis=1)
-        hit = most >= threshold
+def match_voc(detections: Detections, targets: GroundTruth, match_iou: float = 0.5) -> TargetMatches:
+    """Match detections by the VOC devkit's rule (VOCevaldet.m); the IoU must reach ``match_iou``."""
+    target = np.full(len(detections), -1)
+    iou = np.zeros(len(detections), np.float32)
+    counted = np.ones(len(detections), np.bool_)
+    for rows, columns, ious in _by_image(detections, targets, _pairwise_iou_of_pixels):
+        best = ious.argmax(axis=1)
+        best_iou = ious.max(axis=1)
+        hit = best_iou >= match_iou
         counted[rows] = ~(hit & targets.ignored[columns][best])
-        target[rows], overlap[rows] = np.where(hit, columns[best], -1), np.where(hit, most, 0)
-    return Matches(target, overlap, counted)
+        target[rows] = np.where(hit, columns[best], -1)
+        iou[rows] = np.where(hit, best_iou, 0)
+    return TargetMatches(target, iou, counted)
 
 
-def _by_image(found: Detections, targets: Objects, measure: Measure) -> Iterator[tuple[slice, Integers, Floats]]:
-    """Of each image with both: its detections, its objects, and [detections, objects] overlap, 0 between classes."""
-    images = np.arange(len(found.sizes) + 1)
-    rows, columns = (np.searchsorted(table.image, images) for table in (found, targets))
-    for n in range(len(found.sizes)):
-        mine, theirs = slice(rows[n], rows[n + 1]), slice(columns[n], columns[n + 1])
-        if mine.start < mine.stop and theirs.start < theirs.stop:
-            shared = measure(found.boxes[mine], targets.boxes[theirs], found.sizes[n])
-            same = found.classes[mine, None] == targets.classes[None, theirs]
-            yield mine, np.arange(theirs.start, theirs.stop), np.where(same, shared, 0)
+def _by_image(
+    detections: Detections, targets: GroundTruth, pairwise_iou: PairwiseIoU
+) -> Iterator[tuple[slice, Integers, Floats]]:
+    """For each image that has both: rows of detections, rows of targets, and their IoU, 0 between classes."""
+    images = np.arange(len(detections.sizes) + 1)
+    starts, target_starts = (np.searchsorted(table.image, images) for table in (detections, targets))
+    for n in range(len(detections.sizes)):
+        rows = slice(starts[n], starts[n + 1])
+        columns = slice(target_starts[n], target_starts[n + 1])
+        if rows.start < rows.stop and columns.start < columns.stop:
+            ious = pairwise_iou(detections.boxes[rows], targets.boxes[columns], detections.sizes[n])
+            same_class = detections.classes[rows, None] == targets.classes[None, columns]
+            yield rows, np.arange(columns.start, columns.stop), np.where(same_class, ious, 0)
 
 
-def _overlap(a: Floats, b: Floats, size: Integers) -> Floats:
-    shared: Floats = boxes.iou(torch.from_numpy(a)[:, None], torch.from_numpy(b)[None]).numpy()
-    return shared
+def _pairwise_iou(a: Floats, b: Floats, size: Integers) -> Floats:
+    ious: Floats = boxes.iou(torch.from_numpy(a)[:, None], torch.from_numpy(b)[None]).numpy()
+    return ious
 
 
-def _overlap_of_pixels(a: Floats, b: Floats, size: Integers) -> Floats:
-    """With the pixels of both edges, after what is outside the image has been cut off."""
+def _pairwise_iou_of_pixels(a: Floats, b: Floats, size: Integers) -> Floats:
+    """IoU with the pixels of both edges, of boxes clipped to the image."""
     unit = np.tile(size, 2)
     p, q = (
         np.concatenate((xywh[:, :2] - xywh[:, 2:] / 2, xywh[:, :2] + xywh[:, 2:] / 2), axis=1).astype(np.float64)
@@ -122,15 +142,22 @@ def _overlap_of_pixels(a: Floats, b: Floats, size: Integers) -> Floats:
     p, q = p * unit + 1, q * unit + 1
     p[:, :2], p[:, 2:] = np.maximum(p[:, :2], 1), np.minimum(p[:, 2:], size)
     sides = np.minimum(p[:, None, 2:], q[None, :, 2:]) - np.maximum(p[:, None, :2], q[None, :, :2]) + 1
-    shared = sides.clip(min=0).prod(axis=2)
+    intersection = sides.clip(min=0).prod(axis=2)
     area_p, area_q = ((box[:, 2:] - box[:, :2] + 1).prod(axis=1) for box in (p, q))
-    ratio: Floats = (shared / (area_p[:, None] + area_q[None] - shared)).astype(np.float32)
+    ratio: Floats = (intersection / (area_p[:, None] + area_q[None] - intersection)).astype(np.float32)
     return ratio
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Precision and recall after each detection that counts, the most confident first; ``targets``: objects."""
+class PrecisionRecallCurve:
+    """Precision and recall after each detection that counts, the most confident first.
+
+    Attributes:
+        confidence: float32 [n], descending.
+        precision: float64 [n].
+        recall: float64 [n], ascending.
+        targets: number of ground-truth boxes.
+    """
 
     confidence: Floats
     precision: Doubles
@@ -139,12 +166,16 @@ class Curve:
 
     @property
     def f1(self) -> Doubles:
-        """Harmonic mean of precision and recall."""
+        """Harmonic mean of precision and recall: float64 [n]."""
         total = self.precision + self.recall
         return np.divide(2 * self.precision * self.recall, total, out=np.zeros_like(total), where=total > 0)
 
     def average_precision(self, points: int = 0) -> float:
-        """Area under the curve, made monotone; with ``points`` the mean precision at so many recalls (0..1)."""
+        """Average precision in 0..1 of the curve made monotone.
+
+        ``points``: 0 for the area under the curve, else the number of equidistant recalls in 0..1 over which the
+        precision is averaged (VOC 2007: 11, COCO: 101).
+        """
         if not len(self.recall):
             return 0.0
         best = np.maximum.accumulate(self.precision[::-1])[::-1]
@@ -156,78 +187,99 @@ class Curve:
         return float(np.append(best, 0.0)[at].mean())
 
     def best(self) -> tuple[float, float]:
-        """The confidence at and above which F1 is highest, and that F1; 0, 0 of nothing."""
+        """Return the score threshold with the highest F1, and that F1; 0, 0 for an empty curve."""
         if not len(self.confidence):
             return 0.0, 0.0
-        last = np.append(self.confidence[1:] != self.confidence[:-1], True)  # of equals all are taken, or none
+        last = np.append(self.confidence[1:] != self.confidence[:-1], True)  # a threshold keeps all equals or none
         at = int(np.where(last, self.f1, -1).argmax())
         return float(self.confidence[at]), float(self.f1[at])
 
 
-def ranked(found: Detections, matches: Matches) -> tuple[Integers, Bools]:
-    """Detections that count, most confident first, and which are right: the first of each object is."""
-    order = np.argsort(-found.confidence, kind="stable")
+def rank_detections(detections: Detections, matches: TargetMatches) -> tuple[Integers, Bools]:
+    """Sort the detections that count by descending confidence.
+
+    Returns:
+        Rows of ``detections``, int64 [n], and whether each is a true positive, bool [n]: the first of each target.
+    """
+    order = np.argsort(-detections.confidence, kind="stable")
     order = order[matches.counted[order]]
-    return order, _first(matches.target[order])
+    return order, _is_first(matches.target[order])
 
 
-def _first(target: Integers) -> Bools:
-    """Which places are the first with their number; -1 is none."""
-    numbers, at = np.unique(target, return_index=True)
+def _is_first(target: Integers) -> Bools:
+    """Whether an entry is the first with its value; -1 never is."""
+    values, at = np.unique(target, return_index=True)
     first = np.zeros(len(target), np.bool_)
-    first[at[numbers >= 0]] = True
+    first[at[values >= 0]] = True
     return first
 
 
-def curve(confidence: Floats, right: Bools, targets: int) -> Curve:
-    """The curve of detections in their order."""
-    hits = np.cumsum(right, dtype=np.float64)
-    return Curve(confidence, hits / np.arange(1, len(right) + 1), hits / targets if targets else 0 * hits, targets)
+def compute_curve(confidence: Floats, is_tp: Bools, targets: int) -> PrecisionRecallCurve:
+    """Compute the curve of ranked detections, see ``rank_detections``; ``targets``: number of ground-truth boxes."""
+    tp = np.cumsum(is_tp, dtype=np.float64)
+    precision = tp / np.arange(1, len(is_tp) + 1)
+    recall = tp / targets if targets else 0 * tp
+    return PrecisionRecallCurve(confidence, precision, recall, targets)
 
 
-def curves(found: Detections, matches: Matches, targets: Sequence[int] | Integers) -> list[Curve]:
-    """The curve of each class; ``targets``: their objects."""
-    order, right = ranked(found, matches)
-    classes = found.classes[order]
-    made = []
-    for number, count in enumerate(targets):
-        mine = classes == number
-        made.append(curve(found.confidence[order][mine], right[mine], int(count)))
-    return made
+def compute_class_curves(
+    detections: Detections, matches: TargetMatches, targets: Sequence[int] | Integers
+) -> list[PrecisionRecallCurve]:
+    """Compute the curve of each class; ``targets``: number of ground-truth boxes of each."""
+    order, is_tp = rank_detections(detections, matches)
+    classes = detections.classes[order]
+    curves = []
+    for cls, count in enumerate(targets):
+        of_class = classes == cls
+        curves.append(compute_curve(detections.confidence[order][of_class], is_tp[of_class], int(count)))
+    return curves
 
 
-def overall(found: Detections, matches: Matches, targets: int) -> Curve:
-    """The curve of all classes together."""
-    order, right = ranked(found, matches)
-    return curve(found.confidence[order], right, targets)
+def compute_overall_curve(detections: Detections, matches: TargetMatches, targets: int) -> PrecisionRecallCurve:
+    """Compute the curve of all classes together; ``targets``: number of ground-truth boxes."""
+    order, is_tp = rank_detections(detections, matches)
+    return compute_curve(detections.confidence[order], is_tp, targets)
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Right and wrong detections above a confidence, by class, and the mean overlap of all (wrong: 0)."""
+class DetectionCounts:
+    """True and false positives above a score threshold.
 
-    right: Integers
-    wrong: Integers
-    overlap: float
-
-
-def count_darknet(found: Detections, matches: Matches, threshold: float, classes: int) -> Counts:
-    """TP and FP as ``detector map`` prints them.
-
-    Here alone the first detection of an object is the first in C's order, not the most confident, and what
-    overlaps an ignored object is wrong.
+    Attributes:
+        tp: int64 [classes].
+        fp: int64 [classes].
+        mean_iou: mean IoU of the detections of all classes with their targets, 0 for a false positive.
     """
-    above = found.confidence > np.float32(threshold)
-    right = above & _first(matches.target)
-    wrong = above & ~right
-    hits, misses = (np.bincount(found.classes[part], minlength=classes) for part in (right, wrong))
-    return Counts(hits, misses, float(matches.overlap[right].sum()) / max(1, int(above.sum())))
+
+    tp: Integers
+    fp: Integers
+    mean_iou: float
 
 
-def count(found: Detections, matches: Matches, threshold: float, classes: int) -> Counts:
-    """TP and FP by the curve's own rule."""
-    order, first = ranked(found, matches)
-    above = found.confidence[order] > np.float32(threshold)
-    right, wrong = order[above & first], order[above & ~first]
-    hits, misses = (np.bincount(found.classes[part], minlength=classes) for part in (right, wrong))
-    return Counts(hits, misses, float(matches.overlap[right].sum()) / max(1, int(above.sum())))
+def count_darknet(
+    detections: Detections, matches: TargetMatches, score_threshold: float, classes: int
+) -> DetectionCounts:
+    """Count TP and FP as ``detector map`` prints them.
+
+    Unlike in the curve, the true positive of a target is its first detection in C's order instead of the most
+    confident one, and a detection that matches an ignored box is a false positive.
+    """
+    above = detections.confidence > np.float32(score_threshold)
+    tp = above & _is_first(matches.target)
+    return _counts(detections, matches, np.flatnonzero(tp), np.flatnonzero(above & ~tp), classes)
+
+
+def count(detections: Detections, matches: TargetMatches, score_threshold: float, classes: int) -> DetectionCounts:
+    """Count TP and FP by the rule of the precision-recall curve."""
+    order, is_tp = rank_detections(detections, matches)
+    above = detections.confidence[order] > np.float32(score_threshold)
+    return _counts(detections, matches, order[above & is_tp], order[above & ~is_tp], classes)
+
+
+def _counts(
+    detections: Detections, matches: TargetMatches, tp: Integers, fp: Integers, classes: int
+) -> DetectionCounts:
+    """Counts of the rows ``tp`` and ``fp``."""
+    tp_per_class, fp_per_class = (np.bincount(detections.classes[rows], minlength=classes) for rows in (tp, fp))
+    mean_iou = float(matches.iou[tp].sum()) / max(1, len(tp) + len(fp))
+    return DetectionCounts(tp_per_class, fp_per_class, mean_iou)

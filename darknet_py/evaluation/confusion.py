@@ -1,4 +1,4 @@
-"""``confusion``: which classes are taken for which, counted over boxes that lie on objects."""
+"""Confusion matrix of a detector: which classes are predicted for which ground truth."""
 
 from __future__ import annotations
 
@@ -6,46 +6,52 @@ import numpy as np
 import torch
 
 from .. import boxes
-from .average_precision import Objects
+from .average_precision import GroundTruth
 from .detections import Detections, Floats, Integers
 
 
-def confusion(
-    found: Detections, targets: Objects, classes: int, threshold: float = 0.25, iou_threshold: float = 0.5
+def compute_confusion_matrix(
+    detections: Detections,
+    targets: GroundTruth,
+    classes: int,
+    score_threshold: float = 0.25,
+    match_iou: float = 0.5,
 ) -> Integers:
-    """[classes + 1, classes + 1] counts: predicted by row, true by column, the last of both being "nothing".
+    """Count pairs of predicted and true class.
 
-    Detections above ``threshold`` and objects that count are paired by their overlap, the largest first,
-    whatever their classes, as long as it is above ``iou_threshold``; what is left over belongs to "nothing".
+    Detections above ``score_threshold`` and ground-truth boxes that are not ignored are paired whatever their classes,
+    greedily by descending IoU, as long as it exceeds ``match_iou``. What remains is paired with "background".
+
+    Returns:
+        int64 [classes + 1, classes + 1], predicted class by row, true class by column; the last is "background".
     """
-    table = np.zeros((classes + 1, classes + 1), np.int64)
-    rows = np.flatnonzero(found.confidence > threshold)
+    matrix = np.zeros((classes + 1, classes + 1), np.int64)
+    rows = np.flatnonzero(detections.confidence > score_threshold)
     columns = np.flatnonzero(~targets.ignored)
-    for image in range(len(found.sizes)):
-        mine = rows[found.image[rows] == image]
-        theirs = columns[targets.image[columns] == image]
-        predicted = np.append(found.classes[mine], classes)
-        true = np.append(targets.classes[theirs], classes)
-        a, b = _pairs(found.boxes[mine], targets.boxes[theirs], iou_threshold)
-        np.add.at(table, (predicted[a], true[b]), 1)
-        table[:, classes] += np.bincount(np.delete(predicted[:-1], a), minlength=classes + 1)
-        table[classes] += np.bincount(np.delete(true[:-1], b), minlength=classes + 1)
-    return table
+    for image in range(len(detections.sizes)):
+        of_image = rows[detections.image[rows] == image]
+        target_of_image = columns[targets.image[columns] == image]
+        predicted = np.append(detections.classes[of_image], classes)
+        true = np.append(targets.classes[target_of_image], classes)
+        a, b = _pair(detections.boxes[of_image], targets.boxes[target_of_image], match_iou)
+        np.add.at(matrix, (predicted[a], true[b]), 1)
+        matrix[:, classes] += np.bincount(np.delete(predicted[:-1], a), minlength=classes + 1)
+        matrix[classes] += np.bincount(np.delete(true[:-1], b), minlength=classes + 1)
+    return matrix
 
 
-def _pairs(a: Floats, b: Floats, threshold: float) -> tuple[Integers, Integers]:
-    """Places in ``a`` and ``b`` [n, 4] that belong together."""
-    shared = np.asarray(boxes.iou(torch.from_numpy(a)[:, None], torch.from_numpy(b)[None]))
-    first, second = np.nonzero(shared > threshold)
-    order = np.argsort(-shared[first, second], kind="stable")
-    first, second = first[order], second[order]
-    taken_a: set[int] = set()
-    taken_b: set[int] = set()
+def _pair(a: Floats, b: Floats, match_iou: float) -> tuple[Integers, Integers]:
+    """Rows of ``a`` [n, 4] and ``b`` [m, 4] that are paired greedily by IoU."""
+    ious = np.asarray(boxes.iou(torch.from_numpy(a)[:, None], torch.from_numpy(b)[None]))
+    rows, columns = np.nonzero(ious > match_iou)
+    order = np.argsort(-ious[rows, columns], kind="stable")
+    used_rows: set[int] = set()
+    used_columns: set[int] = set()
     pairs = []
-    for one, other in zip(first.tolist(), second.tolist(), strict=True):
-        if one not in taken_a and other not in taken_b:
-            taken_a.add(one)
-            taken_b.add(other)
-            pairs.append((one, other))
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in used_rows and column not in used_columns:
+            used_rows.add(row)
+            used_columns.add(column)
+            pairs.append((row, column))
     table = np.array(pairs, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]

@@ -1,4 +1,4 @@
-"""Sheets: sixteen images side by side with the boxes of their labels, or of what was found."""
+"""Contact sheets: up to sixteen images side by side with their ground-truth boxes or their detections."""
 
 from __future__ import annotations
 
@@ -11,62 +11,64 @@ from PIL import Image, ImageDraw, ImageFont
 from ..errors import DataError
 from ..images import drawing
 from ..images.reading import read_image
-from .scores import Evaluation, Material
+from .scores import Evaluation, EvaluationData
 
-_ACROSS, _IMAGES = 4, 16
-_WIDTH, _HEIGHT, _CAPTION, _GAP = 400, 300, 24, 8  # pixels
+_COLUMNS = 4
+_IMAGES = 16
+_WIDTH, _HEIGHT, _CAPTION, _GAP = 400, 300, 24, 8  # of a cell, in pixels
 
-Boxes = tuple[list[list[float]], list[int], list[float]]  # corners relative to the image, classes, confidences
-
-
-def labels(evaluation: Evaluation) -> Image.Image:
-    """The first images with objects, and their labels."""
-    table = evaluation.material.objects
-
-    def boxes(image: int) -> Boxes:
-        rows = np.flatnonzero(table.image == image)
-        return _corners(table.boxes[rows]), table.classes[rows].tolist(), [1.0] * len(rows)
-
-    return _sheet(evaluation.material, boxes, confidences=False)
+SheetBoxes = tuple[list[list[float]], list[int], list[float]]  # (x1, y1, x2, y2) relative to the image, classes, scores
 
 
-def predictions(evaluation: Evaluation) -> Image.Image:
-    """The same images with what was found above the confidence threshold."""
-    found = evaluation.material.found
+def draw_targets(evaluation: Evaluation) -> Image.Image:
+    """Draw a sheet of images with their ground-truth boxes."""
+    targets = evaluation.data.targets
 
-    def boxes(image: int) -> Boxes:
-        rows = np.flatnonzero((found.image == image) & (found.confidence > evaluation.threshold))
-        return _corners(found.boxes[rows]), found.classes[rows].tolist(), found.confidence[rows].tolist()
+    def boxes(image: int) -> SheetBoxes:
+        rows = np.flatnonzero(targets.image == image)
+        return _corners(targets.boxes[rows]), targets.classes[rows].tolist(), [1.0] * len(rows)
 
-    return _sheet(evaluation.material, boxes, confidences=True)
+    return _draw(evaluation.data, boxes, confidences=False)
 
 
-def _sheet(material: Material, boxes: Callable[[int], Boxes], *, confidences: bool) -> Image.Image:
-    shown = chosen([len(sample.targets) for sample in material.dataset])
-    across = min(_ACROSS, max(1, len(shown)))
-    down = -(-max(1, len(shown)) // across)
+def draw_detections(evaluation: Evaluation) -> Image.Image:
+    """Draw a sheet of the same images with the detections above the score threshold."""
+    detections = evaluation.data.detections
+
+    def boxes(image: int) -> SheetBoxes:
+        rows = np.flatnonzero((detections.image == image) & (detections.confidence > evaluation.threshold))
+        return _corners(detections.boxes[rows]), detections.classes[rows].tolist(), detections.confidence[rows].tolist()
+
+    return _draw(evaluation.data, boxes, confidences=True)
+
+
+def _draw(data: EvaluationData, boxes: Callable[[int], SheetBoxes], *, confidences: bool) -> Image.Image:
+    images = select_images([len(sample.targets) for sample in data.dataset])
+    columns = min(_COLUMNS, max(1, len(images)))
+    rows = -(-max(1, len(images)) // columns)
     step_x, step_y = _WIDTH + _GAP, _HEIGHT + _CAPTION + _GAP
-    sheet = Image.new("RGB", (across * step_x + _GAP, down * step_y + _GAP), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    names = dict(enumerate(material.dataset.names))
-    for place, image in enumerate(shown):
-        left, top = _GAP + place % across * step_x, _GAP + place // across * step_y
-        name = material.dataset.samples[image].image
-        cell = _cell(name, boxes(image), names, confidences)
+    sheet = Image.new("RGB", (columns * step_x + _GAP, rows * step_y + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(13)
+    names = dict(enumerate(data.dataset.names))
+    for index, image in enumerate(images):
+        left, top = _GAP + index % columns * step_x, _GAP + index // columns * step_y
+        name = data.dataset.samples[image].image
+        cell = _draw_cell(name, boxes(image), names, confidences)
         pen.rectangle((left, top, left + _WIDTH - 1, top + _HEIGHT - 1), fill=(240, 242, 244))
         sheet.paste(cell, (left + (_WIDTH - cell.width) // 2, top + (_HEIGHT - cell.height) // 2))
         pen.text((left, top + _HEIGHT + 4), _short(name), fill=(70, 76, 84), font=font)
     return sheet
 
 
-def chosen(objects: Sequence[int]) -> list[int]:
-    """The images that are shown: spread over the data set, those with objects first."""
-    with_objects = [image for image, count in enumerate(objects) if count]
-    pool = with_objects if len(with_objects) >= _IMAGES else list(range(len(objects)))
-    return [pool[place * len(pool) // _IMAGES] for place in range(_IMAGES)] if len(pool) > _IMAGES else pool
+def select_images(num_targets: Sequence[int]) -> list[int]:
+    """Select up to sixteen images spread over the data set, only ones with targets if there are enough."""
+    with_targets = [image for image, count in enumerate(num_targets) if count]
+    pool = with_targets if len(with_targets) >= _IMAGES else list(range(len(num_targets)))
+    return [pool[index * len(pool) // _IMAGES] for index in range(_IMAGES)] if len(pool) > _IMAGES else pool
 
 
-def _cell(name: str, boxes: Boxes, names: dict[int, str], confidences: bool) -> Image.Image:
+def _draw_cell(name: str, boxes: SheetBoxes, names: dict[int, str], confidences: bool) -> Image.Image:
     try:
         image = Image.fromarray(read_image(name, 3))
     except DataError:
@@ -87,6 +89,6 @@ def _corners(xywh: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> list[li
     return corners
 
 
-def _short(path: str, most: int = 52) -> str:
+def _short(path: str, limit: int = 52) -> str:
     name = pathlib.PurePath(path).name
-    return name if len(name) <= most else f"{name[: most - 2]}.."
+    return name if len(name) <= limit else f"{name[: limit - 2]}.."

@@ -1,7 +1,6 @@
-"""``evaluate``: a network's mean average precision on a data set, by one of three named rules.
+"""``evaluate``: mAP of a detector on a data set, by one of three protocols.
 
-``scores`` says what the rules are, ``average_precision`` how they match and count, ``coco`` how pycocotools
-is asked.
+``scores`` defines the protocols, ``average_precision`` has their matching rules, ``coco`` runs pycocotools.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ from ..postprocess import require_heads
 from . import average_precision as ap
 from . import coco
 from .detections import Detections, Integers, collect
-from .scores import ClassScore, Evaluation, Material, Protocol
+from .scores import ClassScore, Evaluation, EvaluationData, Protocol
 
-_DETECTING = {Protocol.DARKNET: (0.005, 0.45), Protocol.VOC07: (0.005, 0.45), Protocol.COCO: (0.001, 0.6)}
+# Minimum score and NMS threshold: of `detector map`, and of `detector valid` for coco.
+_DETECTION_DEFAULTS = {Protocol.DARKNET: (0.005, 0.45), Protocol.VOC07: (0.005, 0.45), Protocol.COCO: (0.001, 0.6)}
 
 
 def evaluate(
@@ -36,9 +36,9 @@ def evaluate(
     subset: str = "valid",
     names: ClassNames = None,
     threshold: float = 0.25,
-    iou_threshold: float = 0.5,
+    match_iou: float = 0.5,
     points: int = 0,
-    least: float | None = None,
+    min_score: float | None = None,
     nms: float | None = None,
     letterbox: bool | None = None,
     backend: str | None = None,
@@ -48,33 +48,51 @@ def evaluate(
     dtype: str = "fp32",
     progress: bool = True,
 ) -> Evaluation:
-    """Detect on every image of ``data`` and count.
+    """Detect on every image of a data set and compute mAP.
 
-    ``data``: what ``datasets.load`` reads (a .data file, a list, a data.yaml, COCO's JSON, a VOC folder), of
-    which ``subset`` is taken, or a ``Dataset``. ``names``: class names instead of the data set's.
-    ``threshold``: confidence for TP, FP and what is made of them; it does not change mAP. ``points``: recalls
-    of the darknet protocol, 0 for the area. ``least``, ``nms``: confidence and overlap with which boxes are
-    collected; by default as Darknet does it for the protocol: above 0.005 and 0.45 (``detector map``), for
-    coco 0.001 and 0.6 (``detector valid``). ``backend``: the package that counts for coco, see ``coco.BACKENDS``;
-    None: the first that is installed. ``engine`` and ``dtype``: what computes them, see ``engines``. Raises DataError.
+    Args:
+        network: a detector.
+        data: a ``Dataset``, or what ``datasets.load`` reads: a .data file, a list, a data.yaml, COCO's annotation
+            JSON, or a VOC folder.
+        protocol: ``darknet``, ``voc07`` or ``coco``, see ``scores``.
+        subset: the part of ``data`` to use: ``valid``, ``train`` or ``test``.
+        names: class names instead of the data set's, as a file or a sequence.
+        threshold: score above which a detection counts for TP, FP, precision, recall and F1; no influence on mAP.
+        match_iou: IoU at which a detection counts as correct.
+        points: for the darknet protocol, the number of recalls over which precision is averaged; 0: area under the
+            curve.
+        min_score: score above which detections count for mAP; None: 0.005 (``detector map``), for coco 0.001
+            (``detector valid``).
+        nms: IoU threshold of class-wise NMS; None: 0.45 (``detector map``), for coco 0.6 (``detector valid``).
+        letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
+        backend: package that evaluates for coco, see ``coco.BACKENDS``; None: the first that is installed.
+        batch: images per forward pass.
+        workers: threads that read images.
+        engine: what runs the network, see ``inference.engines``.
+        dtype: precision of the engine, see ``inference.engines``.
+        progress: show a progress bar on stderr if that is a terminal.
+
+    Raises:
+        DataError: the network has no detection head, the data cannot be read, or an argument is out of range.
+        ImportError: no package for the coco protocol is installed.
     """
     protocol = Protocol(protocol)
     require_heads(network)
-    for name, value in (("threshold", threshold), ("iou_threshold", iou_threshold)):
+    for name, value in (("threshold", threshold), ("match_iou", match_iou)):
         if not 0 <= value <= 1:
             raise DataError(f"{name}: expected 0..1, got {value}")
     if points < 0 or points == 1:
-        raise DataError(f"points: expected 0 (the area), or 2 and more (11, 101), got {points}")
+        raise DataError(f"points: expected 0 (area under the curve), or 2 and more (11, 101), got {points}")
     if protocol is Protocol.COCO:
-        coco.backend(backend)
-    dataset = prepared(network, data, subset, names)
+        coco.find_backend(backend)
+    dataset = prepare_dataset(network, data, subset, names)
     labels.report(dataset.problems)
-    default = _DETECTING[protocol]
-    found = collect(
+    default_score, default_nms = _DETECTION_DEFAULTS[protocol]
+    detections = collect(
         network,
         dataset,
-        threshold=default[0] if least is None else least,
-        nms=default[1] if nms is None else nms,
+        threshold=default_score if min_score is None else min_score,
+        nms=default_nms if nms is None else nms,
         letterbox=letterbox,
         nms_in_pixels=protocol is Protocol.COCO,
         batch=batch,
@@ -83,78 +101,85 @@ def evaluate(
         dtype=dtype,
         progress=progress,
     )
-    labels.report(found.problems)
-    limits = {"threshold": threshold, "iou_threshold": iou_threshold}
-    return score(dataset, found, protocol, points=points, backend=backend, **limits)
+    labels.report(detections.problems)
+    return evaluate_detections(
+        dataset, detections, protocol, threshold=threshold, match_iou=match_iou, points=points, backend=backend
+    )
 
 
-def prepared(network: Network, data: Dataset | StrPath, subset: str = "valid", names: ClassNames = None) -> Dataset:
-    """The data set with a name for each class of the network and no object of another class."""
-    classes = network.heads[-1].classes
+def prepare_dataset(
+    network: Network, data: Dataset | StrPath, subset: str = "valid", names: ClassNames = None
+) -> Dataset:
+    """Load a data set with one name for each class of the network, without targets of other classes.
+
+    Raises DataError where it has no images, or another number of class names.
+    """
+    classes = require_heads(network)[-1].classes
     if isinstance(data, str | os.PathLike):
         data = datasets.load(data, subset, classes=classes)
     if not len(data):
         raise DataError(f"{data.source or 'data'}: no images to evaluate on")
     if names is None and len(data.names) not in (0, classes):
         raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
-    words = resolve_class_names(names if names is not None else data.names or None, classes)
-    return replace(data.limited(classes), names=tuple(words))
+    resolved = resolve_class_names(names if names is not None else data.names or None, classes)
+    return replace(data.limited(classes), names=tuple(resolved))
 
 
-def score(
+def evaluate_detections(
     dataset: Dataset,
-    found: Detections,
+    detections: Detections,
     protocol: Protocol | str = Protocol.DARKNET,
     *,
     threshold: float = 0.25,
-    iou_threshold: float = 0.5,
+    match_iou: float = 0.5,
     points: int = 0,
     backend: str | None = None,
 ) -> Evaluation:
-    """Count what was found on a data set, which has a name for each class."""
+    """Compute mAP of detections on a data set that has a name for each class; for the options see ``evaluate``."""
     protocol = Protocol(protocol)
     voc = protocol is Protocol.VOC07
-    targets = ap.objects(dataset)
-    matches = (ap.match_voc if voc else ap.match_darknet)(found, targets, iou_threshold)
-    objects = targets.counts(len(dataset.names))
-    curves = ap.curves(found, matches, objects)
+    targets = ap.GroundTruth.from_dataset(dataset)
+    matches = (ap.match_voc if voc else ap.match_darknet)(detections, targets, match_iou)
+    num_targets = targets.count_per_class(len(dataset.names))
+    curves = ap.compute_class_curves(detections, matches, num_targets)
     count = ap.count_darknet if protocol is Protocol.DARKNET else ap.count
-    counts = count(found, matches, threshold, len(dataset.names))
+    counts = count(detections, matches, threshold, len(dataset.names))
     points = 11 if voc else points
-    areas = [curve.average_precision(points) for curve in curves]
-    mean, at_50 = _mean(areas, objects, voc), None
-    package, numbers = "", dict[str, float]()
+    aps = [curve.average_precision(points) for curve in curves]
+    mean_ap = _mean(aps, num_targets, only_with_targets=voc)
+    map50 = mean_ap
+    package, statistics = "", dict[str, float]()
     if protocol is Protocol.COCO:
-        package, numbers, areas = coco.evaluate(dataset, found, backend)
-        mean, at_50 = numbers["AP"], numbers["AP50"]
-    elif iou_threshold != 0.5:
-        at_50 = score(dataset, found, protocol, points=points).map
-    one = [
-        ClassScore(name, int(n), area, int(tp), int(fp), *curve.best())
-        for name, n, area, tp, fp, curve in zip(
-            dataset.names, objects, areas, counts.right, counts.wrong, curves, strict=True
+        package, statistics, aps = coco.evaluate_coco(dataset, detections, backend)
+        mean_ap, map50 = statistics["AP"], statistics["AP50"]
+    elif match_iou != 0.5:
+        map50 = evaluate_detections(dataset, detections, protocol, points=points).map
+    class_scores = [
+        ClassScore(name, int(n), average_precision, int(tp), int(fp), *curve.best())
+        for name, n, average_precision, tp, fp, curve in zip(
+            dataset.names, num_targets, aps, counts.tp, counts.fp, curves, strict=True
         )
     ]
-    right, wrong, total = int(counts.right.sum()), int(counts.wrong.sum()), int(objects.sum())
-    best = ap.overall(found, matches, total).best()
+    total = int(num_targets.sum())
+    best = ap.compute_overall_curve(detections, matches, total).best()
     return Evaluation(
         protocol=protocol,
-        map=mean,
-        map50=mean if at_50 is None else at_50,
-        all=ClassScore("all", total, mean, right, wrong, *best),
-        classes=one,
+        map=mean_ap,
+        map50=map50,
+        all=ClassScore("all", total, mean_ap, int(counts.tp.sum()), int(counts.fp.sum()), *best),
+        classes=class_scores,
         threshold=threshold,
-        iou_threshold=iou_threshold,
+        match_iou=match_iou,
         points=points,
-        average_iou=counts.overlap,
-        problems=(*dataset.problems, *found.problems),
-        material=Material(dataset, found, targets, matches, curves),
-        coco=numbers,
+        average_iou=counts.mean_iou,
+        problems=(*dataset.problems, *detections.problems),
+        data=EvaluationData(dataset, detections, targets, matches, curves),
+        coco=statistics,
         backend=package,
     )
 
 
-def _mean(areas: Sequence[float], objects: Integers, present: bool) -> float:
-    """Mean over all classes, or over those that have objects."""
-    counted = np.array(areas)[objects > 0] if present else np.array(areas)
-    return float(counted.mean()) if len(counted) else 0.0
+def _mean(aps: Sequence[float], num_targets: Integers, *, only_with_targets: bool) -> float:
+    """Mean AP over all classes, or over those that have targets."""
+    averaged = np.array(aps)[num_targets > 0] if only_with_targets else np.array(aps)
+    return float(averaged.mean()) if len(averaged) else 0.0

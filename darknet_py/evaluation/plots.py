@@ -1,6 +1,6 @@
-"""Images of an evaluation: curves of precision and recall and of F1, the confusion matrix, sheets of images.
+"""Plots of an evaluation: precision-recall and F1 curves, confusion matrix, contact sheets.
 
-Drawn by matplotlib without a display; the sheets need Pillow alone.
+matplotlib draws them without a display; the contact sheets only need Pillow.
 """
 
 from __future__ import annotations
@@ -17,46 +17,46 @@ from .._typing import StrPath
 from ..errors import DataError
 from ..files import replacing
 from . import contact_sheets
-from .average_precision import Curve, overall
-from .confusion import confusion
+from .average_precision import PrecisionRecallCurve, compute_overall_curve
+from .confusion import compute_confusion_matrix
 from .scores import Evaluation, Protocol
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MANY = 10  # classes beyond which curves are grey and have no name
+_MAX_NAMED = 10  # with more classes, curves are grey and have no name
 _INK, _GREY, _LIGHT, _BOLD = "#24292f", "#6e7781", "#d0d7de", "#0b5cad"
 
 
 def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
-    """Write all plots of an evaluation into a folder, which is made; return the files.
+    """Write all plots of an evaluation into a folder, which is created if absent, and return the files.
 
-    Raises ImportError without matplotlib, and DataError where the folder cannot be written to.
+    Raises ImportError without matplotlib, and DataError where the folder is not writable.
     """
     figure_class()
-    place = pathlib.Path(folder)
-    makers: dict[str, Callable[[Evaluation], Any]] = {
-        "pr_curve.png": precision_recall,
-        "f1_curve.png": f1,
-        "confusion_matrix.png": matrix,
-        "labels.jpg": contact_sheets.labels,
-        "predictions.jpg": contact_sheets.predictions,
+    target = pathlib.Path(folder)
+    plots: dict[str, Callable[[Evaluation], Any]] = {
+        "pr_curve.png": plot_precision_recall,
+        "f1_curve.png": plot_f1,
+        "confusion_matrix.png": plot_confusion_matrix,
+        "labels.jpg": contact_sheets.draw_targets,
+        "predictions.jpg": contact_sheets.draw_detections,
     }
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        for name, make in makers.items():
-            made = make(evaluation)
-            content = _jpeg(made) if isinstance(made, Image.Image) else _png(made)
-            with replacing(place / name) as file:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, plot in plots.items():
+            drawn = plot(evaluation)
+            content = _to_jpeg(drawn) if isinstance(drawn, Image.Image) else _to_png(drawn)
+            with replacing(target / name) as file:
                 file.write(content)
     except OSError as error:
-        raise DataError(f"{error.filename or place}: {error.strerror or error}") from error
-    return [place / name for name in makers]
+        raise DataError(f"{error.filename or target}: {error.strerror or error}") from error
+    return [target / name for name in plots]
 
 
-def _png(figure: Figure) -> bytes:
-    """A third of what matplotlib writes: a figure has fewer than 256 colours that anybody could tell apart."""
+def _to_png(figure: Figure) -> bytes:
+    """Encode as PNG with a palette of 256 colours, a third of the size that matplotlib writes."""
     drawn, content = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
@@ -64,14 +64,14 @@ def _png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def _jpeg(sheet: Image.Image) -> bytes:
+def _to_jpeg(sheet: Image.Image) -> bytes:
     content = io.BytesIO()
     sheet.save(content, format="JPEG", quality=90)
     return content.getvalue()
 
 
 def figure_class() -> type[Figure]:
-    """matplotlib's Figure, which draws without a display. Raises ImportError that says how to have it."""
+    """Return matplotlib's Figure, which draws without a display. Raises ImportError without it."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -79,15 +79,15 @@ def figure_class() -> type[Figure]:
     return Figure
 
 
-def precision_recall(evaluation: Evaluation) -> Figure:
-    """Precision over recall of each class, as high as it is at that recall or beyond, and their mean.
+def plot_precision_recall(evaluation: Evaluation) -> Figure:
+    """Plot the monotone precision over recall of each class, and their mean.
 
-    Up to ten classes have a colour, and a name with their AP in percent.
+    Up to ten classes have a colour and a name with their AP in percent.
     """
     figure, axes = _canvas("Precision over recall", _headline(evaluation))
     grid = np.linspace(0, 1, 501)
     lines, shown = [], _present(evaluation)
-    labels = [f"{one.name} {100 * max(0.0, one.average_precision):.1f}" for one in evaluation.classes if one.objects]
+    labels = [f"{one.name} {100 * max(0.0, one.average_precision):.1f}" for one in evaluation.classes if one.targets]
     for curve, label in zip(shown, labels, strict=True):
         best = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], 0.0)
         lines.append(best[np.searchsorted(curve.recall, grid, side="left")])
@@ -100,71 +100,75 @@ def precision_recall(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def f1(evaluation: Evaluation) -> Figure:
-    """F1 over the confidence threshold, of each class and of all together; the best threshold is marked.
+def plot_f1(evaluation: Evaluation) -> Figure:
+    """Plot F1 over the score threshold, of each class and of all together, and mark the best threshold.
 
-    Up to ten classes have a colour, and a name with their best F1.
+    Up to ten classes have a colour and a name with their best F1.
     """
-    figure, axes = _canvas("F1 over confidence", _headline(evaluation))
+    figure, axes = _canvas("F1 over score threshold", _headline(evaluation))
     grid = np.linspace(0, 1, 501)
     shown = _present(evaluation)
-    labels = [f"{one.name} {one.best_f1:.3f}" for one in evaluation.classes if one.objects]
+    labels = [f"{one.name} {one.best_f1:.3f}" for one in evaluation.classes if one.targets]
     for curve, label in zip(shown, labels, strict=True):
-        _class_line(axes, grid, _at(curve, grid), label, len(shown))
-    material, best = evaluation.material, evaluation.all
-    everything = overall(material.found, material.matches, best.objects)
-    axes.plot(grid, _at(everything, grid), color=_BOLD, linewidth=2.6, label="all objects together", zorder=5)
+        _class_line(axes, grid, _f1_at(curve, grid), label, len(shown))
+    data = evaluation.data
+    best = evaluation.all
+    overall = compute_overall_curve(data.detections, data.matches, best.targets)
+    axes.plot(grid, _f1_at(overall, grid), color=_BOLD, linewidth=2.6, label="all classes", zorder=5)
     text = f"best: F1 {best.best_f1:.3f} at {best.best_threshold:.3f}"
     axes.plot([best.best_threshold], [best.best_f1], "o", color=_BOLD, markersize=7, zorder=6, label=text)
-    _finish(axes, "confidence threshold", "F1", len(shown))
+    _finish(axes, "score threshold", "F1", len(shown))
     return figure
 
 
-def _at(curve: Curve, grid: Any) -> Any:
-    """F1 with the detections whose confidence is at least each of ``grid``."""
+def _f1_at(curve: PrecisionRecallCurve, grid: Any) -> Any:
+    """F1 of the detections whose confidence is at least each of ``grid``."""
     kept = np.searchsorted(-curve.confidence, -grid, side="right")
     return np.append(0.0, curve.f1)[kept]
 
 
-def matrix(evaluation: Evaluation) -> Figure:
-    """The confusion matrix of the classes that occur: shares of each true class, by column."""
-    material, names = evaluation.material, evaluation.material.dataset.names
-    counts = confusion(material.found, material.objects, len(names), evaluation.threshold, evaluation.iou_threshold)
+def plot_confusion_matrix(evaluation: Evaluation) -> Figure:
+    """Plot the confusion matrix of the classes that occur, coloured by the fraction of each true class (column)."""
+    data = evaluation.data
+    names = data.dataset.names
+    counts = compute_confusion_matrix(
+        data.detections, data.targets, len(names), evaluation.threshold, evaluation.match_iou
+    )
     used = [k for k in range(len(names)) if counts[k].any() or counts[:, k].any()]
     kept = counts[np.ix_([*used, len(names)], [*used, len(names)])]
-    words = [*(names[k] for k in used), "nothing"]
-    side = min(24.0, max(5.5, 2.2 + 0.21 * len(words)))
+    ticks = [*(names[k] for k in used), "background"]
+    side = min(24.0, max(5.5, 2.2 + 0.21 * len(ticks)))
     figure = figure_class()(figsize=(side + 1, side + 0.6), dpi=130, layout="compressed", facecolor="white")
     axes = figure.add_subplot()
     total = kept.sum(axis=0, keepdims=True)
-    share = np.where(kept > 0, kept / np.maximum(total, 1), np.nan)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    size = 9 if len(words) <= 20 else 7
-    axes.set_xticks(range(len(words)), words, rotation=90 if len(words) > 8 else 0, fontsize=size, color=_INK)
-    axes.set_yticks(range(len(words)), words, fontsize=size, color=_INK)
+    fraction = np.where(kept > 0, kept / np.maximum(total, 1), np.nan)
+    image = axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1)
+    size = 9 if len(ticks) <= 20 else 7
+    axes.set_xticks(range(len(ticks)), ticks, rotation=90 if len(ticks) > 8 else 0, fontsize=size, color=_INK)
+    axes.set_yticks(range(len(ticks)), ticks, fontsize=size, color=_INK)
     for row, column in zip(*kept.nonzero(), strict=True):
-        ink = "white" if share[row, column] > 0.55 else _INK
+        ink = "white" if fraction[row, column] > 0.55 else _INK
         axes.text(column, row, str(kept[row, column]), ha="center", va="center", fontsize=size - 1, color=ink)
-    axes.set_xticks(np.arange(len(words)) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(words)) - 0.5, minor=True)
+    axes.set_xticks(np.arange(len(ticks)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(ticks)) - 0.5, minor=True)
     axes.grid(which="minor", color=_LIGHT, linewidth=0.4)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_color(_LIGHT)
     axes.set_xlabel("true", color=_INK, fontsize=11)
     axes.set_ylabel("predicted", color=_INK, fontsize=11)
-    text = f"confidence above {evaluation.threshold:g}, IoU above {evaluation.iou_threshold:g}"
-    _title(axes, "Confusion matrix", f"objects; colour: share of the true class; {text}")
+    text = f"score above {evaluation.threshold:g}, IoU above {evaluation.match_iou:g}"
+    _title(axes, "Confusion matrix", f"number of boxes; colour: fraction of the true class; {text}")
     bar = figure.colorbar(image, shrink=0.6, aspect=30, pad=0.02)
     bar.outline.set_visible(False)
     return figure
 
 
-def _present(evaluation: Evaluation) -> list[Curve]:
-    return [curve for curve in evaluation.material.curves if curve.targets]
+def _present(evaluation: Evaluation) -> list[PrecisionRecallCurve]:
+    return [curve for curve in evaluation.data.curves if curve.targets]
 
 
 def _headline(evaluation: Evaluation) -> str:
-    name = "mAP@0.50:0.95" if evaluation.protocol is Protocol.COCO else f"mAP@{evaluation.iou_threshold:.2f}"
+    name = "mAP@0.50:0.95" if evaluation.protocol is Protocol.COCO else f"mAP@{evaluation.match_iou:.2f}"
     return f"{name} {100 * evaluation.map:.2f} %  ({evaluation.rule})"
 
 
@@ -181,8 +185,8 @@ def _title(axes: Axes, title: str, below: str) -> None:
 
 
 def _class_line(axes: Axes, x: Any, y: Any, label: str, classes: int) -> None:
-    """A class's line; matplotlib's first of ten colours is too near to that of the bold line."""
-    if classes > _MANY:
+    """Draw the line of a class; matplotlib's first colour is too similar to that of the bold line."""
+    if classes > _MAX_NAMED:
         axes.plot(x, y, color=_GREY, alpha=max(0.16, 4 / classes), linewidth=0.8)
     else:
         number = 1 + len(axes.lines)
@@ -198,10 +202,10 @@ def _finish(axes: Axes, x: str, y: str, classes: int) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_GREY)
     axes.tick_params(colors=_GREY, length=3)
-    if classes > _MANY:
+    if classes > _MAX_NAMED:
         axes.plot([], [], color=_GREY, alpha=0.5, linewidth=0.8, label=f"each of {classes} classes")
     if axes.get_legend_handles_labels()[0]:
-        # Curves leave no free place inside: names stand to the right, and few words beside the title.
+        # Curves leave no free space inside: many names go to the right of the axes, few entries next to the title.
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}
         above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1.04), "ncols": 3}
-        axes.legend(**(beside if classes <= _MANY else above), edgecolor="none", fontsize=9)
+        axes.legend(**(beside if classes <= _MAX_NAMED else above), edgecolor="none", fontsize=9)

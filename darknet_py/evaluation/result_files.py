@@ -1,12 +1,12 @@
-"""The files that ``detector valid`` writes: detections as the servers and scripts of data sets want them.
+"""Result files of ``detector valid``, in the formats that evaluation servers and scripts of data sets read.
 
-    coco      coco_results.json                    records of COCO's results format
-    voc       comp4_det_test_CLASS.txt a class     image, confidence, left, top, right, bottom from 1
-    imagenet  imagenet-detection.txt               image and class from 1, confidence, edges
-    bdd       bdd_results.json                     name, category, bbox of two corners, score
-    kitti     kitti_results/data/IMAGE.txt       class, unknowns, edges, unknowns, confidence
+    coco      coco_results.json                  records of COCO's results format
+    voc       comp4_det_test_CLASS.txt           image, confidence, x1, y1, x2, y2; pixels count from 1
+    imagenet  imagenet-detection.txt             image and class from 1, confidence, x1, y1, x2, y2
+    bdd       bdd_results.json                   name, category, bbox (x1, y1, x2, y2), score
+    kitti     kitti_results/data/IMAGE.txt       class, 3 unused, x1, y1, x2, y2, 7 unused, confidence
 
-Boxes are in pixels of the image and cut to it. The JSON is valid where nothing was found, too.
+Boxes are in pixels and clipped to the image. Without detections the JSON is valid too, unlike C's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KITTI = ("car", "pedestrian", "cyclist")
 
 
 class Format(enum.StrEnum):
-    """What ``eval=`` of a ``.data`` file may say; Darknet takes every other word for voc."""
+    """Values of ``eval=`` in a ``.data`` file; Darknet takes every other value for voc."""
 
     COCO = "coco"
     VOC = "voc"
@@ -38,66 +38,72 @@ class Format(enum.StrEnum):
 
 
 def write(
-    dataset: Dataset, found: Detections, kind: Format | str, folder: StrPath = "results", stem: str = ""
+    dataset: Dataset, detections: Detections, kind: Format | str, folder: StrPath = "results", stem: str = ""
 ) -> list[pathlib.Path]:
-    """Write what was found on a data set, which has a name for each class; return the files.
+    """Write detections on a data set that has a name for each class, and return the files.
 
-    ``stem``: instead of the default file name (``coco_results``, ``comp4_det_test_``, ...). Raises DataError.
+    ``stem`` replaces the default file name (``coco_results``, ``comp4_det_test_``, ...). Raises DataError where a file
+    cannot be written.
     """
     kind = Format(kind)
-    place = pathlib.Path(folder)
-    contents = dict(_WRITERS[kind](dataset, found, stem))
+    target = pathlib.Path(folder)
+    contents = dict(_WRITERS[kind](dataset, detections, stem))
     try:
         for name, text in contents.items():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            with replacing(place / name, "w", encoding="utf-8") as file:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target / name, "w", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
-        raise DataError(f"{error.filename or place}: {error.strerror or error}") from error
-    return [place / name for name in contents]
+        raise DataError(f"{error.filename or target}: {error.strerror or error}") from error
+    return [target / name for name in contents]
 
 
 Contents = Iterable[tuple[str, str]]
 
 
-def _coco(dataset: Dataset, found: Detections, stem: str) -> Contents:
-    yield f"{stem or 'coco_results'}.json", _records(coco.results(dataset, found))
+def _coco(dataset: Dataset, detections: Detections, stem: str) -> Contents:
+    yield f"{stem or 'coco_results'}.json", _records(coco.to_results(dataset, detections))
 
 
-def _voc(dataset: Dataset, found: Detections, stem: str) -> Contents:
+def _voc(dataset: Dataset, detections: Detections, stem: str) -> Contents:
     lines: list[list[str]] = [[] for _ in dataset.names]
     stems = _stems(dataset)
-    for image, k, confidence, edges in _rows(found, offset=1):
-        lines[k].append(f"{stems[image]} {confidence:f} {_numbers(edges)}\n")
+    for image, cls, confidence, corners in _rows(detections, offset=1):
+        lines[cls].append(f"{stems[image]} {confidence:f} {_numbers(corners)}\n")
     for name, text in zip(dataset.names, lines, strict=True):
         yield f"{stem or 'comp4_det_test_'}{_safe(name)}.txt", "".join(text)
 
 
-def _imagenet(dataset: Dataset, found: Detections, stem: str) -> Contents:
-    lines = [f"{image + 1} {k + 1} {confidence:f} {_numbers(edges)}\n" for image, k, confidence, edges in _rows(found)]
+def _imagenet(dataset: Dataset, detections: Detections, stem: str) -> Contents:
+    lines = [
+        f"{image + 1} {cls + 1} {confidence:f} {_numbers(corners)}\n"
+        for image, cls, confidence, corners in _rows(detections)
+    ]
     yield f"{stem or 'imagenet-detection'}.txt", "".join(lines)
 
 
-def _bdd(dataset: Dataset, found: Detections, stem: str) -> Contents:
+def _bdd(dataset: Dataset, detections: Detections, stem: str) -> Contents:
     names = BDD if len(dataset.names) == len(BDD) else dataset.names
     images = [pathlib.PurePath(sample.image).name for sample in dataset]
     records = [
         {
             "name": images[image],
-            "category": names[k],
-            "bbox": [round(edge, 6) for edge in edges],
+            "category": names[cls],
+            "bbox": [round(value, 6) for value in corners],
             "score": round(confidence, 6),
         }
-        for image, k, confidence, edges in _rows(found)
+        for image, cls, confidence, corners in _rows(detections)
     ]
     yield f"{stem or 'bdd_results'}.json", _records(records)
 
 
-def _kitti(dataset: Dataset, found: Detections, stem: str) -> Contents:
+def _kitti(dataset: Dataset, detections: Detections, stem: str) -> Contents:
     names = KITTI if len(dataset.names) == len(KITTI) else dataset.names
     lines: list[list[str]] = [[] for _ in dataset]
-    for image, k, confidence, edges in _rows(found):
-        lines[image].append(f"{names[k]} -1 -1 -10 {_numbers(edges)} -1 -1 -1 -1000 -1000 -1000 -10 {confidence:f}\n")
+    for image, cls, confidence, corners in _rows(detections):
+        lines[image].append(
+            f"{names[cls]} -1 -1 -10 {_numbers(corners)} -1 -1 -1 -1000 -1000 -1000 -10 {confidence:f}\n"
+        )
     for name, text in zip(_stems(dataset), lines, strict=True):
         yield f"{stem or 'kitti_results'}/data/{name}.txt", "".join(text)
 
@@ -111,10 +117,11 @@ _WRITERS = {
 }
 
 
-def _rows(found: Detections, offset: float = 0.0) -> Iterable[tuple[int, int, float, list[float]]]:
-    """Image, class, confidence and edges in pixels of each detection."""
-    edges = found.pixels(offset).tolist()
-    return zip(found.image.tolist(), found.classes.tolist(), found.confidence.tolist(), edges, strict=True)
+def _rows(detections: Detections, offset: float = 0.0) -> Iterable[tuple[int, int, float, list[float]]]:
+    """Image, class, confidence and (x1, y1, x2, y2) in pixels of each detection."""
+    corners = detections.pixels(offset).tolist()
+    classes, confidence = detections.classes.tolist(), detections.confidence.tolist()
+    return zip(detections.image.tolist(), classes, confidence, corners, strict=True)
 
 
 def _stems(dataset: Dataset) -> list[str]:
@@ -122,12 +129,12 @@ def _stems(dataset: Dataset) -> list[str]:
 
 
 def _safe(name: str) -> str:
-    """A class name as part of a file's."""
+    """A class name as part of a file name."""
     return name.replace("/", "_").replace("\\", "_")
 
 
-def _numbers(edges: Iterable[float]) -> str:
-    return " ".join(f"{edge:f}" for edge in edges)
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join(f"{value:f}" for value in values)
 
 
 def _records(records: Iterable[object]) -> str:

@@ -1,4 +1,4 @@
-"""``valid``: what is found on the images of a list, as result files (``detector valid``); labels are not read."""
+"""``detector valid``: detections on the images of a list, written as result files; labels are not read."""
 
 from __future__ import annotations
 
@@ -19,55 +19,72 @@ from . import result_files
 from .detections import collect
 from .result_files import Format
 
+_MIN_SCORE = 0.001
+_NMS = 0.6
 
-def valid(
+
+def write_valid_results(
     network: Network, path: StrPath, *, out: str = "", batch: int = 8, workers: int = 2, progress: bool = True
 ) -> list[pathlib.Path]:
-    """Detect on the ``valid`` list of a .data file and write the files that ``eval=`` says; return them.
+    """Detect on the ``valid`` list of a .data file and write result files (``validate_detector``).
 
-    Boxes above 0.001, suppressed at 0.6 in pixels, into the folder that ``results=`` says. ``out``: instead of
-    the files' default name. ``map=``: a file of numbers of a tree's classes, one a line; boxes have those classes
-    alone, numbered by the line. Raises DataError.
+    Detections have a score above 0.001 and pass NMS at an IoU of 0.6 in pixels. With ``map=`` in the .data file, a
+    file of numbers of a tree's classes, one a line, only these classes are reported, numbered by the line.
+
+    Args:
+        network: a detector.
+        path: the .data file; ``eval=`` says the format, ``results=`` the folder.
+        out: file name instead of the format's default.
+        batch: images per forward pass.
+        workers: threads that read images.
+        progress: show a progress bar on stderr if that is a terminal.
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: the network has no detection head, or a file cannot be read or written.
     """
     options = read_data(path)
     kind = options.values.get("eval", "voc")
     kind = kind if kind in set(Format) else "voc"
-    names, mapping = _classes(network, options)
+    names, mapping = _reported_classes(network, options)
     images = read_list(options.file("valid" if "valid" in options.values else "train"))
     samples = [Sample(image, labels.none(), labels.none()) for image in images]
     dataset = Dataset(samples, tuple(names), source=options.path)
-    found = collect(
+    detections = collect(
         network,
         dataset,
-        threshold=0.001,
-        nms=0.6,
+        threshold=_MIN_SCORE,
+        nms=_NMS,
         mapping=mapping,
         nms_in_pixels=True,
         batch=batch,
         workers=workers,
         progress=progress,
     )
-    labels.report(found.problems)
-    return result_files.write(dataset, found, kind, options.values.get("results", "results"), out)
+    labels.report(detections.problems)
+    return result_files.write(dataset, detections, kind, options.values.get("results", "results"), out)
 
 
-def _classes(network: Network, options: Options) -> tuple[Sequence[str], Tensor | None]:
-    """The names of the classes that are reported, and their numbers in the network where ``map=`` chooses them."""
-    classes = require_heads(network)[-1].classes
-    given = options.file("names") if "names" in options.values else None
+def _reported_classes(network: Network, options: Options) -> tuple[Sequence[str], Tensor | None]:
+    """Names of the reported classes, and their numbers in the network [n] where ``map=`` selects them."""
+    head = require_heads(network)[-1]
+    classes = head.classes
+    names_file = options.file("names") if "names" in options.values else None
     if "map" not in options.values:
-        return resolve_class_names(given, classes), None
-    tree = network.heads[-1].tree
+        return resolve_class_names(names_file, classes), None
+    tree = head.tree
     if tree is None:
         raise DataError(f"{options.path}: map: expected a network whose head has a tree, which the map numbers")
     path = options.file("map")
     mapping = read_map(pathlib.Path(path), classes)
-    words = tree.names if given is None else resolve_class_names(given, classes, exact=False)
-    if len(words) == classes:
-        words = [words[number] for number in mapping.tolist()]
-    if len(words) != len(mapping):
+    names = tree.names if names_file is None else resolve_class_names(names_file, classes, exact=False)
+    if len(names) == classes:
+        names = [names[number] for number in mapping.tolist()]
+    if len(names) != len(mapping):
         raise DataError(
-            f"{given}: {len(words)} class names: expected {len(mapping)}, as many as {path} has lines, "
+            f"{names_file}: {len(names)} class names: expected {len(mapping)}, as many as {path} has lines, "
             f"or {classes}, as many as the network has classes"
         )
-    return words, mapping
+    return names, mapping

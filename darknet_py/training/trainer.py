@@ -12,7 +12,7 @@ from .._typing import StrPath
 from ..data import data_file, datasets, labels
 from ..data.data_file import Dataset
 from ..errors import ConfigError, DataError, WeightsError
-from ..evaluation.evaluator import prepared
+from ..evaluation.evaluator import prepare_dataset
 from ..network import Network
 from . import batches, checkpoints, train, validation
 from .checkpoints import CheckpointWriter
@@ -157,7 +157,7 @@ class Trainer(train.Trainer):
         if not isinstance(self.data, Dataset | str | os.PathLike):
             return None
         if self.network.heads:
-            held = prepared(self.network, self.data)
+            held = prepare_dataset(self.network, self.data)
             held = replace(held, problems=())
             limits = {"threshold": threshold, "iou_threshold": iou_threshold}
             return validation.mean_average_precision(self.network, held, self.team, **limits, workers=workers)

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..data.data_file import Dataset
-from ..evaluation import accuracy
+from ..evaluation.accuracy import evaluate_accuracy
 from ..evaluation.detections import Detections, collect
-from ..evaluation.evaluator import score
+from ..evaluation.evaluator import evaluate_detections
 from ..network import Network
 from .distributed import ProcessGroup
 
@@ -27,7 +27,7 @@ def mean_average_precision(
         part = replace(dataset, samples=team.share(dataset.samples))
         mine = collect(network, part, workers=workers, progress=False)
         found = joined(team.gather(mine))
-        return score(dataset, found, threshold=threshold, iou_threshold=iou_threshold).map
+        return evaluate_detections(dataset, found, threshold=threshold, match_iou=iou_threshold).map
 
     return count
 
@@ -54,7 +54,7 @@ def right(
 
     def count() -> float:
         mine = team.share(images)
-        scores = collections.deque(accuracy.accuracy(network, mine, labels, k=top, workers=workers), maxlen=1)
+        scores = collections.deque(evaluate_accuracy(network, mine, labels, k=top, workers=workers), maxlen=1)
         hits = [(score.topk * score.images, score.images) for score in scores]
         sums = np.sum([pair for of_one in team.gather(hits) for pair in of_one] or [(0, 1)], axis=0)
         return float(sums[0] / sums[1])

@@ -23,9 +23,9 @@ def test_the_table_and_darknets_lines(
 ) -> None:
     expected = evaluate(noise_dataset.detector(tmp_path), tmp_path / "set" / "my.data", progress=False)
     assert cli.main(line) == 0
-    assert capsys.readouterr().out.strip() == expected.table().strip()
+    assert capsys.readouterr().out.strip() == expected.to_table().strip()
     assert cli.main([*line, "--lines"]) == 0
-    assert capsys.readouterr().out == expected.lines() + "\n"
+    assert capsys.readouterr().out == expected.to_darknet_text() + "\n"
 
 
 def test_files(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +44,6 @@ def test_no_bar_where_nobody_looks(line: list[str], capfd: pytest.CaptureFixture
 
 def test_what_is_wrong_is_one_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*line, "--points", "1"]) == 1
-    assert "points: expected 0 (the area)" in capsys.readouterr().err
+    assert "points: expected 0 (area under the curve)" in capsys.readouterr().err
     assert cli.main([*line[:3], "nowhere.data"]) == 1
     assert "nowhere.data: No such file or directory" in capsys.readouterr().err

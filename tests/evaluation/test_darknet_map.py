@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from darknet_py import cli, loading
-from darknet_py.evaluation.evaluator import evaluate, score
+from darknet_py.evaluation.evaluator import evaluate, evaluate_detections
 
 # What C Darknet (AlexeyAB 59596d7, CPU) printed by `detector map` for data/coco128 beside this checkout, its
-# images re-encoded as PNG so that both read the same pixels: mAP, detections, TP, FP, mean overlap.
+# images re-encoded as PNG so that both read the same pixels: mAP, detections, TP, FP, mean IoU.
 _LOSSLESS = {"yolov4-tiny": (0.452699, 8192, 382, 193, 51.55), "yolov3-tiny": (0.244552, 10377, 165, 266, 28.87)}
 
 
@@ -22,25 +22,25 @@ def test_mean_average_precision_is_cs(name: str, shared: pathlib.Path, request: 
     network = loading.load(pathlib.Path(__file__).parents[2] / "cfgs" / f"{name}.cfg", weights)
     names = shared / "data" / "coco.names"
     result = evaluate(network, shared / "data" / "coco128", names=names, progress=False)
-    expected, detections, right, wrong, overlap = _LOSSLESS[name]
+    expected, detections, tp, fp, mean_iou = _LOSSLESS[name]
     assert result.map == pytest.approx(expected, abs=5e-4)
-    assert len(result.material.found) == pytest.approx(detections, rel=1e-3)
-    assert result.all.objects == 929
-    assert result.all.tp == pytest.approx(right, abs=1)
-    assert result.all.fp == pytest.approx(wrong, abs=1)
-    assert 100 * result.average_iou == pytest.approx(overlap, abs=0.1)
+    assert len(result.data.detections) == pytest.approx(detections, rel=1e-3)
+    assert result.all.targets == 929
+    assert result.all.tp == pytest.approx(tp, abs=1)
+    assert result.all.fp == pytest.approx(fp, abs=1)
+    assert 100 * result.average_iou == pytest.approx(mean_iou, abs=0.1)
     for points in (0, 11, 101):  # C's tables from the JPEG files, which its own decoder reads a little differently
         table = (shared / "conformance" / "map" / f"map_{name}.{points}.txt").read_text()
-        again = score(result.material.dataset, result.material.found, points=points)
-        found = re.search(r"\) = (\d\.\d+), or", table)
-        assert found
-        assert again.map == pytest.approx(float(found[1]), abs=3e-3)
-        areas = np.array(re.findall(r"ap = +(\S+)%", table), float)
-        assert np.abs(areas - [100 * one.average_precision for one in again.classes]).mean() < 0.3
+        again = evaluate_detections(result.data.dataset, result.data.detections, points=points)
+        printed = re.search(r"\) = (\d\.\d+), or", table)
+        assert printed
+        assert again.map == pytest.approx(float(printed[1]), abs=3e-3)
+        aps = np.array(re.findall(r"ap = +(\S+)%", table), float)
+        assert np.abs(aps - [100 * one.average_precision for one in again.classes]).mean() < 0.3
 
 
-# The same of images 20 to 43, every third object of each in the list of difficult ones:
-# -iou_thresh, -points, -thresh, whether the .data file has that list; mAP, detections, TP, FP, mean overlap.
+# The same of images 20 to 43, every third target of each in the list of difficult ones:
+# -iou_thresh, -points, -thresh, whether the .data file has that list; mAP, detections, TP, FP, mean IoU.
 _FLAGS = [
     (0.75, 0, 0.25, False, (0.116523, 2133, 45, 109, 24.69)),
     (0.5, 101, 0.4, False, (0.220686, 2133, 50, 52, 39.77)),
@@ -56,7 +56,7 @@ def line(
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[str]:
-    """What follows a function's name on its line: easy.data, the network; and hard.data beside easy.data."""
+    """Arguments of a `detector` command: easy.data and the network; hard.data is beside easy.data."""
     monkeypatch.chdir(tmp_path)
     stems = []
     for part in ("easy", "hard"):
@@ -66,8 +66,8 @@ def line(
         labels = image.with_suffix(".txt")
         rows = labels.read_text().splitlines() if labels.exists() else []
         for part in ("easy", "hard"):
-            chosen = [row for number, row in enumerate(rows) if (number % 3 == 2) == (part == "hard")]
-            pathlib.Path(part, f"{image.stem}.txt").write_text("".join(f"{row}\n" for row in chosen))
+            selected = [row for number, row in enumerate(rows) if (number % 3 == 2) == (part == "hard")]
+            pathlib.Path(part, f"{image.stem}.txt").write_text("".join(f"{row}\n" for row in selected))
         stems.append(image.stem)
     for part in ("easy", "hard"):
         pathlib.Path(f"{part}.list").write_text("".join(f"{part}/{stem}.jpg\n" for stem in stems))
@@ -79,9 +79,9 @@ def line(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("overlap", "points", "confidence", "hard", "expected"), _FLAGS)
+@pytest.mark.parametrize(("match_iou", "points", "confidence", "hard", "expected"), _FLAGS)
 def test_flags_and_difficult_objects_are_cs(
-    overlap: float,
+    match_iou: float,
     points: int,
     confidence: float,
     hard: bool,
@@ -89,13 +89,13 @@ def test_flags_and_difficult_objects_are_cs(
     line: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    flags = ["-iou_thresh", str(overlap), "-points", str(points), "-thresh", str(confidence)]
+    flags = ["-iou_thresh", str(match_iou), "-points", str(points), "-thresh", str(confidence)]
     assert cli.main(["detector", "map", "hard.data" if hard else "easy.data", *line[1:], *flags]) == 0
     out = capsys.readouterr().out
-    mean, detections, right, wrong, shared_area = expected
-    assert float(re.findall(r"\) = (\d\.\d+), or", out)[0]) == pytest.approx(mean, abs=1e-5)
+    mean_ap, detections, tp, fp, mean_iou = expected
+    assert float(re.findall(r"\) = (\d\.\d+), or", out)[0]) == pytest.approx(mean_ap, abs=1e-5)
     assert f"detections_count = {detections}, unique_truth_count = 197" in out
-    assert f"TP = {right}, FP = {wrong}, FN = {197 - right}, average IoU = {shared_area:.2f} % " in out
+    assert f"TP = {tp}, FP = {fp}, FN = {197 - tp}, average IoU = {mean_iou:.2f} % " in out
 
 
 @pytest.mark.slow

@@ -12,10 +12,10 @@ from darknet_py.data import datasets
 from darknet_py.data.data_file import Dataset
 from darknet_py.errors import DataError
 from darknet_py.evaluation.detections import collect
-from darknet_py.evaluation.evaluator import evaluate, prepared, score
+from darknet_py.evaluation.evaluator import evaluate, evaluate_detections, prepare_dataset
 from darknet_py.evaluation.recall import recall_lines
 from darknet_py.evaluation.scores import Evaluation
-from darknet_py.evaluation.valid import valid
+from darknet_py.evaluation.valid import write_valid_results
 from darknet_py.network import Network
 from tests.helpers import noise_dataset
 
@@ -32,11 +32,11 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def evaluation(network: Network, folder: pathlib.Path) -> Evaluation:
-    return evaluate(network, folder / "my.data", progress=False, iou_threshold=0.3)
+    return evaluate(network, folder / "my.data", progress=False, match_iou=0.3)
 
 
-def test_batches_and_workers_change_nothing(network: Network, folder: pathlib.Path) -> None:
-    dataset = prepared(network, folder / "list.txt")
+def test_batch_size_and_workers_do_not_change_the_detections(network: Network, folder: pathlib.Path) -> None:
+    dataset = prepare_dataset(network, folder / "list.txt")
     one = collect(network, dataset, batch=1, workers=0, progress=False)
     many = collect(network, dataset, batch=3, workers=3, progress=False)
     assert len(one) > 20
@@ -46,10 +46,12 @@ def test_batches_and_workers_change_nothing(network: Network, folder: pathlib.Pa
     np.testing.assert_allclose(one.confidence, many.confidence, rtol=1e-4)
 
 
-def test_a_image_that_cannot_be_read_counts_as_seen_without_boxes(evaluation: Evaluation, folder: pathlib.Path) -> None:
+def test_an_unreadable_image_has_no_detections_but_its_targets_count(
+    evaluation: Evaluation, folder: pathlib.Path
+) -> None:
     assert [problem.place for problem in evaluation.problems] == [str(folder / "3.png")]
-    assert evaluation.all.objects == 10
-    assert 3 not in evaluation.material.found.image
+    assert evaluation.all.targets == 10
+    assert 3 not in evaluation.data.detections.image
 
 
 def test_problems_are_logged(network: Network, folder: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -65,14 +67,14 @@ def test_the_network_stays_in_its_mode(network: Network, folder: pathlib.Path) -
     assert network.training
 
 
-def test_darknets_own_lines(evaluation: Evaluation) -> None:
+def test_the_text_is_darknets(evaluation: Evaluation) -> None:
     lines = str(evaluation).split("\n")
     one = evaluation.classes[1]
     shown = f"class_id = 1, name = traffic/light, ap = {100 * one.average_precision:.2f}%   \t "
     assert f"{shown}(TP = {one.tp}, FP = {one.fp}) " in lines
-    found = re.search(r" mean average precision \(mAP@0\.30\) = (\S+), or +(\S+) % \n", str(evaluation))
-    assert found
-    assert float(found[1]) == pytest.approx(evaluation.map, abs=1e-6)
+    printed = re.search(r" mean average precision \(mAP@0\.30\) = (\S+), or +(\S+) % \n", str(evaluation))
+    assert printed
+    assert float(printed[1]) == pytest.approx(evaluation.map, abs=1e-6)
     assert (
         f" for conf_thresh = 0.25, TP = {evaluation.all.tp}, FP = {evaluation.all.fp}, FN = {evaluation.all.fn}, "
         in str(evaluation)
@@ -80,25 +82,25 @@ def test_darknets_own_lines(evaluation: Evaluation) -> None:
     assert " IoU threshold = 30 %, used Area-Under-Curve for each unique Recall " in lines
 
 
-def test_the_rule_stands_beside_the_number(evaluation: Evaluation) -> None:
-    material = evaluation.material
-    assert "(darknet: IoU > 0.3, area under the curve, all 2 classes)" in evaluation.table()
-    eleven = score(material.dataset, material.found, points=11)
-    assert "(darknet: IoU > 0.5, 11 recalls, all 2 classes)" in eleven.table()
-    assert "(voc07: IoU >= 0.5, 11 recalls" in str(score(material.dataset, material.found, "voc07"))
-    assert evaluation.map50 == score(material.dataset, material.found).map
+def test_the_protocol_is_printed_with_map(evaluation: Evaluation) -> None:
+    data = evaluation.data
+    assert "(darknet: IoU > 0.3, area under the curve, all 2 classes)" in evaluation.to_table()
+    eleven = evaluate_detections(data.dataset, data.detections, points=11)
+    assert "(darknet: IoU > 0.5, 11 recalls, all 2 classes)" in eleven.to_table()
+    assert "(voc07: IoU >= 0.5, 11 recalls" in str(evaluate_detections(data.dataset, data.detections, "voc07"))
+    assert evaluation.map50 == evaluate_detections(data.dataset, data.detections).map
     assert json.loads(json.dumps(evaluation.to_dict()))["classes"][0]["name"] == "cat"
 
 
 def test_valid_writes_what_the_data_file_says(network: Network, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     with (folder / "my.data").open("a") as file:
         file.write(f"eval = coco\nresults = {tmp_path / 'r'}\n")
-    (path,) = valid(network, folder / "my.data", out="mine", progress=False)
+    (path,) = write_valid_results(network, folder / "my.data", out="mine", progress=False)
     assert path == tmp_path / "r" / "mine.json"
     assert json.loads(path.read_text())[0]["image_id"] in range(5)
 
 
-def test_recall_counts_what_is_covered_by_any_box(network: Network, folder: pathlib.Path) -> None:
+def test_recall_counts_targets_covered_by_any_detection(network: Network, folder: pathlib.Path) -> None:
     (folder / "list.txt").write_text("\n".join(str(folder / f"{number}.png") for number in (0, 1, 2)))
     lines = list(recall_lines(network, datasets.load(folder / "my.data")))
     assert len(lines) == 3
@@ -113,14 +115,14 @@ def test_recall_counts_what_is_covered_by_any_box(network: Network, folder: path
         ({"names": ["a"]}, "1 class names, but the network has 2 classes"),
     ],
 )
-def test_what_cannot_be_counted_is_refused(
+def test_invalid_arguments_are_refused(
     network: Network, folder: pathlib.Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
         evaluate(network, folder / "my.data", **options)  # type: ignore[arg-type]
 
 
-def test_names_that_do_not_fit_are_refused_with_their_place(network: Network, folder: pathlib.Path) -> None:
+def test_a_wrong_number_of_class_names_is_refused_with_the_file(network: Network, folder: pathlib.Path) -> None:
     (folder / "my.names").write_text("cat\n")
     with pytest.raises(DataError, match=r"my\.data: 1 class names, but the network has 2 classes"):
         evaluate(network, folder / "my.data", progress=False)

@@ -1,4 +1,4 @@
-"""A detector of two classes that finds many things in noise, and images of noise with labels."""
+"""A detector of two classes with many detections on noise, and images of noise with labels."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ nms_kind=greedynms
 
 
 def detector(place: pathlib.Path) -> Network:
-    """The network; its cfg is written to ``place``/tiny.cfg."""
+    """Return the network and write its cfg to ``place``/tiny.cfg."""
     path = place / "tiny.cfg"
     path.write_text(CFG)
     torch.manual_seed(1)
-    made = loading.load(path)
+    network = loading.load(path)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in network.parameters():
             parameter.mul_(3)
-    return made
+    return network
 
 
 def images(place: pathlib.Path) -> pathlib.Path:
-    """A folder with five images, the fourth of them broken, their labels, a list, names and a .data file."""
+    """Write five images, the fourth of them broken, their labels, a list, names and a .data file; return the folder."""
     folder = place / "set"
     folder.mkdir()
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(5):
-        size = (int(random.integers(30, 90)), int(random.integers(30, 90)), 3)
-        Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number}.png")
-        rows = [f"{random.integers(2)} {x:.3f} .5 .4 .5" for x in (0.3, 0.6)]
+        size = (int(rng.integers(30, 90)), int(rng.integers(30, 90)), 3)
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number}.png")
+        rows = [f"{rng.integers(2)} {x:.3f} .5 .4 .5" for x in (0.3, 0.6)]
         (folder / f"{number}.txt").write_text("\n".join(rows))
     (folder / "3.png").write_bytes(b"no image")
     (folder / "list.txt").write_text("\n".join(str(folder / f"{number}.png") for number in range(5)))

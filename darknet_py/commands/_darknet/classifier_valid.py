@@ -17,9 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print Darknet's line after each image."""
-    from ...evaluation import accuracy
+    from ...evaluation.accuracy import evaluate_accuracy_on_data
 
-    _, scores = accuracy.on_data(load(args), args.data, k=args.topk)
+    _, scores = evaluate_accuracy_on_data(load(args), args.data, k=args.topk)
     for so_far in scores:
         print(so_far, flush=True)
     return 0

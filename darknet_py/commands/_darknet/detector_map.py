@@ -20,6 +20,6 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     from ...evaluation.evaluator import evaluate
 
-    found = evaluate(load(args), args.data, threshold=args.thresh, iou_threshold=args.iou_thresh, points=args.points)
-    print(found.lines())
+    evaluation = evaluate(load(args), args.data, threshold=args.thresh, match_iou=args.iou_thresh, points=args.points)
+    print(evaluation.to_darknet_text())
     return 0

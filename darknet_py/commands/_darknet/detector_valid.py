@@ -18,8 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the files and print where they are."""
-    from ...evaluation.valid import valid
+    from ...evaluation.valid import write_valid_results
 
-    for path in valid(load(args), args.data, out=args.out):
+    for path in write_valid_results(load(args), args.data, out=args.out):
         print(path)
     return 0
