@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from darknet_py import cfg
-from darknet_py.evaluation.accuracy import View, accuracy
+from darknet_py.evaluation.accuracy import EvalTransform, evaluate_accuracy
 from darknet_py.images import resizing
 from darknet_py.images.reading import read_image
 from darknet_py.network import Network
@@ -37,7 +37,7 @@ def image(tmp_path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def views(image: pathlib.Path, view: View) -> list[Tensor]:
+def views(image: pathlib.Path, view: EvalTransform) -> list[Tensor]:
     """What the network reads for an image, view by view."""
     network = Network(cfg.loads(CFG)).initialise()
     seen: list[Tensor] = []
@@ -46,7 +46,7 @@ def views(image: pathlib.Path, view: View) -> list[Tensor]:
         seen.extend(inputs[0].clone())
 
     network.register_forward_pre_hook(keep)
-    list(accuracy(network, [str(image)], ["cat", "dog", "hen"], view=view, workers=0, engine="plain"))
+    list(evaluate_accuracy(network, [str(image)], ["cat", "dog", "hen"], view=view, workers=0, engine="plain"))
     return seen
 
 
@@ -65,7 +65,7 @@ def test_ten_views_are_five_crops_and_those_of_the_mirror_image(image: pathlib.P
     whole = resizing.resize(resizing.to_tensor(read_image(image)), WIDTH + 32, HEIGHT + 32)
     shifts = [(-32, -32), (32, -32), (0, 0), (-32, 32), (32, 32)]
     expected = [crop(one, dx, dy) for one in (whole, whole.flip(2)) for dx, dy in shifts]
-    seen = views(image, View.TEN)
+    seen = views(image, EvalTransform.TEN)
     assert len(seen) == 10
     for one, other in zip(seen, expected, strict=True):
         torch.testing.assert_close(one, other)
@@ -76,7 +76,7 @@ def test_multi_has_five_sizes_and_their_mirror_images(image: pathlib.Path) -> No
     sizes = [(side * 70 // 50, side) for side in (224, 288, 320, 352, 384)]
     whole = [resizing.resize(planes, width, height) for width, height in sizes]
     expected = {tuple(one.shape): (one, one.flip(2)) for one in whole}
-    seen = views(image, View.MULTI)
+    seen = views(image, EvalTransform.MULTI)
     assert len(seen) == 10
     for shape, pair in expected.items():
         both = [one for one in seen if tuple(one.shape) == shape]
