@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -55,10 +55,14 @@ class Classification:
             return "\n".join(f"{n}, {name}: {chance:f}, parent: {self.parents[n]} " for n, name, chance in rows)
         return "\n".join(f"{name}: {chance:f}" for _, name, chance in rows)
 
+    def summary(self, k: int = 5) -> dict[str, Any]:
+        """The path and the ``k`` most probable classes as plain values: class, name, probability."""
+        rows = [{"class": n, "name": name, "probability": round(prob, 6)} for n, name, prob in self.top(k)]
+        return {"path": self.path, "classes": rows}
+
     def to_json(self, k: int = 5) -> str:
-        """The most probable classes as JSON text."""
-        rows = [{"class": n, "name": name, "probability": round(chance, 6)} for n, name, chance in self.top(k)]
-        return json.dumps({"path": self.path, "classes": rows}, ensure_ascii=False)
+        """``summary(k)`` as JSON text."""
+        return json.dumps(self.summary(k), ensure_ascii=False)
 
     def __str__(self) -> str:
         return self.to_text()

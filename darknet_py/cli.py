@@ -1,8 +1,7 @@
-"""``darknet-py VERB``: every module in ``commands`` is a verb, found by being there.
+"""``darknet-py VERB``: every module in ``commands`` without a leading underscore is a verb.
 
-Results go to stdout; progress, warnings and errors to stderr. Exit status: 0, 1 (a file or the data is
-wrong), 2 (usage), 130 (Ctrl-C). A verb's module is light to import and does its imports in ``run``, so
-that help is there at once.
+Results are written to stdout; progress, warnings and errors to stderr. Exit status: 0, 1 (error in a file or in data),
+2 (usage), 130 (Ctrl-C). A verb imports torch and the like in ``run``, so that help is fast.
 """
 
 from __future__ import annotations
@@ -21,27 +20,29 @@ from . import commands
 from ._version import __version__
 from .errors import DarknetError, UnusedOptionWarning
 
-_TOP = """\
+_DESCRIPTION = """\
 Run, train and convert Darknet networks with PyTorch.
 
-MODEL is a cfg, or a name of the catalogue such as yolov4-tiny (see: darknet-py fetch --list).
-Darknet's own lines work as they are: darknet-py detector test coco.data yolov4.cfg yolov4.weights dog.jpg"""
+MODEL is a cfg file, or a name of the catalogue such as yolov4-tiny (see: darknet-py fetch --list).
+Darknet's command lines work unchanged: darknet-py detector test coco.data yolov4.cfg yolov4.weights dog.jpg"""
 
 
 def verbs() -> dict[str, ModuleType]:
-    """The modules of ``commands`` by the name of their verb."""
+    """The modules of the verbs, by name."""
     names = sorted(module.name for module in iter_modules(commands.__path__) if not module.name.startswith("_"))
     return {name.replace("_", "-"): import_module(f"{commands.__name__}.{name}") for name in names}
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    top = argparse.ArgumentParser("darknet-py", description=_TOP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = argparse.ArgumentParser(
+        "darknet-py", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     top.add_argument("--version", action="version", version=f"darknet-py {__version__}")
-    choose = top.add_subparsers(metavar="VERB", required=True)
+    subparsers = top.add_subparsers(metavar="VERB", required=True)
     for name, module in verbs().items():
         text = module.__doc__ or ""
-        sub = choose.add_parser(
+        sub = subparsers.add_parser(
             name,
             help=text.partition("\n")[0].replace("`", "").rstrip("."),
             description=text,
@@ -53,15 +54,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line, by default that of the process, and return its exit status."""
+    """Run a command line, by default that of the process, and return the exit status."""
     try:
         args = parser().parse_args(argv)
-    except SystemExit as end:  # argparse has written the usage, or the help
-        return int(end.code or 0)
+    except SystemExit as error:  # argparse has printed the usage or the help
+        return int(error.code or 0)
     run: Callable[[argparse.Namespace], int] = args.run
     with warnings.catch_warnings():
         warnings.simplefilter("default", UnusedOptionWarning)
-        warnings.showwarning = _show
+        warnings.showwarning = _print_warning
         try:
             status = run(args)
             sys.stdout.flush()
@@ -71,11 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("darknet-py: stopped", file=sys.stderr)
             return 130
-        except BrokenPipeError:  # the reader of stdout has gone; nothing is left to say to it
+        except BrokenPipeError:  # the reader of stdout has exited
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
     return status
 
 
-def _show(message: Warning | str, *_: Any, **__: Any) -> None:
+def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"darknet-py: {message}", file=sys.stderr)

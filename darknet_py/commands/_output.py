@@ -1,4 +1,4 @@
-"""Where verbs put what was found: images, label files, JSON."""
+"""Output of verbs: images with boxes, label files, JSON, text and progress bars."""
 
 from __future__ import annotations
 
@@ -15,60 +15,74 @@ if TYPE_CHECKING:
     from ..results.results import Results
 
 T = TypeVar("T")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # kept; other images are saved as PNG
 
 
-class Output:
-    """Collects results; each target is None where it is not wanted.
+class ResultWriter:
+    """Write the detections of images to folders and JSON files.
 
-    ``images`` and ``labels`` are folders, written to image by image. ``listing`` (one object a
-    image with its boxes) and ``darknet`` (the array of Darknet's ``-out``) are files, ``-`` for
-    stdout, written by ``close``.
+    Args:
+        images: folder for the images with boxes, written image by image; None: none.
+        labels: folder for Darknet label files, written image by image; None: none.
+        json_path: file for one object per image with its boxes, written by ``close``; ``-``: stdout; None: none.
+        darknet_json_path: file for the array that Darknet's ``-out`` writes, as above.
+
+    Raises:
+        DataError: a folder cannot be created.
     """
 
-    def __init__(self, images: str | None, labels: str | None, listing: str | None, darknet: str | None) -> None:
-        self.images, self.labels = _folder(images), _folder(labels)
-        self.listing, self.darknet = listing, darknet
-        self.results: list[dict[str, Any]] = []
-        self.frames: list[dict[str, Any]] = []
-        self.taken: set[str] = set()
+    def __init__(
+        self, images: str | None, labels: str | None, json_path: str | None, darknet_json_path: str | None
+    ) -> None:
+        self.images = _create_folder(images)
+        self.labels = _create_folder(labels)
+        self.json_path = json_path
+        self.darknet_json_path = darknet_json_path
+        self._results: list[dict[str, Any]] = []
+        self._frames: list[dict[str, Any]] = []
+        self._stems: set[str] = set()
 
     def add(self, result: Results) -> None:
-        """Write what belongs to one image."""
-        stem = self._free(pathlib.Path(result.path).stem or "image")
+        """Write the files of one image."""
+        stem = self._unique(pathlib.Path(result.path).stem or "image")
         if self.images:
             suffix = pathlib.Path(result.path).suffix.lower()
-            result.save(self.images / (stem + (suffix if suffix in (".jpg", ".jpeg", ".png") else ".png")))
+            result.save(self.images / (stem + (suffix if suffix in _IMAGE_SUFFIXES else ".png")))
         if self.labels:
             with replacing(self.labels / f"{stem}.txt", "w") as file:
                 file.write(result.to_txt())
-        if self.listing:
-            height, width = result.orig_shape
-            self.results.append({"path": result.path, "width": width, "height": height, "boxes": result.summary()})
-        if self.darknet:
-            self.frames.append(result.to_darknet_json(len(self.frames) + 1))
+        if self.json_path:
+            self._results.append(result_dict(result))
+        if self.darknet_json_path:
+            self._frames.append(result.to_darknet_json(len(self._frames) + 1))
 
     def close(self) -> None:
-        """Write the files, and say on stderr where everything is."""
-        for path, content in ((self.listing, self.results), (self.darknet, self.frames)):
+        """Write the JSON files, and name the folders on stderr."""
+        for path, content in ((self.json_path, self._results), (self.darknet_json_path, self._frames)):
             if path:
                 write_json(path, content)
-        for folder, what in ((self.images, "images"), (self.labels, "labels")):
+        for folder, content_name in ((self.images, "images"), (self.labels, "labels")):
             if folder:
-                print(f"{what} in {folder}/", file=sys.stderr)
+                print(f"{content_name} in {folder}/", file=sys.stderr)
 
-    def _free(self, stem: str) -> str:
-        """A name that no other image of this run has."""
-        name, number = stem, 2
-        while name in self.taken:
-            name, number = f"{stem}_{number}", number + 1
-        self.taken.add(name)
+    def _unique(self, stem: str) -> str:
+        """Return a file name without suffix that no other image of this run has."""
+        name = stem
+        number = 2
+        while name in self._stems:
+            name = f"{stem}_{number}"
+            number += 1
+        self._stems.add(name)
         return name
 
 
-class Lines:
-    """A line of JSON for each image or frame; ``path``: ``-`` for stdout, None for no lines.
+class JsonLines:
+    """A file with one line of JSON per image or frame; a context manager.
 
-    Unlike other files this one grows in its place: it can be followed, and is whole whenever the run stops.
+    Lines are appended to the file itself, so it can be followed while it grows, and is valid whenever the run stops.
+
+    Args:
+        path: the file; ``-``: stdout; None: nothing is written.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -87,19 +101,23 @@ class Lines:
         if self._file:
             self._file.close()
 
-    def add(self, result: Results, **place: Any) -> None:
-        """Write a line; ``place``: where in a video the image stands."""
+    def write(self, content: dict[str, Any]) -> None:
+        """Write one line."""
         if not self._path:
             return
-        height, width = result.orig_shape
-        content = {"path": result.path, **place, "width": width, "height": height, "boxes": result.summary()}
         file = self._file or sys.stdout
         file.write(json.dumps(content, ensure_ascii=False) + "\n")
         file.flush()
 
 
+def result_dict(result: Results, **position: Any) -> dict[str, Any]:
+    """Detections of an image as plain values; ``position``: index and timestamp of a frame."""
+    height, width = result.orig_shape
+    return {"path": result.path, **position, "width": width, "height": height, "boxes": result.summary()}
+
+
 def write_json(path: str, content: object) -> None:
-    """Write JSON to a file, or to stdout where ``path`` is ``-``."""
+    """Write JSON to a file, or to stdout if ``path`` is ``-``. Raises DataError."""
     text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
     if path == "-":
         sys.stdout.write(text)
@@ -111,10 +129,11 @@ def write_json(path: str, content: object) -> None:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
-def rows(result: Results) -> str:
-    """An image's path, size and time, and a row a box."""
+def format_result(result: Results) -> str:
+    """Format an image's path, size and time, and one row per box: class, score, left, top, width, height in pixels."""
     height, width = result.orig_shape
-    lines = [f"{result.path}: {width}x{height}, {len(result)} found, {sum(result.speed.values()):.1f} ms"]
+    count = f"{len(result)} detection" + ("" if len(result) == 1 else "s")
+    lines = [f"{result.path}: {width}x{height}, {count}, {sum(result.speed.values()):.1f} ms"]
     boxes = result.boxes
     for cls, conf, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True):
         place = f"{x1:6.0f} {y1:6.0f} {x2 - x1:6.0f} {y2 - y1:6.0f}"
@@ -122,16 +141,16 @@ def rows(result: Results) -> str:
     return "\n".join(lines)
 
 
-def progress(things: Iterable[T], total: int, *, quiet: bool = False, unit: str = "image") -> Iterable[T]:
-    """A bar on stderr over more than one thing, where somebody looks at it."""
+def progress_bar(items: Iterable[T], total: int, *, quiet: bool = False, unit: str = "image") -> Iterable[T]:
+    """Iterate with a progress bar on stderr, if that is a terminal and there is more than one item."""
     from tqdm import tqdm
 
-    hidden = quiet or total < 2 or not sys.stderr.isatty()
-    bar: Iterable[T] = tqdm(things, total=total, unit=unit, disable=hidden, file=sys.stderr)
+    is_hidden = quiet or total < 2 or not sys.stderr.isatty()
+    bar: Iterable[T] = tqdm(items, total=total, unit=unit, disable=is_hidden, file=sys.stderr)
     return bar
 
 
-def _folder(name: str | None) -> pathlib.Path | None:
+def _create_folder(name: str | None) -> pathlib.Path | None:
     if name is None:
         return None
     folder = pathlib.Path(name)

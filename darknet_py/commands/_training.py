@@ -159,7 +159,7 @@ def _device(name: str, team: ProcessGroup) -> torch.device:
 
     from . import _model
 
-    device = torch.device(_model.device(name))
+    device = torch.device(_model.resolve_device(name))
     if device.type == "cuda" and team.world > 1:
         return torch.device("cuda", team.local % torch.cuda.device_count())
     return device
@@ -191,7 +191,7 @@ def darknet(args: argparse.Namespace, data: Any, **run: Any) -> int:
         args.i = numbers[0]
     how: dict[str, Any] = run | ({"chart": args.chart} if args.chart else {})
     order = Order(
-        data=data, cfg=args.cfg, weights=args.weights, clear=args.clear, device=_darknet.device(args), run=how
+        data=data, cfg=args.cfg, weights=args.weights, clear=args.clear, device=_darknet.resolve_device(args), run=how
     )
     return train(order)
 

@@ -1,4 +1,4 @@
-"""``detect`` on videos: the options, which sources are videos, and the loop over frames."""
+"""``detect`` on videos: its options, which sources are videos, and the loop over frames."""
 
 from __future__ import annotations
 
@@ -19,24 +19,33 @@ if TYPE_CHECKING:
     from ..video.reader import ImageDetector, VideoReader
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Add what decides how videos are read."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how videos are read."""
     group = parser.add_argument_group("videos and cameras")
-    which = group.add_mutually_exclusive_group()
-    which.add_argument("--every", action="store_true", help="look at every frame, even of what is live")
-    which.add_argument("--latest", action="store_true", help="look at the newest frame (default for what is live)")
-    group.add_argument("--stride", type=int, default=1, metavar="N", help="look at every Nth frame (1)")
+    exclusive = group.add_mutually_exclusive_group()
+    exclusive.add_argument("--every", action="store_true", help="process every frame, of live sources too")
+    exclusive.add_argument(
+        "--latest",
+        action="store_true",
+        help="process the newest frame and drop those missed (default for live sources)",
+    )
+    group.add_argument("--stride", type=int, default=1, metavar="N", help="process every Nth frame (default: 1)")
     group.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
     group.add_argument(
-        "--reconnect", type=int, default=10, metavar="N", help="attempts to get a live source back; 0: none (10)"
+        "--reconnect",
+        type=int,
+        default=10,
+        metavar="N",
+        help="attempts to reconnect to a live source; 0: none (default: 10)",
     )
 
 
-def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Sources that are images, and those that are videos, where patterns give their files."""
+def split_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split sources into images and videos; glob patterns of videos are expanded."""
     from ..video.capture import is_camera, is_url, is_video
 
-    images, videos = [], []
+    images: list[str] = []
+    videos: list[str] = []
     for source in sources:
         if not is_video(source):
             images.append(source)
@@ -45,41 +54,50 @@ def apart(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     return images, videos
 
 
-def refuse(args: argparse.Namespace) -> None:
-    """Raise DataError for what is kept in memory to the end: a stream has none."""
-    for name in ("json", "out", "save_txt"):
+def check_options(args: argparse.Namespace) -> None:
+    """Raise DataError for outputs that are kept in memory to the end, as a stream may have no end."""
+    for name in ("json", "darknet_json", "save_txt"):
         if getattr(args, name):
-            raise DataError(f"--{name.replace('_', '-')}: for images; the boxes of a video go to --jsonl FILE")
+            raise DataError(f"--{name.replace('_', '-')}: for images only; use --jsonl FILE for videos")
     if args.max_frames is not None and args.max_frames < 1:
         raise DataError(f"--max-frames: expected 1 or more, got {args.max_frames}")
 
 
-def watch(
-    detector: ImageDetector, videos: Sequence[str], lines: _output.Lines, args: argparse.Namespace, *, silent: bool
+def detect(
+    detector: ImageDetector,
+    videos: Sequence[str],
+    lines: _output.JsonLines,
+    args: argparse.Namespace,
+    *,
+    is_silent: bool,
 ) -> int:
-    """Look at each video to its end or to Ctrl-C, and return the exit status."""
+    """Run a detector on each video to its end, or to Ctrl-C.
+
+    Returns:
+        The exit status: 0, or 130 after Ctrl-C.
+    """
     from ..video.reader import open_video
 
-    taken: set[str] = set()
+    stems: set[str] = set()
     for source in videos:
         latest = True if args.latest else False if args.every else None
         with open_video(source, latest=latest, stride=args.stride, reconnect=args.reconnect) as video:
-            target = _target(args.save, source, taken)
-            if _look(detector, video, target, lines, args, silent):
+            target = _output_path(args.save, source, stems)
+            if _detect_one(detector, video, target, lines, args, is_silent):
                 print("darknet-py: stopped", file=sys.stderr)
                 return 130
     return 0
 
 
-def _look(
+def _detect_one(
     detector: ImageDetector,
     video: VideoReader,
     target: pathlib.Path | None,
-    lines: _output.Lines,
+    lines: _output.JsonLines,
     args: argparse.Namespace,
-    silent: bool,
+    is_silent: bool,
 ) -> bool:
-    """Look at one video; whether Ctrl-C ended it."""
+    """Run a detector on one video, and return whether Ctrl-C stopped it."""
     import numpy as np
 
     from ..signals import DeferredSignals
@@ -87,29 +105,30 @@ def _look(
     from ..video.writer import VideoWriter
 
     with ExitStack() as stack:
-        written = stack.enter_context(VideoWriter(target, video.fps)) if target else None
-        stop = stack.enter_context(DeferredSignals(video.stop))
-        some = itertools.islice(detect_video(detector, video), args.max_frames)
+        writer = stack.enter_context(VideoWriter(target, video.fps)) if target else None
+        signals = stack.enter_context(DeferredSignals(video.stop))
+        frames = itertools.islice(detect_video(detector, video), args.max_frames)
         total = min(args.max_frames or video.frame_count, -(-video.frame_count // args.stride))
-        for frame, result in _output.progress(some, total, quiet=args.quiet, unit="frame"):
+        for frame, result in _output.progress_bar(frames, total, quiet=args.quiet, unit="frame"):
             result.path = video.name
-            lines.add(result, index=frame.number, timestamp=round(frame.timestamp, 6))
-            if written:
-                written.write(np.asarray(result.plot()), frame.timestamp)
-            if not silent:
+            lines.write(_output.result_dict(result, index=frame.number, timestamp=round(frame.timestamp, 6)))
+            if writer:
+                writer.write(np.asarray(result.plot()), frame.timestamp)
+            if not is_silent:
                 result.path = f"{video.name}#{frame.number} at {frame.timestamp:.3f} s"
-                print(_output.rows(result), flush=True)
+                print(_output.format_result(result), flush=True)
     if target and target.exists():
         print(f"video in {target}", file=sys.stderr)
-    return stop.asked
+    return signals.asked
 
 
-def _target(folder: str | None, source: str, taken: set[str]) -> pathlib.Path | None:
-    """Where the video with boxes goes: a name for each of this run."""
+def _output_path(folder: str | None, source: str, stems: set[str]) -> pathlib.Path | None:
+    """Path of the video with boxes, unique in this run; None without a folder."""
     if folder is None:
         return None
     name = pathlib.PurePosixPath(re.sub(r"^[a-z0-9.+-]+://|[?#].*$", "", source, flags=re.IGNORECASE)).stem
     stem = f"camera{source}" if source.isdecimal() else re.sub(r"[^\w.-]", "_", name) or "video"
-    free = next(one for one in itertools.chain([stem], (f"{stem}_{i}" for i in itertools.count(2))) if one not in taken)
-    taken.add(free)
-    return pathlib.Path(folder) / f"{free}.mp4"
+    numbered = (f"{stem}_{number}" for number in itertools.count(2))
+    unique = next(candidate for candidate in itertools.chain([stem], numbered) if candidate not in stems)
+    stems.add(unique)
+    return pathlib.Path(folder) / f"{unique}.mp4"

@@ -1,7 +1,7 @@
 """Measure how fast a network runs here, layer by layer and against other runtimes.
 
     darknet-py benchmark yolov4-tiny
-    darknet-py benchmark my.cfg --size 608 608 --batch 8 --dtype bf16 --json
+    darknet-py benchmark my.cfg --imgsz 608 608 --batch 8 --dtype bf16 --json report.json
 
 Without weights random ones are timed, which takes as long. 100 % is the best rate that a large convolution or
 matrix product reached on this machine. Runtimes that are installed (OpenVINO, ONNX Runtime, OpenCV 4) are timed in
@@ -13,7 +13,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from .._table import format_table
-from . import _model
+from . import _model, _options, _output
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _model.add(parser)
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (1)")
+    _options.add_model(parser)
+    _options.add(parser, "--batch", default=1)
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="runs that the medians are of (10)")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor cores to use; by default all")
-    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="numbers to compute with")
+    _options.add(parser, "--threads", note="(default: all cores)")
+    _options.add(parser, "--dtype", default="fp32")
     parser.add_argument(
         "--darknet",
         nargs="?",
@@ -34,13 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="time a C Darknet, too: its libdarknet.so; without a path the one that is installed",
     )
     parser.add_argument("--no-peers", action="store_true", help="leave other runtimes out")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    _options.add(parser, "--json")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    import json
-
     import torch
 
     if args.threads:
@@ -48,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
     network = _network(args)
     report = _measured(args, network)
     if args.json:
-        print(json.dumps(report, indent=2))
-        return 0
-    print("\n".join(_lines(report)))
+        _output.write_json(args.json, report)
+    if args.json != "-":
+        print("\n".join(_lines(report)))
     return 0
 
 
@@ -81,14 +79,14 @@ def _network(args: argparse.Namespace) -> Network:
     from ..hub.model_files import find
 
     if args.weights or args.fetch:
-        return _model.load(args, _model.found(args))
+        return _model.load_network(args, _model.find_files(args))
     cfg = args.model if args.model.endswith(".cfg") else find(args.model).cfg
     size = tuple(args.size) if args.size else None
     network = loading.load(cfg, size=size, dialect=args.dialect, strict=args.strict)
     for name, tensor in network.named_buffers():
         if name.endswith("rolling_variance"):
             tensor.fill_(1.0)
-    return network.to(_model.device(args.device))
+    return network.to(_model.resolve_device(args.device))
 
 
 def _measured(args: argparse.Namespace, network: Network) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Say whether cfg and weights fit, or what is wrong with a data set.
+"""Check that cfg and weights fit, or check a data set.
 
     darknet-py check my.cfg my.weights
-    darknet-py check my.data
+    darknet-py check my.data --per-class
 
-Changes nothing. Of a network: options without effect, layers that do not fit each other, a file of weights
-that is too short, too long, of another network or of another number of classes. Of a data set (a .data file,
-a data.yaml, COCO's JSON, a folder): images and labels that are missing, broken, odd or twice there."""
+Writes nothing. Of a network: options without effect, layers that do not fit each other, and weights that are too short,
+too long, or of another network or number of classes. Of a data set (a .data file, a data.yaml, COCO's JSON, a folder):
+missing, broken, implausible and duplicate images and labels. The exit status is 1 if there are problems."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ import sys
 import warnings
 from collections.abc import Iterable
 
-from . import _model
+from . import _model, _options
 
-_DATA = (".data", ".yaml", ".yml", ".json", ".txt")
+_DATA_SUFFIXES = (".data", ".yaml", ".yml", ".json", ".txt")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _model.add(parser)
-    parser.add_argument("--names", help="file of class names")
-    parser.add_argument("--classes", action="store_true", help="of a data set: count the objects of each class")
+    _options.add_model(parser)
+    _options.add(parser, "--names")
+    parser.add_argument(
+        "--per-class", action="store_true", help="for a data set: print the number of objects per class"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was found; 1 where something is wrong."""
-    if args.model.endswith(_DATA) or os.path.isdir(args.model):
-        return _data(args)
-    return _network(args)
+    """Print the checks; return 1 if there are problems."""
+    if args.model.endswith(_DATA_SUFFIXES) or os.path.isdir(args.model):
+        return _check_data(args)
+    return _check_network(args)
 
 
-def _data(args: argparse.Namespace) -> int:
+def _check_data(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..data import check, data_file
@@ -48,7 +50,7 @@ def _data(args: argparse.Namespace) -> int:
 
     for checked in check.check(args.model, classes=classes, watch=watch):
         print(f"ok     {checked.summary}")
-        if args.classes:
+        if args.per_class:
             print("\n".join(checked.classes()))
         for problem in checked.problems:
             print(f"wrong  {problem}")
@@ -56,14 +58,14 @@ def _data(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _network(args: argparse.Namespace) -> int:
+def _check_network(args: argparse.Namespace) -> int:
     from .. import cfg, weights
     from ..cfg import schema
     from ..data.class_names import resolve_class_names
     from ..errors import DarknetError
     from ..network import Network
 
-    model = _model.found(args)
+    model = _model.find_files(args)
     problems = 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

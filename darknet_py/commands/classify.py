@@ -1,10 +1,10 @@
-"""Name what images show, with a classifier.
+"""Classify images.
 
     darknet-py classify darknet19.cfg darknet19.weights dog.jpg --names imagenet.shortnames.list
     darknet-py classify my.cfg my.weights --valid my.data --top 5
 
-SOURCE is an image, a folder, a pattern or a list in a .txt file. Prints the most probable classes, or with
---valid how often they are right."""
+SOURCE is an image, a folder, a glob pattern or a .txt list of images. Prints the classes with the highest scores;
+with --valid, the top-1 and top-k accuracy."""
 
 from __future__ import annotations
 
@@ -12,41 +12,48 @@ import argparse
 import collections
 
 from ..errors import DataError
-from . import _model
+from . import _model, _options, _output
 
 _VIEWS = ("valid", "validcrop", "validfull", "validmulti", "valid10")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
+    parser.add_argument("model", metavar="MODEL", help="a cfg file, or a name of the catalogue")
     parser.add_argument("weights", metavar="WEIGHTS", help="its weights")
-    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="what to look at")
-    parser.add_argument("--names", help="file of class names, one a line")
-    parser.add_argument("--top", type=int, metavar="K", help="classes to show (5), or that count as right")
-    parser.add_argument("--json", action="store_true", help="print JSON, a line an image")
-    parser.add_argument("--valid", metavar="DATA", help="count how often the valid list of a .data file is right")
-    parser.add_argument("--view", choices=_VIEWS, default="valid", help="what of each image --valid looks at (valid)")
-    parser.add_argument("--letterbox", action=argparse.BooleanOptionalAction, help="the whole image, or its middle")
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images in the network at once (8)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read images (2)")
-    _model.add_engine(parser)
-    _model.options(parser)
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="what to classify")
+    parser.add_argument(
+        "--top", type=int, metavar="K", help="number of classes to print (default: 5), or k of the top-k accuracy"
+    )
+    parser.add_argument("--valid", metavar="DATA", help="compute the accuracy on the valid list of a .data file")
+    parser.add_argument(
+        "--view",
+        choices=_VIEWS,
+        default="valid",
+        help="part of each image that --valid classifies, as Darknet's function of that name (default: valid)",
+    )
+    for names in ("--names", "--json", "--jsonl"):
+        _options.add(parser, names)
+    _options.add(parser, "--letterbox", note="(default: by dialect; otherwise the centre is cropped)")
+    _options.add(parser, "--batch", default=8)
+    _options.add(parser, "--workers", default=2)
+    _options.add_engine(parser)
+    _options.add_network(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Classify and print."""
+    """Classify images, or compute the accuracy."""
     if bool(args.sources) == bool(args.valid):
-        raise DataError("expected either images to look at, or --valid with a .data file")
-    return _valid(args) if args.valid else _predict(args)
+        raise DataError("expected either a SOURCE, or --valid with a .data file")
+    return _compute_accuracy(args) if args.valid else _classify(args)
 
 
-def _predict(args: argparse.Namespace) -> int:
+def _classify(args: argparse.Namespace) -> int:
     from ..classifier import Classifier
     from ..images.sources import expand_sources
 
     images = expand_sources(args.sources)
-    network = _model.load(args, _model.found(args))
+    network = _model.load_network(args, _model.find_files(args))
     classifier = Classifier(
         network,
         names=args.names,
@@ -55,25 +62,30 @@ def _predict(args: argparse.Namespace) -> int:
         engine=args.engine,
         dtype=args.dtype,
     )
-    for result in classifier.stream(images):
-        if args.json:
-            print(result.to_json(args.top or 5), flush=True)
-        else:
-            print(f"{result.path}:\n{result.to_text(args.top or 5, network.dialect)}", flush=True)
+    k = args.top or 5
+    summaries = []
+    with _output.JsonLines(args.jsonl) as lines:
+        for result in classifier.stream(images):
+            summaries.append(result.summary(k))
+            lines.write(summaries[-1])
+            if "-" not in (args.json, args.jsonl):
+                print(f"{result.path}:\n{result.to_text(k, network.dialect)}", flush=True)
+    if args.json:
+        _output.write_json(args.json, summaries)
     return 0
 
 
-def _valid(args: argparse.Namespace) -> int:
+def _compute_accuracy(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..evaluation.accuracy import evaluate_accuracy_on_data
 
-    network = _model.load(args, _model.found(args))
+    network = _model.load_network(args, _model.find_files(args))
     kwargs = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype")}
     count, scores = evaluate_accuracy_on_data(network, args.valid, k=args.top or 0, **kwargs)
     last = collections.deque(tqdm(scores, total=count, unit=" images", disable=None), maxlen=1)
     if not last:
-        raise DataError(f"{args.valid}: no images to look at")
+        raise DataError(f"{args.valid}: expected images, found none")
     score = last.pop()
     print(f"top 1: {100 * score.top1:.2f} %, top {score.k}: {100 * score.topk:.2f} % of {score.images} images")
     return 0

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 
+from . import _options
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("source", metavar="SOURCE", help="file to read")
     parser.add_argument("target", metavar="TARGET", help="file to write")
     parser.add_argument("--cfg", help="the network; a checkpoint of darknet_py needs none")
-    parser.add_argument("--names", metavar="FILE", help="class names for the target to carry")
-    parser.add_argument("--dialect", choices=("alexeyab", "pjreddie"), help="default: a checkpoint's own, or alexeyab")
-    parser.add_argument("--upto", type=int, metavar="N", help="SOURCE holds the first N layers (a backbone)")
+    _options.add(parser, "--names", note="to store in TARGET")
+    _options.add(parser, "--dialect", note="(default: a checkpoint's own, or alexeyab)")
+    _options.add(parser, "--upto")
     parser.add_argument("--by-order", action="store_true", help="SOURCE is a state dict of another program")
     parser.add_argument("--fold", action="store_true", help="work batch norm into the weights, for inference")
     parser.add_argument("--write-cfg", metavar="FILE", help="where to write the cfg that TARGET belongs to")

@@ -1,13 +1,13 @@
-"""Find objects in images and videos.
+"""Detect objects in images and videos.
 
     darknet-py detect yolov4-tiny sample:bus --save
-    darknet-py detect my.cfg my.weights photos/ --names my.names --json found.json
-    darknet-py detect yolov4-tiny clip.mp4 --save --jsonl found.jsonl
+    darknet-py detect my.cfg my.weights photos/ --names my.names --json detections.json
+    darknet-py detect yolov4-tiny clip.mp4 --classes person car --save --jsonl detections.jsonl
     darknet-py detect yolov4-tiny rtsp://camera/stream --jsonl -
 
-SOURCE is an image, a folder, a pattern, a list in a .txt file, an image of the catalogue, a video, the
-number of a camera, or an address (rtsp, http, ...). Prints a row a box: what it is, how sure the network
-is, and left, top, width, height in pixels. Ctrl-C ends a video well: what was written is whole."""
+SOURCE is an image, a folder, a glob pattern, a .txt list of images, an image of the catalogue, a video, a camera
+number, or a URL (rtsp, http, ...). Prints one row per box: class, score, and left, top, width and height in pixels.
+Ctrl-C ends a video after the current frame; all files written so far are complete."""
 
 from __future__ import annotations
 
@@ -18,111 +18,122 @@ from .._typing import StrPath
 from ..errors import DataError
 from ..hub.model_files import Model, find
 from ..images.sources import expand_sources
-from . import _model, _output, _video
+from . import _model, _options, _output, _video
+from ._class_filter import ClassFilter, class_numbers
 
 if TYPE_CHECKING:
+    from ..detector import Detector
     from ..network import Network
+    from ..video.reader import ImageDetector
 
-_TOGETHER = 8  # images: enough that a CPU's network and the work around it take turns
-_WEIGHTS = (".weights", ".pt", ".safetensors")
+_CPU_BATCH = 8  # images per forward pass for several images on a CPU: reading and computing are interleaved
+_WEIGHTS_SUFFIXES = (".weights", ".pt", ".safetensors")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
+    parser.add_argument("model", metavar="MODEL", help="a cfg file, or a name of the catalogue")
     parser.add_argument(
-        "sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="what to look at; a cfg needs weights first"
+        "sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="what to detect objects in; for a cfg, its weights first"
     )
     boxes = parser.add_argument_group("boxes")
-    boxes.add_argument("--names", help="file of class names, one a line")
-    boxes.add_argument("--conf", type=float, default=0.25, metavar="P", help="lowest probability of a class (0.25)")
-    boxes.add_argument("--iou", type=float, default=0.45, metavar="T", help="overlap that suppresses; 0: never (0.45)")
-    boxes.add_argument("--hier", type=float, default=0.5, metavar="P", help="how sure a class of a tree must be (0.5)")
+    _options.add(boxes, "--names")
+    _options.add(boxes, "--classes")
+    _options.add(boxes, "--conf", default=0.25)
+    _options.add(boxes, "--nms", default=0.45)
     boxes.add_argument(
-        "--letterbox",
-        action=argparse.BooleanOptionalAction,
-        help="keep the images' aspect, or stretch; by default as the cfg says",
+        "--hier",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="for class trees, the probability above which a child class is preferred to its parent (default: 0.5)",
     )
-    boxes.add_argument(
-        "--batch",
-        type=int,
-        metavar="N",
-        help=f"images that are worked off together ({_TOGETHER} of several on a CPU, else 1)",
-    )
-    _model.add_engine(boxes)
+    _options.add(boxes, "--letterbox", note="(default: as the cfg says)")
+    _options.add(boxes, "--batch", note=f"(default: {_CPU_BATCH} for several images on a CPU, else 1)")
+    _options.add_engine(boxes)
     boxes.add_argument(
         "--tile",
         nargs="?",
         type=float,
         const=0.2,
         metavar="OVERLAP",
-        help="look at large images in tiles of the network's size that overlap by this share (0.2)",
+        help="split large images into tiles of the network's input size, overlapping by this share (0.2)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--save", nargs="?", const="detected", metavar="DIR", help="write the images and videos with boxes to DIR"
+        "--save",
+        nargs="?",
+        const="detected",
+        metavar="DIR",
+        help="write images and videos with boxes to a folder (detected)",
     )
     output.add_argument(
-        "--json", metavar="FILE", help="write what was found as JSON, - for stdout instead of the table"
+        "--save-txt",
+        nargs="?",
+        const="detected",
+        metavar="DIR",
+        help="write Darknet label files to a folder (detected)",
     )
-    output.add_argument("--out", metavar="FILE", help="write JSON in the format of Darknet's -out")
-    output.add_argument(
-        "--save-txt", nargs="?", const="detected", metavar="DIR", help="write Darknet label files to DIR (detected)"
-    )
-    output.add_argument("--jsonl", metavar="FILE", help="write a line of JSON a frame or image, - for stdout")
-    output.add_argument("--quiet", action="store_true", help="no table and no progress")
-    _video.options(parser)
-    _model.options(parser)
+    for names in ("--json", "--jsonl", "--darknet-json", "--quiet"):
+        _options.add(output, names)
+    _video.add_options(parser)
+    _options.add_network(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect and write."""
+    """Detect objects and write the results."""
+    model, images, videos = _split_sources(args)
+    if videos:
+        _video.check_options(args)
+    is_batched = len(images) > 1 and not videos and _model.resolve_device(args.device) == "cpu"
+    detector = _create_detector(args, model, batch=_CPU_BATCH if is_batched else 1)
+    writer = _output.ResultWriter(args.save, args.save_txt, args.json, args.darknet_json)
+    is_silent = args.quiet or "-" in (args.json, args.jsonl, args.darknet_json)
+    with _output.JsonLines(args.jsonl) as lines:
+        for result in _output.progress_bar(detector.stream(images), len(images), quiet=args.quiet):
+            writer.add(result)
+            lines.write(_output.result_dict(result))
+            if not is_silent:
+                print(_output.format_result(result), flush=True)
+        if images:
+            writer.close()
+        return _video.detect(detector, videos, lines, args, is_silent=is_silent)
+
+
+def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> ImageDetector:
+    """Load the network, and wrap it as the options say."""
     from ..detector import Detector
     from ..tiling import TiledDetector
 
-    model, images, videos = _split(args)
-    if videos:
-        _video.refuse(args)
-    network = _model.load(args, model)
-    several = len(images) > 1 and not videos and _model.device(args.device) == "cpu"
-    detector = Detector(
+    network = _model.load_network(args, model)
+    plain = Detector(
         network,
-        names=args.names or _fitting(model.names, network),
+        names=args.names or _matching_names(model.names, network),
         threshold=args.conf,
-        nms=args.iou,
+        nms=args.nms,
         letterbox=args.letterbox,
         hierarchy=args.hier,
-        batch=args.batch if args.batch is not None else (_TOGETHER if several else 1),
+        batch=batch if args.batch is None else args.batch,
         engine=args.engine,
         dtype=args.dtype,
     )
-    looking = detector if args.tile is None else TiledDetector(detector, overlap=args.tile)
-    output = _output.Output(args.save, args.save_txt, args.json, args.out)
-    silent = args.quiet or "-" in (args.json, args.jsonl)
-    with _output.Lines(args.jsonl) as lines:
-        for result in _output.progress(looking.stream(images), len(images), quiet=args.quiet):
-            output.add(result)
-            lines.add(result)
-            if not silent:
-                print(_output.rows(result), flush=True)
-        if images:
-            output.close()
-        return _video.watch(looking, videos, lines, args, silent=silent)
+    detector: Detector | TiledDetector = plain if args.tile is None else TiledDetector(plain, overlap=args.tile)
+    return ClassFilter(detector, class_numbers(args.classes, plain.names)) if args.classes else detector
 
 
-def _split(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
-    """The model, the images and the videos; a cfg without --fetch has its weights first among the sources."""
+def _split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
+    """The model, the images and the videos; for a cfg without --fetch the first source is its weights."""
     first, *others = args.sources
-    is_weights = first.endswith(_WEIGHTS) or (args.model.endswith(".cfg") and not args.fetch)
+    is_weights = first.endswith(_WEIGHTS_SUFFIXES) or (args.model.endswith(".cfg") and not args.fetch)
     if is_weights and not others:
-        raise DataError(f"{first}: taken for the weights of {args.model}; expected images behind it")
+        raise DataError(f"{first}: read as the weights of {args.model}: expected a SOURCE after it")
     model = find(args.model, first if is_weights else None, fetch=args.fetch, progress=not args.quiet)
-    images, videos = _video.apart(others if is_weights else args.sources)
+    images, videos = _video.split_videos(others if is_weights else args.sources)
     return model, expand_sources(images), videos
 
 
-def _fitting(names: StrPath | None, network: Network) -> StrPath | None:
-    """The catalogue's class names for a cfg of this file name, where there are as many as classes."""
+def _matching_names(names: StrPath | None, network: Network) -> StrPath | None:
+    """The catalogue's class names for a cfg of this file name, if there are as many as the network has classes."""
     from ..data.class_names import resolve_class_names
 
     try:

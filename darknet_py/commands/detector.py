@@ -1,6 +1,6 @@
-"""Darknet's own lines for detectors, such as: detector test DATA CFG WEIGHTS IMAGE -thresh 0.25.
+"""Darknet's command lines for detectors, such as: detector test DATA CFG WEIGHTS IMAGE -thresh 0.25.
 
-Flags, their defaults and what is printed are Darknet's, so that a script changes one word."""
+Flags, defaults and output are Darknet's: in a script, replace ./darknet by darknet-py."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from . import _darknet
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the functions."""
-    _darknet.add(parser, "detector")
+    _darknet.add_functions(parser, "detector")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Each function sets its own ``run``; without one argparse has refused the line."""
+    """Never called: each function sets its own ``run``."""
     raise NotImplementedError(args)

@@ -1,28 +1,30 @@
-"""Make a small data set: handwritten digits on textures, for where nothing can be downloaded.
+"""Create a small synthetic data set: handwritten digits on textures, without any download.
 
     darknet-py digits set
     darknet-py evaluate digits set/digits.data
     darknet-py train set/digits.data digits
 
-DIR gets digits.data, train.txt, valid.txt, digits.names, and images of 96 x 96 with a label file beside each.
-The network that the catalogue calls digits was trained on the set of seed 0. Prints the path of the .data file."""
+Writes digits.data, train.txt, valid.txt, digits.names, and images of 96 x 96 pixels with label files to DIR, and prints
+the path of the .data file. The catalogue's network digits was trained on the data set of seed 0."""
 
 from __future__ import annotations
 
 import argparse
 
+from . import _options
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("folder", metavar="DIR", help="where the set is made; images of the same name are replaced")
-    parser.add_argument("--train", type=int, default=1600, metavar="N", help="images to train on (1600)")
-    parser.add_argument("--valid", type=int, default=400, metavar="N", help="images to validate on (400)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (0)")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("folder", metavar="DIR", help="folder of the data set; existing images are overwritten")
+    parser.add_argument("--train", type=int, default=1600, metavar="N", help="training images (default: 1600)")
+    parser.add_argument("--valid", type=int, default=400, metavar="N", help="validation images (default: 400)")
+    _options.add(parser, "--seed", default=0)
+    _options.add(parser, "--quiet")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make it."""
+    """Create the data set."""
     from ..demo import digits
 
     print(digits.write(args.folder, args.train, args.valid, seed=args.seed, progress=not args.quiet))

@@ -1,11 +1,11 @@
-"""Count a network's mean average precision on a data set.
+"""Compute mAP over a data set.
 
     darknet-py evaluate yolov4-tiny coco.data
     darknet-py evaluate my.cfg my.weights data.yaml --protocol coco --plots report --json scores.json
 
-DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a
-Pascal VOC folder. Prints a row a class and the number with the rule that it was counted by: three rules give
-three numbers for the same boxes, see --protocol."""
+DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a Pascal VOC
+folder. Prints average precision per class, and mAP with the protocol it was computed by: for the same
+detections the protocols give different values, see --protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from . import _model, _output
+from . import _model, _options, _output
 
 if TYPE_CHECKING:
     from ..evaluation.scores import Evaluation
@@ -25,42 +25,59 @@ _BACKENDS = ("pycocotools", "faster_coco_eval")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _model.add(parser)
+    _options.add_model(parser)
     parser.add_argument("data", metavar="DATA", help="the data set")
-    parser.add_argument("--subset", default="valid", help="which of DATA's lists: valid, train, test (valid)")
-    parser.add_argument("--names", help="file of class names instead of DATA's")
-    rule = parser.add_argument_group("rule")
-    rule.add_argument("--protocol", choices=_PROTOCOLS, default="darknet", help="whose (darknet)")
-    rule.add_argument("--backend", choices=_BACKENDS, help="coco: who counts (what is installed)")
-    rule.add_argument("--points", type=int, default=0, metavar="N", help="darknet: mean over N recalls, 0: area (0)")
-    rule.add_argument("--iou", type=float, default=0.5, metavar="T", help="overlap at which an object is found (0.5)")
-    rule.add_argument("--conf", type=float, default=0.25, metavar="P", help="confidence for TP, FP and F1 (0.25)")
-    boxes = parser.add_argument_group("boxes")
-    boxes.add_argument("--least", type=float, metavar="P", help="confidence that counts for mAP (0.005; coco 0.001)")
-    boxes.add_argument("--nms", type=float, metavar="T", help="overlap that suppresses; 0: never (0.45; coco 0.6)")
-    boxes.add_argument(
-        "--letterbox", action=argparse.BooleanOptionalAction, help="keep the images' aspect, or stretch them"
+    _options.add(parser, "--subset", default="valid")
+    _options.add(parser, "--names", note="(default: those of DATA)")
+    protocol = parser.add_argument_group("protocol")
+    protocol.add_argument(
+        "--protocol",
+        choices=_PROTOCOLS,
+        default="darknet",
+        help="darknet: as `detector map`; voc07: 11 recalls; coco: mean over IoU 0.50 to 0.95 (default: darknet)",
     )
-    boxes.add_argument("--batch", type=int, default=8, metavar="N", help="images in the network at once (8)")
-    _model.add_engine(boxes)
-    boxes.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read images (2)")
+    protocol.add_argument(
+        "--backend", choices=_BACKENDS, help="package that computes the coco protocol (default: the installed one)"
+    )
+    protocol.add_argument(
+        "--points",
+        type=int,
+        default=0,
+        metavar="N",
+        help="darknet protocol: average precision over N recalls; 0: area under the curve (default: 0)",
+    )
+    _options.add(protocol, "--match-iou", default=0.5)
+    _options.add(protocol, "--conf", note="for TP, FP, precision, recall and F1 (default: 0.25)", default=0.25)
+    boxes = parser.add_argument_group("boxes")
+    _options.add(boxes, "--min-score", note="(default: 0.005; coco: 0.001)")
+    _options.add(boxes, "--nms", note="(default: 0.45; coco: 0.6)")
+    _options.add(boxes, "--letterbox", note="(default: as the cfg says)")
+    _options.add(boxes, "--batch", default=8)
+    _options.add_engine(boxes)
+    _options.add(boxes, "--workers", default=2)
     output = parser.add_argument_group("output")
     output.add_argument("--lines", action="store_true", help="print what Darknet's `detector map` prints")
     output.add_argument(
-        "--plots", nargs="?", const="evaluation", metavar="DIR", help="write curves, matrix and sheets (evaluation)"
+        "--plots",
+        nargs="?",
+        const="evaluation",
+        metavar="DIR",
+        help="write curves, confusion matrix and contact sheets to a folder (evaluation)",
     )
-    output.add_argument("--json", metavar="FILE", help="write the scores as JSON, - for stdout instead of the table")
-    output.add_argument("--coco-json", metavar="FILE", help="write the boxes in COCO's results format")
-    output.add_argument("--voc", metavar="DIR", help="write the boxes as VOC's comp4_det_test_CLASS.txt")
-    output.add_argument("--quiet", action="store_true", help="no progress")
+    _options.add(output, "--json")
+    output.add_argument("--coco-json", metavar="FILE", help="write the detections in COCO's results format")
+    output.add_argument(
+        "--voc", metavar="DIR", help="write the detections as VOC's comp4_det_test_CLASS.txt to a folder"
+    )
+    _options.add(output, "--quiet")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print and write."""
     from ..evaluation.evaluator import evaluate
 
-    _available(args)
-    network = _model.load(args, _model.found(args))
+    _check_packages(args)
+    network = _model.load_network(args, _model.find_files(args))
     evaluation = evaluate(
         network,
         args.data,
@@ -68,9 +85,9 @@ def run(args: argparse.Namespace) -> int:
         subset=args.subset,
         names=args.names,
         threshold=args.conf,
-        match_iou=args.iou,
+        match_iou=args.match_iou,
         points=args.points,
-        min_score=args.least,
+        min_score=args.min_score,
         nms=args.nms,
         letterbox=args.letterbox,
         backend=args.backend,
@@ -86,8 +103,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _available(args: argparse.Namespace) -> None:
-    """Refuse before the work what needs a package that is not there."""
+def _check_packages(args: argparse.Namespace) -> None:
+    """Raise DarknetError early if a package is missing."""
     from ..errors import DarknetError
     from ..evaluation import coco, plots
 

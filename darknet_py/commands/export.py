@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 
-from . import _model
+from . import _model, _options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _model.add(parser)
+    _options.add_model(parser)
     group = parser.add_argument_group("file")
-    group.add_argument("-o", "--output", metavar="FILE", help="what to write; default: the cfg's name with .onnx")
+    _options.add(group, "-o/--output", metavar="FILE", note="the exported file (default: the cfg's name with .onnx)")
     group.add_argument(
         "--heads",
         choices=["raw", "boxes", "nms"],
@@ -28,14 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--opset", type=int, default=18, help="of ONNX, 18 or more (default: 18)")
     group.add_argument("--fp16", action="store_true", help="weights and layers in half precision")
-    group.add_argument("--names", metavar="FILE", help="class names; a catalogue name brings its own")
-    group.add_argument(
-        "--threshold", type=float, default=0.25, metavar="P", help="lowest probability, of heads=nms (default: 0.25)"
-    )
-    group.add_argument(
-        "--nms", type=float, default=0.45, metavar="IOU", help="overlap that suppresses, of heads=nms (default: 0.45)"
-    )
-    group.add_argument("--letterbox", action=argparse.BooleanOptionalAction, help="note that images keep their aspect")
+    _options.add(group, "--names", note="(default: those of the catalogue)")
+    _options.add(group, "--conf", default=0.25, note="with --heads nms (default: 0.25)")
+    _options.add(group, "--nms", default=0.45, note="with --heads nms (default: 0.45)")
+    _options.add(group, "--letterbox", note="stored in the file's metadata (default: as the cfg says)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     from ..exporters.exporter import export
 
-    model = _model.found(args)
-    network = _model.load(args, model)
+    model = _model.find_files(args)
+    network = _model.load_network(args, model)
     done = export(
         network,
         args.output or pathlib.Path(model.cfg).with_suffix(".onnx").name,
@@ -55,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         fp16=args.fp16,
         names=args.names or (None if network.names else model.names),
         letterbox=args.letterbox,
-        threshold=args.threshold,
+        threshold=args.conf,
         nms=args.nms,
     )
     print(done)

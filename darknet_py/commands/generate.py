@@ -1,8 +1,8 @@
-"""Write text with a network that has learnt to go on with one.
+"""Generate text with a character-level language model.
 
     darknet-py generate shakespeare.cfg shakespeare.weights --start "To be" --length 500 --temperature 0.5
 
-The same arguments give the same text; --seed gives another."""
+Prints each character as soon as it is sampled. The same arguments give the same text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from . import _model
+from . import _model, _options
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -18,21 +18,27 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _model.add(parser)
-    parser.add_argument("--start", default="\n\n", metavar="TEXT", help="what it goes on with (two empty lines)")
-    parser.add_argument("--length", type=int, default=1000, metavar="N", help="characters to write (1000)")
-    parser.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0: dull, 1: as learnt (0.7)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice (0)")
+    _options.add_model(parser)
+    parser.add_argument("--start", default="\n\n", metavar="TEXT", help="text to continue (default: two newlines)")
+    parser.add_argument("--length", type=int, default=1000, metavar="N", help="characters to generate (default: 1000)")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.7,
+        metavar="T",
+        help="sampling temperature; 0: always the most probable character (default: 0.7)",
+    )
+    _options.add(parser, "--seed", default=0)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write to stdout, character by character."""
-    network = _model.load(args, _model.found(args))
-    return write(network, args.start, args.length, args.temperature, args.seed)
+    """Generate text."""
+    network = _model.load_network(args, _model.find_files(args))
+    return write_text(network, args.start, args.length, args.temperature, args.seed)
 
 
-def write(network: Network, start: str, length: int, temperature: float, seed: int) -> int:
-    """Write what ``generate`` yields; bytes that are no text are replaced."""
+def write_text(network: Network, start: str, length: int, temperature: float, seed: int) -> int:
+    """Write generated characters to stdout as they come; invalid UTF-8 is replaced."""
     import codecs
 
     from ..generate import generate

@@ -1,17 +1,17 @@
-"""Show a network: layers, shapes, operations and floats.
+"""Show a network: layers, shapes, BFLOPS and parameters.
 
-The table that Darknet prints when it builds a network. No weights are needed."""
+The table that Darknet prints when it builds a network. Weights are optional."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import _model
+from . import _options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _model.add(parser)
+    _options.add_model(parser)
     parser.add_argument("--stored", action="store_true", help="list the arrays of the .weights file instead")
 
 
@@ -20,17 +20,16 @@ def run(args: argparse.Namespace) -> int:
     from .. import cfg, weights
     from ..network import Network
 
-    path = _located(args.model)
     size = tuple(args.size) if args.size else None
-    network = Network(cfg.load(path), size=size, dialect=args.dialect, strict=args.strict)
+    network = Network(cfg.load(_find_cfg(args.model)), size=size, dialect=args.dialect, strict=args.strict)
     if args.weights:
         weights.load(network, args.weights)
     if args.stored:
-        at = 0
+        offset = 0  # in floats after the header
         for array in weights.stored(network, writing=True):
             shape = " x ".join(map(str, array.tensor.shape))
-            print(f"{at:>12} {array.tensor.numel():>10}  {array.place}  [{shape}]")
-            at += array.tensor.numel()
+            print(f"{offset:>12} {array.tensor.numel():>10}  {array.place}  [{shape}]")
+            offset += array.tensor.numel()
         return 0
     print(network)
     if args.weights:
@@ -38,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _located(model: str) -> str:
-    """The cfg of MODEL, without asking for its weights."""
+def _find_cfg(model: str) -> str:
+    """The cfg of MODEL, without downloading its weights."""
     import pathlib
 
     from ..hub import catalogue

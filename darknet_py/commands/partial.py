@@ -1,21 +1,23 @@
-"""Keep the first layers of a .weights file: ``partial yolov4.cfg yolov4.weights yolov4.conv.137 137``.
+"""Write the first layers of a .weights file as a backbone: ``partial yolov4.cfg yolov4.weights yolov4.conv.137 137``.
 
-Darknet's command: the file that training of another network starts from. The count of images seen is
-set to 0, as there."""
+Darknet's command: training of another network can start from the file. The count of images seen is set to 0, as in
+Darknet."""
 
 from __future__ import annotations
 
 import argparse
 
+from . import _options
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("cfg", metavar="CFG")
-    parser.add_argument("weights", metavar="WEIGHTS", help="a whole file, or one with at least these layers")
-    parser.add_argument("output", metavar="OUTPUT", help="file to write, by custom NAME.conv.N")
-    parser.add_argument("upto", metavar="N", type=int, help="number of layers to keep, counting every section")
-    parser.add_argument("--dialect", default="alexeyab", choices=["alexeyab", "pjreddie"], help="whose rules hold")
+    parser.add_argument("cfg", metavar="CFG", help="cfg file of the network")
+    parser.add_argument("weights", metavar="WEIGHTS", help="weights of the network, or of at least N layers")
+    parser.add_argument("output", metavar="OUTPUT", help="file to write, usually called NAME.conv.N")
+    parser.add_argument("upto", metavar="N", type=int, help="number of layers to keep; every section counts")
     parser.add_argument("--keep-seen", action="store_true", help="keep the count of images seen")
+    _options.add(parser, "--dialect", default="alexeyab")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
-"""Darknet's own lines for characters, such as: rnn generate CFG WEIGHTS -seed TEXT -len 1000.
+"""Darknet's command lines for character-level language models, such as: rnn generate CFG WEIGHTS -seed TEXT.
 
-Flags, their defaults and what is printed are Darknet's, so that a script changes one word."""
+Flags, defaults and output are Darknet's: in a script, replace ./darknet by darknet-py."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from . import _darknet
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the functions."""
-    _darknet.add(parser, "rnn")
+    _darknet.add_functions(parser, "rnn")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Each function sets its own ``run``; without one argparse has refused the line."""
+    """Never called: each function sets its own ``run``."""
     raise NotImplementedError(args)

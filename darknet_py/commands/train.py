@@ -1,21 +1,20 @@
 """Train a network on a data set.
 
     darknet-py train voc.data yolov4-tiny.cfg yolov4-tiny.conv.29
-    darknet-py train data.yaml my.cfg --resume --out runs/a --set max_batches=6000 --set steps=4800,5400
+    darknet-py train data.yaml my.cfg --resume -o runs/a --set max_batches=6000 --set steps=4800,5400
     torchrun --nproc-per-node=2 -m darknet_py train voc.data my.cfg --sync-norm
 
 DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a
 Pascal VOC folder; for a classifier a .data file with labels=. WEIGHTS may be a whole network's or a backbone's;
 weights that a training has left with its state beside them go on with that training. The recipe is that of [net].
-Into --out go NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., a chart and a CSV. Ctrl-C
+Into DIR go NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., a chart and a CSV. Ctrl-C
 saves; --resume goes on as if nothing had happened. Under torchrun the processes share every batch of the cfg."""
 
 from __future__ import annotations
 
 import argparse
 
-from ..cfg import Dialect
-from . import _training
+from . import _options, _training
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
     parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="to start from (random values)")
     start = parser.add_argument_group("start")
-    start.add_argument("--resume", action="store_true", help="go on from the state in --out; begin where there is none")
+    start.add_argument("--resume", action="store_true", help="resume from the state in --output, if there is one")
     start.add_argument("--clear", action="store_true", help="count iterations from 0, and take weights as mere weights")
-    start.add_argument("--upto", type=int, metavar="N", help="take the first N layers of WEIGHTS alone")
-    start.add_argument("--seed", type=int, default=0, help="decides all that is random (0)")
+    _options.add(start, "--upto")
+    _options.add(start, "--seed", default=0)
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
         "--set",
@@ -52,7 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files and figures")
-    files.add_argument("--out", metavar="DIR", help="folder of all files (backup= of DATA, else backup)")
+    _options.add(
+        files, "-o/--output", metavar="DIR", note="folder for all files (default: backup= of DATA, otherwise backup)"
+    )
     files.add_argument(
         "--save-every",
         type=int,
@@ -71,13 +72,13 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--no-map", action="store_true", help="count no mAP")
     files.add_argument("--chart", metavar="FILE", help="instead of DIR/chart_NAME.png; '' for none")
     files.add_argument("--tensorboard", action="store_true", help="write for TensorBoard, too: DIR/tensorboard")
-    files.add_argument("--quiet", action="store_true", help="print nothing while it runs")
+    _options.add(files, "--quiet")
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, ...; auto: the fastest there is")
-    machine.add_argument("--workers", type=int, default=4, metavar="N", help="threads that make images (4)")
+    _options.add(machine, "--device", default="auto")
+    _options.add(machine, "--workers", default=4)
     machine.add_argument(
         "--amp", choices=("bf16", "fp16"), help="half precision where it is safe; fp16 scales the loss"
     )
@@ -89,9 +90,9 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     )
     machine.add_argument("--sync-norm", action="store_true", help="batch norm over all processes of torchrun")
     machine.add_argument("--deterministic", action="store_true", help="the same bits in every run; slower on GPUs")
-    machine.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="input instead of the cfg's")
-    machine.add_argument("--dialect", choices=[d.value for d in Dialect], default="alexeyab", help="whose rules hold")
-    machine.add_argument("--strict", action="store_true", help="text of the cfg without effect is an error")
+    _options.add(machine, "--imgsz/--size")
+    _options.add(machine, "--dialect", default="alexeyab")
+    _options.add(machine, "--strict")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         data=args.data,
         cfg=args.model,
         weights=args.weights,
-        out=args.out,
+        out=args.output,
         resume=args.resume,
         clear=args.clear,
         upto=args.upto,

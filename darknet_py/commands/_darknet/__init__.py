@@ -1,8 +1,8 @@
-"""Darknet's own command lines, ``./darknet COMMAND FUNCTION ...`` with ``darknet-py`` for ``./darknet``.
+"""Darknet's command lines, ``./darknet COMMAND FUNCTION ...``, with ``darknet-py`` in place of ``./darknet``.
 
-A module here is one function, called COMMAND_FUNCTION: ``configure(parser)`` and ``run(args)`` as a verb
-has them. ``add`` makes the verb of a command out of its functions. Flags, their defaults and what is
-printed are Darknet's, so that a script changes one word; a flag for windows is accepted and does nothing.
+A module is one function, named COMMAND_FUNCTION, with ``configure(parser)`` and ``run(args)`` like a verb;
+``add_functions`` adds those of a command to its verb. Flags, defaults and output are Darknet's. Flags that open
+windows are accepted and ignored.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ...network import Network
 
 
-def add(parser: argparse.ArgumentParser, command: str) -> None:
-    """Give the verb ``command`` its functions."""
-    choose = parser.add_subparsers(metavar="FUNCTION", required=True)
+def add_functions(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add the functions of a command to its parser."""
+    subparsers = parser.add_subparsers(metavar="FUNCTION", required=True)
     for name in sorted(module.name for module in iter_modules(__path__)):
         owner, _, function = name.partition("_")
         if owner != command:
@@ -29,42 +29,55 @@ def add(parser: argparse.ArgumentParser, command: str) -> None:
         module = import_module(f"{__name__}.{name}")
         text = module.__doc__ or ""
         short = text.partition("\n")[0].replace("`", "").rstrip(".")
-        sub = choose.add_parser(
+        sub = subparsers.add_parser(
             function, help=short, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         module.configure(sub)
         sub.set_defaults(run=module.run)
 
 
-def files(parser: argparse.ArgumentParser, *, weights: str | None = None) -> None:
-    """Add DATA, CFG, WEIGHTS and the flags that every function takes. ``weights``: argparse's ``nargs``."""
-    parser.add_argument("data", metavar="DATA", help="file of lines such as names = coco.names")
-    parser.add_argument("cfg", metavar="CFG")
-    parser.add_argument("weights", metavar="WEIGHTS", nargs=weights)
-    parser.add_argument("-i", type=int, metavar="GPU", help="number of the GPU; -1: the CPU; by default the fastest")
-    parser.add_argument("-dont_show", action="store_true", help="accepted; no window is opened anyway")
+IGNORED = "ignored: no window is opened"
 
 
-def settings(args: argparse.Namespace) -> Options:
-    """What the .data file says."""
+def add_arguments(parser: argparse.ArgumentParser, *, data: bool = True, weights: str | None = None) -> None:
+    """Add DATA, CFG, WEIGHTS and the flags of every function.
+
+    Args:
+        parser: the parser of the function.
+        data: whether the function takes a .data file.
+        weights: argparse's ``nargs`` of WEIGHTS.
+    """
+    if data:
+        parser.add_argument("data", metavar="DATA", help=".data file with lines such as names = coco.names")
+    parser.add_argument("cfg", metavar="CFG", help="cfg file of the network")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs=weights, help="weights of the network")
+    parser.add_argument(
+        "-i", type=int, metavar="GPU", help="GPU number; -1: the CPU (default: CUDA if available, then MPS)"
+    )
+    if data:
+        parser.add_argument("-dont_show", action="store_true", help=IGNORED)
+
+
+def read_data(args: argparse.Namespace) -> Options:
+    """Read the .data file."""
     from ...data import data_file
 
     return data_file.read_data(args.data)
 
 
-def load(args: argparse.Namespace) -> Network:
-    """The network of CFG and WEIGHTS, on its device."""
+def load_network(args: argparse.Namespace) -> Network:
+    """Load the network of CFG and WEIGHTS, on the device that ``-i`` names."""
     from ... import loading
 
-    return loading.load(args.cfg, args.weights, device=device(args))
+    return loading.load(args.cfg, args.weights, device=resolve_device(args))
 
 
-def device(args: argparse.Namespace) -> str:
-    """The torch device that ``-i`` names."""
+def resolve_device(args: argparse.Namespace) -> str:
+    """Return the name of the torch device that ``-i`` names. Raises DataError."""
     from .. import _model
 
     if args.i is None:
-        return _model.device("auto")
+        return _model.resolve_device("auto")
     if args.i < -1:
         raise DataError(f"-i: expected -1 for the CPU or the number of a GPU, got {args.i}")
     return "cpu" if args.i < 0 else f"cuda:{args.i}"

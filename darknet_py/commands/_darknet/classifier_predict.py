@@ -1,24 +1,26 @@
-"""Name what an image shows: ``classifier predict DATA CFG WEIGHTS IMAGE -t 5``."""
+"""Classify images: ``classifier predict DATA CFG WEIGHTS IMAGE -t 5``."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import files, load, settings
+from . import add_arguments, load_network, read_data
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    files(parser)
-    parser.add_argument("input", metavar="IMAGE", nargs="+")
-    parser.add_argument("-t", type=int, default=0, metavar="K", help="classes to show; 0: as top= of DATA says, else 1")
+    add_arguments(parser)
+    parser.add_argument("input", metavar="IMAGE", nargs="+", help="image to classify")
+    parser.add_argument(
+        "-t", type=int, default=0, metavar="K", help="number of classes to print (default: top= of DATA, otherwise 1)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Classify and print."""
+    """Classify each image and print the classes."""
     from ...classifier import Classifier
 
-    options, network = settings(args), load(args)
+    options, network = read_data(args), load_network(args)
     key = "names" if "names" in options.values else "labels"
     classifier = Classifier(network, names=options.file(key))
     for image in args.input:

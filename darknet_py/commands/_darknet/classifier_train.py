@@ -7,12 +7,12 @@ from __future__ import annotations
 import argparse
 
 from .. import _training
-from . import files
+from . import add_arguments
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    files(parser, weights="?")
+    add_arguments(parser, weights="?")
     _training.darknet_options(parser)
     parser.add_argument("-topk", action="store_true", help="count how often the valid list is right on the way")
     parser.add_argument("-mjpeg_port", type=int, help="accepted; nothing is served, see the chart's file")

@@ -1,7 +1,7 @@
-"""Find objects in a video: ``detector demo DATA CFG WEIGHTS VIDEO -thresh 0.25 -out_filename found.avi``.
+"""Detect objects in a video: ``detector demo DATA CFG WEIGHTS VIDEO -thresh 0.25 -out_filename FILE.avi``.
 
-VIDEO is a file or an address; without it camera ``-c`` is watched. Darknet's lines are printed for each frame. No
-window is opened and nothing is served: see -out_filename, -prefix and -json_file_output. Ctrl-C ends it well."""
+VIDEO is a file or a URL; without it camera ``-c`` is used. Prints Darknet's lines for each frame. No window is opened
+and nothing is served: see -out_filename, -prefix and -json_file_output. Ctrl-C stops after the current frame."""
 
 from __future__ import annotations
 
@@ -14,42 +14,45 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...errors import DataError
-from . import files, load, settings
+from . import IGNORED, add_arguments, load_network, read_data
 
-_OF_A_WINDOW = "accepted; of the window, and none is opened"
 _REFUSED = {
-    "json_port": "nothing is served here: -json_file_output FILE writes the same objects",
-    "mjpeg_port": "nothing is served here: -out_filename FILE and -prefix PREFIX write the frames",
-    "http_post_host": "nothing is sent from here: -json_file_output FILE writes what is found",
-    "benchmark": "darknet-py benchmark CFG WEIGHTS measures how fast a network is",
+    "json_port": "not supported: use -json_file_output FILE, which writes the same objects",
+    "mjpeg_port": "not supported: use -out_filename FILE or -prefix PREFIX, which write the frames",
+    "http_post_host": "not supported: use -json_file_output FILE, which writes the same objects",
+    "benchmark": "not supported: use darknet-py benchmark CFG WEIGHTS",
 }
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    files(parser)
-    parser.add_argument("input", metavar="VIDEO", nargs="?")
-    parser.add_argument("-c", type=int, default=0, metavar="INDEX", help="camera to watch where there is no VIDEO (0)")
-    parser.add_argument("-thresh", type=float, default=0.25, help="lowest probability of a class (0.25)")
-    parser.add_argument("-hier", type=float, default=0.5, help="how sure a class of a tree must be (0.5)")
-    parser.add_argument("-letter_box", action="store_true", help="keep the frames' aspect")
-    parser.add_argument("-ext_output", action="store_true", help="print coordinates as well")
+    add_arguments(parser)
+    parser.add_argument("input", metavar="VIDEO", nargs="?", help="video file or URL (default: a camera)")
+    parser.add_argument("-c", type=int, default=0, metavar="INDEX", help="camera number (default: 0)")
+    parser.add_argument("-thresh", type=float, default=0.25, help="score threshold (default: 0.25)")
+    parser.add_argument(
+        "-hier", type=float, default=0.5, help="threshold of a child class of a class tree (default: 0.5)"
+    )
+    parser.add_argument("-letter_box", action="store_true", help="keep the aspect ratio of frames")
+    parser.add_argument("-ext_output", action="store_true", help="print the boxes too")
     parser.add_argument("-out_filename", metavar="FILE", help="write the video with boxes: .avi, .mp4, .mkv or .mov")
-    parser.add_argument("-prefix", help="write the frames with boxes as PREFIX_00000001.jpg and so on")
-    parser.add_argument("-json_file_output", metavar="FILE", help="write JSON, an object a frame")
+    parser.add_argument("-prefix", help="write the frames with boxes to PREFIX_00000001.jpg, ...")
+    parser.add_argument("-json_file_output", metavar="FILE", help="write JSON, one object per frame")
     parser.add_argument("-dontdraw_bbox", action="store_true", help="write frames without boxes")
-    parser.add_argument("-time_limit_sec", type=int, default=0, metavar="N", help="stop after N seconds; 0: never (0)")
-    parser.add_argument("-benchmark_layers", action="store_true", help="accepted; see darknet-py benchmark")
-    parser.add_argument("-show", action="store_true", help=_OF_A_WINDOW)
+    parser.add_argument(
+        "-time_limit_sec", type=int, default=0, metavar="N", help="stop after N seconds; 0: never (default: 0)"
+    )
+    parser.add_argument("-benchmark_layers", action="store_true", help="ignored: see darknet-py benchmark")
+    parser.add_argument("-show", action="store_true", help=IGNORED)
     for name in ("-avgframes", "-s"):
-        parser.add_argument(name, type=int, metavar="N", help=_OF_A_WINDOW)
+        parser.add_argument(name, type=int, metavar="N", help=IGNORED)
     for name in ("-json_port", "-mjpeg_port", "-http_post_host"):
-        parser.add_argument(name, metavar="X", help="refused: nothing is served")
+        parser.add_argument(name, metavar="X", help="refused: not supported")
     parser.add_argument("-benchmark", action="store_true", help="refused: see darknet-py benchmark")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect, print and write."""
+    """Detect objects in each frame and write the results."""
     import numpy as np
 
     from ...detector import Detector
@@ -60,72 +63,79 @@ def run(args: argparse.Namespace) -> int:
     for name, text in _REFUSED.items():
         if getattr(args, name):
             raise DataError(f"-{name}: {text}")
-    options = settings(args)
+    options = read_data(args)
     names = options.file("names") if "names" in options.values else None
     letterbox = True if args.letter_box else None
-    detector = Detector(load(args), names=names, threshold=args.thresh, hierarchy=args.hier, letterbox=letterbox)
+    detector = Detector(
+        load_network(args), names=names, threshold=args.thresh, hierarchy=args.hier, letterbox=letterbox
+    )
     source = args.c if args.input is None else args.input
     print(f"video file: {source}" if args.input else f"Webcam index: {source}", flush=True)
     clear = "\033[H\033[J" if sys.stdout.isatty() else ""
-    ends, speed = time.monotonic() + args.time_limit_sec, _Speed()
+    deadline = time.monotonic() + args.time_limit_sec
+    fps = _FrameRate()
     with ExitStack() as stack:
         video = stack.enter_context(open_video(source))
-        stop = stack.enter_context(DeferredSignals(video.stop))
-        written = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
-        listing = stack.enter_context(_Listing(args.json_file_output)) if args.json_file_output else None
+        signals = stack.enter_context(DeferredSignals(video.stop))
+        writer = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
+        json_array = stack.enter_context(_JsonArray(args.json_file_output)) if args.json_file_output else None
         for number, (frame, result) in enumerate(detect_video(detector, video), start=1):
-            lines = [f"{clear}Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", speed.line()]
+            lines = [f"{clear}Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", fps.update()]
             print("\n".join(lines), flush=True)
-            if listing:
-                listing.add(result.to_darknet_json(number))
+            if json_array:
+                json_array.append(result.to_darknet_json(number))
             shown = result[:0] if args.dontdraw_bbox else result
             if args.prefix:
                 shown.save(f"{args.prefix}_{number:08}.jpg")
-            if written:
-                written.write(np.asarray(shown.plot()), frame.timestamp)
-            if args.time_limit_sec and time.monotonic() > ends:
+            if writer:
+                writer.write(np.asarray(shown.plot()), frame.timestamp)
+            if args.time_limit_sec and time.monotonic() > deadline:
                 break
     print("input video stream closed. ")
-    return 130 if stop.asked else 0
+    return 130 if signals.asked else 0
 
 
-class _Speed:
-    """Frames a second as Darknet smooths them, and their mean over each three seconds."""
+class _FrameRate:
+    """Frames per second: an exponential moving average (0.9), and the mean over every three seconds, as in Darknet."""
 
     def __init__(self) -> None:
-        self._before = self._began = time.perf_counter()
-        self._smooth = self._mean = 0.0
+        self._last = self._start = time.perf_counter()
+        self._average = 0.0
+        self._mean = 0.0
         self._count = 0
 
-    def line(self) -> str:
-        """Darknet's line, a frame being done."""
+    def update(self) -> str:
+        """Count one frame, and return Darknet's line."""
         now = time.perf_counter()
-        self._smooth = 0.9 * self._smooth + 0.1 / max(now - self._before, 1e-9)
-        self._before, self._count = now, self._count + 1
-        if now - self._began >= 3:
-            self._mean, self._began, self._count = self._count / (now - self._began), now, 0
-        return f"FPS:{self._smooth:.1f} \t AVG_FPS:{self._mean:.1f}"
+        self._average = 0.9 * self._average + 0.1 / max(now - self._last, 1e-9)
+        self._last = now
+        self._count += 1
+        if now - self._start >= 3:
+            self._mean = self._count / (now - self._start)
+            self._start = now
+            self._count = 0
+        return f"FPS:{self._average:.1f} \t AVG_FPS:{self._mean:.1f}"
 
 
-class _Listing:
-    """A JSON array that grows in its place, and is whole when the block ends, however it does."""
+class _JsonArray:
+    """A file with a JSON array that is written element by element, and is valid after the block in any case."""
 
     def __init__(self, path: str) -> None:
         try:
             self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (closed when the block ends)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}") from error
-        self._before = "[\n"
+        self._separator = "[\n"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._file:
-            self._file.write("\n]\n" if self._before == ", \n" else "[\n]\n")
+            self._file.write("\n]\n" if self._separator == ", \n" else "[\n]\n")
 
-    def add(self, content: dict[str, Any]) -> None:
-        """Write an element."""
-        self._file.write(self._before + json.dumps(content, ensure_ascii=False, indent=1))
+    def append(self, content: dict[str, Any]) -> None:
+        """Write one element."""
+        self._file.write(self._separator + json.dumps(content, ensure_ascii=False, indent=1))
         self._file.flush()
-        self._before = ", \n"
+        self._separator = ", \n"

@@ -1,24 +1,24 @@
-"""Count how many objects any box finds: ``detector recall DATA CFG WEIGHTS``."""
+"""Compute the recall of the boxes before NMS: ``detector recall DATA CFG WEIGHTS``."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import files, load
+from . import add_arguments, load_network
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    files(parser)
+    add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line an image, with the sums so far."""
+    """Print the recall so far after each image, as Darknet does."""
     from ...data import datasets
     from ...evaluation.recall import recall_lines
     from ...postprocess import require_heads
 
-    network = load(args)
+    network = load_network(args)
     classes = require_heads(network)[-1].classes
     for line in recall_lines(network, datasets.load(args.data, "valid", classes=classes)):
         print(line, flush=True)

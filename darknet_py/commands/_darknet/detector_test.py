@@ -1,6 +1,6 @@
-"""Find objects in images: ``detector test DATA CFG WEIGHTS IMAGE -thresh 0.25 -ext_output -out FILE``.
+"""Detect objects in images: ``detector test DATA CFG WEIGHTS IMAGE -thresh 0.25 -ext_output -out FILE``.
 
-Without IMAGE paths are read from stdin, one a line. The image with boxes is predictions.jpg."""
+Without IMAGE, paths are read from stdin, one per line. The image with boxes is written to predictions.jpg."""
 
 from __future__ import annotations
 
@@ -10,52 +10,54 @@ from collections.abc import Iterator
 
 from ...files import replacing
 from .. import _output
-from . import files, load, settings
+from . import add_arguments, load_network, read_data
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    files(parser)
-    parser.add_argument("input", metavar="IMAGE", nargs="?")
-    parser.add_argument("-thresh", type=float, default=0.25, help="lowest probability of a class (0.25)")
-    parser.add_argument("-hier", type=float, default=0.5, help="how sure a class of a tree must be (0.5)")
-    parser.add_argument("-ext_output", action="store_true", help="print coordinates as well")
+    add_arguments(parser)
+    parser.add_argument("input", metavar="IMAGE", nargs="?", help="image (default: paths from stdin)")
+    parser.add_argument("-thresh", type=float, default=0.25, help="score threshold (default: 0.25)")
+    parser.add_argument(
+        "-hier", type=float, default=0.5, help="threshold of a child class of a class tree (default: 0.5)"
+    )
+    parser.add_argument("-ext_output", action="store_true", help="print the boxes too")
     parser.add_argument("-out", metavar="FILE", help="write JSON")
-    parser.add_argument("-save_labels", action="store_true", help="write a label file beside each image")
-    parser.add_argument("-letter_box", action="store_true", help="keep the images' aspect")
+    parser.add_argument("-save_labels", action="store_true", help="write a label file next to each image")
+    parser.add_argument("-letter_box", action="store_true", help="keep the aspect ratio of images")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect and print."""
+    """Detect objects and print them."""
     from ...data import labels
     from ...detector import Detector
 
-    options = settings(args)
+    options = read_data(args)
     detector = Detector(
-        load(args),
+        load_network(args),
         names=options.file("names") if "names" in options.values else None,
         threshold=args.thresh,
         hierarchy=args.hier,
         letterbox=True if args.letter_box else None,
     )
-    output = _output.Output(None, None, None, args.out)
-    for path in [args.input] if args.input else _asked():
+    writer = _output.ResultWriter(None, None, None, args.out)
+    for path in [args.input] if args.input else _read_paths():
         result = detector(path)
         print(f"{path}: Predicted in {result.speed['inference']:f} milli-seconds.")
         text = result.to_text(coordinates=args.ext_output)
         if text:
             print(text, flush=True)
         result.save("predictions.jpg")
-        output.add(result)
+        writer.add(result)
         if args.save_labels:
             with replacing(labels.label_path(path), "w") as file:
                 file.write(result.to_txt())
-    output.close()
+    writer.close()
     return 0
 
 
-def _asked() -> Iterator[str]:
-    """Paths that stdin gives, asking where somebody sits there."""
+def _read_paths() -> Iterator[str]:
+    """Yield paths from stdin, with a prompt if that is a terminal."""
     while True:
         if sys.stdin.isatty():
             print("Enter Image Path: ", end="", file=sys.stderr, flush=True)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 
 from .. import _training
-from . import files
+from . import add_arguments
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    files(parser, weights="?")
+    add_arguments(parser, weights="?")
     _training.darknet_options(parser)
     parser.add_argument("-map", action="store_true", help="count mAP on the way and keep the best weights")
     parser.add_argument("-mAP_epochs", type=float, default=4, metavar="N", help="epochs between two mAPs (4)")

@@ -1,25 +1,25 @@
-"""Write what is found on the valid list as result files: ``detector valid DATA CFG WEIGHTS -out NAME``.
+"""Write the detections of the valid list as result files: ``detector valid DATA CFG WEIGHTS -out NAME``.
 
-The format is what ``eval=`` of DATA says, the folder what ``results=`` says. With ``map=``, a file of numbers, the
-classes are those of a tree that it names, as combine9k.data does it for YOLO9000."""
+``eval=`` of DATA is the format, ``results=`` the folder. With ``map=``, a file of class numbers, the classes are those
+of the class tree that the file names, as in combine9k.data for YOLO9000."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import files, load
+from . import add_arguments, load_network
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    files(parser)
-    parser.add_argument("-out", default="", metavar="NAME", help="instead of the files' own name")
+    add_arguments(parser)
+    parser.add_argument("-out", default="", metavar="NAME", help="prefix of the files (default: that of the format)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files and print where they are."""
+    """Write the files and print their paths."""
     from ...evaluation.valid import write_valid_results
 
-    for path in write_valid_results(load(args), args.data, out=args.out):
+    for path in write_valid_results(load_network(args), args.data, out=args.out):
         print(path)
     return 0

@@ -1,0 +1,103 @@
+"""Options that several verbs have: one name, one meaning, defined once.
+
+A verb adds them with ``add(parser, "--conf", default=0.25)`` and describes what is specific to it in ``note``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..cfg import Dialect
+
+_Spec = dict[str, Any]
+
+_INPUT: _Spec = {"dest": "size", "type": int, "nargs": 2, "metavar": ("WIDTH", "HEIGHT")}
+_ENGINES = "torch, plain, graph, openvino, onnxruntime, or auto (the fastest available)"
+
+SHARED: dict[str, _Spec] = {
+    # which network, and how it is read
+    "--imgsz/--size": _INPUT | {"help": "input size of the network in pixels, instead of the cfg's"},
+    "--dialect": {"choices": [d.value for d in Dialect], "help": "fork of Darknet to follow where the forks differ"},
+    "--strict": {"action": "store_true", "help": "treat options without effect as errors"},
+    "--fetch": {"action": "store_true", "help": "download the catalogue's weights for a cfg given without weights"},
+    "--upto": {"type": int, "metavar": "N", "help": "load only the first N layers of the weights file (a backbone)"},
+    # where and how it runs
+    "--device": {"metavar": "DEVICE", "help": "cpu, cuda, cuda:1, mps, ... or auto (CUDA if available, then MPS)"},
+    "--engine": {"metavar": "ENGINE", "help": f"what runs the network: {_ENGINES}"},
+    "--dtype": {"choices": ["fp32", "bf16", "fp16"], "help": "floating-point type to compute in"},
+    "--batch": {"type": int, "metavar": "N", "help": "images per forward pass"},
+    "--workers": {"type": int, "metavar": "N", "help": "threads that read images"},
+    "--threads": {"type": int, "metavar": "N", "help": "CPU threads"},
+    "--seed": {"type": int, "metavar": "N", "help": "random seed"},
+    # images and detections
+    "--letterbox": {"action": argparse.BooleanOptionalAction, "help": "keep the aspect ratio of images"},
+    "--conf": {"type": float, "metavar": "P", "help": "score threshold"},
+    "--nms": {"type": float, "metavar": "IOU", "help": "IoU threshold of NMS; 0 disables it"},
+    "--match-iou": {"type": float, "metavar": "IOU", "help": "IoU at which a detection counts as correct"},
+    "--min-score": {"type": float, "metavar": "P", "help": "lowest score of the detections that mAP is computed from"},
+    "--classes": {"nargs": "+", "metavar": "CLASS", "help": "report only these classes, by name or number"},
+    "--names": {"metavar": "FILE", "help": "file of class names, one per line"},
+    "--subset": {"metavar": "NAME", "help": "list of DATA to use: train, valid or test"},
+    # output
+    "-o/--output": {"help": "output:"},
+    "--json": {"metavar": "FILE", "help": "write the results as JSON; -: to stdout, instead of the text"},
+    "--jsonl": {
+        "metavar": "FILE",
+        "help": "write one line of JSON per image or frame; -: to stdout, instead of the text",
+    },
+    "--darknet-json": {"metavar": "FILE", "help": "write JSON in the format of Darknet's -out"},
+    "--quiet": {"action": "store_true", "help": "print no progress"},
+}
+
+
+def add(
+    parser: argparse._ActionsContainer, names: str, *, default: Any = None, note: str = "", metavar: str | None = None
+) -> None:
+    """Add a shared option to a parser or an argument group.
+
+    Args:
+        parser: where to add it.
+        names: key of ``SHARED``.
+        default: default value, shown in the help.
+        note: what the option does in this verb beyond its shared meaning; it replaces the shown default.
+        metavar: placeholder of the value, where it differs from the shared one.
+    """
+    spec = dict(SHARED[names])
+    text = spec.pop("help")
+    if note:
+        text += f" {note}"
+    elif default is not None:
+        text += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+    if default is not None:
+        spec["default"] = default
+    if metavar is not None:
+        spec["metavar"] = metavar
+    parser.add_argument(*names.split("/"), help=text.replace("%", "%%"), **spec)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL, WEIGHTS and the options of ``add_network``."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="a cfg file, a .pt or .safetensors checkpoint, or a name of the catalogue"
+    )
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", nargs="?", help="weights of a cfg (default: those of the catalogue)"
+    )
+    add_network(parser)
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a network is read and where it runs."""
+    group = parser.add_argument_group("network")
+    add(group, "--imgsz/--size")
+    add(group, "--dialect", default="alexeyab")
+    add(group, "--device", default="auto")
+    add(group, "--strict")
+    add(group, "--fetch")
+
+
+def add_engine(group: argparse._ActionsContainer) -> None:
+    """Add the options that say what runs the network and in which precision."""
+    add(group, "--engine", default="torch")
+    add(group, "--dtype", default="fp32")

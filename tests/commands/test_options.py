@@ -1,0 +1,102 @@
+"""One option name for one thing: the options of all verbs, and what they are called."""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+
+import pytest
+
+from darknet_py import cli
+from darknet_py.commands._options import SHARED
+
+DARKNET = {"classifier", "detector", "rnn"}  # Darknet's command lines
+# Other spellings of the shared options, and of words that Darknet's command lines have.
+FORBIDDEN = {
+    *("--iou", "--iou-thresh", "--iou-threshold", "--nms-iou", "--overlap"),
+    *("--thresh", "--threshold", "--score", "--least", "--confidence"),
+    *("--out", "--outdir", "--target", "--img-size", "--input-size", "--batch-size", "--gpu", "--class-names"),
+}
+
+
+def options() -> list[tuple[str, argparse.Action]]:
+    """Verb and option of every verb but Darknet's."""
+    top = cli.parser()
+    (verbs,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
+    return [
+        (verb, action)
+        for verb, parser in verbs.choices.items()
+        if verb not in DARKNET
+        for action in parser._actions
+        if action.option_strings and action.dest != "help"
+    ]
+
+
+OPTIONS = options()
+
+
+def spelling(action: argparse.Action) -> str:
+    return "/".join(name for name in action.option_strings if not name.startswith("--no-") or name == "--no-map")
+
+
+@pytest.mark.parametrize(
+    ("verb", "action"), OPTIONS, ids=[f"{verb}{action.option_strings[-1]}" for verb, action in OPTIONS]
+)
+def test_a_shared_option_has_one_spelling_type_and_meaning(verb: str, action: argparse.Action) -> None:
+    assert not FORBIDDEN & set(action.option_strings)
+    spec = SHARED.get(spelling(action))
+    if spec is None:
+        names = {name for shared in SHARED for name in shared.split("/")}
+        assert not names & set(action.option_strings), "another spelling of a shared option"
+        return
+    assert action.help is not None
+    assert action.help.startswith(spec["help"])
+    assert action.type == spec.get("type")
+    assert action.nargs == spec.get("nargs", 0 if "action" in spec else None)
+    assert action.choices == spec.get("choices")
+    assert action.dest == spec.get("dest", spelling(action).split("/")[-1].lstrip("-").replace("-", "_"))
+
+
+def test_an_option_of_two_verbs_is_shared() -> None:
+    verbs = defaultdict(set)
+    for verb, action in OPTIONS:
+        if spelling(action) not in SHARED:
+            for name in action.option_strings:
+                verbs[name].add(verb)
+    assert {name: found for name, found in verbs.items() if len(found) > 1} == {}
+
+
+def test_every_shared_option_is_used() -> None:
+    assert {spelling(action) for _, action in OPTIONS} >= SHARED.keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("detect m s", "--conf --nms --imgsz --device --batch --names --classes --json --darknet-json"),
+        ("evaluate m d", "--conf --nms --match-iou --min-score --imgsz --device --batch --names --json"),
+        ("check m", "--names --per-class --imgsz"),
+        ("train d m", "-o --output --device --imgsz"),
+        ("export m", "-o --output --conf --nms --names"),
+        ("anchors d m", "-o --output --imgsz --subset"),
+        ("compare a b", "--conf --nms --imgsz --json"),
+        ("benchmark m", "--batch --json --imgsz"),
+        ("classify m w", "--json --jsonl --batch --names"),
+    ],
+)
+def test_verbs_have_the_options_of_the_vocabulary(line: str, names: str) -> None:
+    verb = line.split()[0]
+    assert set(names.split()) <= {name for other, action in OPTIONS if other == verb for name in action.option_strings}
+
+
+def test_size_is_an_alias_of_imgsz() -> None:
+    for line in (["info", "m", "--imgsz", "320", "256"], ["info", "m", "--size", "320", "256"]):
+        assert cli.parser().parse_args(line).size == [320, 256]
+
+
+@pytest.mark.parametrize("verb", sorted(cli.verbs()))
+def test_help_of_every_verb_is_a_sentence(verb: str) -> None:
+    first = (cli.verbs()[verb].__doc__ or "").partition("\n")[0]
+    assert first[0].isupper()
+    assert first.endswith((".", "5", "``.", "TEXT", "0.25")) or ":" in first
+    assert len(first) <= 120
