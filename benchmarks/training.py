@@ -69,7 +69,7 @@ def row(args: argparse.Namespace, network: str, kinds: dict[str, list[str]]) -> 
         data = pathlib.Path(folder, "set.data")
         data.write_text(f"backup={folder}\n{args.data.read_text()}")  # of two equal keys the first counts
         ours = [sys.executable, "-m", "darknet_py", "train", str(data), str(cfg), "--no-map", "--chart", ""]
-        lines = {kind: [*ours, "--out", folder, *more] for kind, more in kinds.items()}
+        lines = {kind: [*ours, "--output", folder, *more] for kind, more in kinds.items()}
         if args.darknet:
             lines["C"] = [str(args.darknet.resolve()), "detector", "train", str(data), str(cfg), "-clear", "-dont_show"]
         for _ in range(args.rounds):

@@ -19,6 +19,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from .._table import format_table
+from . import _options
 from ._output import write_json
 
 if TYPE_CHECKING:
@@ -33,31 +34,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="a model, see above")
     parser.add_argument("b", metavar="B", help="another model")
     parser.add_argument("--image", metavar="FILE", help="input image (default: noise, without objects)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
-    parser.add_argument(
-        "--imgsz",
-        "--size",
-        dest="size",
-        type=int,
-        nargs=2,
-        metavar=("WIDTH", "HEIGHT"),
-        help="input size in pixels (default: A's)",
-    )
+    _options.add(parser, "--seed", note="of the noise (default: 0)", default=0)
+    _options.add(parser, "--imgsz/--size")
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, metavar="T", help="largest difference that passes (default: 1e-4)"
     )
-    parser.add_argument(
-        "--dialect",
-        choices=["alexeyab", "pjreddie"],
-        help="dialect of the cfg (default: the other model's, or alexeyab)",
-    )
-    parser.add_argument(
-        "--conf", type=float, default=0.25, metavar="P", help="score threshold of detections (default: 0.25)"
-    )
-    parser.add_argument(
-        "--nms", type=float, default=0.45, metavar="IOU", help="IoU threshold of NMS, 0 disables it (default: 0.45)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - for stdout instead of the table")
+    _options.add(parser, "--dialect", note="(default: the other model's, or alexeyab)")
+    _options.add(parser, "--conf", default=0.25)
+    _options.add(parser, "--nms", default=0.45)
+    _options.add(parser, "--json")
 
 
 def run(args: argparse.Namespace) -> int:

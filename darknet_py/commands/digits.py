@@ -17,8 +17,8 @@ from . import _options
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("folder", metavar="DIR", help="folder of the data set; existing images are overwritten")
-    parser.add_argument("--train", type=int, default=1600, metavar="N", help="training images (default: 1600)")
-    parser.add_argument("--valid", type=int, default=400, metavar="N", help="validation images (default: 400)")
+    parser.add_argument("--train-images", type=int, default=1600, metavar="N", help="training images (default: 1600)")
+    parser.add_argument("--valid-images", type=int, default=400, metavar="N", help="validation images (default: 400)")
     _options.add(parser, "--seed", default=0)
     _options.add(parser, "--quiet")
 
@@ -27,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
     """Create the data set."""
     from ..demo import digits
 
-    print(digits.write(args.folder, args.train, args.valid, seed=args.seed, progress=not args.quiet))
+    print(digits.write(args.folder, args.train_images, args.valid_images, seed=args.seed, progress=not args.quiet))
     return 0

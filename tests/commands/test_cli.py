@@ -55,8 +55,8 @@ def model(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str,
 def test_detect_prints_a_row_a_box(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["detect", *model, "a.png", "b.png", "--names", "tiny.names"]) == 0
     first, row, second, same = capsys.readouterr().out.splitlines()
-    assert first.startswith("a.png: 60x40, 1 found, ")
-    assert second.startswith("b.png: 60x40, 1 found, ")
+    assert first.startswith("a.png: 60x40, 1 detection, ")
+    assert second.startswith("b.png: 60x40, 1 detection, ")
     assert row == same
     assert row.split() == ["dog", "97.5%", "22", "15", "15", "10"]
 
@@ -70,15 +70,15 @@ def test_detect_writes_images_labels_and_json(model: tuple[str, str]) -> None:
         "--save-txt",
         "labels",
         "--json",
-        "found.json",
-        "--out",
+        "detections.json",
+        "--darknet-json",
         "dark.json",
         "--quiet",
     ]
     assert cli.main(line) == 0
     assert sorted(p.name for p in pathlib.Path("detected").iterdir()) == ["a.png", "b.png"]
     assert pathlib.Path("labels/a.txt").read_text() == "1 0.5000 0.5000 0.2500 0.2500\n"
-    found = json.loads(pathlib.Path("found.json").read_text())
+    found = json.loads(pathlib.Path("detections.json").read_text())
     assert [(one["path"], one["width"], one["boxes"][0]["class"]) for one in found] == [
         ("a.png", 60, 1),
         ("b.png", 60, 1),
@@ -147,6 +147,28 @@ def test_partial_keeps_the_first_layers(model: tuple[str, str], capsys: pytest.C
     assert cli.main(["partial", *model, "tiny.conv.1", "1"]) == 0
     assert capsys.readouterr().out == "tiny.conv.1: layers 0 to 0, 172108 bytes\n"
     assert pathlib.Path("tiny.conv.1").read_bytes()[20:] == pathlib.Path("tiny.weights").read_bytes()[20:]
+
+
+def test_classes_are_filtered_by_name_or_number(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["detect", *model, "a.png", "--names", "tiny.names", "--classes"]
+    for classes, count in ((["cat"], 0), (["dog"], 1), (["1"], 1), (["0", "dog"], 1)):
+        assert cli.main([*line, *classes]) == 0
+        assert f"{count} detection" in capsys.readouterr().out
+    assert cli.main([*line, "dig"]) == 1
+    message = "--classes: expected class names or numbers in 0..1, got 'dig' (did you mean 'dog'?)"
+    assert capsys.readouterr().err == f"darknet-py: {message}\n"
+    assert cli.main([*line, "2"]) == 1
+
+
+def test_classify_writes_json(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    pathlib.Path("c.cfg").write_text("[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\nfilters=2\n[avgpool]\n[softmax]\n")
+    dk.save_weights(dk.load("c.cfg"), "c.weights")
+    line = ["classify", "c.cfg", "c.weights", "a.png", "b.png", "--names", "tiny.names", "--device", "cpu"]
+    assert cli.main([*line, "--json", "-", "--jsonl", "lines.jsonl"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [result["path"] for result in results] == ["a.png", "b.png"]
+    assert {row["name"] for row in results[0]["classes"]} == {"cat", "dog"}
+    assert [json.loads(text) for text in pathlib.Path("lines.jsonl").read_text().splitlines()] == results
 
 
 def test_bad_input_is_one_line_and_1(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def test_rows_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pyt
     streams = capsys.readouterr()
     rows = streams.out.splitlines()
     assert len(rows) == 16
-    assert rows[2].startswith("clip.mp4#1 at 0.040 s: 96x64, 1 found, ")
+    assert rows[2].startswith("clip.mp4#1 at 0.040 s: 96x64, 1 detection, ")
     assert rows[3].split() == ["dog", "97.5%", "36", "24", "24", "16"]
     assert streams.err == "video in out/clip.mp4\n"
     found = lines("found.jsonl")
@@ -73,7 +73,7 @@ def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) 
     [
         (["none.mp4"], "none.mp4: no such file or folder"),
         (["a.png", "*.mkv"], "*.mkv: nothing matches"),
-        (["clip.mp4", "--json", "x"], "--json: for images; the boxes of a video go to --jsonl FILE"),
+        (["clip.mp4", "--json", "x"], "--json: for images only; use --jsonl FILE for videos"),
         (["clip.mp4", "--max-frames", "0"], "--max-frames: expected 1 or more, got 0"),
         (["clip.mp4", "--stride", "0"], "stride: expected 1 or more, got 0"),
         (["a.png", "--tile", "1"], "overlap of tiles: expected 0..0.9, got 1.0"),

@@ -158,7 +158,7 @@ def test_the_command(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "train.list").write_text("".join(f"{tmp_path / s.image}\n" for s in dataset()))
     (tmp_path / "set.data").write_text(f"train={tmp_path / 'train.list'}\nclasses=3\n")
     out = tmp_path / "new.cfg"
-    arguments: list[Any] = ["anchors", tmp_path / "set.data", ROOT / "cfgs" / "yolov4-tiny.cfg", "--out", out]
+    arguments: list[Any] = ["anchors", tmp_path / "set.data", ROOT / "cfgs" / "yolov4-tiny.cfg", "--output", out]
     assert cli.main([str(word) for word in arguments]) == 0
     printed = capsys.readouterr().out
     assert "150 objects in 10 images, for an input of 416 x 416" in printed

@@ -78,7 +78,7 @@ def test_the_set_is_read_without_a_complaint(made: pathlib.Path) -> None:
 
 
 def test_the_verb_makes_a_set(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["digits", str(tmp_path / "set"), "--train", "2", "--valid", "1", "--quiet"]) == 0
+    assert cli.main(["digits", str(tmp_path / "set"), "--train-images", "2", "--valid-images", "1", "--quiet"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'set' / 'digits.data'}\n"
     assert sorted(path.name for path in (tmp_path / "set" / "train").iterdir()) == [
         *("00000.png", "00000.txt", "00001.png", "00001.txt"),

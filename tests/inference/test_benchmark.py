@@ -88,7 +88,7 @@ def test_the_verb_prints_tables(path: str, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_verb_prints_json(path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    line = "--repeats 1 --no-peers --device cpu --json --batch 2 --size 16 8"
+    line = "--repeats 1 --no-peers --device cpu --json - --batch 2 --imgsz 16 8"
     assert cli.main(["benchmark", path, *line.split()]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["input"] == [2, 3, 8, 16]
@@ -100,7 +100,7 @@ def test_the_verb_prints_json(path: str, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.skipif(not LIBRARY.exists(), reason=f"{LIBRARY}: Debian's package darknet is not installed")
 def test_a_c_library_takes_its_turn(path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    line = f"--repeats 1 --no-peers --device cpu --json --batch 2 --darknet {LIBRARY}"
+    line = f"--repeats 1 --no-peers --device cpu --json - --batch 2 --darknet {LIBRARY}"
     assert cli.main(["benchmark", path, *line.split()]) == 0
     assert json.loads(capsys.readouterr().out)["runs"]["darknet"]["ms"] > 0
 

@@ -43,8 +43,8 @@ def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, 
     cfg = synthetic_data.cfg(tmp_path, max_batches=20, norm=norm, **{"learning_rate": 0.003, **keys})
     words: tuple[str | os.PathLike[str], ...] = (folder / "tiny.data", cfg, "--workers", "1", "--chart", "")
     words = (*words, "--device", "cpu", "--map-every", "20", *flags)
-    one, _ = training_runs.command(*words, "--out", tmp_path / "one")
-    two, _ = training_runs.command(*words, "--out", tmp_path / "two", launcher=training_runs.PROCESSES)
+    one, _ = training_runs.command(*words, "--output", tmp_path / "one")
+    two, _ = training_runs.command(*words, "--output", tmp_path / "two", launcher=training_runs.PROCESSES)
     assert two.count("done: iteration 20") == 1
     first, second = (training_runs.tensors(tmp_path / part / "tiny_last.state.pt") for part in ("one", "two"))
     for name, tensor in first.items():
@@ -60,12 +60,12 @@ def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, 
 def test_two_processes_go_on_from_what_they_saved(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=8)
     words = (folder / "tiny.data", cfg, "--workers", "1", "--chart", "", "--device", "cpu", "--no-map")
-    training_runs.command(*words, "--out", tmp_path / "whole", launcher=training_runs.PROCESSES)
+    training_runs.command(*words, "--output", tmp_path / "whole", launcher=training_runs.PROCESSES)
     text = cfg.read_text()
     cfg.write_text(text.replace("max_batches=8", "max_batches=4"))
-    training_runs.command(*words, "--out", tmp_path / "parts", launcher=training_runs.PROCESSES)
+    training_runs.command(*words, "--output", tmp_path / "parts", launcher=training_runs.PROCESSES)
     cfg.write_text(text)
-    _, err = training_runs.command(*words, "--out", tmp_path / "parts", "--resume", launcher=training_runs.PROCESSES)
+    _, err = training_runs.command(*words, "--output", tmp_path / "parts", "--resume", launcher=training_runs.PROCESSES)
     assert err.count("goes on from") == 1
     first, second = (training_runs.tensors(tmp_path / part / "tiny_last.state.pt") for part in ("whole", "parts"))
     for name, tensor in first.items():

@@ -22,8 +22,8 @@ def losses(folder: pathlib.Path) -> list[float]:
 
 
 def train(data: pathlib.Path, weights: pathlib.Path, out: pathlib.Path, size: int, *more: str) -> Sequence[float]:
-    words = ["train", data, CFG, weights, "--out", out, "--chart", "", "--workers", "1", "--set", "batch=8"]
-    sizes = ["--size", size, size, "--device", "cpu", "--no-map", "--quiet"]
+    words = ["train", data, CFG, weights, "--output", out, "--chart", "", "--workers", "1", "--set", "batch=8"]
+    sizes = ["--imgsz", size, size, "--device", "cpu", "--no-map", "--quiet"]
     assert cli.main([str(word) for word in (*words, *sizes, *more)]) == 0
     return losses(out)
 

@@ -70,7 +70,7 @@ class _Interrupting(int):
 
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
-    words = (folder / "tiny.data", cfg, "--out", tmp_path, "--workers", "1", "--no-map", "--chart", "")
+    words = (folder / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
     process = training_runs.begin(*words)
     waited(tmp_path / "tiny_log.csv")
     process.send_signal(signal.SIGINT)
@@ -94,10 +94,10 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path: pathlib.Path, f
     words: tuple[Any, ...] = (folder / "tiny.data", cfg, "--workers", "2", "--chart", "", "--save-last", "7")
     words = (*words, "--map-every", "50", "--deterministic", "--seed", "5")
     started = time.monotonic()
-    training_runs.command(*words, "--out", tmp_path / "whole")
+    training_runs.command(*words, "--output", tmp_path / "whole")
     length = time.monotonic() - started
     kills, killed = random.Random(time.time_ns()), 0
-    parts = ("--out", tmp_path / "parts", "--resume")
+    parts = ("--output", tmp_path / "parts", "--resume")
     for _ in range(2):
         process = training_runs.begin(*words, *parts)
         waited(tmp_path / "parts" / "tiny_last.state.pt")
@@ -120,7 +120,7 @@ def test_weights_alone_are_a_warm_start_and_said_to_be(tmp_path: pathlib.Path, f
     training_runs.run(cfg, folder / "tiny.data", out=tmp_path / "out")
     cfg.write_text(cfg.read_text().replace("max_batches=3", "max_batches=5"))
     last = tmp_path / "out" / "tiny_last.weights"
-    data, flags = folder / "tiny.data", ("--no-map", "--chart", "", "--out", tmp_path / "new")
+    data, flags = folder / "tiny.data", ("--no-map", "--chart", "", "--output", tmp_path / "new")
     _, err = training_runs.command(data, cfg, last, *flags)
     assert "tiny_last.state.pt, which lies beside" in err
     out, err = training_runs.command(data, cfg, tmp_path / "out" / "tiny_final.weights", *flags)

@@ -214,7 +214,7 @@ def test_a_cfg_for_detecting_is_not_trained_with(
     tmp_path: pathlib.Path, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=2, batch=1)
-    assert cli.main(["train", str(folder / "tiny.data"), str(cfg), "--out", str(tmp_path)]) == 1
+    assert cli.main(["train", str(folder / "tiny.data"), str(cfg), "--output", str(tmp_path)]) == 1
     assert "batch=1 is for detecting" in capsys.readouterr().err
 
 
