@@ -1,10 +1,10 @@
-"""Files that are written whole or not at all: beside the target first, then renamed."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
 import os
 import pathlib
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -13,27 +13,30 @@ from ._typing import StrPath
 
 
 @contextmanager
-def replacing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
-    """Open a file to write that becomes ``path`` when the block ends well, and is gone when it does not.
+def atomic_write(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file for writing that replaces ``path`` at the end of the block, or is removed if the block raises.
 
-    ``options`` are those of ``open``. Raises OSError as ``open`` does, for the path that was asked for.
+    The data is written to a temporary file in the same folder, so that a full disk or a crash leaves the old file.
+
+    Args:
+        path: the file to write.
+        mode: ``"w"`` or ``"wb"``.
+        **options: those of ``open``, for example ``encoding``.
+
+    Raises:
+        OSError: as ``open`` raises it, with the name ``path``.
     """
     target = pathlib.Path(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        # Created by open, not by tempfile, so that the permissions are those of any new file (0666 less the umask).
+        file = open(temporary, mode.replace("w", "x"), **options)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(target)) from error
     try:
-        with open(handle, mode, **options) as file:
+        with file:
             yield file
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, target)
+        os.replace(temporary, target)
     except BaseException:
-        pathlib.Path(beside).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

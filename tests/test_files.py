@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written atomically."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import pathlib
 
 import pytest
 
-from darknet_py.files import replacing
+from darknet_py.files import atomic_write
 
 
-def test_the_file_is_there_when_the_block_ends(tmp_path: pathlib.Path) -> None:
+def test_the_file_is_replaced_at_the_end_of_the_block(tmp_path: pathlib.Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with replacing(target, "w") as file:
+    with atomic_write(target, "w") as file:
         file.write("new")
         assert target.read_text() == "old"
     assert target.read_text() == "new"
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: pathlib.Path) -> None:
+def test_an_error_keeps_the_old_file_and_removes_the_temporary_one(tmp_path: pathlib.Path) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
 
     def write() -> None:
-        with replacing(target) as file:
+        with atomic_write(target) as file:
             file.write(b"half")
             raise KeyboardInterrupt
 
@@ -35,17 +35,25 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: pathlib.Path) -
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
-def test_a_missing_folder_is_named(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "no" / "a.txt"):
+def test_the_error_names_the_file_in_a_missing_folder(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "no" / "a.txt"):
         pass
     assert caught.value.filename == str(tmp_path / "no" / "a.txt")
 
 
-def test_others_may_read_it_as_any_file(tmp_path: pathlib.Path) -> None:
-    before = os.umask(0o022)
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o077, 0o600)])
+def test_permissions_follow_the_umask(umask: int, expected: int, tmp_path: pathlib.Path) -> None:
+    before = os.umask(umask)
     try:
-        with replacing(tmp_path / "a"):
+        with atomic_write(tmp_path / "a"):
             pass
     finally:
         os.umask(before)
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "a").stat().st_mode & 0o777 == expected
+
+
+def test_the_umask_of_the_process_is_not_changed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("other threads would create files with this umask"))
+    with atomic_write(tmp_path / "a", "w", encoding="utf-8") as file:
+        file.write("é")
+    assert (tmp_path / "a").read_bytes() == "é".encode()

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from darknet_py.files import replacing
+from darknet_py.files import atomic_write
 
 Figures = Mapping[str, Mapping[str, Any]]
 COLUMNS = ("onnx", "boxes", "nms", "pt2", "size", "openvino")
@@ -32,7 +32,7 @@ def write(figures: Figures, page: pathlib.Path) -> None:
     versions = sorted({key for row in figures.values() for key in row if key.startswith("OpenCV")})
     columns = (*COLUMNS, *versions)
     text = _between(page.read_text(), "summary", _summary(figures, columns))
-    with replacing(page, "w") as file:
+    with atomic_write(page, "w") as file:
         file.write(_between(text, "table", _table(figures, columns)))
 
 

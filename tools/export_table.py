@@ -35,7 +35,7 @@ from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx.session import create_session
 from darknet_py.exporters.traceable import Heads, Program, stride
 from darknet_py.exporters.verify import Array, check, runner
-from darknet_py.files import replacing
+from darknet_py.files import atomic_write
 from darknet_py.layers._norm import Norm
 from darknet_py.network import Network
 from tests.helpers import opencv_versions, reference_values
@@ -73,7 +73,7 @@ def main() -> int:
             continue
         started = time.process_time()
         figures[name] = row = measure(path)
-        with replacing(args.figures, "w") as file:
+        with atomic_write(args.figures, "w") as file:
             json.dump(figures, file, indent=1, sort_keys=True)
         print(name, *row.values(), f"{time.process_time() - started:.0f} s", flush=True)
     export_page.write(figures, ROOT / "docs" / "export.md")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from ..errors import DataError
-from ..files import replacing
+from ..files import atomic_write
 
 if TYPE_CHECKING:
     from ..results.results import Results
@@ -49,7 +49,7 @@ class ResultWriter:
             suffix = pathlib.Path(result.path).suffix.lower()
             result.save(self.images / (stem + (suffix if suffix in _IMAGE_SUFFIXES else ".png")))
         if self.labels:
-            with replacing(self.labels / f"{stem}.txt", "w") as file:
+            with atomic_write(self.labels / f"{stem}.txt", "w") as file:
                 file.write(result.to_txt())
         if self.json_path:
             self._results.append(result_dict(result))
@@ -123,7 +123,7 @@ def write_json(path: str, content: object) -> None:
         sys.stdout.write(text)
         return
     try:
-        with replacing(path, "w", encoding="utf-8") as file:
+        with atomic_write(path, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error

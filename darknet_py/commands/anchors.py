@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from .. import cfg
     from ..data import anchors, datasets, labels
     from ..data.anchor_cfg import AnchorCfg
-    from ..files import replacing
+    from ..files import atomic_write
     from ..hub import catalogue
     from ..network import Network
 
@@ -68,6 +68,6 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if args.output:
-        with replacing(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with atomic_write(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(own.rewritten(new))
     return 0

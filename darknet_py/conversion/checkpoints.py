@@ -16,7 +16,7 @@ from .._typing import StrPath
 from ..cfg import Dialect
 from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import ConfigError, WeightsError
-from ..files import replacing
+from ..files import atomic_write
 from ..network import Network
 from ..weights import checkpoint
 from ..weights.containers import is_container, read
@@ -93,7 +93,7 @@ def _write_cfg(network: Network, path: StrPath) -> None:
     if pathlib.Path(path).exists() and pathlib.Path(path).read_bytes() == content:
         return
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(content)
     except OSError as error:
         raise ConfigError(f"{os.fspath(path)}: {error.strerror or error}") from error

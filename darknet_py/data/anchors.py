@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..files import replacing
+from ..files import atomic_write
 from .data_file import Dataset
 
 Sizes = npt.NDArray[np.float64]
@@ -154,7 +154,7 @@ def calc_anchors(
 
 
 def _write(folder: StrPath, name: str, line: str) -> None:
-    with replacing(pathlib.Path(os.fspath(folder), name), "w") as file:
+    with atomic_write(pathlib.Path(os.fspath(folder), name), "w") as file:
         file.write(line)
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from .._typing import StrPath
 from ..data.labels import TargetArray
 from ..errors import DataError
-from ..files import replacing
+from ..files import atomic_write
 from .textures import texture
 
 Array = npt.NDArray[np.float64]
@@ -143,11 +143,11 @@ def _colour(rng: np.random.Generator, under: Array) -> Array:
 
 
 def _save(stem: pathlib.Path, image: npt.NDArray[np.uint8], targets: TargetArray) -> None:
-    with replacing(f"{stem}.png") as file:
+    with atomic_write(f"{stem}.png") as file:
         Image.fromarray(image).save(file, "PNG")
     _text(f"{stem}.txt", (f"{int(row[4])} " + " ".join(f"{value:.6f}" for value in row[:4]) for row in targets))
 
 
 def _text(path: StrPath, lines: Iterable[str]) -> None:
-    with replacing(os.fspath(path), "w", encoding="utf-8", newline="\n") as file:
+    with atomic_write(os.fspath(path), "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)

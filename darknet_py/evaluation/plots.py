@@ -15,7 +15,7 @@ from PIL import Image
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..files import replacing
+from ..files import atomic_write
 from . import contact_sheets
 from .average_precision import PrecisionRecallCurve, compute_overall_curve
 from .confusion import compute_confusion_matrix
@@ -48,7 +48,7 @@ def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
         for name, plot in plots.items():
             drawn = plot(evaluation)
             content = _to_jpeg(drawn) if isinstance(drawn, Image.Image) else _to_png(drawn)
-            with replacing(target / name) as file:
+            with atomic_write(target / name) as file:
                 file.write(content)
     except OSError as error:
         raise DataError(f"{error.filename or target}: {error.strerror or error}") from error

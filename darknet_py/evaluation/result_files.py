@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from .._typing import StrPath
 from ..data.data_file import Dataset
 from ..errors import DataError
-from ..files import replacing
+from ..files import atomic_write
 from . import coco
 from .detections import Detections
 
@@ -51,7 +51,7 @@ def write(
     try:
         for name, text in contents.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target / name, "w", encoding="utf-8") as file:
+            with atomic_write(target / name, "w", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
         raise DataError(f"{error.filename or target}: {error.strerror or error}") from error

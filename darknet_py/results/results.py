@@ -25,7 +25,7 @@ from torch import Tensor
 from .._typing import StrPath
 from ..boxes import RawDetections
 from ..errors import DataError
-from ..files import replacing
+from ..files import atomic_write
 from ..images import drawing
 from ..images.reading import ImageArray
 from . import formats
@@ -161,7 +161,7 @@ class Results:
         content = io.BytesIO()
         self.plot(**options).save(content, format=kind, quality=95)
         try:
-            with replacing(target) as file:
+            with atomic_write(target) as file:
                 file.write(content.getvalue())
         except OSError as error:
             raise DataError(f"{target}: {error.strerror or error}") from error

@@ -17,7 +17,7 @@ from typing import Any
 
 from .._typing import StrPath
 from ..errors import DarknetError, DataError
-from ..files import replacing
+from ..files import atomic_write
 
 _APART = 0.5  # seconds between printed iterations
 _CHART_APART = 5.0  # seconds between charts
@@ -172,7 +172,7 @@ class MetricLogger:
         """Open the CSV behind the rows that are kept."""
         self._columns = list(dict.fromkeys((*columns, *(self._old[0] if self._old else ()))))
         try:
-            with replacing(self.log, "w", newline="", encoding="utf-8") as file:
+            with atomic_write(self.log, "w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, self._columns, "", "ignore")
                 writer.writeheader()
                 writer.writerows(self._old)

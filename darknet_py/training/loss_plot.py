@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .._typing import StrPath
 from ..errors import DataError
 from ..evaluation.plots import figure_class
-from ..files import replacing
+from ..files import atomic_write
 
 _DOTS = 4000  # of the loss; more cannot be told apart
 _PIXELS = 1000
@@ -52,7 +52,7 @@ def draw(
     content = io.BytesIO()
     figure.savefig(content, format="png")
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(content.getvalue())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error

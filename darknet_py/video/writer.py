@@ -17,7 +17,7 @@ import numpy as np
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..files import replacing
+from ..files import atomic_write
 from ..images.reading import ImageArray
 from .capture import import_video_package
 
@@ -85,7 +85,7 @@ class VideoWriter:
 
     def _open(self, height: int, width: int) -> None:
         try:
-            file = self._resources.enter_context(replacing(self.path))
+            file = self._resources.enter_context(atomic_write(self.path))
         except OSError as error:
             raise DataError(f"{self.path}: {error.strerror or error}") from error
         self._container = self._av.open(file, "w", format=FORMATS[self.path.suffix.lower()])

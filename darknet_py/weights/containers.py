@@ -18,7 +18,7 @@ import torch
 
 from .._typing import StrPath
 from ..errors import DarknetError, WeightsError
-from ..files import replacing
+from ..files import atomic_write
 from .diagnostics import foreign
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
@@ -36,10 +36,10 @@ def write(path: StrPath, entries: Mapping[str, Any]) -> None:
         if _is_safetensors(path):
             plain = {key: _text(value) for key, value in entries.items() if key != "state_dict"}
             content = _safetensors().save(dict(entries["state_dict"]), plain)
-            with replacing(path) as file:
+            with atomic_write(path) as file:
                 file.write(content)
         else:
-            with replacing(path) as file:
+            with atomic_write(path) as file:
                 torch.save({k: dict(v) if isinstance(v, Mapping) else v for k, v in entries.items()}, file)
     except OSError as error:
         raise WeightsError(f"{os.fspath(path)}: {error.strerror or error}") from error

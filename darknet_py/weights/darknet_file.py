@@ -27,7 +27,7 @@ from torch import Tensor
 from .._typing import StrPath
 from ..cfg import Dialect
 from ..errors import WeightsError
-from ..files import replacing
+from ..files import atomic_write
 from ..network import Network
 from .diagnostics import explain, foreign
 
@@ -151,7 +151,7 @@ def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int 
     major, minor, revision = network.version
     header = Header(major, minor, revision, network.seen if seen is None else seen)
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(struct.pack(header.layout(network.dialect), *header))
             for array in stored(network, transposed=header.transposed, writing=True):
                 if upto is None or array.layer < upto:

@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from ...files import replacing
+from ...files import atomic_write
 from .. import _output
 from . import add_arguments, load_network, read_data
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         result.save("predictions.jpg")
         writer.add(result)
         if args.save_labels:
-            with replacing(labels.label_path(path), "w") as file:
+            with atomic_write(labels.label_path(path), "w") as file:
                 file.write(result.to_txt())
     writer.close()
     return 0
