@@ -1,4 +1,4 @@
-"""The options of ``[net]``: the input, and the recipe that training follows."""
+"""The options of ``[net]``: the input of the network, and how it is trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .schema import Options, option
 
 
 class Policy(enum.StrEnum):
-    """What ``policy=`` may say."""
+    """Learning rate schedules (``policy=``)."""
 
     CONSTANT = "constant"
     STEP = "step"
@@ -22,82 +22,94 @@ class Policy(enum.StrEnum):
     SGDR = "sgdr"
 
 
-NAMES = ("net", "network")  # of the section
+NAMES = ("net", "network")  # names of the section
 
 
 @dataclass(frozen=True, kw_only=True)
 class Net(Options):
-    """Keys of ``parse_net_options``."""
+    """Keys of ``parse_net_options``; keys marked pjreddie are his alone."""
 
-    width: int = option(0, "columns of the input")
-    height: int = option(0, "rows of the input")
-    channels: int = option(0, "channels of the input")
-    inputs: int = option(0, "length of an input that is no image")
-    letter_box: bool = option(False, "keep the aspect of images")
-    batch: int = option(1, "images per update", train=True)
-    subdivisions: int = option(1, "parts that a batch is worked off in", train=True)
-    time_steps: int = option(1, "frames a recurrent network is unrolled for", train=True)
-    max_batches: int = option(0, "updates in all", train=True)
-    learning_rate: float = option(0.001, "rate", train=True)
-    learning_rate_min: float = option(0.00001, "lowest rate of sgdr", train=True)
-    sgdr_cycle: int = option(0, "updates of sgdr's first cycle; 0: max_batches", train=True)
-    sgdr_mult: int = option(2, "growth of sgdr's cycles", train=True)
-    momentum: float = option(0.9, "momentum, or adam's first decay", train=True)
+    width: int = option(0, "input width in pixels")
+    height: int = option(0, "input height in pixels")
+    channels: int = option(0, "input channels")
+    inputs: int = option(0, "length of an input vector that is not an image")
+    letter_box: bool = option(False, "letterbox images: keep their aspect ratio")
+    batch: int = option(1, "images per iteration (times time_steps)", train=True)
+    subdivisions: int = option(1, "mini-batches per iteration, for gradient accumulation", train=True)
+    time_steps: int = option(1, "frames per sequence: number of steps a recurrent network is unrolled for", train=True)
+    max_batches: int = option(0, "number of iterations", train=True)
+    learning_rate: float = option(0.001, "learning rate", train=True)
+    learning_rate_min: float = option(0.00001, "minimum learning rate (sgdr)", train=True)
+    sgdr_cycle: int = option(0, "iterations of the first cosine cycle (sgdr); 0: max_batches", train=True)
+    sgdr_mult: int = option(2, "factor on the cycle length after each restart (sgdr)", train=True)
+    momentum: float = option(0.9, "momentum", train=True)
     decay: float = option(0.0001, "weight decay", train=True)
-    adam: bool = option(False, "adam instead of momentum", train=True)
-    B1: float = option(0.9, "adam's decay of the mean", train=True)
-    B2: float = option(0.999, "adam's decay of the square", train=True)
-    eps: float = option(0.000001, "adam's term against 0", train=True)
-    policy: Policy = option(Policy.CONSTANT, "how the rate changes", train=True)
-    burn_in: int = option(0, "updates of rising rate", train=True)
-    power: float = option(4.0, "exponent of burn_in and poly", train=True)
-    step: int = option(1, "updates per step", train=True)
-    scale: float = option(1.0, "factor per step", train=True)
-    steps: tuple[int, ...] = option((), "updates at which the rate changes", train=True)
-    scales: tuple[float, ...] = option((), "factor at each of steps", train=True)
+    adam: bool = option(False, "Adam instead of SGD with momentum", train=True)
+    B1: float = option(0.9, "beta 1 of Adam: decay of the first moment", train=True)
+    B2: float = option(0.999, "beta 2 of Adam: decay of the second moment", train=True)
+    eps: float = option(0.000001, "epsilon of Adam", train=True)
+    policy: Policy = option(Policy.CONSTANT, "learning rate schedule", train=True)
+    burn_in: int = option(0, "warm-up iterations, with learning rate * (iteration / burn_in) ^ power", train=True)
+    power: float = option(4.0, "exponent of the warm-up and of poly", train=True)
+    step: int = option(1, "iterations per step (step), or the midpoint (sigmoid)", train=True)
+    scale: float = option(1.0, "factor on the learning rate per step (step)", train=True)
+    steps: tuple[int, ...] = option((), "iterations at which the learning rate changes (steps, sgdr)", train=True)
+    scales: tuple[float, ...] = option((), "factor on the learning rate at each of steps (steps)", train=True)
     seq_scales: tuple[float, ...] = option((), "factor on the sequence length at each of steps", train=True)
-    gamma: float = option(1.0, "factor of exp and sigmoid", train=True)
-    ema_alpha: float = option(0.0, "share of the old in the moving average of weights", train=True)
-    loss_scale: float = option(1.0, "factor on the loss in half precision", train=True)
-    dynamic_minibatch: bool = option(False, "more images at smaller sizes", train=True)
-    optimized_memory: int = option(0, "memory saving of the GPU code", train=True, effect="speed")
-    workspace_size_limit_MB: float = option(1024.0, "memory for cuDNN's choice", train=True, effect="speed")
+    gamma: float = option(1.0, "base of exp, slope of sigmoid", train=True)
+    ema_alpha: float = option(0.0, "decay of the exponential moving average (EMA) of the weights; 0: none", train=True)
+    loss_scale: float = option(1.0, "loss scale in mixed precision", train=True)
+    dynamic_minibatch: bool = option(False, "with random=1, larger mini-batches at smaller input sizes", train=True)
+    optimized_memory: int = option(0, "memory saving of Darknet's GPU code", train=True, effect="speed")
+    workspace_size_limit_MB: float = option(1024.0, "memory limit of cuDNN's workspace", train=True, effect="speed")
     use_cuda_graph: bool = option(False, "CUDA graphs", train=True, effect="speed")
-    try_fix_nan: bool = option(False, "replace what is no number on the GPU", train=True)
-    resize_step: float = option(32.0, "step of random sizes in pixels", train=True)
-    flip: bool = option(True, "mirror at random", train=True)
-    angle: float = option(0.0, "turn at random by up to that many degrees", train=True)
-    aspect: float = option(1.0, "change of aspect at random", train=True)
-    hue: float = option(0.0, "change of hue at random", train=True)
-    saturation: float = option(1.0, "change of saturation at random", train=True)
-    exposure: float = option(1.0, "change of exposure at random", train=True)
-    min_crop: int = option(0, "smallest scaled side before a crop; 0: width", train=True)
-    max_crop: int = option(0, "largest scaled side before a crop; 0: twice the width", train=True)
+    try_fix_nan: bool = option(False, "replace NaN and Inf in gradients by 0", train=True)
+    resize_step: float = option(32.0, "step of random input sizes in pixels", train=True)
+    flip: bool = option(True, "random horizontal flip", train=True)
+    angle: float = option(0.0, "maximum random rotation of classifier images in degrees", train=True)
+    aspect: float = option(1.0, "maximum random change of the aspect ratio (classifiers)", train=True)
+    hue: float = option(0.0, "maximum random hue shift", train=True)
+    saturation: float = option(1.0, "maximum random saturation factor", train=True)
+    exposure: float = option(1.0, "maximum random exposure (value) factor", train=True)
+    min_crop: int = option(0, "minimum size of the shorter side before the random crop; 0: width", train=True)
+    max_crop: int = option(0, "maximum size of the shorter side before the random crop; 0: 2 * width", train=True)
     min_ratio: float = option(0.0, "min_crop / width (pjreddie)", train=True)
     max_ratio: float = option(0.0, "max_crop / width (pjreddie)", train=True)
-    center: bool = option(False, "crop the middle (pjreddie)", train=True, effect="unsupported")
-    random: bool = option(False, "train at changing sizes (pjreddie)", train=True, effect="unsupported")
-    notruth: bool = option(False, "no target is read (pjreddie)", train=True, effect="unsupported")
-    clip: float = option(0.0, "limit of gradients (pjreddie)", train=True, effect="unsupported")
-    blur: int = option(0, "blur at random", train=True)
-    gaussian_noise: int = option(0, "noise at random", train=True)
-    mixup: int = option(0, "mix images at random", train=True)
-    cutmix: bool = option(False, "put parts of images into others", train=True)
-    mosaic: bool = option(False, "make images of four", train=True)
-    mosaic_bound: bool = option(False, "cut boxes at a mosaic's borders", train=True)
-    label_smooth_eps: float = option(0.0, "label smoothing of classifiers", train=True)
-    adversarial_lr: float = option(0.0, "rate of self-adversarial training", train=True)
-    attention: bool = option(False, "show what the network attends to", train=True, effect="unsupported")
+    center: bool = option(False, "centre crop instead of a random crop (pjreddie)", train=True, effect="unsupported")
+    random: bool = option(False, "random input sizes of a classifier (pjreddie)", train=True, effect="unsupported")
+    notruth: bool = option(False, "no targets (pjreddie)", train=True, effect="unsupported")
+    clip: float = option(0.0, "gradient clipping (pjreddie)", train=True, effect="unsupported")
+    blur: int = option(0, "random Gaussian blur; above 1: size of the kernel", train=True)
+    gaussian_noise: int = option(0, "random Gaussian noise up to this strength", train=True)
+    mixup: int = option(0, "MixUp", train=True)
+    cutmix: bool = option(False, "CutMix", train=True)
+    mosaic: bool = option(False, "mosaic of four images", train=True)
+    mosaic_bound: bool = option(False, "clip boxes to their image of the mosaic", train=True)
+    label_smooth_eps: float = option(0.0, "label smoothing epsilon (classifiers)", train=True)
+    adversarial_lr: float = option(0.0, "learning rate of self-adversarial training", train=True)
+    attention: bool = option(False, "show attention maps in a window", train=True, effect="unsupported")
     contrastive: bool = option(False, "contrastive learning", train=True)
-    contrastive_jit_flip: bool = option(False, "mirror and jitter contrastive pairs", train=True)
-    contrastive_color: bool = option(False, "colour changes of contrastive pairs", train=True)
-    unsupervised: bool = option(False, "no labels", train=True)
-    track: bool = option(False, "train on sequences", train=True)
-    augment_speed: int = option(2, "largest step in a sequence", train=True)
-    sequential_subdivisions: int = option(0, "subdivisions of one sequence; 0: all", train=True)
-    weights_reject_freq: int = option(0, "updates between rejections of weights", train=True)
-    equidistant_point: int = option(0, "updates until gradients are rejected by distance", train=True)
-    badlabels_rejection_percentage: float = option(0.0, "share of worst labels that is rejected", train=True)
-    num_sigmas_reject_badlabels: float = option(0.0, "deviations beyond which a label is rejected", train=True)
-    max_chart_loss: float = option(20.0, "top of the loss chart", train=True)
+    contrastive_jit_flip: bool = option(
+        False, "jitter and flip the views of a contrastive pair differently", train=True
+    )
+    contrastive_color: bool = option(
+        False, "colour augmentation that differs between the views of a contrastive pair", train=True
+    )
+    unsupervised: bool = option(False, "contrastive learning without labels", train=True)
+    track: bool = option(False, "train on sequences of consecutive frames", train=True)
+    augment_speed: int = option(2, "maximum frame step in a sequence", train=True)
+    sequential_subdivisions: int = option(0, "subdivisions per sequence; 0: subdivisions", train=True)
+    weights_reject_freq: int = option(
+        0, "iterations between re-initialisations of similar filters; 0: never", train=True
+    )
+    equidistant_point: int = option(
+        0, "iteration after which unusually small deltas of a head are dropped; 0: never", train=True
+    )
+    badlabels_rejection_percentage: float = option(
+        0.0, "percentage of the largest deltas to drop, in the last quarter of training", train=True
+    )
+    num_sigmas_reject_badlabels: float = option(
+        0.0, "drop deltas this many standard deviations above the mean, in the last quarter of training", train=True
+    )
+    max_chart_loss: float = option(20.0, "upper limit of the loss plot", train=True)
     show_receptive_field: bool = option(False, "print the receptive field", train=True, effect="none")

@@ -7,18 +7,13 @@ size of a head's map. A head without ``mask`` (YOLOv2) has all, in cells of its 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-
 import numpy as np
 
-from ..cfg import Config, Entry, Section
+from ..cfg.editing import replace_values
 from ..errors import ConfigError
 from ..layers import Head
 from ..network import Network
 from .anchors import Sizes, fit, overlaps, shares, text
-
-Edits = dict[str, str]  # key to value
 
 _CELL = 32  # inputs of at most so many units of a list have anchors with decimals
 
@@ -89,7 +84,7 @@ class AnchorCfg:
         config = self._network.config
         decimals = 0 if self._network.shape.width / self._unit[0] > _CELL else 4
         listed = text(anchors / self._unit, decimals).strip()
-        edits: dict[int, Edits] = {}
+        edits: dict[int, dict[str, str]] = {}
         for (index, head), mask, before in zip(self._heads, self.masks_for(len(anchors)), self.masks, strict=True):
             own = edits.setdefault(index + 1, {})
             own["anchors"] = listed
@@ -101,7 +96,7 @@ class AnchorCfg:
                 edits.setdefault(self._filters(index) + 1, {})["filters"] = str(
                     head.inputs_for(head.classes) // len(before) * len(mask)
                 )
-        return edited(config, edits)
+        return replace_values(config, edits)
 
     def _filters(self, index: int) -> int:
         """The layer whose filters a head reads."""
@@ -111,35 +106,3 @@ class AnchorCfg:
                 f"{self._network.config.path}: layer {source} before the head has no filters= to fit the anchors to"
             )
         return source
-
-
-def edited(config: Config, edits: Mapping[int, Edits]) -> str:
-    """The text of a cfg with values changed, by number of section and key; comments and blanks stay.
-
-    A key that a section does not have is added behind its last line.
-    """
-    lines = config.text.split("\n")
-    added: dict[int, list[str]] = {}
-    for number, values in edits.items():
-        section = config.sections[number]
-        for key, value in values.items():
-            entry = _entry(section, key)
-            if entry:
-                lines[entry.line - 1] = _line(lines[entry.line - 1], value)
-            else:
-                last = max([section.line, *(e.line for e in section.entries)])
-                added.setdefault(last, []).append(f"{key}={value}")
-    for last in sorted(added, reverse=True):
-        end = "\r" if lines[last - 1].endswith("\r") else ""
-        lines[last:last] = [line + end for line in added[last]]
-    return "\n".join(lines)
-
-
-def _entry(section: Section, key: str) -> Entry | None:
-    return next((entry for entry in section.entries if entry.key == key), None)
-
-
-def _line(line: str, value: str) -> str:
-    """A ``key = value # comment`` line with another value."""
-    found = re.fullmatch(r"([^=]*=\s*)[^#]*?(\s*(?:#.*)?)", line, re.DOTALL)
-    return found[1] + value + found[2] if found else line

@@ -43,21 +43,23 @@ class Layer(nn.Module):
     class Options(schema.Options):
         """Keys that every layer section may carry."""
 
-        dontload: bool = option(False, "keep this layer out of reading: the file holds nothing for it")
+        dontload: bool = option(False, "do not read this layer: the file holds no weights of it")
         dontloadscales: bool = option(False, "the file holds no scales, rolling_mean and rolling_variance")
-        dontsave: bool = option(False, "keep this layer out of writing (pjreddie)")
-        numload: int = option(0, "the file holds that many filters alone; 0: all (pjreddie)")
-        learning_rate: float = option(1.0, "factor on the network's rate", train=True)
-        stopbackward: int = option(0, "no gradient below this layer (that many iterations)", train=True)
-        dont_update: int = option(0, "no update of this layer in the first so many iterations", train=True)
-        onlyforward: bool = option(False, "no gradient through this layer", train=True)
-        burnin_update: int = option(0, "no update before that many times burn_in", train=True)
-        train_only_bn: bool = option(False, "no update here and before but of batch norm's statistics", train=True)
-        clip: float = option(0.0, "limit of a weight's absolute value; 0: none", train=True)
-        truth: bool = option(
-            False, "the layer's output is the target of the next (pjreddie)", train=True, effect="unsupported"
+        dontsave: bool = option(False, "do not write this layer (pjreddie)")
+        numload: int = option(0, "read only this many filters, the file holds no others; 0: all (pjreddie)")
+        learning_rate: float = option(1.0, "factor on the learning rate", train=True)
+        stopbackward: int = option(0, "stop the gradient at this layer; above 1: for this many iterations", train=True)
+        dont_update: int = option(0, "do not update this layer in the first N iterations", train=True)
+        onlyforward: bool = option(False, "pass no gradient through this layer", train=True)
+        burnin_update: int = option(0, "do not update this layer before iteration N * burn_in", train=True)
+        train_only_bn: bool = option(
+            False, "in this layer and those before it, update the statistics of batch norm only", train=True
         )
-        smooth: float = option(0.0, "label smoothing (pjreddie)", train=True, effect="unsupported")
+        clip: float = option(0.0, "clamp weights to -clip..clip; 0: no limit", train=True)
+        truth: bool = option(
+            False, "the output is the target of the next layer (pjreddie)", train=True, effect="unsupported"
+        )
+        smooth: float = option(0.0, "label smoothing epsilon (pjreddie)", train=True, effect="unsupported")
 
         def sources(self, index: int) -> tuple[int, ...]:
             """Layers that layer ``index`` reads, by number; -1 is the network's input."""

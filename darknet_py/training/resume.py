@@ -12,7 +12,7 @@ from .. import cfg as cfg_
 from .. import weights
 from .._typing import StrPath
 from ..cfg import Dialect
-from ..data import anchor_cfg
+from ..cfg.editing import replace_values
 from ..errors import ConfigError, WeightsError
 from ..network import Network
 from ..weights import checkpoint
@@ -46,7 +46,7 @@ def build(
     """
     config = cfg_.load(cfg)
     if values:
-        config = cfg_.loads(anchor_cfg.edited(config, {0: dict(values)}), config.path)
+        config = cfg_.loads(replace_values(config, {0: values}), config.path)
     network = Network(config, size=size, dialect=dialect, strict=strict)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

@@ -12,7 +12,7 @@ import pytest
 
 from darknet_py import cfg, cli
 from darknet_py.data import anchors
-from darknet_py.data.anchor_cfg import AnchorCfg, edited
+from darknet_py.data.anchor_cfg import AnchorCfg
 from darknet_py.data.data_file import Dataset, Sample
 from darknet_py.data.labels import none
 from darknet_py.errors import ConfigError, DataError
@@ -143,12 +143,6 @@ def test_too_few_anchors_for_the_heads() -> None:
         AnchorCfg(network("yolov4.cfg")).masks_for(2)
     with pytest.raises(ConfigError, match="no head with anchors"):
         AnchorCfg(Network(cfg.loads("[net]\nwidth=8\nheight=8\nchannels=1\n[maxpool]\n")))
-
-
-def test_comments_and_blanks_stay() -> None:
-    text = "# top\r\n[net]\r\nwidth = 8 # wide\r\n\r\n;x\r\n[yolo]\r\n  num =  9#n\r\n# end\r\n"
-    got = edited(cfg.loads(text), {1: {"num": "3", "mask": "0,1"}, 0: {"width": "16"}})
-    assert got == "# top\r\n[net]\r\nwidth = 16 # wide\r\n\r\n;x\r\n[yolo]\r\n  num =  3#n\r\nmask=0,1\r\n# end\r\n"
 
 
 def test_the_command(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,43 @@
+"""Edit the text of a cfg: values change, while comments, blanks and the order of lines stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from .grammar import Config
+
+# "key = value # comment": group 1 is all before the value, group 2 all after it.
+_ENTRY_LINE = re.compile(r"([^=]*=\s*)[^#]*?(\s*(?:#.*)?)", re.DOTALL)
+
+
+def replace_values(config: Config, edits: Mapping[int, Mapping[str, str]]) -> str:
+    """Return the text of a cfg with other values.
+
+    Of a repeated key the first line is changed, as it is the one that counts. A key that a section does not have is
+    added after the last entry of the section.
+
+    Args:
+        config: a cfg with its text.
+        edits: new values by key, by index of the section (0 is ``[net]``).
+    """
+    lines = config.text.split("\n")
+    added: dict[int, list[str]] = {}  # by number of the line they follow
+    for index, values in edits.items():
+        section = config.sections[index]
+        numbers = {entry.key: entry.line for entry in reversed(section.entries)}
+        for key, value in values.items():
+            if key in numbers:
+                lines[numbers[key] - 1] = _replace_value(lines[numbers[key] - 1], value)
+            else:
+                last = max([section.line, *(entry.line for entry in section.entries)])
+                added.setdefault(last, []).append(f"{key}={value}")
+    for last in sorted(added, reverse=True):
+        line_end = "\r" if lines[last - 1].endswith("\r") else ""
+        lines[last:last] = [line + line_end for line in added[last]]
+    return "\n".join(lines)
+
+
+def _replace_value(line: str, value: str) -> str:
+    match = _ENTRY_LINE.fullmatch(line)
+    return match[1] + value + match[2] if match else line

@@ -1,0 +1,27 @@
+"""Values of a cfg's text are replaced, and everything else stays."""
+
+from __future__ import annotations
+
+from darknet_py import cfg
+from darknet_py.cfg.editing import replace_values
+
+
+def test_comments_blanks_and_line_ends_stay() -> None:
+    text = "# top\r\n[net]\r\nwidth = 8 # wide\r\n\r\n;x\r\n[yolo]\r\n  num =  9#n\r\n# end\r\n"
+    edited = replace_values(cfg.loads(text), {1: {"num": "3", "mask": "0,1"}, 0: {"width": "16"}})
+    assert edited == "# top\r\n[net]\r\nwidth = 16 # wide\r\n\r\n;x\r\n[yolo]\r\n  num =  3#n\r\nmask=0,1\r\n# end\r\n"
+
+
+def test_of_a_repeated_key_the_first_line_is_changed_as_it_counts() -> None:
+    assert replace_values(cfg.loads("[net]\nwidth=1\nwidth=2"), {0: {"width": "3"}}) == "[net]\nwidth=3\nwidth=2"
+
+
+def test_new_keys_follow_the_last_entry_of_their_section() -> None:
+    text = "[net]\nwidth=1\n\n[yolo]\n\n[net]"
+    edits = {0: {"a": "1", "b": "2"}, 1: {"num": "3"}}
+    assert replace_values(cfg.loads(text), edits) == "[net]\nwidth=1\na=1\nb=2\n\n[yolo]\nnum=3\n\n[net]"
+
+
+def test_without_edits_the_text_is_the_same() -> None:
+    text = "\ufeff[net] # x\n width = 1\n\n"
+    assert replace_values(cfg.loads(text), {}) == text
