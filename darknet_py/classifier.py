@@ -1,7 +1,8 @@
-"""``Classifier``: images in, the most probable classes out, as Darknet's ``classifier predict`` does it.
+"""``Classifier``: images in, class probabilities out, as Darknet's ``classifier predict``.
 
-AlexeyAB scales the short side to the network's width and cuts the middle out; pjreddie letterboxes. A network
-with a tree multiplies probabilities along the path to each class.
+AlexeyAB's Darknet scales the short side to the network's width and takes the centre crop; pjreddie's letterboxes. With
+a class tree, the probability of a class is the product of the conditional ones on its path from the root
+(``hierarchy_predictions``).
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ from .network import Network, evaluating
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """The classes of an image: ``probs`` [classes], their ``names``, the image's ``path``.
+    """The class probabilities of an image.
 
-    ``parents``: in a tree, the name of each class's parent, ``Root`` for none.
+    Attributes:
+        probs: float [classes] in 0..1.
+        names: name of each class.
+        path: path of the image, or an empty string.
+        parents: with a class tree, the name of each class's parent, ``Root`` for none.
     """
 
     probs: Tensor
@@ -42,18 +47,18 @@ class Classification:
     parents: Sequence[str] = ()
 
     def top(self, k: int = 5) -> list[tuple[int, str, float]]:
-        """The ``k`` most probable classes: number, name, probability; of equals the lower number first."""
+        """Return number, name and probability of the ``k`` most probable classes; of equals the lower number first."""
         order = self.probs.argsort(descending=True, stable=True)[:k].tolist()
         return [(number, self.names[number], float(self.probs[number])) for number in order]
 
     def to_text(self, k: int = 5, dialect: Dialect | str = Dialect.ALEXEYAB) -> str:
-        """Darknet's lines: ``dog: 0.84``; pjreddie's ``84.00%: dog``."""
+        """Darknet's lines of the ``k`` most probable classes: ``dog: 0.84``, pjreddie's ``84.00%: dog``."""
         rows = self.top(k)
         if Dialect(dialect) is Dialect.PJREDDIE:
-            return "\n".join(f"{100 * chance:5.2f}%: {name}" for _, name, chance in rows)
+            return "\n".join(f"{100 * prob:5.2f}%: {name}" for _, name, prob in rows)
         if self.parents:
-            return "\n".join(f"{n}, {name}: {chance:f}, parent: {self.parents[n]} " for n, name, chance in rows)
-        return "\n".join(f"{name}: {chance:f}" for _, name, chance in rows)
+            return "\n".join(f"{n}, {name}: {prob:f}, parent: {self.parents[n]} " for n, name, prob in rows)
+        return "\n".join(f"{name}: {prob:f}" for _, name, prob in rows)
 
     def summary(self, k: int = 5) -> dict[str, Any]:
         """The path and the ``k`` most probable classes as plain values: class, name, probability."""
@@ -69,12 +74,19 @@ class Classification:
 
 
 class Classifier:
-    """Names what an image shows, with a network that has no detection heads.
+    """Classify images with a network that has no detection heads.
 
-    ``names``: a file or sequence of class names, more than there are outputs being an error. ``letterbox``:
-    keep the whole image instead of its middle; None: as the dialect does. ``leaves``: in a tree, classes
-    that have children are 0. ``batch``: images that go through the network together. ``engine`` and ``dtype``: what
-    computes them, see ``engines``.
+    Args:
+        network: a network with weights.
+        names: class names, as a file or a sequence; more than the network has classes are left out.
+        letterbox: letterbox the image instead of taking its centre crop; None: as the dialect does.
+        leaves: with a class tree, set the probability of classes that have children to 0; None: as the dialect does.
+        batch: images per forward pass.
+        engine: what runs the network, see ``inference.engines``.
+        dtype: precision of the engine, see ``inference.engines``.
+
+    Raises:
+        DataError: the network has detection heads, ``batch`` is not positive, or there are too few names.
     """
 
     def __init__(
@@ -93,18 +105,20 @@ class Classifier:
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         pjreddie = network.dialect is Dialect.PJREDDIE
-        self.network, self.batch_size = network, batch
-        self.names = class_names(names, num_classes(network))
+        self.network = network
+        self.batch_size = batch
+        self.names = _select_names(names, num_classes(network))
         self.letterbox = pjreddie if letterbox is None else letterbox
         self.leaves = pjreddie if leaves is None else leaves
+        self.engine = engine
+        self.dtype = dtype
         tree = network.class_tree
         parents = tree.parent.tolist() if tree else ()
-        self.engine, self.dtype = engine, dtype
         self.parents = [self.names[parent] if parent >= 0 else "Root" for parent in parents]
 
     @functools.cached_property
     def run(self) -> engines.Engine:
-        """What computes the outputs, made at its first use."""
+        """The engine that computes the outputs, built on first use."""
         return engines.create_engine(self.network, self.engine, dtype=self.dtype)
 
     @overload
@@ -112,33 +126,37 @@ class Classifier:
     @overload
     def __call__(self, source: list[ImageSource]) -> list[Classification]: ...
     def __call__(self, source: ImageSource | list[ImageSource]) -> Classification | list[Classification]:
-        """Classes of one image (a path, a PIL image or an array [height, width, 3] of uint8) or of a list.
+        """Classify one image or a list of images.
 
-        Raises DataError for an image that cannot be read.
+        Args:
+            source: a path, a PIL image, an array [height, width, 3] of uint8 in RGB order, or a list of these.
+
+        Raises:
+            DataError: an image cannot be read.
         """
         if isinstance(source, list):
             return list(self.stream(source))
         return next(self.stream([source]))
 
     def stream(self, sources: Iterable[ImageSource]) -> Iterator[Classification]:
-        """Classifications one by one, worked out ``batch`` images at a time."""
+        """Yield the classification of each image, computed in batches of ``batch`` images."""
         group: list[ImageSource] = []
         for source in sources:
             group.append(source)
             if len(group) == self.batch_size:
-                yield from self._group(group)
+                yield from self._classify_batch(group)
                 group = []
         if group:
-            yield from self._group(group)
+            yield from self._classify_batch(group)
 
-    def _group(self, sources: Sequence[ImageSource]) -> Iterator[Classification]:
+    def _classify_batch(self, sources: Sequence[ImageSource]) -> Iterator[Classification]:
         x = torch.stack([self.prepare(read_image(source, self.network.shape.channels)) for source in sources])
-        for source, probs in zip(sources, probabilities(self.network, x, self.leaves, self.run), strict=True):
+        for source, probs in zip(sources, predict_probabilities(self.network, x, self.leaves, self.run), strict=True):
             path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
             yield Classification(probs, self.names, path, self.parents)
 
     def prepare(self, image: ImageArray) -> Tensor:
-        """An image [H, W, C] of uint8 as the network's input [C, height, width]."""
+        """Bring an image, uint8 [H, W, C], to the network's input, float [C, height, width] in 0..1."""
         fit = resizing.letterbox_image if self.letterbox else resizing.centre_crop
         return fit(resizing.to_tensor(image), self.network.shape.width, self.network.shape.height)
 
@@ -148,46 +166,64 @@ def num_classes(network: Network) -> int:
     return math.prod(network[-1].shape)
 
 
-def class_names(names: ClassNames, classes: int) -> list[str]:
-    """The first ``classes`` names of a file or sequence. Raises DataError where there are fewer."""
-    words = resolve_class_names(names, classes, exact=False)
-    return words[:classes] if len(words) >= classes else resolve_class_names(names, classes)
+def _select_names(names: ClassNames, classes: int) -> list[str]:
+    """Return the first ``classes`` names of a file or sequence. Raises DataError if there are fewer."""
+    resolved = resolve_class_names(names, classes, exact=False)
+    return resolved[:classes] if len(resolved) >= classes else resolve_class_names(names, classes)
 
 
-def leaf_classes(network: Network, names: StrPath) -> Tensor:
-    """[classes] whether each is a leaf by a file of the leaves' names, one a line (``change_leaves``).
+def read_leaf_classes(network: Network, path: StrPath) -> Tensor:
+    """Read which classes of a tree are leaves from a file of their names, one a line (``change_leaves``).
 
-    A name that the tree has not is reported. Raises DataError where the network has no tree, or no leaf is left.
+    Names that are not in the tree are reported.
+
+    Args:
+        network: a classifier with a class tree.
+        path: the file.
+
+    Returns:
+        bool [classes].
+
+    Raises:
+        DataError: the network has no class tree, or none of the names is in it.
     """
-    tree, path = network.class_tree, os.fspath(names)
+    tree, file = network.class_tree, os.fspath(path)
     if tree is None:
-        raise DataError(f"{path}: leaves are of a tree: expected a network whose softmax layer has tree=")
-    known, words = set(tree.names), data_file.read_names(path)
+        raise DataError(f"{file}: leaves need a class tree: expected a network whose softmax layer has tree=")
+    names = data_file.read_names(file)
+    known = set(tree.names)
     report(
-        Problem(f"{path}:{line}", f"{word!r} is no class of the tree; left out")
-        for line, word in enumerate(words, start=1)
-        if word not in known
+        Problem(f"{file}:{line}", f"{name!r} is not a class of the tree; left out")
+        for line, name in enumerate(names, start=1)
+        if name not in known
     )
-    found = set(words) & known
-    if not found:
-        raise DataError(f"{path}: none of its {len(words)} lines is a class of the tree ({tree.names[0]}, ...)")
-    return torch.tensor([name in found for name in tree.names])
+    leaves = known.intersection(names)
+    if not leaves:
+        raise DataError(f"{file}: none of its {len(names)} lines is a class of the tree ({tree.names[0]}, ...)")
+    return torch.tensor([name in leaves for name in tree.names])
 
 
-def probabilities(
+def predict_probabilities(
     network: Network, x: Tensor, leaves: bool | Tensor = False, run: engines.Engine | None = None
 ) -> Tensor:
-    """[batch, classes] in the computer's memory; of a tree the plain ones.
+    """Compute class probabilities; with a class tree the unconditional ones.
 
-    ``leaves``: 0 where a class has children, or is not one of these leaves [classes]. ``run``: what computes the
-    outputs in the network's stead.
+    Args:
+        network: a classifier.
+        x: float [batch, channels, height, width] in 0..1.
+        leaves: with a class tree, set the probability of classes that have children to 0; bool [classes]: of classes
+            that are not these leaves.
+        run: engine that computes the outputs; None: the network itself.
+
+    Returns:
+        float32 [batch, classes] on the CPU.
     """
     with torch.inference_mode(), evaluating(network):
         out: Tensor = (run or network)(x.to(next(network.parameters()).device))[-1].float().flatten(1).cpu()
     tree = network.class_tree
     if tree is None:
         return out
-    plain: Tensor = tree.cpu().absolute(out)
+    probs: Tensor = tree.cpu().absolute(out)
     if isinstance(leaves, Tensor):
-        return plain * leaves
-    return plain * (tree.child < 0) if leaves else plain
+        return probs * leaves
+    return probs * (tree.child < 0) if leaves else probs

@@ -1,4 +1,4 @@
-"""``generate``: text from a network that has learnt to go on with one (Darknet's ``rnn generate``)."""
+"""Generate text with a character-level language model (Darknet's ``rnn generate``)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,24 @@ from .errors import DataError
 from .layers import ClassifierHead
 from .network import Network, evaluating
 
-_RARE = 0.0001  # probability below which a character never comes
+_MIN_PROBABILITY = 0.0001  # less probable characters are never drawn
 
 
-def generate(
+def generate_text(
     network: Network, *, start: bytes = b"\n\n", length: int = 1000, temperature: float = 0.7, seed: int = 0
 ) -> Iterator[bytes]:
     """Yield ``start`` and then ``length`` characters, one by one.
 
-    ``temperature``: below 1 the likely ones come more often than the network thinks, above 1 less; 0: always the
-    likeliest. ``seed``: of the choice. Raises DataError for a start or network that this cannot be done with.
+    Args:
+        network: a network with as many outputs as inputs, one for each character.
+        start: characters that the network reads first, at least one.
+        length: number of characters to draw.
+        temperature: divisor of the logits: below 1 probable characters are drawn more often than by the network's
+            probabilities, above 1 less often; 0: always the most probable one.
+        seed: seed of the random draws.
+
+    Raises:
+        DataError: the network's inputs and outputs differ, or an argument is out of range.
     """
     inputs = network.shape.floats
     if network[-1].shape.floats != inputs:
@@ -33,42 +41,41 @@ def generate(
     return _characters(network, start, length, temperature, random.Random(seed))
 
 
-def _characters(
-    network: Network, start: bytes, length: int, temperature: float, chance: random.Random
-) -> Iterator[bytes]:
-    own = next((layer.temperature for layer in reversed(list(network)) if isinstance(layer, ClassifierHead)), 1.0)
+def _characters(network: Network, start: bytes, length: int, temperature: float, rng: random.Random) -> Iterator[bytes]:
+    heads = [layer for layer in network if isinstance(layer, ClassifierHead)]
+    own_temperature = heads[-1].temperature if heads else 1.0
     with evaluating(network):
         network.reset()
-        for number in start[:-1]:
-            _probabilities(network, number)
+        for character in start[:-1]:
+            _predict(network, character)
         yield start
-        number = start[-1]
+        character = start[-1]
         for _ in range(length):
-            number = _drawn(_probabilities(network, number), temperature / own, chance)
-            yield bytes((number,))
+            character = _sample(_predict(network, character), temperature / own_temperature, rng)
+            yield bytes((character,))
         network.reset()
 
 
 @torch.inference_mode()
-def _probabilities(network: Network, number: int) -> Tensor:
-    """Of the character that follows ``number``, [inputs]."""
+def _predict(network: Network, character: int) -> Tensor:
+    """Probability of each next character: float64 [inputs]."""
     x = torch.zeros(1, network.shape.floats, device=next(network.parameters()).device)
-    x[0, number] = 1
+    x[0, character] = 1
     output: Tensor = network(x)[-1]
     return output.flatten().double().cpu()
 
 
-def _drawn(probabilities: Tensor, temperature: float, chance: random.Random) -> int:
-    """A character, drawn as ``sample_array`` draws it."""
+def _sample(probs: Tensor, temperature: float, rng: random.Random) -> int:
+    """Draw a character as ``sample_array`` does."""
     if temperature == 0:
-        return int(probabilities.argmax())
-    # softmax(x / t) is softmax(x) to the power 1 / t, made to sum to 1.
-    shares = probabilities.clamp(min=0) ** (1 / temperature)
-    shares = shares / shares.sum()
-    shares = torch.where(shares < _RARE, 0.0, shares)
-    left = chance.random() * float(shares.sum())
-    for number, share in enumerate(shares.tolist()):
-        left -= share
-        if left <= 0 and share:
-            return number
-    return int(shares.argmax())
+        return int(probs.argmax())
+    # softmax(x / t) is softmax(x) to the power 1 / t, normalised.
+    probs = probs.clamp(min=0) ** (1 / temperature)
+    probs = probs / probs.sum()
+    probs = torch.where(probs < _MIN_PROBABILITY, 0.0, probs)
+    remaining = rng.random() * float(probs.sum())
+    for character, prob in enumerate(probs.tolist()):
+        remaining -= prob
+        if remaining <= 0 and prob:
+            return character
+    return int(probs.argmax())

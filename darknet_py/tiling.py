@@ -1,10 +1,10 @@
-"""``TiledDetector``: large images in overlapping tiles of the network's size, so that small objects stay large enough.
+"""``TiledDetector``: detection on large images in overlapping tiles of the network's size.
 
-A tile sees less of an object that its edge cuts, so the overlap of whole boxes does not tell that two tiles saw
-one object. What the two tiles both see of it does: boxes of two tiles are compared inside the tiles' common
-part, with the network's own suppression. The strongest box stays; where its tile cut it, it grows by those
-that it takes away, from tile to tile. A box that is cut and lies in one that another tile saw whole goes in any
-case. The image as a whole is one more tile: it finds what is larger than those.
+Tiles keep small objects large enough for the network. Two tiles see different parts of an object that the edge of one
+of them cuts, so the IoU of whole boxes does not tell that it is one object. Boxes of two tiles are therefore compared
+inside the intersection of the tiles, by the network's own NMS rule. The most confident box is kept; where its tile
+cuts it, it is extended by the boxes it suppresses, from tile to tile. A cut box that is inside a box which another
+tile sees uncut is always suppressed. The whole image is one more tile, for objects larger than tiles.
 """
 
 from __future__ import annotations
@@ -23,12 +23,20 @@ from .errors import DataError
 from .images.reading import ImageSource, read_image
 from .results.results import Results
 
-_EDGE = 0.02  # of a tile's side: a box that comes so near to a cut is taken to be cut
-_INSIDE = 0.7  # of a box that is cut: so much of it inside a whole one is a part of that
+_EDGE_MARGIN = 0.02  # fraction of a tile's side: a box that close to an edge of its tile counts as cut
+_CONTAINED = 0.7  # fraction of a cut box inside an uncut one from which it is a part of that
 
 
 class TileDetections(NamedTuple):
-    """Rows of all tiles of an image, in its pixels: boxes and tiles as left, top, right, bottom."""
+    """Detections of all tiles of an image, a row for each box and class.
+
+    Attributes:
+        boxes: float [n, 4], (x1, y1, x2, y2) in pixels of the image.
+        conf: float [n], confidence in 0..1.
+        cls: int64 [n], class number.
+        box: int64 [n], equal for rows of one box.
+        tile: float [n, 4], (x1, y1, x2, y2) of the tile in pixels of the image.
+    """
 
     boxes: Tensor
     conf: Tensor
@@ -38,36 +46,46 @@ class TileDetections(NamedTuple):
 
 
 class TiledDetector:
-    """A detector that looks at an image tile by tile; it is called as ``detector`` is.
+    """Run a detector on overlapping tiles of an image; it is called like ``Detector``.
 
-    ``overlap``: of neighbouring tiles, as a share of their sides, 0..0.9. Objects up to that size lie whole in some
-    tile. ``whole``: look at the whole image, too. An image that is no larger than a tile is one tile.
+    Args:
+        detector: the detector; its ``batch_size`` is the number of tiles per forward pass.
+        overlap: overlap of neighbouring tiles as a fraction of their sides, 0..0.9. Objects up to that size are
+            uncut in some tile.
+        whole: also detect on the whole image, resized to the network's input. An image not larger than a tile is
+            a single tile.
+
+    Raises:
+        DataError: ``overlap`` is out of range.
     """
 
     def __init__(self, detector: Detector, *, overlap: float = 0.2, whole: bool = True) -> None:
         if not 0 <= overlap <= 0.9:
             raise DataError(f"overlap of tiles: expected 0..0.9, got {overlap}")
-        self.detector, self.overlap, self.whole = detector, overlap, whole
+        self.detector = detector
+        self.overlap = overlap
+        self.whole = whole
 
     def __call__(self, source: ImageSource) -> Results:
-        """Boxes of one image. Raises DataError for an image that cannot be read."""
+        """Detect objects in one image. Raises DataError for an image that cannot be read."""
         image = read_image(source, self.detector.network.shape.channels)
         height, width = image.shape[:2]
-        tiles = cut((width, height), self.detector.size, self.overlap)
+        tiles = make_tiles((width, height), self.detector.size, self.overlap)
         if self.whole and len(tiles) > 1:
             tiles.append((0, 0, width, height))
-        parts = [image[top:bottom, left:right] for left, top, right, bottom in tiles]
-        seen = list(self.detector.stream(parts, workers=0))
-        found = _gather(seen, torch.tensor(tiles, dtype=torch.float32))
+        crops = [image[top:bottom, left:right] for left, top, right, bottom in tiles]
+        results = list(self.detector.stream(crops, workers=0))
+        detections = _concatenate(results, torch.tensor(tiles, dtype=torch.float32))
         if self.detector.nms and len(tiles) > 1:
-            found = merge(found, (width, height), self.detector.nms, self.detector.network.heads[-1].nms_options)
-        size = found.boxes.new_tensor([width, height, width, height])
-        speed = {stage: sum(one.speed[stage] for one in seen) for stage in seen[0].speed}
+            nms_options = self.detector.network.heads[-1].nms_options
+            detections = merge(detections, (width, height), self.detector.nms, nms_options)
+        size = detections.boxes.new_tensor([width, height, width, height])
+        speed = {stage: sum(result.speed[stage] for result in results) for stage in results[0].speed}
         return Results(
-            xyxy_to_xywh(found.boxes) / size,
-            found.conf,
-            found.cls,
-            found.box,
+            xyxy_to_xywh(detections.boxes) / size,
+            detections.conf,
+            detections.cls,
+            detections.box,
             shape=(height, width),
             names=self.detector.names,
             path=os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", ""),
@@ -76,90 +94,129 @@ class TiledDetector:
         )
 
     def stream(self, sources: Iterable[ImageSource], *, workers: int = 0) -> Iterator[Results]:
-        """Results one by one; the tiles of an image go through the network ``detector.batch_size`` at a time."""
+        """Yield the results of each image; ``workers`` has no effect, it is there for the interface of ``Detector``."""
         return map(self, sources)
 
 
-def cut(image: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[tuple[int, int, int, int]]:
-    """Tiles (left, top, right, bottom) that cover an image of a width and height, row by row.
+def make_tiles(
+    image_size: tuple[int, int], tile_size: tuple[int, int], overlap: float
+) -> list[tuple[int, int, int, int]]:
+    """Cover an image with evenly spaced tiles.
 
-    They are spread evenly and overlap by ``overlap`` of a side or more.
+    Args:
+        image_size: width and height of the image in pixels.
+        tile_size: width and height of a tile in pixels.
+        overlap: minimum overlap of neighbouring tiles as a fraction of their sides.
+
+    Returns:
+        (x1, y1, x2, y2) of each tile in pixels, row by row.
     """
-    across, down = (_spread(whole, part, overlap) for whole, part in zip(image, tile, strict=True))
-    return [(left, top, right, bottom) for top, bottom in down for left, right in across]
+    columns, rows = (_intervals(size, tile, overlap) for size, tile in zip(image_size, tile_size, strict=True))
+    return [(left, top, right, bottom) for top, bottom in rows for left, right in columns]
 
 
-def _spread(whole: int, part: int, overlap: float) -> list[tuple[int, int]]:
-    if whole <= part:
-        return [(0, whole)]
-    count = math.ceil((whole - part) / max(1, part * (1 - overlap))) + 1
-    starts = [round(number * (whole - part) / (count - 1)) for number in range(count)]
-    return [(start, start + part) for start in starts]
+def _intervals(size: int, tile: int, overlap: float) -> list[tuple[int, int]]:
+    """Start and end of tiles of length ``tile`` that cover 0..``size``."""
+    if size <= tile:
+        return [(0, size)]
+    count = math.ceil((size - tile) / max(1, tile * (1 - overlap))) + 1
+    starts = [round(number * (size - tile) / (count - 1)) for number in range(count)]
+    return [(start, start + tile) for start in starts]
 
 
-def _gather(seen: list[Results], tiles: Tensor) -> TileDetections:
-    rows, boxes = [], 0
-    for result, tile in zip(seen, tiles, strict=True):
-        one = result.cpu().boxes
-        rows.append((one.xyxy + tile[:2].repeat(2), one.conf, one.cls, one.box + boxes, tile.expand(len(one), 4)))
-        boxes += int(one.box.max()) + 1 if len(one) else 0
+def _concatenate(results: list[Results], tiles: Tensor) -> TileDetections:
+    """The detections of all tiles in pixels of the image."""
+    rows = []
+    box_offset = 0
+    for result, tile in zip(results, tiles, strict=True):
+        boxes = result.cpu().boxes
+        xyxy = boxes.xyxy + tile[:2].repeat(2)
+        rows.append((xyxy, boxes.conf, boxes.cls, boxes.box + box_offset, tile.expand(len(boxes), 4)))
+        box_offset += int(boxes.box.max()) + 1 if len(boxes) else 0
     return TileDetections(*map(torch.cat, zip(*rows, strict=True)))
 
 
-def merge(found: TileDetections, image: tuple[int, int], threshold: float, how: NMSOptions) -> TileDetections:
-    """One row for what several tiles saw; rows of one tile are left alone, as they have been suppressed."""
-    order = found.conf.argsort(descending=True, stable=True)
-    found = TileDetections(*(column[order] for column in found))
+def merge(
+    detections: TileDetections, image_size: tuple[int, int], nms: float, nms_options: NMSOptions
+) -> TileDetections:
+    """Merge detections of several tiles that are one object.
+
+    Args:
+        detections: detections after NMS within each tile.
+        image_size: width and height of the image in pixels.
+        nms: IoU threshold of NMS between tiles, 0..1.
+        nms_options: the network's kind of NMS.
+
+    Returns:
+        One row for each object and class; rows of one tile are not compared with each other.
+    """
+    order = detections.conf.argsort(descending=True, stable=True)
+    detections = _select(detections, order)
+    merged = []
+    for cls in detections.cls.unique():
+        of_class = _select(detections, (detections.cls == cls).nonzero().flatten())
+        merged.append(_merge_class(of_class, image_size, nms, nms_options))
+    return TileDetections(*map(torch.cat, zip(*merged, strict=True))) if merged else detections
+
+
+def _select(detections: TileDetections, rows: Tensor) -> TileDetections:
+    return TileDetections(*(column[rows] for column in detections))
+
+
+def _merge_class(
+    detections: TileDetections, image_size: tuple[int, int], nms: float, nms_options: NMSOptions
+) -> TileDetections:
+    """``merge`` for rows of one class, sorted by descending confidence."""
+    is_cut = _find_cut(detections, image_size)
+    same_object, contained = _compare(detections, nms, nms_options)
+    uncut_elsewhere = (contained & is_cut & ~is_cut[:, None]).any(dim=0)
+    boxes = detections.boxes.clone()
     kept = []
-    for cls in found.cls.unique():
-        rows = (found.cls == cls).nonzero().flatten()
-        kept.append(_merged(TileDetections(*(column[rows] for column in found)), image, threshold, how))
-    return TileDetections(*map(torch.cat, zip(*kept, strict=True))) if kept else found
-
-
-def _merged(found: TileDetections, image: tuple[int, int], threshold: float, how: NMSOptions) -> TileDetections:
-    """``merge`` for the rows of one class, the strongest first."""
-    cut_off = _cut_off(found, image)
-    same, parts = _same(found, threshold, how)
-    whole_elsewhere = (parts & cut_off & ~cut_off[:, None]).any(dim=0)
-    boxes, kept = found.boxes.clone(), []
-    free = (~whole_elsewhere).tolist()
+    free = (~uncut_elsewhere).tolist()
     for row in range(len(free)):
         if not free[row]:
             continue
         kept.append(row)
-        free[row], group, waiting = False, [row], [row]
-        while waiting:
-            one = waiting.pop()
-            new = [other for other in same[one].nonzero().flatten().tolist() if free[other]]
+        free[row] = False
+        group = [row]
+        queue = [row]
+        while queue:
+            current = queue.pop()
+            new = [other for other in same_object[current].nonzero().flatten().tolist() if free[other]]
             for other in new:
                 free[other] = False
             group += new
-            waiting += [other for other in new if cut_off[other]]  # what is cut goes on in a third tile
-        if cut_off[row]:
-            boxes[row] = torch.cat((found.boxes[group, :2].amin(dim=0), found.boxes[group, 2:].amax(dim=0)))
-    return TileDetections(*(column[kept] for column in found._replace(boxes=boxes)))
+            queue += [other for other in new if is_cut[other]]  # a cut box continues in a third tile
+        if is_cut[row]:
+            group_boxes = detections.boxes[group]
+            boxes[row] = torch.cat((group_boxes[:, :2].amin(dim=0), group_boxes[:, 2:].amax(dim=0)))
+    return _select(detections._replace(boxes=boxes), torch.tensor(kept, dtype=torch.int64))
 
 
-def _same(found: TileDetections, threshold: float, how: NMSOptions) -> tuple[Tensor, Tensor]:
-    """Which rows are one object that two tiles saw, and which have another in them: [n, n] of bool, twice."""
-    low = torch.maximum(found.tile[:, None, :2], found.tile[None, :, :2])
-    high = torch.minimum(found.tile[:, None, 2:], found.tile[None, :, 2:])
-    shared = torch.cat((low, torch.maximum(low, high)), dim=-1)
-    clipped = found.boxes[:, None].clamp(min=shared[..., :2].repeat(1, 1, 2), max=shared[..., 2:].repeat(1, 1, 2))
-    mine, theirs = clipped, clipped.transpose(0, 1)
-    overlap = how.overlap(xyxy_to_xywh(mine), xyxy_to_xywh(theirs))
-    sides = torch.minimum(mine[..., 2:], theirs[..., 2:]) - torch.maximum(mine[..., :2], theirs[..., :2])
-    common = sides.clamp(min=0).prod(dim=-1)
-    covered = common > _INSIDE * (found.boxes[:, 2:] - found.boxes[:, :2]).prod(dim=-1)
-    other = (found.tile[:, None] != found.tile[None]).any(dim=-1)
-    return (overlap > threshold) & other, covered & other
+def _compare(detections: TileDetections, nms: float, nms_options: NMSOptions) -> tuple[Tensor, Tensor]:
+    """Compare all pairs of rows of different tiles.
+
+    Returns:
+        bool [n, n], whether two rows overlap by more than ``nms`` inside the intersection of their tiles; bool [n, n],
+        whether the second row is inside the first.
+    """
+    low = torch.maximum(detections.tile[:, None, :2], detections.tile[None, :, :2])
+    high = torch.minimum(detections.tile[:, None, 2:], detections.tile[None, :, 2:])
+    common = torch.cat((low, torch.maximum(low, high)), dim=-1)
+    clipped = detections.boxes[:, None].clamp(min=common[..., :2].repeat(1, 1, 2), max=common[..., 2:].repeat(1, 1, 2))
+    first, second = clipped, clipped.transpose(0, 1)
+    overlap = nms_options.overlap(xyxy_to_xywh(first), xyxy_to_xywh(second))
+    sides = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    intersection = sides.clamp(min=0).prod(dim=-1)
+    contained = intersection > _CONTAINED * (detections.boxes[:, 2:] - detections.boxes[:, :2]).prod(dim=-1)
+    other_tile = (detections.tile[:, None] != detections.tile[None]).any(dim=-1)
+    return (overlap > nms) & other_tile, contained & other_tile
 
 
-def _cut_off(found: TileDetections, image: tuple[int, int]) -> Tensor:
-    """Which boxes reach an edge of their tile that is none of the image's."""
-    sides = (found.tile[:, 2:] - found.tile[:, :2]) * _EDGE
-    end = found.tile.new_tensor(image)
-    low = (found.boxes[:, :2] <= found.tile[:, :2] + sides) & (found.tile[:, :2] > 0)
-    high = (found.boxes[:, 2:] >= found.tile[:, 2:] - sides) & (found.tile[:, 2:] < end)
+def _find_cut(detections: TileDetections, image_size: tuple[int, int]) -> Tensor:
+    """Whether a box reaches an edge of its tile that is not an edge of the image: bool [n]."""
+    margin = (detections.tile[:, 2:] - detections.tile[:, :2]) * _EDGE_MARGIN
+    end = detections.tile.new_tensor(image_size)
+    low = (detections.boxes[:, :2] <= detections.tile[:, :2] + margin) & (detections.tile[:, :2] > 0)
+    high = (detections.boxes[:, 2:] >= detections.tile[:, 2:] - margin) & (detections.tile[:, 2:] < end)
     return (low | high).any(dim=1)

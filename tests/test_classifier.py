@@ -51,17 +51,17 @@ def _network(tmp_path: pathlib.Path, text: str = _CFG, dialect: str = "alexeyab"
 
 @pytest.fixture
 def images(tmp_path: pathlib.Path) -> list[str]:
-    random = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     paths = []
     for number in range(7):
-        size = (int(random.integers(40, 90)), int(random.integers(40, 90)), 3)
+        size = (int(rng.integers(40, 90)), int(rng.integers(40, 90)), 3)
         path = tmp_path / f"n{number % 3}_{number}.png"
-        Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(path)
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(path)
         paths.append(str(path))
     return paths
 
 
-def test_the_most_probable_classes(tmp_path: pathlib.Path, images: list[str]) -> None:
+def test_top_returns_the_most_probable_classes(tmp_path: pathlib.Path, images: list[str]) -> None:
     classifier = Classifier(
         _network(tmp_path), names=["zero", "one", "two", "three", "four", "five", "beyond"], batch=3
     )
@@ -69,12 +69,12 @@ def test_the_most_probable_classes(tmp_path: pathlib.Path, images: list[str]) ->
     assert [result.path for result in results] == images
     for result in results:
         rows = result.top(4)
-        assert [chance for *_, chance in rows] == sorted((chance for *_, chance in rows), reverse=True)
+        assert [prob for *_, prob in rows] == sorted((prob for *_, prob in rows), reverse=True)
         assert float(result.probs.sum()) == pytest.approx(1)
-        number, name, chance = rows[0]
+        number, name, prob = rows[0]
         assert name == ("zero", "one", "two", "three", "four", "five")[number]
-        assert str(result).split("\n")[0] == f"{name}: {chance:f}"
-        assert result.to_text(1, "pjreddie") == f"{100 * chance:5.2f}%: {name}"
+        assert str(result).split("\n")[0] == f"{name}: {prob:f}"
+        assert result.to_text(1, "pjreddie") == f"{100 * prob:5.2f}%: {name}"
         assert json.loads(result.to_json(2))["classes"][0]["class"] == number
     single = classifier(images[4])
     torch.testing.assert_close(single.probs, results[4].probs)
@@ -88,7 +88,7 @@ def test_equal_probabilities_keep_the_order_of_classes(tmp_path: pathlib.Path, i
     assert [number for number, *_ in Classifier(network)(images[0]).top(6)] == list(range(6))
 
 
-def test_each_dialect_has_its_view(tmp_path: pathlib.Path, images: list[str]) -> None:
+def test_preprocessing_follows_the_dialect(tmp_path: pathlib.Path, images: list[str]) -> None:
     image = read_image(images[0])
     planes = resizing.to_tensor(image)
     for dialect, fit in (("alexeyab", resizing.centre_crop), ("pjreddie", resizing.letterbox_image)):

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import collections
 import pathlib
+import random
 
 import pytest
 import torch
 
-from darknet_py import cli, generate, loading
+from darknet_py import cli, loading
 from darknet_py.errors import ConfigError, DataError
+from darknet_py.generate import _sample, generate_text
 from darknet_py.network import Network
 from darknet_py.training import resume
 from darknet_py.training.text_batches import TextBatches
@@ -45,7 +47,7 @@ def network(tmp_path: pathlib.Path) -> Network:
     return resume.build(tmp_path / "r.cfg", seed=1)
 
 
-def test_a_batch_is_pieces_of_the_text_time_by_time(network: Network, tmp_path: pathlib.Path) -> None:
+def test_a_batch_is_pieces_of_the_text_time_step_by_time_step(network: Network, tmp_path: pathlib.Path) -> None:
     batch = next(iter(TextBatches(network, tmp_path / "text.txt", seed=2)))
     assert len(batch.pairs) == 2
     for x, target in batch.pairs:
@@ -67,7 +69,7 @@ def test_processes_share_the_pieces(network: Network, tmp_path: pathlib.Path) ->
         TextBatches(network, tmp_path / "text.txt", world=3)
 
 
-def test_what_no_network_can_learn_is_refused(network: Network, tmp_path: pathlib.Path) -> None:
+def test_unusable_texts_are_refused(network: Network, tmp_path: pathlib.Path) -> None:
     (tmp_path / "short.txt").write_text("abc")
     with pytest.raises(DataError, match="more than time_steps=8 characters, found 3"):
         TextBatches(network, tmp_path / "short.txt")
@@ -76,52 +78,50 @@ def test_what_no_network_can_learn_is_refused(network: Network, tmp_path: pathli
         TextBatches(network, tmp_path / "high.txt")
 
 
-def test_it_learns_a_text_and_goes_on_with_it(network: Network, tmp_path: pathlib.Path) -> None:
+def test_it_learns_a_text_and_continues_it(network: Network, tmp_path: pathlib.Path) -> None:
     torch.set_num_threads(1)
     Trainer(network, TextBatches(network, tmp_path / "text.txt")).run(out=tmp_path, progress=False, chart="")
-    text = b"".join(generate.generate(network, start=b"abcd", length=40, temperature=0.3))
+    text = b"".join(generate_text(network, start=b"abcd", length=40, temperature=0.3))
     assert text.decode() in TEXT + TEXT
-    again = b"".join(generate.generate(network, start=b"abcd", length=40, temperature=0.3))
+    again = b"".join(generate_text(network, start=b"abcd", length=40, temperature=0.3))
     assert again == text
 
 
-def test_likely_characters_come_as_often_as_they_are_likely() -> None:
-    probabilities = torch.tensor([0.5, 0.3, 0.19995, 0.00005], dtype=torch.float64)
-    import random
-
-    chance = random.Random(0)
-    counts = collections.Counter(generate._drawn(probabilities, 1.0, chance) for _ in range(20000))
+def test_characters_are_drawn_by_their_probability() -> None:
+    probs = torch.tensor([0.5, 0.3, 0.19995, 0.00005], dtype=torch.float64)
+    rng = random.Random(0)
+    counts = collections.Counter(_sample(probs, 1.0, rng) for _ in range(20000))
     assert counts[3] == 0
     for number in range(3):
-        assert counts[number] / 20000 == pytest.approx(float(probabilities[number]), abs=0.01)
-    squared = probabilities**2 / (probabilities**2).sum()
-    counts = collections.Counter(generate._drawn(probabilities, 0.5, chance) for _ in range(20000))
+        assert counts[number] / 20000 == pytest.approx(float(probs[number]), abs=0.01)
+    squared = probs**2 / (probs**2).sum()
+    counts = collections.Counter(_sample(probs, 0.5, rng) for _ in range(20000))
     assert counts[0] / 20000 == pytest.approx(float(squared[0]), abs=0.01)
-    assert {generate._drawn(probabilities, 0.0, chance) for _ in range(9)} == {0}
+    assert {_sample(probs, 0.0, rng) for _ in range(9)} == {0}
 
 
-def test_temperature_is_what_c_gives_the_softmax(network: Network) -> None:
+def test_temperature_is_that_of_the_softmax_layer(network: Network) -> None:
     random_networks.filled(network, seed=1)
     cold = random_networks.filled(Network(network.config), seed=1)
     x = torch.zeros(1, 128)
     x[0, 65] = 1
     plain = network(x)[-1].flatten().double()
     object.__setattr__(cold[-1].options, "temperature", 0.5)
-    wanted = cold(x)[-1].flatten().double()
+    expected = cold(x)[-1].flatten().double()
     mine = plain ** (1 / 0.5)
-    torch.testing.assert_close(mine / mine.sum(), wanted, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(mine / mine.sum(), expected, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("how", "says"),
+    ("options", "message"),
     [({"start": b""}, "at least one"), ({"start": b"\xff"}, r"0\.\.127"), ({"temperature": -1.0}, "temperature")],
 )
-def test_odd_wishes_are_refused(network: Network, how: dict[str, object], says: str) -> None:
-    with pytest.raises(DataError, match=says):
-        generate.generate(network, **how)  # type: ignore[arg-type]
+def test_invalid_arguments_are_refused(network: Network, options: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        generate_text(network, **options)  # type: ignore[arg-type]
 
 
-def test_darknets_lines_train_and_generate(
+def test_darknets_command_lines_train_and_generate(
     network: Network, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Tiles: they cover the image, and what lies across their seams is found once and whole."""
+"""Tiles cover the image, and an object across their edges is detected once and as a whole."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from darknet_py.boxes import NMSKind, NMSOptions, iou, xyxy_to_xywh
 from darknet_py.errors import DataError
 from darknet_py.images.reading import ImageArray, ImageSource
 from darknet_py.results.results import Results
-from darknet_py.tiling import TiledDetector, cut
+from darknet_py.tiling import TiledDetector, make_tiles
 
 SIDE = 64
 
 
-class Shapes:
-    """A detector of size 64x64 that finds each grey value of 100 and more, as far as it sees it; 200s are class 1."""
+class GreyDetector:
+    """A fake 64x64 detector: a box around the visible pixels of each grey value from 100; class 1 from 200."""
 
     size, nms, names = (SIDE, SIDE), 0.45, ("dark", "light")
 
-    def __init__(self, kind: NMSKind = NMSKind.DEFAULT, least: int = 4) -> None:
+    def __init__(self, kind: NMSKind = NMSKind.DEFAULT, min_side: int = 4) -> None:
         head = SimpleNamespace(nms_options=NMSOptions(kind))
         self.network = SimpleNamespace(shape=SimpleNamespace(channels=3), heads=[head])
-        self.least = least  # pixels of a side after scaling, below which nothing is seen
+        self.min_side = min_side  # pixels after scaling, below which an object is not detected
 
     def stream(self, sources: Iterable[ImageSource], *, workers: int = 1) -> Iterator[Results]:
         for source in sources:
             image = cast(ImageArray, source)
             height, width = image.shape[:2]
-            found = []
+            rows = []
             for value in np.unique(image[image >= 100]).tolist():
-                rows, columns = np.nonzero(image[:, :, 0] == value)
-                box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                ys, xs = np.nonzero(image[:, :, 0] == value)
+                box = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
                 sides = (box[2] - box[0]) * min(1, SIDE / width), (box[3] - box[1]) * min(1, SIDE / height)
-                if min(sides) >= self.least:
-                    found.append((*box, value >= 200, 0.5 + len(rows) / image.size))
-            table = torch.tensor(found, dtype=torch.float32).reshape(-1, 6)
+                if min(sides) >= self.min_side:
+                    rows.append((*box, value >= 200, 0.5 + len(ys) / image.size))
+            table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
             xywhn = xyxy_to_xywh(table[:, :4]) / torch.tensor([width, height, width, height])
             yield Results(xywhn, table[:, 5], table[:, 4].long(), shape=(height, width), speed={"inference": 1.0})
 
 
-def tiled(detector: Shapes | None = None, **options: Any) -> TiledDetector:
-    return TiledDetector(cast(dk.Detector, detector or Shapes()), **options)
+def tiled(detector: GreyDetector | None = None, **options: Any) -> TiledDetector:
+    return TiledDetector(cast(dk.Detector, detector or GreyDetector()), **options)
 
 
 @given(st.integers(1, 900), st.integers(8, 200), st.floats(0, 0.9))
 def test_tiles_cover_the_image_and_overlap(whole: int, part: int, overlap: float) -> None:
-    tiles = [(left, right) for left, top, right, bottom in cut((whole, 10), (part, 10), overlap)]
+    tiles = [(left, right) for left, top, right, bottom in make_tiles((whole, 10), (part, 10), overlap)]
     assert tiles[0][0] == 0
     assert tiles[-1][1] == whole
     assert {right - left for left, right in tiles} == {min(whole, part)}
@@ -69,21 +69,21 @@ def test_tiles_cover_the_image_and_overlap(whole: int, part: int, overlap: float
 @settings(max_examples=60)
 @given(st.data())
 @pytest.mark.parametrize("kind", NMSKind)
-def test_each_rectangle_is_found_once_wherever_it_lies(kind: NMSKind, data: st.DataObject) -> None:
+def test_each_rectangle_is_detected_once_at_any_place(kind: NMSKind, data: st.DataObject) -> None:
     image = np.zeros((200, 300, 3), np.uint8)
     targets = []
-    for number in range(6):  # one in each field of a grid, so that they are apart
+    for number in range(6):  # one in each cell of a grid, so that they do not touch
         width, height = data.draw(st.integers(8, 80)), data.draw(st.integers(8, 80))
         left = 100 * (number % 3) + data.draw(st.integers(0, 95 - width))
         top = 100 * (number // 3) + data.draw(st.integers(0, 95 - height))
         value = 100 * data.draw(st.integers(1, 2)) + number
         image[top : top + height, left : left + width] = value
         targets.append((left, top, left + width, top + height))
-    result = tiled(Shapes(kind), overlap=0.25, whole=False)(image)
+    result = tiled(GreyDetector(kind), overlap=0.25, whole=False)(image)
     assert sorted(tuple(row) for row in result.boxes.xyxy.round().int().tolist()) == sorted(targets)
 
 
-def test_what_is_larger_than_tiles_is_found_in_the_whole_image() -> None:
+def test_objects_larger_than_tiles_are_detected_on_the_whole_image() -> None:
     image = np.zeros((256, 256, 3), np.uint8)
     image[20:240, 30:230] = 150
     assert tiled()(image).boxes.xyxy.round().tolist() == [[30, 20, 230, 240]]
@@ -104,8 +104,8 @@ def test_a_small_image_is_one_tile(tmp_path: pathlib.Path) -> None:
     assert (result.path, result.boxes.xyxy.round().tolist()) == (str(tmp_path / "a.png"), [[5, 5, 15, 15]])
 
 
-def test_without_suppression_nothing_is_merged() -> None:
-    detector = Shapes()
+def test_without_nms_tiles_are_not_merged() -> None:
+    detector = GreyDetector()
     detector.nms = 0
     image = np.zeros((64, 100, 3), np.uint8)
     image[20:40, 40:60] = 100
@@ -117,12 +117,12 @@ def test_an_empty_image_has_no_boxes() -> None:
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 0.95])
-def test_an_odd_overlap_is_refused(overlap: float) -> None:
+def test_an_overlap_out_of_range_is_refused(overlap: float) -> None:
     with pytest.raises(DataError, match=r"overlap of tiles: expected 0\.\.0\.9"):
         tiled(overlap=overlap)
 
 
-def test_photographs_across_seams_give_the_boxes_of_each_alone(
+def test_photographs_across_tile_edges_give_the_boxes_of_each_alone(
     shared: pathlib.Path, yolov4_tiny_weights: pathlib.Path
 ) -> None:
     """Nine photographs on a large canvas, far smaller for the network as a whole than one by one."""
@@ -130,7 +130,7 @@ def test_photographs_across_seams_give_the_boxes_of_each_alone(
     detector = dk.Detector(net, threshold=0.5)
     names = ("dog", "horses", "giraffe", "person", "eagle", "dog", "person", "horses", "dog")
     canvas = Image.new("RGB", (1500, 1200), (114, 114, 114))
-    wanted: list[tuple[int, list[float]]] = []
+    expected: list[tuple[int, list[float]]] = []
     for number, name in enumerate(names):
         corner = (500 * (number % 3) + 7 * number, 400 * (number // 3) + 5 * number)
         with Image.open(shared / "data" / "photographs" / f"{name}.jpg") as photograph:
@@ -138,23 +138,23 @@ def test_photographs_across_seams_give_the_boxes_of_each_alone(
         canvas.paste(part, corner)
         boxes = detector(part).boxes
         for cls, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.xyxy.tolist(), strict=True):
-            wanted.append((cls, [x1 + corner[0], y1 + corner[1], x2 + corner[0], y2 + corner[1]]))
-    targets = xyxy_to_xywh(torch.tensor([box for _, box in wanted]))
-    classes = torch.tensor([cls for cls, _ in wanted])
+            expected.append((cls, [x1 + corner[0], y1 + corner[1], x2 + corner[0], y2 + corner[1]]))
+    targets = xyxy_to_xywh(torch.tensor([box for _, box in expected]))
+    classes = torch.tensor([cls for cls, _ in expected])
 
     def hits(boxes: dk.Boxes) -> list[int]:
         same = (iou(targets[:, None], boxes.xywh[None]) > 0.5) & (classes[:, None] == boxes.cls[None])
         return [int(count) for count in same.sum(dim=1)]
 
-    once = hits(TiledDetector(detector)(canvas).boxes)
-    assert max(once) == 1
-    # What is missing are two cars that are trucks at another size.
-    assert sum(once) >= 0.85 * len(wanted) > 22
-    assert sum(hits(detector(canvas).boxes)) < 0.5 * len(wanted)
+    tiled_hits = hits(TiledDetector(detector)(canvas).boxes)
+    assert max(tiled_hits) == 1
+    # Two cars are missing: at another size they are trucks.
+    assert sum(tiled_hits) >= 0.85 * len(expected) > 22
+    assert sum(hits(detector(canvas).boxes)) < 0.5 * len(expected)
 
 
-class Scripted(Shapes):
-    """A detector that returns for each tile the boxes of a list: rows (left, top, right, bottom, confidence)."""
+class ListedDetector(GreyDetector):
+    """A fake detector that returns the listed boxes of each tile: rows (x1, y1, x2, y2, confidence)."""
 
     def __init__(self, *tiles: list[tuple[float, ...]]) -> None:
         super().__init__()
@@ -169,30 +169,30 @@ class Scripted(Shapes):
             yield Results(xywhn, table[:, 4], classes, shape=(height, width), speed={"inference": 1.0})
 
 
-def merged(*tiles: list[tuple[float, ...]]) -> list[list[int]]:
-    """What remains of boxes in two tiles, which are 0..64 and 36..100 of an image 100 x 64; theirs are relative."""
-    result = tiled(Scripted(*tiles), overlap=0.25, whole=False)(np.zeros((64, 100, 3), np.uint8))
+def merge_two(*tiles: list[tuple[float, ...]]) -> list[list[int]]:
+    """Merge boxes of two tiles, x in 0..64 and 36..100 of an image 100 x 64; boxes are relative to their tile."""
+    result = tiled(ListedDetector(*tiles), overlap=0.25, whole=False)(np.zeros((64, 100, 3), np.uint8))
     return [list(map(int, row)) for row in result.boxes.xyxy.round().tolist()]
 
 
-def test_a_box_that_ends_just_before_a_cut_is_cut() -> None:
-    """2 % of a tile's side, 1.28 pixels here, is near enough to be completed by the other tile's box."""
-    assert merged([(20, 10, 63, 50, 0.9)], [(0, 10, 44, 50, 0.8)]) == [[20, 10, 80, 50]]
-    assert merged([(20, 10, 60, 50, 0.9)], [(0, 10, 44, 50, 0.8)]) == [[20, 10, 60, 50]]
+def test_a_box_that_ends_near_an_edge_of_its_tile_is_cut() -> None:
+    """Within 2 % of a tile's side, 1.28 pixels here, it is extended by the box of the other tile."""
+    assert merge_two([(20, 10, 63, 50, 0.9)], [(0, 10, 44, 50, 0.8)]) == [[20, 10, 80, 50]]
+    assert merge_two([(20, 10, 60, 50, 0.9)], [(0, 10, 44, 50, 0.8)]) == [[20, 10, 60, 50]]
 
 
-def test_a_box_at_an_edge_of_the_image_is_whole() -> None:
-    assert merged([(0, 0, 50, 64, 0.9)], [(0, 0, 16, 60, 0.8)]) == [[0, 0, 50, 64]]
-    assert merged([(30, 0, 64, 60, 0.8)], [(4, 0, 64, 64, 0.9)]) == [[40, 0, 100, 64]]
+def test_a_box_at_an_edge_of_the_image_is_not_cut() -> None:
+    assert merge_two([(0, 0, 50, 64, 0.9)], [(0, 0, 16, 60, 0.8)]) == [[0, 0, 50, 64]]
+    assert merge_two([(30, 0, 64, 60, 0.8)], [(4, 0, 64, 64, 0.9)]) == [[40, 0, 100, 64]]
 
 
-def test_a_cut_box_within_a_whole_one_goes() -> None:
-    """70 % of it have to lie there, as far as both tiles see."""
-    whole = (38, 10, 60, 50, 0.5)
-    assert merged([whole], [(0, 10, 8, 20, 0.9)]) == [[38, 10, 60, 50]]
-    assert merged([whole], [(0, 10, 6, 20, 0.9)]) == [[36, 10, 42, 20], [38, 10, 60, 50]]
+def test_a_cut_box_inside_an_uncut_one_is_suppressed() -> None:
+    """At least 70 % of it must be inside, within the intersection of the tiles."""
+    uncut = (38, 10, 60, 50, 0.5)
+    assert merge_two([uncut], [(0, 10, 8, 20, 0.9)]) == [[38, 10, 60, 50]]
+    assert merge_two([uncut], [(0, 10, 6, 20, 0.9)]) == [[36, 10, 42, 20], [38, 10, 60, 50]]
 
 
-def test_boxes_of_one_tile_are_left_alone() -> None:
+def test_boxes_of_one_tile_are_not_merged() -> None:
     pair: list[tuple[float, ...]] = [(4.0, 10.0, 30.0, 50.0, 0.9), (5.0, 10.0, 31.0, 50.0, 0.8)]
-    assert merged(pair, []) == [[4, 10, 30, 50], [5, 10, 31, 50]]
+    assert merge_two(pair, []) == [[4, 10, 30, 50], [5, 10, 31, 50]]

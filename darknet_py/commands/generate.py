@@ -41,10 +41,10 @@ def write_text(network: Network, start: str, length: int, temperature: float, se
     """Write generated characters to stdout as they come; invalid UTF-8 is replaced."""
     import codecs
 
-    from ..generate import generate
+    from ..generate import generate_text
 
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for piece in generate(network, start=start.encode(), length=length, temperature=temperature, seed=seed):
+    for piece in generate_text(network, start=start.encode(), length=length, temperature=temperature, seed=seed):
         sys.stdout.write(decoder.decode(piece))
         sys.stdout.flush()
     sys.stdout.write(decoder.decode(b"", final=True) + "\n")

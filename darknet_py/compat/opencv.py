@@ -1,10 +1,9 @@
-"""For those who come from OpenCV: ``DetectionModel`` and ``readNetFromDarknet`` with cv2.dnn's names.
+"""``DetectionModel`` and ``readNetFromDarknet`` with the interface of cv2.dnn, which OpenCV 5 no longer has.
 
-OpenCV 5 reads no Darknet networks any more. What stands here takes the same calls with the same arguments
-and returns arrays of the same shapes and types; OpenCV itself is not needed. Frames are [height, width, 3]
-of uint8 in BGR order, as ``cv2.imread`` and ``VideoCapture`` give them. Steps in which OpenCV differs from
-Darknet are OpenCV's here: how a frame is resized, one class per box, boxes in whole pixels that start
-within the frame. For Darknet's own boxes use ``Detector``.
+Calls take the same arguments and return arrays of the same shapes and dtypes; OpenCV itself is not needed. Frames are
+uint8 [height, width, 3] in BGR order, as ``cv2.imread`` and ``VideoCapture`` return them. Where OpenCV differs from
+Darknet, this follows OpenCV: resizing, one class per box, boxes in whole pixels that start inside the frame. For
+Darknet's own boxes use ``Detector``.
 """
 
 from __future__ import annotations
@@ -28,26 +27,34 @@ from ..weights.containers import is_container
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-Found = tuple[Ints, Floats, Ints] | tuple[tuple[()], tuple[()], tuple[()]]
+DetectResult = tuple[Ints, Floats, Ints] | tuple[tuple[()], tuple[()], tuple[()]]  # classes, confidences, boxes
 
 
 def readNetFromDarknet(cfgFile: StrPath, darknetModel: StrPath | None = None) -> Network:
-    """The network of a cfg and a .weights file, for ``DetectionModel``."""
+    """Load a cfg and a .weights file for ``DetectionModel``."""
     return load(cfgFile, darknetModel)
 
 
 class DetectionModel:
     """cv2.dnn.DetectionModel for Darknet's networks.
 
-    ``model``, ``config``: the .weights file and the cfg, in either order as in cv2, or a checkpoint (.pt,
-    .safetensors) alone, or a Network. ``device``: where PyTorch computes.
+    Args:
+        model: a .weights file or a cfg, a checkpoint (.pt, .safetensors), or a Network.
+        config: the other of cfg and .weights file; the order does not matter, as in cv2.
+        device: device of the network.
+
+    Raises:
+        DataError: the network has no detection head.
     """
 
     def __init__(self, model: StrPath | Network, config: StrPath | None = None, *, device: str = "cpu") -> None:
         self.network = model.to(device) if isinstance(model, Network) else _load(model, config, device)
         require_heads(self.network)
         self._size: tuple[int, int] | None = None
-        self._scale, self._mean, self._swap, self._across = 1.0, (0.0, 0.0, 0.0), False, False
+        self._scale = 1.0
+        self._mean = (0.0, 0.0, 0.0)
+        self._swap = False
+        self._nms_across_classes = False
 
     def setInputParams(
         self,
@@ -57,13 +64,13 @@ class DetectionModel:
         swapRB: bool = False,
         crop: bool = False,
     ) -> None:
-        """Set how a frame becomes the input: (resized frame - mean) * scale; Darknet's are 1/255 and swapRB."""
+        """Set the preprocessing: ``(resized frame - mean) * scale``; Darknet's networks need 1/255 and swapRB."""
         self.setInputScale(scale).setInputMean(mean).setInputSwapRB(swapRB).setInputCrop(crop)
         if size is not None:
             self.setInputSize(size)
 
     def setInputSize(self, width: int | Sequence[int], height: int | None = None) -> DetectionModel:
-        """Width and height of the input, as two numbers or one pair."""
+        """Set width and height of the input in pixels, as two numbers or one pair."""
         pair = (width, height) if isinstance(width, int) else tuple(width)
         if len(pair) != 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in pair):
             raise DataError(f"size: expected width and height in pixels, got {pair}")
@@ -71,46 +78,51 @@ class DetectionModel:
         return self
 
     def setInputScale(self, scale: float) -> DetectionModel:
-        """What values are multiplied by after the mean is taken off."""
+        """Set the factor that is applied after the mean is subtracted."""
         self._scale = float(np.ravel(scale)[0])
         return self
 
     def setInputMean(self, mean: float | Sequence[float]) -> DetectionModel:
-        """What is taken off values in 0..255: one number (as cv2: of the first channel), or one a channel."""
+        """Set the mean to subtract from values in 0..255: one number, as in cv2 for the first channel, or several."""
         values = [float(value) for value in np.ravel(mean)][:3]
         self._mean = (*values, *[0.0] * (3 - len(values)))  # type: ignore[assignment]
         return self
 
     def setInputSwapRB(self, swapRB: bool) -> DetectionModel:
-        """Whether to exchange red and blue: True for frames in BGR, as the networks are trained on RGB."""
+        """Set whether to swap red and blue: True for BGR frames, as the networks are trained on RGB."""
         self._swap = bool(swapRB)
         return self
 
     def setInputCrop(self, crop: bool) -> DetectionModel:
-        """False alone: boxes of a cropped frame would not fit the frame, in cv2 either."""
+        """Accept False only: with a crop, boxes would be relative to the crop, as in cv2."""
         if crop:
-            raise DataError("crop=True: boxes would be those of the crop; expected False (or crop the frame yourself)")
+            raise DataError("crop=True: boxes would be relative to the crop: expected False (crop the frame before)")
         return self
 
     def setNmsAcrossClasses(self, value: bool) -> DetectionModel:
-        """Whether a box may take away one of another class."""
-        self._across = bool(value)
+        """Set whether NMS compares boxes of different classes."""
+        self._nms_across_classes = bool(value)
         return self
 
     def getNmsAcrossClasses(self) -> bool:
-        """What ``setNmsAcrossClasses`` set."""
-        return self._across
+        """Whether NMS compares boxes of different classes."""
+        return self._nms_across_classes
 
     def setPreferableBackend(self, backendId: int) -> DetectionModel:
-        """Nothing: PyTorch computes. For another device give ``device=``."""
+        """Do nothing: PyTorch computes; the device is an argument of the constructor."""
         return self
 
     setPreferableTarget = enableWinograd = setOutputNames = setPreferableBackend
 
     def predict(self, frame: npt.NDArray[np.uint8]) -> tuple[Floats, ...]:
-        """A row [5 + classes] for each box, an array a head: x y w h relative to the frame, then probabilities.
+        """Compute the boxes of a frame before thresholding and NMS.
 
-        Between them stands the largest probability, where cv2 has the objectness.
+        Args:
+            frame: uint8 [height, width, channels].
+
+        Returns:
+            For each head float32 [n, 5 + classes]: (cx, cy, w, h) relative to the frame, the largest probability (where
+            cv2 has the objectness), and the class probabilities.
         """
         return tuple(np.concatenate(parts, axis=1) for parts in self._rows(frame))
 
@@ -119,11 +131,17 @@ class DetectionModel:
         frame: npt.NDArray[np.uint8],
         confThreshold: float = 0.5,
         nmsThreshold: float = 0.0,
-    ) -> Found:
-        """Class numbers [n] of int32, confidences [n] of float32, boxes [n, 4] of int32 (left, top, width, height).
+    ) -> DetectResult:
+        """Detect objects in a frame.
 
-        Three empty tuples where there is nothing, as cv2 does. ``confThreshold``: lowest probability of
-        the box's likeliest class. ``nmsThreshold``: overlap above which the weaker box goes; 0: none goes.
+        Args:
+            frame: uint8 [height, width, channels].
+            confThreshold: minimum probability of a box's most probable class, 0..1.
+            nmsThreshold: IoU threshold of NMS, 0..1; 0 disables it.
+
+        Returns:
+            Class numbers int32 [n], confidences float32 [n], and boxes int32 [n, 4], (left, top, width, height) in
+            pixels of the frame; three empty tuples without detections, as in cv2.
         """
         rows = [np.concatenate(parts, axis=1) for parts in self._rows(frame)]
         table = np.concatenate(rows)
@@ -132,34 +150,34 @@ class DetectionModel:
         boxes = _pixels(table[kept, :4], frame.shape[1], frame.shape[0])
         classes, confidences = classes[kept], confidences[kept]
         if nmsThreshold:
-            order = self._suppressed(boxes, confidences, classes, nmsThreshold)
+            order = self._nms(boxes, confidences, classes, nmsThreshold)
             classes, confidences, boxes = classes[order], confidences[order], boxes[order]
         return (classes, confidences, boxes) if len(boxes) else ((), (), ())
 
-    def _suppressed(self, boxes: Ints, confidences: Floats, classes: Ints, threshold: float) -> npt.NDArray[np.int64]:
-        """Rows that stay: class by class, the likeliest first."""
-        groups = np.zeros_like(classes) if self._across else classes
-        found = []
+    def _nms(self, boxes: Ints, confidences: Floats, classes: Ints, threshold: float) -> npt.NDArray[np.int64]:
+        """Rows that NMS keeps: class by class, the most confident first."""
+        groups = np.zeros_like(classes) if self._nms_across_classes else classes
+        kept = []
         for group in np.unique(groups):
             rows = np.flatnonzero(groups == group)
             rows = rows[np.argsort(-confidences[rows], kind="stable")]
-            corner = torch.from_numpy(boxes[rows].astype(np.float64))
-            centred = torch.cat((corner[:, :2] + corner[:, 2:] / 2, corner[:, 2:]), dim=1)
-            found.append(rows[nms_keep(centred, threshold, NMSOptions()).numpy()])
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+            ltwh = torch.from_numpy(boxes[rows].astype(np.float64))
+            xywh = torch.cat((ltwh[:, :2] + ltwh[:, 2:] / 2, ltwh[:, 2:]), dim=1)
+            kept.append(rows[nms_keep(xywh, threshold, NMSOptions()).numpy()])
+        return np.concatenate(kept) if kept else np.zeros(0, np.int64)
 
     @torch.inference_mode()
     def _rows(self, frame: npt.NDArray[np.uint8]) -> list[tuple[Floats, Floats, Floats]]:
-        """Boxes, objectness and probabilities of each head."""
-        x = self._input(frame)
+        """Boxes, largest probability and class probabilities of each head."""
+        x = self._preprocess(frame)
         size = (x.shape[3], x.shape[2])
-        found = []
+        rows = []
         for pair in decode_dense(self.network, self.network(x), size):
             boxes, scores = (part[0].float().cpu().numpy() for part in pair)
-            found.append((boxes, scores.max(axis=1, keepdims=True), scores))
-        return found
+            rows.append((boxes, scores.max(axis=1, keepdims=True), scores))
+        return rows
 
-    def _input(self, frame: npt.NDArray[np.uint8]) -> Tensor:
+    def _preprocess(self, frame: npt.NDArray[np.uint8]) -> Tensor:
         array: Any = np.asarray(frame)
         channels = self.network.shape.channels
         if array.ndim != 3 or array.shape[2] != channels or array.dtype != np.uint8 or not array.size:
@@ -176,16 +194,16 @@ class DetectionModel:
 
 
 def _resize(frame: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.int64]:
-    """OpenCV's bilinear resize of bytes: pixels have their value in the middle, weights are 2048ths.
+    """Resize uint8 bilinearly like OpenCV: pixel centres are aligned, weights are multiples of 1/2048.
 
-    A frame of exactly twice the size is averaged, which is what OpenCV does there.
+    A frame of exactly twice the size is averaged over 2 x 2 pixels, as in OpenCV.
     """
     pixels = frame.astype(np.int64)
     if frame.shape[:2] == (height, width):
         return pixels
     if frame.shape[:2] == (2 * height, 2 * width):
-        fours: npt.NDArray[np.int64] = pixels.reshape(height, 2, width, 2, -1).sum(axis=(1, 3))
-        return (fours + 2) >> 2
+        sums_of_four: npt.NDArray[np.int64] = pixels.reshape(height, 2, width, 2, -1).sum(axis=(1, 3))
+        return (sums_of_four + 2) >> 2
     left, right, a, b = _taps(frame.shape[1], width)
     upper, lower, p, q = _taps(frame.shape[0], height)
     rows = (pixels[:, left] * a[:, None] + pixels[:, right] * b[:, None]) >> 4
@@ -195,7 +213,7 @@ def _resize(frame: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArra
 
 
 def _taps(size: int, target: int) -> tuple[npt.NDArray[np.int64], ...]:
-    """For each of ``target`` places: the source places on both sides and their weights."""
+    """For each of ``target`` pixels: the two neighbouring source pixels and their weights."""
     at = ((np.arange(target) + 0.5) * (size / target) - 0.5).astype(np.float32)
     low = np.floor(at).astype(np.int64)
     share = np.where((low < 0) | (low >= size - 1), np.float32(0), at - low.astype(np.float32))
@@ -205,7 +223,7 @@ def _taps(size: int, target: int) -> tuple[npt.NDArray[np.int64], ...]:
 
 
 def _pixels(boxes: Floats, width: int, height: int) -> Ints:
-    """Relative x y w h to left, top, width, height in pixels, cut as cv2 cuts them."""
+    """Convert relative (cx, cy, w, h) to (left, top, width, height) in pixels, truncated and clipped as in cv2."""
     scaled = (boxes * np.array([width, height, width, height], np.float32)).astype(np.int32)
     limit = np.array([width, height], np.int32)
     corner = (scaled[:, :2] - scaled[:, 2:] // 2).clip(0, limit - 1)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._typing import StrPath
 from ..cfg import Dialect
-from ..classifier import leaf_classes, num_classes, probabilities
+from ..classifier import num_classes, predict_probabilities, read_leaf_classes
 from ..data.data_file import read_data, read_list, read_names
 from ..data.labels import Problem, report
 from ..errors import DataError
@@ -86,7 +86,7 @@ def evaluate_accuracy(
             out.
         k: a class among the ``k`` highest scores counts for ``topk``.
         view: views of each image.
-        leaves: for a class tree, bool [classes], which of them count, see ``classifier.leaf_classes``; None: those
+        leaves: for a class tree, bool [classes], which of them count, see ``classifier.read_leaf_classes``; None: those
             without children.
         batch: images per forward pass.
         workers: threads that read images.
@@ -145,7 +145,7 @@ def evaluate_accuracy_on_data(
     """
     options = read_data(path)
     images, labels = read_list(options.file("valid")), read_names(options.file("labels"))
-    leaves = leaf_classes(network, options.file("leaves")) if "leaves" in options.values else None
+    leaves = read_leaf_classes(network, options.file("leaves")) if "leaves" in options.values else None
     k = k or options.integer("top", 1)
     return len(images), evaluate_accuracy(network, images, labels, k=k, leaves=leaves, **kwargs)
 
@@ -162,7 +162,7 @@ def _sum_over_views(
     for rows in by_size.values():
         index = torch.tensor([image for image, _ in rows])
         x = torch.stack([view for _, view in rows])
-        sums.index_add_(0, index, probabilities(network, x, True if leaves is None else leaves, run))
+        sums.index_add_(0, index, predict_probabilities(network, x, True if leaves is None else leaves, run))
     return sums
 
 

@@ -1,7 +1,7 @@
-"""Boxes as text: Darknet's lines, its label files, its JSON, and the JSON of other tools.
+"""Text formats of boxes: Darknet's lines, label files and JSON, and the JSON of other tools.
 
-The formats are those of ``detector test`` (``image.c draw_detections_v3``, ``-ext_output``,
-``-save_labels``, ``-out``). Coordinates are not cut at the image's edge, as there.
+The formats are those of ``detector test`` (``image.c draw_detections_v3``, ``-ext_output``, ``-save_labels``,
+``-out``). As there, coordinates are not clipped to the image.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 
 from .rows import Boxes
 
-Names = Mapping[int, str]
+NameMap = Mapping[int, str]
 
-_REPORTED = 0.005  # Darknet's -out leaves lower probabilities out, whatever the threshold
+_MIN_JSON_CONFIDENCE = 0.005  # Darknet's -out omits lower confidences, whatever the threshold
 
 
-def text(boxes: Boxes, names: Names, coordinates: bool = False) -> str:
-    """A line for each row, boxes from left to right, further classes of a box behind its best.
+def to_text(boxes: Boxes, names: NameMap, coordinates: bool = False) -> str:
+    """Format a line for each row, boxes from left to right, further classes of a box after its best.
 
-    ``coordinates``: with the box in whole pixels, as ``-ext_output`` has it.
+    ``coordinates``: add the box in whole pixels, as ``-ext_output`` does.
     """
     classes, percents = boxes.cls.tolist(), (boxes.conf * 100).tolist()
     corners, sizes = boxes.xyxy.tolist(), boxes.xywh.tolist()
@@ -29,53 +29,53 @@ def text(boxes: Boxes, names: Names, coordinates: bool = False) -> str:
         for row in (best, *sorted(others, key=lambda other: classes[other])):
             line = f"{names[classes[row]]}: {percents[row]:.0f}%"
             if coordinates:
-                left, top, width, height = map(_whole, (*corners[row][:2], *sizes[row][2:]))
+                left, top, width, height = map(_round_half_away, (*corners[row][:2], *sizes[row][2:]))
                 line += f"\t(left_x: {left:4.0f}   top_y: {top:4.0f}   width: {width:4.0f}   height: {height:4.0f})"
             lines.append(line)
     return "\n".join(lines)
 
 
-def _whole(value: float) -> float:
-    """C's ``round``: halves away from zero."""
+def _round_half_away(value: float) -> float:
+    """Round halves away from zero, like C's ``round``."""
     return math.copysign(math.floor(abs(value) + 0.5), value) if math.isfinite(value) else value
 
 
-def labels(boxes: Boxes, confidence: bool = False) -> str:
-    """Lines ``class x y w h`` of a label file: each box's best class (``-save_labels``)."""
-    classes, centres, chances = boxes.cls.tolist(), boxes.xywhn.tolist(), boxes.conf.tolist()
+def to_labels(boxes: Boxes, confidence: bool = False) -> str:
+    """Format the lines ``class cx cy w h`` of a label file, one for each box with its best class (``-save_labels``)."""
+    classes, xywhn, confidences = boxes.cls.tolist(), boxes.xywhn.tolist(), boxes.conf.tolist()
     lines = []
     for row, *_ in boxes.by_box():
-        values = (*centres[row], chances[row]) if confidence else centres[row]
+        values = (*xywhn[row], confidences[row]) if confidence else xywhn[row]
         lines.append(" ".join((str(classes[row]), *(f"{value:.4f}" for value in values))) + "\n")
     return "".join(lines)
 
 
-def summary(boxes: Boxes, names: Names) -> list[dict[str, Any]]:
-    """A dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels."""
+def to_dicts(boxes: Boxes, names: NameMap) -> list[dict[str, Any]]:
+    """Return a dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels."""
     rows = zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True)
     return [
         {
-            "name": names[k],
-            "class": k,
+            "name": names[cls],
+            "class": cls,
             "confidence": round(confidence, 5),
-            "box": dict(zip(("x1", "y1", "x2", "y2"), (round(edge, 5) for edge in corners), strict=True)),
+            "box": dict(zip(("x1", "y1", "x2", "y2"), (round(value, 5) for value in corners), strict=True)),
         }
-        for k, confidence, corners in rows
+        for cls, confidence, corners in rows
     ]
 
 
-def frame(boxes: Boxes, names: Names, path: str, frame_id: int) -> dict[str, Any]:
-    """One element of the array that ``-out`` writes; without ``filename`` where ``path`` is empty."""
-    parts = ("center_x", "center_y", "width", "height")
+def to_darknet_json(boxes: Boxes, names: NameMap, path: str, frame_id: int) -> dict[str, Any]:
+    """Return one element of the array that ``-out`` writes; without ``filename`` if ``path`` is empty."""
+    keys = ("center_x", "center_y", "width", "height")
     rows = zip(boxes.cls.tolist(), boxes.xywhn.tolist(), boxes.conf.tolist(), strict=True)
     objects = [
         {
-            "class_id": k,
-            "name": names[k],
-            "relative_coordinates": dict(zip(parts, (round(part, 6) for part in centre), strict=True)),
+            "class_id": cls,
+            "name": names[cls],
+            "relative_coordinates": dict(zip(keys, (round(value, 6) for value in xywhn), strict=True)),
             "confidence": round(confidence, 6),
         }
-        for k, centre, confidence in rows
-        if confidence > _REPORTED
+        for cls, xywhn, confidence in rows
+        if confidence > _MIN_JSON_CONFIDENCE
     ]
     return {"frame_id": frame_id} | ({"filename": path} if path else {}) | {"objects": objects}

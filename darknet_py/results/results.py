@@ -1,11 +1,11 @@
-"""``Results``: what a detector found on one image, to be read, drawn, saved or handed on.
+"""``Results``: the detections on one image, to read, draw, save or convert.
 
-A row is one (box, class) that was kept, so a box with two probable classes gives two rows; ``boxes.box``
-says which rows belong together. Rows are sorted by confidence, the highest first. Coordinates are what
-the network says: like Darknet's they may reach beyond the image, only drawing cuts them.
+A row is one (box, class) that NMS kept, so a box with two classes above the threshold gives two rows; ``boxes.box``
+tells which rows belong together. Rows are sorted by descending confidence. As in Darknet, boxes are not clipped to
+the image; only drawing clips them.
 
-The fields are those that tools for detections have agreed on: ``supervision.Detections.from_ultralytics``
-takes the object as it is; ``to_supervision`` needs no such detour.
+Attributes have the names of Ultralytics' ``Results``, so that ``supervision.Detections.from_ultralytics`` accepts the
+object; ``to_supervision`` converts directly.
 """
 
 from __future__ import annotations
@@ -29,26 +29,39 @@ from ..files import atomic_write
 from ..images import drawing
 from ..images.reading import ImageArray
 from . import formats
-from .rows import Boxes, Index, arrange
+from .rows import Boxes, Index, make_boxes
 
 __all__ = ["Boxes", "Results", "from_raw"]
 
 Names = Mapping[int, str] | Sequence[str] | None
 
-_HIDDEN = "dont_show"  # Darknet keeps classes whose name starts so to itself
+_HIDDEN_PREFIX = "dont_show"  # Darknet does not report classes whose name starts with this
 
 
 class Results:
-    """What was found on one image.
+    """The detections on one image.
 
-    ``xywhn``: [n, 4] centre and size relative to the image. ``conf``: [n]. ``cls``: [n] of int64. ``box``:
-    [n], equal for rows of one box; absent: every row is a box. ``shape``: the image's height and width.
-    ``names``: by class number, as a list or a dict; a class without a name is called by its number.
-    ``image``: [height, width, channels] of uint8 in RGB order, for drawing; kept as it is, not copied.
-    ``speed``: milliseconds by stage.
+    Args:
+        xywhn: float [n, 4], (cx, cy, w, h) relative to the image.
+        conf: float [n], confidence in 0..1.
+        cls: int64 [n], class number.
+        box: int64 [n], equal for rows of one box; None: every row is a box.
+        shape: height and width of the image in pixels.
+        names: class names by number, as a sequence or a mapping; a class without a name is named by its number.
+        path: path of the image.
+        image: uint8 [height, width, channels] in RGB order, for drawing; not copied.
+        speed: milliseconds by stage.
+
+    Attributes:
+        boxes: the detections as ``Boxes``.
+        names: class names by number.
+        orig_shape: height and width of the image in pixels.
+        orig_img: the image, or None.
+        path: path of the image, or an empty string.
+        speed: milliseconds by stage.
     """
 
-    masks = keypoints = obb = probs = None  # readers of such objects look for them; Darknet makes none
+    masks = keypoints = obb = probs = None  # readers of Ultralytics' results look for these
 
     def __init__(
         self,
@@ -65,7 +78,7 @@ class Results:
     ) -> None:
         if box is None:
             box = torch.arange(len(conf), device=conf.device)
-        self.boxes = arrange(xywhn, conf, cls, box, shape)
+        self.boxes = make_boxes(xywhn, conf, cls, box, shape)
         given = _by_number(names)
         self.names = given | {k: str(k) for k in sorted(set(cls.tolist()) - set(given))}
         self.orig_shape = shape
@@ -77,22 +90,22 @@ class Results:
         return len(self.boxes)
 
     def __getitem__(self, index: Index) -> Results:
-        """The result with some of its rows."""
+        """Select rows."""
         return self._with(self.boxes[index])
 
     def __iter__(self) -> Iterator[Results]:
         return (self[row] for row in range(len(self)))
 
     def to(self, *args: Any, **kwargs: Any) -> Results:
-        """The same with the boxes elsewhere: ``to("cuda")``; takes what ``Tensor.to`` takes."""
+        """Move or convert the boxes; takes the arguments of ``Tensor.to``."""
         return self._with(self.boxes.to(*args, **kwargs))
 
     def cpu(self) -> Results:
-        """The same with the boxes in the computer's memory."""
+        """Move the boxes to the CPU."""
         return self._with(self.boxes.cpu())
 
     def numpy(self) -> Any:
-        """The same with numpy arrays in ``boxes`` in place of tensors."""
+        """Convert the boxes to numpy arrays."""
         return self._with(self.boxes.numpy())
 
     def _with(self, boxes: Boxes) -> Results:
@@ -109,27 +122,36 @@ class Results:
         return self.to_text()
 
     def to_text(self, coordinates: bool = False) -> str:
-        """A line for each row, ``dog: 84%``, from left to right; ``coordinates``: as ``-ext_output`` adds them."""
-        return formats.text(self.boxes, self.names, coordinates)
+        """Darknet's lines, ``dog: 84%``, one for each row from left to right.
+
+        ``coordinates``: add the box in whole pixels, as ``-ext_output`` does.
+        """
+        return formats.to_text(self.boxes, self.names, coordinates)
 
     def to_txt(self, confidence: bool = False) -> str:
-        """A Darknet label file: ``class x y w h`` of each box's best class; ``confidence`` adds a column."""
-        return formats.labels(self.boxes, confidence)
+        """The text of a Darknet label file: ``class cx cy w h`` of each box with its best class.
+
+        ``confidence``: add a column.
+        """
+        return formats.to_labels(self.boxes, confidence)
 
     def summary(self) -> list[dict[str, Any]]:
-        """A dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels."""
-        return formats.summary(self.boxes, self.names)
+        """Return a dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels."""
+        return formats.to_dicts(self.boxes, self.names)
 
     def to_json(self) -> str:
         """``summary()`` as JSON text."""
         return json.dumps(self.summary(), ensure_ascii=False, indent=2)
 
     def to_darknet_json(self, frame_id: int = 1) -> dict[str, Any]:
-        """One element of the array that Darknet's ``-out`` writes; without ``filename`` where there is no path."""
-        return formats.frame(self.boxes, self.names, self.path, frame_id)
+        """Return one element of the array that Darknet's ``-out`` writes; without ``filename`` if there is no path."""
+        return formats.to_darknet_json(self.boxes, self.names, self.path, frame_id)
 
     def to_supervision(self) -> Any:
-        """As ``supervision.Detections``, names in ``data["class_name"]``. Raises ImportError without the package."""
+        """Convert to ``supervision.Detections``, with names in ``data["class_name"]``.
+
+        Raises ImportError without the package.
+        """
         try:
             import supervision
         except ImportError as error:
@@ -150,9 +172,9 @@ class Results:
         return drawing.draw_boxes(self.orig_img, xyxy, cls, conf, self.names, **{"box": box} | options)
 
     def save(self, path: StrPath, **options: Any) -> None:
-        """Write ``plot(**options)``, whole or not at all, in the format that the suffix says (jpg at quality 95).
+        """Write ``plot(**options)`` atomically, in the format of the suffix (jpg at quality 95).
 
-        Raises DataError where the suffix says none or the file cannot be written.
+        Raises DataError where the suffix is not that of an image or the file cannot be written.
         """
         target = pathlib.Path(path)
         kind = Image.registered_extensions().get(target.suffix.lower(), "")
@@ -167,17 +189,23 @@ class Results:
             raise DataError(f"{target}: {error.strerror or error}") from error
 
 
-def from_raw(found: RawDetections, shape: tuple[int, int], *, names: Names = None, **rest: Any) -> Results:
-    """Results with a row for each box and class whose probability is not 0.
+def from_raw(detections: RawDetections, shape: tuple[int, int], *, names: Names = None, **kwargs: Any) -> Results:
+    """Build ``Results`` with a row for each box and class whose probability is not 0.
 
-    ``shape``: the image's height and width, ``rest``: what else ``Results`` takes. Classes whose name
-    starts with ``dont_show`` are left out, as Darknet does.
+    Classes whose name starts with ``dont_show`` are left out, as in Darknet.
+
+    Args:
+        detections: boxes (cx, cy, w, h) relative to the image.
+        shape: height and width of the image in pixels.
+        names: class names by number.
+        kwargs: further arguments of ``Results``.
     """
-    classes = range(found.probs.shape[1])
-    known = {k: str(k) for k in classes} | _by_number(names)
-    shown = torch.tensor([not known[k].startswith(_HIDDEN) for k in classes], device=found.probs.device)
-    box, cls = ((found.probs > 0) & shown).nonzero(as_tuple=True)
-    return Results(found.boxes[box], found.probs[box, cls], cls, box, shape=shape, names=known, **rest)
+    probs = detections.probs
+    classes = range(probs.shape[1])
+    all_names = {cls: str(cls) for cls in classes} | _by_number(names)
+    is_shown = torch.tensor([not all_names[cls].startswith(_HIDDEN_PREFIX) for cls in classes], device=probs.device)
+    box, cls = ((probs > 0) & is_shown).nonzero(as_tuple=True)
+    return Results(detections.boxes[box], probs[box, cls], cls, box, shape=shape, names=all_names, **kwargs)
 
 
 def _by_number(names: Names) -> dict[int, str]:

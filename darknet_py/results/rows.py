@@ -1,4 +1,4 @@
-"""``Boxes``: what was found, as columns with a row for each (box, class) that was kept."""
+"""``Boxes``: detections as columns, with a row for each (box, class) that NMS kept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ Index = int | slice | Sequence[int] | Sequence[bool] | Tensor
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Boxes with their classes, a row each; tensors on one device, or arrays after ``numpy()``.
+    """Detections by row; tensors on one device, or numpy arrays after ``numpy()``.
 
-    ``xyxy``, ``xywh``: [n, 4] corners, or centre and size, in pixels of the image; ``xyxyn``, ``xywhn``
-    the same relative to the image's size. ``conf``: [n] in 0..1. ``cls``: [n] of int64. ``box``: [n] of
-    int64, equal for rows of one box. ``data``: [n, 6] corners, conf, cls.
+    Attributes:
+        xyxy: float [n, 4], (x1, y1, x2, y2) in pixels of the image.
+        xywh: float [n, 4], (cx, cy, w, h) in pixels of the image.
+        xyxyn: ``xyxy`` relative to the image.
+        xywhn: ``xywh`` relative to the image.
+        conf: float [n], confidence in 0..1.
+        cls: int64 [n], class number.
+        box: int64 [n], equal for rows of one box.
+        data: float [n, 6], ``xyxy``, ``conf``, ``cls``.
+        id: always None; trackers of other packages look for it.
     """
 
     xyxy: Tensor
@@ -32,44 +39,47 @@ class Boxes:
     cls: Tensor
     box: Tensor
     data: Tensor
-    id = None  # of a tracked object; a detector knows none
+    id = None
 
     def __len__(self) -> int:
         return len(self.conf)
 
     def __getitem__(self, index: Index) -> Boxes:
-        """Some rows; one row, too, is ``Boxes``."""
-        rows = _rows(index, len(self))
+        """Select rows; a single row is ``Boxes``, too."""
+        rows = _to_slice(index, len(self))
         return self._map(lambda field: field[rows])
 
     def __iter__(self) -> Iterator[Boxes]:
         return (self[row] for row in range(len(self)))
 
     def to(self, *args: Any, **kwargs: Any) -> Boxes:
-        """The same elsewhere: ``to("cuda")``; takes what ``Tensor.to`` takes."""
+        """Move or convert all columns; takes the arguments of ``Tensor.to``."""
         return self._map(lambda field: field.to(*args, **kwargs))
 
     def cpu(self) -> Boxes:
-        """The same in the computer's memory."""
+        """Move all columns to the CPU."""
         return self.to("cpu")
 
     def numpy(self) -> Any:
-        """The same with numpy arrays in place of tensors."""
+        """Convert all columns to numpy arrays."""
         return self._map(lambda field: field.cpu().numpy() if isinstance(field, Tensor) else field)
 
     def by_box(self) -> list[list[int]]:
-        """The rows of each box, in their order."""
+        """Return the rows of each box, in order of rows."""
         rows: dict[int, list[int]] = {}
         for row, box in enumerate(self.box.tolist()):
             rows.setdefault(box, []).append(row)
         return list(rows.values())
 
-    def _map(self, change: Callable[[Any], Any]) -> Boxes:
-        return Boxes(*(change(getattr(self, field.name)) for field in dataclasses.fields(self)))
+    def _map(self, function: Callable[[Any], Any]) -> Boxes:
+        return Boxes(*(function(getattr(self, field.name)) for field in dataclasses.fields(self)))
 
 
-def arrange(xywhn: Tensor, conf: Tensor, cls: Tensor, box: Tensor, shape: tuple[int, int]) -> Boxes:
-    """``Boxes`` of relative centres and sizes, the highest confidence first; ``shape``: height and width."""
+def make_boxes(xywhn: Tensor, conf: Tensor, cls: Tensor, box: Tensor, shape: tuple[int, int]) -> Boxes:
+    """Build ``Boxes`` from ``xywhn``, ``conf``, ``cls`` and ``box``, sorted by descending confidence.
+
+    ``shape``: height and width of the image in pixels.
+    """
     order = conf.argsort(descending=True, stable=True)
     xywhn, conf, cls, box = (field[order] for field in (xywhn, conf, cls, box))
     size = xywhn.new_tensor(shape[::-1]).repeat(2)
@@ -78,7 +88,7 @@ def arrange(xywhn: Tensor, conf: Tensor, cls: Tensor, box: Tensor, shape: tuple[
     return Boxes(xyxyn * size, xywhn * size, xyxyn, xywhn, conf, cls, box, data)
 
 
-def _rows(index: Index, length: int) -> Any:
+def _to_slice(index: Index, length: int) -> Any:
     if not isinstance(index, int):
         return index
     if not -length <= index < length:

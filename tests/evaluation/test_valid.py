@@ -153,7 +153,7 @@ def test_names_of_a_map_may_be_its_own(capsys: pytest.CaptureFixture[str]) -> No
 def test_leaves_that_are_none(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     pathlib.Path("six.leaves").write_text("cat\nunicorn\n")
     assert cli.main(["classifier", "valid", "leaves.data", "six.cfg", "six.weights", "-i", "-1"]) == 0
-    assert "six.leaves:2: 'unicorn' is no class of the tree; left out" in caplog.messages
+    assert "six.leaves:2: 'unicorn' is not a class of the tree; left out" in caplog.messages
     pathlib.Path("six.leaves").write_text("unicorn\n")
     capsys.readouterr()
     assert cli.main(["classifier", "valid", "leaves.data", "six.cfg", "six.weights", "-i", "-1"]) == 1
