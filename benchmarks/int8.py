@@ -46,6 +46,7 @@ def main() -> int:
     from darknet_py.inference import benchmark
     from darknet_py.inference.engines import create_engine
 
+    darknet_py.keep_freed_memory()
     torch.set_num_threads(args.threads)
     network = darknet_py.load(args.cfg, args.weights)
     dataset = prepare_dataset(network, args.data)

@@ -62,6 +62,7 @@ def row(args: argparse.Namespace, name: str, batch: str) -> str:
     import darknet_py
     from darknet_py.inference import benchmark
 
+    darknet_py.keep_freed_memory()
     torch.set_num_threads(args.threads)
     path = pathlib.Path(name) if pathlib.Path(name).exists() else CFGS / name
     network = darknet_py.load(path, device=args.device)

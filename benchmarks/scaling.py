@@ -62,6 +62,7 @@ def measured(args: argparse.Namespace, size: int, batch: int) -> tuple[float, ..
     import torch
 
     import darknet_py
+    from darknet_py.inference.allocator import keep_freed_memory
     from darknet_py.inference.fused_network import optimise
 
     warnings.simplefilter("ignore")
@@ -72,6 +73,7 @@ def measured(args: argparse.Namespace, size: int, batch: int) -> tuple[float, ..
     for key, tensor in network.named_buffers():
         if key.endswith("rolling_variance"):  # Darknet starts with 0, of which values grow out of bounds
             tensor.fill_(1.0)
+    keep_freed_memory()
     fast = optimise(network, dtype=args.dtype)
     x = torch.rand(batch, *network.shape)
     small = torch.rand(1, network.shape.channels, 64, 64)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluator import evaluate
     from .evaluation.scores import Evaluation
     from .exporters.exporter import export
+    from .inference.allocator import keep_freed_memory
     from .inference.fused_network import optimise
     from .layers import Layer, Shape, section
     from .loading import load, save
@@ -50,6 +51,7 @@ _HOMES = {
     "convert": "conversion.checkpoints",
     "evaluate": "evaluation.evaluator",
     "export": "exporters.exporter",
+    "keep_freed_memory": "inference.allocator",
     "load": "loading",
     "load_weights": "weights:load",
     "optimise": "inference.fused_network",
@@ -79,6 +81,7 @@ __all__ = [
     "convert",
     "evaluate",
     "export",
+    "keep_freed_memory",
     "load",
     "load_weights",
     "optimise",

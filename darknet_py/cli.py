@@ -19,6 +19,7 @@ from typing import Any
 from . import commands
 from ._version import __version__
 from .errors import DarknetError, UnusedOptionWarning
+from .inference.allocator import keep_freed_memory
 
 _DESCRIPTION = """\
 Run, train and convert Darknet networks with PyTorch.
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:  # argparse has printed the usage or the help
         return int(error.code or 0)
     run: Callable[[argparse.Namespace], int] = args.run
+    keep_freed_memory()
     with warnings.catch_warnings():
         warnings.simplefilter("default", UnusedOptionWarning)
         warnings.showwarning = _print_warning

@@ -1,4 +1,4 @@
-"""A cfg as a ``torch.nn.Module``: the graph, the loop over it, and the table that describes it."""
+"""``Network``: a cfg as a ``torch.nn.Module``, and the table that describes it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,38 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ._liveness import dead_after
 from ._table import format_table
 from .cfg import Config, Dialect, Section, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError
 from .layers import ClassifierHead, Head, Layer, Shape, StepContext, Tree, find
 
-INPUT = -1  # what a layer reads that reads the network's input
+INPUT = -1  # number of the network's input among the sources of a layer
 
 
 class Network(nn.Module):
-    """The layers of a cfg in its order, ``layers[i]`` being section i behind ``[net]``.
+    """The layers of a cfg in its order: ``layers[i]`` is section i after ``[net]``.
 
-    ``net(x)`` takes images [batch, channels, height, width] in 0..1 (or vectors [batch, inputs]) and
-    returns the outputs of the heads, of the last layer where there is none. Every width and height that
-    the strides allow will do; ``shape`` is what the cfg or ``size`` says. Parameters hold nothing until
-    ``initialise`` or ``weights.load`` fills them.
+    ``net(x)`` accepts every width and height that the strides allow, not only that of ``shape``. Parameters are
+    uninitialised until ``initialise`` or ``weights.load`` fills them.
 
-    Attributes: ``config`` the text's sections, ``options`` those of ``[net]``, ``dialect``, ``shape`` of
-    the input, ``layers``, ``sources`` the numbers that each layer reads (-1: the input), ``version`` and
-    ``seen`` that a file is saved with, ``names`` of the classes where a checkpoint brought some.
+    Args:
+        config: the parsed cfg.
+        size: width and height of the input in pixels instead of the cfg's.
+        dialect: whose rules apply where AlexeyAB's and pjreddie's Darknet differ.
+        strict: treat unknown keys and other text without effect as errors.
+
+    Attributes:
+        options: keys of ``[net]``.
+        shape: shape of the input for one image.
+        sources: for each layer, the numbers of the layers that it reads; -1 is the network's input.
+        version: (major, minor, revision) that a .weights file is saved with.
+        seen: images trained on, which a .weights file is saved with.
+        names: class names that a checkpoint contained.
+
+    Raises:
+        ConfigError: the cfg is wrong, with file, line and layer.
     """
 
     def __init__(
@@ -38,14 +50,14 @@ class Network(nn.Module):
         dialect: Dialect | str = Dialect.ALEXEYAB,
         strict: bool = False,
     ) -> None:
-        """``size``: width and height instead of the cfg's. Raises ConfigError."""
         super().__init__()
-        self.config, self.dialect = config, Dialect(dialect)
+        self.config = config
+        self.dialect = Dialect(dialect)
         first, *others = config.sections
         if first.name not in NAMES:
             raise ConfigError(f"{config.path}:{first.line}: expected [net] first, got [{first.name}]")
         if not others:
-            raise ConfigError(f"{config.path}: no layers behind [{first.name}]")
+            raise ConfigError(f"{config.path}: expected layers after [{first.name}], found none")
         self.options = schema.read(Net, first, config, dialect=self.dialect, strict=strict)
         with _place(config, first):
             self.shape = _input_shape(self.options, size)
@@ -55,8 +67,9 @@ class Network(nn.Module):
             with _place(config, section, index):
                 layers.append(self._layer(section, layers, strict))
         self.layers = nn.ModuleList(layers)
-        self._dead = _last_readers(self.sources, {i for i, layer in enumerate(self) if isinstance(layer, Head)})
-        self.version, self.seen = (0, 2, 5), 0
+        self._dead = dead_after(enumerate(self.sources), self.outputs)
+        self.version = (0, 2, 5)
+        self.seen = 0
         self.names: tuple[str, ...] = ()
         self.eval()
 
@@ -66,7 +79,7 @@ class Network(nn.Module):
         sources = options.sources(index)
         for source in sources:
             if not INPUT <= source < index or (source == INPUT and index > 0):
-                raise ValueError(f"layer {source} is no layer before layer {index}")
+                raise ValueError(f"refers to layer {source}, which does not precede it")
         layer = kind(options, *(self.shape if s == INPUT else earlier[s].shape for s in sources))
         layer.connect(index, earlier)
         self.sources.append(sources)
@@ -86,8 +99,19 @@ class Network(nn.Module):
 
     @property
     def heads(self) -> list[Head]:
-        """The layers that make boxes, in order."""
+        """The layers that predict boxes, in order."""
         return [layer for layer in self if isinstance(layer, Head)]
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Numbers of the layers whose outputs ``forward`` returns: the heads, or the last layer."""
+        heads = tuple(index for index, layer in enumerate(self) if isinstance(layer, Head))
+        return heads or (len(self.layers) - 1,)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a layer keeps a state from call to call."""
+        return any(layer.stateful for layer in self)
 
     @property
     def class_tree(self) -> Tree | None:
@@ -111,13 +135,23 @@ class Network(nn.Module):
         outputs = {INPUT: self.accepted(x)}
         for index, layer in enumerate(self.layers):
             inputs = [outputs[source] for source in self.sources[index]]
-            outputs[index] = layer(*inputs, context=context) if layer.uses_context else layer(*inputs)
+            try:
+                outputs[index] = layer(*inputs, context=context) if layer.uses_context else layer(*inputs)
+            except Exception as error:
+                error.add_note(self.locate(index, inputs))
+                raise
             for dead in self._dead[index]:
                 del outputs[dead]
         return list(outputs.values())
 
+    def locate(self, index: int, inputs: Sequence[Tensor]) -> str:
+        """Describe layer ``index`` and what it was given, for errors."""
+        section = self.config.sections[1 + index]
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+        return f"in layer {index} [{section.name}] ({self.config.path}:{section.line}), input shapes {shapes}"
+
     def accepted(self, x: Tensor) -> Tensor:
-        """``x`` as the first layer reads it. Raises ValueError where it does not fit."""
+        """Return ``x`` as [batch, channels, height, width]. Raises ValueError if it does not fit the network."""
         if x.dim() == 2 and x.shape[1] == self.shape.floats:
             return x.reshape(-1, *self.shape)
         if x.dim() == 4 and x.shape[1] == self.shape.channels:
@@ -125,20 +159,20 @@ class Network(nn.Module):
         raise ValueError(f"expected a batch of {tuple(self.shape)} (channels, height, width), got {tuple(x.shape)}")
 
     def initialise(self) -> Network:
-        """Give every parameter Darknet's starting values."""
+        """Set every parameter to Darknet's starting values, drawn from torch's global generator."""
         with torch.no_grad():
             for layer in self:
                 layer.initialise()
         return self
 
     def reset(self) -> None:
-        """Forget the state of recurrent layers."""
+        """Clear the state of recurrent layers."""
         for layer in self:
             layer.reset()
 
     @property
     def flops(self) -> float:
-        """Operations for one image as Darknet counts them: its "Total BFLOPS" is this / 1e9."""
+        """Floating-point operations for one image as Darknet counts them (its "Total BFLOPS" times 1e9)."""
         return sum(layer.flops for layer in self)
 
     def __str__(self) -> str:
@@ -158,7 +192,7 @@ class Network(nn.Module):
 
 @contextmanager
 def evaluating(network: Network) -> Iterator[None]:
-    """The network in eval mode, afterwards in the mode that it was in."""
+    """Put the network in eval mode for the block, and back into its mode afterwards."""
     training = network.training
     network.eval()
     try:
@@ -169,7 +203,7 @@ def evaluating(network: Network) -> Iterator[None]:
 
 @contextmanager
 def _place(config: Config, section: Section, index: int | None = None) -> Iterator[None]:
-    """Add file, line and layer to what goes wrong inside."""
+    """Turn a ValueError of the block into a ConfigError with file, line and layer."""
     try:
         yield
     except ConfigError:
@@ -187,17 +221,6 @@ def _input_shape(options: Net, size: tuple[int, int] | None) -> Shape:
     if options.inputs > 0 and size is None:
         return Shape(options.inputs, 1, 1)
     raise ValueError(f"expected width, height and channels, or inputs, got {width} x {height} x {options.channels}")
-
-
-def _last_readers(sources: Sequence[tuple[int, ...]], kept: set[int]) -> list[list[int]]:
-    """For each layer, the outputs that nobody reads after it."""
-    last = {source: index for index, of_layer in enumerate(sources) for source in of_layer}
-    kept = kept or {len(sources) - 1}
-    dead: list[list[int]] = [[] for _ in sources]
-    for output in range(INPUT, len(sources)):
-        if output not in kept:
-            dead[max(last.get(output, output), 0)].append(output)
-    return dead
 
 
 def _size(shape: Shape) -> str:

@@ -23,7 +23,7 @@ LINES = 300  # of a file
 
 # What a module or folder may import: its own row and those above it, and never in a circle.
 ROWS = (
-    ("errors", "signals", "_table", "_typing", "_version"),
+    ("errors", "signals", "_liveness", "_table", "_typing", "_version"),
     ("activations", "boxes", "cfg", "files"),
     ("hub", "layers", "schedule"),
     ("network", "images"),

@@ -128,6 +128,37 @@ def test_input_of_another_kind(shape: tuple[int, ...]) -> None:
         network(PLAIN)(torch.zeros(shape))
 
 
+def test_an_error_names_the_layer_and_its_input() -> None:
+    net = network(TWO_HEADS)
+    del net[2].weights
+    with pytest.raises(AttributeError) as error:
+        net(random(1, 3, 24, 32))
+    line = net.config.sections[3].line
+    expected = f"in layer 2 [convolutional] ({net.config.path}:{line}), input shapes (1, 4, 12, 16)"
+    assert error.value.__notes__ == [expected]
+
+
+def test_an_error_names_every_input() -> None:
+    net = network(PLAIN + "[shortcut]\nfrom=-3\n")
+    with pytest.raises(ValueError, match="cannot add") as error:
+        net(random(1, 3, 9, 16))
+    line = net.config.sections[4].line
+    shapes = "(1, 5, 5, 8), (1, 4, 9, 16)"
+    assert error.value.__notes__ == [f"in layer 3 [shortcut] ({net.config.path}:{line}), input shapes {shapes}"]
+
+
+@pytest.mark.parametrize("text", [TWO_HEADS, VECTOR], ids=["heads", "vector"])
+def test_torch_compile_and_export_see_one_graph(text: str) -> None:
+    net = network(text)
+    x = random(2, *net.shape) if max(net.shape[1:]) > 1 else random(2, 7)
+    expected = run(net, x)
+    with torch.inference_mode():
+        compiled = torch.compile(net, fullgraph=True, backend="eager")(x)
+    exported = run(torch.export.export(net, (x,)).module(), x)
+    assert all(map(torch.equal, compiled, expected))
+    assert all(map(torch.equal, exported, expected))
+
+
 def test_the_context_reaches_the_layers_that_declare_it() -> None:
     net = network(TWO_HEADS)
     seen: list[dict[str, Any]] = []

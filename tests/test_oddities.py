@@ -34,7 +34,7 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
         ("[convolutional]\nactivation=silu", "activation: expected one of linear, logistic"),
         ("[upsampel]", "unknown section (did you mean 'upsample'?)"),
         ("[empty]\n[net]", "unknown section"),
-        ("[empty]\n[route]\nlayers=3", "layer 3 is no layer before layer 1"),
+        ("[empty]\n[route]\nlayers=3", "layer 1 [route] refers to layer 3, which does not precede it"),
         ("[yolo]\nnms_kind=diou", "nms_kind: expected one of default, greedynms"),
         ("[crnn]\noutput=2\nhidden=2", "the state shrinks from step to step"),
         ("[maxpool]\nsize=2\npadding=4", "windows of size=2 that see no cell"),

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ..conversion.fuse_bn import fold
 from ..errors import DarknetError, DataError, WeightsError
-from ..layers.recurrent._recurrent import Recurrent
 from ..network import Network
 from ..postprocess import decode_dense
 from .quiet import quiet_converters
@@ -53,9 +52,10 @@ class Program(nn.Module):
         self.network = fold(network).eval().cpu().requires_grad_(False)
         self.network.to(torch.float16 if half else torch.float32)
         self.heads, self.half_inside, self.threshold = heads, half, threshold
-        self.recurrent = [(i, layer) for i, layer in enumerate(self.network) if isinstance(layer, Recurrent)]
-        self.counts = [len(layer.start(torch.zeros(1, 1, 1, 1))) for _, layer in self.recurrent]
-        self.widths = self._widths()
+        self.recurrent = [(i, layer) for i, layer in enumerate(self.network) if layer.stateful]
+        shapes = self._state_shapes()
+        self.counts = [len(of_layer) for of_layer in shapes]
+        self.widths = [shape for of_layer in shapes for shape in of_layer]
 
     def example(self, batch: int) -> Tensor:
         """A batch of noise in 0..1, the same for every call."""
@@ -102,15 +102,15 @@ class Program(nn.Module):
     def _inside(self, x: Tensor) -> Tensor:
         return x.half() if self.half_inside else x
 
-    def _widths(self) -> list[torch.Size]:
-        """Shapes of one image's states."""
+    def _state_shapes(self) -> list[list[torch.Size]]:
+        """For each stateful layer, the shapes of one image's states."""
         if not self.recurrent:
             return []
         with torch.no_grad():
             self.network(self._inside(self.example(1)))
-        found = [part.shape[1:] for _, layer in self.recurrent for part in layer.state or ()]
+        shapes = [[part.shape[1:] for part in layer.state or ()] for _, layer in self.recurrent]
         self.network.reset()
-        return found
+        return shapes
 
 
 def trace(program: Program, dynamic: bool | str) -> torch.export.ExportedProgram:

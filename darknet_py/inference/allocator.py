@@ -1,6 +1,6 @@
-"""``keep_freed_memory``: memory that was freed stays with the process, so that the next image finds it mapped.
+"""``keep_freed_memory``: let the process keep freed memory, so that the next image finds it mapped.
 
-glibc asks the kernel for every tensor above 32 MB and gives it back when it is freed; the kernel then fills page
+glibc requests every tensor above 32 MB from the kernel and returns it when it is freed; the kernel then fills page
 after page with zeros again. In the first layers of a large network that takes longer than their arithmetic.
 """
 
@@ -11,17 +11,22 @@ import functools
 import os
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
-_LARGE = (1 << 31) - 1  # an int's largest; bytes
+_INT_MAX = (1 << 31) - 1  # bytes
+_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell glibc's malloc, for the whole process and for good, to keep what is freed; False under another libc.
+    """Make glibc's malloc keep freed memory, for the whole process and permanently.
 
-    The process stays as large as it was at its largest. Numbers set in the environment (MALLOC_TRIM_THRESHOLD_,
-    MALLOC_MMAP_THRESHOLD_, GLIBC_TUNABLES) hold if they are there.
+    Inference on CPUs is faster, and the process stays at its peak size. The command line does so; a program that
+    embeds this package decides for itself. Settings in the environment (``MALLOC_TRIM_THRESHOLD_``,
+    ``MALLOC_MMAP_THRESHOLD_``, ``GLIBC_TUNABLES``) take precedence.
+
+    Returns:
+        Whether malloc was changed; False with another libc or with settings in the environment.
     """
-    if any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")):
+    if any(name in os.environ for name in _SETTINGS):
         return False
     try:
         libc = ctypes.CDLL(None)
@@ -29,4 +34,4 @@ def keep_freed_memory() -> bool:
         mallopt = libc.mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE) and mallopt(_M_TRIM_THRESHOLD, _LARGE))
+    return bool(mallopt(_M_MMAP_THRESHOLD, _INT_MAX) and mallopt(_M_TRIM_THRESHOLD, _INT_MAX))

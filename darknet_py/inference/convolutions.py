@@ -1,8 +1,8 @@
-"""Convolutions done again: the norm folded in, bias and activation in one go, the sum behind them taken along.
+"""Fused convolutions: batch norm folded in, bias and activation applied in place, a following sum included.
 
-On CPUs it is the oneDNN operator that torch.compile emits: weights packed once, bias and activation
-applied before the result leaves the registers. It needs no compiling. Where torch has no such operator, and
-on other devices, it is a convolution with the activation in place.
+On CPUs it is the oneDNN operator that torch.compile emits: weights packed once, bias and activation applied before the
+result leaves the registers. It needs no compilation. Where torch has no such operator, and on other devices, it is a
+convolution with the activation in place.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import Activation
-from ..layers import Shape
-from ..layers._blur import blur
-from ..layers.convolutional import Convolutional
-from .inplace import in_place, mish_of_negative_, nothing
+from ..layers import ConvolutionSpec, Shape
+from .inplace import identity, in_place, negated_mish_
 
-_Post = tuple[str, list[float], str]  # name, numbers and algorithm of an activation in oneDNN
+_PostOp = tuple[str, list[float], str]  # name, scalars and algorithm of an activation in oneDNN
 
-_ONEDNN: dict[Activation, _Post] = {
+_ONEDNN: dict[Activation, _PostOp] = {
     Activation.LINEAR: ("none", [], ""),
     Activation.LEAKY: ("leaky_relu", [0.1], ""),
     Activation.REVLEAKY: ("leaky_relu", [0.1], ""),
@@ -37,7 +35,13 @@ _ONEDNN: dict[Activation, _Post] = {
 
 @dataclass(frozen=True)
 class Target:
-    """What steps are made for: the numbers they compute with, and whether oneDNN's operators are there."""
+    """What fused modules are built for.
+
+    Attributes:
+        dtype: dtype they compute in.
+        device: device they run on.
+        packed: whether to use oneDNN's operators with packed weights.
+    """
 
     dtype: torch.dtype
     device: torch.device
@@ -45,98 +49,114 @@ class Target:
 
 
 def has_onednn() -> bool:
-    """Whether this torch can run a convolution with an activation in oneDNN."""
+    """Whether this build of torch can run a convolution with an activation in oneDNN."""
     if not torch.backends.mkldnn.is_available():
         return False
     return all(hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_reorder_convolution_weight"))
 
 
-class Convolution(nn.Module):
-    """A ``Convolutional`` with its norm folded in, and the sum behind it where ``after`` is given.
+def has_fast_bf16() -> bool:
+    """Whether oneDNN computes in bfloat16 on this CPU (AVX-512, AVX-NE-CONVERT or AMX); packing fails on others."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is not None and bool(supported())
 
-    ``after``: the activation that follows the sum with the second argument of ``forward``.
+
+class FusedConvolution(nn.Module):
+    """A convolution with batch norm folded in and, where ``sum_activation`` is given, the sum that follows.
+
+    Args:
+        spec: the convolution.
+        x: shape of its input.
+        target: what to build for.
+        sum_activation: activation that follows the sum with the second argument of ``forward``; None: no sum.
     """
 
     weights: Tensor
     biases: Tensor
 
-    def __init__(self, layer: Convolutional, x: Shape, target: Target, after: Activation | None) -> None:
+    def __init__(self, spec: ConvolutionSpec, x: Shape, target: Target, sum_activation: Activation | None) -> None:
         super().__init__()
-        options = layer.options
-        self.activate = in_place(options.activation)
-        self.activate_sum = None if after is None else in_place(after)
-        self.blur, self.blur_strides = options.antialiasing, layer.strides
-        strides = (1, 1) if options.antialiasing else layer.strides
-        padding = options.padding * options.dilation
-        self.geometry = ((padding, padding), strides, (options.dilation, options.dilation), options.groups)
-        weights, biases = self._numbers(layer)
-        self.register_buffer("weights", self._laid_out(weights.detach().to(target.dtype), x, target), persistent=False)
+        self.activate = in_place(spec.activation)
+        self.activate_sum = None if sum_activation is None else in_place(sum_activation)
+        self.blur = spec.blur
+        self.geometry = (spec.padding, spec.stride, spec.dilation, spec.groups)
+        weights, biases = self._folded(spec)
+        weights = self._lay_out(weights.detach().to(target.dtype), x)
+        self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("biases", biases.detach().to(target.dtype), persistent=False)
 
-    def _numbers(self, layer: Convolutional) -> tuple[Tensor, Tensor]:
-        return (layer.owner[0] if layer.owner else layer).folded()
+    def _folded(self, spec: ConvolutionSpec) -> tuple[Tensor, Tensor]:
+        return spec.folded()
 
-    def _laid_out(self, weights: Tensor, x: Shape, target: Target) -> Tensor:
+    def _lay_out(self, weights: Tensor, x: Shape) -> Tensor:
         return weights.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, *added: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, filters, ...]."""
-        y = self.activate(self.convolved(x))
-        y = blur(y, self.blur, self.blur_strides) if self.blur else y
+        """Compute the layer, or the layer and the sum with ``added``.
+
+        Args:
+            x: [batch, channels, height, width] in channels_last order.
+            added: the other term of the sum, of the output's shape.
+
+        Returns:
+            [batch, filters, height, width].
+        """
+        y = self.activate(self.convolve(x))
+        y = self.blur(y) if self.blur else y
         return y if self.activate_sum is None else self.activate_sum(y.add_(added[0]))
 
-    def convolved(self, x: Tensor) -> Tensor:
-        """The convolution alone, in memory of its own."""
+    def convolve(self, x: Tensor) -> Tensor:
+        """The convolution alone, in newly allocated memory."""
         padding, strides, dilation, groups = self.geometry
         return F.conv2d(x, self.weights, self.biases, strides, padding, dilation, groups)
 
 
-class Dense(Convolution):
-    """The same for a 1x1 kernel on a map of one cell, as in squeeze-and-excitation: a matrix product."""
+class FusedPointwise(FusedConvolution):
+    """A 1x1 convolution of a map with one cell, as in squeeze-and-excitation: a matrix product."""
 
-    def convolved(self, x: Tensor) -> Tensor:
-        """The convolution alone, in memory of its own."""
+    def convolve(self, x: Tensor) -> Tensor:
+        """The convolution alone, in newly allocated memory."""
         if x.shape[2:] != (1, 1):
-            return super().convolved(x)
+            return super().convolve(x)
         return F.linear(x.flatten(1), self.weights.flatten(1), self.biases)[:, :, None, None]
 
 
-class Packed(Convolution):
-    """The same by oneDNN's fused operator."""
+class PackedConvolution(FusedConvolution):
+    """A convolution by oneDNN's fused operator, with packed weights."""
 
-    def __init__(self, layer: Convolutional, x: Shape, target: Target, after: Activation | None) -> None:
-        super().__init__(layer, x, target, after)
-        activation = layer.options.activation
-        self.post = _ONEDNN.get(activation, _ONEDNN[Activation.LINEAR])
+    def __init__(self, spec: ConvolutionSpec, x: Shape, target: Target, sum_activation: Activation | None) -> None:
+        super().__init__(spec, x, target, sum_activation)
+        activation = spec.activation
+        self.post_op = _ONEDNN.get(activation, _ONEDNN[Activation.LINEAR])
         if activation in _ONEDNN:
-            self.activate = nothing
+            self.activate = identity
         elif activation is Activation.MISH:
-            self.activate = mish_of_negative_
-        # oneDNN adds before the activation, so nothing may stand before the sum.
-        self.adds = after is not None and activation is Activation.LINEAR and not self.blur
-        if self.adds and after is Activation.RELU:
-            self.activate_sum = nothing
-        self.post_of_sum = "relu" if after is Activation.RELU else None
+            self.activate = negated_mish_
+        # oneDNN adds before the activation, so the sum can only follow a linear convolution.
+        self.adds = sum_activation is not None and activation is Activation.LINEAR and not self.blur
+        if self.adds and sum_activation is Activation.RELU:
+            self.activate_sum = identity
+        self.sum_post_op = "relu" if sum_activation is Activation.RELU else None
 
-    def _numbers(self, layer: Convolutional) -> tuple[Tensor, Tensor]:
-        weights, biases = super()._numbers(layer)
-        return (-weights, -biases) if layer.options.activation is Activation.MISH else (weights, biases)
+    def _folded(self, spec: ConvolutionSpec) -> tuple[Tensor, Tensor]:
+        weights, biases = super()._folded(spec)
+        return (-weights, -biases) if spec.activation is Activation.MISH else (weights, biases)
 
-    def _laid_out(self, weights: Tensor, x: Shape, target: Target) -> Tensor:
-        weights = super()._laid_out(weights, x, target)
+    def _lay_out(self, weights: Tensor, x: Shape) -> Tensor:
+        weights = super()._lay_out(weights, x)
         packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weights, *self.geometry, [1, *x])
         return packed
 
     def forward(self, x: Tensor, *added: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, filters, ...]."""
+        """As ``FusedConvolution.forward``; the sum is part of the operator where oneDNN allows it."""
         if not self.adds or self.activate_sum is None:
             return super().forward(x, *added)
         y: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-            x, added[0], self.weights, self.biases, *self.geometry, "add", 1.0, self.post_of_sum, [], None
+            x, added[0], self.weights, self.biases, *self.geometry, "add", 1.0, self.sum_post_op, [], None
         )
         return self.activate_sum(y)
 
-    def convolved(self, x: Tensor) -> Tensor:
-        """The convolution with its activation, where oneDNN has that one; negated before mish."""
-        y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weights, self.biases, *self.geometry, *self.post)
+    def convolve(self, x: Tensor) -> Tensor:
+        """The convolution, followed by its activation where oneDNN has it, negated before mish."""
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weights, self.biases, *self.geometry, *self.post_op)
         return y

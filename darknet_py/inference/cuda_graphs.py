@@ -1,6 +1,6 @@
-"""``Graphs``: a network's calls to a GPU recorded once for each input shape, and given to it again as one.
+"""``Graphs``: CUDA graphs of a network, one for each input shape.
 
-A small network on a fast GPU waits for Python to say what comes next; a CUDA graph says it all at once.
+A small network on a fast GPU waits for Python to launch each kernel; a CUDA graph launches all of them at once.
 https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_WARM = 3  # runs in which cuDNN chooses its kernels, which must not be recorded
-_SHAPES = 4  # recordings kept: each holds the memory of all its maps
+_WARM_UP = 3  # runs in which cuDNN chooses its kernels, which must not be recorded
+_SHAPES = 4  # recordings kept; each holds the memory of all its maps
 
 
 class _Recording(NamedTuple):
@@ -23,14 +23,14 @@ class _Recording(NamedTuple):
 
 
 class Graphs:
-    """``run``, a function of images on a GPU without memory of earlier calls, as recordings by shape."""
+    """Record ``run``, a stateless function of images on a GPU, once for each input shape and replay it."""
 
     def __init__(self, run: Callable[[Tensor], list[Tensor]]) -> None:
         self.run = run
         self._recordings: dict[torch.Size, _Recording] = {}
 
     def __call__(self, x: Tensor) -> list[Tensor]:
-        """What ``run(x)`` returns, in memory of its own."""
+        """Return what ``run(x)`` returns, in newly allocated memory."""
         if x.shape not in self._recordings:
             while len(self._recordings) >= _SHAPES:
                 del self._recordings[next(iter(self._recordings))]
@@ -43,14 +43,14 @@ class Graphs:
     def _record(self, x: Tensor) -> _Recording:
         # Tensors of inference mode could not be written to outside of it.
         with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(x.device):
-            held = torch.empty_like(x).copy_(x)
-            aside = torch.cuda.Stream()
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
-                for _ in range(_WARM):
-                    self.run(held)
-            torch.cuda.current_stream().wait_stream(aside)
+            static = torch.empty_like(x).copy_(x)
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(_WARM_UP):
+                    self.run(static)
+            torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                outputs = self.run(held)
-        return _Recording(graph, held, outputs)
+                outputs = self.run(static)
+        return _Recording(graph, static, outputs)

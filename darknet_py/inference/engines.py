@@ -30,7 +30,6 @@ from ..exporters.onnx.model import to_onnx, write_onnx
 from ..exporters.onnx.session import create_session
 from ..exporters.quiet import quiet_converters
 from ..hub.catalogue import cache_folder
-from ..layers import Layer
 from ..network import Network
 from .fused_network import FusedNetwork
 
@@ -71,7 +70,7 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
             raise DarknetError(f"engine {name}: {error}") from error
     if not is_installed(name):
         raise DarknetError(f"engine {name}: not installed: pip install {' '.join(_REQUIRED_PACKAGES[name])}")
-    if _is_stateful(network):
+    if network.stateful:
         raise DarknetError(f"engine {name}: the network has recurrent layers, whose state it does not keep; use torch")
     return _OpenVINOEngine(network, dtype) if name == "openvino" else _ONNXRuntimeEngine(network)
 
@@ -84,11 +83,7 @@ def is_installed(name: str) -> bool:
 def _fastest(network: Network) -> str:
     """OpenVINO on CPUs where it is installed; ONNX Runtime is not faster than the built-in engine."""
     on_cpu = all(p.device.type == "cpu" for p in network.parameters())
-    return "openvino" if on_cpu and is_installed("openvino") and not _is_stateful(network) else "torch"
-
-
-def _is_stateful(network: Network) -> bool:
-    return any(type(layer).reset is not Layer.reset for layer in network)
+    return "openvino" if on_cpu and is_installed("openvino") and not network.stateful else "torch"
 
 
 class _OpenVINOEngine:

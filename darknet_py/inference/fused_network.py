@@ -1,10 +1,10 @@
-"""``optimise``: the same network, faster at inference; the boxes stay the same.
+"""``optimise``: the same network, faster at inference, with the same boxes.
 
-What is done: norms are folded into the convolutions before them (in double precision), bias and activation
-join the convolution, a sum joins the convolution before it, maps are in channels_last order, weights are packed
-once (``fused`` has the steps), and an output is dropped after its last reader. On a CPU a batch runs through the whole
-network image by image, which is as fast and takes the memory of one, or a few at a time where layers are so
-little work that calling them counts. docs/performance.md has the figures.
+Batch norm is folded into the convolution before it (in double precision), bias, activation and a following sum are
+applied with the convolution, maps are in channels_last order, weights are packed once, and an output is freed after its
+last reader. On a CPU the images of a batch run through the whole network one by one, which is as fast and needs the
+memory of one, or a few at a time where the layers are so small that calling them takes longer. Figures are in
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,20 +16,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..layers import Head, Layer, Shape
+from .._liveness import dead_after
+from ..layers import Shape
 from ..network import INPUT, Network
-from . import steps
-from .allocator import keep_freed_memory
-from .convolutions import Target, has_onednn
+from .convolutions import Target, has_fast_bf16, has_onednn
 from .cuda_graphs import Graphs
+from .steps import fuse
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_CACHE = 16 << 20  # bytes for each thread that the input and output of a layer may take
-_WORTH = 0.15e9  # operations of a step, in float32, beside which the time to call it is nothing
+_CACHE = 16 << 20  # bytes of cache per thread that the input and output of a layer may take
+_LARGE_STEP = 0.15e9  # operations of a step, in float32, from which the time to call it is negligible
 
 
 class Step(NamedTuple):
-    """One module of the plan: the layers it stands for, the number of its output, and those that it reads."""
+    """A module of the plan.
+
+    Attributes:
+        layers: numbers of the layers that it replaces.
+        output: number of the layer whose output it computes.
+        sources: numbers of the layers whose outputs it reads; -1 is the network's input.
+        module: what is called.
+    """
 
     layers: tuple[int, ...]
     output: int
@@ -38,42 +45,62 @@ class Step(NamedTuple):
 
 
 def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> FusedNetwork:
-    """A module that gives what ``network(x)`` gives in eval mode, faster and without gradients.
+    """Return a module that computes what ``network(x)`` computes in eval mode, faster and without gradients.
 
-    ``dtype``: ``fp32``; ``bf16``, which halves the time on CPUs that have it (AVX-512 BF16, AMX) and moves a
-    box by a pixel or so; ``fp16`` for GPUs. Heads and what else is delicate stay in float32. ``compile``:
-    hand the steps to torch.compile, which takes from seconds to minutes at the first call for each input size
-    (and CUDA graphs on a GPU). ``graph``: CUDA graphs without compiling, for a network on a GPU that keeps no state.
-    Later changes of the network's parameters are followed; the weights are held a second time. A network in
-    training mode, or of another precision, runs as it is, and so does one with binary convolutions in float32.
-    Raises ValueError.
+    It follows later changes of the network's parameters. The weights are held a second time. A network in training
+    mode or of another dtype than float32 runs unchanged, as does one with binary convolutions in float32.
+
+    Args:
+        network: the network.
+        dtype: ``fp32``; ``bf16``, which is about twice as fast on CPUs that support it (AVX-512 BF16, AMX) and moves
+            boxes by about a pixel; ``fp16`` for GPUs. Heads and other sensitive layers compute in float32.
+        compile: compile the steps with torch.compile, which takes seconds to minutes at the first call with each input
+            size (and uses CUDA graphs on a GPU).
+        graph: use CUDA graphs without compiling, for a stateless network on a GPU.
+
+    Raises:
+        ValueError: the options do not fit the network, its device or this machine.
     """
     return FusedNetwork(network, dtype=dtype, compile=compile, graph=graph)
 
 
 class FusedNetwork(nn.Module):
-    """See ``optimise``. ``network``: the one it was made from; ``plan``: what it runs instead of the layers."""
+    """An optimised network, see ``optimise``.
+
+    Attributes:
+        network: the network that it was made from.
+        plan: the steps that run instead of the layers.
+    """
 
     def __init__(self, network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> None:
         super().__init__()
         if dtype not in _DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
-        self._network = (network,)  # a tuple keeps nn.Module from counting its parameters among ours
-        self.dtype, self.compiled, self.graph = _DTYPES[dtype], compile, graph
+        self._network = (network,)  # a tuple keeps nn.Module from registering its parameters as ours
+        self.dtype = _DTYPES[dtype]
+        self.compiled = compile
+        self.graph = graph
         self.eval()
         self._prepare()
 
     @property
     def network(self) -> Network:
-        """The network that this one stands for."""
+        """The network that this one was made from."""
         return self._network[0]
 
     def reset(self) -> None:
-        """Forget the state of recurrent layers."""
+        """Clear the state of recurrent layers."""
         self.network.reset()
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Images [batch, channels, height, width] in 0..1 to the outputs of the heads, in float32."""
+        """Run the network.
+
+        Args:
+            x: float32 [batch, channels, height, width] in 0..1, or [batch, inputs].
+
+        Returns:
+            float32 outputs of the heads, or of the last layer where there is no head.
+        """
         if self.network.training or any(t.dtype is not torch.float32 for t in self._tensors):
             plain: list[Tensor] = self.network(x)
             return plain
@@ -81,49 +108,47 @@ class FusedNetwork(nn.Module):
             self._prepare()
         x = self.network.accepted(x)
         with torch.no_grad():
-            parts = [self._run(part) for part in x.split(self._together(x))]
+            parts = [self._run(part) for part in x.split(self._images_per_pass(x))]
         if len(parts) == 1:
             return parts[0]
         return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
     def live(self, batch: int = 1) -> int:
-        """Bytes of the outputs that are alive at once, at most, when a batch runs through as a whole.
+        """Compute the peak memory of the layers' outputs, in bytes, when a batch runs as a whole.
 
-        Without what a layer holds while it works, and without the weights.
+        Neither the layers' temporary memory nor the weights are included.
         """
-        held, most = self.network.shape.floats, 0
+        held, peak = self.network.shape.floats, 0
         for step, dead in zip(self.plan, self._dead, strict=True):
             held += self.network[step.output].shape.floats
-            most = max(most, held)
+            peak = max(peak, held)
             held -= sum(self.network.shape.floats if n == INPUT else self.network[n].shape.floats for n in dead)
-        return most * batch * self.dtype.itemsize
+        return peak * batch * self.dtype.itemsize
 
     def _prepare(self) -> None:
         network = self.network
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        if self.dtype is torch.float16 and device.type == "cpu":
-            raise ValueError("dtype: fp16 needs a GPU; on a CPU bf16 is the fast one")
-        stateful = any(type(layer).reset is not Layer.reset for layer in network)
-        if self.graph and (device.type != "cuda" or stateful or self.compiled):
-            raise ValueError("graph: needs a network on a CUDA device that keeps no state, and no compile=True")
-        packed = device.type == "cpu" and not self.compiled and has_onednn()
-        if device.type == "cpu":
-            keep_freed_memory()
+        on_cpu = device.type == "cpu"
+        if self.dtype is torch.float16 and on_cpu:
+            other = "fp32 or bf16" if has_fast_bf16() else "fp32"
+            raise ValueError(f"dtype: fp16 needs a GPU, expected {other} on this CPU")
+        if self.graph and (device.type != "cuda" or network.stateful or self.compiled):
+            raise ValueError("graph: needs a stateless network on a CUDA device, and no compile=True")
+        packed = on_cpu and not self.compiled and has_onednn() and (self.dtype is torch.float32 or has_fast_bf16())
         self._tensors = [t for t in (*network.parameters(), *network.buffers()) if not t.is_inference()]
         self._prepared = self._state()
-        # Rounding otherwise than the layers do would turn some signs, and each turns more behind it.
-        binary = self.dtype is torch.float32 and any(steps.is_binary(layer) for layer in network)
+        # Other rounding than that of the layers would flip some signs, and each would flip more in later layers.
+        binary = self.dtype is torch.float32 and any(layer.is_binary for layer in network)
         self._order = torch.preserve_format if binary else torch.channels_last
         with torch.no_grad():
-            target = Target(self.dtype, device, packed)
-            plan = list(_as_it_is(network) if binary else _plan(network, target))
-        self.steps = nn.ModuleList(step.module for step in plan)  # registered: for torch.compile and for hooks
+            plan = list(_unfused(network) if binary else _plan(network, Target(self.dtype, device, packed)))
+        self.steps = nn.ModuleList(step.module for step in plan)  # registered for torch.compile and for hooks
         self.plan = plan
-        self._dead = _dead(plan, _kept(network))
+        self._dead = dead_after(((step.output, step.sources) for step in plan), network.outputs)
         self._run = self._compiled() if self.compiled else Graphs(self._interpret) if self.graph else self._interpret
         self._largest = max(sum(x.floats for x in _inputs(network, i)) + y.shape.floats for i, y in enumerate(network))
-        # Layers that remember must see the batch whole.
-        self._whole = device.type != "cpu" or stateful or binary
+        # A stateful layer must see the whole batch.
+        self._whole = not on_cpu or network.stateful or binary
 
     def _compiled(self) -> Callable[[Tensor], list[Tensor]]:
         if any(p.is_cuda for p in self.network.parameters()):
@@ -133,95 +158,84 @@ class FusedNetwork(nn.Module):
     def _interpret(self, x: Tensor) -> list[Tensor]:
         outputs = {INPUT: x.to(self.dtype, memory_format=self._order)}
         for step, dead in zip(self.plan, self._dead, strict=True):
-            outputs[step.output] = step.module(*(outputs[source] for source in step.sources))
+            inputs = [outputs[source] for source in step.sources]
+            try:
+                outputs[step.output] = step.module(*inputs)
+            except Exception as error:
+                error.add_note(self.network.locate(step.layers[0], inputs))
+                raise
             for number in dead:
                 del outputs[number]
         return [y.float() for y in outputs.values()]
 
-    def _together(self, x: Tensor) -> int:
-        """How many images run through the network at once."""
+    def _images_per_pass(self, x: Tensor) -> int:
+        """Number of images that run through the network at once."""
         if self._whole:
             return max(1, len(x))
         grown = x.shape[2] * x.shape[3] / (self.network.shape.height * self.network.shape.width)
         each = self._largest * grown * self.dtype.itemsize
         fitting = int(_CACHE * torch.get_num_threads() / each)
         step = self.network.flops * grown / len(self.plan) * self.dtype.itemsize / 4
-        return max(1, min(fitting, math.ceil(_WORTH / max(step, 1.0))))
+        return max(1, min(fitting, math.ceil(_LARGE_STEP / max(step, 1.0))))
 
     def _state(self) -> list[int]:
-        """What changes when somebody changes the network's numbers or moves them."""
+        """Addresses and version counters of the network's tensors: they change when a value changes or moves."""
         return [part for tensor in self._tensors for part in (tensor.data_ptr(), tensor._version)]
 
 
 def _plan(network: Network, target: Target) -> Iterator[Step]:
-    """The steps in the order of the layers; a convolution and the sum behind it are one."""
-    kept, numbers = _kept(network), _numbers(network)
+    """Yield the steps in the order of the layers; a convolution and the sum that follows it are one step."""
+    numbers = _aliases(network)
     graph = [tuple(source if source == INPUT else numbers[source] for source in of) for of in network.sources]
-    taken = _taken_along(network, numbers, graph)
-    convolution = {joined: number for number, joined in taken.items()}
+    sums = _fusible_sums(network, numbers, graph)
+    convolutions = {total: number for number, total in sums.items()}
     for index, layer in enumerate(network):
-        if index in taken or numbers[index] != index:
+        if index in sums or numbers[index] != index:
             continue
-        first = convolution.get(index, index)
-        after = steps.sum_of(layer, *_inputs(network, index)) if first != index else None
-        module = steps.fuse(network[first], _inputs(network, first)[0], target, after=after, last=index in kept)
+        first = convolutions.get(index, index)
+        activation = layer.as_sum(*_inputs(network, index)) if first != index else None
+        x, is_output = _inputs(network, first)[0], index in network.outputs
+        module = fuse(network[first], x, target, sum_activation=activation, is_output=is_output)
         sources = graph[first]
         if first != index:
             sources = (*sources, *(source for source in graph[index] if source != first))
         yield Step(tuple(n for n, of in enumerate(numbers) if of in (first, index)), index, sources, module)
 
 
-def _as_it_is(network: Network) -> Iterator[Step]:
-    """Every layer as its own step."""
+def _unfused(network: Network) -> Iterator[Step]:
+    """Yield every layer as a step."""
     for index, layer in enumerate(network):
         yield Step((index,), index, network.sources[index], layer)
 
 
-def _numbers(network: Network) -> list[int]:
-    """By layer, the layer whose output is its own: itself, or an earlier one where it does nothing."""
-    kept = _kept(network)
-    found: list[int] = []
+def _aliases(network: Network) -> list[int]:
+    """For each layer, the number of the layer that computes its output: its own, or that of its source if identical."""
+    numbers: list[int] = []
     for index, layer in enumerate(network):
-        inputs = _inputs(network, index)
-        nothing = index not in kept and INPUT not in network.sources[index] and steps.does_nothing(layer, *inputs)
-        found.append(found[network.sources[index][0]] if nothing else index)
-    return found
+        sources = network.sources[index]
+        removable = index not in network.outputs and INPUT not in sources
+        is_alias = removable and layer.is_identity(*_inputs(network, index))
+        numbers.append(numbers[sources[0]] if is_alias else index)
+    return numbers
 
 
-def _taken_along(network: Network, numbers: Sequence[int], graph: Sequence[tuple[int, ...]]) -> dict[int, int]:
-    """Convolutions whose output nobody reads but a plain sum, with the number of that sum."""
+def _fusible_sums(network: Network, numbers: Sequence[int], graph: Sequence[tuple[int, ...]]) -> dict[int, int]:
+    """Map convolutions whose only reader is a plain sum to that sum, one for each sum."""
     readers: dict[int, list[int]] = {}
     for index, sources in enumerate(graph):
         for source in sources if numbers[index] == index else ():
             readers.setdefault(source, []).append(index)
-    found: dict[int, int] = {}
+    sums: dict[int, int] = {}
     for index, layer in enumerate(network):
-        if steps.sum_of(layer, *_inputs(network, index)) is None:
+        if layer.as_sum(*_inputs(network, index)) is None:
             continue
-        alone = [s for s in graph[index] if s != INPUT and readers[s] == [index] and s not in _kept(network)]
-        mine = [source for source in alone if steps.is_convolution(network[source])]
-        if mine:
-            found[mine[0]] = index
-    return found
-
-
-def _kept(network: Network) -> set[int]:
-    """The layers whose outputs leave the network."""
-    heads = {index for index, layer in enumerate(network) if isinstance(layer, Head)}
-    return heads or {len(network.layers) - 1}
-
-
-def _dead(plan: Sequence[Step], kept: set[int]) -> list[list[int]]:
-    """For each step, the outputs that nobody reads after it."""
-    last = {step.output: number for number, step in enumerate(plan)} | {INPUT: 0}
-    last |= {source: number for number, step in enumerate(plan) for source in step.sources}
-    dead: list[list[int]] = [[] for _ in plan]
-    for output, number in last.items():
-        if output not in kept:
-            dead[number].append(output)
-    return dead
+        alone = [s for s in graph[index] if s != INPUT and readers[s] == [index] and s not in network.outputs]
+        convolutions = [source for source in alone if network[source].as_convolution() is not None]
+        if convolutions:
+            sums[convolutions[0]] = index
+    return sums
 
 
 def _inputs(network: Network, index: int) -> list[Shape]:
-    """Shapes of what a layer reads."""
+    """Shapes of the layer's inputs."""
     return [network.shape if source == INPUT else network[source].shape for source in network.sources[index]]

@@ -1,4 +1,4 @@
-"""Activations that overwrite what they are given: maps in channels_last order that nobody else reads."""
+"""Activations in place, for maps in channels_last order that have no other reader."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from torch import Tensor
 
 from ..activations import Activation
 
-_TILE = 1 << 18  # floats of a map that stay in the second-level caches while mish goes over them
+_TILE = 1 << 18  # values of a map that stay in the second-level cache between mish's passes
 
-Change = Callable[[Tensor], Tensor]
+InPlace = Callable[[Tensor], Tensor]
 
 
-def nothing(y: Tensor) -> Tensor:
-    """The tensor as it is."""
+def identity(y: Tensor) -> Tensor:
+    """Return ``y``."""
     return y
 
 
 def mish_(y: Tensor) -> Tensor:
-    """Mish in place, several times faster than ``F.mish``; see ``mish_of_negative_``."""
+    """Mish in place, several times faster than ``F.mish``; see ``negated_mish_``."""
     if y.device.type != "cpu" or torch.compiler.is_compiling():
         return F.mish(y, inplace=True)
-    return mish_of_negative_(y.neg_())
+    return negated_mish_(y.neg_())
 
 
-def mish_of_negative_(y: Tensor) -> Tensor:
-    """``mish(-y)`` in place of ``y``, which a convolution with negated weights gives for nothing.
+def negated_mish_(y: Tensor) -> Tensor:
+    """``mish(-y)`` in place, where a convolution with negated weights gives ``y`` at no cost.
 
-    With z = -x and n = logistic(z) it is x tanh(log(1 + e^x)) = z - 2 z / (1 + n^2): three passes, one of them the
-    logistic, where mish of x itself would need more. Tile by tile, so that only the first touches memory.
+    With z = -x and n = sigmoid(z), ``mish(x) = x tanh(log(1 + e^x)) = z - 2 z / (1 + n^2)``: three passes, one of them
+    the sigmoid, where mish of x itself would need more. Tile by tile, so that only the first pass reads main memory.
+
+    Args:
+        y: float [batch, channels, height, width] in channels_last order.
     """
     one = torch.ones(())
     for tile in y.permute(0, 2, 3, 1).reshape(-1).split(_TILE):
@@ -44,8 +47,8 @@ def mish_of_negative_(y: Tensor) -> Tensor:
     return y
 
 
-_IN_PLACE: dict[Activation, Change] = {
-    Activation.LINEAR: nothing,
+_IN_PLACE: dict[Activation, InPlace] = {
+    Activation.LINEAR: identity,
     Activation.LEAKY: lambda y: F.leaky_relu_(y, 0.1),
     Activation.REVLEAKY: lambda y: F.leaky_relu_(y, 0.1),
     Activation.RELU: F.relu_,
@@ -56,6 +59,6 @@ _IN_PLACE: dict[Activation, Change] = {
 }
 
 
-def in_place(activation: Activation) -> Change:
-    """What gives ``activation(y)`` and may overwrite ``y``."""
+def in_place(activation: Activation) -> InPlace:
+    """Return a function that computes ``activation(y)`` and may overwrite ``y``."""
     return _IN_PLACE.get(activation, activation)

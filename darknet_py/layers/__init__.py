@@ -8,6 +8,7 @@ from ._classifier_head import ClassifierHead
 from ._concatenation import concatenation
 from ._context import Gradients, StepContext
 from ._deformation import Deformation
+from ._fusion import ConvolutionSpec
 from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
 from ._param_group import ParamGroup
 from ._tree import Tree
@@ -21,6 +22,7 @@ __all__ = [
     "IGNORED_TARGET",
     "LAYERS",
     "ClassifierHead",
+    "ConvolutionSpec",
     "DecodeOptions",
     "Deformation",
     "Gradients",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._context import Gradients, StepContext
+from ._parameters import parameter
 from ._shared_norm import Total, added, shared_batch_norm
-from .base import parameter
 
 EPSILON = 1e-5
+_ARRAYS = ("scales", "rolling_mean", "rolling_variance")
 _RATE = 0.01  # by which rolling statistics move
 
 
@@ -96,6 +97,11 @@ class Norm(nn.Module):
         shift = biases.double() - factor * self.rolling_mean.double()
         scaled = weights.double() * factor.view(-1, *[1] * (weights.dim() - 1))
         return scaled.to(weights.dtype), shift.to(biases.dtype)
+
+
+def without_norm(arrays: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """The named arrays that are not batch norm's."""
+    return ((name, tensor) for name, tensor in arrays if name not in _ARRAYS)
 
 
 class _Normalised(torch.autograd.Function):

@@ -11,6 +11,8 @@ from .base import Layer, Shape, section
 class Avgpool(Layer):
     """Takes the whole map whatever its size."""
 
+    dtype_agnostic = True
+
     def __init__(self, options: Layer.Options, x: Shape) -> None:
         super().__init__(options, x)
         self.shape = Shape(x.channels, 1, 1)

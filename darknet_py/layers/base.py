@@ -1,30 +1,31 @@
-"""What every section type is made of: ``Layer``, its ``Options`` and ``Shape``, and the registry.
+"""``Layer``, the base of every section type, with its ``Options`` and ``Shape``, and the registry.
 
-A section type is one class in one file of this folder. It says five things and nobody else says any of
-them: the section's names (``@section``); its keys with Darknet's defaults and, from them, which layers
-it reads (``Options``, ``Options.sources``); the shape of what it returns (``shape``); its arithmetic
-(``forward``); and what it keeps in a .weights file (``stored``). See CONTRIBUTING.md, "Add a layer".
+A section type is one class in one module of this package. It states five facts that are stated nowhere else: the
+section's names (``@section``); its keys with Darknet's defaults and the layers it reads (``Options``,
+``Options.sources``); the shape of its output (``shape``); its arithmetic (``forward``); and its arrays in a .weights
+file (``stored``). All else has defaults. See CONTRIBUTING.md, "Add a layer".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
-import torch
 from torch import Tensor, nn
 
+from ..activations import Activation
 from ..cfg import schema
 from ..cfg.schema import option
 from ..errors import did_you_mean
 from ._context import Gradients, StepContext
+from ._fusion import ConvolutionSpec
 from ._loss import Loss
 from ._param_group import ParamGroup
 
 
 class Shape(NamedTuple):
-    """What one image's output of a layer looks like; a flat vector is ``Shape(n, 1, 1)``."""
+    """Shape of a layer's output for one image; a flat vector is ``Shape(n, 1, 1)``."""
 
     channels: int
     height: int
@@ -32,7 +33,7 @@ class Shape(NamedTuple):
 
     @property
     def floats(self) -> int:
-        """How many numbers that is."""
+        """Number of values."""
         return self.channels * self.height * self.width
 
 
@@ -65,62 +66,90 @@ class Layer(nn.Module):
             """Layers that layer ``index`` reads, by number; -1 is the network's input."""
             return (index - 1,)
 
-    names: ClassVar[tuple[str, ...]]
-    joined = False  # whether a Join reads the output
-    scales_may_lack = False  # whether dontloadscales means this layer
-    has_loss: ClassVar[bool] = False
-    replaces_gradient: ClassVar[bool] = False  # of its input, in C's CPU build (see Gradients)
+    names: ClassVar[tuple[str, ...]]  # of the sections, see ``section``
+    has_loss: ClassVar[bool] = False  # whether ``loss`` is defined
+    stateful: ClassVar[bool] = False  # whether ``state`` is kept from call to call
     uses_context: ClassVar[bool] = False  # whether ``forward`` takes ``context=``, see ``Network.forward``
     options: Options
-    shape: Shape
+    shape: Shape  # of the output
+    state: tuple[Tensor, ...] | None = None  # what the last call left, each [batch, ...]; None: nothing
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a subclass that overrides ``forward`` inherit no statement about the ``forward`` of its base."""
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls):
+            for name in _ABOUT_FORWARD:
+                if name not in vars(cls):
+                    setattr(cls, name, vars(Layer)[name])
 
     def __init__(self, options: Options, *inputs: Shape) -> None:
-        """``inputs``: the shapes of the sources. Raises ValueError where they do not fit."""
+        """Create the layer with uninitialised parameters.
+
+        Args:
+            options: the section's keys.
+            inputs: shapes of the layers that it reads, in the order of ``Options.sources``.
+
+        Raises:
+            ValueError: the options or shapes do not fit. The network adds file, line and layer.
+        """
         super().__init__()
         self.options = options
         self.shape = inputs[0]
 
     def connect(self, index: int, earlier: Sequence[Layer]) -> None:
-        """Meet the layers before this one, number ``index``: for what layers share."""
+        """Link the layer, number ``index``, to ``earlier`` ones whose parameters or targets it uses."""
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, live tensor) in the order of a .weights file.
+        """Yield (name, live tensor) in the order of a .weights file; a tensor stored in another layout as a view.
 
-        ``transposed``: the file is of the kind that holds the matrices of connected layers as
-        [inputs, outputs]. Another layout than the tensor's own is yielded as a view.
+        Args:
+            transposed: the file holds the matrices of fully connected layers as [inputs, outputs].
         """
         return iter(())
 
+    def loaded(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Yield what reading a file fills: ``stored`` without what ``dontload`` and ``numload`` exclude."""
+        if not self.options.dontload:
+            count = self.options.numload
+            for name, tensor in self.stored(transposed):
+                yield name, tensor[:count] if count else tensor
+
     def initialise(self) -> None:
-        """Give the parameters Darknet's starting values, by torch's global random generator."""
+        """Set the parameters to Darknet's starting values, drawn from torch's global generator."""
         for child in self.children():
             if isinstance(child, Layer):
                 child.initialise()
 
     @property
     def flops(self) -> float:
-        """Operations for one image as Darknet counts them: its BFLOPS column is this / 1e9."""
+        """Floating-point operations for one image as Darknet counts them (its column BFLOPS times 1e9)."""
         return 0.0
 
     def describe(self) -> str:
-        """What the layer table shows of the options: filters, window and the like."""
+        """Summarise the options for the layer table: filters, kernel, stride and the like."""
         return ""
 
     def extra_repr(self) -> str:
-        """Say the options in a few words."""
+        """Return ``describe()`` for ``repr``."""
         return self.describe()
 
     def reset(self) -> None:
-        """Forget what was kept from earlier calls (recurrent layers)."""
+        """Clear the state."""
+        if self.stateful:
+            self.state = None
 
     def darknet_gradients(self, context: StepContext | None) -> bool:
-        """Whether this forward pass needs C's gradients where they differ from the derivative."""
+        """Whether this forward pass must record C's gradients where they differ from the derivative."""
         return self.training and context is not None and context.darknet_gradients
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """What training makes of the layer's input and output, where ``has_loss``.
+        """Compute the layer's loss, where ``has_loss``.
 
-        ``targets``: [batch, most, 6] (x y w h class identity, padded with zeros) or [batch, classes].
+        Args:
+            x: the layer's input, float [batch, channels, height, width].
+            output: the layer's output, float [batch, *shape].
+            targets: float [batch, n, 6] (x y w h class track, padded with zeros), or [batch, classes].
+            context: state of training.
         """
         raise NotImplementedError
 
@@ -145,15 +174,45 @@ class Layer(nn.Module):
         )
         return [replace(rest, params=tuple(weights), weight_decay=True, clip=self.options.clip), rest]
 
+    # What an optimised network asks (``inference.fused_network``). The answers are about ``forward`` in eval mode; by
+    # default the layer runs as it is, in float32.
 
-class Join(Layer):
-    """A layer that reads others by number; what it reads must be whole floats (see ``bin_output``)."""
+    @property
+    def dtype_agnostic(self) -> bool:
+        """Whether half precision does: the layer only moves, compares, adds or multiplies values."""
+        return False
 
-    def connect(self, index: int, earlier: Sequence[Layer]) -> None:
-        """Mark the sources."""
-        for source in self.options.sources(index):
-            if source >= 0:
-                earlier[source].joined = True
+    @property
+    def is_binary(self) -> bool:
+        """Whether the layer reduces its input to signs, which rounding may flip."""
+        return False
+
+    def is_identity(self, *inputs: Shape) -> bool:
+        """Whether the layer returns its only input, given the inputs' shapes."""
+        return False
+
+    def as_convolution(self) -> ConvolutionSpec | None:
+        """The layer as a convolution with batch norm and activation, if it is one."""
+        return None
+
+    def as_sum(self, *inputs: Shape) -> Activation | None:
+        """The activation f, if the layer computes f(a + b) of two maps, given the inputs' shapes."""
+        return None
+
+    def fused(self) -> nn.Module | None:
+        """A faster module with the same output up to rounding, for inputs of any floating dtype."""
+        return None
+
+
+_ABOUT_FORWARD = (
+    "uses_context",
+    "dtype_agnostic",
+    "is_binary",
+    "is_identity",
+    "as_convolution",
+    "as_sum",
+    "fused",
+)
 
 
 LAYERS: dict[str, type[Layer]] = {}
@@ -161,7 +220,7 @@ L = TypeVar("L", bound=type[Layer])
 
 
 def section(*names: str) -> Callable[[L], L]:
-    """Register a Layer class for sections of these names; a name that is taken raises ValueError."""
+    """Register a Layer class for sections of these names. Raises ValueError if a name is taken."""
 
     def register(layer: L) -> L:
         for name in names:
@@ -175,7 +234,7 @@ def section(*names: str) -> Callable[[L], L]:
 
 
 def find(name: str) -> type[Layer]:
-    """The Layer class of a section. Raises ValueError that names the nearest section there is."""
+    """Return the Layer class of a section. Raises ValueError with the most similar name."""
     try:
         return LAYERS[name]
     except KeyError:
@@ -183,10 +242,5 @@ def find(name: str) -> type[Layer]:
 
 
 def absolute(numbers: Sequence[int], index: int) -> tuple[int, ...]:
-    """Layer numbers as cfg files give them (negative: counted back from ``index``) to plain ones."""
+    """Convert layer numbers of a cfg, where -1 is the layer before ``index``, to absolute ones."""
     return tuple(n + index if n < 0 else n for n in numbers)
-
-
-def parameter(*size: int) -> nn.Parameter:
-    """A parameter that nothing has been written to yet."""
-    return nn.Parameter(torch.empty(size))

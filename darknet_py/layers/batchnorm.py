@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ..cfg import Dialect
 from ._context import StepContext
 from ._norm import Norm
-from .base import Layer, Shape, parameter, section
+from ._parameters import parameter
+from .base import Layer, Shape, section
 
 
 @section("batchnorm")

@@ -1,72 +1,11 @@
-"""``[connected]``: every input to every output; also the part recurrent layers are made of."""
+"""``[connected]``: fully connected layer, batch norm, activation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from math import sqrt
-
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from ..activations import Activation
-from ..cfg.schema import option
-from ._context import StepContext
-from ._norm import Norm
-from .base import Layer, Shape, parameter, section
+from ._dense import Dense
+from .base import section
 
 
 @section("connected", "conn")
-class Connected(Layer):
-    """Unlike a convolution, a file holds the weights before the norm."""
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
-        """Keys of ``parse_connected``."""
-
-        output: int = option(1, "number of outputs")
-        activation: Activation = option(Activation.LOGISTIC, "what follows the norm")
-        batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
-
-    options: Options
-    uses_context = True
-    scales_may_lack = True
-
-    def __init__(self, options: Options, x: Shape) -> None:
-        super().__init__(options, x)
-        if options.output < 1:
-            raise ValueError(f"output: expected 1 or more, got {options.output}")
-        self.shape = Shape(options.output, 1, 1)
-        self.biases = parameter(options.output)
-        self.weights = parameter(options.output, x.floats)
-        self.norm = Norm(options.output, rate_on_cpu=0.05) if options.batch_normalize else None
-
-    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """[batch, ...] to [batch, output, 1, 1]."""
-        y = F.linear(x.flatten(1), self.weights, None if self.norm else self.biases)[:, :, None, None]
-        if self.norm:
-            y = self.norm(y, self.biases, context)
-        return self.options.activation(y, self.darknet_gradients(context))
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weights and biases with the norm's statistics worked in."""
-        return self.norm.folded(self.weights, self.biases) if self.norm else (self.weights, self.biases)
-
-    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Biases, weights [output, inputs], then the norm."""
-        yield "biases", self.biases
-        yield "weights", self.weights.t() if transposed else self.weights
-        if self.norm:
-            yield from self.norm.stored()
-
-    def initialise(self) -> None:
-        """Uniform weights of He's scale, biases 0."""
-        limit = sqrt(2 / self.weights.shape[1])
-        nn.init.uniform_(self.weights, -limit, limit)
-        nn.init.zeros_(self.biases)
-        if self.norm:
-            self.norm.initialise()
-
-    def describe(self) -> str:
-        """Outputs and activation."""
-        return f"{self.options.output} {self.options.activation}"
+class Connected(Dense):
+    """See ``Dense``, of which recurrent layers consist too."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +12,8 @@ from ..activations import Activation
 from ..cfg.schema import option
 from ._context import StepContext
 from ._norm import Norm
-from .base import Layer, Shape, parameter, section
+from ._parameters import he_uniform_, parameter
+from .base import Layer, Shape, section
 
 
 @section("deconvolutional", "deconv")
@@ -72,8 +72,7 @@ class Deconvolutional(Layer):
 
     def initialise(self) -> None:
         """Uniform weights of He's scale, biases 0."""
-        limit = sqrt(2 / (self.weights.shape[0] * self.options.size**2))
-        nn.init.uniform_(self.weights, -limit, limit)
+        he_uniform_(self.weights, self.weights.shape[0] * self.options.size**2)
         nn.init.zeros_(self.biases)
         if self.norm:
             self.norm.initialise()

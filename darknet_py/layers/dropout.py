@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..cfg.schema import option
 from ._context import StepContext
-from .base import Layer, section
+from .base import Layer, Shape, section
 
 _BLOCK = 7  # side of the squares where the section gives none
 
@@ -30,6 +30,11 @@ class Dropout(Layer):
 
     options: Options
     uses_context = True
+    dtype_agnostic = True
+
+    def is_identity(self, *inputs: Shape) -> bool:
+        """In eval mode."""
+        return True
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Shape kept."""

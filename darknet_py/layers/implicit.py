@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..cfg.schema import option
-from .base import Layer, Shape, parameter, section
+from ._parameters import parameter
+from .base import Layer, Shape, section
 
 
 @section("implicit")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg.schema import option
 from ._context import StepContext
-from .base import Layer, Shape, parameter, section
+from ._parameters import he_uniform_, parameter
+from .base import Layer, Shape, section
 
 
 @section("local")
@@ -66,8 +66,7 @@ class Local(Layer):
 
     def initialise(self) -> None:
         """Uniform weights of He's scale, biases 0."""
-        limit = sqrt(2 / self.weights.shape[2])
-        nn.init.uniform_(self.weights, -limit, limit)
+        he_uniform_(self.weights, self.weights.shape[2])
         nn.init.zeros_(self.biases)
 
     def describe(self) -> str:

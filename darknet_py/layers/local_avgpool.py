@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._pooling import Pooling
 from .base import section
-from .maxpool import Pool
 
 
 @section("local_avgpool", "local_avg")
-class LocalAvgpool(Pool):
+class LocalAvgpool(Pooling):
     """Windows lie as in ``[maxpool]``; cells outside the input count neither in the sum nor in the number."""
 
     def forward(self, x: Tensor) -> Tensor:

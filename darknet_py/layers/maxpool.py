@@ -4,82 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..cfg.schema import option
 from ._blur import blur, blurred
-from .base import Layer, Shape, section
+from ._pooling import Pooling
+from .base import Shape, section
 
-
-class Pool(Layer):
-    """Window geometry of both pools: ``padding`` is the sum of both sides, the smaller half first."""
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
-        """Keys of ``parse_maxpool`` and ``parse_local_avgpool``."""
-
-        stride: int = option(1, "step, for the axes that give none of their own")
-        stride_x: int = option(0, "step to the right; 0: stride")
-        stride_y: int = option(0, "step down; 0: stride")
-        size: int = option(0, "side of the window; 0: stride")
-        padding: int = option(-1, "cells added in all, half of them before; -1: size - 1")
-
-        def __post_init__(self) -> None:
-            """Resolve what one key says about another."""
-            object.__setattr__(self, "stride_x", self.stride_x or self.stride)
-            object.__setattr__(self, "stride_y", self.stride_y or self.stride)
-            object.__setattr__(self, "size", self.size or self.stride)
-            object.__setattr__(self, "padding", self.size - 1 if self.padding < 0 else self.padding)
-
-    options: Options
-
-    def __init__(self, options: Options, x: Shape) -> None:
-        super().__init__(options, x)
-        for key in ("stride_x", "stride_y", "size"):
-            if getattr(options, key) < 1:
-                raise ValueError(f"{key}: expected 1 or more, got {getattr(options, key)}")
-        self.strides = (options.stride_y, options.stride_x)
-        self.shape = self.pooled(x, self.strides)
-        if min(self.shape) < 1:
-            raise ValueError(f"a {options.size}x{options.size} window does not fit into {x.width} x {x.height}")
-        if options.padding // 2 >= options.size:
-            raise ValueError(f"padding={options.padding} leaves windows of size={options.size} that see no cell")
-
-    def pooled(self, x: Shape, strides: tuple[int, int]) -> Shape:
-        """The shape of the windows' values."""
-        lost = self.options.size - self.options.padding
-        return Shape(x.channels, (x.height - lost) // strides[0] + 1, (x.width - lost) // strides[1] + 1)
-
-    def padded(self, x: Tensor, strides: tuple[int, int], value: float) -> Tensor:
-        """``x`` with the cells around it that the windows reach, filled with ``value``."""
-        before = self.options.padding // 2
-        shape = self.pooled(Shape(*x.shape[1:]), strides)
-        after = (
-            (count - 1) * step + self.options.size - length - before
-            for count, step, length in zip(shape[:0:-1], strides[::-1], (x.shape[3], x.shape[2]), strict=True)
-        )
-        right, below = after
-        return F.pad(x, (before, right, before, below), value=value)
-
-    def describe(self) -> str:
-        """Window and stride."""
-        options = self.options
-        text = f"{options.size}x{options.size}/{options.stride_x}"
-        return text if options.stride_x == options.stride_y else f"{text}x{options.stride_y}"
-
-    @property
-    def flops(self) -> float:
-        """One for each cell of each window."""
-        return float(self.options.size**2 * self.shape.floats)
+_SEPARABLE = 5  # side of a window from which two passes along the axes are faster than one
 
 
 @section("maxpool", "max")
-class Maxpool(Pool):
+class Maxpool(Pooling):
     """Cells outside the input never win; by default odd maps round up (13 to 7)."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Pool.Options):
+    class Options(Pooling.Options):
         """Keys of ``parse_maxpool``."""
 
         maxpool_depth: bool = option(False, "pool over channels instead of places")
@@ -87,6 +29,7 @@ class Maxpool(Pool):
         antialiasing: int = option(0, "take the stride by a blur behind: 1 binomial 3x3, 2 mean of 2x2")
 
     options: Options
+    dtype_agnostic = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -112,3 +55,42 @@ class Maxpool(Pool):
     def describe(self) -> str:
         """Window and stride, or the channels."""
         return f"depth {self.options.out_channels}" if self.options.maxpool_depth else super().describe()
+
+    def fused(self) -> nn.Module | None:
+        """``FusedMaxPool``, unless channels are pooled or the result is blurred."""
+        return None if self.options.maxpool_depth or self.options.antialiasing else FusedMaxPool(self)
+
+
+class FusedMaxPool(nn.Module):
+    """``Maxpool`` without padded copies: windows of 2 as maxima of pairs, large windows as rows before columns."""
+
+    def __init__(self, layer: Maxpool) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to the largest values."""
+        size, strides, before = self.layer.options.size, self.layer.strides, self.layer.options.padding // 2
+        count = self.layer.pooled(Shape(*x.shape[1:]), strides)[1:]
+        starts = tuple(-(-n // step) for n, step in zip(x.shape[2:], strides, strict=True))
+        if size == 2 and not before and count == starts:
+            return _pair_maximum(_pair_maximum(x, 2, strides[0]), 3, strides[1])
+        even = tuple((n + 2 * before - size) // step + 1 for n, step in zip(x.shape[2:], strides, strict=True))
+        if even != count or 2 * before > size:
+            pooled: Tensor = self.layer(x)
+            return pooled
+        if size < _SEPARABLE or strides != (1, 1):
+            return F.max_pool2d(x, size, strides, before)
+        return F.max_pool2d(F.max_pool2d(x, (size, 1), 1, (before, 0)), (1, size), 1, (0, before))
+
+
+def _pair_maximum(x: Tensor, axis: int, step: int) -> Tensor:
+    """The maximum of every ``step``-th element along an axis and its successor, which the last may not have."""
+    every = (slice(None),) * axis
+    first, second = x[(*every, slice(0, None, step))], x[(*every, slice(1, None, step))]
+    if first.shape == second.shape:
+        return torch.maximum(first, second)
+    y = first.clone(memory_format=torch.preserve_format)
+    paired = y.narrow(axis, 0, second.shape[axis])
+    torch.maximum(paired, second, out=paired)
+    return y

@@ -9,38 +9,8 @@ from torch import Tensor
 
 from ..cfg import Dialect
 from ..cfg.schema import option
-from .base import Layer, Shape, section
-
-
-class Rearrange(Layer):
-    """Shapes of both reorgs."""
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
-        """Keys of ``parse_reorg``."""
-
-        stride: int = option(1, "side of the block of cells that becomes channels")
-        reverse: bool = option(False, "channels to cells")
-
-    options: Options
-
-    def __init__(self, options: Options, x: Shape) -> None:
-        super().__init__(options, x)
-        s = options.stride
-        if s < 1:
-            raise ValueError(f"stride: expected 1 or more, got {s}")
-        if options.reverse:
-            if x.channels % (s * s):
-                raise ValueError(f"{x.channels} channels are no multiple of stride * stride = {s * s}")
-            self.shape = Shape(x.channels // (s * s), x.height * s, x.width * s)
-        else:
-            if x.height % s or x.width % s:
-                raise ValueError(f"{x.width} x {x.height} is no multiple of stride={s}")
-            self.shape = Shape(x.channels * s * s, x.height // s, x.width // s)
-
-    def describe(self) -> str:
-        """Stride and direction."""
-        return f"{'x' if self.options.reverse else '/'}{self.options.stride}"
+from ._rearrange import Rearrange
+from .base import Shape, section
 
 
 @section("reorg")
@@ -55,6 +25,7 @@ class Reorg(Rearrange):
         extra: int = option(0, "floats appended to a flat copy of the input (pjreddie)")
 
     options: Options
+    dtype_agnostic = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ._rearrange import Rearrange
 from .base import Shape, section
-from .reorg import Rearrange
 
 
 @section("reorg3d")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..cfg.schema import option
-from .base import Join, Shape, absolute, section
+from ._join import Join
+from .base import Shape, absolute, section
 
 
 @section("route")
@@ -28,6 +29,7 @@ class Route(Join):
             return absolute(self.layers, index)
 
     options: Options
+    dtype_agnostic = True
 
     def __init__(self, options: Options, *inputs: Shape) -> None:
         super().__init__(options, *inputs)
@@ -49,6 +51,10 @@ class Route(Join):
         groups, group = self.options.groups, self.options.group_id
         parts = inputs if groups == 1 else [x.chunk(groups, dim=1)[group] for x in inputs]
         return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+
+    def is_identity(self, *inputs: Shape) -> bool:
+        """With one source that is not sliced."""
+        return len(inputs) == 1 and self.options.groups == 1
 
     def describe(self) -> str:
         """The layers named."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ._gate import Gate
 from .base import Shape, section
-from .scale_channels import Gate
 
 
 @section("sam")

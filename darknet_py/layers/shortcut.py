@@ -15,8 +15,10 @@ from ..activations import Activation
 from ..cfg import Dialect
 from ..cfg.schema import option
 from ._context import Gradients, StepContext
+from ._join import Join
 from ._param_group import ParamGroup
-from .base import Join, Shape, absolute, parameter, section
+from ._parameters import parameter
+from .base import Shape, absolute, section
 
 
 class WeightsType(enum.StrEnum):
@@ -89,6 +91,19 @@ class Shortcut(Join):
             for x in inputs[1:]:
                 y = self._add(y, x)
         return self.options.activation(y, self.darknet_gradients(context))
+
+    @property
+    def dtype_agnostic(self) -> bool:
+        """Without weights."""
+        return self.weights is None
+
+    def as_sum(self, *inputs: Shape) -> Activation | None:
+        """The activation, where two maps of one shape are added without weights."""
+        if self.weights is not None or len(inputs) != 2 or inputs[0] != inputs[1]:
+            return None
+        options = self.options
+        plain = options.dialect is not Dialect.PJREDDIE or options.alpha == options.beta == 1
+        return options.activation if plain else None
 
     def _add(self, y: Tensor, x: Tensor) -> Tensor:
         pjreddie = self.options.dialect is Dialect.PJREDDIE

@@ -23,6 +23,7 @@ class Upsample(Layer):
         scale: float = option(1.0, "factor on every value")
 
     options: Options
+    dtype_agnostic = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)

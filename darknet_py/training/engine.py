@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,13 @@ from .loss_scale import GradScaler
 
 Truths = Tensor | Sequence[Tensor]
 _OBJECTS = 3  # dimensions of targets that are boxes
+
+
+@runtime_checkable
+class _OverwritesGradient(Protocol):
+    """A layer that overwrites the gradient of its input in C's CPU build (``Gradients.DARKNET_CPU``)."""
+
+    overwrites_input_gradient: bool
 
 
 class StepOutput(NamedTuple):
@@ -117,7 +124,7 @@ class ForwardBackward:
     def _replaced(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
         """A hook that keeps layer ``index`` from teaching those sources whose next layer replaces the gradient."""
         kept = [
-            source < 0 or source == index - 1 or not self.network[source + 1].replaces_gradient
+            source < 0 or source == index - 1 or not isinstance(self.network[source + 1], _OverwritesGradient)
             for source in self.network.sources[index]
         ]
         return lambda layer, inputs: tuple(x if keep else x.detach() for x, keep in zip(inputs, kept, strict=True))

@@ -33,8 +33,7 @@ def checkpoint_activations(network: Network) -> Iterator[None]:
 
 
 def _may(layer: Layer) -> bool:
-    recurrent = hasattr(layer, "state")
-    return not layer.has_loss and not recurrent and any(True for _ in layer.parameters())
+    return not layer.has_loss and not layer.stateful and any(True for _ in layer.parameters())
 
 
 def _checkpointed(layer: Layer, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -31,8 +31,6 @@ from ..files import atomic_write
 from ..network import Network
 from .diagnostics import explain, foreign
 
-_SCALES = ("scales", "rolling_mean", "rolling_variance")  # what dontloadscales leaves out
-
 
 class Header(NamedTuple):
     """What a file starts with."""
@@ -66,14 +64,10 @@ class Stored(NamedTuple):
 def stored(network: Network, *, transposed: bool = False, writing: bool = False) -> Iterator[Stored]:
     """The arrays of a file in order; ``dontload`` and its kin decide which are read, ``dontsave`` which written."""
     for index, (layer, section) in enumerate(zip(network, network.config.sections[1:], strict=True)):
-        options = layer.options
-        if options.dontsave if writing else options.dontload:
+        if writing and layer.options.dontsave:
             continue
-        for name, tensor in layer.stored(transposed):
-            if not writing and options.dontloadscales and layer.scales_may_lack and name in _SCALES:
-                continue
-            count = 0 if writing else options.numload
-            yield Stored(index, f"layer {index} [{section.name}] {name}", tensor[:count] if count else tensor)
+        for name, tensor in layer.stored(transposed) if writing else layer.loaded(transposed):
+            yield Stored(index, f"layer {index} [{section.name}] {name}", tensor)
 
 
 def read_header(file: BinaryIO, dialect: Dialect, path: str) -> Header:

@@ -69,7 +69,7 @@ def test_without_onednn_it_is_the_same(packed: bool, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(optimise_, "has_onednn", lambda: packed)
     net, x = random_networks.network(TEXT.format(before="swish", after="relu")), random_networks.random(2, 3, 12, 16)
     fast = optimise(net)
-    assert any(isinstance(step, convolutions.Packed) for step in fast.steps) == packed
+    assert any(isinstance(step, convolutions.PackedConvolution) for step in fast.steps) == packed
     assert apart(run(net, x), run(fast, x)) < TOLERANCE
 
 
@@ -131,10 +131,53 @@ def test_in_training_and_in_double_the_network_itself_runs() -> None:
     assert fast(x.double())[0].dtype is torch.float64
 
 
-def test_bf16_is_near() -> None:
+CPUS = pytest.mark.parametrize("has_bf16", [False, True], ids=["avx2", "avx512_bf16"])
+
+
+@pytest.fixture
+def cpu(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """A CPU with or without bfloat16 in hardware, as oneDNN sees it."""
+    if has_bf16 and not convolutions.has_fast_bf16():
+        pytest.skip("this CPU computes in bfloat16 by emulation only")
+    monkeypatch.setattr(optimise_, "has_fast_bf16", lambda: has_bf16)
+    return has_bf16
+
+
+@CPUS
+def test_bf16_is_near(cpu: bool) -> None:
     net, x = random_networks.network(TEXT.format(before="mish", after="linear")), random_networks.random(2, 3, 12, 16)
-    error = apart(run(net, x), run(optimise(net, dtype="bf16"), x))
+    fast = optimise(net, dtype="bf16")
+    error = apart(run(net, x), run(fast, x))
     assert 1e-4 < error < 3e-2
+    has_packed = any(isinstance(step, convolutions.PackedConvolution) for step in fast.steps)
+    assert has_packed == (cpu and convolutions.has_onednn()), "oneDNN cannot pack bfloat16 weights on other CPUs"
+
+
+@CPUS
+def test_fp16_on_a_cpu_is_refused_and_the_alternative_runs(cpu: bool) -> None:
+    net = random_networks.network(TEXT.format(before="mish", after="linear"))
+    with pytest.raises(ValueError, match="dtype: fp16 needs a GPU") as error:
+        optimise(net, dtype="fp16")
+    assert ("bf16" in str(error.value)) == cpu
+
+
+@CPUS
+def test_fp32_is_packed_on_every_cpu(cpu: bool) -> None:
+    steps = optimise(random_networks.network(TEXT.format(before="mish", after="linear"))).steps
+    assert any(isinstance(step, convolutions.PackedConvolution) for step in steps) == convolutions.has_onednn()
+
+
+def test_an_error_names_the_layer() -> None:
+    text = "[net]\nwidth=4\nheight=4\nchannels=3\n[conv]\nfilters=3\n[maxpool]\n[connected]\noutput=2\n"
+    with pytest.raises(RuntimeError) as error:
+        optimise(random_networks.network(text))(torch.zeros(1, 3, 8, 8))
+    assert error.value.__notes__ == ["in layer 2 [connected] (made.cfg:8), input shapes (1, 3, 8, 8)"]
+
+
+def test_constructors_leave_the_allocator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: pytest.fail("changed the allocator"))
+    monkeypatch.setattr("ctypes.CDLL", lambda *_: pytest.fail("changed the allocator"))
+    optimise(random_networks.network(TEXT.format(before="mish", after="linear")))
 
 
 @pytest.mark.gpu
@@ -159,7 +202,7 @@ def test_recordings_on_a_gpu() -> None:
 
 
 def test_recordings_need_a_gpu() -> None:
-    with pytest.raises(ValueError, match="graph: needs a network on a CUDA device"):
+    with pytest.raises(ValueError, match="graph: needs a stateless network on a CUDA device"):
         optimise(random_networks.network(TEXT.format(before="leaky", after="linear")), graph=True)
 
 

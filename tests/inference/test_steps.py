@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from darknet_py.activations import Activation
 from darknet_py.inference import convolutions, inplace
 from darknet_py.inference.fused_network import optimise
+from darknet_py.layers import LAYERS, Layer, StepContext
+from darknet_py.layers._convolution import Convolution
 from tests.helpers import random_networks
+from tests.helpers.layer_samples import SAMPLES
 from tests.helpers.optimised_networks import TEXT, TOLERANCE, apart, assert_same, run
 
 
@@ -35,7 +39,7 @@ def test_a_map_of_one_cell() -> None:
         text + "[conv]\nfilters=2\nactivation=mish\n[conv]\nfilters=8\n[scale_channels]\nfrom=0\n"
     )
     fast = optimise(net)
-    assert sum(isinstance(step, convolutions.Dense) for step in fast.steps) == 2
+    assert sum(isinstance(step, convolutions.FusedPointwise) for step in fast.steps) == 2
     for batch in (1, 3):
         x = random_networks.random(batch, 3, 4, 6)
         assert apart(run(net, x), run(fast, x)) < TOLERANCE
@@ -74,6 +78,45 @@ def test_pairs_are_pooled_as_windows_are(size: tuple[int, int], keys: str) -> No
     net = random_networks.network(f"[net]\nwidth={size[0]}\nheight={size[1]}\nchannels=5\n[maxpool]\n{keys}\n")
     x = random_networks.random(2, 5, *size[::-1])
     assert torch.equal(run(net, x)[0], run(optimise(net), x)[0])
+
+
+class Doubled(Convolution):
+    """A convolution of the user's own."""
+
+    uses_context = True
+
+    def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
+        return 2 * super().forward(x, context)
+
+
+class Named(Convolution):
+    """A convolution of the user's own whose forward is that of the base."""
+
+
+@pytest.mark.parametrize(("kind", "is_fused"), [(Doubled, False), (Named, True)])
+def test_a_subclass_with_its_own_forward_is_not_replaced(
+    kind: type[Layer], is_fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LAYERS, "conv", kind)
+    net = random_networks.network("[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\nfilters=4\nsize=3\n[maxpool]\n")
+    fast = optimise(net)
+    assert isinstance(fast.steps[0], convolutions.FusedConvolution) == is_fused
+    assert (fast.steps[0] is net[0]) == (not is_fused)
+    assert_same(net, random_networks.random(1, 3, 8, 8))
+
+
+def test_every_dtype_agnostic_layer_runs_in_bf16() -> None:
+    tested = set()
+    for sample in SAMPLES:
+        layer, inputs = sample.build(), [random_networks.random(1, *shape) for shape in sample.inputs]
+        if layer.dtype_agnostic:
+            layer.reset()
+            with torch.inference_mode():
+                exact, rounded = layer(*inputs), layer(*(x.bfloat16() for x in inputs))
+            assert rounded.dtype is torch.bfloat16, sample
+            assert apart([exact], [rounded.float()]) < 3e-2, sample
+            tested.add(sample.name)
+    assert {"avgpool", "maxpool", "route", "shortcut", "upsample"} <= tested
 
 
 def test_binary_layers_see_the_signs_that_they_see_one_by_one() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...boxes import RawDetections, decode_grid
 from ...cfg import Dialect
@@ -48,6 +48,10 @@ class Yolo(AnchorHead):
         if scale != 1:
             xy = xy * scale - (scale - 1) / 2
         return torch.cat((xy, wh, scores), dim=2).flatten(1, 2)
+
+    def fused(self) -> nn.Module | None:
+        """``FusedYoloActivation``, unless the layer before applies the logistic."""
+        return None if self.logistic_before else FusedYoloActivation(self)
 
     def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
         """Boxes of the cells whose objectness is above the threshold (``get_yolo_detections``)."""
@@ -138,6 +142,24 @@ class Yolo(AnchorHead):
         tracks, classes = torch.full_like(last, -1), torch.full_like(last, -1)
         tracks[last >= 0], classes[last >= 0] = named.tracks[last[last >= 0]], named.classes[last[last >= 0]]
         self.tracked = (tracks, classes)
+
+
+class FusedYoloActivation(nn.Module):
+    """A ``Yolo`` head's forward in one pass over the whole map and one over the box sizes, which stay as they are."""
+
+    def __init__(self, layer: Yolo) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, anchors * (5 + classes), height, width] of any floating dtype; shape kept, in float32."""
+        x = x.float()
+        y = x.sigmoid()
+        new, old = self.layer.entries(y), self.layer.entries(x)
+        new[:, :, 2:4] = old[:, :, 2:4]
+        if self.layer.stretch != 1:
+            new[:, :, :2].mul_(self.layer.stretch).sub_((self.layer.stretch - 1) / 2)
+        return y
 
 
 def _weight(target: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...activations import Activation
 from ...cfg.schema import option
 from .._context import StepContext
-from ..base import Layer, Shape
+from ..base import Layer
 
 State = tuple[Tensor, ...]
 T = TypeVar("T", bound=Layer.Options)
@@ -26,11 +26,8 @@ class Recurrent(Layer):
     ``sequence`` of mini-batches (see ``Moment``; C's crnn and rnn always forget) and carries no gradient.
     """
 
+    stateful = True
     uses_context = True
-
-    def __init__(self, options: Layer.Options, *inputs: Shape) -> None:
-        super().__init__(options, *inputs)
-        self.state: State | None = None
 
     def start(self, x: Tensor) -> State:
         """The state before the first frame, for one frame ``x`` [batch, channels, height, width]."""
@@ -76,10 +73,6 @@ class Recurrent(Layer):
     def parts(self) -> tuple[str, ...]:
         """Names of the layers this one is made of, in the order of a file."""
         raise NotImplementedError
-
-    def reset(self) -> None:
-        """Forget the state."""
-        self.state = None
 
     @property
     def flops(self) -> float:

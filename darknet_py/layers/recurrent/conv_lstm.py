@@ -10,8 +10,8 @@ from torch import Tensor
 from ...activations import Activation
 from ...cfg.schema import option
 from .._context import StepContext
+from .._convolution import Convolution
 from ..base import Layer, Shape, section
-from ..convolutional import Convolutional
 from ._recurrent import Recurrent, State, part_options
 
 _FRAMES = 32  # the default limit of the cell, times the frames of a call
@@ -52,20 +52,20 @@ class ConvLstm(Recurrent):
         super().__init__(options, x)
         keys = ("size", "stride", "dilation", "pad", "padding", "groups", "activation", "batch_normalize", "xnor")
         shared = {key: getattr(options, key) for key in keys}
-        part = part_options(Convolutional.Options, options, filters=options.output, **shared)
+        part = part_options(Convolution.Options, options, filters=options.output, **shared)
         if options.bottleneck and x.channels != options.output:
             raise ValueError(f"bottleneck needs as many input channels as output={options.output}, got {x.channels}")
         for gate in "figo":
-            on_input = Convolutional(part, x)
+            on_input = Convolution(part, x)
             self.add_module(f"u{gate}", on_input)
         self.shape = on_input.shape
         if self.shape[1:] != x[1:]:
             raise ValueError(f"the state shrinks from step to step: size={options.size} needs pad=1 and stride=1")
         for gate in "f" if options.bottleneck else "figo":
             inputs = self.shape._replace(channels=2 * options.output) if options.bottleneck else self.shape
-            self.add_module(f"w{gate}", Convolutional(part, inputs))
+            self.add_module(f"w{gate}", Convolution(part, inputs))
         for gate in "fio" if options.peephole else "":
-            self.add_module(f"v{gate}", Convolutional(part, self.shape))
+            self.add_module(f"v{gate}", Convolution(part, self.shape))
 
     def start(self, x: Tensor) -> State:
         """Zeros for output and cell, each [batch, output, height, width]."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ...cfg import Dialect
 from ...cfg.schema import option
+from .._convolution import Convolution
 from ..base import Shape, section
-from ..convolutional import Convolutional
 from ._recurrent import ThreePart, part_options
 
 
@@ -46,9 +46,9 @@ class Crnn(ThreePart):
         keys = ("size", "stride", "dilation", "pad", "padding", "groups", "activation", "batch_normalize", "xnor")
         shared = {key: getattr(options, key) for key in keys}
 
-        def convolution(filters: int, x: Shape) -> Convolutional:
-            part = part_options(Convolutional.Options, options, filters=filters, **shared)
-            return Convolutional(part, x)
+        def convolution(filters: int, x: Shape) -> Convolution:
+            part = part_options(Convolution.Options, options, filters=filters, **shared)
+            return Convolution(part, x)
 
         self.input_layer = convolution(options.hidden, x)
         self.self_layer = convolution(options.hidden, self.input_layer.shape)

@@ -11,8 +11,8 @@ from ...activations import Activation
 from ...cfg import Dialect
 from ...cfg.schema import option
 from .._context import StepContext
+from .._dense import Dense
 from ..base import Layer, Shape, section
-from ..connected import Connected
 from ._recurrent import Recurrent, State, part_options
 
 
@@ -33,11 +33,11 @@ class Gru(Recurrent):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         keys = {"output": options.output, "batch_normalize": options.batch_normalize, "activation": Activation.LINEAR}
-        part = part_options(Connected.Options, options, **keys)
+        part = part_options(Dense.Options, options, **keys)
         self.shape = Shape(options.output, 1, 1)
         for gate in "zrh":
-            self.add_module(f"input_{gate}_layer", Connected(part, x))
-            self.add_module(f"state_{gate}_layer", Connected(part, self.shape))
+            self.add_module(f"input_{gate}_layer", Dense(part, x))
+            self.add_module(f"state_{gate}_layer", Dense(part, self.shape))
         self.candidate = torch.tanh if options.tanh and options.dialect is Dialect.PJREDDIE else torch.sigmoid
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:

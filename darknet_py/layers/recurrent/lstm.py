@@ -11,8 +11,8 @@ from ...activations import Activation
 from ...cfg import Dialect
 from ...cfg.schema import option
 from .._context import StepContext
+from .._dense import Dense
 from ..base import Layer, Shape, section
-from ..connected import Connected
 from ._recurrent import Recurrent, State, part_options
 
 
@@ -32,11 +32,11 @@ class Lstm(Recurrent):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         keys = {"output": options.output, "batch_normalize": options.batch_normalize, "activation": Activation.LINEAR}
-        part = part_options(Connected.Options, options, **keys)
+        part = part_options(Dense.Options, options, **keys)
         self.shape = Shape(options.output, 1, 1)
         for gate in "figo":
-            self.add_module(f"w{gate}", Connected(part, self.shape))
-            self.add_module(f"u{gate}", Connected(part, x))
+            self.add_module(f"w{gate}", Dense(part, self.shape))
+            self.add_module(f"u{gate}", Dense(part, x))
 
     def start(self, x: Tensor) -> State:
         """Zeros for output and cell, each [batch, output, 1, 1]."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ...activations import Activation
 from ...cfg import Dialect
 from ...cfg.schema import option
+from .._dense import Dense
 from ..base import Shape, section
-from ..connected import Connected
 from ._recurrent import ThreePart, part_options
 
 
@@ -34,9 +34,9 @@ class Rnn(ThreePart):
             0 if pjreddie else options.logistic, options.activation
         )
 
-        def connected(inputs: int, outputs: int, activation: Activation) -> Connected:
+        def connected(inputs: int, outputs: int, activation: Activation) -> Dense:
             keys = {"output": outputs, "activation": activation, "batch_normalize": options.batch_normalize}
-            return Connected(part_options(Connected.Options, options, **keys), Shape(inputs, 1, 1))
+            return Dense(part_options(Dense.Options, options, **keys), Shape(inputs, 1, 1))
 
         self.input_layer = connected(x.floats, hidden, options.activation)
         self.self_layer = connected(hidden, hidden, state)

@@ -1,0 +1,73 @@
+"""``Pooling``: the window geometry that ``[maxpool]`` and ``[local_avgpool]`` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..cfg.schema import option
+from .base import Layer, Shape
+
+
+class Pooling(Layer):
+    """Window geometry of both pools: ``padding`` is the sum of both sides, the smaller half first."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of ``parse_maxpool`` and ``parse_local_avgpool``."""
+
+        stride: int = option(1, "step, for the axes that give none of their own")
+        stride_x: int = option(0, "step to the right; 0: stride")
+        stride_y: int = option(0, "step down; 0: stride")
+        size: int = option(0, "side of the window; 0: stride")
+        padding: int = option(-1, "cells added in all, half of them before; -1: size - 1")
+
+        def __post_init__(self) -> None:
+            """Resolve what one key says about another."""
+            object.__setattr__(self, "stride_x", self.stride_x or self.stride)
+            object.__setattr__(self, "stride_y", self.stride_y or self.stride)
+            object.__setattr__(self, "size", self.size or self.stride)
+            object.__setattr__(self, "padding", self.size - 1 if self.padding < 0 else self.padding)
+
+    options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        for key in ("stride_x", "stride_y", "size"):
+            if getattr(options, key) < 1:
+                raise ValueError(f"{key}: expected 1 or more, got {getattr(options, key)}")
+        self.strides = (options.stride_y, options.stride_x)
+        self.shape = self.pooled(x, self.strides)
+        if min(self.shape) < 1:
+            raise ValueError(f"a {options.size}x{options.size} window does not fit into {x.width} x {x.height}")
+        if options.padding // 2 >= options.size:
+            raise ValueError(f"padding={options.padding} leaves windows of size={options.size} that see no cell")
+
+    def pooled(self, x: Shape, strides: tuple[int, int]) -> Shape:
+        """The shape of the windows' values."""
+        lost = self.options.size - self.options.padding
+        return Shape(x.channels, (x.height - lost) // strides[0] + 1, (x.width - lost) // strides[1] + 1)
+
+    def padded(self, x: Tensor, strides: tuple[int, int], value: float) -> Tensor:
+        """``x`` with the cells around it that the windows reach, filled with ``value``."""
+        before = self.options.padding // 2
+        shape = self.pooled(Shape(*x.shape[1:]), strides)
+        after = (
+            (count - 1) * step + self.options.size - length - before
+            for count, step, length in zip(shape[:0:-1], strides[::-1], (x.shape[3], x.shape[2]), strict=True)
+        )
+        right, below = after
+        return F.pad(x, (before, right, before, below), value=value)
+
+    def describe(self) -> str:
+        """Window and stride."""
+        options = self.options
+        text = f"{options.size}x{options.size}/{options.stride_x}"
+        return text if options.stride_x == options.stride_y else f"{text}x{options.stride_y}"
+
+    @property
+    def flops(self) -> float:
+        """One for each cell of each window."""
+        return float(self.options.size**2 * self.shape.floats)
