@@ -69,12 +69,9 @@ def test_one_by_one_kernels_take_padding_and_both_strides() -> None:
 
 
 def test_binary_means_floats() -> None:
-    keys = {"filters": "3", "size": "3"}
-    x = random_networks.random(1, 4, 6, 6)
-    plain, binary = (
-        random_networks.layer("convolutional", keys | more, Shape(4, 6, 6)) for more in ({}, {"binary": "1"})
-    )
-    assert torch.equal(plain(x), binary(x))
+    x = random_networks.random(1, 4, 8, 8)
+    plain, binary = (random_networks.network(f"{NET}[convolutional]\nfilters=3\n{key}") for key in ("", "binary=1\n"))
+    assert torch.equal(plain[0](x), binary[0](x))
 
 
 def test_who_names_an_antialiased_layer_gets_the_blurred_map() -> None:

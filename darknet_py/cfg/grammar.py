@@ -1,17 +1,16 @@
-"""Text of a ``.cfg`` file to sections and back; knows the grammar and no section.
+"""Parse the text of a cfg into sections, and write sections as text.
 
-Darknet's grammar (``parser.c read_cfg``, ``utils.c strip``), line by line:
+Darknet's grammar (``read_cfg`` in parser.c, ``strip`` in utils.c), line by line:
 
-* every blank, tab and carriage return is removed, wherever it stands: ``activation = li near`` is
-  ``linear`` and ``[ne t]`` is ``[net]``;
-* an empty line, or one that starts with ``#`` or ``;``, says nothing. There is no other comment, but
-  numbers end at the first character that is foreign to them, so ``filters=255 # x`` works;
-* ``[name]`` starts a section, everything else is ``key=value``, split at the first ``=``;
-* of two equal keys in a section the first one counts.
+* All spaces, tabs and carriage returns are removed, also within words: ``activation = li near`` is ``linear``, and
+  ``[ne t]`` is ``[net]``.
+* Empty lines and lines that start with ``#`` or ``;`` are ignored. These are the only comments; but a number ends at
+  the first character that is not part of it, so ``filters=255 # x`` works.
+* ``[name]`` starts a section. Any other line is ``key=value``, split at the first ``=``.
+* Of repeated keys in a section the first one counts.
 
-Kinder than Darknet where it would crash or misread: a leading byte order mark and a comment behind
-``[name]`` pass. ``key=`` and a line without ``=`` mean nothing, as there: they are kept with an empty
-value so that the reader of the section can report them.
+Unlike Darknet, which crashes or misreads them, a leading byte order mark and a comment after ``[name]`` are accepted.
+``key=`` and lines without ``=`` are ignored, as in Darknet: they are kept with an empty value, to be reported.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from dataclasses import dataclass, field
 from .._typing import StrPath
 from ..errors import ConfigError
 
-_BLANKS = str.maketrans("", "", " \t\r")
+_WHITESPACE = str.maketrans("", "", " \t\r")
 
 
 class Dialect(enum.StrEnum):
-    """Whose rules hold where the forks of Darknet differ for the same cfg."""
+    """The fork of Darknet to follow where the forks differ for the same cfg."""
 
     ALEXEYAB = "alexeyab"
     PJREDDIE = "pjreddie"
@@ -37,7 +36,7 @@ class Dialect(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """One ``key=value`` line; ``value`` is empty where the line gives none."""
+    """One ``key=value`` line; ``value`` is empty if the line has none."""
 
     key: str
     value: str
@@ -46,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Section:
-    """A ``[name]`` and the entries up to the next one, in the file's order."""
+    """A ``[name]`` and its entries, in the order of the file."""
 
     name: str
     entries: tuple[Entry, ...] = ()
@@ -55,9 +54,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole cfg: its sections, where it came from, and the text it was read from.
+    """A parsed cfg.
 
-    ``files``: where the files lie that it names, for those that are not looked for beside it.
+    Attributes:
+        sections: all sections, ``[net]`` first.
+        path: file of the cfg, for error messages.
+        text: the text it was parsed from.
+        files: paths of files that the cfg names, by the names it uses; other files are searched for.
     """
 
     sections: tuple[Section, ...]
@@ -67,7 +70,15 @@ class Config:
 
 
 def loads(text: str, path: str = "<text>") -> Config:
-    """Read the text of a cfg; ``path`` is what errors call it. Raises ConfigError."""
+    """Parse the text of a cfg.
+
+    Args:
+        text: the text.
+        path: its name in error messages.
+
+    Raises:
+        ConfigError: a line is neither a section, an entry nor a comment, or there is no section.
+    """
     sections: list[Section] = []
     entries: list[Entry] = []
     for number, line in _lines(text):
@@ -84,12 +95,16 @@ def loads(text: str, path: str = "<text>") -> Config:
         entries.append(Entry(key, value, number))
         sections[-1] = Section(sections[-1].name, tuple(entries), sections[-1].line)
     if not sections:
-        raise ConfigError(f"{path}: no section: expected a cfg that starts with [net]")
+        raise ConfigError(f"{path}: expected a cfg that starts with [net], found no section")
     return Config(tuple(sections), path, text)
 
 
 def load(path: StrPath) -> Config:
-    """Read a cfg file. Raises ConfigError, also where the file is missing or is no text."""
+    """Read and parse a cfg file. Bytes that are not UTF-8 are kept.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not the text of a cfg.
+    """
     name = os.fspath(path)
     try:
         text = pathlib.Path(name).read_bytes().decode("utf-8", errors="surrogateescape")
@@ -101,17 +116,17 @@ def load(path: StrPath) -> Config:
 
 
 def dumps(config: Config) -> str:
-    """Return text that ``loads`` reads as the same sections and entries."""
+    """Return a text that ``loads`` parses to the same sections and entries."""
     return "\n\n".join(_section_text(section) for section in config.sections) + "\n"
 
 
 def _section_text(section: Section) -> str:
-    rows = (entry.key + "=" + entry.value if entry.value else entry.key for entry in section.entries)
-    return "\n".join((f"[{section.name}]", *rows))
+    lines = (f"{entry.key}={entry.value}" if entry.value else entry.key for entry in section.entries)
+    return "\n".join((f"[{section.name}]", *lines))
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        line = raw.translate(_BLANKS)
+        line = raw.translate(_WHITESPACE)
         if line and line[0] not in "#;":
             yield number, line

@@ -59,11 +59,11 @@ class Options:
 
 
 def keys(options: type[Options]) -> dict[str, dataclasses.Field[Any]]:
-    """The fields of an Options class that are keys of the file, by key."""
+    """Return the fields of an Options class that are keys of a cfg, by key."""
     return {f.metadata["key"] or f.name: f for f in dataclasses.fields(options) if "doc" in f.metadata}
 
 
-class Ineffective(NamedTuple):
+class IneffectiveOption(NamedTuple):
     """A key of a cfg that is set to something other than its default and changes no result."""
 
     place: str  # "my.cfg:12: [cost]"
@@ -74,7 +74,7 @@ class Ineffective(NamedTuple):
         return f"{self.place} {self.key}: {self.reason}"
 
 
-def ineffective(config: Config, options: Iterable[Options]) -> Iterator[Ineffective]:
+def ineffective_options(config: Config, options: Iterable[Options]) -> Iterator[IneffectiveOption]:
     """Yield the keys of a cfg whose option is declared with ``effect="none"`` or ``"unsupported"``.
 
     Args:
@@ -85,63 +85,85 @@ def ineffective(config: Config, options: Iterable[Options]) -> Iterator[Ineffect
         known = keys(type(values))
         lines = {entry.key: entry.line for entry in reversed(section.entries) if entry.value}
         for key, line in sorted(lines.items(), key=lambda pair: pair[1]):
-            if key in known and (reason := _ignored(known[key], getattr(values, known[key].name))):
-                yield Ineffective(f"{config.path}:{line}: [{section.name}]", key, reason)
+            if key in known and (reason := _ineffective_reason(known[key], getattr(values, known[key].name))):
+                yield IneffectiveOption(f"{config.path}:{line}: [{section.name}]", key, reason)
 
 
-def _ignored(known: dataclasses.Field[Any], value: object) -> str:
-    """Why a value of an option changes no result; an empty string if it does."""
+def _ineffective_reason(known: dataclasses.Field[Any], value: object) -> str:
+    """Return why a value of an option changes no result; an empty string if it may change one."""
     return "" if value == known.default else _INEFFECTIVE.get(known.metadata["effect"], "")
 
 
 def read(options: type[T], section: Section, config: Config, *, dialect: Dialect, strict: bool) -> T:
-    """Convert a section's entries; report what says nothing (see errors.UnusedOptionWarning)."""
+    """Convert the entries of a section to options.
+
+    Args:
+        options: the Options class of the section.
+        section: the section.
+        config: the cfg it is part of, for error messages and for files that the cfg names.
+        dialect: the fork of Darknet to follow.
+        strict: raise ConfigError instead of UnusedOptionWarning, and for options without effect.
+
+    Raises:
+        ConfigError: a value cannot be converted, a required key is missing, or a file does not exist.
+
+    Warns:
+        UnusedOptionWarning: a key is unknown or repeated, or a value is empty or followed by other text.
+    """
     report = functools.partial(_report, config, section, strict)
-    fields, hints = keys(options), _hints(typing.cast(Any, options))
+    fields = keys(options)
+    hints = type_hints(typing.cast(Any, options))
     values: dict[str, Any] = {"dialect": dialect}
     given: set[str] = set()
     for entry in section.entries:
         known = fields.get(entry.key)
         if not entry.value:
-            report(entry, "no value; the line is ignored")
+            report(entry, "expected a value; the line is ignored")
         elif known is None:
             report(entry, f"unknown option, ignored{did_you_mean(entry.key, fields)}")
         elif entry.key in given:
-            report(entry, "given before; the first one counts")
+            report(entry, "repeated key, ignored: the first one counts")
         else:
             given.add(entry.key)
             try:
                 values[known.name], rest = _convert(hints[known.name], entry.value)
                 if isinstance(values[known.name], pathlib.Path):
-                    values[known.name] = _located(values[known.name], config)
+                    values[known.name] = _find_file(values[known.name], config)
             except ValueError as error:
                 raise ConfigError(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}") from error
             if rest and not rest.startswith("#"):
-                report(entry, f"{rest!r} behind the value, ignored")
-            if strict and (reason := _ignored(known, values[known.name])):
+                report(entry, f"text {rest!r} after the value, ignored")
+            if strict and (reason := _ineffective_reason(known, values[known.name])):
                 report(entry, reason)
     for key, known in fields.items():
         if known.default is dataclasses.MISSING and known.name not in values:
-            raise ConfigError(f"{config.path}:{section.line}: [{section.name}] needs {key}= ({known.metadata['doc']})")
+            raise ConfigError(
+                f"{config.path}:{section.line}: [{section.name}] missing key {key}= ({known.metadata['doc']})"
+            )
     return options(**values)
 
 
-def _located(name: pathlib.Path, config: Config) -> pathlib.Path:
-    """A file that a cfg names: Darknet looks from the working directory, official cfgs say data/9k.tree."""
+def _find_file(name: pathlib.Path, config: Config) -> pathlib.Path:
+    """Return the path of a file that a cfg names.
+
+    Darknet looks in the working directory only, and official cfgs name files such as data/9k.tree. Here the folder of
+    the cfg, its parent, the working directory and Debian's /usr/share/darknet are searched.
+    """
     if str(name) in config.files:
         return config.files[str(name)]
-    folder = pathlib.Path(config.path).parent
+    own = pathlib.Path(config.path).parent
     shares = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
-    places = (folder, folder.parent, pathlib.Path(), *(pathlib.Path(share, "darknet") for share in shares))
-    for place in places:
-        if (place / name).is_file():
-            return place / name
-    looked = ", ".join(dict.fromkeys(str(place / name) for place in places))
-    raise ValueError(f"no file {str(name)!r} (looked for {looked})")
+    folders = (own, own.parent, pathlib.Path(), *(pathlib.Path(share, "darknet") for share in shares))
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    searched = ", ".join(dict.fromkeys(str(folder / name) for folder in folders))
+    raise ValueError(f"file {str(name)!r} not found (searched {searched})")
 
 
 @functools.cache
-def _hints(options: type[Options]) -> dict[str, Any]:
+def type_hints(options: type[Options]) -> dict[str, Any]:
+    """Return the types of the fields of an Options class, by field."""
     return typing.get_type_hints(options)
 
 
@@ -153,32 +175,32 @@ def _report(config: Config, section: Section, strict: bool, entry: Entry, text: 
 
 
 def _convert(hint: Any, text: str) -> tuple[Any, str]:
-    """The value of ``text`` read as ``hint``, and what is left behind it."""
-    if isinstance(hint, types.UnionType):  # ``int | None``: None stands for an absent key
+    """Convert ``text`` to the type ``hint``; return the value and the text after it."""
+    if isinstance(hint, types.UnionType):  # of ``int | None``, None is an absent key
         hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return _member(hint, text), ""
+        return _parse_member(hint, text), ""
     if typing.get_origin(hint) is tuple:
-        head, sharp, tail = text.partition("#")
+        head, hash_sign, tail = text.partition("#")
         element = typing.get_args(hint)[0]
-        return tuple(_convert(element, part)[0] for part in head.split(",")), sharp + tail
-    return _SCALARS[hint](text)
+        return tuple(_convert(element, part)[0] for part in head.split(",")), hash_sign + tail
+    return _PARSERS[hint](text)
 
 
-def _number(pattern: re.Pattern[str], kind: Callable[[str], Any], name: str, text: str) -> tuple[Any, str]:
+def _parse_number(pattern: re.Pattern[str], kind: Callable[[str], Any], name: str, text: str) -> tuple[Any, str]:
     match = pattern.match(text)
     if match is None:
         raise ValueError(f"expected {name}, got {text!r}")
     return kind(match.group()), text[match.end() :]
 
 
-def _truth(text: str) -> tuple[bool, str]:
-    # Some flags are read with atof, others with atoi; both take any number that is not zero for yes.
-    value, rest = _number(_FLOAT, float, "0 or 1", text)
+def _parse_bool(text: str) -> tuple[bool, str]:
+    # C reads some flags with atof and others with atoi; any number other than zero is true.
+    value, rest = _parse_number(_FLOAT, float, "0 or 1", text)
     return value != 0, rest
 
 
-def _member(kind: type[enum.Enum], text: str) -> enum.Enum:
+def _parse_member(kind: type[enum.Enum], text: str) -> enum.Enum:
     word = text.partition("#")[0]
     try:
         return kind(word)
@@ -187,10 +209,10 @@ def _member(kind: type[enum.Enum], text: str) -> enum.Enum:
         raise ValueError(f"expected one of {', '.join(choices)}, got {word!r}{did_you_mean(word, choices)}") from None
 
 
-_SCALARS: dict[Any, Callable[[str], tuple[Any, str]]] = {
-    int: functools.partial(_number, _INTEGER, int, "an integer"),
-    float: functools.partial(_number, _FLOAT, float, "a number"),
-    bool: _truth,
+_PARSERS: dict[Any, Callable[[str], tuple[Any, str]]] = {
+    int: functools.partial(_parse_number, _INTEGER, int, "an integer"),
+    float: functools.partial(_parse_number, _FLOAT, float, "a number"),
+    bool: _parse_bool,
     str: lambda text: (text, ""),
     pathlib.Path: lambda text: (pathlib.Path(text.partition("#")[0]), ""),
 }

@@ -73,7 +73,7 @@ def _check_network(args: argparse.Namespace) -> int:
         network = Network(cfg.load(model.cfg), size=size, dialect=args.dialect)
     options = (network.options, *(layer.options for layer in network))
     notes = [str(warning.message) for warning in caught]
-    notes += [str(option) for option in schema.ineffective(network.config, options)]
+    notes += [str(option) for option in schema.ineffective_options(network.config, options)]
     for note in notes:
         print(f"note   {note}")
     floats = sum(array.tensor.numel() for array in weights.stored(network))

@@ -60,7 +60,9 @@ class ForwardBackward:
             raise ConfigError("no layer of the network has a loss: nothing to train for")
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
-        for option in schema.ineffective(network.config, (network.options, *(layer.options for layer in network))):
+        for option in schema.ineffective_options(
+            network.config, (network.options, *(layer.options for layer in network))
+        ):
             warnings.warn(str(option), UnusedOptionWarning, stacklevel=3)
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
         statistics = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]

@@ -41,10 +41,12 @@ def declared(*effects: str) -> list[tuple[str, type[schema.Options], str]]:
     ]
 
 
-def read(section: str, options: type[schema.Options], text: str, *, strict: bool = False) -> list[schema.Ineffective]:
+def read(
+    section: str, options: type[schema.Options], text: str, *, strict: bool = False
+) -> list[schema.IneffectiveOption]:
     config = cfg.loads(f"[{section}]\n{text}\n", "x.cfg")
     values = schema.read(options, config.sections[0], config, dialect=Dialect.ALEXEYAB, strict=strict)
-    return list(schema.ineffective(config, [values]))
+    return list(schema.ineffective_options(config, [values]))
 
 
 def other_value(options: type[schema.Options], key: str) -> str:
@@ -86,7 +88,7 @@ def test_other_options_are_never_reported(section: str, options: type[schema.Opt
     config = cfg.loads(f"[{section}]\n{key}=1\n")
     values = options.__new__(options)  # a value of any type: only the declaration counts
     object.__setattr__(values, schema.keys(options)[key].name, object())
-    assert list(schema.ineffective(config, [values])) == []
+    assert list(schema.ineffective_options(config, [values])) == []
 
 
 def test_no_code_reads_them() -> None:

@@ -1,4 +1,4 @@
-"""The grammar of a cfg: each of Darknet's rules as a text and the entries it gives."""
+"""The grammar of cfg files: texts and the entries they are parsed to."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def content(config: Config) -> Sections:
         ("[net]\n" + "a" * 5000 + "=1", [("net", [("a" * 5000, "1")])]),
     ],
 )
-def test_grammar(text: str, expected: Sections) -> None:
+def test_parsing(text: str, expected: Sections) -> None:
     assert content(cfg.loads(text)) == expected
 
 
-def test_lines_are_counted_as_an_editor_counts_them() -> None:
+def test_line_numbers() -> None:
     config = cfg.loads("# one\r\n\r\n[net]\r\nwidth=1\r\n; five\r\n[yolo]\r\n\r\nmask=0")
     assert [section.line for section in config.sections] == [3, 6]
     assert [entry.line for section in config.sections for entry in section.entries] == [4, 8]
@@ -58,8 +58,8 @@ def test_lines_are_counted_as_an_editor_counts_them() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "x.cfg: no section: expected a cfg that starts with [net]"),
-        ("# only\n; comments\n", "x.cfg: no section: expected a cfg that starts with [net]"),
+        ("", "x.cfg: expected a cfg that starts with [net], found no section"),
+        ("# only\n; comments\n", "x.cfg: expected a cfg that starts with [net], found no section"),
         ("\nwidth=1\n[net]", "x.cfg:2: expected a section such as [net] first, got 'width=1'"),
         ("[net]\n[yolo", "x.cfg:2: expected [section], got '[yolo'"),
         ("[net]\n\n[]", "x.cfg:3: expected [section], got '[]'"),
@@ -67,7 +67,7 @@ def test_lines_are_counted_as_an_editor_counts_them() -> None:
         ("<html><body>404", "x.cfg:1: expected a section such as [net] first, got '<html><body>404'"),
     ],
 )
-def test_what_is_no_cfg(text: str, message: str) -> None:
+def test_text_that_is_not_a_cfg_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         cfg.loads(text, "x.cfg")
 
@@ -79,7 +79,7 @@ def test_what_is_no_cfg(text: str, message: str) -> None:
         (b"\0\0\0\0\2\0\0\0\5\0\0\0", "expected the text of a cfg, found binary data (are cfg and weights swapped?)"),
     ],
 )
-def test_files_that_are_no_cfg(content: bytes | None, message: str, tmp_path: pathlib.Path) -> None:
+def test_files_that_are_not_a_cfg_are_refused(content: bytes | None, message: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "x.cfg"
     if content is not None:
         path.write_bytes(content)
@@ -87,12 +87,12 @@ def test_files_that_are_no_cfg(content: bytes | None, message: str, tmp_path: pa
         cfg.load(path)
 
 
-def test_a_folder_is_no_cfg(tmp_path: pathlib.Path) -> None:
+def test_a_folder_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(str(tmp_path))):
         cfg.load(tmp_path)
 
 
-def test_text_of_another_encoding_survives(tmp_path: pathlib.Path) -> None:
+def test_bytes_that_are_not_utf_8_are_kept(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "x.cfg"
     path.write_bytes(b"[net]\n# gr\xf6\xdfe\nnames=gr\xf6\xdfe\nwidth=1")
     config = cfg.load(path)
@@ -101,7 +101,7 @@ def test_text_of_another_encoding_survives(tmp_path: pathlib.Path) -> None:
     assert content(config)[0][1][0] == ("names", "gr\udcf6\udcdfe")
 
 
-def test_a_config_is_told_by_what_it_says() -> None:
+def test_configs_are_equal_if_their_entries_are() -> None:
     assert cfg.loads("[net]\nwidth=1", "a.cfg") == cfg.loads("# b\n[net] \n\n width = 1\n", "b.cfg")
 
 
@@ -113,17 +113,17 @@ SECTIONS = st.lists(st.builds(Section, WORD.filter(lambda word: "]" not in word)
 
 
 @given(SECTIONS)
-def test_what_is_written_is_read_again(sections: list[Section]) -> None:
+def test_dumps_and_loads_round_trip(sections: list[Section]) -> None:
     config = Config(tuple(sections))
     assert cfg.loads(cfg.dumps(config)) == config
 
 
 @given(SECTIONS, st.randoms(use_true_random=False))
-def test_blanks_and_comments_change_nothing(sections: list[Section], chance: object) -> None:
+def test_whitespace_and_comments_are_ignored(sections: list[Section], rng: object) -> None:
     config = Config(tuple(sections))
     lines = []
     for line in cfg.dumps(config).splitlines():
-        blank = chance.choice(["", " ", "\t", "  \t"])  # type: ignore[attr-defined]
-        comment = chance.choice(["", "#a=1", " ;[b]"])  # type: ignore[attr-defined]
+        blank = rng.choice(["", " ", "\t", "  \t"])  # type: ignore[attr-defined]
+        comment = rng.choice(["", "#a=1", " ;[b]"])  # type: ignore[attr-defined]
         lines += [blank + blank.join(line) + blank + "\r", comment]
     assert cfg.loads("\n".join(lines)) == config

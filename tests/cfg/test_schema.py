@@ -1,4 +1,4 @@
-"""Text to typed options: every kind of value, every thing that is reported, every thing that is refused."""
+"""Conversion of text to typed options: values, warnings and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Colour(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(schema.Options):
-    count: int = option(1, "how many")
+    count: int = option(1, "a count")
     maybe: int | None = option(None, "a number or none")
     rate: float = option(0.5, "how fast")
     on: bool = option(False, "whether")
@@ -32,12 +32,12 @@ class Options(schema.Options):
     steps: tuple[int, ...] = option((), "when")
     scales: tuple[float, ...] = option((), "how much")
     from_: int = option(0, "a key that Python reserves", key="from")
-    word: str = option("", "as it stands")
+    word: str = option("", "a word")
     file: pathlib.Path | None = option(None, "a file")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Needy(schema.Options):
+class RequiredOptions(schema.Options):
     layers: tuple[int, ...] = option(dataclasses.MISSING, "the layers")
 
 
@@ -85,27 +85,27 @@ def test_values(text: str, name: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "value", "warning"),
     [
-        ("count=3x", "count", 3, "x.cfg:2: [conv] count: 'x' behind the value, ignored"),
-        ("count=1e3", "count", 1, "x.cfg:2: [conv] count: 'e3' behind the value, ignored"),
-        ("count=3.9", "count", 3, "x.cfg:2: [conv] count: '.9' behind the value, ignored"),
-        ("rate=0.1;fast", "rate", 0.1, "x.cfg:2: [conv] rate: ';fast' behind the value, ignored"),
-        ("count=2\n\ncount=3", "count", 2, "x.cfg:4: [conv] count: given before; the first one counts"),
+        ("count=3x", "count", 3, "x.cfg:2: [conv] count: text 'x' after the value, ignored"),
+        ("count=1e3", "count", 1, "x.cfg:2: [conv] count: text 'e3' after the value, ignored"),
+        ("count=3.9", "count", 3, "x.cfg:2: [conv] count: text '.9' after the value, ignored"),
+        ("rate=0.1;fast", "rate", 0.1, "x.cfg:2: [conv] rate: text ';fast' after the value, ignored"),
+        ("count=2\n\ncount=3", "count", 2, "x.cfg:4: [conv] count: repeated key, ignored: the first one counts"),
         ("cuont=2", "count", 1, "x.cfg:2: [conv] cuont: unknown option, ignored (did you mean 'count'?)"),
         ("zzzzzz=2", "count", 1, "x.cfg:2: [conv] zzzzzz: unknown option, ignored"),
         ("from_=2", "from_", 0, "x.cfg:2: [conv] from_: unknown option, ignored (did you mean 'from'?)"),
-        ("count=", "count", 1, "x.cfg:2: [conv] count: no value; the line is ignored"),
-        ("count", "count", 1, "x.cfg:2: [conv] count: no value; the line is ignored"),
+        ("count=", "count", 1, "x.cfg:2: [conv] count: expected a value; the line is ignored"),
+        ("count", "count", 1, "x.cfg:2: [conv] count: expected a value; the line is ignored"),
         ("dialect=pjreddie", "dialect", Dialect.ALEXEYAB, "x.cfg:2: [conv] dialect: unknown option, ignored"),
     ],
 )
-def test_what_darknet_tolerates_is_reported(text: str, name: str, value: object, warning: str) -> None:
+def test_what_darknet_ignores_is_reported(text: str, name: str, value: object, warning: str) -> None:
     with pytest.warns(UnusedOptionWarning, match=f"^{re.escape(warning)}$"):
         assert getattr(read(text), name) == value
     with pytest.raises(ConfigError, match=f"^{re.escape(warning)}$"):
         read(text, strict=True)
 
 
-def test_a_comment_behind_a_number_is_no_news() -> None:
+def test_a_comment_after_a_number_is_not_reported() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read("count=255 # x\nsteps=1,2 # y", strict=True).count == 255
@@ -125,33 +125,35 @@ def test_a_comment_behind_a_number_is_no_news() -> None:
         ("colour=Red", "x.cfg:2: [conv] colour: expected one of red, green, got 'Red' (did you mean 'red'?)"),
     ],
 )
-def test_what_is_no_value(text: str, message: str) -> None:
+def test_invalid_values_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         read(text)
 
 
-def test_a_key_that_must_be_given() -> None:
-    with pytest.raises(ConfigError, match=r"^x.cfg:1: \[conv\] needs layers= \(the layers\)$"):
-        read("", Needy)
-    assert read("layers=-1,4", Needy).layers == (-1, 4)
+def test_a_required_key() -> None:
+    with pytest.raises(ConfigError, match=r"^x.cfg:1: \[conv\] missing key layers= \(the layers\)$"):
+        read("", RequiredOptions)
+    assert read("layers=-1,4", RequiredOptions).layers == (-1, 4)
 
 
-def test_files_are_looked_for_beside_the_cfg_and_above_it_and_here(
+def test_files_are_searched_in_the_folder_of_the_cfg_its_parent_and_the_working_directory(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "work" / "cfg").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
     path = str(tmp_path / "work" / "cfg" / "x.cfg")
-    with pytest.raises(ConfigError, match=re.escape(f"{path}:2: [conv] file: no file 'a.tree' (looked for {tmp_path}")):
+    with pytest.raises(
+        ConfigError, match=re.escape(f"{path}:2: [conv] file: file 'a.tree' not found (searched {tmp_path}")
+    ):
         read("file=a.tree", path=path)
-    places = (tmp_path / "share" / "darknet", tmp_path, tmp_path / "work", tmp_path / "work" / "cfg")
-    for place in places:  # each is looked at before the ones that come earlier here
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "a.tree").touch()
-        assert read("file=a.tree # names", path=path).file.resolve() == place / "a.tree"
+    folders = (tmp_path / "share" / "darknet", tmp_path, tmp_path / "work", tmp_path / "work" / "cfg")
+    for folder in folders:  # in increasing priority
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "a.tree").touch()
+        assert read("file=a.tree # names", path=path).file.resolve() == folder / "a.tree"
 
 
-def test_keys_are_told_by_their_names_in_a_file() -> None:
+def test_keys_are_the_names_in_the_file() -> None:
     assert list(schema.keys(Options))[-3:] == ["from", "word", "file"]
     assert schema.keys(Options)["from"].name == "from_"

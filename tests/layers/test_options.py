@@ -60,7 +60,7 @@ def inference_keys() -> Iterator[tuple[type[Layer], str]]:
 def alternatives(kind: type[Layer], key: str, now: str | None) -> Iterator[str]:
     """Other values for a key, as text."""
     known = schema.keys(kind.Options)[key]
-    hint = schema._hints(kind.Options)[known.name]
+    hint = schema.type_hints(kind.Options)[known.name]
     if isinstance(hint, types.UnionType):
         hint = typing.get_args(hint)[0]
     default = "" if known.default in (MISSING, None, ()) else str(known.default)
