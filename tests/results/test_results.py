@@ -1,4 +1,4 @@
-"""What a result says, held against C Darknet's own text, labels and JSON of the same boxes."""
+"""``Results`` against C Darknet's own text, labels and JSON of the same boxes."""
 
 import json
 import pathlib
@@ -58,29 +58,29 @@ def horses() -> Results:
 
 
 @pytest.fixture
-def nothing() -> Results:
+def no_detections() -> Results:
     none = torch.zeros(0)
     return Results(none.view(0, 4), none, none.long(), shape=(20, 30), image=np.zeros((20, 30, 3), np.uint8))
 
 
-def test_text_is_darknets(horses: Results) -> None:
+def test_the_text_is_darknets(horses: Results) -> None:
     assert horses.to_text(coordinates=True) == LINES
     assert str(horses) == "\n".join(line.partition("\t")[0] for line in LINES.splitlines())
 
 
-def test_label_lines_are_darknets(horses: Results) -> None:
-    # The lines give four digits of numbers known to six here: one may round the other way.
-    found = sorted(horses.to_txt().splitlines())
-    assert len(found) == 7
-    for line, wanted in zip(found, LABELS.splitlines(), strict=True):
-        assert line.split()[0] == wanted.split()[0]
+def test_label_files_are_darknets(horses: Results) -> None:
+    # The lines have four digits of numbers that have six here: one may be rounded the other way.
+    lines = sorted(horses.to_txt().splitlines())
+    assert len(lines) == 7
+    for line, expected in zip(lines, LABELS.splitlines(), strict=True):
+        assert line.split()[0] == expected.split()[0]
         assert [float(v) for v in line.split()[1:]] == pytest.approx(
-            [float(v) for v in wanted.split()[1:]], abs=1.01e-4
+            [float(v) for v in expected.split()[1:]], abs=1.01e-4
         )
     assert horses.to_txt(confidence=True).startswith("17 0.2048 0.5784 0.3911 0.4105 0.7101\n")
 
 
-def test_frame_is_darknets(horses: Results) -> None:
+def test_the_json_of_a_frame_is_darknets(horses: Results) -> None:
     frame = horses.to_darknet_json(3)
     assert list(frame) == ["frame_id", "filename", "objects"]
     assert (frame["frame_id"], frame["filename"]) == (3, "horses.png")
@@ -94,13 +94,13 @@ def test_frame_is_darknets(horses: Results) -> None:
     json.dumps(frame)
 
 
-def test_frame_leaves_out_what_darknet_leaves_out(nothing: Results) -> None:
-    assert nothing.to_darknet_json() == {"frame_id": 1, "objects": []}
+def test_the_json_of_a_frame_omits_confidences_that_darknet_omits(no_detections: Results) -> None:
+    assert no_detections.to_darknet_json() == {"frame_id": 1, "objects": []}
     weak = Results(torch.rand(2, 4), torch.tensor([0.004, 0.006]), torch.tensor([0, 1]), shape=(9, 9))
     assert [row["class_id"] for row in weak.to_darknet_json()["objects"]] == [1]
 
 
-def test_rows_come_strongest_first_in_four_forms(horses: Results) -> None:
+def test_rows_are_sorted_by_confidence_and_have_four_box_formats(horses: Results) -> None:
     boxes = horses.boxes
     assert boxes.conf.tolist() == sorted(boxes.conf.tolist(), reverse=True)
     assert boxes.box.tolist()[:5] == [4, 13, 8, 16, 13]
@@ -112,10 +112,10 @@ def test_rows_come_strongest_first_in_four_forms(horses: Results) -> None:
     assert torch.equal(boxes.data[:, :4], boxes.xyxy)
     assert torch.equal(boxes.data[:, 4], boxes.conf)
     assert boxes.data[:, 5].tolist() == boxes.cls.tolist()
-    assert boxes.xyxy.min() < 0, "coordinates are not cut at the image's edge"
+    assert boxes.xyxy.min() < 0, "coordinates are not clipped to the image"
 
 
-def test_rows_can_be_chosen(horses: Results) -> None:
+def test_rows_can_be_indexed(horses: Results) -> None:
     assert len(horses) == len(horses.boxes) == len(list(horses)) == len(list(horses.boxes)) == 10
     assert horses[-1].boxes.conf.tolist() == pytest.approx([0.081926])
     assert horses[2:4].boxes.box.tolist() == [8, 16]
@@ -146,37 +146,42 @@ def test_json_is_a_list_of_rows(horses: Results) -> None:
     assert list(rows[0]["box"]) == ["x1", "y1", "x2", "y2"]
 
 
-def test_an_empty_result_works_everywhere(nothing: Results, tmp_path: pathlib.Path) -> None:
-    assert (str(nothing), nothing.to_txt(), nothing.summary(), json.loads(nothing.to_json())) == ("", "", [], [])
-    assert nothing.boxes.data.shape == (0, 6)
-    assert nothing.plot().size == (30, 20)
-    nothing.save(tmp_path / "none.png")
-    assert list(nothing) == []
-    assert nothing.names == {}
-    assert repr(nothing) == "Results('image', 30x20, 0 rows)"
+def test_an_empty_result_has_all_formats(no_detections: Results, tmp_path: pathlib.Path) -> None:
+    assert (
+        str(no_detections),
+        no_detections.to_txt(),
+        no_detections.summary(),
+        json.loads(no_detections.to_json()),
+    ) == ("", "", [], [])
+    assert no_detections.boxes.data.shape == (0, 6)
+    assert no_detections.plot().size == (30, 20)
+    no_detections.save(tmp_path / "none.png")
+    assert list(no_detections) == []
+    assert no_detections.names == {}
+    assert repr(no_detections) == "Results('image', 30x20, 0 rows)"
 
 
-def test_candidates_become_rows() -> None:
+def test_raw_detections_become_rows() -> None:
     probs = torch.tensor([[0.0, 0.6, 0.0, 0.9], [0.0, 0.0, 0.0, 0.0], [0.3, 0.0, 0.8, 0.0]])
     boxes = torch.rand(3, 4)
-    found = from_raw(RawDetections(boxes, torch.ones(3), probs), (10, 20), names=["a", "b", "dont_show", "d"])
-    assert found.boxes.cls.tolist() == [3, 1, 0]
-    assert found.boxes.box.tolist() == [0, 0, 2]
-    assert torch.equal(found.boxes.xywhn, boxes[[0, 0, 2]])
-    assert found.names[3] == "d"
+    result = from_raw(RawDetections(boxes, torch.ones(3), probs), (10, 20), names=["a", "b", "dont_show", "d"])
+    assert result.boxes.cls.tolist() == [3, 1, 0]
+    assert result.boxes.box.tolist() == [0, 0, 2]
+    assert torch.equal(result.boxes.xywhn, boxes[[0, 0, 2]])
+    assert result.names[3] == "d"
     unnamed = from_raw(RawDetections(boxes, torch.ones(3), probs), (10, 20), path=pathlib.Path("a.jpg"))
     assert unnamed.names == {0: "0", 1: "1", 2: "2", 3: "3"}
     assert unnamed.boxes.cls.tolist() == [3, 2, 1, 0]
     assert unnamed.path == "a.jpg"
 
 
-def test_a_class_without_a_name_is_called_by_its_number() -> None:
-    found = Results(torch.rand(2, 4), torch.tensor([0.5, 0.4]), torch.tensor([5, 0]), shape=(9, 9), names=["x"])
-    assert found.names == {0: "x", 5: "5"}
+def test_a_class_without_a_name_is_named_by_its_number() -> None:
+    result = Results(torch.rand(2, 4), torch.tensor([0.5, 0.4]), torch.tensor([5, 0]), shape=(9, 9), names=["x"])
+    assert result.names == {0: "x", 5: "5"}
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "JPEG", "bmp", "webp", "gif"])
-def test_save_writes_what_the_suffix_says(horses: Results, tmp_path: pathlib.Path, suffix: str) -> None:
+def test_save_writes_the_format_of_the_suffix(horses: Results, tmp_path: pathlib.Path, suffix: str) -> None:
     target = tmp_path / f"out.{suffix}"
     horses.save(target, line_width=3)
     with Image.open(target) as written:
@@ -184,7 +189,7 @@ def test_save_writes_what_the_suffix_says(horses: Results, tmp_path: pathlib.Pat
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
-def test_save_refuses_with_a_reason(horses: Results, tmp_path: pathlib.Path) -> None:
+def test_save_says_why_it_fails(horses: Results, tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match="suffix such as"):
         horses.save(tmp_path / "out.xyz")
     with pytest.raises(DataError, match=r"nowhere.*No such file"):
@@ -198,14 +203,14 @@ def test_save_refuses_with_a_reason(horses: Results, tmp_path: pathlib.Path) -> 
         horses.plot()
 
 
-def test_supervision_takes_it_both_ways(horses: Results, nothing: Results) -> None:
+def test_supervision_accepts_results_and_the_conversion(horses: Results, no_detections: Results) -> None:
     supervision = pytest.importorskip("supervision", reason="needs the extra 'supervision'")
-    for found in (horses, nothing):
-        own = found.to_supervision()
+    for result in (horses, no_detections):
+        own = result.to_supervision()
         assert own.xyxy.dtype == np.float32
-        assert own.xyxy.shape == (len(found), 4)
-        assert own.class_id.tolist() == found.boxes.cls.tolist()
-        duck = supervision.Detections.from_ultralytics(found)
+        assert own.xyxy.shape == (len(result), 4)
+        assert own.class_id.tolist() == result.boxes.cls.tolist()
+        duck = supervision.Detections.from_ultralytics(result)
         assert np.array_equal(duck.xyxy, own.xyxy)
         assert np.array_equal(duck.confidence, own.confidence)
         assert np.array_equal(duck.class_id, own.class_id)
