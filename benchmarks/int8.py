@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from darknet_py.data.data_file import Dataset
+    from darknet_py.data.dataset import Dataset
     from darknet_py.network import Network
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .classifier import Classifier
     from .compat.opencv import DetectionModel
     from .conversion.checkpoints import convert
-    from .data.data_file import Dataset
+    from .data.dataset import Dataset
     from .detector import Detector
     from .errors import ConfigError, DarknetError, DataError, UnusedOptionWarning, WeightsError
     from .evaluation.evaluator import evaluate

@@ -22,7 +22,7 @@ from ._typing import StrPath
 from .cfg import Dialect
 from .data import data_file
 from .data.class_names import ClassNames, resolve_class_names
-from .data.labels import Problem, report
+from .data.labels import Problem, log_problems
 from .errors import DataError
 from .images import resizing
 from .images.reading import ImageArray, ImageSource, read_image
@@ -192,7 +192,7 @@ def read_leaf_classes(network: Network, path: StrPath) -> Tensor:
         raise DataError(f"{file}: leaves need a class tree: expected a network whose softmax layer has tree=")
     names = data_file.read_names(file)
     known = set(tree.names)
-    report(
+    log_problems(
         Problem(f"{file}:{line}", f"{name!r} is not a class of the tree; left out")
         for line, name in enumerate(names, start=1)
         if name not in known

@@ -136,7 +136,7 @@ def _out(order: Order) -> str:
     if order.out is not None:
         return order.out
     is_file = isinstance(order.data, str | os.PathLike) and os.fspath(order.data).endswith(".data")
-    entries = data_file.read_data(os.fspath(order.data)).values if is_file else {}  # type: ignore[arg-type]
+    entries = data_file.read_data_file(os.fspath(order.data)).values if is_file else {}  # type: ignore[arg-type]
     return entries.get("backup", "backup")
 
 

@@ -37,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from .. import cfg
-    from ..data import anchors, datasets, labels
+    from ..data import anchors, labels
     from ..data.anchor_cfg import AnchorCfg
+    from ..data.formats import load_dataset
     from ..files import atomic_write
     from ..hub import catalogue
     from ..network import Network
@@ -47,21 +48,22 @@ def run(args: argparse.Namespace) -> int:
     config = cfg.load(catalogue.cfg_path(args.model) if is_named else args.model)
     network = Network(config, size=tuple(args.size) if args.size else None)
     own = AnchorCfg(network)
-    dataset = datasets.load(args.data, args.subset)
-    labels.report(dataset.problems)
-    boxes = anchors.sizes(dataset, network.shape.width, network.shape.height)
+    dataset = load_dataset(args.data, args.subset)
+    labels.log_problems(dataset.problems)
+    boxes = anchors.collect_sizes(dataset, network.shape.width, network.shape.height)
     count = args.clusters or len(own.anchors)
     rng = np.random.default_rng(args.seed)
-    new = anchors.darknet(boxes, count, rng) if args.method == "darknet" else anchors.search(boxes, count, rng)
-    old_iou = own.fit(boxes)
-    new_iou = anchors.fit(boxes, new)
+    compute_anchors = anchors.cluster_anchors if args.method == "darknet" else anchors.search_anchors
+    new = compute_anchors(boxes, count, rng)
+    old_iou = own.mean_best_iou(boxes)
+    new_iou = anchors.mean_best_iou(boxes, new)
     shape = f"{network.shape.width} x {network.shape.height}"
     print(f"{len(boxes)} objects in {len(dataset)} images, for an input of {shape}")
     print(f"avg IoU {old_iou:.2%} with {len(own.used)} anchors of {config.path}")
     print(f"avg IoU {new_iou:.2%} with {count} new anchors")
-    print("\n".join(own.told(new, boxes)))
-    print(f"anchors = {anchors.text(new)}")
-    print("counters_per_class = " + ", ".join(map(str, anchors.counters(dataset, len(dataset.names)))))
+    print("\n".join(own.describe(new, boxes)))
+    print(f"anchors = {anchors.format_anchors(new)}")
+    print("counters_per_class = " + ", ".join(map(str, anchors.count_classes(dataset, len(dataset.names)))))
     if new_iou - old_iou < _MIN_GAIN:
         print(
             f"note: the gain of {new_iou - old_iou:.2%} is hardly worth it: existing weights need the old anchors",
@@ -69,5 +71,5 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.output:
         with atomic_write(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(own.rewritten(new))
+            file.write(own.rewrite(new))
     return 0

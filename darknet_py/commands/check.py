@@ -44,17 +44,17 @@ def _check_data(args: argparse.Namespace) -> int:
     classes = len(data_file.read_names(args.names)) if args.names else None
     problems = 0
 
-    def watch(names: Iterable[str]) -> Iterable[str]:
+    def progress_bar(names: Iterable[str]) -> Iterable[str]:
         bar: Iterable[str] = tqdm(names, unit="image", file=sys.stderr, disable=None)
         return bar
 
-    for checked in check.check(args.model, classes=classes, watch=watch):
-        print(f"ok     {checked.summary}")
+    for report in check.check_dataset(args.model, classes=classes, progress=progress_bar):
+        print(f"ok     {report.summary}")
         if args.per_class:
-            print("\n".join(checked.classes()))
-        for problem in checked.problems:
+            print("\n".join(report.class_lines()))
+        for problem in report.problems:
             print(f"wrong  {problem}")
-        problems += len(checked.problems)
+        problems += len(report.problems)
     return 1 if problems else 0
 
 

@@ -1,1 +1,1 @@
-"""Data sets: image lists, labels and annotation formats, checks, and anchors."""
+"""Data sets: image lists, label files and annotation formats, their checks, and anchors."""

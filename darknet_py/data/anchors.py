@@ -1,8 +1,8 @@
-"""Anchors that fit a data set: Darknet's k-means (``calc_anchors``), and a search that finds better ones.
+"""Anchors for a data set: Darknet's k-means (``calc_anchors``), and a search that finds better ones.
 
-Sizes and anchors are [n, 2] arrays of width and height in pixels of the network's input (for a head of the
-kind of YOLOv2 in cells of its map). How well anchors fit is the mean, over all objects, of the overlap with
-the nearest anchor, both centred on one point. ``heads`` says which head gets which, and writes a cfg.
+Boxes and anchors are float64 [n, 2], width and height in pixels of the network's input (for a YOLOv2 head in cells of
+its map). The quality of anchors is the mean, over all objects, of the IoU with the best anchor, both centred on one
+point. ``anchor_cfg`` assigns anchors to heads and writes them into a cfg.
 """
 
 from __future__ import annotations
@@ -17,58 +17,70 @@ import numpy.typing as npt
 from .._typing import StrPath
 from ..errors import DataError
 from ..files import atomic_write
-from .data_file import Dataset
+from .dataset import Dataset
 
-Sizes = npt.NDArray[np.float64]
+BoxSizes = npt.NDArray[np.float64]  # [n, 2]: width, height
 
-_MOST = 1000  # rounds of k-means
-_SEEN = 20_000  # objects that a mutation is judged by
-_SMALL = 32  # width of an input, in cells, up to which Darknet writes decimals
+_MAX_ITERATIONS = 1000  # of k-means
+_MAX_SEARCH_BOXES = 20_000  # objects that a mutation is evaluated on
+_MAX_CELLS = 32  # width of an input in cells, up to which Darknet writes decimals
 
 
-def sizes(dataset: Dataset, width: int, height: int) -> Sizes:
-    """Width and height of all objects for an input of ``width`` x ``height``. Raises DataError where there are none."""
+def collect_sizes(dataset: Dataset, width: int, height: int) -> BoxSizes:
+    """Return the size of every object in an input of ``width`` x ``height``: float64 [n, 2].
+
+    Raises:
+        DataError: the data set has no objects.
+    """
     rows = [sample.targets[:, 2:4] for sample in dataset]
-    found = np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 2))
-    found = found[(found > 0).all(axis=1)]
-    if not len(found):
-        raise DataError(f"{dataset.source}: no objects with a size, so no anchors can fit them")
-    return found * (width, height)
+    sizes = np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 2))
+    sizes = sizes[(sizes > 0).all(axis=1)]
+    if not len(sizes):
+        raise DataError(f"{dataset.source}: expected objects to compute anchors from, found none")
+    return sizes * (width, height)
 
 
-def counters(dataset: Dataset, classes: int = 0) -> list[int]:
-    """Objects of each class, as ``counters_per_class=`` wants them; at least so many ``classes``."""
+def count_classes(dataset: Dataset, classes: int = 0) -> list[int]:
+    """Count the objects of each class (the value of ``counters_per_class=``), of at least ``classes`` classes."""
     numbers = [int(number) for sample in dataset for number in sample.targets[:, 4]]
     counts: list[int] = np.bincount(np.array(numbers, np.int64), minlength=classes).tolist()
     return counts
 
 
-def overlaps(boxes: Sizes, anchors: Sizes) -> Sizes:
-    """Intersection over union [boxes, anchors] of centred boxes."""
-    inner = np.minimum(boxes[:, None], anchors[None]).prod(axis=2)
-    result: Sizes = inner / (boxes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - inner)
+def size_iou(boxes: BoxSizes, anchors: BoxSizes) -> BoxSizes:
+    """IoU of boxes [n, 2] and anchors [m, 2] with a common centre: float64 [n, m]."""
+    intersection = np.minimum(boxes[:, None], anchors[None]).prod(axis=2)
+    result: BoxSizes = intersection / (boxes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - intersection)
     return result
 
 
-def fit(boxes: Sizes, anchors: Sizes) -> float:
-    """Mean overlap with the nearest anchor, 0..1: Darknet's "avg IoU" / 100."""
-    return float(overlaps(boxes, anchors).max(axis=1).mean())
+def mean_best_iou(boxes: BoxSizes, anchors: BoxSizes) -> float:
+    """Mean over all boxes of the IoU with the best anchor, 0..1: Darknet's "avg IoU" / 100."""
+    return float(size_iou(boxes, anchors).max(axis=1).mean())
 
 
-def by_area(anchors: Sizes) -> Sizes:
-    """Smallest first."""
-    ordered: Sizes = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
+def sort_by_area(anchors: BoxSizes) -> BoxSizes:
+    """Sort anchors by area, smallest first."""
+    ordered: BoxSizes = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
     return ordered
 
 
-def kmeans(boxes: Sizes, centres: Sizes) -> Sizes:
-    """Move ``centres`` until no box changes its nearest one (``do_kmeans``)."""
+def run_kmeans(boxes: BoxSizes, centres: BoxSizes) -> BoxSizes:
+    """Run k-means with the distance 1 - IoU until no assignment changes (``do_kmeans``).
+
+    Args:
+        boxes: float64 [n, 2].
+        centres: initial centres, float64 [k, 2].
+
+    Returns:
+        The centres, float64 [k, 2].
+    """
     centres, nearest = centres.copy(), np.zeros(len(boxes), np.intp)
     if len(centres) == 1:
         centres[0] = boxes.mean(axis=0)
         return centres
-    for _ in range(_MOST):
-        before, nearest = nearest, overlaps(boxes, centres).argmax(axis=1)
+    for _ in range(_MAX_ITERATIONS):
+        before, nearest = nearest, size_iou(boxes, centres).argmax(axis=1)
         if (before == nearest).all():
             break
         counts = np.bincount(nearest, minlength=len(centres))
@@ -77,48 +89,78 @@ def kmeans(boxes: Sizes, centres: Sizes) -> Sizes:
     return centres
 
 
-def darknet(boxes: Sizes, count: int, rng: np.random.Generator) -> Sizes:
-    """Darknet's anchors: k-means once, from random objects. Smallest first."""
-    _enough(boxes, count)
-    return by_area(kmeans(boxes, boxes[rng.permutation(len(boxes))[:count]]))
+def cluster_anchors(boxes: BoxSizes, count: int, rng: np.random.Generator) -> BoxSizes:
+    """Compute anchors as Darknet does: one k-means from random boxes.
+
+    Args:
+        boxes: float64 [n, 2].
+        count: number of anchors.
+        rng: random number generator.
+
+    Returns:
+        float64 [count, 2], smallest first.
+
+    Raises:
+        DataError: there are fewer boxes than anchors.
+    """
+    _check_count(boxes, count)
+    return sort_by_area(run_kmeans(boxes, boxes[rng.permutation(len(boxes))[:count]]))
 
 
-def search(boxes: Sizes, count: int, rng: np.random.Generator, *, restarts: int = 10, mutations: int = 1000) -> Sizes:
-    """Better anchors: k-means from several spread starts (k-means++), then mutations of the best. Smallest first."""
-    _enough(boxes, count)
-    some = boxes if len(boxes) <= _SEEN else boxes[rng.choice(len(boxes), _SEEN, replace=False)]
-    tries = [kmeans(some, _spread(some, count, rng)) for _ in range(restarts)]
-    best = max(tries, key=lambda anchors: fit(some, anchors))
-    reached = fit(some, best)
+def search_anchors(
+    boxes: BoxSizes, count: int, rng: np.random.Generator, *, restarts: int = 10, mutations: int = 1000
+) -> BoxSizes:
+    """Search better anchors: k-means from several k-means++ initialisations, then random mutations of the best.
+
+    Args:
+        boxes: float64 [n, 2].
+        count: number of anchors.
+        rng: random number generator.
+        restarts: runs of k-means.
+        mutations: mutations of the best result; one is kept if it improves the mean best IoU.
+
+    Returns:
+        float64 [count, 2], smallest first.
+
+    Raises:
+        DataError: there are fewer boxes than anchors.
+    """
+    _check_count(boxes, count)
+    subset = boxes
+    if len(boxes) > _MAX_SEARCH_BOXES:
+        subset = boxes[rng.choice(len(boxes), _MAX_SEARCH_BOXES, replace=False)]
+    candidates = [run_kmeans(subset, _kmeans_plus_plus(subset, count, rng)) for _ in range(restarts)]
+    best = max(candidates, key=lambda anchors: mean_best_iou(subset, anchors))
+    best_iou = mean_best_iou(subset, best)
     for step in range(mutations):
-        # A few sides at a time, by less and less.
-        width = 0.2 * (1 - step / mutations) + 0.01
-        changed = rng.random(best.shape) < max(0.3, 1 / best.size)
-        other = best * np.exp(changed * rng.normal(0, width, best.shape))
-        if (found := fit(some, other)) > reached:
-            best, reached = other, found
-    return by_area(best)
+        # Some sides at a time, with a standard deviation that decreases.
+        deviation = 0.2 * (1 - step / mutations) + 0.01
+        mutated = rng.random(best.shape) < max(0.3, 1 / best.size)
+        candidate = best * np.exp(mutated * rng.normal(0, deviation, best.shape))
+        if (candidate_iou := mean_best_iou(subset, candidate)) > best_iou:
+            best, best_iou = candidate, candidate_iou
+    return sort_by_area(best)
 
 
-def _spread(boxes: Sizes, count: int, rng: np.random.Generator) -> Sizes:
-    """Starts far from each other: the next is drawn by the square of its distance to those there are."""
+def _kmeans_plus_plus(boxes: BoxSizes, count: int, rng: np.random.Generator) -> BoxSizes:
+    """Initial centres: each is sampled with the squared distance to the nearest earlier one as its weight."""
     chosen = [int(rng.integers(len(boxes)))]
     distance = np.ones(len(boxes))
     for _ in range(count - 1):
-        distance = np.minimum(distance, 1 - overlaps(boxes, boxes[chosen[-1:]])[:, 0])
+        distance = np.minimum(distance, 1 - size_iou(boxes, boxes[chosen[-1:]])[:, 0])
         weights = distance.clip(0) ** 2
         total = weights.sum()
         chosen.append(int(rng.choice(len(boxes), p=weights / total if total else None)))
     return boxes[chosen]
 
 
-def _enough(boxes: Sizes, count: int) -> None:
+def _check_count(boxes: BoxSizes, count: int) -> None:
     if not 1 <= count <= len(boxes):
         raise DataError(f"{count} anchors: expected 1 to {len(boxes)}, the number of objects")
 
 
-def text(anchors: Sizes, decimals: int = 0) -> str:
-    """The value of an ``anchors=`` line, in Darknet's columns."""
+def format_anchors(anchors: BoxSizes, decimals: int = 0) -> str:
+    """Format anchors as the value of an ``anchors=`` line, in Darknet's columns."""
     width = 2 if decimals else 3
     return ", ".join(f"{w:{width}.{decimals}f},{h:{width}.{decimals}f}" for w, h in anchors)
 
@@ -133,33 +175,50 @@ def calc_anchors(
     folder: StrPath = ".",
     seed: int | None = None,
 ) -> Iterable[str]:
-    """Do what ``detector calc_anchors`` does; returns the lines that it prints.
+    """Do what Darknet's ``detector calc_anchors`` does: write ``anchors.txt`` and ``counters_per_class.txt``.
 
-    Writes ``anchors.txt`` and ``counters_per_class.txt`` into ``folder``. Raises DataError.
+    Args:
+        dataset: the data set.
+        count: number of anchors.
+        width: width of the network's input.
+        height: height of the network's input.
+        classes: least number of classes to count.
+        folder: where the files are written.
+        seed: seed of k-means.
+
+    Yields:
+        The lines that Darknet prints.
+
+    Raises:
+        DataError: the size is missing, there are too few objects, or a file cannot be written.
     """
     if width < 1 or height < 1:
         raise DataError(f"calc_anchors: expected -width and -height of the network, got {width} and {height}")
-    boxes = sizes(dataset, width, height)
-    anchors = darknet(boxes, count, np.random.default_rng(seed))
-    counted = "counters_per_class = " + ", ".join(map(str, counters(dataset, classes)))
-    written = text(anchors, 0 if width > _SMALL else 4)
-    _write(folder, "counters_per_class.txt", counted)
-    _write(folder, "anchors.txt", written)
+    boxes = collect_sizes(dataset, width, height)
+    anchors = cluster_anchors(boxes, count, np.random.default_rng(seed))
+    counters = "counters_per_class = " + ", ".join(map(str, count_classes(dataset, classes)))
+    anchor_text = format_anchors(anchors, 0 if width > _MAX_CELLS else 4)
+    _write_line(folder, "counters_per_class.txt", counters)
+    _write_line(folder, "anchors.txt", anchor_text)
     yield f" num_of_clusters = {count}, width = {width}, height = {height} "
     yield f" read labels from {len(dataset)} images "
-    yield counted
-    yield f" avg IoU = {100 * fit(boxes, anchors):2.2f} % "
+    yield counters
+    yield f" avg IoU = {100 * mean_best_iou(boxes, anchors):2.2f} % "
     yield "Saving anchors to the file: anchors.txt "
-    yield f"anchors = {written}"
+    yield f"anchors = {anchor_text}"
 
 
-def _write(folder: StrPath, name: str, line: str) -> None:
+def _write_line(folder: StrPath, name: str, line: str) -> None:
     with atomic_write(pathlib.Path(os.fspath(folder), name), "w") as file:
         file.write(line)
 
 
-def shares(strides: Sequence[int], count: int) -> list[list[int]]:
-    """Masks for heads of these strides: ``count`` anchors, smallest first, in equal parts to the finest head first."""
+def split_masks(strides: Sequence[int], count: int) -> list[list[int]]:
+    """Divide ``count`` anchors, smallest first, equally over heads of these strides, the finest head first.
+
+    Returns:
+        The mask of each head: indices of its anchors.
+    """
     masks: list[list[int]] = [[] for _ in strides]
     order = sorted(range(len(strides)), key=strides.__getitem__)
     for head, part in zip(order, np.array_split(np.arange(count), len(strides)), strict=True):

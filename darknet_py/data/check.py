@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before an hour of training says it: ``check``."""
+"""Check a data set before training: missing, broken, invalid and duplicate images and labels."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from .._typing import StrPath
 from ..errors import DataError
 from ..images.reading import read_image
-from . import datasets
-from .anchors import counters
-from .data_file import Dataset, read_data
+from .anchors import count_classes
+from .data_file import read_data_file
+from .dataset import Dataset
+from .formats import load_dataset
 from .labels import Problem
 
 SUBSETS = ("train", "valid")
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A list of a data set: what it holds, and what is missing or odd, each thing once."""
+class SubsetReport:
+    """One list of a data set, with its problems without repetition."""
 
     subset: str
     dataset: Dataset
@@ -28,75 +29,83 @@ class Checked:
 
     @property
     def summary(self) -> str:
-        """Images, objects and classes in a line."""
-        counts = counters(self.dataset, len(self.dataset.names))
+        """Numbers of images, objects and classes in a line."""
+        counts = count_classes(self.dataset, len(self.dataset.names))
         empty = sum(not len(sample.targets) for sample in self.dataset)
         return (
             f"{self.subset}: {len(self.dataset)} images, {empty} of them without objects, {sum(counts)} objects, "
             f"{sum(count > 0 for count in counts)} of {len(counts)} classes"
         )
 
-    def classes(self) -> Iterator[str]:
-        """Objects of each class, a line each."""
+    def class_lines(self) -> Iterator[str]:
+        """Yield number, name and objects of each class, a line each."""
         names = self.dataset.names
-        for number, count in enumerate(counters(self.dataset, len(names))):
+        for number, count in enumerate(count_classes(self.dataset, len(names))):
             yield f"{number:5} {names[number] if number < len(names) else '':20} {count:8}"
 
 
-def check(
+def check_dataset(
     path: StrPath,
     *,
     classes: int | None = None,
     decode: bool = True,
-    watch: Callable[[Iterable[str]], Iterable[str]] = iter,
-) -> list[Checked]:
-    """Check the lists of a data set in any format of ``datasets``.
+    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> list[SubsetReport]:
+    """Check the lists of a data set in any format of ``load_dataset``.
 
-    ``classes``: of the network; by default the number of names. ``decode``: read every image, else see
-    that it is there. ``watch``: wraps the images' names, for a progress bar. Raises DataError where a
-    list cannot be read at all.
+    Args:
+        path: the data set.
+        classes: number of the network's classes; by default the number of names.
+        decode: decode every image, instead of opening the file only.
+        progress: wraps the paths of the images, for a progress bar.
+
+    Returns:
+        A report for each list; a list that is used for both is reported once.
+
+    Raises:
+        DataError: a list cannot be read.
     """
-    done: dict[tuple[str, ...], str] = {}
-    checked = []
+    checked: dict[tuple[str, ...], str] = {}
+    reports = []
     for subset in _subsets(path):
-        dataset = datasets.load(path, subset)
-        names = tuple(sample.image for sample in dataset)
-        if names in done:  # one list for both
+        dataset = load_dataset(path, subset)
+        images = tuple(sample.image for sample in dataset)
+        if images in checked:  # one list for both
             continue
         limit = classes if classes is not None else len(dataset.names) or None
         if limit is not None:
-            dataset = dataset.limited(limit)
-        problems = [*dataset.problems, *_twice(names, subset)]
-        for earlier, other in done.items():
-            problems += [Problem(name, f"in {other} and in {subset}") for name in sorted({*earlier} & {*names})]
-        problems += _images(watch(dict.fromkeys(names)), decode)
-        done[names] = subset
-        checked.append(Checked(subset, dataset, tuple(dict.fromkeys(problems))))
-    return checked
+            dataset = dataset.drop_unknown_classes(limit)
+        problems = [*dataset.problems, *_find_duplicates(images, subset)]
+        for earlier, other in checked.items():
+            problems += [Problem(image, f"in {other} and in {subset}") for image in sorted({*earlier} & {*images})]
+        problems += _check_images(progress(dict.fromkeys(images)), decode)
+        checked[images] = subset
+        reports.append(SubsetReport(subset, dataset, tuple(dict.fromkeys(problems))))
+    return reports
 
 
 def _subsets(path: StrPath) -> tuple[str, ...]:
-    """The lists to look at: of a .data file those that it names."""
-    named = read_data(path).values if os.fspath(path).endswith(".data") else {}
-    return tuple(subset for subset in SUBSETS if subset in named) or SUBSETS
+    """The lists to check: of a .data file those that it has."""
+    entries = read_data_file(path).values if os.fspath(path).endswith(".data") else {}
+    return tuple(subset for subset in SUBSETS if subset in entries) or SUBSETS
 
 
-def _twice(names: tuple[str, ...], subset: str) -> Iterator[Problem]:
-    for name, count in Counter(names).items():
+def _find_duplicates(images: tuple[str, ...], subset: str) -> Iterator[Problem]:
+    for image, count in Counter(images).items():
         if count > 1:
-            yield Problem(name, f"{count} times in {subset}")
+            yield Problem(image, f"{count} times in {subset}")
 
 
-def _images(names: Iterable[str], decode: bool) -> Iterator[Problem]:
-    for name in names:
+def _check_images(images: Iterable[str], decode: bool) -> Iterator[Problem]:
+    for image in images:
         try:
             if decode:
-                read_image(name)
+                read_image(image)
             else:
-                with open(name, "rb"):
+                with open(image, "rb"):
                     pass
         except DataError as error:
-            place, _, text = str(error).partition(f"{name}: ")
-            yield Problem(name, text or place)
+            whole, _, message = str(error).partition(f"{image}: ")
+            yield Problem(image, message or whole)
         except OSError as error:
-            yield Problem(name, error.strerror or str(error))
+            yield Problem(image, error.strerror or str(error))

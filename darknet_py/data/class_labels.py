@@ -1,4 +1,4 @@
-"""The classes of an image for a classifier: the labels that its path holds (``fill_truth_smooth``)."""
+"""Targets of a classifier: the labels that occur in the path of an image (``fill_truth_smooth``)."""
 
 from __future__ import annotations
 
@@ -10,40 +10,56 @@ import numpy.typing as npt
 from ..layers import IGNORED_TARGET
 from .labels import Problem
 
-ClassVector = npt.NDArray[np.float32]
+ClassVector = npt.NDArray[np.float32]  # [classes]
 
 
-def found(image: str, labels: Sequence[str], problem: Callable[[Problem], None]) -> list[int]:
-    """The numbers of the labels that are part of the path; other than one is a problem, and kept."""
-    hits = [number for number, label in enumerate(labels) if label in image]
-    if len(hits) != 1:
-        what = ", ".join(labels[number] for number in hits) or "none"
-        problem(Problem(image, f"expected one label in the path, found {what}"))
-    return hits
+def match_labels(image: str, labels: Sequence[str], on_problem: Callable[[Problem], None]) -> list[int]:
+    """Return the numbers of the labels that occur in a path; any other number than one label is a problem."""
+    matches = [number for number, label in enumerate(labels) if label in image]
+    if len(matches) != 1:
+        found = ", ".join(labels[number] for number in matches) or "none"
+        on_problem(Problem(image, f"expected one label in the path, found {found}"))
+    return matches
 
 
-def vector(hits: Sequence[int], count: int, smoothing: float = 0.0) -> ClassVector:
-    """1 for the hits and 0 for the others of ``count`` classes.
+def encode_classes(numbers: Sequence[int], count: int, smoothing: float = 0.0) -> ClassVector:
+    """Encode classes as a vector.
 
-    ``smoothing`` (label_smooth_eps) is taken from a hit and shared by the others.
+    Args:
+        numbers: the classes.
+        count: number of all classes.
+        smoothing: label smoothing (``label_smooth_eps``), subtracted from the classes and distributed over the others.
+
+    Returns:
+        float32 [count], 1 for the classes and 0 for the others, before smoothing.
     """
     out = np.full(count, smoothing / (count - 1) if count > 1 else 0.0, np.float32)
-    out[list(hits)] = 1 - smoothing
+    out[list(numbers)] = 1 - smoothing
     return out
 
 
-def with_ancestors(
-    classes: ClassVector, hits: Sequence[int], parents: Sequence[int], groups: Sequence[int]
+def add_ancestors(
+    classes: ClassVector, numbers: Sequence[int], parents: Sequence[int], groups: Sequence[int]
 ) -> ClassVector:
-    """Classes of a tree: ancestors of a hit are 1 too, groups without a hit are ignored (``fill_hierarchy``)."""
+    """Set the ancestors of classes in a class tree, as ``fill_hierarchy`` does.
+
+    Args:
+        classes: float32 [classes].
+        numbers: the classes of the image.
+        parents: parent of each class; -1 for a root.
+        groups: group of each class.
+
+    Returns:
+        float32 [classes]: 1 for the ancestors, ``IGNORED_TARGET`` in groups that contain no class of the image.
+    """
     out = classes.copy()
-    reached = set(hits)
-    for hit in hits:
-        parent = parents[hit]
+    reached = set(numbers)
+    for number in numbers:
+        parent = parents[number]
         while parent >= 0:
             reached.add(parent)
             out[parent] = 1
             parent = parents[parent]
-    known = {groups[number] for number in reached}
-    out[[group not in known for group in groups]] = IGNORED_TARGET
+    known_groups = {groups[number] for number in reached}
+    out[[group not in known_groups for group in groups]] = IGNORED_TARGET
     return out

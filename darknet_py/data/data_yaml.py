@@ -1,10 +1,10 @@
-"""The part of YAML that ``data.yaml`` files are written in: keys, lists and mappings, plain or in brackets.
+"""Parser for the subset of YAML that ``data.yaml`` files use: keys, lists and mappings, in block or flow style.
 
     path: ../datasets/coco8
     train: images/train            # a folder, a list file, or a list of them
-    names: {0: person, 1: 'traffic light'}     or  [person, bicycle]  or one a line, as ``0: person`` or ``- person``
+    names: {0: person, 1: 'traffic light'}     or  [person, bicycle]  or one per line, as ``0: person`` or ``- person``
 
-No anchors, tags or text over several lines: such files are refused with the line that is not understood.
+Anchors, tags and multi-line strings are not supported: the error names the line.
 """
 
 from __future__ import annotations
@@ -14,98 +14,98 @@ from collections.abc import Iterator
 
 from .._typing import StrPath
 from ..errors import DataError
-from .labels import lines
+from .text_files import read_lines
 
 Value = str | list[str] | dict[str, str]
 
 _ITEM = re.compile(r"""\s*((?:(?<!\w)'(?:[^']|'')*'|(?<!\w)"[^"]*"|(?<=\w)['"]|[^,'"\[\]{}])+)\s*(?:,|$)""")
 
 
-def read(path: StrPath) -> dict[str, Value]:
-    """The top level's keys. Raises DataError with the line that is not understood."""
-    found: dict[str, Value] = {}
+def read_data_yaml(path: StrPath) -> dict[str, Value]:
+    """Return the keys of the top level. Raises DataError, with the line, for YAML that is not supported."""
+    entries: dict[str, Value] = {}
     block = ""
-    for place, indent, text in _statements(path):
+    for location, indent, text in _join_brackets(path):
         is_item = text == "-" or text.startswith("- ")
         if (indent or is_item) and block:
-            _add(found, block, text, is_item, place)
+            _add_line(entries, block, text, is_item, location)
             continue
-        key, value = _pair(text, place)
+        key, value = _split_pair(text, location)
         block = "" if value else key
-        found[key] = _value(value, place) if value else ""
-    return found
+        entries[key] = _parse_value(value, location) if value else ""
+    return entries
 
 
-def _statements(path: StrPath) -> Iterator[tuple[str, int, str]]:
-    """Place, indentation and text of each line that says something; brackets over several lines are joined."""
-    held, held_place, held_indent = "", "", 0
-    for number, raw in enumerate(lines(path), start=1):
-        line = _uncommented(raw).rstrip()
-        if not line.strip() or (not held and line.strip() in ("---", "...")):
+def _join_brackets(path: StrPath) -> Iterator[tuple[str, int, str]]:
+    """Yield location, indentation and text of each line that is not blank; brackets over several lines are joined."""
+    pending, pending_location, pending_indent = "", "", 0
+    for number, raw in enumerate(read_lines(path), start=1):
+        line = _strip_comment(raw).rstrip()
+        if not line.strip() or (not pending and line.strip() in ("---", "...")):
             continue
-        if not held:
-            held_place, held_indent = f"{path}:{number}", len(line) - len(line.lstrip())
-        held = f"{held} {line.strip()}".strip()
-        if sum(map(held.count, "[{")) <= sum(map(held.count, "]}")):
-            yield held_place, held_indent, held
-            held = ""
-    if held:
-        raise DataError(f"{held_place}: a bracket that is not closed: {held[:60]!r}")
+        if not pending:
+            pending_location, pending_indent = f"{path}:{number}", len(line) - len(line.lstrip())
+        pending = f"{pending} {line.strip()}".strip()
+        if sum(map(pending.count, "[{")) <= sum(map(pending.count, "]}")):
+            yield pending_location, pending_indent, pending
+            pending = ""
+    if pending:
+        raise DataError(f"{pending_location}: a bracket that is not closed: {pending[:60]!r}")
 
 
-def _uncommented(line: str) -> str:
-    """The line up to a ``#`` that follows a blank and is not quoted; a quote opens where a value begins."""
+def _strip_comment(line: str) -> str:
+    """Return the line up to a ``#`` that follows a blank and is not quoted; a quote opens at the start of a value."""
     quote, before = "", " "
-    for place, letter in enumerate(line):
+    for position, letter in enumerate(line):
         if quote:
             quote = "" if letter == quote else quote
         elif letter in "'\"" and before in " \t[{,":
             quote = letter
         elif letter == "#" and before in " \t":
-            return line[:place]
+            return line[:position]
         before = letter
     return line
 
 
-def _add(found: dict[str, Value], block: str, text: str, is_item: bool, place: str) -> None:
-    """A line of an indented list or mapping."""
-    held = found[block]
+def _add_line(entries: dict[str, Value], block: str, text: str, is_item: bool, location: str) -> None:
+    """Add a line of an indented list or mapping."""
+    content = entries[block]
     if is_item:
-        held = held if isinstance(held, list) else []
-        held.append(_plain(text[1:]))
+        content = content if isinstance(content, list) else []
+        content.append(_unquote(text[1:]))
     else:
-        key, value = _pair(text, place)
-        held = held if isinstance(held, dict) else {}
-        held[key] = _plain(value)
-    found[block] = held
+        key, value = _split_pair(text, location)
+        content = content if isinstance(content, dict) else {}
+        content[key] = _unquote(value)
+    entries[block] = content
 
 
-def _pair(text: str, place: str) -> tuple[str, str]:
+def _split_pair(text: str, location: str) -> tuple[str, str]:
     match = re.match(r"""('[^']*'|"[^"]*"|[^:]+?)\s*:(?:\s+(.*)|)$""", text)
     if match is None or text[0] in "&*!|>%@[{":
-        raise DataError(f"{place}: expected `key: value`, found {text[:60]!r}")
-    return _plain(match[1]), match[2] or ""
+        raise DataError(f"{location}: expected `key: value`, found {text[:60]!r}")
+    return _unquote(match[1]), match[2] or ""
 
 
-def _value(text: str, place: str) -> Value:
+def _parse_value(text: str, location: str) -> Value:
     inner = text[1:-1].strip().removesuffix(",")
     if text[0] + text[-1] not in ("[]", "{}"):
         if text[0] in "[{&*!|>":
-            raise DataError(f"{place}: expected plain text, a list or a mapping, found {text[:60]!r}")
-        return _plain(text)
-    items, at = [], 0
-    while at < len(inner):
-        match = _ITEM.match(inner, at)
+            raise DataError(f"{location}: expected plain text, a list or a mapping, found {text[:60]!r}")
+        return _unquote(text)
+    items, position = [], 0
+    while position < len(inner):
+        match = _ITEM.match(inner, position)
         if match is None:
-            raise DataError(f"{place}: expected items between commas, found {inner[at : at + 60]!r}")
+            raise DataError(f"{location}: expected items between commas, found {inner[position : position + 60]!r}")
         items.append(match[1])
-        at = match.end()
+        position = match.end()
     if text[0] == "[":
-        return [_plain(item) for item in items]
-    return {key: _plain(value) for key, value in (_pair(item.strip(), place) for item in items)}
+        return [_unquote(item) for item in items]
+    return {key: _unquote(value) for key, value in (_split_pair(item.strip(), location) for item in items)}
 
 
-def _plain(text: str) -> str:
+def _unquote(text: str) -> str:
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1].replace("''", "'") if text[0] == "'" else text[1:-1]

@@ -1,16 +1,15 @@
-"""The label file of an image: where it lies, and what it holds.
+"""Label files: where the labels of an image are, and what they contain.
 
-A line ``class x y w h`` is an object: an integer, then centre and size relative to the image (0..1).
-Darknet looks for the file by replacing words in the image's path (``label_path``), takes an image
-without one for an image without objects, and stops silently where a line does not scan. This reads the
-same objects and says so: every missing or odd label is one ``Problem`` with file and line.
+A line ``class x y w h`` is an object: its class, and its box relative to the image (0..1). Darknet derives the path
+of the label file from that of the image (``label_path``), treats an image without a label file as one without
+objects, and silently stops at a line that it cannot parse. The same objects are read here, and every missing or
+invalid label is reported as a ``Problem`` with file and line.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,91 +17,106 @@ import numpy as np
 import numpy.typing as npt
 
 from .._typing import StrPath
-from ..errors import DataError
+from .text_files import read_lines
 
-TargetArray = npt.NDArray[np.float32]  # [n, 5]: x y w h relative to the image, class
+TargetArray = npt.NDArray[np.float32]  # [n, 5]: (cx, cy, w, h) relative to the image, class
 
-SHOWN = 20  # problems that ``report`` writes one by one
+MAX_LOGGED = 20  # problems that ``log_problems`` logs one by one
 
-
-_FOLDERS = tuple(
-    (name.replace("/", slash), label.replace("/", slash))
-    for name, label in (
+_FOLDER_PAIRS = tuple(
+    (images.replace("/", separator), labels.replace("/", separator))
+    for images, labels in (
         ("/images/train2017/", "/labels/train2017/"),
         ("/images/val2017/", "/labels/val2017/"),
         ("/JPEGImages/", "/labels/"),
         ("/images/train2014/", "/labels/train2014/"),
         ("/images/val2014/", "/labels/val2014/"),
     )
-    for slash in "/\\"
+    for separator in "/\\"
 )
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in a data set that is missing or odd: where it is (``file`` or ``file:line``), and what."""
+    """Something missing or invalid in a data set.
 
-    place: str
-    text: str
+    Attributes:
+        location: ``file`` or ``file:line``.
+        message: what is wrong, and what is done about it.
+    """
+
+    location: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
+        return f"{self.location}: {self.message}"
 
 
 def label_path(image: str) -> str:
-    """Where Darknet looks for the labels of an image (``replace_image_to_label``)."""
+    """Return the path of an image's label file, as Darknet derives it (``replace_image_to_label``)."""
     path = image
-    for folder, labels in _FOLDERS:
-        path = path.replace(folder, labels, 1)
+    for images, labels in _FOLDER_PAIRS:
+        path = path.replace(images, labels, 1)
     stem, suffix = os.path.splitext(path.strip(" \t"))
     return f"{stem}.txt" if suffix else f"{path}.txt"
 
 
-def label_places(image: str) -> list[str]:
-    """Where labels of an image may lie: Darknet's place, ``labels/`` for the last ``images/``, beside it."""
+def candidate_label_paths(image: str) -> list[str]:
+    """Return where an image's label file may be: Darknet's path, ``labels/`` for the last ``images/``, beside it."""
     stem = os.path.splitext(image)[0]
     parts = stem.replace("\\", "/").split("/")
-    places = [label_path(image)]
+    candidates = [label_path(image)]
     if "images" in parts[:-1]:
-        at = len(parts) - 2 - parts[-2::-1].index("images")
-        places.append("/".join((*parts[:at], "labels", *parts[at + 1 :])) + ".txt")
-    return list(dict.fromkeys((*places, f"{stem}.txt")))
+        last = len(parts) - 2 - parts[-2::-1].index("images")
+        candidates.append("/".join((*parts[:last], "labels", *parts[last + 1 :])) + ".txt")
+    return list(dict.fromkeys((*candidates, f"{stem}.txt")))
 
 
-def read_labels(path: StrPath, problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
-    """The objects of a label file; what is odd goes to ``problem``. Raises DataError where it cannot be read.
+def read_label_file(path: StrPath, on_problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
+    """Read a label file.
 
-    As in Darknet (``read_boxes``), nothing is read behind a line that does not scan, and positions out of
-    range are kept. A class below 0 or beyond ``classes`` and what is no number are left out.
+    As in Darknet (``read_boxes``), the lines after one that cannot be parsed are ignored, and coordinates out of
+    range are kept. Objects with a class below 0 or of at least ``classes``, or with NaN or Inf, are dropped.
+
+    Args:
+        path: the label file.
+        on_problem: called with each problem.
+        classes: number of classes; None: any class is accepted.
+
+    Returns:
+        float32 [n, 5], (cx, cy, w, h) relative to the image, class.
+
+    Raises:
+        DataError: the file cannot be read.
     """
     rows: list[tuple[float, ...]] = []
-    seen: dict[tuple[float, ...], int] = {}
-    for number, line in enumerate(lines(path), start=1):
+    first_line: dict[tuple[float, ...], int] = {}
+    for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
         if not words:
             continue
-        place = f"{os.fspath(path)}:{number}"
-        row = _scan(words)
+        location = f"{os.fspath(path)}:{number}"
+        row = _parse(words)
         if row is not None:
-            for text in _oddities(row):
-                problem(Problem(place, text))
-            unknown = classes is not None and row[4] >= classes
-            if classes is not None and unknown:
-                problem(Problem(place, beyond(int(row[4]), classes)))
-            if row in seen:
-                problem(Problem(place, f"the same object as in line {seen[row]}"))
-            seen.setdefault(row, number)
-            if row[4] >= 0 and not unknown and np.isfinite(row).all():
+            for message in _check_values(row):
+                on_problem(Problem(location, message))
+            is_unknown = classes is not None and row[4] >= classes
+            if classes is not None and is_unknown:
+                on_problem(Problem(location, unknown_class_message(int(row[4]), classes)))
+            if row in first_line:
+                on_problem(Problem(location, f"duplicate of line {first_line[row]}"))
+            first_line.setdefault(row, number)
+            if row[4] >= 0 and not is_unknown and np.isfinite(row).all():
                 rows.append(row)
         if row is None or len(words) > 5:
-            found = f"expected `class x y w h`, found {line.strip()!r}"
-            problem(Problem(place, f"{found}; like Darknet, nothing behind it is read"))
+            message = f"expected `class x y w h`, found {line.strip()!r}"
+            on_problem(Problem(location, f"{message}; the rest of the file is ignored, as in Darknet"))
             break
     return np.array(rows, np.float32).reshape(-1, 5)
 
 
-def _scan(words: Sequence[str]) -> tuple[float, ...] | None:
+def _parse(words: Sequence[str]) -> tuple[float, ...] | None:
     try:
         x, y, w, h = map(float, words[1:5])
         return x, y, w, h, float(int(words[0]))
@@ -110,50 +124,52 @@ def _scan(words: Sequence[str]) -> tuple[float, ...] | None:
         return None
 
 
-def _oddities(row: Sequence[float]) -> Iterator[str]:
-    x, y, w, h, number = row
-    if number < 0:
-        yield f"class {number:.0f}, expected 0 or more; left out"
+def _check_values(row: Sequence[float]) -> Iterator[str]:
+    x, y, w, h, cls = row
+    if cls < 0:
+        yield f"class {cls:.0f}, expected 0 or more; ignored"
     if not np.isfinite(row).all():
-        yield "a coordinate that is no number; left out"
+        yield "a coordinate is NaN or Inf; ignored"
     elif not (0 < x <= 1 and 0 < y <= 1):
         yield f"centre {x:g} {y:g}, expected 0..1 of the image"
     elif not (0 < w <= 1 and 0 < h <= 1):
         yield f"size {w:g} {h:g}, expected 0..1 of the image"
 
 
-def beyond(number: int, classes: int) -> str:
-    """What is wrong with a class that a network does not have."""
-    return f"class {number}, but the network has {classes} classes (0..{classes - 1}); left out"
+def unknown_class_message(cls: int, classes: int) -> str:
+    """The message of a problem: a class that the network does not have."""
+    return f"class {cls}, but the network has {classes} classes (0..{classes - 1}); ignored"
 
 
-def labels_of(image: str, problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
-    """The objects of an image; a missing label file goes to ``problem`` with the paths that were tried."""
-    places = label_places(image)
-    for place in places:
-        if os.path.isfile(place):
-            return read_labels(place, problem, classes)
-    problem(Problem(image, f"no label file, taken for an image without objects; tried {', '.join(places)}"))
-    return none()
+def read_image_labels(image: str, on_problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
+    """Find and read the label file of an image.
+
+    Args:
+        image: path of the image.
+        on_problem: called with each problem; a missing label file is one.
+        classes: number of classes; None: any class is accepted.
+
+    Returns:
+        float32 [n, 5], (cx, cy, w, h) relative to the image, class.
+    """
+    candidates = candidate_label_paths(image)
+    for path in candidates:
+        if os.path.isfile(path):
+            return read_label_file(path, on_problem, classes)
+    message = f"no label file: treated as an image without objects; tried {', '.join(candidates)}"
+    on_problem(Problem(image, message))
+    return empty_targets()
 
 
-def none() -> TargetArray:
-    """No objects."""
+def empty_targets() -> TargetArray:
+    """Return the targets of an image without objects: float32 [0, 5]."""
     return np.zeros((0, 5), np.float32)
 
 
-def lines(path: StrPath) -> list[str]:
-    """The lines of a text file. Raises DataError."""
-    try:
-        return pathlib.Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
-    except OSError as error:
-        raise DataError(f"{os.fspath(path)}: {error.strerror or error}") from error
-
-
-def report(problems: Iterable[Problem]) -> None:
-    """Log the first problems one by one and the rest as a number."""
-    found = list(problems)
-    for problem in found[:SHOWN]:
+def log_problems(problems: Iterable[Problem]) -> None:
+    """Log the first problems one by one, and the number of the rest."""
+    listed = list(problems)
+    for problem in listed[:MAX_LOGGED]:
         _log.warning("%s", problem)
-    if len(found) > SHOWN:
-        _log.warning("... and %d more of the kind", len(found) - SHOWN)
+    if len(listed) > MAX_LOGGED:
+        _log.warning("... and %d more problems", len(listed) - MAX_LOGGED)

@@ -18,8 +18,8 @@ from torch import Tensor
 from .._typing import StrPath
 from ..cfg import Dialect
 from ..classifier import num_classes, predict_probabilities, read_leaf_classes
-from ..data.data_file import read_data, read_list, read_names
-from ..data.labels import Problem, report
+from ..data.data_file import read_data_file, read_list, read_names
+from ..data.labels import Problem, log_problems
 from ..errors import DataError
 from ..images import resizing
 from ..images.prefetch import map_prefetched
@@ -106,7 +106,7 @@ def evaluate_accuracy(
         raise DataError(f"top: expected 1..{classes}, got {k}")
     targets = [next((n for n, label in enumerate(labels[:classes]) if label in path), -1) for path in images]
     unlabelled = (path for path, target in zip(images, targets, strict=True) if target < 0)
-    report(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in unlabelled)
+    log_problems(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in unlabelled)
     transform = _make_transform(network, EvalTransform(view))
     run = engines.create_engine(network, engine, dtype=dtype)
 
@@ -143,10 +143,10 @@ def evaluate_accuracy_on_data(
     Raises:
         DataError: a file cannot be read, or see ``evaluate_accuracy``.
     """
-    options = read_data(path)
-    images, labels = read_list(options.file("valid")), read_names(options.file("labels"))
-    leaves = read_leaf_classes(network, options.file("leaves")) if "leaves" in options.values else None
-    k = k or options.integer("top", 1)
+    options = read_data_file(path)
+    images, labels = read_list(options.get_path("valid")), read_names(options.get_path("labels"))
+    leaves = read_leaf_classes(network, options.get_path("leaves")) if "leaves" in options.values else None
+    k = k or options.get_int("top", 1)
     return len(images), evaluate_accuracy(network, images, labels, k=k, leaves=leaves, **kwargs)
 
 

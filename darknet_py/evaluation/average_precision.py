@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from .. import boxes
-from ..data.data_file import Dataset
+from ..data.dataset import Dataset
 from .detections import Detections, Floats, Integers
 
 Bools = npt.NDArray[np.bool_]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.data_file import Dataset
+from ..data.dataset import Dataset
 from .detections import Detections
 
 _GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -63,7 +63,7 @@ def category_ids(dataset: Dataset) -> tuple[int, ...]:
 
 def image_ids(dataset: Dataset) -> list[int]:
     """The COCO id of each image, all distinct."""
-    given = [sample.identity for sample in dataset]
+    given = [sample.image_id for sample in dataset]
     ids = [number for number in given if number is not None]
     if len(ids) < len(given):
         digits = [re.search(r"\d+$", pathlib.PurePath(sample.image).stem) for sample in dataset]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..boxes import RawDetections
-from ..data.data_file import Dataset, Sample
+from ..data.dataset import Dataset, Sample
 from ..data.labels import Problem
 from ..errors import DataError
 from ..images import resizing

@@ -12,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from .._typing import StrPath
-from ..data import datasets, labels
+from ..data import labels
 from ..data.class_names import ClassNames, resolve_class_names
-from ..data.data_file import Dataset
+from ..data.dataset import Dataset
+from ..data.formats import load_dataset
 from ..errors import DataError
 from ..inference.engines import Engine
 from ..network import Network
@@ -52,8 +53,8 @@ def evaluate(
 
     Args:
         network: a detector.
-        data: a ``Dataset``, or what ``datasets.load`` reads: a .data file, a list, a data.yaml, COCO's annotation
-            JSON, or a VOC folder.
+        data: a ``Dataset``, or what ``load_dataset`` reads: a .data file, a list, a data.yaml, COCO's annotation JSON, or a VOC
+            folder.
         protocol: ``darknet``, ``voc07`` or ``coco``, see ``scores``.
         subset: the part of ``data`` to use: ``valid``, ``train`` or ``test``.
         names: class names instead of the data set's, as a file or a sequence.
@@ -86,7 +87,7 @@ def evaluate(
     if protocol is Protocol.COCO:
         coco.find_backend(backend)
     dataset = prepare_dataset(network, data, subset, names)
-    labels.report(dataset.problems)
+    labels.log_problems(dataset.problems)
     default_score, default_nms = _DETECTION_DEFAULTS[protocol]
     detections = collect(
         network,
@@ -101,7 +102,7 @@ def evaluate(
         dtype=dtype,
         progress=progress,
     )
-    labels.report(detections.problems)
+    labels.log_problems(detections.problems)
     return evaluate_detections(
         dataset, detections, protocol, threshold=threshold, match_iou=match_iou, points=points, backend=backend
     )
@@ -116,13 +117,13 @@ def prepare_dataset(
     """
     classes = require_heads(network)[-1].classes
     if isinstance(data, str | os.PathLike):
-        data = datasets.load(data, subset, classes=classes)
+        data = load_dataset(data, subset, classes=classes)
     if not len(data):
         raise DataError(f"{data.source or 'data'}: no images to evaluate on")
     if names is None and len(data.names) not in (0, classes):
         raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
     resolved = resolve_class_names(names if names is not None else data.names or None, classes)
-    return replace(data.limited(classes), names=tuple(resolved))
+    return replace(data.drop_unknown_classes(classes), names=tuple(resolved))
 
 
 def evaluate_detections(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..boxes import NMSOptions, iou, nms_keep
-from ..data.data_file import Dataset, Sample
+from ..data.dataset import Dataset, Sample
 from ..images import resizing
 from ..images.prefetch import map_prefetched
 from ..images.reading import read_image

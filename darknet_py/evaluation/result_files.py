@@ -17,7 +17,7 @@ import pathlib
 from collections.abc import Iterable
 
 from .._typing import StrPath
-from ..data.data_file import Dataset
+from ..data.dataset import Dataset
 from ..errors import DataError
 from ..files import atomic_write
 from . import coco

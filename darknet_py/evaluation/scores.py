@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .._table import format_table
-from ..data.data_file import Dataset
+from ..data.dataset import Dataset
 from ..data.labels import Problem
 from .average_precision import GroundTruth, PrecisionRecallCurve, TargetMatches
 from .detections import Detections

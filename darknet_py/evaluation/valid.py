@@ -10,7 +10,8 @@ from torch import Tensor
 from .._typing import StrPath
 from ..data import labels
 from ..data.class_names import resolve_class_names
-from ..data.data_file import Dataset, Options, Sample, read_data, read_list
+from ..data.data_file import DataFile, read_data_file, read_list
+from ..data.dataset import Dataset, Sample
 from ..errors import DataError
 from ..layers import read_map
 from ..network import Network
@@ -45,12 +46,12 @@ def write_valid_results(
     Raises:
         DataError: the network has no detection head, or a file cannot be read or written.
     """
-    options = read_data(path)
+    options = read_data_file(path)
     kind = options.values.get("eval", "voc")
     kind = kind if kind in set(Format) else "voc"
     names, mapping = _reported_classes(network, options)
-    images = read_list(options.file("valid" if "valid" in options.values else "train"))
-    samples = [Sample(image, labels.none(), labels.none()) for image in images]
+    images = read_list(options.get_path("valid" if "valid" in options.values else "train"))
+    samples = [Sample(image, labels.empty_targets(), labels.empty_targets()) for image in images]
     dataset = Dataset(samples, tuple(names), source=options.path)
     detections = collect(
         network,
@@ -63,21 +64,21 @@ def write_valid_results(
         workers=workers,
         progress=progress,
     )
-    labels.report(detections.problems)
+    labels.log_problems(detections.problems)
     return result_files.write(dataset, detections, kind, options.values.get("results", "results"), out)
 
 
-def _reported_classes(network: Network, options: Options) -> tuple[Sequence[str], Tensor | None]:
+def _reported_classes(network: Network, options: DataFile) -> tuple[Sequence[str], Tensor | None]:
     """Names of the reported classes, and their numbers in the network [n] where ``map=`` selects them."""
     head = require_heads(network)[-1]
     classes = head.classes
-    names_file = options.file("names") if "names" in options.values else None
+    names_file = options.get_path("names") if "names" in options.values else None
     if "map" not in options.values:
         return resolve_class_names(names_file, classes), None
     tree = head.tree
     if tree is None:
         raise DataError(f"{options.path}: map: expected a network whose head has a tree, which the map numbers")
-    path = options.file("map")
+    path = options.get_path("map")
     mapping = read_map(pathlib.Path(path), classes)
     names = tree.names if names_file is None else resolve_class_names(names_file, classes, exact=False)
     if len(names) == classes:

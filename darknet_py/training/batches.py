@@ -11,7 +11,7 @@ import numpy as np
 
 from ..augmentation import classification, detection
 from ..data import class_labels
-from ..data.data_file import Dataset
+from ..data.dataset import Dataset
 from ..data.labels import Problem
 from ..errors import ConfigError, DataError
 from ..images.reading import ImageArray
@@ -37,7 +37,9 @@ def for_detector(
     head = network.heads[-1]
     plan = _plan(network, seed, chunks, head.multi_scale)
     maker = _Detection(plan, detection.DetectionAugmentation.from_cfg(network.options, head, corrected=mended))
-    objects = Objects(dataset.limited(head.classes), bool(network.options.track or network.options.contrastive))
+    objects = Objects(
+        dataset.drop_unknown_classes(head.classes), bool(network.options.track or network.options.contrastive)
+    )
     return _loader(network, plan, objects, maker, options)
 
 
@@ -162,10 +164,10 @@ class Classes:
     def target(self, index: int) -> Array:
         """Classes [count]."""
         if not self.labels:
-            return class_labels.vector([index % self.count], self.count)
-        hits = class_labels.found(self.images[index], self.labels, self._problem)
-        vector = class_labels.vector(hits, self.count, self.smoothing)
-        return class_labels.with_ancestors(vector, hits, *self.tree) if self.tree else vector
+            return class_labels.encode_classes([index % self.count], self.count)
+        hits = class_labels.match_labels(self.images[index], self.labels, self._problem)
+        vector = class_labels.encode_classes(hits, self.count, self.smoothing)
+        return class_labels.add_ancestors(vector, hits, *self.tree) if self.tree else vector
 
     def _problem(self, problem: Problem) -> None:
         if problem not in self.problems:

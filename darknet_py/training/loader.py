@@ -1,6 +1,6 @@
 """``Loader``: the batches of a training, made by threads while the network computes.
 
-    for batch in batches.for_detector(network, datasets.load("voc.data", "train"), seed=1):
+    for batch in batches.for_detector(network, load_dataset("voc.data", "train"), seed=1):
         cost = trainer.step(batch.pairs)
 
 What an iteration gets depends on the seed and its number alone, so both are all there is to resume with. A

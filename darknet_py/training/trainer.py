@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from .._typing import StrPath
-from ..data import data_file, datasets, labels
-from ..data.data_file import Dataset
+from ..data import data_file, labels
+from ..data.dataset import Dataset
+from ..data.formats import load_dataset
 from ..errors import ConfigError, DataError, WeightsError
 from ..evaluation.evaluator import prepare_dataset
 from ..network import Network
@@ -29,7 +30,7 @@ Data = Dataset | Batches | StrPath
 class Trainer(train.Trainer):
     """Trains a network in place, step by step or to the end of its recipe.
 
-    ``data``: what ``run`` trains on: what ``datasets.load`` reads, or a data set, or batches; for a
+    ``data``: what ``run`` trains on: what ``data.formats.load_dataset`` reads, or a data set, or batches; for a
     classifier a .data file with ``labels=``. The other arguments are those of ``train.Trainer``; ``seed`` decides
     all that is random. Raises ConfigError.
     """
@@ -124,7 +125,7 @@ class Trainer(train.Trainer):
     def _entries(self) -> Mapping[str, str]:
         """The .data file's."""
         path = _data_file(self.data)
-        return data_file.read_data(path).values if path else {}
+        return data_file.read_data_file(path).values if path else {}
 
     def _batches(self, options: dict[str, Any], how: dict[str, Any]) -> tuple[Batches, int]:
         """Where images come from, and how many there are."""
@@ -134,10 +135,10 @@ class Trainer(train.Trainer):
             return self.data, 0
         options |= {"rank": self.team.rank, "world": self.team.world}
         if self.network.heads:
-            dataset = self.data if isinstance(self.data, Dataset) else datasets.load(self.data, "train")
+            dataset = self.data if isinstance(self.data, Dataset) else load_dataset(self.data, "train")
             loader = batches.for_detector(self.network, dataset, seed=self.seed, **how, **options)
             if self.team.writes:
-                labels.report(loader.problems)
+                labels.log_problems(loader.problems)
             return loader, len(dataset)
         images, words = self._classified("train")
         loader = batches.for_classifier(self.network, images, words, seed=self.seed, chunks=how["chunks"], **options)
@@ -148,9 +149,9 @@ class Trainer(train.Trainer):
         path = _data_file(self.data)
         if not path:
             raise DataError("a classifier trains on a .data file with train= and labels=")
-        settings = data_file.read_data(path)
-        words = data_file.read_names(settings.file("labels")) if "labels" in settings.values else ()
-        return data_file.read_list(settings.file(subset)), words
+        settings = data_file.read_data_file(path)
+        words = data_file.read_names(settings.get_path("labels")) if "labels" in settings.values else ()
+        return data_file.read_list(settings.get_path(subset)), words
 
     def _score(self, entries: Mapping[str, str], threshold: float, iou_threshold: float, workers: int) -> Score | None:
         """What the run is measured by; None where there is nothing to measure on."""

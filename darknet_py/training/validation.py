@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..data.data_file import Dataset
+from ..data.dataset import Dataset
 from ..evaluation.accuracy import evaluate_accuracy
 from ..evaluation.detections import Detections, collect
 from ..evaluation.evaluator import evaluate_detections

@@ -1,4 +1,4 @@
-"""Classes of images as ``fill_truth_smooth`` and ``fill_hierarchy`` fill them."""
+"""Targets of classifiers, as ``fill_truth_smooth`` and ``fill_hierarchy`` make them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from darknet_py.network import Network
 from darknet_py.training import batches
 
 
-def test_labels_are_parts_of_the_path() -> None:
+def test_labels_are_matched_in_the_path() -> None:
     problems: list[Problem] = []
     labels = ("n01", "n012", "n2")
-    assert class_labels.found("set/n2/a.jpg", labels, problems.append) == [2]
+    assert class_labels.match_labels("set/n2/a.jpg", labels, problems.append) == [2]
     assert not problems
-    assert class_labels.found("set/n012/a.jpg", labels, problems.append) == [0, 1]
-    assert class_labels.found("set/a.jpg", labels, problems.append) == []
+    assert class_labels.match_labels("set/n012/a.jpg", labels, problems.append) == [0, 1]
+    assert class_labels.match_labels("set/a.jpg", labels, problems.append) == []
     assert [str(problem) for problem in problems] == [
         "set/n012/a.jpg: expected one label in the path, found n01, n012",
         "set/a.jpg: expected one label in the path, found none",
     ]
 
 
-def test_vectors() -> None:
-    assert class_labels.vector([1], 4).tolist() == [0, 1, 0, 0]
-    assert class_labels.vector([1], 5, 0.2) == pytest.approx([0.05, 0.8, 0.05, 0.05, 0.05])
-    assert class_labels.vector([0], 1, 0.2) == pytest.approx([0.8])
+def test_classes_are_encoded_with_label_smoothing() -> None:
+    assert class_labels.encode_classes([1], 4).tolist() == [0, 1, 0, 0]
+    assert class_labels.encode_classes([1], 5, 0.2) == pytest.approx([0.05, 0.8, 0.05, 0.05, 0.05])
+    assert class_labels.encode_classes([0], 1, 0.2) == pytest.approx([0.8])
 
 
 # animal, thing | cat, dog (animal) | tabby, lion (cat)
@@ -38,19 +38,19 @@ PARENTS, GROUPS = (-1, -1, 0, 0, 2, 2), (0, 0, 1, 1, 2, 2)
 
 
 @pytest.mark.parametrize(
-    ("hit", "expected"),
+    ("number", "expected"),
     [
         (5, [1, 0, 1, 0, 0, 1]),
         (3, [1, 0, 0, 1, IGNORED_TARGET, IGNORED_TARGET]),
         (1, [0, 1, IGNORED_TARGET, IGNORED_TARGET, IGNORED_TARGET, IGNORED_TARGET]),
     ],
 )
-def test_ancestors_are_hit_and_other_groups_ignored(hit: int, expected: list[float]) -> None:
-    vector = class_labels.vector([hit], 6)
-    assert class_labels.with_ancestors(vector, [hit], PARENTS, GROUPS).tolist() == expected
+def test_ancestors_are_set_and_other_groups_are_ignored(number: int, expected: list[float]) -> None:
+    vector = class_labels.encode_classes([number], 6)
+    assert class_labels.add_ancestors(vector, [number], PARENTS, GROUPS).tolist() == expected
 
 
-def test_a_network_with_a_tree(tmp_path: pathlib.Path) -> None:
+def test_a_network_with_a_class_tree_gets_ancestors(tmp_path: pathlib.Path) -> None:
     names = ("animal", "thing", "cat", "dog", "tabby", "lion")
     tree = tmp_path / "six.tree"
     tree.write_text("".join(f"{name} {parent}\n" for name, parent in zip(names, PARENTS, strict=True)))

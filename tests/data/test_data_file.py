@@ -1,3 +1,5 @@
+"""Label files, image lists and ``.data`` files."""
+
 from __future__ import annotations
 
 import logging
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 from darknet_py.data import data_file, labels
-from darknet_py.data.data_file import Dataset
+from darknet_py.data.dataset import Dataset, load_image_list
 from darknet_py.data.labels import Problem
 from darknet_py.errors import DataError
 
@@ -37,24 +39,24 @@ def _rows(dataset: Dataset) -> list[list[list[float]]]:
         ("/d/images/val2014/7.JPEG", "/d/labels/val2014/7.txt"),
         ("/d/VOC2007/JPEGImages/7.png", "/d/VOC2007/labels/7.txt"),
         (r"C:\d\images\val2017\7.jpg", r"C:\d\labels\val2017\7.txt"),
-        ("/d/images/7.jpg", "/d/images/7.txt"),  # Darknet's general rule is switched off
-        ("/d/JPEGImages/JPEGImages/7.jpg", "/d/labels/JPEGImages/7.txt"),  # the first of each alone
-        ("/d/my.jpg.files/7.jpg.jpg", "/d/my.jpg.files/7.jpg.txt"),  # the extension at the end alone
+        ("/d/images/7.jpg", "/d/images/7.txt"),  # Darknet has disabled its general rule
+        ("/d/JPEGImages/JPEGImages/7.jpg", "/d/labels/JPEGImages/7.txt"),  # only the first of each
+        ("/d/my.jpg.files/7.jpg.jpg", "/d/my.jpg.files/7.jpg.txt"),  # only the extension at the end
         ("  /d/7.jpg\t", "/d/7.txt"),
         ("/d.v2/7", "/d.v2/7.txt"),
     ],
 )
-def test_labels_lie_where_darknet_looks(image: str, expected: str) -> None:
+def test_label_paths_are_darknets(image: str, expected: str) -> None:
     assert labels.label_path(image) == expected
 
 
-def test_the_general_rule_and_the_same_folder_follow() -> None:
-    assert labels.label_places("/d/images/x/images/7.jpg") == [
+def test_other_candidates_are_the_labels_folder_and_the_images_folder() -> None:
+    assert labels.candidate_label_paths("/d/images/x/images/7.jpg") == [
         "/d/images/x/images/7.txt",
         "/d/images/x/labels/7.txt",
     ]
-    assert labels.label_places("/d/JPEGImages/7.jpg") == ["/d/labels/7.txt", "/d/JPEGImages/7.txt"]
-    assert labels.label_places("images/a/7.jpg") == ["images/a/7.txt", "labels/a/7.txt"]
+    assert labels.candidate_label_paths("/d/JPEGImages/7.jpg") == ["/d/labels/7.txt", "/d/JPEGImages/7.txt"]
+    assert labels.candidate_label_paths("images/a/7.jpg") == ["images/a/7.txt", "labels/a/7.txt"]
 
 
 _GOOD = "1 0.5 0.5 0.25 0.5"
@@ -68,41 +70,41 @@ _GOOD = "1 0.5 0.5 0.25 0.5"
         (
             f"{_GOOD}\n80 .5 .5 .1 .1\n{_GOOD[:-1]}4\n",
             2,
-            ["2: class 80, but the network has 80 classes (0..79); left out"],
+            ["2: class 80, but the network has 80 classes (0..79); ignored"],
         ),
-        ("-1 .5 .5 .1 .1", 0, ["1: class -1, expected 0 or more; left out"]),
+        ("-1 .5 .5 .1 .1", 0, ["1: class -1, expected 0 or more; ignored"]),
         ("1 .5 1.5 .1 .1", 1, ["1: centre 0.5 1.5, expected 0..1 of the image"]),
         ("1 .5 .5 .1 0", 1, ["1: size 0.1 0, expected 0..1 of the image"]),
-        ("1 nan .5 .1 .1", 0, ["1: a coordinate that is no number; left out"]),
-        (f"{_GOOD}\n{_GOOD}", 2, ["2: the same object as in line 1"]),
+        ("1 nan .5 .1 .1", 0, ["1: a coordinate is NaN or Inf; ignored"]),
+        (f"{_GOOD}\n{_GOOD}", 2, ["2: duplicate of line 1"]),
         (f"{_GOOD}\ncat .5 .5 .1 .1\n{_GOOD}", 1, ["2: expected `class x y w h`, found 'cat .5 .5 .1 .1'"]),
         (f"{_GOOD} .9\n{_GOOD} .9", 1, ["1: expected `class x y w h`, found '1 0.5 0.5 0.25 0.5 .9'"]),
         ("1 .5 .5 .1", 0, ["1: expected `class x y w h`, found '1 .5 .5 .1'"]),
     ],
 )
-def test_odd_labels_are_named_by_file_and_line(
+def test_invalid_labels_are_reported_with_file_and_line(
     tmp_path: pathlib.Path, text: str, count: int, expected: list[str]
 ) -> None:
     path = _text(tmp_path / "7.txt", text)
     problems: list[Problem] = []
-    rows = labels.read_labels(path, problems.append, 80)
+    rows = labels.read_label_file(path, problems.append, 80)
     assert rows.shape == (count, 5)
     assert rows.dtype == np.float32
     assert len(problems) == len(expected)
-    for problem, words in zip(problems, expected, strict=True):
-        assert str(problem).startswith(f"{path}:{words}")
+    for problem, message in zip(problems, expected, strict=True):
+        assert str(problem).startswith(f"{path}:{message}")
 
 
 def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pathlib.Path) -> None:
     image = _image(tmp_path / "images" / "7.png")
-    found = data_file.from_list([image, image])
-    assert [len(sample.targets) for sample in found] == [0, 0]
-    (problem,) = found.problems
-    for place in ("images/7.txt", "labels/7.txt"):
-        assert str(tmp_path / place) in str(problem)
+    dataset = load_image_list([image, image])
+    assert [len(sample.targets) for sample in dataset] == [0, 0]
+    (problem,) = dataset.problems
+    for path in ("images/7.txt", "labels/7.txt"):
+        assert str(tmp_path / path) in str(problem)
 
 
-def test_a_data_file_is_read_as_darknet_reads_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_file_is_loaded(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     image = _image(tmp_path / "p" / "a b.png")
     _text(tmp_path / "p" / "a b.txt", _GOOD)
@@ -112,18 +114,20 @@ def test_a_data_file_is_read_as_darknet_reads_it(tmp_path: pathlib.Path, monkeyp
     _text(tmp_path / "my.names", "cat\ndog\n\n")
     text = "# of\n; comments\nvalid = d/valid.txt\nvalid = other\ndifficult= d/hard.txt\n\nnames =my.names\ntop=x\n"
     path = _text(tmp_path / "my.data", text)
-    found = data_file.load(path, classes=2)
-    assert found.names == ("cat", "dog")
-    assert _rows(found) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
-    assert [len(sample.ignored) for sample in found] == [1]
-    assert [problem.text for problem in found.problems] == ["class 3, but the network has 2 classes (0..1); left out"]
+    dataset = data_file.load_data_file(path, classes=2)
+    assert dataset.names == ("cat", "dog")
+    assert _rows(dataset) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
+    assert [len(sample.ignored) for sample in dataset] == [1]
+    assert [problem.message for problem in dataset.problems] == [
+        "class 3, but the network has 2 classes (0..1); ignored"
+    ]
     with pytest.raises(DataError, match="top: expected an integer, got 'x'"):
-        data_file.read_data(path).integer("top", 1)
+        data_file.read_data_file(path).get_int("top", 1)
     with pytest.raises(DataError, match=r"expected a line `results = \.\.\.`"):
-        data_file.read_data(path)["results"]
+        data_file.read_data_file(path)["results"]
 
 
-def test_lists_count_from_the_working_folder_and_then_from_their_own(
+def test_paths_of_a_list_are_relative_to_the_working_directory_or_to_the_list(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _image(tmp_path / "set" / "images" / "a.png")
@@ -138,19 +142,19 @@ def test_lists_count_from_the_working_folder_and_then_from_their_own(
     ("text", "message"),
     [("train data.txt", ":1: expected `key = value`, got 'train data.txt'"), ("names=x", "`train = ...`")],
 )
-def test_what_a_data_file_lacks_is_named(tmp_path: pathlib.Path, text: str, message: str) -> None:
+def test_the_error_names_a_missing_entry(tmp_path: pathlib.Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message.replace("...", r"\.\.\.")):
-        data_file.load(_text(tmp_path / "my.data", text))
+        data_file.load_data_file(_text(tmp_path / "my.data", text))
 
 
 def test_difficult_lists_must_be_parallel() -> None:
     with pytest.raises(DataError, match="2 images, but 1 in the list of difficult objects"):
-        data_file.from_list(["a.jpg", "b.jpg"], ["a.jpg"])
+        load_image_list(["a.jpg", "b.jpg"], ["a.jpg"])
 
 
-def test_problems_beyond_the_first_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_the_first_problems_are_logged_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        labels.report(Problem(f"{n}.txt", "odd") for n in range(labels.SHOWN + 3))
-    assert len(caplog.messages) == labels.SHOWN + 1
+        labels.log_problems(Problem(f"{n}.txt", "odd") for n in range(labels.MAX_LOGGED + 3))
+    assert len(caplog.messages) == labels.MAX_LOGGED + 1
     assert caplog.messages[0] == "0.txt: odd"
-    assert caplog.messages[-1] == "... and 3 more of the kind"
+    assert caplog.messages[-1] == "... and 3 more problems"

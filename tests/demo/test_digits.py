@@ -12,7 +12,8 @@ import torch
 import darknet_py as dk
 from darknet_py import cli
 from darknet_py.boxes import iou, xyxy_to_xywh
-from darknet_py.data import check, datasets
+from darknet_py.data import check
+from darknet_py.data.formats import load_dataset
 from darknet_py.demo import digits
 from darknet_py.errors import DataError
 from darknet_py.hub import catalogue
@@ -67,10 +68,10 @@ def test_boxes_hold_the_ink_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_set_is_read_without_a_complaint(made: pathlib.Path) -> None:
-    train, valid = (datasets.load(made, subset) for subset in ("train", "valid"))
+    train, valid = (load_dataset(made, subset) for subset in ("train", "valid"))
     assert (len(train), len(valid), valid.names) == (32, 96, digits.NAMES)
     assert not train.problems
-    assert [error for one in check.check(made) for error in one.problems] == []
+    assert [error for one in check.check_dataset(made) for error in one.problems] == []
     assert (made.parent / "digits.names").read_text() == (catalogue.cfg_folder() / "digits.names").read_text()
     samples = digits.load()["valid"]
     for number, sample in enumerate(valid):
@@ -97,7 +98,7 @@ def test_the_weights_that_come_along_find_digits(made: pathlib.Path) -> None:
 
 def test_a_image_says_its_digits(made: pathlib.Path) -> None:
     detector = dk.Detector(dk.load("digits"), names=digits.NAMES)
-    sample = datasets.load(made).samples[0]
+    sample = load_dataset(made).samples[0]
     boxes = detector(sample.image).boxes
     targets = torch.from_numpy(sample.targets)
     overlaps = iou(targets[:, None, :4] * digits.SIDE, xyxy_to_xywh(boxes.xyxy))
@@ -109,7 +110,7 @@ def test_a_image_says_its_digits(made: pathlib.Path) -> None:
 def test_training_goes_on_from_the_weights_and_keeps_them_good(made: pathlib.Path) -> None:
     net = resume.build(catalogue.cfg_path("digits"), values={"learning_rate": "0.00001", "burn_in": "0"})
     dk.load_weights(net, catalogue.fetch("digits"))
-    before, seen = dk.evaluate(net, made).map50, batches.for_detector(net, datasets.load(made, "train"), workers=0)
+    before, seen = dk.evaluate(net, made).map50, batches.for_detector(net, load_dataset(made, "train"), workers=0)
     trainer = dk.Trainer(net, clear=True)
     for batch in itertools.islice(seen, 5):
         trainer.step(batch.pairs)
@@ -119,6 +120,6 @@ def test_training_goes_on_from_the_weights_and_keeps_them_good(made: pathlib.Pat
 def test_a_training_from_nothing_learns(made: pathlib.Path) -> None:
     net = resume.build(catalogue.cfg_path("digits"), values={"learning_rate": "0.001", "burn_in": "0"}, seed=1)
     trainer = dk.Trainer(net, clear=True)
-    seen = batches.for_detector(net, datasets.load(made, "train"), workers=0)
+    seen = batches.for_detector(net, load_dataset(made, "train"), workers=0)
     costs = [float(trainer.step(batch.pairs)) for batch in itertools.islice(seen, 12)]
     assert costs[-1] < 0.3 * costs[0]

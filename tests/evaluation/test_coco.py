@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from darknet_py.data import datasets
-from darknet_py.data.data_file import Dataset, Sample
+from darknet_py.data.dataset import Dataset, Sample
+from darknet_py.data.formats import load_dataset
 from darknet_py.evaluation import coco
 from darknet_py.evaluation.detections import Detections
 from darknet_py.evaluation.evaluator import evaluate_detections
@@ -119,7 +119,7 @@ def test_both_packages_compute_the_same_from_cocos_annotation_file(tmp_path: pat
     dataset, detections = _crowded(7)
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(coco.to_annotations(dataset, detections)))
-    read = dataclasses.replace(datasets.load(path), names=dataset.names)
+    read = dataclasses.replace(load_dataset(path), names=dataset.names)
     one, other = (evaluate_detections(read, detections, "coco", backend=package) for package in coco.BACKENDS)
     assert 0 < one.map < one.map50
     assert other.coco == pytest.approx(one.coco, abs=1e-12)

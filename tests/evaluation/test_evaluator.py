@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from darknet_py.data import datasets
-from darknet_py.data.data_file import Dataset
+from darknet_py.data.dataset import Dataset
+from darknet_py.data.formats import load_dataset
 from darknet_py.errors import DataError
 from darknet_py.evaluation.detections import collect
 from darknet_py.evaluation.evaluator import evaluate, evaluate_detections, prepare_dataset
@@ -49,7 +49,7 @@ def test_batch_size_and_workers_do_not_change_the_detections(network: Network, f
 def test_an_unreadable_image_has_no_detections_but_its_targets_count(
     evaluation: Evaluation, folder: pathlib.Path
 ) -> None:
-    assert [problem.place for problem in evaluation.problems] == [str(folder / "3.png")]
+    assert [problem.location for problem in evaluation.problems] == [str(folder / "3.png")]
     assert evaluation.all.targets == 10
     assert 3 not in evaluation.data.detections.image
 
@@ -58,7 +58,7 @@ def test_problems_are_logged(network: Network, folder: pathlib.Path, caplog: pyt
     (folder / "1.txt").write_text("2 .5 .5 .1 .1")
     with caplog.at_level(logging.WARNING):
         evaluate(network, folder / "my.data", progress=False)
-    assert caplog.messages[0] == f"{folder / '1.txt'}:1: class 2, but the network has 2 classes (0..1); left out"
+    assert caplog.messages[0] == f"{folder / '1.txt'}:1: class 2, but the network has 2 classes (0..1); ignored"
     assert caplog.messages[1].startswith(f"{folder / '3.png'}: ")
 
 
@@ -102,7 +102,7 @@ def test_valid_writes_what_the_data_file_says(network: Network, folder: pathlib.
 
 def test_recall_counts_targets_covered_by_any_detection(network: Network, folder: pathlib.Path) -> None:
     (folder / "list.txt").write_text("\n".join(str(folder / f"{number}.png") for number in (0, 1, 2)))
-    lines = list(recall_lines(network, datasets.load(folder / "my.data")))
+    lines = list(recall_lines(network, load_dataset(folder / "my.data")))
     assert len(lines) == 3
     assert re.fullmatch(r"    2 +\d+     6\tRPs/Img: \d+\.\d\d\tIOU: \d+\.\d\d%\tRecall:\d+\.\d\d%", lines[-1])
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from darknet_py.data.data_file import Dataset, Sample
+from darknet_py.data.dataset import Dataset, Sample
 from darknet_py.evaluation.detections import Detections
 
 Row = tuple[int, int, float, tuple[float, float, float, float]]  # image, class, confidence, box

@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 
 from darknet_py import cfg
-from darknet_py.data import data_file
-from darknet_py.data.data_file import Dataset, Sample
-from darknet_py.data.labels import none
+from darknet_py.data.dataset import Dataset, Sample, load_image_list
+from darknet_py.data.labels import empty_targets
 from darknet_py.errors import ConfigError, DataError
 from darknet_py.network import Network
 from darknet_py.training import batches
@@ -54,7 +53,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         size = (*(int(n) for n in rng.integers(40, 90, 2)), 3)
         Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number:02}_dog.png")
         (folder / f"{number:02}_dog.txt").write_text("0 .4 .4 .5 .5\n2 .7 .6 .4 .3\n")
-    return data_file.from_list([str(path) for path in sorted(folder.glob("*.png"))])
+    return load_image_list([str(path) for path in sorted(folder.glob("*.png"))])
 
 
 def taken(loader: Loader, count: int) -> list[Batch]:
@@ -141,7 +140,7 @@ def test_threads_end_with_the_loop(dataset: Dataset) -> None:
 
 
 def with_broken(dataset: Dataset, broken: Sequence[pathlib.Path]) -> Dataset:
-    return Dataset([*dataset.samples, *(Sample(str(path), none(), none()) for path in broken)])
+    return Dataset([*dataset.samples, *(Sample(str(path), empty_targets(), empty_targets()) for path in broken)])
 
 
 def test_a_broken_image_is_said_once_and_replaced(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from darknet_py import cli, loading
 from darknet_py.commands import _training
-from darknet_py.data.data_file import Dataset
+from darknet_py.data.dataset import Dataset
 from darknet_py.errors import DarknetError, DataError, WeightsError
 from darknet_py.network import Network
 from darknet_py.signals import DeferredSignals

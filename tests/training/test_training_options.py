@@ -16,7 +16,7 @@ from PIL import Image
 from darknet_py import Trainer, cfg
 from darknet_py.cfg import schema
 from darknet_py.cfg.net_section import Net
-from darknet_py.data import data_file
+from darknet_py.data.dataset import load_image_list
 from darknet_py.layers import LAYERS
 from darknet_py.network import Network
 from darknet_py.training import batches
@@ -137,7 +137,7 @@ def trained(text: str, images: list[str]) -> list[float]:
             tensor.fill_(1.0)
     loader: Loader
     if network.heads:
-        loader = batches.for_detector(network, data_file.from_list(images), seed=3, workers=0)
+        loader = batches.for_detector(network, load_image_list(images), seed=3, workers=0)
     else:
         labels = () if network.options.unsupervised else ("cat", "dog", "hen", "a0", "a1", "a2", "a3", "a4")
         loader = batches.for_classifier(network, images, labels, seed=3, workers=0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...errors import DataError
 
 if TYPE_CHECKING:
-    from ...data.data_file import Options
+    from ...data.data_file import DataFile
     from ...network import Network
 
 
@@ -58,11 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, data: bool = True, weights
         parser.add_argument("-dont_show", action="store_true", help=IGNORED)
 
 
-def read_data(args: argparse.Namespace) -> Options:
+def read_data(args: argparse.Namespace) -> DataFile:
     """Read the .data file."""
     from ...data import data_file
 
-    return data_file.read_data(args.data)
+    return data_file.read_data_file(args.data)
 
 
 def load_network(args: argparse.Namespace) -> Network:

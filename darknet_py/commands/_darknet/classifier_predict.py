@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
     classifier = Classifier(network, names=options.file(key))
     for image in args.input:
         result = classifier(image)
-        print(result.to_text(args.t or options.integer("top", 1), network.dialect), flush=True)
+        print(result.to_text(args.t or options.get_int("top", 1), network.dialect), flush=True)
     return 0

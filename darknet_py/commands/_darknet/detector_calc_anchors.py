@@ -20,10 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the anchors as Darknet does, and write anchors.txt and counters_per_class.txt."""
-    from ...data import anchors, datasets
+    from ...data import anchors
+    from ...data.formats import load_dataset
 
-    classes = read_data(args).integer("classes", 1)
-    dataset = datasets.load(args.data, "train")
+    classes = read_data(args).get_int("classes", 1)
+    dataset = load_dataset(args.data, "train")
     for line in anchors.calc_anchors(dataset, args.num_of_clusters, args.width, args.height, classes=classes):
         print(line)
     return 0

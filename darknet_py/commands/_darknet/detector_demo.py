@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name):
             raise DataError(f"-{name}: {text}")
     options = read_data(args)
-    names = options.file("names") if "names" in options.values else None
+    names = options.get_path("names") if "names" in options.values else None
     letterbox = True if args.letter_box else None
     detector = Detector(
         load_network(args), names=names, threshold=args.thresh, hierarchy=args.hier, letterbox=letterbox

@@ -14,12 +14,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the recall so far after each image, as Darknet does."""
-    from ...data import datasets
+    from ...data.formats import load_dataset
     from ...evaluation.recall import recall_lines
     from ...postprocess import require_heads
 
     network = load_network(args)
     classes = require_heads(network)[-1].classes
-    for line in recall_lines(network, datasets.load(args.data, "valid", classes=classes)):
+    for line in recall_lines(network, load_dataset(args.data, "valid", classes=classes)):
         print(line, flush=True)
     return 0

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     options = read_data(args)
     detector = Detector(
         load_network(args),
-        names=options.file("names") if "names" in options.values else None,
+        names=options.get_path("names") if "names" in options.values else None,
         threshold=args.thresh,
         hierarchy=args.hier,
         letterbox=True if args.letter_box else None,

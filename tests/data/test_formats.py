@@ -1,3 +1,5 @@
+"""Data sets in the formats of Darknet, Ultralytics, COCO and Pascal VOC."""
+
 from __future__ import annotations
 
 import json
@@ -7,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darknet_py.data import data_yaml, datasets
-from darknet_py.data.data_file import Dataset
+from darknet_py.data import data_yaml
+from darknet_py.data.dataset import Dataset
+from darknet_py.data.formats import load_dataset
+from darknet_py.data.voc import VOC_CLASSES
 from darknet_py.errors import DataError
 
 
@@ -38,24 +42,26 @@ def _rows(dataset: Dataset) -> list[list[list[float]]]:
         "names: [\n  traffic light,\n  it's,\n  c#,\n]",
     ],
 )
-def test_the_forms_of_names_in_a_data_yaml(tmp_path: pathlib.Path, names: str) -> None:
+def test_names_in_a_data_yaml_have_several_forms(tmp_path: pathlib.Path, names: str) -> None:
     _image(tmp_path / "images" / "val" / "deep" / "1.png")
     _text(tmp_path / "labels" / "val" / "deep" / "1.txt", "2 .5 .5 .5 .5")
     path = _text(
         tmp_path / "data.yaml", f"# a set\npath: .\ntrain: images/train\nval: images/val # here\nnc: 3\n{names}\n"
     )
-    found = datasets.load(path)
-    assert found.names == ("traffic light", "it's", "c#")
-    assert _rows(found) == [[[0.5, 0.5, 0.5, 0.5, 2.0]]]
-    assert not found.problems
+    dataset = load_dataset(path)
+    assert dataset.names == ("traffic light", "it's", "c#")
+    assert _rows(dataset) == [[[0.5, 0.5, 0.5, 0.5, 2.0]]]
+    assert not dataset.problems
 
 
-def test_roboflow_counts_one_folder_too_many(tmp_path: pathlib.Path) -> None:
+def test_roboflows_paths_with_one_parent_too_many_are_resolved(tmp_path: pathlib.Path) -> None:
     image = _image(tmp_path / "valid" / "images" / "1.jpg")
     _text(tmp_path / "valid" / "labels" / "1.txt", "0 .5 .5 .5 .5")
-    found = datasets.load(_text(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: ['a']\n"))
-    assert [pathlib.Path(sample.image) for sample in found] == [pathlib.Path(image)]
-    assert _rows(found) == [[[0.5, 0.5, 0.5, 0.5, 0.0]]]
+    dataset = load_dataset(
+        _text(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: ['a']\n")
+    )
+    assert [pathlib.Path(sample.image) for sample in dataset] == [pathlib.Path(image)]
+    assert _rows(dataset) == [[[0.5, 0.5, 0.5, 0.5, 0.0]]]
 
 
 @pytest.mark.parametrize(
@@ -67,17 +73,17 @@ def test_roboflow_counts_one_folder_too_many(tmp_path: pathlib.Path) -> None:
         ("names: [a, [b]]", ":1: expected items between commas"),
     ],
 )
-def test_other_yaml_is_refused_with_its_line(tmp_path: pathlib.Path, text: str, message: str) -> None:
+def test_unsupported_yaml_is_refused_with_its_line(tmp_path: pathlib.Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message.replace("[", r"\[")):
-        data_yaml.read(_text(tmp_path / "data.yaml", text))
+        data_yaml.read_data_yaml(_text(tmp_path / "data.yaml", text))
 
 
-def test_a_data_yaml_without_images_says_where_it_looked(tmp_path: pathlib.Path) -> None:
+def test_the_error_of_a_data_yaml_without_images_lists_the_folders_tried(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match="no images; tried"):
-        datasets.load(_text(tmp_path / "data.yaml", "val: images\nnames: [a]"))
+        load_dataset(_text(tmp_path / "data.yaml", "val: images\nnames: [a]"))
 
 
-def test_coco_annotations(tmp_path: pathlib.Path) -> None:
+def test_coco_annotations_are_loaded(tmp_path: pathlib.Path) -> None:
     image = _image(tmp_path / "val2017" / "000000000042.jpg", (200, 100))
     content = {
         "images": [{"id": 42, "file_name": "000000000042.jpg", "width": 200, "height": 100}],
@@ -88,20 +94,20 @@ def test_coco_annotations(tmp_path: pathlib.Path) -> None:
         ],
     }
     path = _text(tmp_path / "annotations" / "instances_val2017.json", json.dumps(content))
-    found = datasets.load(path)
-    assert found.names == ("person", "toothbrush")
-    assert found.categories == (1, 90)
-    (sample,) = found
+    dataset = load_dataset(path)
+    assert dataset.names == ("person", "toothbrush")
+    assert dataset.categories == (1, 90)
+    (sample,) = dataset
     assert sample.image == image
-    assert sample.identity == 42
+    assert sample.image_id == 42
     assert np.round(sample.targets.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 1.0]]
     assert sample.ignored.tolist() == [[0.5, 0.5, 1.0, 1.0, 0.0]]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"images": []}', '{"images": [{"id": 1}], "categories": []}'])
-def test_json_that_is_not_cocos_is_refused(tmp_path: pathlib.Path, text: str) -> None:
+def test_other_json_is_refused(tmp_path: pathlib.Path, text: str) -> None:
     with pytest.raises(DataError, match="expected COCO's annotations"):
-        datasets.load(_text(tmp_path / "a.json", text))
+        load_dataset(_text(tmp_path / "a.json", text))
 
 
 _OBJECT = (
@@ -114,28 +120,28 @@ def _annotation(*objects: str) -> str:
     return f"<annotation><size><width>200</width><height>100</height></size>{''.join(objects)}</annotation>"
 
 
-def test_a_voc_folder(tmp_path: pathlib.Path) -> None:
+def test_a_voc_folder_is_loaded(tmp_path: pathlib.Path) -> None:
     image = _image(tmp_path / "JPEGImages" / "000007.jpg")
     content = _annotation(_OBJECT.format(name="dog", hard=0), _OBJECT.format(name="cat", hard=1))
     _text(tmp_path / "Annotations" / "000007.xml", content)
     _text(tmp_path / "ImageSets" / "Main" / "val.txt", "000007\n000008\n")
-    found = datasets.load(tmp_path)
-    assert found.names == datasets.VOC
-    first, second = found
+    dataset = load_dataset(tmp_path)
+    assert dataset.names == VOC_CLASSES
+    first, second = dataset
     assert first.image == image
     assert np.round(first.targets.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 11.0]]
     assert np.round(first.ignored[:, 4]).tolist() == [7.0]
     assert len(second.targets) == 0
-    assert [problem.place for problem in found.problems] == [str(tmp_path / "Annotations" / "000008.xml")]
+    assert [problem.location for problem in dataset.problems] == [str(tmp_path / "Annotations" / "000008.xml")]
 
 
-def test_voc_folders_of_others_name_their_own_classes(tmp_path: pathlib.Path) -> None:
+def test_classes_of_another_voc_folder_are_the_names_that_occur(tmp_path: pathlib.Path) -> None:
     (tmp_path / "JPEGImages").mkdir()
     _text(tmp_path / "Annotations" / "1.xml", _annotation(_OBJECT.format(name="zebra", hard=0)))
     _text(tmp_path / "Annotations" / "2.xml", _annotation(_OBJECT.format(name="ant", hard=0)))
-    found = datasets.load(tmp_path)
-    assert found.names == ("ant", "zebra")
-    assert [sample.targets[0, 4] for sample in found] == [1.0, 0.0]
+    dataset = load_dataset(tmp_path)
+    assert dataset.names == ("ant", "zebra")
+    assert [sample.targets[0, 4] for sample in dataset] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -146,17 +152,17 @@ def test_voc_folders_of_others_name_their_own_classes(tmp_path: pathlib.Path) ->
         (_annotation("<object><name>a</name></object>"), "expected a VOC annotation"),
     ],
 )
-def test_annotations_that_are_refused(tmp_path: pathlib.Path, text: str, message: str) -> None:
+def test_invalid_voc_annotations_are_refused(tmp_path: pathlib.Path, text: str, message: str) -> None:
     (tmp_path / "JPEGImages").mkdir()
     _text(tmp_path / "Annotations" / "1.xml", text)
     with pytest.raises(DataError, match=message):
-        datasets.load(tmp_path)
+        load_dataset(tmp_path)
 
 
-def test_folders_and_lists_of_images(tmp_path: pathlib.Path) -> None:
+def test_folders_and_lists_of_images_are_loaded(tmp_path: pathlib.Path) -> None:
     image = _image(tmp_path / "p" / "1.png")
     _text(tmp_path / "p" / "1.txt", "1 0.5 0.5 0.25 0.5")
     for source in (tmp_path / "p", _text(tmp_path / "a.list", image), _text(tmp_path / "a.txt", image)):
-        assert _rows(datasets.load(source)) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
+        assert _rows(load_dataset(source)) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
     with pytest.raises(DataError, match=r"expected a .data, .txt, .list, .yaml or .json file, or a folder"):
-        datasets.load(tmp_path / "a.csv")
+        load_dataset(tmp_path / "a.csv")

@@ -1,0 +1,86 @@
+"""``Dataset``: images with their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import DataError
+from .labels import Problem, TargetArray, empty_targets, read_image_labels, unknown_class_message
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image with its targets.
+
+    Attributes:
+        image: path of the image.
+        targets: float32 [n, 5], (cx, cy, w, h) relative to the image, class.
+        ignored: like ``targets``; objects that evaluation counts neither as found nor as missed.
+        image_id: the image's number in the annotation file, if it has one.
+    """
+
+    image: str
+    targets: TargetArray
+    ignored: TargetArray
+    image_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with their targets, in the order of the list.
+
+    Attributes:
+        samples: the images.
+        names: names of the classes; empty if no file has them.
+        problems: what is missing or invalid.
+        source: the file or folder that the data set was read from.
+        categories: number of each class in the annotation file (COCO's go up to 90).
+    """
+
+    samples: Sequence[Sample]
+    names: tuple[str, ...] = ()
+    problems: Sequence[Problem] = ()
+    source: str = ""
+    categories: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def drop_unknown_classes(self, classes: int) -> Dataset:
+        """Return the data set without targets of class ``classes`` or more; each class of an image is a problem."""
+        problems, samples = list(self.problems), []
+        for sample in self.samples:
+            for cls in sorted({int(k) for k in sample.targets[:, 4] if k >= classes}):
+                problems.append(Problem(sample.image, unknown_class_message(cls, classes)))
+            targets, ignored = (rows[rows[:, 4] < classes] for rows in (sample.targets, sample.ignored))
+            samples.append(replace(sample, targets=targets, ignored=ignored))
+        return replace(self, samples=samples, problems=problems)
+
+
+def load_image_list(
+    images: Sequence[str], difficult: Sequence[str] = (), *, classes: int | None = None, source: str = ""
+) -> Dataset:
+    """Load a data set from the label files of images.
+
+    Args:
+        images: paths of the images.
+        difficult: paths parallel to ``images``; their label files have the objects to ignore in evaluation.
+        classes: number of classes; targets of others are dropped and reported.
+        source: the file or folder to name in messages.
+
+    Raises:
+        DataError: a label file cannot be read, or ``difficult`` has another length than ``images``.
+    """
+    if difficult and len(difficult) != len(images):
+        raise DataError(f"{source}: {len(images)} images, but {len(difficult)} in the list of difficult objects")
+    problems: list[Problem] = []
+    samples = []
+    for index, image in enumerate(images):
+        targets = read_image_labels(image, problems.append, classes)
+        ignored = read_image_labels(difficult[index], problems.append, classes) if difficult else empty_targets()
+        samples.append(Sample(image, targets, ignored))
+    return Dataset(samples, (), tuple(dict.fromkeys(problems)), source)

@@ -1,0 +1,100 @@
+"""Folders in the layout of Pascal VOC."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .._typing import StrPath
+from ..errors import DataError
+from ..images.sources import IMAGE_SUFFIXES
+from .dataset import Dataset, Sample
+from .labels import Problem, TargetArray
+from .text_files import read_lines
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+class _VOCObject(NamedTuple):
+    name: str
+    box: tuple[float, ...]  # (cx, cy, w, h) relative to the image
+    is_difficult: bool
+
+
+def is_voc_folder(folder: StrPath) -> bool:
+    """Whether a folder has the layout of Pascal VOC."""
+    root = pathlib.Path(folder)
+    return (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir()
+
+
+def load_voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC_CLASSES) -> Dataset:
+    """Load a Pascal VOC folder (such as VOC2007). Difficult objects become ignored ones.
+
+    Boxes are those of Darknet's voc_label.py.
+
+    Args:
+        folder: the folder with ``Annotations`` and ``JPEGImages``.
+        subset: name of the list in ``ImageSets/Main``; "valid" stands for "val" as well. All images without a list.
+        names: the classes; if objects have others, all names that occur, sorted.
+
+    Raises:
+        DataError: an annotation cannot be read.
+    """
+    root = pathlib.Path(folder)
+    lists = [root / "ImageSets" / "Main" / f"{name}.txt" for name in (subset, "val" if subset == "valid" else subset)]
+    list_file = next((path for path in lists if path.is_file()), None)
+    if list_file:
+        stems = [line.split()[0] for line in read_lines(list_file) if line.split()]
+    else:
+        stems = sorted(path.stem for path in (root / "Annotations").glob("*.xml"))
+    problems: list[Problem] = []
+    annotations = [(stem, _read_annotation(root / "Annotations" / f"{stem}.xml", problems)) for stem in stems]
+    occurring = {item.name for _, objects in annotations for item in objects}
+    classes = list(names) if occurring <= set(names) else sorted(occurring)
+    samples = []
+    for stem, objects in annotations:
+        targets, ignored = (_to_targets(objects, classes, is_difficult) for is_difficult in (False, True))
+        samples.append(Sample(str(_image_path(root, stem)), targets, ignored))
+    return Dataset(samples, tuple(classes), problems, os.fspath(folder))
+
+
+def _to_targets(objects: Sequence[_VOCObject], classes: Sequence[str], is_difficult: bool) -> TargetArray:
+    rows = [(*item.box, classes.index(item.name)) for item in objects if item.is_difficult == is_difficult]
+    return np.array(rows, np.float32).reshape(-1, 5)
+
+
+def _image_path(root: pathlib.Path, stem: str) -> pathlib.Path:
+    """The image of an annotation: VOC's have the suffix .jpg, other data sets have others."""
+    candidates = [root / "JPEGImages" / (stem + suffix) for suffix in (".jpg", *IMAGE_SUFFIXES)]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _read_annotation(path: pathlib.Path, problems: list[Problem]) -> list[_VOCObject]:
+    text = "\n".join(read_lines(path)) if path.is_file() else ""
+    if not text:
+        problems.append(Problem(str(path), "no annotation: treated as an image without objects"))
+        return []
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise DataError(f"{path}: an annotation with a DTD, which VOC's do not have: not read")
+    try:
+        root = ElementTree.fromstring(text)
+        width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+        objects: list[_VOCObject] = []
+        for entry in root.iter("object"):
+            left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}") or "") for edge in _EDGES)
+            centre = ((left + right) / 2 - 1) / width, ((top + bottom) / 2 - 1) / height
+            box = (*centre, (right - left) / width, (bottom - top) / height)
+            is_difficult = (entry.findtext("difficult") or "0").strip() == "1"
+            objects.append(_VOCObject((entry.findtext("name") or "").strip(), box, is_difficult))
+    except (ElementTree.ParseError, ValueError, ZeroDivisionError) as error:
+        raise DataError(f"{path}: expected a VOC annotation with size and bndbox: {error}") from error
+    return objects
