@@ -53,8 +53,8 @@ def evaluate(
 
     Args:
         network: a detector.
-        data: a ``Dataset``, or what ``load_dataset`` reads: a .data file, a list, a data.yaml, COCO's annotation JSON, or a VOC
-            folder.
+        data: a ``Dataset``, or what ``load_dataset`` reads: a .data file, a list, a data.yaml, COCO's annotation JSON,
+            or a VOC folder.
         protocol: ``darknet``, ``voc07`` or ``coco``, see ``scores``.
         subset: the part of ``data`` to use: ``valid``, ``train`` or ``test``.
         names: class names instead of the data set's, as a file or a sequence.

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
     options, network = read_data(args), load_network(args)
     key = "names" if "names" in options.values else "labels"
-    classifier = Classifier(network, names=options.file(key))
+    classifier = Classifier(network, names=options.get_path(key))
     for image in args.input:
         result = classifier(image)
         print(result.to_text(args.t or options.get_int("top", 1), network.dialect), flush=True)
