@@ -33,8 +33,8 @@ from darknet_py import weights
 from darknet_py.errors import DarknetError
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx.session import create_session
-from darknet_py.exporters.traceable import Heads, Program, stride
-from darknet_py.exporters.verify import Array, check, runner
+from darknet_py.exporters.traceable import Heads, TraceableNetwork, size_multiple
+from darknet_py.exporters.verify import Array, make_runner, verify_outputs
 from darknet_py.files import atomic_write
 from darknet_py.layers._norm import Norm
 from darknet_py.network import Network
@@ -93,9 +93,9 @@ def measure(path: pathlib.Path) -> dict[str, Any]:
         for version, place in opencv_versions.folders().items():
             row[f"OpenCV {version}"] = cell(partial(in_opencv, network, onnx, place))
         row["openvino"] = cell(lambda: in_openvino(network, onnx))
-        row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative)
+        row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative_rms)
         row["pt2"] = row["size"] if isinstance(row["size"], float) else ""
-        row["pt2"] = row["pt2"] or cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="batch").relative)
+        row["pt2"] = row["pt2"] or cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="batch").relative_rms)
         limit = threshold(network) if heads else 0.0
         row["nms"] = cell(lambda: in_onnxruntime(network, onnx, Heads.NMS, limit)) if heads else ""
         row["boxes"] = row["nms"] if isinstance(row["nms"], float) else ""
@@ -130,7 +130,7 @@ def values(path: pathlib.Path) -> pathlib.Path | None:
 
 def small(network: Network) -> Network:
     """The same network for fewer pixels, where layers and parameters do not depend on them."""
-    shape, step = network.shape, stride(network)
+    shape, step = network.shape, size_multiple(network)
     width, height = (step * cells for cells in CELLS)
     pixels = shape.width * shape.height
     if pixels <= max(LARGE, width * height) or step == 1 or any("crop" in layer.names for layer in network):
@@ -145,9 +145,9 @@ def small(network: Network) -> Network:
 
 def threshold(network: Network) -> float:
     """A probability that some boxes of noise exceed, in the middle between two."""
-    program = Program(network, Heads.BOXES)
+    program = TraceableNetwork(network, Heads.BOXES)
     with torch.inference_mode():
-        scores = program(program.example(3), *program.start(3))[1].flatten()
+        scores = program(program.example_input(3), *program.initial_state(3))[1].flatten()
     best = scores.topk(min(CANDIDATES, len(scores) - 1) + 1).values
     return float(best[-2:].mean())
 
@@ -155,9 +155,9 @@ def threshold(network: Network) -> float:
 def in_onnxruntime(network: Network, onnx: pathlib.Path, heads: Heads = Heads.RAW, threshold: float = 0.25) -> float:
     """Exported and run with batches of 1, 3 and 8."""
     done = export(network, onnx, heads=heads, dynamic="batch", threshold=threshold)
-    run = runner(create_session(onnx))
-    more = check(network, run, heads, "batch", threshold=threshold, batches=(8,))
-    return max(done.relative, more.relative)
+    run = make_runner(create_session(onnx))
+    more = verify_outputs(network, run, heads, "batch", threshold=threshold, batches=(8,))
+    return max(done.relative_rms, more.relative_rms)
 
 
 def cell(work: Callable[[], float]) -> float | str:
@@ -175,21 +175,21 @@ def in_openvino(network: Network, onnx: pathlib.Path) -> float:
     import openvino
 
     compiled = openvino.Core().compile_model(onnx, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return check(network, lambda arrays: list(compiled(arrays).values()), dynamic="batch").relative
+    return verify_outputs(network, lambda arrays: list(compiled(arrays).values()), dynamic="batch").relative_rms
 
 
 def in_opencv(network: Network, onnx: pathlib.Path, place: str) -> float:
     """The ONNX file read by the OpenCV of that folder, in a process of its own."""
-    program = Program(network, Heads.RAW)
-    if len(program.names[0]) > 1:
+    program = TraceableNetwork(network, Heads.RAW)
+    if len(program.input_names) > 1:
         raise DarknetError("a state is a second input")
     with torch.inference_mode():
-        shapes = [output.shape for output in program(program.example(1))]
+        shapes = [output.shape for output in program(program.example_input(1))]
     given, out = onnx.with_suffix(".npy"), onnx.with_suffix(".npz")
 
     def run(arrays: list[Array]) -> list[Array]:
         np.save(given, arrays[0])
-        command = [sys.executable, "-c", _RUN, place, str(onnx), str(given), str(out), *program.names[1]]
+        command = [sys.executable, "-c", _RUN, place, str(onnx), str(given), str(out), *program.output_names]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             said = [line.partition("error: ")[2] for line in done.stderr.splitlines() if "error: " in line]
@@ -198,7 +198,7 @@ def in_opencv(network: Network, onnx: pathlib.Path, place: str) -> float:
             outputs = [found[f"arr_{i}"] for i in range(len(shapes))]
         return [y.reshape(shape) if y.size == shape.numel() else y for y, shape in zip(outputs, shapes, strict=True)]
 
-    return check(network, run).relative
+    return verify_outputs(network, run).relative_rms
 
 
 def settle(network: Network) -> None:

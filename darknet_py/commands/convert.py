@@ -1,10 +1,10 @@
-"""Convert weights between .weights, .pt and .safetensors, nothing lost.
+"""Convert weights between .weights, .pt and .safetensors without loss.
 
     darknet-py convert yolov4.weights yolov4.safetensors --cfg yolov4.cfg --names coco.names
     darknet-py convert yolov4.safetensors yolov4.weights --write-cfg yolov4.cfg
     darknet-py convert port.pt yolov4.weights --cfg yolov4.cfg --by-order
 
-The suffixes say the kinds. A .pt or .safetensors carries cfg, class names, dialect and header with it."""
+The suffixes select the formats. A .pt or .safetensors also holds the cfg, class names, dialect and header."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("source", metavar="SOURCE", help="file to read")
     parser.add_argument("target", metavar="TARGET", help="file to write")
-    parser.add_argument("--cfg", help="the network; a checkpoint of darknet_py needs none")
-    _options.add(parser, "--names", note="to store in TARGET")
-    _options.add(parser, "--dialect", note="(default: a checkpoint's own, or alexeyab)")
+    parser.add_argument("--cfg", metavar="FILE", help="the network; not needed for a checkpoint of darknet_py")
+    _options.add(parser, "--names", note="(stored in TARGET)")
+    _options.add(parser, "--dialect", note="(default: the checkpoint's, or alexeyab)")
     _options.add(parser, "--upto")
-    parser.add_argument("--by-order", action="store_true", help="SOURCE is a state dict of another program")
-    parser.add_argument("--fold", action="store_true", help="work batch norm into the weights, for inference")
-    parser.add_argument("--write-cfg", metavar="FILE", help="where to write the cfg that TARGET belongs to")
+    parser.add_argument(
+        "--by-order",
+        action="store_true",
+        help="SOURCE is a state dict of another PyTorch port: match tensors to layers by their order, not by name",
+    )
+    parser.add_argument("--fuse-bn", action="store_true", help="fuse batch norm into the weights, for inference")
+    parser.add_argument("--write-cfg", metavar="FILE", help="write the cfg of TARGET to FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file."""
+    """Convert the file and print what was written."""
     import os
 
     from ..conversion.checkpoints import convert
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         dialect=args.dialect,
         upto=args.upto,
         by_order=args.by_order,
-        fold=args.fold,
+        fuse_bn=args.fuse_bn,
         write_cfg=args.write_cfg,
     )
     print(f"{args.target}: {len(network.layers)} layers, seen {network.seen}, {os.path.getsize(args.target)} bytes")

@@ -1,9 +1,9 @@
-"""Write a network for another runtime: .onnx, .pt2 (torch.export) or .xml (OpenVINO), and check it.
+"""Export a network to .onnx, .pt2 (torch.export) or .xml (OpenVINO), and verify the file.
 
     darknet-py export yolov4-tiny -o yolov4-tiny.onnx --heads nms --dynamic batch
     darknet-py export yolov4.cfg yolov4.weights -o yolov4.xml --names coco.names
 
-The file is run on noise by its own runtime and compared with PyTorch before it is kept."""
+The file's own runtime, if it is installed, runs it on noise, and its outputs are compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--heads",
         choices=["raw", "boxes", "nms"],
         default="raw",
-        help="what comes out: the heads' maps, all boxes with scores, or what is left after suppression (default: raw)",
+        help="what the file returns: the heads' outputs, all boxes and scores, or detections after NMS (default: raw)",
     )
     group.add_argument(
-        "--dynamic", choices=["batch", "size", "both"], help="lengths of the input that stay open (default: none)"
+        "--dynamic", choices=["batch", "size", "both"], help="dynamic dimensions of the input (default: none)"
     )
-    group.add_argument("--opset", type=int, default=18, help="of ONNX, 18 or more (default: 18)")
-    group.add_argument("--fp16", action="store_true", help="weights and layers in half precision")
+    group.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX opset, 18 or later (default: 18)")
+    group.add_argument("--fp16", action="store_true", help="store weights and compute layers in float16")
     _options.add(group, "--names", note="(default: those of the catalogue)")
-    _options.add(group, "--conf", default=0.25, note="with --heads nms (default: 0.25)")
-    _options.add(group, "--nms", default=0.45, note="with --heads nms (default: 0.45)")
-    _options.add(group, "--letterbox", note="stored in the file's metadata (default: as the cfg says)")
+    _options.add(group, "--conf", default=0.25, note="(with --heads nms; default: 0.25)")
+    _options.add(group, "--nms", default=0.45, note="(with --heads nms; default: 0.45)")
+    _options.add(group, "--letterbox", note="(stored in the metadata; default: as the cfg says)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file."""
+    """Export the network and print the result."""
     import pathlib
 
     from ..exporters.exporter import export
 
     model = _model.find_files(args)
     network = _model.load_network(args, model)
-    done = export(
+    result = export(
         network,
         args.output or pathlib.Path(model.cfg).with_suffix(".onnx").name,
         heads=args.heads,
@@ -54,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.conf,
         nms=args.nms,
     )
-    print(done)
+    print(result)
     return 0

@@ -1,8 +1,7 @@
-"""``convert``: weights from one kind of file to another, nothing lost.
+"""Convert weights between .weights files and checkpoints.
 
-The suffix says the kind: .pt and .safetensors are checkpoints that carry cfg, dialect, class names and
-header with them (checkpoint.py), anything else is Darknet's. From .weights through either and back gives
-the same bytes.
+The suffix selects the format: .pt and .safetensors are checkpoints that also hold cfg, dialect, class names and header
+(``weights.checkpoint``); other files are Darknet's. Conversion to a checkpoint and back gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from ..files import atomic_write
 from ..network import Network
 from ..weights import checkpoint
 from ..weights.containers import is_container, read
-from . import layout as by_order_
-from .fuse_bn import fold as fold_
+from . import layout
+from .fuse_bn import fuse_batch_norm
 
 
 def convert(
@@ -33,58 +32,71 @@ def convert(
     dialect: Dialect | str | None = None,
     upto: int | None = None,
     by_order: bool = False,
-    fold: bool = False,
+    fuse_bn: bool = False,
     write_cfg: StrPath | None = None,
 ) -> Network:
-    """Read the weights in ``source``, write them to ``target`` and return the network.
+    """Convert weights from one file format to another.
 
-    ``cfg``: the network, needed unless ``source`` is a checkpoint of this package. ``names``: a file or
-    sequence of class names that the target shall carry. ``dialect``: None: a checkpoint's own, else
-    AlexeyAB's. ``upto``: the file holds the first so many layers (a backbone), and so does the target.
-    ``by_order``: ``source`` is a state dict of another program, taken by the order of its tensors.
-    ``fold``: work batch norm into the weights, which changes the cfg. ``write_cfg``: where to write the
-    cfg that the target's weights belong to. Raises ConfigError, WeightsError and DataError.
+    Args:
+        source: The file to read.
+        target: The file to write.
+        cfg: The network; required unless ``source`` is a checkpoint of this package.
+        names: Class names for the target: a file with one name a line, or a sequence; None: the source's own.
+        dialect: Dialect of the cfg and of a .weights file; None: that of the checkpoint, else AlexeyAB's.
+        upto: The source holds the first so many layers (a backbone), and so does the target.
+        by_order: ``source`` is the state dict of another PyTorch port; match its tensors to the layers by their order,
+            since their names differ, see ``conversion.layout``.
+        fuse_bn: Fuse batch norm into the weights, which changes the cfg.
+        write_cfg: Where to write the cfg of the target.
+
+    Returns:
+        The network, with the target's weights.
+
+    Raises:
+        ConfigError: The cfg is missing or wrong.
+        WeightsError: The source does not fit the network, or the target cannot be written.
+        DataError: The class names do not fit the network.
     """
-    if fold and write_cfg is None and not is_container(target):
-        raise WeightsError(f"{os.fspath(target)}: folded weights need a cfg of their own: say where with write_cfg")
+    if fuse_bn and write_cfg is None and not is_container(target):
+        raise WeightsError(f"{os.fspath(target)}: fused weights need another cfg: expected write_cfg as well")
     if by_order:
-        network = _foreign(source, cfg, dialect)
+        network = _load_by_order(source, cfg, dialect)
     else:
-        network, upto = _own(source, cfg, dialect, upto)
+        network, upto = _load(source, cfg, dialect, upto)
     if names is not None:
         classes = network.heads[-1].classes if network.heads else 0
         network.names = tuple(resolve_class_names(names, classes, exact=bool(network.heads)))
-    if fold:
-        network = fold_(network)
+    if fuse_bn:
+        network = fuse_batch_norm(network)
     loading.save(network, target, upto=upto)
     if write_cfg is not None:
         _write_cfg(network, write_cfg)
     return network
 
 
-def _own(
+def _load(
     source: StrPath, cfg: StrPath | None, dialect: Dialect | str | None, upto: int | None
 ) -> tuple[Network, int | None]:
-    """The network in a checkpoint or a .weights file, and how many layers of it the file holds."""
+    """Return the network in a checkpoint or .weights file, and how many layers the file holds (None: all)."""
     if not is_container(source):
         if cfg is None:
-            raise ConfigError(f"{os.fspath(source)}: a .weights file does not say what network it is for: give its cfg")
+            raise ConfigError(f"{os.fspath(source)}: a .weights file does not name its network: expected cfg as well")
         return loading.load(cfg, source, dialect=dialect, upto=upto), upto
     if upto is None:
-        held = checkpoint.load(source)
-        sections = cfg_.loads(held.cfg).sections[1:]
-        upto = held.layers if held.layers < len(sections) else None
+        loaded = checkpoint.load(source)
+        sections = cfg_.loads(loaded.cfg).sections[1:]
+        upto = loaded.layers if loaded.layers < len(sections) else None
     if cfg is not None:
         return loading.load(cfg, source, dialect=dialect, upto=upto), upto
     return loading.load(source, dialect=dialect, upto=upto), upto
 
 
-def _foreign(source: StrPath, cfg: StrPath | None, dialect: Dialect | str | None) -> Network:
+def _load_by_order(source: StrPath, cfg: StrPath | None, dialect: Dialect | str | None) -> Network:
     if cfg is None or not is_container(source):
-        raise ConfigError(f"{os.fspath(source)}: by_order needs a .pt or .safetensors of another program and the cfg")
+        raise ConfigError(f"{os.fspath(source)}: by_order: expected a .pt or .safetensors state dict, and the cfg")
     network = loading.load(cfg, dialect=dialect)
     path = os.fspath(source)
-    return by_order_.fill(network, by_order_.tensors(read(source), path), path)
+    return layout.fill_by_order(network, layout.find_state_dict(read(source), path), path)
 
 
 def _write_cfg(network: Network, path: StrPath) -> None:

@@ -1,4 +1,4 @@
-"""Batch norm worked into weights and biases: another cfg and other weights that give the same outputs."""
+"""Fuse batch norm into the weights and biases of the layers before it, for inference."""
 
 from __future__ import annotations
 
@@ -11,46 +11,48 @@ from .. import cfg as cfg_
 from ..cfg import Config
 from ..network import Network
 
-_KEYS = ("batch_normalize", "cbn")  # what asks for a norm
+_BATCH_NORM_KEYS = ("batch_normalize", "cbn")
 
 
-def fold(network: Network) -> Network:
-    """A network without batch norm in its layers that gives the same outputs, within rounding.
+def fuse_batch_norm(network: Network) -> Network:
+    """Return a network without batch norm in its layers whose outputs are the same within rounding.
 
-    Its cfg is the given one's text less the lines that ask for batch norm; names, header and size are
-    kept. ``[batchnorm]`` sections, which are nothing but norms, stay. The new weights are worked out in
-    double precision (``fuse_conv_batchnorm``). The result is for inference: a norm cannot be had back.
+    The weights are computed in float64 as in ``torch.nn.utils.fusion.fuse_conv_bn_weights``. The new cfg is the text of
+    the old one without the keys that enable batch norm; class names, header and input size are kept. ``[batchnorm]``
+    sections remain. The new network is for inference: the statistics are lost.
     """
-    config = _without_norm(network.config)
+    config = _without_batch_norm(network.config)
     shape = network.shape
-    size = (shape.width, shape.height) if shape.channels == network.options.channels else None  # else a vector
-    folded = Network(config, size=size, dialect=network.dialect)
-    folded.version, folded.seen, folded.names = network.version, network.seen, network.names
+    size = (shape.width, shape.height) if shape.channels == network.options.channels else None  # None for vectors
+    fused = Network(config, size=size, dialect=network.dialect)
+    fused.version = network.version
+    fused.seen = network.seen
+    fused.names = network.names
     state = network.state_dict()
     for path, module in network.named_modules():
-        for name, tensor in _folded(module).items():
+        for name, tensor in _fused_weights(module).items():
             state[f"{path}.{name}"] = tensor
-    wanted = folded.state_dict().keys()
-    folded.load_state_dict({name: tensor for name, tensor in state.items() if name in wanted})
+    keys = fused.state_dict().keys()
+    fused.load_state_dict({name: tensor for name, tensor in state.items() if name in keys})
     if (first := next(network.parameters(), None)) is not None:
-        folded.to(first.device, first.dtype)
-    return folded
+        fused.to(first.device, first.dtype)
+    return fused
 
 
-def _folded(module: nn.Module) -> dict[str, Tensor]:
-    """Weights and biases of a layer that can do without its norm."""
-    work: Callable[[], tuple[Tensor, Tensor]] | None = getattr(module, "folded", None)
-    if work is None or getattr(module, "norm", None) is None:
+def _fused_weights(module: nn.Module) -> dict[str, Tensor]:
+    """The weights and biases of a layer with batch norm fused; empty for other layers."""
+    fuse: Callable[[], tuple[Tensor, Tensor]] | None = getattr(module, "folded", None)
+    if fuse is None or getattr(module, "norm", None) is None:
         return {}
     with torch.no_grad():
-        return dict(zip(("weights", "biases"), work(), strict=True))
+        return dict(zip(("weights", "biases"), fuse(), strict=True))
 
 
-def _without_norm(config: Config) -> Config:
-    """The text less the lines of ``_KEYS``; where there is no text it is written first."""
+def _without_batch_norm(config: Config) -> Config:
+    """The cfg without the keys that enable batch norm; its other lines are unchanged."""
     text = config.text or cfg_.dumps(config)
     sections = cfg_.loads(text).sections[1:]
-    dropped = {entry.line for section in sections for entry in section.entries if entry.key in _KEYS}
-    lines = [line for number, line in enumerate(text.split("\n"), start=1) if number not in dropped]
-    read = cfg_.loads("\n".join(lines), config.path)
-    return Config(read.sections, config.path, read.text, config.files)
+    removed = {entry.line for section in sections for entry in section.entries if entry.key in _BATCH_NORM_KEYS}
+    lines = [line for number, line in enumerate(text.split("\n"), start=1) if number not in removed]
+    parsed = cfg_.loads("\n".join(lines), config.path)
+    return Config(parsed.sections, config.path, parsed.text, config.files)

@@ -1,9 +1,8 @@
-"""Weights of another program: the tensors of a state dict by their order, for what names do not tell.
+"""Fill a network from the state dict of another PyTorch port of Darknet, by the order of its tensors.
 
-PyTorch ports of Darknet keep the layers in the cfg's order but call them as they like. So the tensors are
-dealt out in the file's order, as many to each layer as it stores, and within a layer by what they are:
-the last word of a name (``weight``, ``bias``, ``running_mean``, ``running_var``) and the shape. Every
-shape must fit, or nothing is changed.
+Such ports keep the layers in the order of the cfg but name them differently. So each layer takes as many tensors as it
+stores; within a layer they are matched by the last part of their name (``weight``, ``bias``, ``running_mean``,
+``running_var``) and by shape. The network is changed only if every shape fits.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ..errors import WeightsError
 from ..network import Network
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "net", "network", "weights", "module")
-_ROLES = {
+_ARRAY_NAMES = {
     "bias": "biases",
     "biases": "biases",
     "beta": "biases",
@@ -33,22 +32,30 @@ _ROLES = {
 }
 
 
-class _Part(NamedTuple):
-    """One set of biases, norm and weights: a layer, or a part of a recurrent one."""
+class _ArrayGroup(NamedTuple):
+    """The arrays of a layer, or of one part of a recurrent layer."""
 
     place: str
-    wanted: dict[str, Tensor]
+    arrays: dict[str, Tensor]
 
 
-def tensors(content: Any, path: str) -> dict[str, Tensor]:
-    """The state dict in what a .pt or .safetensors file holds, counters of batches left out."""
+def find_state_dict(content: Any, path: str) -> dict[str, Tensor]:
+    """Return the state dict in the content of a .pt or .safetensors file, without counters of batches.
+
+    Args:
+        content: A dict of tensors, or a dict that holds one under a usual key (``state_dict``, ``model``, ...).
+        path: Name of the file, for errors.
+
+    Raises:
+        WeightsError: There is no dict of tensors.
+    """
     while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
         content = inner
-    found = content if isinstance(content, Mapping) else {}
-    state = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    entries = content if isinstance(content, Mapping) else {}
+    state = {str(name): value for name, value in entries.items() if isinstance(value, Tensor)}
     state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     if not state:
         raise WeightsError(f"{path}: no state dict: expected a dict of tensors by name")
@@ -56,73 +63,80 @@ def tensors(content: Any, path: str) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def fill(network: Network, state: Mapping[str, Tensor], path: str) -> Network:
-    """Fill a network from tensors in its layers' order and return it; ``path`` is what errors call them.
+def fill_by_order(network: Network, state: Mapping[str, Tensor], path: str) -> Network:
+    """Copy tensors into a network in the order of its layers.
 
-    Raises WeightsError where counts or shapes do not fit.
+    Args:
+        network: The network to fill.
+        state: Tensors by name, in the order of the layers.
+        path: Name of the file, for errors.
+
+    Returns:
+        The network.
+
+    Raises:
+        WeightsError: The number of tensors or a shape does not fit.
     """
-    parts = _parts(network)
-    given = list(state.items())
-    total = sum(len(part.wanted) for part in parts)
-    pairs, at = [], 0
-    for part in parts:
-        block = given[at : at + len(part.wanted)]
-        at += len(part.wanted)
-        counts = f"{len(given)} tensors in the file, {total} wanted"
-        if len(block) < len(part.wanted):
-            raise WeightsError(f"{path}: ends before {part.place}: {counts}")
+    groups = _array_groups(network)
+    tensors = list(state.items())
+    total = sum(len(group.arrays) for group in groups)
+    counts = f"{len(tensors)} tensors in the file, expected {total}"
+    pairs: list[tuple[Tensor, Tensor]] = []
+    start = 0
+    for group in groups:
+        block = tensors[start : start + len(group.arrays)]
+        start += len(group.arrays)
+        if len(block) < len(group.arrays):
+            raise WeightsError(f"{path}: ends before {group.place}: {counts}")
         try:
-            pairs += _matched(part.wanted, block)
+            pairs += _match_arrays(group.arrays, block)
         except ValueError as error:
-            raise WeightsError(f"{path}: {part.place}: {error} ({counts})") from None
-    if at < len(given):
-        raise WeightsError(f"{path}: {given[at][0]} and what follows is too much: {len(given)} tensors, {total} wanted")
-    for tensor, value in pairs:
-        tensor.copy_(value.reshape(tensor.shape))
+            raise WeightsError(f"{path}: {group.place}: {error} ({counts})") from None
+    if start < len(tensors):
+        raise WeightsError(f"{path}: too many tensors, from {tensors[start][0]} on: {counts}")
+    for parameter, value in pairs:
+        parameter.copy_(value.reshape(parameter.shape))
     return network
 
 
-def _parts(network: Network) -> list[_Part]:
-    parts: list[_Part] = []
+def _array_groups(network: Network) -> list[_ArrayGroup]:
+    groups: list[_ArrayGroup] = []
     for index, (layer, section) in enumerate(zip(network, network.config.sections[1:], strict=True)):
         for name, tensor in layer.stored():
             part, _, array = name.rpartition(".")
             place = f"layer {index} [{section.name}]{' ' + part if part else ''}"
-            if not parts or parts[-1].place != place:
-                parts.append(_Part(place, {}))
-            parts[-1].wanted[array] = tensor
-    return parts
+            if not groups or groups[-1].place != place:
+                groups.append(_ArrayGroup(place, {}))
+            groups[-1].arrays[array] = tensor
+    return groups
 
 
-def _matched(wanted: Mapping[str, Tensor], block: Sequence[tuple[str, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of a parameter and its value."""
-    left = dict(wanted)
+def _match_arrays(arrays: Mapping[str, Tensor], block: Sequence[tuple[str, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Return pairs of a parameter and its value. Raises ValueError if a tensor fits no array."""
+    remaining = dict(arrays)
     pairs = []
     for name, value in block:
-        role = _role(name, value, wanted)
-        expected = left.pop(role, None)
-        if expected is None:
-            raise ValueError(f"expected {', '.join(_shown(wanted))}; {name} {tuple(value.shape)} is none of them")
-        if _squeezed(expected) != _squeezed(value):
-            raise ValueError(f"{role}: expected {tuple(expected.shape)}, found {name} {tuple(value.shape)}")
-        pairs.append((expected, value))
+        array = _array_name(name, value, arrays)
+        parameter = remaining.pop(array, None)
+        if parameter is None:
+            shapes = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in arrays.items())
+            raise ValueError(f"expected {shapes}, found {name} {tuple(value.shape)}")
+        if _squeezed_shape(parameter) != _squeezed_shape(value):
+            raise ValueError(f"{array}: expected {tuple(parameter.shape)}, found {name} {tuple(value.shape)}")
+        pairs.append((parameter, value))
     return pairs
 
 
-def _role(name: str, value: Tensor, wanted: Mapping[str, Tensor]) -> str:
-    if len(wanted) == 1:
-        return next(iter(wanted))
-    word = name.rpartition(".")[2]
-    if word in _ROLES:
-        return _ROLES[word]
-    # A norm's factors and a kernel are both called weight; a norm's are a vector as long as the biases.
-    return "scales" if "scales" in wanted and value.dim() == 1 else "weights"
+def _array_name(name: str, value: Tensor, arrays: Mapping[str, Tensor]) -> str:
+    if len(arrays) == 1:
+        return next(iter(arrays))
+    last = name.rpartition(".")[2]
+    if last in _ARRAY_NAMES:
+        return _ARRAY_NAMES[last]
+    # "weight" is the name of a kernel and of a norm's scales; those are a vector.
+    return "scales" if "scales" in arrays and value.dim() == 1 else "weights"
 
 
-def _squeezed(tensor: Tensor) -> tuple[int, ...]:
-    """The shape without axes of length 1: a matrix may come as a 1 x 1 kernel."""
+def _squeezed_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape without dimensions of length 1: a matrix may be stored as a 1x1 kernel."""
     return tuple(length for length in tensor.shape if length != 1)
-
-
-def _shown(wanted: Mapping[str, Tensor]) -> list[str]:
-    return [f"{name} {tuple(tensor.shape)}" for name, tensor in wanted.items()]

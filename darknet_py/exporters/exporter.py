@@ -1,8 +1,7 @@
-"""``export``: a network as a file for other runtimes, checked against the network before it is kept.
+"""Export a network to a file for another runtime, and verify it against PyTorch before it is kept.
 
-The suffix says the kind: .onnx, .pt2 (torch.export, for ``torch.export.load``) or .xml (OpenVINO IR, with
-the .bin beside it). Whatever is written has been run on noise by its own runtime, where that is installed,
-and compared with PyTorch.
+The suffix selects the format: .onnx, .pt2 (torch.export, for ``torch.export.load``) or .xml (OpenVINO IR with a .bin
+file). The file's own runtime, if it is installed, runs it on noise, and the outputs are compared with the network's.
 """
 
 from __future__ import annotations
@@ -23,30 +22,34 @@ from ..errors import DarknetError
 from ..network import Network
 from .onnx import nms_nodes
 from .onnx.model import OPSET, metadata, to_onnx, write_onnx
-from .onnx.session import create_session
-from .traceable import Heads, Program, trace
-from .verify import Array, Run, check, runner
+from .onnx.session import create_session, is_onnxruntime_installed
+from .traceable import Heads, TraceableNetwork, trace
+from .verify import Array, Runner, make_runner, verify_outputs
 
-Runs = dict[Heads, Run]  # what to check, each with the function that gives it
+_Runners = dict[Heads, Runner]  # what to verify
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What was written, and how far it is from the network in PyTorch.
+class ExportResult:
+    """What ``export`` wrote, and how far its outputs are from PyTorch's.
 
-    ``difference``: the largest absolute difference of an output; ``relative``: the largest rms of the
-    difference over the rms of an output; both NaN where the file's runtime is not installed.
+    Attributes:
+        path: The file.
+        runtime: Name of the runtime that verified it; empty if none is installed.
+        max_abs_difference: Largest absolute difference of an output; NaN if not verified.
+        relative_rms: RMS of the difference over the RMS of the output, the largest of all outputs; NaN if not verified.
     """
 
     path: str
-    runtime: str = "not checked"
-    difference: float = float("nan")
-    relative: float = float("nan")
+    runtime: str = ""
+    max_abs_difference: float = float("nan")
+    relative_rms: float = float("nan")
 
     def __str__(self) -> str:
-        if self.runtime == "not checked":
-            return f"{self.path}: not checked, its runtime is not installed"
-        return f"{self.path}: {self.runtime} differs by at most {self.difference:.1e} ({self.relative:.1e} of the rms)"
+        if not self.runtime:
+            return f"{self.path}: not verified, its runtime is not installed"
+        difference = f"max abs difference {self.max_abs_difference:.1e}"
+        return f"{self.path}: verified with {self.runtime}: {difference}, {self.relative_rms:.1e} relative to the RMS"
 
 
 def export(
@@ -61,58 +64,70 @@ def export(
     letterbox: bool | None = None,
     threshold: float = 0.25,
     nms: float = 0.45,
-) -> Exported:
-    """Write ``path`` (.onnx, .pt2 or .xml), whole or not at all, and say how well it agrees.
+) -> ExportResult:
+    """Export a network to ONNX, torch.export or OpenVINO and verify the file.
 
-    ``heads``: ``raw``, ``boxes`` or ``nms`` (ONNX and OpenVINO), see ``program.Heads``. ``dynamic``:
-    ``"batch"``, ``"size"`` or True for both. ``opset``: of ONNX. ``fp16``: weights and layers in float16.
-    ``names``: a file or sequence of class names, ``letterbox``: how images are brought to the input
-    (None: as the cfg says), ``threshold``, ``nms``: noted in the file. Raises DarknetError, also where
-    the file's own runtime gives other numbers than PyTorch.
+    Args:
+        network: The network.
+        path: The file to write: .onnx, .pt2 or .xml. It is written completely or not at all.
+        heads: What the file returns: ``raw``, ``boxes`` or ``nms`` (ONNX and OpenVINO only), see ``Heads``.
+        dynamic: Dynamic dimensions of the input: ``"batch"``, ``"size"`` (height and width), True for both, or False.
+        opset: ONNX opset, 18 or later.
+        fp16: Store weights and compute layers in float16; inputs and outputs stay float32.
+        names: Class names for the metadata: a file with one name a line, or a sequence; None: the network's own.
+        letterbox: For the metadata: whether images are letterboxed; None: as the cfg and dialect say.
+        threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
+        nms: IoU threshold of NMS, 0..1, 0 disables it: constant of the graph with ``heads="nms"``, else metadata.
+
+    Raises:
+        DarknetError: The network cannot be exported, or the file's outputs differ from PyTorch's by more than rounding.
     """
-    target, kind = pathlib.Path(path), Heads(heads)
-    known: Sequence[str] = ()
+    target, heads = pathlib.Path(path), Heads(heads)
+    class_names: Sequence[str] = ()
     if names is not None:
-        known = resolve_class_names(names, network.heads[-1].classes if network.heads else 0, exact=bool(network.heads))
-    writer = {".onnx": _onnx, ".pt2": _pt2, ".xml": _openvino}.get(target.suffix.lower())
+        classes = network.heads[-1].classes if network.heads else 0
+        class_names = resolve_class_names(names, classes, exact=bool(network.heads))
+    writer = {".onnx": _write_onnx, ".pt2": _write_pt2, ".xml": _write_openvino}.get(target.suffix.lower())
     if writer is None:
         raise DarknetError(f"{target}: expected a name that ends in .onnx, .pt2 or .xml (OpenVINO)")
     if not target.parent.is_dir():
         raise DarknetError(f"{target}: there is no folder {target.parent}")
-    options: dict[str, Any] = {"dynamic": dynamic, "fp16": fp16, "names": known, "letterbox": letterbox}
-    if writer is not _pt2:
+    options: dict[str, Any] = {"dynamic": dynamic, "fp16": fp16, "names": class_names, "letterbox": letterbox}
+    if writer is not _write_pt2:
         options |= {"opset": opset, "threshold": threshold, "nms": nms}
-    elif kind is Heads.NMS:
-        raise DarknetError(f"{target}: heads=nms is a graph of ONNX: expected heads=raw or boxes for a .pt2")
+    elif heads is Heads.NMS:
+        raise DarknetError(f"{target}: heads=nms needs ONNX or OpenVINO: expected heads=raw or boxes for a .pt2")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        beside = pathlib.Path(folder, target.name)
-        runtime, runs = writer(network, beside, kind, options)
-        found = [check(network, run, what, dynamic, fp16, threshold=threshold, nms=nms) for what, run in runs.items()]
+        unverified = pathlib.Path(folder, target.name)
+        runtime, runners = writer(network, unverified, heads, options)
+        differences = [
+            verify_outputs(network, run, output, dynamic, fp16, threshold=threshold, nms=nms)
+            for output, run in runners.items()
+        ]
         for file in sorted(pathlib.Path(folder).iterdir(), reverse=True):
             os.replace(file, target.parent / file.name)
-    if not found:
-        return Exported(str(target))
-    return Exported(str(target), runtime, max(f.largest for f in found), max(f.relative for f in found))
+    if not differences:
+        return ExportResult(str(target))
+    max_abs = max(difference.max_abs for difference in differences)
+    return ExportResult(str(target), runtime, max_abs, max(difference.relative_rms for difference in differences))
 
 
-def _onnx(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, Runs]:
+def _write_onnx(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, _Runners]:
     model = to_onnx(network, heads=heads, **options)
-    whole = write_onnx(model, path)
-    try:
-        runs = {heads: runner(create_session(path))}
-    except DarknetError:
+    is_one_file = write_onnx(model, path)
+    if not is_onnxruntime_installed():
         return "", {}
-    if heads is Heads.NMS and whole:
-        nms_nodes.remove(model)
-        runs[Heads.BOXES] = runner(create_session(model.SerializeToString()))
-    return "onnxruntime", runs
+    runners = {heads: make_runner(create_session(path))}
+    if heads is Heads.NMS and is_one_file:  # NMS of too many candidates is skipped: verify the boxes as well
+        nms_nodes.remove_nms(model)
+        runners[Heads.BOXES] = make_runner(create_session(model.SerializeToString()))
+    return "onnxruntime", runners
 
 
-def _pt2(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, Runs]:
-    program = Program(network, heads, half=options["fp16"])
-    made = trace(program, options["dynamic"])
-    notes = metadata(network, names=options["names"], letterbox=options["letterbox"]) | {"heads": str(heads)}
-    torch.export.save(made, path, extra_files={f"{key}.txt": value for key, value in notes.items()})
+def _write_pt2(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, _Runners]:
+    program = trace(TraceableNetwork(network, heads, half=options["fp16"]), options["dynamic"])
+    entries = metadata(network, names=options["names"], letterbox=options["letterbox"]) | {"heads": str(heads)}
+    torch.export.save(program, path, extra_files={f"{key}.txt": value for key, value in entries.items()})
     loaded = torch.export.load(path).module()
 
     def run(arrays: list[Array]) -> list[Array]:
@@ -121,19 +136,21 @@ def _pt2(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, 
     return "torch.export", {heads: run}
 
 
-def _openvino(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, Runs]:
+def _write_openvino(
+    network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]
+) -> tuple[str, _Runners]:
     try:
         import openvino
     except ImportError as error:
-        raise DarknetError("OpenVINO IR needs the package openvino: pip install openvino") from error
+        raise DarknetError("export to OpenVINO needs the package openvino: pip install openvino") from error
     with tempfile.TemporaryDirectory() as folder:
-        plain = pathlib.Path(folder, "network.onnx")
-        write_onnx(to_onnx(network, heads=heads, **options | {"fp16": False}), plain)
-        model = openvino.convert_model(plain)
+        onnx_path = pathlib.Path(folder, "network.onnx")
+        write_onnx(to_onnx(network, heads=heads, **options | {"fp16": False}), onnx_path)
+        model = openvino.convert_model(onnx_path)
         for key, value in metadata(network, names=options["names"], letterbox=options["letterbox"]).items():
             model.set_rt_info(value, ["darknet_py", key])
         openvino.save_model(model, path, compress_to_fp16=options["fp16"])
-        del model
+        del model  # it maps the file into memory
         shutil.rmtree(folder, ignore_errors=True)
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

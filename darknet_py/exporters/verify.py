@@ -1,4 +1,4 @@
-"""Whether an exported file gives the network's numbers: both run on the same noise."""
+"""Verify an exported file: its runtime and PyTorch run the same noise."""
 
 from __future__ import annotations
 
@@ -15,25 +15,36 @@ from ..activations import Activation
 from ..errors import DarknetError
 from ..network import Network
 from ..postprocess import apply_nms, from_scores
-from .traceable import Heads, Program, stride
+from .traceable import Heads, TraceableNetwork, size_multiple
 
-_MANY = 5000  # boxes and classes whose suppression takes long
-_TRIES = 8  # inputs of a binary network, one of which has to flip no sign
-_TOLERANCE = {False: 1e-3, True: 5e-2}  # of float32 and float16: more than rounding through many layers makes
+_MAX_CANDIDATES = 5000  # boxes and classes above the threshold; NMS of more takes too long
+_BINARY_TRIES = 8  # inputs for a network with discontinuous layers; one of them must agree
+_TOLERANCE = {False: 1e-3, True: 5e-2}  # of float32 and float16, relative to the RMS; rounding stays far below
 Array = npt.NDArray[np.float32]
-Run = Callable[[list[Array]], list[Array]]
+Runner = Callable[[list[Array]], list[Array]]  # inputs and states -> outputs and next states
 
 
-class Difference(NamedTuple):
-    """The largest absolute difference of an output, and the largest rms of the difference over the output's."""
+class OutputDifference(NamedTuple):
+    """How far outputs are apart.
 
-    largest: float
-    relative: float
+    Attributes:
+        max_abs: Largest absolute difference.
+        relative_rms: RMS of the difference over the RMS of the output; the largest of all outputs.
+    """
+
+    max_abs: float
+    relative_rms: float
 
 
-def check(
+def make_runner(session: Any) -> Runner:
+    """Return a function that runs an ONNX Runtime session: inputs and outputs in the order of the model."""
+    inputs = [value.name for value in session.get_inputs()]
+    return lambda arrays: list(session.run(None, dict(zip(inputs, arrays, strict=True))))
+
+
+def verify_outputs(
     network: Network,
-    run: Run,
+    run: Runner,
     heads: Heads = Heads.RAW,
     dynamic: bool | str = False,
     fp16: bool = False,
@@ -41,115 +52,127 @@ def check(
     threshold: float = 0.25,
     nms: float = 0.45,
     batches: Sequence[int] = (1, 3),
-) -> Difference:
-    """Compare what ``run`` gives with the network on noise, for more than one size where sizes are open.
+) -> OutputDifference:
+    """Compare the outputs of an exported network with PyTorch's on noise.
 
-    Noise on which a network finds thousands of boxes (random weights do) is left out with ``heads="nms"``.
-    Rounding flips a sign now and then where a network is binary (``xnor``), and then all its outputs move,
-    in PyTorch by itself too: there the best of ``_TRIES`` inputs counts. ``batches``: where the batch is open.
-    Raises DarknetError where they differ by more than rounding.
+    Networks with discontinuous layers (``xnor``, activation ``stair``) are compared on up to 8 inputs, and the best one
+    counts: where rounding flips a sign, every value after it changes, between runs of PyTorch as well.
+
+    Args:
+        network: The network that was exported.
+        run: Runs the exported file.
+        heads: What the file returns. With ``Heads.NMS``, inputs with thousands of candidates (random weights) are
+            skipped.
+        dynamic: The dynamic dimensions of the file, see ``trace``; several sizes are compared.
+        fp16: Whether the file computes in float16.
+        threshold: Score threshold of the file.
+        nms: IoU threshold of the file.
+        batches: Batch sizes to compare, if the batch is dynamic.
+
+    Raises:
+        DarknetError: The file does not run, or its outputs differ by more than rounding.
     """
-    program = Program(network, Heads.BOXES if heads is Heads.NMS else heads, threshold=threshold)
-    jumps = any(_jumps(layer.options) for layer in network)
+    module = TraceableNetwork(network, Heads.BOXES if heads is Heads.NMS else heads, threshold=threshold)
+    discontinuous = any(_is_discontinuous(layer.options) for layer in network)
 
-    def difference(x: Tensor, states: tuple[Tensor, ...]) -> Difference:
+    def compare(x: Tensor, states: tuple[Tensor, ...]) -> OutputDifference:
         with torch.inference_mode():
-            wanted = program(x, *states)
+            expected = module(x, *states)
         if heads is Heads.NMS:
-            if (wanted[1] > threshold).sum() > _MANY:
-                return Difference(0.0, 0.0)
-            rows = _detections(wanted[0], wanted[1], threshold, nms, network)
-            wanted = (rows, *wanted[2:])
+            if (expected[1] > threshold).sum() > _MAX_CANDIDATES:
+                return OutputDifference(0.0, 0.0)
+            expected = (_detection_rows(expected[0], expected[1], threshold, nms, network), *expected[2:])
         try:
-            given = run([tensor.numpy() for tensor in (x, *states)])
-        except Exception as error:  # each runtime has classes of its own
+            outputs = run([tensor.numpy() for tensor in (x, *states)])
+        except Exception as error:  # the runtimes' exceptions have no common base class
             cause = " ".join(str(error).split())[:200]
-            raise DarknetError(f"does not run on an input of {tuple(x.shape)} ({cause})") from error
-        if len(given) != len(wanted):
-            raise DarknetError(f"{len(given)} outputs, expected {len(wanted)}")
-        # A probability may fall to the other side of the threshold.
-        free = heads is Heads.NMS and (fp16 or jumps)
-        pairs = zip(wanted, given, strict=True)
-        return _worst([_apart(mine, theirs, rows=heads is Heads.NMS, free=free) for mine, theirs in pairs])
+            raise DarknetError(f"does not run on an input of shape {tuple(x.shape)} ({cause})") from error
+        if len(outputs) != len(expected):
+            raise DarknetError(f"{len(outputs)} outputs: expected {len(expected)}")
+        # With rounding of float16 a score may cross the threshold.
+        any_count = heads is Heads.NMS and (fp16 or discontinuous)
+        pairs = zip(expected, outputs, strict=True)
+        return _worst([_compare_output(mine, theirs, heads is Heads.NMS, any_count) for mine, theirs in pairs])
 
-    found = []
-    for x, states in _inputs(program, dynamic, batches):
-        tries = [difference(x, states)]
-        while jumps and tries[-1].relative > _TOLERANCE[fp16] and len(tries) < _TRIES:
-            tries.append(difference(x.roll(len(tries), dims=-1), states))
-        found.append(min(tries, key=lambda one: one.relative))
-    worst = _worst(found)
-    if not (worst.relative <= _TOLERANCE[fp16] or jumps):
-        raise DarknetError(f"gives other numbers than PyTorch: by {worst.largest:.1e}, {worst.relative:.1e} of the rms")
+    differences = []
+    for x, states in _make_inputs(module, dynamic, batches):
+        tries = [compare(x, states)]
+        while discontinuous and tries[-1].relative_rms > _TOLERANCE[fp16] and len(tries) < _BINARY_TRIES:
+            tries.append(compare(x.roll(len(tries), dims=-1), states))
+        differences.append(min(tries, key=lambda difference: difference.relative_rms))
+    worst = _worst(differences)
+    if not (worst.relative_rms <= _TOLERANCE[fp16] or discontinuous):
+        raise DarknetError(
+            f"outputs differ from PyTorch: max abs difference {worst.max_abs:.1e}, {worst.relative_rms:.1e} relative "
+            "to the RMS"
+        )
     return worst
 
 
-def _worst(found: Sequence[Difference]) -> Difference:
-    return Difference(max((f.largest for f in found), default=0.0), max((f.relative for f in found), default=0.0))
+def _worst(differences: Sequence[OutputDifference]) -> OutputDifference:
+    max_abs = max((difference.max_abs for difference in differences), default=0.0)
+    return OutputDifference(max_abs, max((difference.relative_rms for difference in differences), default=0.0))
 
 
-def _apart(mine: Tensor, theirs: Array, *, rows: bool, free: bool) -> Difference:
-    """How far one output is from PyTorch's; ``rows``: detections, ``free``: whose number may differ."""
-    if mine.shape != theirs.shape and not free:
-        raise DarknetError(f"gives {theirs.shape} where PyTorch gives {tuple(mine.shape)}")
-    if mine.shape != theirs.shape or mine.numel() == 0:
-        return Difference(0.0, 0.0)
-    if rows:
-        theirs = _matched(mine.numpy(), theirs)
-    return _difference(mine.double().numpy(), theirs.astype(np.float64))
+def _compare_output(expected: Tensor, output: Array, is_rows: bool, any_count: bool) -> OutputDifference:
+    """Compare one output; ``is_rows``: it holds detections; ``any_count``: their number may differ."""
+    if expected.shape != output.shape and not any_count:
+        raise DarknetError(f"output of shape {output.shape}: expected {tuple(expected.shape)}, as in PyTorch")
+    if expected.shape != output.shape or expected.numel() == 0:
+        return OutputDifference(0.0, 0.0)
+    if is_rows:
+        output = _reorder_rows(expected.numpy(), output)
+    return _difference(expected.double().numpy(), output.astype(np.float64))
 
 
-def _difference(mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> Difference:
-    """The largest, and the rms over that of ``mine``; what overflows or is no number does so on both sides."""
-    same = (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
-    if not (np.isfinite(mine) & np.isfinite(theirs) | same).all():
-        return Difference(math.inf, math.inf)
-    difference = np.zeros_like(mine)
-    difference[~same] = theirs[~same] - mine[~same]
-    finite = mine[np.isfinite(mine)]
+def _difference(expected: npt.NDArray[np.float64], output: npt.NDArray[np.float64]) -> OutputDifference:
+    """The difference of two arrays, which must have NaN and Inf in the same places."""
+    same = (expected == output) | (np.isnan(expected) & np.isnan(output))
+    if not (np.isfinite(expected) & np.isfinite(output) | same).all():
+        return OutputDifference(math.inf, math.inf)
+    difference = np.zeros_like(expected)
+    difference[~same] = output[~same] - expected[~same]
+    finite = expected[np.isfinite(expected)]
     rms = float(np.sqrt(np.square(finite).mean())) if finite.size else 0.0
-    share = float(np.sqrt(np.square(difference).mean())) / max(rms, 1e-12)
-    return Difference(float(np.abs(difference).max()), share)
+    relative_rms = float(np.sqrt(np.square(difference).mean())) / max(rms, 1e-12)
+    return OutputDifference(float(np.abs(difference).max()), relative_rms)
 
 
-def _jumps(options: object) -> bool:
-    """Whether a layer makes steps of its input, so that rounding may change the outputs by any amount."""
+def _is_discontinuous(options: object) -> bool:
+    """Whether a layer's output jumps, so that rounding of its input may change it by any amount."""
     return bool(getattr(options, "xnor", False)) or getattr(options, "activation", None) is Activation.STAIR
 
 
-def runner(session: Any) -> Run:
-    """Return a function that runs an ONNX Runtime session: inputs and outputs in the order of the model."""
-    inputs = [value.name for value in session.get_inputs()]
-    return lambda arrays: list(session.run(None, dict(zip(inputs, arrays, strict=True))))
-
-
-def _inputs(program: Program, dynamic: bool | str, batches: Sequence[int]) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+def _make_inputs(
+    module: TraceableNetwork, dynamic: bool | str, batches: Sequence[int]
+) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Inputs and states: one per batch size if the batch is dynamic, and a larger image if the size is."""
     counts = batches if dynamic in (True, "batch") else (1,)
-    inputs = [(program.example(count), program.start(count)) for count in counts]
+    inputs = [(module.example_input(count), module.initial_state(count)) for count in counts]
     if dynamic in (True, "size"):
-        step, x = stride(program.network), inputs[-1][0]
+        step, x = size_multiple(module.network), inputs[-1][0]
         larger = torch.nn.functional.pad(x, (0, step, 0, 2 * step), value=0.5)
-        inputs.append((larger, program.start(len(x))))
+        inputs.append((larger, module.initial_state(len(x))))
     return inputs
 
 
-def _detections(boxes: Tensor, scores: Tensor, threshold: float, nms: float, network: Network) -> Tensor:
-    """Rows as ``heads="nms"`` gives them, in its order: by image, class and probability."""
+def _detection_rows(boxes: Tensor, scores: Tensor, threshold: float, nms: float, network: Network) -> Tensor:
+    """Detections [n, 7] as an exported file with ``Heads.NMS`` orders them: by image, class and score."""
     rows = []
     for image, (box, probs) in enumerate(zip(boxes, scores, strict=True)):
-        found = apply_nms(from_scores(box, probs, threshold), nms, network.heads[-1].nms_options)
+        detections = apply_nms(from_scores(box, probs, threshold), nms, network.heads[-1].nms_options)
         for k in range(probs.shape[1]):
-            kept = found.probs[:, k].nonzero().flatten()
-            kept = kept[found.probs[kept, k].argsort(descending=True, stable=True)]
-            numbers = box.new_tensor([[image, k]]).expand(len(kept), 2)
-            rows.append(torch.cat((numbers, found.probs[kept, k, None], box[kept]), dim=1))
+            kept = detections.probs[:, k].nonzero().flatten()
+            kept = kept[detections.probs[kept, k].argsort(descending=True, stable=True)]
+            image_and_class = box.new_tensor([[image, k]]).expand(len(kept), 2)
+            rows.append(torch.cat((image_and_class, detections.probs[kept, k, None], box[kept]), dim=1))
     return torch.cat(rows)
 
 
-def _matched(mine: Array, theirs: Array) -> Array:
-    """The rows of ``theirs`` in the order of ``mine``: rounding may exchange rows of equal probability."""
-    if mine.ndim != 2 or mine.shape[1] != 7:
-        return theirs
-    far = np.abs(mine[:, None] - theirs[None]) * ([1e6] * 2 + [1.0] * 5)
-    rows: Array = theirs[far.sum(axis=2).argmin(axis=1)]
-    return rows
+def _reorder_rows(expected: Array, rows: Array) -> Array:
+    """Return ``rows`` in the order of ``expected``: rounding may swap detections of equal score."""
+    if expected.ndim != 2 or expected.shape[1] != 7:
+        return rows
+    distance = np.abs(expected[:, None] - rows[None]) * ([1e6] * 2 + [1.0] * 5)
+    reordered: Array = rows[distance.sum(axis=2).argmin(axis=1)]
+    return reordered

@@ -1,4 +1,4 @@
-"""Conversion: bytes that survive every road, what a checkpoint carries, and what is refused."""
+"""Conversion between .weights, .pt and .safetensors: round trips, contents of checkpoints, and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers import paths, random_networks
 from tests.helpers.weights_files import HEAD, plain, written
 from tests.test_properties import configs
 
-QUICK = ("yolov3-tiny", "yolov4-tiny")  # the others' files have hundreds of megabytes
+QUICK = ("yolov3-tiny", "yolov4-tiny")  # the other files have hundreds of megabytes
 
 
 @pytest.fixture(autouse=True)
@@ -38,21 +38,23 @@ def head() -> Network:
 
 
 def cases() -> list[object]:
-    found: list[object] = []
+    params: list[object] = []
     for folder in (paths.CFGS, paths.GOLDEN / "cases", paths.OFFICIAL, paths.RARE):
         for path in sorted(folder.glob("*.cfg")):
             quick = folder.name == "cases" or (path.stem in QUICK and folder.name == "cfgs")
-            found.append(pytest.param(path, id=f"{folder.name}/{path.stem}", marks=[] if quick else [pytest.mark.slow]))
-    return found
+            params.append(
+                pytest.param(path, id=f"{folder.name}/{path.stem}", marks=[] if quick else [pytest.mark.slow])
+            )
+    return params
 
 
 @pytest.mark.filterwarnings("ignore::darknet_py.errors.UnusedOptionWarning")
 @pytest.mark.parametrize("path", cases())
-def test_bytes_survive_both_kinds(path: pathlib.Path) -> None:
+def test_weights_round_trip_through_both_checkpoint_formats(path: pathlib.Path) -> None:
     dialect = "pjreddie" if path.name.startswith("pj_") else "alexeyab"
     net = written(path, dialect)
     if any(layer.options.dontload or layer.options.dontsave or layer.options.numload for layer in net):
-        pytest.skip("a file of this cfg is not read as it is written, by its own options")
+        pytest.skip("dontload, dontsave or numload: a saved file differs from what is loaded")
     before = pathlib.Path("a.weights").read_bytes()
     convert("a.weights", "b.pt", cfg=path, dialect=dialect)
     convert("b.pt", "c.safetensors")
@@ -64,7 +66,7 @@ def test_bytes_survive_both_kinds(path: pathlib.Path) -> None:
 
 @settings(max_examples=20)
 @given(configs(), st.sampled_from(Dialect))
-def test_bytes_of_any_network_survive(config: Config, dialect: Dialect) -> None:
+def test_weights_of_random_networks_round_trip(config: Config, dialect: Dialect) -> None:
     with tempfile.TemporaryDirectory() as folder:
         a, b, c, d, path = (pathlib.Path(folder, name) for name in ("a.weights", "b.pt", "c.safetensors", "d", "a.cfg"))
         path.write_text(cfg.dumps(config))
@@ -79,7 +81,7 @@ def test_bytes_of_any_network_survive(config: Config, dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("version", [(0, 1, 0), (0, 2, 0), (0, 2, 5), (1001, 0, 0)])
 @pytest.mark.parametrize("dialect", ["alexeyab", "pjreddie"])
-def test_every_header_survives(version: tuple[int, int, int], dialect: str) -> None:
+def test_every_header_version_round_trips(version: tuple[int, int, int], dialect: str) -> None:
     pathlib.Path("made.cfg").write_text(random_networks.TEXT)
     net = random_networks.network(random_networks.TEXT, dialect=dialect)
     net.version, net.seen = version, 6400
@@ -91,7 +93,7 @@ def test_every_header_survives(version: tuple[int, int, int], dialect: str) -> N
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
-def test_a_checkpoint_loads_alone(head: Network, suffix: str) -> None:
+def test_a_checkpoint_loads_without_a_cfg(head: Network, suffix: str) -> None:
     convert("a.weights", f"b{suffix}", cfg="head.cfg", names=["cat", "dog"])
     x = torch.rand(1, 3, 32, 32)
     net = darknet_py.load(f"b{suffix}")
@@ -102,7 +104,7 @@ def test_a_checkpoint_loads_alone(head: Network, suffix: str) -> None:
     assert torch.equal(darknet_py.load("head.cfg", f"b{suffix}")(x)[0], head(x)[0])
 
 
-def test_a_pt_holds_plain_values_alone(head: Network) -> None:
+def test_a_pt_loads_with_weights_only(head: Network) -> None:
     convert("a.weights", "b.pt", cfg="head.cfg")
     content = torch.load("b.pt", weights_only=True)
     assert content["format"] == "darknet_py 1"
@@ -110,7 +112,7 @@ def test_a_pt_holds_plain_values_alone(head: Network) -> None:
     assert content["state_dict"].keys() == head.state_dict().keys()
 
 
-def test_a_safetensors_says_the_same_in_words(head: Network) -> None:
+def test_a_safetensors_holds_the_same_metadata_as_strings(head: Network) -> None:
     safetensors = pytest.importorskip("safetensors", reason="the extra safetensors is not installed")
     convert("a.weights", "b.safetensors", cfg="head.cfg", names=["1", "true"])
     with safetensors.safe_open("b.safetensors", framework="pt") as file:
@@ -120,7 +122,7 @@ def test_a_safetensors_says_the_same_in_words(head: Network) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_backbone_stays_one(head: Network, suffix: str) -> None:
+def test_a_backbone_round_trips(head: Network, suffix: str) -> None:
     weights.save(head, "a.conv.2", upto=2)
     convert("a.conv.2", f"b{suffix}", cfg="head.cfg", upto=2)
     convert(f"b{suffix}", "c.conv.2")
@@ -132,7 +134,7 @@ def test_a_backbone_stays_one(head: Network, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_tree_travels_inside(suffix: str) -> None:
+def test_a_checkpoint_contains_the_tree_file(suffix: str) -> None:
     folder = pathlib.Path("there", "data")
     folder.mkdir(parents=True)
     (folder / "t.tree").write_text("animal -1\nthing -1\ncat 0\ndog 0\n")
@@ -141,15 +143,15 @@ def test_a_tree_travels_inside(suffix: str) -> None:
     path.write_text(text.replace("width=4\nheight=4", "width=1\nheight=1"))
     net = darknet_py.load(path)
     loading.save(net, f"b{suffix}")
-    for found in sorted(folder.rglob("*")):
-        found.unlink()
+    for file in sorted(folder.rglob("*")):
+        file.unlink()
     again = darknet_py.load(f"b{suffix}")
     loading.save(again, f"c{suffix}")
     x = torch.rand(2, 4, 1, 1)
     assert torch.equal(darknet_py.load(f"c{suffix}")(x)[0], net(x)[0])
 
 
-def test_bytes_that_are_no_text_do_not_stop_a_checkpoint() -> None:
+def test_a_cfg_that_is_not_utf8_round_trips() -> None:
     path = pathlib.Path("a.cfg")
     path.write_bytes(b"# caf\xe9\n[net]\nwidth=1\nheight=1\nchannels=1\n[conv]\n")
     written(path)
@@ -177,26 +179,26 @@ def test_pickled_models_are_refused() -> None:
         ("a.safetensors", b"\x10\0\0\0\0\0\0\0{broken", "broken, or no safetensors file"),
     ],
 )
-def test_what_is_no_checkpoint(name: str, content: bytes, message: str) -> None:
+def test_broken_checkpoints_are_refused(name: str, content: bytes, message: str) -> None:
     pathlib.Path(name).write_bytes(content)
     with pytest.raises(WeightsError, match=re.escape(message)):
         darknet_py.load(name)
 
 
-def test_a_state_dict_points_to_by_order() -> None:
+def test_the_error_for_a_state_dict_suggests_by_order() -> None:
     torch.save(plain().state_dict(), "port.pt")
     with pytest.raises(WeightsError, match=r"found 14 entries \(0.weight, 1.weight, .*--by-order"):
         darknet_py.load("port.pt")
 
 
-def test_what_convert_needs(head: Network) -> None:
-    with pytest.raises(ConfigError, match="does not say what network it is for: give its cfg"):
+def test_convert_reports_missing_and_conflicting_arguments(head: Network) -> None:
+    with pytest.raises(ConfigError, match="does not name its network: expected cfg as well"):
         convert("a.weights", "b.pt")
     convert("a.weights", "b.pt", cfg="head.cfg")
     with pytest.raises(WeightsError, match="carries its own weights"):
         darknet_py.load("b.pt", "a.weights")
-    with pytest.raises(WeightsError, match="folded weights need a cfg of their own"):
-        convert("a.weights", "c.weights", cfg="head.cfg", fold=True)
+    with pytest.raises(WeightsError, match="fused weights need another cfg: expected write_cfg"):
+        convert("a.weights", "c.weights", cfg="head.cfg", fuse_bn=True)
     other = random_networks.network(random_networks.TEXT)
     longer = checkpoint.Checkpoint(other.state_dict() | {"layers.2.biases": torch.zeros(4)}, "", layers=4)
     with pytest.raises(WeightsError, match=re.escape("layers.2.biases: expected (3,)")):
@@ -205,13 +207,13 @@ def test_what_convert_needs(head: Network) -> None:
         checkpoint.fill(other, checkpoint.load("b.pt"), "b.pt", upto=4)
 
 
-def test_a_newer_format_is_named() -> None:
+def test_a_newer_format_is_reported() -> None:
     containers.write("a.pt", {"format": "darknet_py 9", "state_dict": {}})
     with pytest.raises(WeightsError, match="written by a newer darknet_py"):
         darknet_py.load("a.pt")
 
 
-def test_the_command(head: Network, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_converts_and_writes_the_cfg(head: Network, capsys: pytest.CaptureFixture[str]) -> None:
     pathlib.Path("my.names").write_text("cat\ndog\n")
     assert cli.main(["convert", "a.weights", "b.safetensors", "--cfg", "head.cfg", "--names", "my.names"]) == 0
     assert cli.main(["convert", "b.safetensors", "c.weights", "--write-cfg", "c.cfg"]) == 0
@@ -219,4 +221,4 @@ def test_the_command(head: Network, capsys: pytest.CaptureFixture[str]) -> None:
     assert pathlib.Path("c.weights").read_bytes() == pathlib.Path("a.weights").read_bytes()
     assert pathlib.Path("c.cfg").read_text() == HEAD
     assert cli.main(["convert", "a.weights", "d.pt"]) == 1
-    assert "give its cfg" in capsys.readouterr().err
+    assert "expected cfg as well" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Batch norm worked into the weights: the same outputs from a cfg without it."""
+"""Fused batch norm: the same outputs from a cfg without batch norm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 import darknet_py
 from darknet_py.conversion.checkpoints import convert
-from darknet_py.conversion.fuse_bn import fold
+from darknet_py.conversion.fuse_bn import fuse_batch_norm
 from darknet_py.network import Network
 from tests.helpers import random_networks
 from tests.helpers.weights_files import HEAD, written
@@ -26,8 +26,8 @@ def head() -> Network:
     return written(pathlib.Path("head.cfg"))
 
 
-def test_folding_keeps_the_outputs(head: Network) -> None:
-    net = convert("a.weights", "b.weights", cfg="head.cfg", fold=True, write_cfg="b.cfg")
+def test_convert_with_fuse_bn_keeps_the_outputs(head: Network) -> None:
+    net = convert("a.weights", "b.weights", cfg="head.cfg", fuse_bn=True, write_cfg="b.cfg")
     text = pathlib.Path("b.cfg").read_text()
     assert text == HEAD.replace("batch_normalize=1\n", "")
     x = torch.rand(2, 3, 32, 32)
@@ -46,10 +46,10 @@ def test_folding_keeps_the_outputs(head: Network) -> None:
         "[conv]\nfilters=2\nsize=3\nstride=1\nactivation=leaky\ncbn=1\n[conv]\nfilters=2\nsize=2\nxnor=1\nbatch_normalize=1",
     ],
 )
-def test_every_norm_folds(section: str) -> None:
+def test_batch_norm_of_every_layer_is_fused(section: str) -> None:
     net = random_networks.network(f"[net]\nwidth=6\nheight=6\nchannels=2\n{section}\n", size=(8, 7))
-    folded = fold(net)
-    assert folded.shape == (2, 7, 8)
+    fused = fuse_batch_norm(net)
+    assert fused.shape == (2, 7, 8)
     x = torch.rand(2, 2, 7, 8)
-    torch.testing.assert_close(folded(x), net(x), rtol=1e-4, atol=1e-5)
-    assert ("norm" in str(list(folded.state_dict()))) == (section == "[batchnorm]")
+    torch.testing.assert_close(fused(x), net(x), rtol=1e-4, atol=1e-5)
+    assert ("norm" in str(list(fused.state_dict()))) == (section == "[batchnorm]")

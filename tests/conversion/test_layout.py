@@ -1,4 +1,4 @@
-"""State dicts of other programs, taken by the order of their tensors."""
+"""State dicts of other PyTorch ports, matched to the layers by the order of their tensors."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def random_plain() -> nn.Sequential:
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_by_order_from_a_sequential(head: Network, wrapped: bool) -> None:
+def test_by_order_loads_a_sequential(head: Network, wrapped: bool) -> None:
     theirs = random_plain()
     state = theirs.state_dict()
     torch.save({"model": state, "epoch": 3} if wrapped else state, "port.pt")
-    # [shortcut] adds layer 1 to itself, so the plain network has to double it.
+    # [shortcut] from=-1 adds layer 1 to itself.
     net = convert("port.pt", "b.weights", cfg="head.cfg", by_order=True)
     x = torch.rand(2, 3, 32, 32)
     expected = theirs[6](2 * theirs[:6](x))
@@ -56,8 +56,11 @@ def test_by_order_from_a_sequential(head: Network, wrapped: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("6.bias"), "ends before layer 3 [conv]: 11 tensors in the file, 12 wanted"),
-        (lambda s: s.update(extra=torch.zeros(3)), "extra and what follows is too much: 13 tensors, 12 wanted"),
+        (lambda s: s.pop("6.bias"), "ends before layer 3 [conv]: 11 tensors in the file, expected 12"),
+        (
+            lambda s: s.update(extra=torch.zeros(3)),
+            "too many tensors, from extra on: 13 tensors in the file",
+        ),
         (
             lambda s: s.update({"0.weight": torch.zeros(8, 3, 5, 5)}),
             "layer 0 [conv]: weights: expected (8, 3, 3, 3), found 0.weight (8, 3, 5, 5)",
@@ -65,7 +68,7 @@ def test_by_order_from_a_sequential(head: Network, wrapped: bool) -> None:
         (lambda s: s.pop("1.bias"), "layer 0 [conv]: expected biases (8,), scales (8,)"),
     ],
 )
-def test_by_order_says_what_does_not_fit(head: Network, change: object, message: str) -> None:
+def test_by_order_reports_what_does_not_fit(head: Network, change: object, message: str) -> None:
     state = dict(plain().state_dict())
     change(state)  # type: ignore[operator]
     torch.save(state, "port.pt")

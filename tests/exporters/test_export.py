@@ -1,9 +1,10 @@
-"""Export: other runtimes give PyTorch's numbers and Darknet's boxes, and a wrong file is not kept."""
+"""Export: other runtimes give PyTorch's outputs, and a file with wrong outputs is not kept."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import logging
 import pathlib
 import re
 import sys
@@ -21,8 +22,8 @@ from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import model
 from darknet_py.exporters.onnx.model import metadata, to_onnx
 from darknet_py.exporters.onnx.session import create_session
-from darknet_py.exporters.traceable import Heads, Program
-from darknet_py.exporters.verify import check, runner
+from darknet_py.exporters.traceable import Heads, TraceableNetwork
+from darknet_py.exporters.verify import make_runner, verify_outputs
 from tests.helpers import random_networks
 from tests.helpers.export_networks import DETECTOR, STATEFUL, detector
 
@@ -34,50 +35,55 @@ pytest.importorskip("onnxscript", reason="the extra export is not installed")
 
 
 @pytest.mark.parametrize("heads", ["raw", "boxes"])
-def test_open_batch_and_size(heads: str, tmp_path: pathlib.Path) -> None:
+def test_batch_and_size_are_dynamic(heads: str, tmp_path: pathlib.Path) -> None:
     net = detector()
     export(net, tmp_path / "a.onnx", heads=heads, dynamic=True)
-    run, program = runner(create_session(tmp_path / "a.onnx")), Program(net, Heads(heads))
+    run, module = make_runner(create_session(tmp_path / "a.onnx")), TraceableNetwork(net, Heads(heads))
     for shape in ((1, 3, 96, 64), (3, 3, 64, 128), (8, 3, 80, 80)):
         x = random_networks.random(*shape, low=0)
-        for mine, theirs in zip(program(x), run([x.numpy()]), strict=True):
+        for mine, theirs in zip(module(x), run([x.numpy()]), strict=True):
             assert float((mine - torch.from_numpy(theirs)).square().mean() / mine.square().mean()) < 1e-8
     if heads == "raw":
-        for mine, plain in zip(program(x), net(x), strict=True):
+        for mine, plain in zip(module(x), net(x), strict=True):
             torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_states_go_in_and_come_out(tmp_path: pathlib.Path) -> None:
+def test_states_are_inputs_and_outputs(tmp_path: pathlib.Path) -> None:
     net = random_networks.network(STATEFUL)
     export(net, tmp_path / "a.onnx", dynamic="batch")
     model = onnx.load(tmp_path / "a.onnx")
     assert [value.name for value in model.graph.input] == ["input", "state_0_0", "state_1_0", "state_1_1", "state_2_0"]
     assert [value.name for value in model.graph.output][1:] == [f"next_{v.name}" for v in model.graph.input][1:]
-    run = runner(create_session(tmp_path / "a.onnx"))
-    states = [tensor.numpy() for tensor in Program(net, Heads.RAW).start(3)]
+    run = make_runner(create_session(tmp_path / "a.onnx"))
+    states = [tensor.numpy() for tensor in TraceableNetwork(net, Heads.RAW).initial_state(3)]
     for step in range(4):
         x = random_networks.random(3, 6, seed=step)
         y, *states = run([x.numpy(), *states])
         with torch.inference_mode():
             np.testing.assert_allclose(y, net(x)[0], atol=1e-6)
-    assert net[0].state is not None, "the network's own state is its own"
+    assert net[0].state is not None, "export does not change the state of the network"
 
 
-def test_metadata_travels_inside(tmp_path: pathlib.Path) -> None:
+def test_metadata_holds_names_heads_and_hashes(tmp_path: pathlib.Path) -> None:
     net = detector()
     darknet_py.save_weights(net, tmp_path / "a.weights")
     names = ["a", "b", "ç", "d"]
     model = to_onnx(net, heads="boxes", names=names, threshold=0.3, letterbox=True)
-    found = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(found["names"]) == names
-    assert (found["heads"], found["threshold"], found["nms"], found["resize"]) == ("boxes", "0.3", "0.45", "letterbox")
-    assert json.loads(found["head_options"])[0]["anchors"] == [[10, 14], [23, 27]]
-    assert found["weights_sha256"] == sha256((tmp_path / "a.weights").read_bytes()).hexdigest()
-    assert found["cfg_sha256"] == sha256(DETECTOR.format(kind="greedynms").encode()).hexdigest()
+    props = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(props["names"]) == names
+    assert (props["heads"], props["threshold"], props["nms"], props["resize"]) == (
+        "boxes",
+        "0.3",
+        "0.45",
+        "letterbox",
+    )
+    assert json.loads(props["head_options"])[0]["anchors"] == [[10, 14], [23, 27]]
+    assert props["weights_sha256"] == sha256((tmp_path / "a.weights").read_bytes()).hexdigest()
+    assert props["cfg_sha256"] == sha256(DETECTOR.format(kind="greedynms").encode()).hexdigest()
     assert metadata(random_networks.network(STATEFUL))["input"] == "values 0..1"
 
 
-def test_poolings_take_their_border_themselves() -> None:
+def test_padding_is_merged_into_poolings_and_batch_norm_is_fused() -> None:
     kinds = [node.op_type for node in to_onnx(detector()).graph.node]
     assert "Pad" not in kinds
     assert kinds.count("MaxPool") == 2
@@ -110,7 +116,7 @@ activation=linear
 
 
 def test_opencv_can_read_shortcuts_of_unequal_maps_and_binary_layers(tmp_path: pathlib.Path) -> None:
-    assert export(random_networks.network(UNEQUAL), tmp_path / "a.onnx", dynamic="batch").relative < 1e-5
+    assert export(random_networks.network(UNEQUAL), tmp_path / "a.onnx", dynamic="batch").relative_rms < 1e-5
     graph = onnx.load(tmp_path / "a.onnx").graph
     weights = {tensor.name for tensor in graph.initializer}
     assert "ScatterND" not in {node.op_type for node in graph.node}
@@ -118,23 +124,23 @@ def test_opencv_can_read_shortcuts_of_unequal_maps_and_binary_layers(tmp_path: p
 
 
 @pytest.mark.parametrize("flips", [1, 100])
-def test_a_binary_network_is_judged_by_an_input_that_flips_no_sign(flips: int) -> None:
+def test_a_binary_network_is_verified_on_an_input_that_flips_no_sign(flips: int) -> None:
     net = random_networks.network(UNEQUAL)
-    program, calls = Program(net, Heads.RAW), []
+    module, calls = TraceableNetwork(net, Heads.RAW), []
 
     def run(arrays: list[Any]) -> list[Any]:
         calls.append(arrays[0])
         off = 1 if len(calls) <= flips else 0
-        return [y.numpy() + off for y in program(torch.from_numpy(arrays[0]))]
+        return [y.numpy() + off for y in module(torch.from_numpy(arrays[0]))]
 
-    found = check(net, run)
+    difference = verify_outputs(net, run)
     assert len(calls) == (2 if flips == 1 else 8)
-    assert (found.largest == 0) == (flips == 1)
+    assert (difference.max_abs == 0) == (flips == 1)
 
 
 def test_half_precision(tmp_path: pathlib.Path) -> None:
-    done = export(detector(), tmp_path / "a.onnx", heads="boxes", fp16=True)
-    assert 0 < done.relative < 2e-2
+    result = export(detector(), tmp_path / "a.onnx", heads="boxes", fp16=True)
+    assert 0 < result.relative_rms < 2e-2
     types = {tensor.data_type for tensor in onnx.load(tmp_path / "a.onnx").graph.initializer}
     assert onnx.TensorProto.FLOAT16 in types
     assert onnx.load(tmp_path / "a.onnx").graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
@@ -142,7 +148,7 @@ def test_half_precision(tmp_path: pathlib.Path) -> None:
 
 def test_torch_export(tmp_path: pathlib.Path) -> None:
     net = detector()
-    assert export(net, tmp_path / "a.pt2", dynamic=True, names=["a", "b", "c", "d"]).difference == 0
+    assert export(net, tmp_path / "a.pt2", dynamic=True, names=["a", "b", "c", "d"]).max_abs_difference == 0
     notes = {"names.txt": ""}
     program = torch.export.load(tmp_path / "a.pt2", extra_files=notes)
     x = random_networks.random(3, 3, 64, 64, low=0)
@@ -152,46 +158,77 @@ def test_torch_export(tmp_path: pathlib.Path) -> None:
 
 def test_openvino(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    done = export(detector(), tmp_path / "a.xml", heads="nms", dynamic="batch")
-    assert done.runtime == "OpenVINO"
-    assert done.relative < 1e-4
+    result = export(detector(), tmp_path / "a.xml", heads="nms", dynamic="batch")
+    assert result.runtime == "OpenVINO"
+    assert result.relative_rms < 1e-4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "a.xml"]
 
 
-def test_a_large_model_keeps_its_weights_beside(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "_LIMIT", 1000)
+def test_a_large_model_has_its_weights_in_a_second_file(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "_MAX_BYTES", 1000)
     net = random_networks.network(DETECTOR.format(kind="default").replace("filters=8", "filters=80"))
     export(net, tmp_path / "a.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.onnx.data"]
-    runner(create_session(tmp_path / "a.onnx"))
+    make_runner(create_session(tmp_path / "a.onnx"))
 
 
-def test_a_wrong_file_is_not_kept(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_other_outputs_is_not_kept(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, other = detector(), detector()
     other[0].get_parameter("weights").data[0, 0, 0, 0] += 0.3
-    program = Program(other, Heads.RAW)
-    with pytest.raises(DarknetError, match="gives other numbers than PyTorch"):
-        check(net, lambda arrays: [y.numpy() for y in program(torch.from_numpy(arrays[0]))])
+    module = TraceableNetwork(other, Heads.RAW)
+    with pytest.raises(DarknetError, match="outputs differ from PyTorch"):
+        verify_outputs(net, lambda arrays: [y.numpy() for y in module(torch.from_numpy(arrays[0]))])
     monkeypatch.setattr(MODULE, "to_onnx", lambda _, **options: to_onnx(other, **options))
-    with pytest.raises(DarknetError, match="gives other numbers"):
+    with pytest.raises(DarknetError, match="outputs differ from PyTorch"):
         export(net, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_its_runtime_cannot_load_is_removed(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_truncated(model: Any, path: pathlib.Path) -> bool:
+        path.write_bytes(model.SerializeToString()[:1000])
+        return True
+
+    monkeypatch.setattr(MODULE, "write_onnx", write_truncated)
+    with pytest.raises(DarknetError, match="ONNX Runtime cannot load it"):
+        export(detector(), tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_runtime_a_file_is_not_verified(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "is_onnxruntime_installed", lambda: False)
+    assert str(export(detector(), tmp_path / "a.onnx")).endswith("a.onnx: not verified, its runtime is not installed")
+    assert (tmp_path / "a.onnx").exists()
+
+
+def test_export_restores_the_levels_of_loggers(tmp_path: pathlib.Path) -> None:
+    names = ("", "torch.onnx", "onnxscript")
+    before = [logging.getLogger(name).level for name in names]
+    export(detector(), tmp_path / "a.onnx")
+    assert [logging.getLogger(name).level for name in names] == before
+    assert logging.root.manager.disable == logging.NOTSET
 
 
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
         (STATEFUL, {"heads": "boxes"}, "the network has no detection head"),
-        (STATEFUL, {"dynamic": "size"}, "the input is a vector"),
+        (STATEFUL, {"dynamic": "size"}, "the input is a vector of fixed length"),
         (STATEFUL, {"dynamic": "width"}, "dynamic: expected True, False, 'batch' or 'size'"),
         (STATEFUL, {"opset": 11}, "opset: expected 18 to"),
         (STATEFUL, {"opset": 99}, "got 99"),
         (STATEFUL, {"threshold": 2}, "threshold: expected a number in 0..1, got 2"),
         (STATEFUL, {"nms": -0.1}, "nms: expected a number in 0..1, got -0.1"),
-        (random_networks.TEXT, {"dynamic": "size"}, "has one size, 4 x 4: expected dynamic='batch' or False"),
+        (random_networks.TEXT, {"dynamic": "size"}, "has a fixed input size, 4 x 4: expected dynamic='batch' or False"),
     ],
 )
-def test_what_cannot_be_exported(text: str, options: dict[str, Any], message: str, tmp_path: pathlib.Path) -> None:
+def test_unsupported_options_are_refused(
+    text: str, options: dict[str, Any], message: str, tmp_path: pathlib.Path
+) -> None:
     with pytest.raises(DarknetError, match=re.escape(message)):
         export(random_networks.network(text), tmp_path / "a.onnx", **options)
     assert not list(tmp_path.iterdir())
@@ -202,39 +239,44 @@ def test_what_cannot_be_exported(text: str, options: dict[str, Any], message: st
     [
         ("none/a.onnx", {}, "none/a.onnx: there is no folder "),
         ("a.engine", {}, "ends in .onnx, .pt2 or .xml"),
-        ("a.pt2", {"heads": "nms"}, "heads=nms is a graph of ONNX"),
+        ("a.pt2", {"heads": "nms"}, "heads=nms needs ONNX or OpenVINO"),
     ],
 )
-def test_what_a_suffix_cannot_be(name: str, options: dict[str, Any], message: str, tmp_path: pathlib.Path) -> None:
+def test_unsupported_files_are_refused(
+    name: str, options: dict[str, Any], message: str, tmp_path: pathlib.Path
+) -> None:
     with pytest.raises(DarknetError, match=re.escape(message)):
         export(detector(), tmp_path / name, **options)
 
 
-def test_the_function_keeps_its_name_when_the_module_is_imported() -> None:
+def test_convert_and_export_remain_functions_when_their_modules_are_imported() -> None:
     importlib.import_module("darknet_py.conversion.checkpoints")
     assert callable(darknet_py.convert)
     assert callable(darknet_py.export)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
-def test_what_is_no_number_is_a_difference(wrong: float) -> None:
+def test_nan_and_inf_are_a_difference(wrong: float) -> None:
     net = detector()
-    program = Program(net, Heads.RAW)
+    module = TraceableNetwork(net, Heads.RAW)
 
     def run(arrays: list[Any]) -> list[Any]:
-        outputs = [output.numpy().copy() for output in program(torch.from_numpy(arrays[0]))]
+        outputs = [output.numpy().copy() for output in module(torch.from_numpy(arrays[0]))]
         outputs[0][0, 3, 2, 1] = wrong
         return outputs
 
-    with pytest.raises(DarknetError, match="gives other numbers than PyTorch: by inf"):
-        check(net, run)
+    with pytest.raises(DarknetError, match="outputs differ from PyTorch: max abs difference inf"):
+        verify_outputs(net, run)
 
 
-def test_the_command_takes_a_checkpoint(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_exports_a_checkpoint(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = detector()
     net.names = ("a", "b", "c", "d")
     darknet_py.save(net, tmp_path / "a.pt")
     assert cli.main(["export", str(tmp_path / "a.pt"), "-o", str(tmp_path / "a.onnx"), "--heads", "boxes"]) == 0
-    assert re.fullmatch(r"\S+a.onnx: onnxruntime differs by at most \S+ \(\S+ of the rms\)\n", capsys.readouterr().out)
-    found = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
-    assert json.loads(found["names"]) == ["a", "b", "c", "d"]
+    assert re.fullmatch(
+        r"\S+a.onnx: verified with onnxruntime: max abs difference \S+, \S+ relative to the RMS\n",
+        capsys.readouterr().out,
+    )
+    props = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
+    assert json.loads(props["names"]) == ["a", "b", "c", "d"]

@@ -1,4 +1,4 @@
-"""Heads in exported files: the detector's own boxes come out of onnxruntime and OpenCV."""
+"""Heads of exported files: onnxruntime and OpenCV give the boxes of ``Detector``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from darknet_py.detector import Detector
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import nms_nodes
 from darknet_py.exporters.onnx.session import create_session
-from darknet_py.exporters.traceable import Heads, Program
-from darknet_py.exporters.verify import runner
+from darknet_py.exporters.traceable import Heads, TraceableNetwork
+from darknet_py.exporters.verify import make_runner
 from darknet_py.images import resizing
 from darknet_py.images.reading import read_image
 from darknet_py.layers import DecodeOptions, Head
@@ -35,7 +35,7 @@ GRAPHS = [(60, 0.2, 0.45), (60, 1.0, 0.45), (300, 0.1, 0.3), (60, 0.2, 0)]
 
 
 def rows(found: Any) -> dict[int, np.ndarray[Any, Any]]:
-    """Detections [n, 7] of every image, in an order of their own."""
+    """Detections [n, 7] by image, sorted."""
     return {int(k): np.array(sorted(found[found[:, 0] == k].tolist()))[:, 1:] for k in np.unique(found[:, 0])}
 
 
@@ -52,16 +52,16 @@ def expected(net: Network, x: Tensor) -> dict[int, np.ndarray[Any, Any]]:
 @pytest.mark.parametrize("kind", ["default", "greedynms"])
 def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> None:
     net = detector(kind)
-    done = export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
-    assert done.relative < 1e-4
-    run = runner(create_session(tmp_path / "a.onnx"))
+    result = export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
+    assert result.relative_rms < 1e-4
+    run = make_runner(create_session(tmp_path / "a.onnx"))
     for batch in (1, 3, 8):
         x = random_networks.random(batch, 3, 96, 64, seed=batch, low=0)
         (found,) = run([x.numpy()])
-        wanted = expected(net, x)
-        assert len(wanted) == batch
+        expected_boxes = expected(net, x)
+        assert len(expected_boxes) == batch
         for number, table in rows(found).items():
-            np.testing.assert_allclose(table, wanted[number], atol=2e-5)
+            np.testing.assert_allclose(table, expected_boxes[number], atol=2e-5)
 
 
 HEADS = [sample for sample in SAMPLES if issubclass(sample.kind, Head) and "tree" not in sample.keys]
@@ -82,24 +82,24 @@ softmax=1
 """.replace("{head}", TREE_HEAD.replace(" ", "\n"))
 
 
-def test_with_a_tree_the_threshold_is_worked_in(tmp_path: pathlib.Path) -> None:
+def test_the_threshold_of_a_tree_is_part_of_the_graph(tmp_path: pathlib.Path) -> None:
     net = random_networks.network(TREES)
     for _, tensor in net[0].stored():
-        tensor.data.mul_(8)  # a class has to be sure
+        tensor.data.mul_(8)  # so that scores exceed the threshold
     export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
     x = random_networks.random(3, 3, 16, 16, low=0)
-    (found,) = runner(create_session(tmp_path / "a.onnx"))([x.numpy()])
-    wanted = expected(net, x)
-    assert sum(map(len, wanted.values())) > 5
-    assert rows(found).keys() == wanted.keys()
+    (found,) = make_runner(create_session(tmp_path / "a.onnx"))([x.numpy()])
+    expected_boxes = expected(net, x)
+    assert sum(map(len, expected_boxes.values())) > 5
+    assert rows(found).keys() == expected_boxes.keys()
     for number, table in rows(found).items():
-        np.testing.assert_allclose(table, wanted[number], atol=1e-5)
+        np.testing.assert_allclose(table, expected_boxes[number], atol=1e-5)
     with pytest.raises(ValueError, match="only the raw map can be had"):
         net.heads[0].decode_all(net(x)[0], (16, 16))
 
 
 @pytest.mark.parametrize("sample", HEADS, ids=str)
-def test_all_boxes_are_those_of_decode(sample: Sample) -> None:
+def test_decode_all_equals_decode(sample: Sample) -> None:
     head = sample.build()
     assert isinstance(head, Head)
     output = head(random_networks.random(2, *sample.inputs[0], low=0.0))
@@ -114,27 +114,27 @@ def test_all_boxes_are_those_of_decode(sample: Sample) -> None:
 
 @pytest.mark.parametrize("kind", NMSKind)
 @pytest.mark.parametrize(("count", "threshold", "nms"), GRAPHS)
-def test_the_graph_suppresses_as_darknet_does(kind: NMSKind, count: int, threshold: float, nms: float) -> None:
+def test_the_graph_equals_batched_nms(kind: NMSKind, count: int, threshold: float, nms: float) -> None:
     how = NMSOptions(kind)
     values = [onnx.helper.make_tensor_value_info(n, 1, ["b", "n", s]) for n, s in (("boxes", 4), ("scores", "c"))]
     copies = [onnx.helper.make_node("Identity", [f"{v.name}_in"], [v.name]) for v in values]
     inputs = [onnx.helper.make_tensor_value_info(f"{v.name}_in", 1, ["b", "n", None]) for v in values]
     graph = onnx.helper.make_graph(copies, "g", inputs, values)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
-    nms_nodes.append(model, threshold, nms, how)
+    nms_nodes.append_nms(model, threshold, nms, how)
     onnx.checker.check_model(model, full_check=True)
     boxes = random_networks.random(2, count, 4, low=0.2, high=0.5)
     probs = random_networks.random(2, count, 5, seed=1, low=0)
-    (found,) = runner(create_session(model.SerializeToString()))([boxes.numpy(), probs.numpy()])
-    wanted = set()
+    (found,) = make_runner(create_session(model.SerializeToString()))([boxes.numpy(), probs.numpy()])
+    expected_boxes = set()
     for number in range(2):
         above = torch.where(probs[number] > threshold, probs[number], 0)
         chosen = RawDetections(boxes[number], probs[number, :, 0], above)
         chosen = batched_nms(chosen, nms, how) if nms else chosen
-        wanted |= {(number, k, round(float(chosen.probs[r, k]), 5)) for r, k in chosen.probs.nonzero().tolist()}
-    assert {(int(row[0]), int(row[1]), round(float(row[2]), 5)) for row in found} == wanted
-    assert len(wanted) == len(found)
-    assert bool(wanted) == (threshold < 1)
+        expected_boxes |= {(number, k, round(float(chosen.probs[r, k]), 5)) for r, k in chosen.probs.nonzero().tolist()}
+    assert {(int(row[0]), int(row[1]), round(float(row[2]), 5)) for row in found} == expected_boxes
+    assert len(expected_boxes) == len(found)
+    assert bool(expected_boxes) == (threshold < 1)
 
 
 IN_OPENCV = """
@@ -150,7 +150,7 @@ numpy.savez(sys.argv[3], *net.forward(sys.argv[4:]))
     "name",
     ["", *(pytest.param(n, marks=pytest.mark.slow) for n in ("yolov4-tiny", "yolov7-tiny", "yolov3", "yolov4"))],
 )
-def test_opencv_reads_the_raw_maps(name: str, major: int, tmp_path: pathlib.Path) -> None:
+def test_opencv_reads_raw_heads(name: str, major: int, tmp_path: pathlib.Path) -> None:
     place = opencv_versions.folder(major)
     net = detector()
     if name:
@@ -161,14 +161,14 @@ def test_opencv_reads_the_raw_maps(name: str, major: int, tmp_path: pathlib.Path
     export(net, tmp_path / "a.onnx", dynamic="batch")
     x = random_networks.random(1, *net.shape, low=0)
     np.save(tmp_path / "x.npy", x.numpy())
-    outputs = Program(net, Heads.RAW).names[1]
+    outputs = TraceableNetwork(net, Heads.RAW).output_names
     opencv_versions.run(
         place, IN_OPENCV, str(tmp_path / "a.onnx"), str(tmp_path / "x.npy"), str(tmp_path / "y.npz"), *outputs
     )
     with np.load(tmp_path / "y.npz") as file:
         maps = [torch.from_numpy(file[f"arr_{number}"]) for number in range(len(outputs))]
-    # A threshold between two probabilities: among thousands of boxes rounding would move one across it.
-    best = Program(net, Heads.BOXES)(x)[1].flatten().topk(101).values
+    # A threshold between two scores: of thousands of boxes, rounding would move one across any other.
+    best = TraceableNetwork(net, Heads.BOXES)(x)[1].flatten().topk(101).values
     options, size = DecodeOptions(float(best[99:].mean())), (net.shape.width, net.shape.height)
     preds, expected_preds = decode(net, maps, size, options), decode(net, net(x), size, options)
     assert len(expected_preds[0].boxes) > 10
@@ -178,7 +178,7 @@ def test_opencv_reads_the_raw_maps(name: str, major: int, tmp_path: pathlib.Path
 
 
 @pytest.mark.slow
-def test_official_weights_give_the_detectors_boxes(
+def test_exported_official_weights_give_the_boxes_of_the_detector(
     yolov4_tiny_weights: pathlib.Path, shared: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     net = darknet_py.load(paths.CFGS / "yolov4-tiny.cfg", yolov4_tiny_weights)
@@ -186,7 +186,7 @@ def test_official_weights_give_the_detectors_boxes(
     x = torch.stack([resizing.prepare_input(read_image(path), (416, 416)) for path in images[:8]])
     export(net, tmp_path / "raw.onnx", dynamic="batch")
     export(net, tmp_path / "nms.onnx", heads="nms", dynamic="batch")
-    raw, nms = (runner(create_session(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))
+    raw, nms = (make_runner(create_session(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))
     for batch in (1, 3, 8):
         part = x[-batch:]
         with torch.inference_mode():
@@ -194,8 +194,8 @@ def test_official_weights_give_the_detectors_boxes(
         for mine, theirs in zip(maps, map(torch.from_numpy, raw([part.numpy()])), strict=True):
             assert float((mine - theirs).square().mean().sqrt() / mine.square().mean().sqrt()) < 1e-4
         (found,) = nms([part.numpy()])
-        wanted = expected(net, part)
-        assert sum(map(len, wanted.values())) > batch
-        assert rows(found).keys() == wanted.keys()
+        expected_boxes = expected(net, part)
+        assert sum(map(len, expected_boxes.values())) > batch
+        assert rows(found).keys() == expected_boxes.keys()
         for number, table in rows(found).items():
-            np.testing.assert_allclose(table, wanted[number], atol=1e-4)
+            np.testing.assert_allclose(table, expected_boxes[number], atol=1e-4)

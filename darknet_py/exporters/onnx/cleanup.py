@@ -1,7 +1,7 @@
-"""An ONNX graph in the forms that OpenCV 4 and 5, TensorRT and OpenVINO read best.
+"""Rewrite an ONNX graph to forms that OpenCV 4 and 5, TensorRT and OpenVINO support.
 
-A pooling's border of -inf becomes the padding of the MaxPool, padding by nothing goes, and axes are added one
-by one.
+Pad nodes of -inf become the padding of the MaxPool after them, Pad nodes of width 0 are removed, and Unsqueeze nodes
+with several axes are split.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import onnx
 
 
-def tidy(model: onnx.ModelProto) -> None:
-    """Change the graph in place; its numbers stay the same."""
-    _pad_in_poolings(model.graph)
-    _unsqueeze_one_by_one(model.graph)
+def clean_up(model: onnx.ModelProto) -> None:
+    """Rewrite the graph in place; its outputs stay the same."""
+    _merge_padding_into_pooling(model.graph)
+    _split_unsqueeze(model.graph)
 
 
-def _pad_in_poolings(graph: onnx.GraphProto) -> None:
-    """Give a pooling its -inf border as padding, and leave out padding by nothing."""
+def _merge_padding_into_pooling(graph: onnx.GraphProto) -> None:
+    """Merge Pad nodes of -inf into the MaxPool nodes that read them, and remove Pad nodes of width 0."""
     import onnx
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -32,30 +32,29 @@ def _pad_in_poolings(graph: onnx.GraphProto) -> None:
         if node.input[1] not in constants or (len(node.input) > 3 and node.input[3]):
             continue
         pads = onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()
-        followers = readers.get(node.output[0], [])
+        node_readers = readers.get(node.output[0], [])
         inner = [*pads[2:4], *pads[6:8]]
         if len(pads) != 8 or any([*pads[:2], *pads[4:6]]) or min(inner) < 0:
             continue
-        if any(inner) and not all(_takes(follower, node, constants, inner) for follower in followers):
+        if any(inner) and not all(_can_merge(reader, node, constants, inner) for reader in node_readers):
             continue
-        for follower in followers:
-            follower.input[:] = [node.input[0] if name == node.output[0] else name for name in follower.input]
+        for reader in node_readers:
+            reader.input[:] = [node.input[0] if name == node.output[0] else name for name in reader.input]
             if any(inner):
-                del [a for a in follower.attribute if a.name == "pads"][:]
-                _set_pads(follower, inner)
+                _set_pads(reader, inner)
         graph.node.remove(node)
 
 
-def _takes(pool: onnx.NodeProto, pad: onnx.NodeProto, constants: Mapping[str, Any], pads: Sequence[int]) -> bool:
-    """Whether a node is a MaxPool without padding of its own, wider than the border of -inf before it."""
+def _can_merge(pool: onnx.NodeProto, pad: onnx.NodeProto, constants: Mapping[str, Any], pads: Sequence[int]) -> bool:
+    """Whether a node is a MaxPool without padding whose kernel is larger than the padding of -inf before it."""
     import onnx
 
     if pool.op_type != "MaxPool" or len(pad.input) < 3 or pad.input[2] not in constants:
         return False
     options = {a.name: onnx.helper.get_attribute_value(a) for a in pool.attribute}
     value = float(onnx.numpy_helper.to_array(constants[pad.input[2]]))
-    free = not any(options.get("pads", ())) and options.get("auto_pad", b"NOTSET") == b"NOTSET"
-    return value == float("-inf") and free and max(pads) < min(options["kernel_shape"])
+    unpadded = not any(options.get("pads", ())) and options.get("auto_pad", b"NOTSET") == b"NOTSET"
+    return value == float("-inf") and unpadded and max(pads) < min(options["kernel_shape"])
 
 
 def _set_pads(pool: onnx.NodeProto, pads: Sequence[int]) -> None:
@@ -66,8 +65,8 @@ def _set_pads(pool: onnx.NodeProto, pads: Sequence[int]) -> None:
     pool.attribute.extend([*others, onnx.helper.make_attribute("pads", list(pads))])
 
 
-def _unsqueeze_one_by_one(graph: onnx.GraphProto) -> None:
-    """An axis at a time: OpenCV 4 knows no more."""
+def _split_unsqueeze(graph: onnx.GraphProto) -> None:
+    """Split Unsqueeze nodes with several axes: OpenCV 4 supports one."""
     import onnx
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -75,7 +74,8 @@ def _unsqueeze_one_by_one(graph: onnx.GraphProto) -> None:
         axes = sorted(onnx.numpy_helper.to_array(constants[node.input[1]]).tolist())
         if len(axes) < 2 or axes[0] < 0:
             continue
-        place, name = list(graph.node).index(node), node.input[0]
+        position = list(graph.node).index(node)
+        name = node.input[0]
         graph.node.remove(node)
         for number, axis in enumerate(axes):
             last = number == len(axes) - 1
@@ -83,5 +83,5 @@ def _unsqueeze_one_by_one(graph: onnx.GraphProto) -> None:
             value = onnx.helper.make_tensor(f"{node.output[0]}/axis_{axis}", onnx.TensorProto.INT64, [1], [axis])
             graph.initializer.append(value)
             step = onnx.helper.make_node("Unsqueeze", [name, value.name], [out], name=f"{node.name}_{axis}")
-            graph.node.insert(place + number, step)
+            graph.node.insert(position + number, step)
             name = out

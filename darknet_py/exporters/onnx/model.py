@@ -1,7 +1,6 @@
-"""A network as an ONNX model in memory; export.py writes and checks it.
+"""Convert a network to an ONNX model in memory, and write it.
 
-The graph comes from ``torch.onnx.export(dynamo=True)``; onnx_tidy.py then puts it into the forms that other
-runtimes read best.
+The graph comes from ``torch.onnx.export(dynamo=True)``; ``cleanup`` then rewrites it for other runtimes.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from ...errors import DarknetError
 from ...network import Network
 from ...postprocess import uses_letterbox
 from ..quiet import quiet_converters
-from ..traceable import Heads, Program, trace
+from ..traceable import Heads, TraceableNetwork, trace
 from . import nms_nodes
-from .cleanup import tidy
+from .cleanup import clean_up
 
 if TYPE_CHECKING:
     import onnx
 
-_LIMIT = 2**31 - 2**24  # bytes that protobuf takes in one piece, less the graph's room
-OPSET = 18  # the lowest that torch writes without a conversion afterwards; OpenCV 4.14 reads it
+_MAX_BYTES = 2**31 - 2**24  # of weights in one file: protobuf's limit, less space for the graph
+OPSET = 18  # the lowest that torch writes without converting afterwards; OpenCV 4.14 reads it
 
 
 def to_onnx(
@@ -43,74 +42,87 @@ def to_onnx(
     threshold: float = 0.25,
     nms: float = 0.45,
 ) -> onnx.ModelProto:
-    """The network as a ModelProto, its input ``input`` and outputs as ``program.Heads`` says.
+    """Convert a network to ONNX.
 
-    ``dynamic``: which lengths of the input may differ from call to call: ``"batch"``, ``"size"`` (width and
-    height, in multiples of the largest stride), True for both. ``fp16``: weights and layers in float16;
-    inputs and outputs stay float32. ``threshold``, ``nms``: worked into the graph by ``heads="nms"``,
-    noted for those who do it themselves by the others. Recurrent layers: their states are inputs
-    ``state_LAYER_N`` and outputs ``next_state_LAYER_N``. Raises DarknetError.
+    Args:
+        network: The network.
+        heads: What the model returns, see ``Heads``. Its inputs and outputs are named as in ``TraceableNetwork``.
+        dynamic: Dynamic dimensions of the input: ``"batch"``, ``"size"`` (height and width, in multiples of the largest
+            stride), True for both, or False.
+        opset: ONNX opset, 18 or later.
+        fp16: Store weights and compute layers in float16; inputs and outputs stay float32.
+        names: Class names for the metadata; empty: the network's own.
+        letterbox: For the metadata: whether images are letterboxed; None: as the cfg and dialect say.
+        threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
+        nms: IoU threshold of NMS, 0..1, 0 disables it: constant of the graph with ``heads="nms"``, else metadata.
+
+    Raises:
+        DarknetError: onnx or onnxscript is not installed, an option is out of range, or the network cannot be
+            converted.
     """
     try:
         import onnx
         import onnxscript.optimizer
     except ImportError as error:
         raise DarknetError("ONNX export needs the packages onnx and onnxscript: pip install onnx onnxscript") from error
-    kind = Heads(heads)
+    heads = Heads(heads)
     newest = onnx.defs.onnx_opset_version()
     if not OPSET <= opset <= newest:
         raise DarknetError(f"opset: expected {OPSET} to {newest}, got {opset}")
     for name, value in (("threshold", threshold), ("nms", nms)):
         if not 0 <= value <= 1:
             raise DarknetError(f"{name}: expected a number in 0..1, got {value}")
-    program = Program(network, kind, half=fp16, threshold=threshold)
-    inputs, outputs = program.names
-    traced = trace(program, dynamic)
+    module = TraceableNetwork(network, heads, half=fp16, threshold=threshold)
+    traced = trace(module, dynamic)
     try:
         with quiet_converters():
-            made = torch.onnx.export(
+            program = torch.onnx.export(
                 traced,
-                input_names=inputs,
-                output_names=outputs,
+                input_names=module.input_names,
+                output_names=module.output_names,
                 opset_version=opset,
                 external_data=False,
                 dynamo=True,
                 verbose=False,
             )
-            if made is not None:  # what is worked out of weights alone (xnor): OpenCV reads no such nodes
-                onnxscript.optimizer.fold_constants(made.model, input_size_limit=_LIMIT, output_size_limit=_LIMIT)
+            if program is not None:  # OpenCV cannot read nodes whose inputs are weights only (xnor)
+                limits = {"input_size_limit": _MAX_BYTES, "output_size_limit": _MAX_BYTES}
+                onnxscript.optimizer.fold_constants(program.model, **limits)
     except torch.onnx.errors.OnnxExporterError as error:
         cause = str(error.__cause__ or error).strip().partition("\n")[0]
-        raise DarknetError(f"{network.config.path}: torch cannot put it into ONNX ({cause})") from error
-    if made is None:
-        raise DarknetError(f"{network.config.path}: torch gave no ONNX program")
-    model: onnx.ModelProto = made.model_proto
-    tidy(model)
-    if kind is Heads.NMS:
-        nms_nodes.append(model, threshold, nms, network.heads[-1].nms_options)
-    entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(kind), "threshold": str(threshold)}
+        raise DarknetError(f"{network.config.path}: torch cannot convert it to ONNX ({cause})") from error
+    if program is None:
+        raise DarknetError(f"{network.config.path}: torch.onnx.export returned no model")
+    model: onnx.ModelProto = program.model_proto
+    clean_up(model)
+    if heads is Heads.NMS:
+        nms_nodes.append_nms(model, threshold, nms, network.heads[-1].nms_options)
+    entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(heads), "threshold": str(threshold)}
     onnx.helper.set_model_props(model, entries | {"nms": str(nms), "fp16": str(fp16).lower()})
     return model
 
 
 def write_onnx(model: onnx.ModelProto, path: pathlib.Path) -> bool:
-    """Write the model and let onnx check it; whether it is one file, as below protobuf's 2 GB.
+    """Write a model and check the file with ``onnx.checker``.
 
-    Beyond that the weights go into ``PATH.data`` beside it, and the model in memory is left without them.
+    Weights above protobuf's limit of 2 GB are written to ``PATH.data``, and removed from the model in memory.
+
+    Returns:
+        Whether the model fits in one file.
     """
     import onnx
 
-    whole = sum(len(tensor.raw_data) for tensor in model.graph.initializer) < _LIMIT
-    if whole:
+    is_one_file = sum(len(tensor.raw_data) for tensor in model.graph.initializer) < _MAX_BYTES
+    if is_one_file:
         path.write_bytes(model.SerializeToString())
     else:
         onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
     onnx.checker.check_model(path)
-    return whole
+    return is_one_file
 
 
 def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | None = None) -> dict[str, str]:
-    """What travels inside an exported file, as strings; what is no text is JSON."""
+    """Return the metadata of an exported file by key; values other than text are JSON."""
     from ..._version import __version__
 
     layers = {id(layer): index for index, layer in enumerate(network)}
@@ -134,12 +146,12 @@ def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | N
         "head_options": json.dumps(heads),
         "dialect": str(network.dialect),
         "cfg_sha256": hashlib.sha256(network.config.text.encode("utf-8", "surrogateescape")).hexdigest(),
-        "weights_sha256": _digest(network),
+        "weights_sha256": _weights_sha256(network),
     }
 
 
-def _digest(network: Network) -> str:
-    """SHA-256 of the .weights file that the network would be saved as."""
+def _weights_sha256(network: Network) -> str:
+    """SHA-256 of the .weights file to which the network would be saved."""
     major, minor, revision = network.version
     header = weights.Header(major, minor, revision, network.seen)
     total = hashlib.sha256(struct.pack(header.layout(network.dialect), *header))

@@ -1,8 +1,8 @@
-"""Suppression as ONNX nodes behind ``boxes`` and ``scores``: standard operators, no plugin.
+"""Class-wise NMS as ONNX nodes after ``boxes`` and ``scores``, of standard operators only.
 
-Where the heads suppress by plain IoU, NonMaxSuppression does all of it. For ``greedynms`` and
-``diounms`` (yolov4 has the first), whose overlap it does not know, it only picks and sorts what is above
-the threshold, and a Loop makes Darknet's greedy choice, a round for each box that is kept.
+For heads with plain IoU, NonMaxSuppression does everything. It does not support the overlaps of ``greedynms``
+(yolov4) and ``diounms``: there it only selects and sorts the boxes above the threshold, and a Loop runs Darknet's
+greedy NMS, one iteration per kept box.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     import onnx
 
 OUTPUT = "detections"
-_PREFIX = "nms_"  # of the nodes' names
+_PREFIX = "nms_"  # of the names of nodes
 
-# "picked" has a row for each box and class above the threshold, the likeliest of a class first:
-# image, class, box.
-_PICK = """
+# "selected": a row (image, class, box) for each box and class above the threshold, by descending score in each class.
+_SELECT = """
     i0 = Constant <value = int64[1] {{0}}> ()
     i1 = Constant <value = int64[1] {{1}}> ()
     i2 = Constant <value = int64[1] {{2}}> ()
@@ -29,112 +28,120 @@ _PICK = """
     all = Slice (shape, i1, i2)
     limit = Constant <value = float[1] {{ {limit} }}> ()
     threshold = Constant <value = float[1] {{ {threshold} }}> ()
-    picked = NonMaxSuppression <center_point_box = 1> (boxes, by_class, all, limit, threshold)
-    class_of = Slice (picked, i1, i2, i1)
-    image_and_class = Slice (picked, i0, i2, i1)
-    image = Slice (picked, i0, i1, i1)
-    number = Slice (picked, i2, i3, i1)
-    place = Concat <axis = 1> (image, number)
-    box = GatherND (boxes, place)
-    flat_score = GatherND (by_class, picked)
+    selected = NonMaxSuppression <center_point_box = 1> (boxes, by_class, all, limit, threshold)
+    class_of = Slice (selected, i1, i2, i1)
+    image_and_class = Slice (selected, i0, i2, i1)
+    image = Slice (selected, i0, i1, i1)
+    box_number = Slice (selected, i2, i3, i1)
+    box_index = Concat <axis = 1> (image, box_number)
+    box = GatherND (boxes, box_index)
+    flat_score = GatherND (by_class, selected)
     score = Unsqueeze (flat_score, i1)
     image_float = Cast <to = 1> (image)
     class_float = Cast <to = 1> (class_of)
     rows = Concat <axis = 1> (image_float, class_float, score, box)
 """
 
-_ALL = "    detections = Identity (rows)\n"
+_KEEP_ALL = "    detections = Identity (rows)\n"
 
-# A round keeps the first box that is left and takes away what it covers.
-# box.c: overlap = IoU - (squared distance of centres / squared diagonal around both) ** beta.
-_CHOOSE = """
+# An iteration keeps the remaining box of the highest score and removes the boxes that overlap it.
+# box.c: overlap = IoU - (squared distance of centres / squared diagonal of the enclosing box) ** beta.
+_GREEDY = """
     im1 = Constant <value = int64[1] {{-1}}> ()
     i4 = Constant <value = int64[1] {{4}}> ()
     two = Constant <value = float {{2.0}}> ()
     zero = Constant <value = float {{0.0}}> ()
-    unit = Constant <value = float {{1.0}}> ()
+    one = Constant <value = float {{1.0}}> ()
     beta = Constant <value = float {{ {beta} }}> ()
-    bound = Constant <value = float {{ {nms} }}> ()
+    nms_threshold = Constant <value = float {{ {nms} }}> ()
     key_zero = Constant <value = int64 {{0}}> ()
     centre = Slice (box, i0, i2, i1)
     size = Slice (box, i2, i4, i1)
-    reach = Div (size, two)
-    low = Sub (centre, reach)
-    high = Add (centre, reach)
+    half_size = Div (size, two)
+    low = Sub (centre, half_size)
+    high = Add (centre, half_size)
     area = ReduceProd <keepdims = 0> (size, im1)
-    nobody = Mul (flat_score, zero)
-    everybody = Add (nobody, unit)
-    rounds = Shape (flat_score)
-    rounds_scalar = Squeeze (rounds, i0)
-    any_row = Greater (rounds_scalar, key_zero)
-    left_over, kept = Loop (rounds_scalar, any_row, everybody, nobody) <body = round
-        (int64 turn, bool go, float[n] left, float[n] had) => (bool again, float[n] left_after, float[n] had_after) {{
-            first = ArgMax <axis = 0, keepdims = 1> (left)
+    none_kept = Mul (flat_score, zero)
+    all_remaining = Add (none_kept, one)
+    row_shape = Shape (flat_score)
+    row_count = Squeeze (row_shape, i0)
+    has_rows = Greater (row_count, key_zero)
+    remaining_end, kept = Loop (row_count, has_rows, all_remaining, none_kept) <body = iteration
+        (int64 index, bool is_running, float[n] remaining, float[n] kept_before) =>
+        (bool continues, float[n] remaining_after, float[n] kept_after) {{
+            first = ArgMax <axis = 0, keepdims = 1> (remaining)
             first_low = Gather (low, first)
             first_high = Gather (high, first)
             first_centre = Gather (centre, first)
             first_area = Gather (area, first)
             first_key = Gather (image_and_class, first)
-            inner_low = Max (low, first_low)
-            inner_high = Min (high, first_high)
-            inner = Sub (inner_high, inner_low)
-            sides = Max (inner, zero)
-            shared = ReduceProd <keepdims = 0> (sides, im1)
+            intersection_low = Max (low, first_low)
+            intersection_high = Min (high, first_high)
+            intersection_size = Sub (intersection_high, intersection_low)
+            intersection_sides = Max (intersection_size, zero)
+            intersection_area = ReduceProd <keepdims = 0> (intersection_sides, im1)
             areas = Add (area, first_area)
-            union = Sub (areas, shared)
-            nothing_shared = Equal (shared, zero)
+            union = Sub (areas, intersection_area)
+            no_intersection = Equal (intersection_area, zero)
             no_union = Equal (union, zero)
-            without = Or (nothing_shared, no_union)
-            ratio = Div (shared, union)
-            iou = Where (without, zero, ratio)
-            outer_low = Min (low, first_low)
-            outer_high = Max (high, first_high)
-            outer = Sub (outer_high, outer_low)
-            outer_squared = Mul (outer, outer)
-            diagonal = ReduceSum <keepdims = 0> (outer_squared, im1)
-            apart = Sub (centre, first_centre)
-            apart_squared = Mul (apart, apart)
-            distance = ReduceSum <keepdims = 0> (apart_squared, im1)
+            is_disjoint = Or (no_intersection, no_union)
+            ratio = Div (intersection_area, union)
+            iou = Where (is_disjoint, zero, ratio)
+            enclosing_low = Min (low, first_low)
+            enclosing_high = Max (high, first_high)
+            enclosing_size = Sub (enclosing_high, enclosing_low)
+            enclosing_squared = Mul (enclosing_size, enclosing_size)
+            diagonal = ReduceSum <keepdims = 0> (enclosing_squared, im1)
+            offset = Sub (centre, first_centre)
+            offset_squared = Mul (offset, offset)
+            distance = ReduceSum <keepdims = 0> (offset_squared, im1)
             no_diagonal = Equal (diagonal, zero)
-            far = Div (distance, diagonal)
-            far_power = Pow (far, beta)
-            penalty = Where (no_diagonal, zero, far_power)
+            distance_ratio = Div (distance, diagonal)
+            distance_ratio_power = Pow (distance_ratio, beta)
+            penalty = Where (no_diagonal, zero, distance_ratio_power)
             overlap = Sub (iou, penalty)
-            over = Greater (overlap, bound)
-            keys_differ = Sub (image_and_class, first_key)
-            keys_apart = Abs (keys_differ)
-            key_distance = ReduceSum <keepdims = 0> (keys_apart, im1)
-            same = Equal (key_distance, key_zero)
-            covered = And (over, same)
-            left_of_others = Where (covered, zero, left)
+            overlaps = Greater (overlap, nms_threshold)
+            key_offset = Sub (image_and_class, first_key)
+            key_offset_abs = Abs (key_offset)
+            key_distance = ReduceSum <keepdims = 0> (key_offset_abs, im1)
+            is_same_key = Equal (key_distance, key_zero)
+            is_suppressed = And (overlaps, is_same_key)
+            remaining_others = Where (is_suppressed, zero, remaining)
             zero_row = Unsqueeze (zero, i0)
-            left_after = ScatterElements <axis = 0> (left_of_others, first, zero_row)
-            unit_row = Unsqueeze (unit, i0)
-            had_after = ScatterElements <axis = 0> (had, first, unit_row)
-            most = ReduceMax <keepdims = 0> (left_after)
-            again = Greater (most, zero)
+            remaining_after = ScatterElements <axis = 0> (remaining_others, first, zero_row)
+            one_row = Unsqueeze (one, i0)
+            kept_after = ScatterElements <axis = 0> (kept_before, first, one_row)
+            max_remaining = ReduceMax <keepdims = 0> (remaining_after)
+            continues = Greater (max_remaining, zero)
         }}>
-    stays = Cast <to = 9> (kept)
-    detections = Compress <axis = 0> (rows, stays)
+    is_kept = Cast <to = 9> (kept)
+    detections = Compress <axis = 0> (rows, is_kept)
 """
 
 
-def append(model: onnx.ModelProto, threshold: float, nms: float, how: NMSOptions) -> None:
-    """Replace the outputs ``boxes`` and ``scores`` of ``model`` by ``detections`` [n, 7] (see program.Heads)."""
+def append_nms(model: onnx.ModelProto, threshold: float, nms: float, options: NMSOptions) -> None:
+    """Replace the outputs ``boxes`` and ``scores`` of a model by ``detections`` [n, 7], see ``Heads.NMS``.
+
+    Args:
+        model: The model, changed in place.
+        threshold: Score threshold, 0..1.
+        nms: IoU threshold of NMS, 0..1; 0 disables it.
+        options: Kind of NMS of the heads.
+    """
     import onnx
     import onnx.parser
 
-    plain = how.kind not in (NMSKind.GREEDYNMS, NMSKind.DIOUNMS) or nms == 0
+    plain = options.kind not in (NMSKind.GREEDYNMS, NMSKind.DIOUNMS) or nms == 0
     values = {
-        "limit": nms if plain and nms else 1.0,  # an IoU above 1 there is not
+        "limit": nms if plain and nms else 1.0,  # no IoU is above 1
         "threshold": threshold,
         "nms": nms,
-        "beta": 0.6 if how.kind is NMSKind.GREEDYNMS else how.beta,
+        "beta": 0.6 if options.kind is NMSKind.GREEDYNMS else options.beta,
     }
-    body = _PICK.format(**values) + (_ALL if plain else _CHOOSE.format(**values))
+    body = _SELECT.format(**values) + (_KEEP_ALL if plain else _GREEDY.format(**values))
     text = f"nms (float[b, n, 4] boxes, float[b, n, c] scores) => (float[detections, 7] {OUTPUT}) {{\n{body}}}"
     graph = onnx.parser.parse_graph(text)
-    _prefix(graph, {"boxes", "scores", OUTPUT})
+    _prefix_names(graph, {"boxes", "scores", OUTPUT})
     for number, node in enumerate(graph.node):
         node.name = f"{_PREFIX}{number}_{node.op_type}"
     model.graph.node.extend(graph.node)
@@ -143,8 +150,8 @@ def append(model: onnx.ModelProto, threshold: float, nms: float, how: NMSOptions
     model.graph.output.extend([*graph.output, *kept])
 
 
-def remove(model: onnx.ModelProto) -> None:
-    """Take back what ``append`` did: the outputs are ``boxes`` and ``scores`` again, of untold shapes."""
+def remove_nms(model: onnx.ModelProto) -> None:
+    """Undo ``append_nms``: the outputs are ``boxes`` and ``scores`` again, without shapes."""
     import onnx
 
     nodes = [node for node in model.graph.node if not node.name.startswith(_PREFIX)]
@@ -154,17 +161,17 @@ def remove(model: onnx.ModelProto) -> None:
     model.graph.output.extend([*(onnx.ValueInfoProto(name=name) for name in ("boxes", "scores")), *kept])
 
 
-def _prefix(graph: onnx.GraphProto, kept: set[str]) -> None:
-    """Give the values names that nothing before can have."""
+def _prefix_names(graph: onnx.GraphProto, kept: set[str]) -> None:
+    """Prefix the names of values, so that they differ from those of the model."""
 
-    def renamed(name: str) -> str:
+    def add_prefix(name: str) -> str:
         return name if name in kept or not name else f"nms/{name}"
 
     for node in graph.node:
-        node.input[:] = [renamed(name) for name in node.input]
-        node.output[:] = [renamed(name) for name in node.output]
+        node.input[:] = [add_prefix(name) for name in node.input]
+        node.output[:] = [add_prefix(name) for name in node.output]
         for attribute in node.attribute:
             if attribute.g.node:
-                _prefix(attribute.g, kept)
+                _prefix_names(attribute.g, kept)
     for value in (*graph.input, *graph.output):
-        value.name = renamed(value.name)
+        value.name = add_prefix(value.name)

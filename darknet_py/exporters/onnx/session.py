@@ -1,7 +1,8 @@
-"""Create ONNX Runtime sessions: the only place that does."""
+"""ONNX Runtime sessions for the engine, for verification and for ``compare``."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,11 @@ from ..._typing import StrPath
 from ...errors import DarknetError
 
 _ERRORS_ONLY = 3  # of onnxruntime's severities 0..4
+
+
+def is_onnxruntime_installed() -> bool:
+    """Whether ONNX Runtime can be imported."""
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def create_session(
