@@ -269,9 +269,9 @@ def _arrays(text: str, dialect: Dialect) -> str:
     found = [(name, tuple(tensor.shape)) for name, tensor in layer.stored()]
     parts = list(dict.fromkeys(name.partition(".")[0] for name, _ in found if "." in name))
     if parts:
-        inner = layer.get_submodule(parts[0])
-        assert isinstance(inner, Layer)
-        return f"{', '.join(parts)}; each as `[{inner.names[0]}]`"
+        inner = type(layer.get_submodule(parts[0]))
+        name = next(kind.names[0] for kind in LAYERS.values() if issubclass(kind, inner))
+        return f"{', '.join(parts)}; each as `[{name}]`"
     return ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in found)
 
 
