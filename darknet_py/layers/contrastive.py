@@ -30,7 +30,7 @@ class Contrastive(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_contrastive``."""
 
-        classes: int = option(1000, "number of classes where there is no head", train=True)
+        classes: int = option(1000, "unused: the targets say how many", train=True, effect="none")
         yolo_layer: int = option(0, "number of the head whose targets are used; 0: none", train=True)
         temperature: float = option(1.0, "divides the similarity", train=True)
         cls_normalizer: float = option(1.0, "factor on the gradient", train=True)

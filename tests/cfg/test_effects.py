@@ -59,6 +59,7 @@ def test_the_register_of_options_without_effect() -> None:
     assert {(section, key) for section, _, key in declared("none")} == {
         ("net", "show_receptive_field"),
         ("cost", "ratio"),
+        ("contrastive", "classes"),
         *(("region", key) for key in ("log", "sqrt", "absolute")),
         ("detection", "reorg"),
         *(("yolo", key) for key in ("track_history_size", "sim_thresh", "dets_for_track", "dets_for_show")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 import torch
 from torch import Tensor
@@ -158,3 +160,30 @@ def test_contrastive_needs_pairs_of_a_head() -> None:
     assert int(loss.parts["count"]) == 4
     rows = loss.delta.detach().view(2, 3, 4, 8, 8).abs().sum(dim=2)
     assert int((rows > 0).sum()) == 4
+
+
+def test_classes_of_targets_are_mapped(tmp_path: pathlib.Path) -> None:
+    """``map=``: line n is the class that a target of class n counts as."""
+    (tmp_path / "a.map").write_text("2\n0\n1\n")
+    x, boxes = inputs((24, 4, 4), {}).float(), targets().float()
+    mapped = boxes.clone()
+    mapped[..., 4] = torch.tensor([2.0, 0.0, 1.0])[boxes[..., 4].long()]
+    deltas = []
+    for keys, known in (({"map": str(tmp_path / "a.map")}, boxes), ({}, mapped), ({}, boxes)):
+        layer = random_networks.layer("yolo", {**YOLO, **keys}, Shape(24, 4, 4)).train()
+        deltas.append(layer.loss(x, layer(x), known, StepContext(size=(32, 32))).delta)
+    assert torch.equal(deltas[0], deltas[1])
+    assert not torch.equal(deltas[0], deltas[2])
+
+
+def test_the_cost_without_details_is_the_sum_of_squares() -> None:
+    """``show_details=0``: as ``forward_yolo_layer`` prints it then, whatever the loss of the boxes is."""
+    x, known = inputs((24, 4, 4), {}).float(), targets().float()
+    costs = []
+    for keys in ({"show_details": "0"}, {}):
+        layer = random_networks.layer("yolo", {**YOLO, "iou_loss": "ciou", **keys}, Shape(24, 4, 4)).train()
+        loss = layer.loss(x, layer(x), known, StepContext(size=(32, 32)))
+        costs.append(float(loss.cost))
+        squares = float(loss.delta.square().sum())
+    assert costs[0] == pytest.approx(squares)
+    assert costs[1] != pytest.approx(squares, rel=0.01)

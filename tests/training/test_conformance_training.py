@@ -48,6 +48,7 @@ def test_there_are_as_many_networks_as_c_trained() -> None:
     assert counts == {"training": 28, "training_more": 24, "training_cpu": 28}
 
 
+@pytest.mark.filterwarnings("ignore::darknet_py.errors.UnusedOptionWarning")
 @pytest.mark.parametrize(("folder", "name"), cases())
 def test_costs_and_weights_are_those_of_c(folder: str, name: str, tmp_path: pathlib.Path) -> None:
     difference = conformance_training.train(folder, name, tmp_path)

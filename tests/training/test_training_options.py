@@ -1,12 +1,15 @@
 """Every option that concerns training does something in a training: for each there is a recipe where its value matters.
 
 A training of a few iterations gives the sums of every batch, every cost and rate, and all weights; another value of the
-key must change them. What needs more than that is named with the place that holds it.
+key must change them. What needs more than that is named with the test that covers it.
 """
 
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from darknet_py.layers import LAYERS
 from darknet_py.network import Network
 from darknet_py.training import batches
 from darknet_py.training.loader import Loader
+from tests.helpers import ignored_option, paths
 
 ITERATIONS = 8
 KINDS = [Net, *(kind.Options for kind in LAYERS.values())]
@@ -95,23 +99,25 @@ CASES: list[tuple[str, str, str]] = [
     ("crop", CROPPED, "flip=1; angle=20; saturation=2; exposure=2; shift=.3"),
     ("contrastive", CONTRAST, "temperature=1; cls_normalizer=.2; max_delta=.01; contrastive_neg_max=1"),
 ]
-# What a training of this kind cannot show, with the test that covers it.
-ELSEWHERE: dict[str, str] = {
-    "loss_scale": "gradients are divided by it again; training/test_run.py, with half precision",
-    "dynamic_minibatch": "acts from iteration 10 on; training/test_sampling.py",
-    "resize_step": "likewise; training/test_sampling.py",
-    "try_fix_nan": "where there is something to replace; training/test_nan_check.py",
-    "badlabels_rejection_percentage": "starts with nothing to reject; test_schedule.py",
-    "max_chart_loss": "training/test_logger.py",
-    "map": "classes of a tree; layers/test_losses.py",
-    "time_normalizer": "layers/test_conv_lstm.py",
-    "classes": "what [contrastive] has must fit; layers/test_losses.py",
-    "yolo_layer": "likewise",
-    "noobj": "pjreddie's; layers/test_pjreddie_only.py",
-    "thresh": "likewise, of [cost]",
-    "mean": "of [implicit]'s first values; layers/test_heads.py",
-    "std": "likewise",
-    "show_details": "printed only",
+# Section, key, and the test that fails where the key is ignored: what a training of this kind cannot show.
+ELSEWHERE = {
+    ("net", "loss_scale"): "training/test_nan_check.py::test_loss_scale_multiplies_gradients_until_the_update",
+    ("net", "dynamic_minibatch"): "training/test_sampling.py::test_smaller_images_come_in_larger_batches",
+    ("net", "resize_step"): "training/test_sampling.py::test_no_size_is_below_a_step",
+    ("net", "try_fix_nan"): "training/test_nan_check.py::test_try_fix_nan_takes_gradients_of_nan_and_inf_for_0",
+    ("net", "badlabels_rejection_percentage"): "test_schedule.py::test_late_outliers_are_rejected",
+    ("net", "max_chart_loss"): "training/test_progress.py::test_max_chart_loss_is_the_top_of_the_chart",
+    ("yolo", "map"): "layers/test_losses.py::test_classes_of_targets_are_mapped",
+    ("yolo", "show_details"): "layers/test_losses.py::test_the_cost_without_details_is_the_sum_of_squares",
+    ("conv_lstm", "time_normalizer"): (
+        "training/test_conformance_training.py::test_costs_and_weights_are_those_of_c"
+        "[training_more/conv_lstm_bottleneck]"
+    ),
+    ("contrastive", "yolo_layer"): "layers/test_losses.py::test_contrastive_needs_pairs_of_a_head",
+    ("cost", "noobj"): "layers/test_cost.py::test_seg_weights_the_background_by_noobj",
+    ("cost", "thresh"): "layers/test_cost.py::test_thresh_drops_small_deltas",
+    ("implicit", "mean"): "layers/test_implicit.py::test_starting_values_are_uniform_around_the_mean",
+    ("implicit", "std"): "layers/test_implicit.py::test_starting_values_are_uniform_around_the_mean",
 }
 
 
@@ -178,8 +184,23 @@ def test_it_has_an_effect(section: str, text: str, row: str, images: list[str]) 
 
 
 def test_none_is_left_out() -> None:
-    held = {row.partition("=")[0] for _, _, row in cases()} | ELSEWHERE.keys()
+    held = {row.partition("=")[0] for _, _, row in cases()} | {key for _, key in ELSEWHERE}
     options = [(key, what.metadata) for kind in KINDS for key, what in schema.keys(kind).items()]
     known = {key for key, what in options if what["train"] and what["effect"] == "normal"}
     assert known - held == set()
     assert held <= known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "test"), ELSEWHERE.items(), ids=[" ".join(place) for place in ELSEWHERE])
+def test_the_named_test_fails_where_the_key_is_ignored(place: Place, test: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
+    environment = {**os.environ, ignored_option.VARIABLE: " ".join(place), "PYTHONPATH": str(paths.ROOT)}
+    plain, ignored = (
+        subprocess.run(
+            [*command, *plugin], cwd=paths.ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        for plugin in ((), ("-p", "tests.helpers.ignored_option"))
+    )
+    assert plain.returncode == pytest.ExitCode.OK, plain.stdout
+    assert ignored.returncode == pytest.ExitCode.TESTS_FAILED, ignored.stdout
