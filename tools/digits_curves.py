@@ -1,10 +1,11 @@
-"""Measure and draw how trainings of cfgs/digits.cfg went: mAP of the weights that they left along the way.
+"""Compute and plot mAP during training of cfgs/digits.cfg, from the weights that were saved during training.
 
     python tools/digits_curves.py measure digits/digits.data docs/digits.csv darknet_py-1=runs/a C-1=runs/b ...
     python tools/digits_curves.py draw docs/digits.csv docs/digits.png
 
-A run is a folder of digits_100.weights, digits_200.weights, ..., whoever wrote them; its name is TOOL-SEED. All are
-evaluated by this package, by Darknet's rule. ``draw`` prints for each tool the last mAP, mean and standard deviation.
+A run is a folder of digits_100.weights, digits_200.weights, ..., written by any tool; its name is TOOL-SEED. All are
+evaluated by this package, with Darknet's protocol. ``draw`` prints the mean and standard deviation of each tool's
+last mAP.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from darknet_py.evaluation import plots
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COLOURS = {"darknet_py": "tab:blue", "darknet_py, C's edges": "tab:green", "C Darknet": "tab:orange"}
 
-Curves = dict[str, dict[int, list[float]]]  # by tool and iteration, a mAP a seed
+Curves = dict[str, dict[int, list[float]]]  # mAP of each seed, by tool and iteration
 
 
 def measure(data: str, target: str, *runs: str) -> None:
-    """Evaluate the weights of each run and write a row for each file."""
+    """Evaluate the weights of each run and write a CSV row for each file."""
     with open(target, "w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("tool", "seed", "iteration", "map"))
         for run in runs:
             name, _, folder = run.partition("=")
             tool, _, seed = name.rpartition("-")
-            found = {int(path.stem.rpartition("_")[2]): path for path in pathlib.Path(folder).glob("digits_*0.weights")}
-            for iteration, path in sorted(found.items()):
+            paths = {int(path.stem.rpartition("_")[2]): path for path in pathlib.Path(folder).glob("digits_*0.weights")}
+            for iteration, path in sorted(paths.items()):
                 score = dk.evaluate(dk.load(ROOT / "cfgs" / "digits.cfg", path), data).map50
                 rows.writerow((tool, seed, iteration, f"{score:.4f}"))
                 print(name, iteration, f"{score:.2%}", file=sys.stderr)
 
 
 def draw(source: str, target: str) -> None:
-    """A thin line a run, a thick one the mean of a tool; the figures of the last iteration on stdout."""
+    """Plot each run (thin) and the mean of each tool (thick), and print the values of the last iteration."""
     curves: Curves = {}
     with open(source, newline="") as file:
         for row in csv.DictReader(file):

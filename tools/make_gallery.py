@@ -3,9 +3,9 @@
     pip download --no-deps scikit-image==0.26.0
     python tools/make_gallery.py scikit_image-0.26.0-*.whl ../shared/data/coco128 ../shared/data/coco.names
 
-The wheel holds the photographs, which are free to copy (its skimage/data/_fetchers.py says so of each); the data
-set and its class names are what the curves are counted on. No image of that data set is written; the sheets are of
-the set of digits that the package makes.
+The wheel contains the photographs, which are free to copy (skimage/data/_fetchers.py has the licence of each). The
+curves are computed on the data set, of which no image is written; the contact sheets show the package's synthetic
+data set of digits.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ PHOTOGRAPHS = {
 CURVES = ("pr_curve.png", "f1_curve.png", "confusion_matrix.png")
 SHEETS = ("labels.jpg", "predictions.jpg")
 SHEET = (1230, 1002)  # pixels
-MOST = 200_000  # bytes of an image
+MAX_BYTES = 200_000  # of an image
 
 
-def photographs(wheel: str) -> dict[str, Image.Image]:
-    """The photographs by name, each the one that was looked at."""
-    found = {}
+def read_photographs(wheel: str) -> dict[str, Image.Image]:
+    """Return the photographs by name. Exits if one has another checksum."""
+    images = {}
     with zipfile.ZipFile(wheel) as archive:
         for name, expected in PHOTOGRAPHS.items():
             content = archive.read(f"skimage/data/{name}")
             if hashlib.sha256(content).hexdigest() != expected:
-                raise SystemExit(f"{wheel}: {name} is another image than it was")
-            found[pathlib.Path(name).stem] = Image.open(io.BytesIO(content)).convert("RGB")
-    return found
+                raise SystemExit(f"{wheel}: {name} has another checksum than expected")
+            images[pathlib.Path(name).stem] = Image.open(io.BytesIO(content)).convert("RGB")
+    return images
 
 
-def digits() -> None:
-    """The sheets and the matrix of the set that the package makes, and of the detector that it brings."""
+def write_digits() -> None:
+    """Write the contact sheets and the confusion matrix of the synthetic data set and its detector."""
     with tempfile.TemporaryDirectory() as folder:
         for line in (["digits", folder], ["evaluate", "digits", f"{folder}/digits.data", "--plots", folder]):
             if status := cli.main([*line, "--quiet"]):
@@ -62,12 +62,12 @@ def digits() -> None:
 
 
 def main() -> None:
-    """Detect, evaluate, draw."""
+    """Write all images."""
     wheel, data, names = sys.argv[1:]
     TARGET.mkdir(exist_ok=True)
     network = darknet_py.load("yolov4-tiny")
     detector = darknet_py.Detector(network, names=names)
-    for name, image in photographs(wheel).items():
+    for name, image in read_photographs(wheel).items():
         result = detector(image)
         result.save(TARGET / f"{name}.jpg")
         print(f"{name}.jpg: {', '.join(str(result).splitlines())}")
@@ -78,10 +78,10 @@ def main() -> None:
         for name in CURVES:
             shutil.copy(pathlib.Path(folder, name), TARGET / name)
     if "digits" in cli.verbs():
-        digits()
+        write_digits()
     for path in sorted(TARGET.iterdir()):
         size = path.stat().st_size
-        print(f"{path.name}: {size} bytes{' too many' if size > MOST else ''}")
+        print(f"{path.name}: {size} bytes{', too many' if size > MAX_BYTES else ''}")
 
 
 if __name__ == "__main__":

@@ -27,5 +27,6 @@ def run(args: argparse.Namespace) -> int:
     """Create the data set."""
     from ..demo import digits
 
-    print(digits.write(args.folder, args.train_images, args.valid_images, seed=args.seed, progress=not args.quiet))
+    counts = (args.train_images, args.valid_images)
+    print(digits.write_dataset(args.folder, *counts, seed=args.seed, progress=not args.quiet))
     return 0

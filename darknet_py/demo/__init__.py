@@ -1,1 +1,1 @@
-"""A small synthetic data set of handwritten digits for machines without network access."""
+"""A small synthetic data set of handwritten digits, for a first training run without a download."""

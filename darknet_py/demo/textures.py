@@ -1,15 +1,15 @@
-"""Backgrounds for made images: two colours, mixed by a pattern, with some grain."""
+"""Procedural backgrounds for synthetic images: two colours, mixed by a pattern, with grain."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.float64]
 
 
-def texture(rng: np.random.Generator, side: int) -> Image:
-    """An image [side, side, 3] of values 0..1: a gradient, stripes, checks or blobs, drawn from ``rng``."""
+def render_texture(rng: np.random.Generator, side: int) -> Pixels:
+    """Render a random gradient, stripes, checks or blobs: float64 [side, side, 3], RGB, 0..1."""
     y, x = np.mgrid[0:side, 0:side] / side
     angle, waves = rng.uniform(0, np.pi), rng.uniform(1, 8)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -17,28 +17,28 @@ def texture(rng: np.random.Generator, side: int) -> Image:
     stripes = np.sin(2 * np.pi * waves * along + phase)
     match rng.integers(4):
         case 0:
-            field = along
+            pattern = along
         case 1:
-            field = stripes
+            pattern = stripes
         case 2:
-            field = stripes * np.sin(2 * np.pi * waves * across)
+            pattern = stripes * np.sin(2 * np.pi * waves * across)
         case _:
-            field = _blobs(rng, side)
-    field = (field - field.min()) / max(float(np.ptp(field)), 1e-9)
+            pattern = _render_blobs(rng, side)
+    pattern = (pattern - pattern.min()) / max(float(np.ptp(pattern)), 1e-9)
     first, second = rng.uniform(0.4, 1, (2, 3))
     grain = rng.normal(0, rng.uniform(0, 0.04), (side, side, 3))
-    mixed: Image = np.clip(first + (second - first) * field[..., None] + grain, 0, 1)
-    return mixed
+    texture: Pixels = np.clip(first + (second - first) * pattern[..., None] + grain, 0, 1)
+    return texture
 
 
-def _blobs(rng: np.random.Generator, side: int) -> Image:
-    """Random values on a coarse grid, smooth between them."""
+def _render_blobs(rng: np.random.Generator, side: int) -> Pixels:
+    """Smoothly interpolated random values of a coarse grid."""
     cells = int(rng.integers(3, 9))
-    at = np.linspace(0, cells, side, endpoint=False)
-    whole = at.astype(np.intp)
-    share = at - whole
-    share = share * share * (3 - 2 * share)
+    position = np.linspace(0, cells, side, endpoint=False)
+    cell = position.astype(np.intp)
+    weight = position - cell
+    weight = weight * weight * (3 - 2 * weight)  # smoothstep
     weights = np.zeros((side, cells + 2))
-    weights[np.arange(side), whole], weights[np.arange(side), whole + 1] = 1 - share, share
-    blobs: Image = weights @ rng.uniform(0, 1, (cells + 2, cells + 2)) @ weights.T
+    weights[np.arange(side), cell], weights[np.arange(side), cell + 1] = 1 - weight, weight
+    blobs: Pixels = weights @ rng.uniform(0, 1, (cells + 2, cells + 2)) @ weights.T
     return blobs

@@ -1,4 +1,4 @@
-"""A data set that tests make: coloured rectangles on noise, and a network of five layers that learns them."""
+"""A synthetic data set, coloured rectangles on noise, and the cfg of a small detector that learns it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ iou_normalizer=.5
 
 
 def cfg(folder: pathlib.Path, *, max_batches: int, batch: int = 8, norm: int = 1, **keys: Any) -> pathlib.Path:
-    """Write the network's cfg; ``keys``: of [net], with other values or more than it has."""
+    """Write the cfg of the detector; ``keys``: further keys of [net], or other values."""
     text = CFG.format(max_batches=max_batches, batch=batch, norm=norm)
     kept = [line for line in text.split("\n") if line.partition("=")[0] not in keys]
     first = kept.index("[net]") + 1
@@ -79,7 +79,7 @@ def cfg(folder: pathlib.Path, *, max_batches: int, batch: int = 8, norm: int = 1
 
 
 def data(folder: pathlib.Path, *, train: int = 40, valid: int = 16) -> pathlib.Path:
-    """Write images, labels and the .data file that names them."""
+    """Write images, label files and the .data file."""
     for part, count, seed in (("train", train, 1), ("valid", valid, 2)):
         rng = np.random.default_rng(seed)
         names = [str(_image(folder, f"{part}{index:03}", rng)) for index in range(count)]
@@ -93,7 +93,7 @@ def data(folder: pathlib.Path, *, train: int = 40, valid: int = 16) -> pathlib.P
 
 
 def _image(folder: pathlib.Path, name: str, rng: np.random.Generator) -> pathlib.Path:
-    """One rectangle in the left half, one in the right, or only one of them."""
+    """Write an image with one rectangle in the left half, in the right half, or in each, and its label file."""
     pixels = rng.integers(90, 160, (SIZE, SIZE, 3), dtype=np.uint8)
     rows = []
     for half in rng.permutation(2)[: rng.integers(1, 3)]:
