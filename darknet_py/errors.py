@@ -1,14 +1,14 @@
-"""What can go wrong, as a tree.
+"""The exceptions and warnings of the package.
 
     DarknetError(ValueError)
       ConfigError     my.cfg:6: [convolutional] size: expected an integer, got 'three'
-      WeightsError    x.weights: ends in layer 2 [convolutional] weights: 18432 bytes wanted, 2484 left
+      WeightsError    x.weights: ends in layer 2 [convolutional] weights: expected 18432 bytes, found 2484
       DataError       labels/0001.txt:3: class 80 but the network has 80 classes (0..79)
 
-    UnusedOptionWarning(UserWarning)    text of a cfg that changes nothing; an error where ``strict``
+    UnusedOptionWarning(UserWarning)    an option of a cfg that has no effect; an error if ``strict``
 
-Every message names the place (file, line, layer), what was expected and what was found. Whoever
-raises states the fact; the caller that knows the place adds it, once.
+A message names the place (file, line, layer), what was expected and what was found. A function that does not know the
+place raises ValueError; the caller that knows it adds it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from collections.abc import Iterable
 
 
 class DarknetError(ValueError):
-    """Anything that this package refuses."""
+    """Base class of the errors of this package."""
 
 
 class ConfigError(DarknetError):
-    """A cfg that cannot be read or that describes no possible network."""
+    """A cfg that cannot be read, or whose network cannot be built."""
 
 
 class WeightsError(DarknetError):
-    """A weights file that does not fit its network, or is none."""
+    """A weights file that cannot be read, or does not fit its network."""
 
 
 class DataError(DarknetError):
@@ -34,10 +34,10 @@ class DataError(DarknetError):
 
 
 class UnusedOptionWarning(UserWarning):
-    """Text of a cfg that Darknet tolerates and that has no effect."""
+    """Text of a cfg that has no effect, such as an unknown key."""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the choice nearest to ``word``, or an empty string."""
+    """Return ``" (did you mean 'x'?)"`` with the choice most similar to ``word``, or an empty string."""
     near = difflib.get_close_matches(word, list(choices), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,7 +1,7 @@
-"""What is refused, and in which words: a folder of cfgs whose first line is the error, and files that are no weights.
+"""Error messages, word for word: invalid cfgs, weights files that do not fit, and invalid arguments.
 
-The first line of ``refusals/NAME.cfg`` is what must follow ``NAME.cfg:``; ``# strict`` in the second asks for
-strict reading.
+The first line of ``refusals/NAME.cfg`` is the message after ``NAME.cfg:``; with ``# strict`` in the second line the cfg
+is read with ``strict=True``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tests.helpers.random_networks import FLOATS, HEADER, TEXT, network, weights
 CASES = sorted((pathlib.Path(__file__).parent / "refusals").glob("*.cfg"))
 
 
-def test_there_are_cases() -> None:
+def test_the_folder_of_invalid_cfgs_is_not_empty() -> None:
     assert len(CASES) > 50
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_cfg(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_of_an_invalid_cfg(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_DIRS", "/usr/local/share:/usr/share")
     text = path.read_text(encoding="utf-8")
     expected = path.name + ":" + text.splitlines()[0].removeprefix("# ")
@@ -46,7 +46,7 @@ def test_cfg(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in CASES if "# strict" in path.read_text()], ids=lambda path: path.stem)
-def test_what_strict_refuses_passes_otherwise(path: pathlib.Path) -> None:
+def test_what_strict_refuses_is_a_warning_otherwise(path: pathlib.Path) -> None:
     with pytest.warns(UnusedOptionWarning):
         Network(cfg.load(path))
 
@@ -75,28 +75,33 @@ def floats(count: float) -> bytes:
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 24251276\n"
 LAST = "layer 3 [connected] rolling_variance"
 NO_WEIGHTS = "expected Darknet weights, found "
-OTHERS = "; cfg and weights are of different networks, or the file is damaged"
+OTHERS = "; the weights are of another network, or the file is damaged"
 
 FILES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "0 bytes: expected a header of 16 or 20 bytes and then floats"),
-    "tiny": (b"12345678", "8 bytes: expected a header of 16 or 20 bytes and then floats"),
-    "header cut": (HEADER[:15], "ends within its header"),
+    "empty": (b"", "expected a header of 16 or 20 bytes, found 0 bytes"),
+    "tiny": (b"12345678", "expected a header of 16 or 20 bytes, found 8 bytes"),
+    "header cut": (HEADER[:15], "expected a header of 20 bytes, found 15 bytes"),
     "header alone": (
         HEADER,
-        "ends in layer 0 [conv] biases: 8 bytes wanted, 0 left; the file ends where layer 0 begins",
+        "ends in layer 0 [conv] biases: expected 8 bytes, found 0; the file ends where layer 0 begins",
     ),
-    "half an array": (floats(20.25), f"ends in layer 0 [conv] weights: 72 bytes wanted, 49 left{OTHERS}"),
-    "between arrays": (floats(2), f"ends in layer 0 [conv] scales: 8 bytes wanted, 0 left{OTHERS}"),
+    "half an array": (floats(20.25), f"ends in layer 0 [conv] weights: expected 72 bytes, found 49{OTHERS}"),
+    "between arrays": (floats(2), f"ends in layer 0 [conv] scales: expected 8 bytes, found 0{OTHERS}"),
     "backbone": (
         floats(26),
-        "ends in layer 2 [conv] biases: 12 bytes wanted, 0 left; the file ends where layer 2 begins: "
+        "ends in layer 2 [conv] biases: expected 12 bytes, found 0; the file ends where layer 2 begins: "
         "a backbone, load it with upto=2",
     ),
-    "one float short": (floats(FLOATS - 1), f"ends in {LAST}: 8 bytes wanted, 4 left{OTHERS}"),
-    "one byte long": (floats(FLOATS + 0.25), f"1 bytes left behind {LAST}, the last{OTHERS}"),
+    "one float short": (floats(FLOATS - 1), f"ends in {LAST}: expected 8 bytes, found 4{OTHERS}"),
+    "one byte long": (
+        floats(FLOATS + 0.25),
+        f"expected {4 * FLOATS} bytes of weights, found {4 * FLOATS + 1}: 1 too many after {LAST}, the last array"
+        + OTHERS,
+    ),
     "one output more": (
         floats(FLOATS + 16),
-        f"64 bytes left behind {LAST}, the last; fits if 3 outputs of the last [connected] instead of 2",
+        f"expected {4 * FLOATS} bytes of weights, found {4 * FLOATS + 64}: 64 too many after {LAST}, the last array; "
+        "it would fit with 3 outputs of the last [connected] instead of 2",
     ),
     "zip": (zipped(), f"{NO_WEIGHTS}a zip file, as torch.save writes: is it a PyTorch checkpoint?"),
     "torch": (checkpoint(), f"{NO_WEIGHTS}a zip file, as torch.save writes: is it a PyTorch checkpoint?"),
@@ -117,12 +122,12 @@ FILES: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("upto", [None, 4])
-def test_weights(name: str, upto: int | None, tmp_path: pathlib.Path) -> None:
+def test_message_of_weights_that_do_not_fit(name: str, upto: int | None, tmp_path: pathlib.Path) -> None:
     content, message = FILES[name]
     path = tmp_path / "a.weights"
     path.write_bytes(content)
     if upto and name in ("one byte long", "one output more"):
-        weights.load(network(TEXT), path, upto=upto)  # what follows the layers asked for is another's
+        weights.load(network(TEXT), path, upto=upto)  # bytes after the first layers are ignored
         return
     with pytest.raises(WeightsError) as caught:
         weights.load(network(TEXT), path, upto=upto)
@@ -130,7 +135,7 @@ def test_weights(name: str, upto: int | None, tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("upto", [1, 2])
-def test_foreign_files_are_no_backbones_either(upto: int, tmp_path: pathlib.Path) -> None:
+def test_files_of_other_formats_are_refused_with_upto_too(upto: int, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.conv.2"
     path.write_bytes(checkpoint())
     with pytest.raises(WeightsError, match="found a zip file"):
@@ -170,10 +175,10 @@ def heads(classes: int) -> Network:
 
 
 @pytest.mark.parametrize("classes", [1, 3, 4, 20, 80])
-def test_another_number_of_classes(classes: int, tmp_path: pathlib.Path) -> None:
+def test_the_message_suggests_the_number_of_classes_that_would_fit(classes: int, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.weights"
     weights.save(heads(classes), path)
-    with pytest.raises(WeightsError, match=re.escape(f"; fits if [yolo] classes={classes}") + "$"):
+    with pytest.raises(WeightsError, match=re.escape(f"; it would fit with [yolo] classes={classes}") + "$"):
         weights.load(heads(2), path)
 
 
@@ -195,10 +200,12 @@ def test_cfg_and_weights_swapped(tmp_path: pathlib.Path) -> None:
         darknet_py.load(data, config)
 
 
-def test_a_network_without_weights_takes_none(tmp_path: pathlib.Path) -> None:
+def test_a_network_without_weights_refuses_any(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.weights"
     path.write_bytes(floats(1))
-    with pytest.raises(WeightsError, match="4 bytes, none wanted"):
+    with pytest.raises(
+        WeightsError, match="expected 0 bytes of weights, found 4: 4 too many as the network has no weights"
+    ):
         weights.load(network("[net]\ninputs=4\n[softmax]\n"), path)
 
 
@@ -224,6 +231,6 @@ def test_a_detector_needs_a_head() -> None:
 
 @pytest.mark.parametrize("key", ["threshold", "nms"])
 @pytest.mark.parametrize("value", [-0.1, 1.5, 45])
-def test_thresholds_beyond_their_range(key: str, value: float) -> None:
+def test_thresholds_out_of_range_are_refused(key: str, value: float) -> None:
     with pytest.raises(DataError, match=f"^{key}: expected 0..1, got {value}$"):
         detector.Detector(heads(2), **{key: value})  # type: ignore[arg-type]

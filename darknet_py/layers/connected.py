@@ -8,4 +8,4 @@ from .base import section
 
 @section("connected", "conn")
 class Connected(Dense):
-    """See ``Dense``, of which recurrent layers consist too."""
+    """Unlike a convolution's, the weights precede the arrays of batch norm in a file."""

@@ -8,4 +8,4 @@ from .base import section
 
 @section("convolutional", "conv")
 class Convolutional(Convolution):
-    """See ``Convolution``, of which recurrent layers consist too."""
+    """``pad=1`` means size / 2 and overrides ``padding``. Dilation widens the padding but not the size formula."""

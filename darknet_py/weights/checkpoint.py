@@ -1,20 +1,19 @@
 """Checkpoints: a network with its cfg in one .pt or .safetensors file.
 
-A .pt is a dict of plain values as ``torch.save`` writes it, so that ``torch.load`` takes it with
-``weights_only=True``; a .safetensors has the same entries as strings in its metadata (lists and dicts as
-JSON) and the state dict as its tensors:
+A .pt file is a dict of plain values that ``torch.load(path, weights_only=True)`` reads. A .safetensors file has the
+tensors of ``state_dict``, and the other entries in its metadata (see ``containers``):
 
     format          "darknet_py 1"
-    state_dict      tensors by name (layers.3.norm.scales), of the first ``layers`` layers
-    layers          how many layers the file fills: all, or those of a backbone
-    cfg, cfg_name   the text of the cfg, and what its file was called
-    files           the text of the trees and maps that the cfg names, by the names it uses
+    state_dict      tensors by name (layers.3.norm.scales) of the first ``layers`` layers
+    layers          number of layers: all, or those of a backbone
+    cfg, cfg_name   text of the cfg, and name of its file
+    files           text of the trees and maps that the cfg names, by the names it uses
     dialect         "alexeyab" or "pjreddie"
-    version, seen   the header of the .weights file (three numbers and one)
-    names           of the classes; may be empty
+    version, seen   header of the .weights file (three integers and one)
+    names           class names, or empty
     package         version of darknet_py that wrote the file
 
-Nothing of a .weights file is lost on the way through one. No code is stored and none is run.
+Conversion from .weights to a checkpoint and back is lossless. No code is stored or run.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ FORMAT = "darknet_py 1"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds; the module's docstring says what each entry is."""
+    """The entries of a file; see the docstring of the module."""
 
     state_dict: Mapping[str, Tensor]
     cfg: str
@@ -57,21 +56,27 @@ class Checkpoint:
 
 
 def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:
-    """Write a network to a .pt or .safetensors file, whole or not at all.
+    """Write a network to a .pt or .safetensors file.
 
-    ``upto``: the first so many layers alone. Raises WeightsError where the file cannot be written.
+    Args:
+        network: the network.
+        path: the file to write; an existing one is replaced when the new one is complete.
+        upto: write the first ``upto`` layers only.
+
+    Raises:
+        WeightsError: the file cannot be written.
     """
     from .._version import __version__
 
-    held = take(network, upto)
+    content = create(network, upto)
     entries: dict[str, Any] = {"format": FORMAT, "package": __version__}
-    entries |= {name: getattr(held, name) for name in Checkpoint.__dataclass_fields__}
-    entries |= {name: list(getattr(held, name)) for name in ("version", "names")}
+    entries |= {name: getattr(content, name) for name in Checkpoint.__dataclass_fields__}
+    entries |= {name: list(getattr(content, name)) for name in ("version", "names")}
     containers.write(path, entries)
 
 
-def take(network: Network, upto: int | None = None) -> Checkpoint:
-    """What ``save`` writes of a network; the tensors are on the CPU."""
+def create(network: Network, upto: int | None = None) -> Checkpoint:
+    """Return a network as a checkpoint, with its tensors on the CPU."""
     count = len(network.layers) if upto is None else upto
     if not 0 < count <= len(network.layers):
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
@@ -90,92 +95,117 @@ def take(network: Network, upto: int | None = None) -> Checkpoint:
 
 
 def load(path: StrPath) -> Checkpoint:
-    """Read a file that ``save`` wrote. Raises WeightsError, also for what other programs wrote."""
+    """Read a file that ``save`` wrote.
+
+    Raises:
+        WeightsError: the file cannot be read, or was written by another program.
+    """
     name = os.fspath(path)
     content = containers.read(path)
     if not (isinstance(content, dict) and str(content.get("format", "")).startswith("darknet_py")):
-        what = f"a {type(content).__name__}"
+        kind = f"a {type(content).__name__}"
         if isinstance(content, dict):
-            what = f"{len(content)} entries ({', '.join(map(str, list(content)[:3]))}, ...)"
+            kind = f"{len(content)} entries ({', '.join(map(str, list(content)[:3]))}, ...)"
         raise WeightsError(
-            f"{name}: expected a checkpoint of darknet_py, found {what}; the state dict of another program can be "
-            "read by file order: darknet-py convert --by-order --cfg MY.cfg"
+            f"{name}: expected a checkpoint of darknet_py, found {kind}; a state dict of another program can be "
+            "converted by the order of its tensors: darknet-py convert --by-order --cfg MY.cfg"
         )
     if content["format"] != FORMAT:
-        raise WeightsError(f"{name}: written by a newer darknet_py ({content['format']!r}): expected {FORMAT!r}")
+        raise WeightsError(f"{name}: expected format {FORMAT!r}, found {content['format']!r} of a newer version")
     try:
         entries = {key: content[key] for key in Checkpoint.__dataclass_fields__}
     except KeyError as error:
-        raise WeightsError(f"{name}: a damaged checkpoint: no entry {error}") from None
+        raise WeightsError(f"{name}: damaged: entry {error} is missing") from None
     return Checkpoint(**entries | {"version": tuple(entries["version"]), "names": tuple(entries["names"])})
 
 
 def build(
-    held: Checkpoint,
+    checkpoint: Checkpoint,
     path: StrPath,
     *,
     size: tuple[int, int] | None = None,
     dialect: Dialect | str | None = None,
     strict: bool = False,
 ) -> Network:
-    """The network that a checkpoint describes, without its weights; ``path`` is the file it came from."""
-    config = cfg_.loads(held.cfg, f"{os.fspath(path)}:{held.cfg_name}")
-    config = Config(config.sections, config.path, config.text, _unpacked(held.files))
-    return Network(config, size=size, dialect=dialect or held.dialect, strict=strict)
+    """Build the network of a checkpoint, without loading the weights.
+
+    Args:
+        checkpoint: the checkpoint.
+        path: its file, for error messages.
+        size: width and height of the input in pixels, instead of the cfg's.
+        dialect: the fork of Darknet to follow, instead of the checkpoint's.
+        strict: treat options without effect as errors.
+    """
+    config = cfg_.loads(checkpoint.cfg, f"{os.fspath(path)}:{checkpoint.cfg_name}")
+    config = Config(config.sections, config.path, config.text, _unpack_files(checkpoint.files))
+    return Network(config, size=size, dialect=dialect or checkpoint.dialect, strict=strict)
 
 
 @torch.no_grad()
-def fill(network: Network, held: Checkpoint, path: StrPath, *, upto: int | None = None) -> Network:
-    """Copy the weights into a network; ``path`` is the file they came from.
+def fill(network: Network, checkpoint: Checkpoint, path: StrPath, *, upto: int | None = None) -> Network:
+    """Copy the weights of a checkpoint into a network.
 
-    ``upto``: the first so many layers alone. Raises WeightsError where names or shapes differ.
+    Args:
+        network: the network, changed in place.
+        checkpoint: the checkpoint.
+        path: its file, for error messages.
+        upto: load the first ``upto`` layers only.
+
+    Returns:
+        The network.
+
+    Raises:
+        WeightsError: the checkpoint has fewer layers, or names or shapes of tensors differ.
     """
     count = len(network.layers) if upto is None else upto
-    if held.layers < count:
-        raise WeightsError(f"{os.fspath(path)}: a backbone of {held.layers} layers: load it with upto={held.layers}")
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if layer_of(name) < count}
-    given = {name: tensor for name, tensor in held.state_dict.items() if layer_of(name) < count}
+    if checkpoint.layers < count:
+        backbone = f"a backbone of {checkpoint.layers} layers, load it with upto={checkpoint.layers}"
+        raise WeightsError(f"{os.fspath(path)}: expected {count} layers, found {backbone}")
+    expected = {name: tensor for name, tensor in network.state_dict().items() if layer_of(name) < count}
+    found = {name: tensor for name, tensor in checkpoint.state_dict.items() if layer_of(name) < count}
     where = f"{os.fspath(path)}: "
-    for name in sorted(wanted.keys() ^ given.keys(), key=layer_of):
-        says = "holds no" if name in wanted else "holds what the cfg has not:"
-        raise WeightsError(f"{where}{says} {name} (written for {held.cfg_name}): another cfg than it was written with?")
-    for name, tensor in wanted.items():
-        if tensor.shape != given[name].shape:
-            raise WeightsError(f"{where}{name}: expected {tuple(tensor.shape)}, found {tuple(given[name].shape)}")
-    for name, tensor in wanted.items():
-        tensor.copy_(given[name])
-    major, minor, revision = held.version
-    network.version, network.seen, network.names = (major, minor, revision), held.seen, tuple(held.names)
+    for name in sorted(expected.keys() ^ found.keys(), key=layer_of):
+        problem = f"{name} is missing" if name in expected else f"{name} is not in the network"
+        raise WeightsError(f"{where}{problem}: expected the cfg that it was written for ({checkpoint.cfg_name})")
+    for name, tensor in expected.items():
+        if tensor.shape != found[name].shape:
+            raise WeightsError(f"{where}{name}: expected {tuple(tensor.shape)}, found {tuple(found[name].shape)}")
+    for name, tensor in expected.items():
+        tensor.copy_(found[name])
+    major, minor, revision = checkpoint.version
+    network.version = (major, minor, revision)
+    network.seen = checkpoint.seen
+    network.names = tuple(checkpoint.names)
     return network
 
 
 def layer_of(name: str) -> int:
-    """The number of the layer that an entry of a state dict belongs to."""
+    """Return the index of the layer that an entry of a state dict belongs to; -1 for none."""
     number = name.split(".")[1:2]
     return int(number[0]) if number and number[0].isdigit() else -1
 
 
 def _named_files(network: Network) -> dict[str, pathlib.Path]:
-    """Files that the cfg names, by the names it uses."""
-    found: dict[str, pathlib.Path] = {}
+    """Return the files that the cfg names, by the names it uses."""
+    files: dict[str, pathlib.Path] = {}
     for layer, section in zip(network, network.config.sections[1:], strict=True):
         for key, option in schema.keys(type(layer.options)).items():
             path = getattr(layer.options, option.name)
             if isinstance(path, pathlib.Path):
                 text = next(entry.value for entry in section.entries if entry.key == key and entry.value)
-                found[str(pathlib.Path(text.partition("#")[0]))] = path
-    return found
+                files[str(pathlib.Path(text.partition("#")[0]))] = path
+    return files
 
 
-def _unpacked(files: Mapping[str, str]) -> dict[str, pathlib.Path]:
-    """Write the files a checkpoint carries where layers can read them until the program ends."""
+def _unpack_files(files: Mapping[str, str]) -> dict[str, pathlib.Path]:
+    """Write the files of a checkpoint to a temporary folder that is deleted at exit, and return their paths."""
     if not files:
         return {}
-    # Names from a file decide nothing here: a cfg may call its tree ../../anything.
+    # A name in the file must not decide where it is written: it may be ../../anything.
     folder = pathlib.Path(tempfile.mkdtemp(prefix="darknet_py."))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    found = {}
+    paths = {}
     for number, (name, text) in enumerate(files.items()):
-        found[name] = folder / f"{number}-{pathlib.Path(name).name}"
-        found[name].write_text(text, encoding="utf-8")
-    return found
+        paths[name] = folder / f"{number}-{pathlib.Path(name).name}"
+        paths[name].write_text(text, encoding="utf-8")
+    return paths

@@ -1,7 +1,7 @@
-"""Files that hold a dict with a state dict in it: .pt and .safetensors, written and read as one thing.
+"""Read and write .pt and .safetensors files that contain a dict with a state dict.
 
-A .safetensors file has tensors under ``state_dict`` alone; what else the dict holds goes into the file's
-metadata, which knows strings only: text as it is, the rest as JSON.
+In a .safetensors file the tensors are those of ``state_dict``; all other entries are stored in the metadata, which can
+hold strings only: text as it is, everything else as JSON.
 """
 
 from __future__ import annotations
@@ -22,19 +22,27 @@ from ..files import atomic_write
 from .diagnostics import foreign
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
-_JSON = "[{0123456789-tfn"  # how the JSON of anything but a text starts
+_JSON = "[{0123456789-tfn"  # first characters of JSON other than strings
 
 
 def is_container(path: StrPath) -> bool:
-    """Whether the suffix says that a file is one."""
+    """Whether a file is a .pt, .pth or .safetensors file, by its suffix."""
     return pathlib.Path(path).suffix.lower() in SUFFIXES
 
 
 def write(path: StrPath, entries: Mapping[str, Any]) -> None:
-    """Write plain values and, under ``state_dict``, tensors by name. Raises WeightsError."""
+    """Write a file.
+
+    Args:
+        path: the file; its suffix decides the format.
+        entries: plain values, and tensors by name under ``state_dict``.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
     try:
         if _is_safetensors(path):
-            plain = {key: _text(value) for key, value in entries.items() if key != "state_dict"}
+            plain = {key: _to_text(value) for key, value in entries.items() if key != "state_dict"}
             content = _safetensors().save(dict(entries["state_dict"]), plain)
             with atomic_write(path) as file:
                 file.write(content)
@@ -46,13 +54,20 @@ def write(path: StrPath, entries: Mapping[str, Any]) -> None:
 
 
 def read(path: StrPath) -> Any:
-    """The content of a .pt file, or of a .safetensors as such a dict, with no code run. Raises WeightsError."""
+    """Read a file without running code from it (``weights_only=True``).
+
+    Returns:
+        The content of a .pt file, or a dict of the entries of a .safetensors file, tensors under ``state_dict``.
+
+    Raises:
+        WeightsError: the file cannot be read, or contains more than tensors and plain values.
+    """
     name = os.fspath(path)
     try:
         if _is_safetensors(path):
             return _read_safetensors(name)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old pickles; what cannot be read raises
+            warnings.simplefilter("ignore")  # about old pickles
             return torch.load(name, map_location="cpu", weights_only=True)
     except DarknetError:
         raise
@@ -63,11 +78,11 @@ def read(path: StrPath) -> Any:
             start = file.read(64)
         if start.startswith((b"PK\x03\x04", b"\x80")) and isinstance(error, pickle.UnpicklingError):
             raise WeightsError(
-                f"{name}: refused: it holds more than tensors and plain values, and reading that would run code from "
-                "the file. Save the state dict where the model comes from: torch.save(model.state_dict(), 'state.pt')"
+                f"{name}: expected tensors and plain values, found other objects, which would run code from the file. "
+                "Save the state dict instead: torch.save(model.state_dict(), 'state.pt')"
             ) from error
-        what = foreign(start)
-        raise WeightsError(f"{name}: broken, or no file of torch.save" + (f": found {what}" if what else "")) from error
+        kind = foreign(start) or "a damaged file"
+        raise WeightsError(f"{name}: expected a file of torch.save, found {kind}") from error
 
 
 def _is_safetensors(path: StrPath) -> bool:
@@ -78,7 +93,7 @@ def _safetensors() -> Any:
     try:
         import safetensors.torch
     except ImportError as error:
-        raise DarknetError("a .safetensors file needs the package safetensors: pip install safetensors") from error
+        raise DarknetError(".safetensors files need the package safetensors: pip install safetensors") from error
     return safetensors.torch
 
 
@@ -89,19 +104,19 @@ def _read_safetensors(name: str) -> dict[str, Any]:
     try:
         with safe_open(name, framework="pt") as file:
             metadata: dict[str, str] = dict(file.metadata() or {})
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except safetensors.SafetensorError as error:
-        raise WeightsError(f"{name}: broken, or no safetensors file ({error})") from error
-    return {key: _value(text) for key, text in metadata.items()} | {"state_dict": state}
+        raise WeightsError(f"{name}: expected a safetensors file, found a damaged or other file ({error})") from error
+    return {key: _from_text(text) for key, text in metadata.items()} | {"state_dict": state}
 
 
-def _text(value: Any) -> str:
-    # Text is Unicode there; a cfg may have bytes in its comments that are none.
+def _to_text(value: Any) -> str:
+    # The metadata is UTF-8, while comments of a cfg may have other bytes.
     text = value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
-    return text if isinstance(value, str) and _value(text) == text else json.dumps(value, ensure_ascii=False)
+    return text if isinstance(value, str) and _from_text(text) == text else json.dumps(value, ensure_ascii=False)
 
 
-def _value(text: str) -> Any:
+def _from_text(text: str) -> Any:
     if text[:1] in (*_JSON, '"'):
         try:
             return json.loads(text)

@@ -1,15 +1,15 @@
-"""The .weights file: header, load, save.
+"""Read and write .weights files (``load_weights_upto`` and ``save_weights_upto`` in C's parser.c).
 
-A file is little-endian and has no names, shapes or marks, so that one wrong size shifts all that
-follows; every byte is therefore accounted for.
+A file is little-endian and has no names, shapes or markers, so one wrong size shifts all that follows: a file must fit
+its network to the byte.
 
-    major, minor, revision   3 x int32
-    seen                     images trained on: uint64 if major * 10 + minor >= 2, else uint32
-                             (pjreddie's dialect: uint32 also where major or minor is 1000 or more)
-    float32 ...              what ``Layer.stored`` of every layer yields, in the order of the layers
+    major, minor, revision   int32 x 3
+    seen                     number of images trained on: uint64 if major * 10 + minor >= 2, else uint32
+                             (pjreddie: uint32 also if major or minor is 1000 or more)
+    arrays                   float32, C order: what ``Layer.stored`` of each layer yields, in the order of the layers
 
-Files with major or minor above 1000 hold the matrices of connected layers as [inputs, outputs].
-A file that ends where a layer begins is a backbone (yolov4.conv.137 is yolov4's first 137 layers).
+In files with major or minor above 1000 the matrices of connected layers are transposed: [inputs, outputs].
+A file that ends where a layer begins is a backbone: yolov4.conv.137 is the first 137 layers of yolov4.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .diagnostics import explain, foreign
 
 
 class Header(NamedTuple):
-    """What a file starts with."""
+    """The header of a file."""
 
     major: int
     minor: int
@@ -41,52 +41,70 @@ class Header(NamedTuple):
     seen: int
 
     def layout(self, dialect: Dialect) -> str:
-        """The struct format of the whole header."""
-        wide = self.major * 10 + self.minor >= 2
+        """Return the ``struct`` format of the header."""
+        is_uint64 = self.major * 10 + self.minor >= 2
         if dialect is Dialect.PJREDDIE:
-            wide = wide and self.major < 1000 and self.minor < 1000
-        return "<iiiQ" if wide else "<iiiI"
+            is_uint64 = is_uint64 and self.major < 1000 and self.minor < 1000
+        return "<iiiQ" if is_uint64 else "<iiiI"
 
     @property
     def transposed(self) -> bool:
-        """Whether connected layers hold their matrices as [inputs, outputs]."""
+        """Whether the matrices of connected layers are stored as [inputs, outputs]."""
         return self.major > 1000 or self.minor > 1000
 
 
-class Stored(NamedTuple):
-    """One array of a file: the number of its layer, what errors call it, the live tensor."""
+class StoredArray(NamedTuple):
+    """One array of a file."""
 
-    layer: int
-    place: str
-    tensor: Tensor
+    layer: int  # its index
+    place: str  # "layer 2 [convolutional] weights", for error messages
+    tensor: Tensor  # the parameter or buffer itself, or a view of it
 
 
-def stored(network: Network, *, transposed: bool = False, writing: bool = False) -> Iterator[Stored]:
-    """The arrays of a file in order; ``dontload`` and its kin decide which are read, ``dontsave`` which written."""
+def stored(network: Network, *, transposed: bool = False, writing: bool = False) -> Iterator[StoredArray]:
+    """Yield the arrays of a file in order.
+
+    Args:
+        network: the network.
+        transposed: whether the file has the matrices of connected layers as [inputs, outputs].
+        writing: yield the arrays to write (``Layer.stored``, unless ``dontsave=1``) instead of those to read
+            (``Layer.loaded``).
+    """
     for index, (layer, section) in enumerate(zip(network, network.config.sections[1:], strict=True)):
         if writing and layer.options.dontsave:
             continue
         for name, tensor in layer.stored(transposed) if writing else layer.loaded(transposed):
-            yield Stored(index, f"layer {index} [{section.name}] {name}", tensor)
+            yield StoredArray(index, f"layer {index} [{section.name}] {name}", tensor)
 
 
 def read_header(file: BinaryIO, dialect: Dialect, path: str) -> Header:
-    """Read the header; the file then stands at the first float. Raises WeightsError."""
+    """Read the header, up to the first array.
+
+    Args:
+        file: the file, at its start.
+        dialect: the fork of Darknet to follow.
+        path: name of the file in error messages.
+
+    Raises:
+        WeightsError: the file is shorter than a header.
+    """
     start = file.read(12)
     if len(start) < 12:
-        raise WeightsError(f"{path}: {len(start)} bytes: expected a header of 16 or 20 bytes and then floats")
+        raise WeightsError(f"{path}: expected a header of 16 or 20 bytes, found {len(start)} bytes")
     header = Header._make((*struct.unpack("<iii", start), 0))
     layout = header.layout(dialect)
-    rest = file.read(struct.calcsize(layout) - 12)
-    if len(rest) < struct.calcsize(layout) - 12:
-        raise WeightsError(f"{path}: ends within its header")
-    return Header(*struct.unpack(layout, start + rest))
+    size = struct.calcsize(layout)
+    content = start + file.read(size - 12)
+    if len(content) < size:
+        raise WeightsError(f"{path}: expected a header of {size} bytes, found {len(content)} bytes")
+    return Header(*struct.unpack(layout, content))
 
 
 def fits_upto(network: Network, path: StrPath) -> int:
-    """How many layers a file fills: all, or the first of a backbone, which ends where a layer begins.
+    """Return the number of layers a file fills: all of the network, or the first ones if it is a backbone.
 
-    Raises WeightsError for a file that does neither.
+    Raises:
+        WeightsError: the file cannot be read, is too long, or ends within a layer.
     """
     name = os.fspath(path)
     try:
@@ -97,25 +115,36 @@ def fits_upto(network: Network, path: StrPath) -> int:
             left = os.fstat(file.fileno()).st_size - file.tell()
     except OSError as error:
         raise WeightsError(f"{name}: {error.strerror or error}") from error
-    arrays, whole = list(stored(network, transposed=header.transposed)), left
+    arrays = list(stored(network, transposed=header.transposed))
+    total = left
     for index, array in enumerate(arrays):
         if left == 0 and index and arrays[index - 1].layer != array.layer:
             return array.layer
         left -= 4 * array.tensor.numel()
     if left or foreign(start):
-        raise WeightsError(f"{name}: {explain(network, arrays, whole, start)}")
+        raise WeightsError(f"{name}: {explain(network, arrays, total, start)}")
     return len(network.layers)
 
 
 @torch.no_grad()
 def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network:
-    """Fill the parameters from a file and return the network.
+    """Load the weights of a file into a network (``load_weights_upto``).
 
-    ``upto``: read the first so many layers alone, whatever follows in the file; the others keep what
-    they hold. Without it the file must fit to the byte. The arrays are read straight into the
-    parameters; nothing is changed unless everything fits. Raises WeightsError.
+    The network is not changed unless the file fits.
+
+    Args:
+        network: the network, changed in place.
+        path: a .weights file.
+        upto: load the first ``upto`` layers only, whatever follows in the file; the other layers keep their values.
+            None: all layers, and the file must fit to the byte.
+
+    Returns:
+        The network.
+
+    Raises:
+        WeightsError: the file cannot be read or does not fit.
     """
-    _check(network, upto)
+    _check_upto(network, upto)
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -124,24 +153,34 @@ def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network
             header = read_header(file, network.dialect, name)
             arrays = [a for a in stored(network, transposed=header.transposed) if upto is None or a.layer < upto]
             left = os.fstat(file.fileno()).st_size - file.tell()
-            wanted = 4 * sum(array.tensor.numel() for array in arrays)
-            if left < wanted or (left > wanted and (upto is None or foreign(start))):
+            expected = 4 * sum(array.tensor.numel() for array in arrays)
+            if left < expected or (left > expected and (upto is None or foreign(start))):
                 raise WeightsError(f"{name}: {explain(network, arrays, left, start)}")
             for array in arrays:
-                _read(file, array.tensor)
+                _read_into(file, array.tensor)
     except OSError as error:
         raise WeightsError(f"{name}: {error.strerror or error}") from error
-    network.version, network.seen = header[:3], header.seen
+    network.version = header[:3]
+    network.seen = header.seen
     return network
 
 
 def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int | None = None) -> int:
-    """Write a file, whole or not at all, and return its size in bytes.
+    """Write a .weights file (``save_weights_upto``). A network that was loaded and not changed gives the same bytes.
 
-    ``upto``: the first so many layers alone. ``seen``: instead of the network's own. A network saved as
-    it was loaded gives the same bytes.
+    Args:
+        network: the network.
+        path: the file to write; an existing one is replaced when the new one is complete.
+        upto: write the first ``upto`` layers only.
+        seen: number of images trained on, instead of ``network.seen``.
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        WeightsError: the file cannot be written.
     """
-    _check(network, upto)
+    _check_upto(network, upto)
     major, minor, revision = network.version
     header = Header(major, minor, revision, network.seen if seen is None else seen)
     try:
@@ -156,14 +195,14 @@ def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int 
         raise WeightsError(f"{os.fspath(path)}: {error.strerror or error}") from error
 
 
-def _check(network: Network, upto: int | None) -> None:
+def _check_upto(network: Network, upto: int | None) -> None:
     if upto is not None and not 0 < upto <= len(network.layers):
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
 
 
-def _read(file: BinaryIO, tensor: Tensor) -> None:
-    plain = tensor.device.type == "cpu" and tensor.dtype is torch.float32 and tensor.is_contiguous()
-    if plain and sys.byteorder == "little":
+def _read_into(file: BinaryIO, tensor: Tensor) -> None:
+    is_plain = tensor.device.type == "cpu" and tensor.dtype is torch.float32 and tensor.is_contiguous()
+    if is_plain and sys.byteorder == "little":
         file.readinto(tensor.detach().numpy().data.cast("B"))  # type: ignore[attr-defined]
     else:
         floats = np.frombuffer(file.read(4 * tensor.numel()), "<f4").astype(np.float32)

@@ -1,4 +1,4 @@
-"""Why a file of weights does not fit a network, in words that help."""
+"""Explain why a weights file does not fit a network."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _FOREIGN = (
 
 
 class Array(Protocol):
-    """One array of a file (``weights.Stored``)."""
+    """One array of a file (``weights.StoredArray``)."""
 
     @property
     def layer(self) -> int:
-        """Number of its layer."""
+        """Index of its layer."""
 
     @property
     def place(self) -> str:
-        """What errors call it."""
+        """Its name in error messages."""
 
     @property
     def tensor(self) -> Tensor:
-        """The live tensor."""
+        """The parameter or buffer itself."""
 
 
 def foreign(start: bytes) -> str:
-    """What a file is that starts with these bytes and is no .weights file; empty if nothing known."""
+    """Return what a file is that starts with these bytes, if it is a known format other than .weights, else ``""``."""
     if start[8:10] == b'{"':
         return "a safetensors file"
     stripped = start.lstrip()
@@ -49,53 +49,62 @@ def foreign(start: bytes) -> str:
 
 
 def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) -> str:
-    """Say where a file with ``left`` bytes of floats departs from ``arrays``, and the likely cause.
+    """Explain where a file does not fit, and the likely cause.
 
-    ``start``: the first bytes of the file.
+    Args:
+        network: the network.
+        arrays: the arrays that the file should contain.
+        left: bytes in the file after its header.
+        start: first bytes of the file.
     """
-    what = foreign(start)
-    if what:
-        return f"expected Darknet weights, found {what}"
+    kind = foreign(start)
+    if kind:
+        return f"expected Darknet weights, found {kind}"
     sizes = [4 * array.tensor.numel() for array in arrays]
     ends = list(accumulate(sizes))
     total = ends[-1] if ends else 0
     if left > total:
-        text = (
-            f"{left - total} bytes left behind {arrays[-1].place}, the last" if arrays else f"{left} bytes, none wanted"
-        )
+        after = f"after {arrays[-1].place}, the last array" if arrays else "as the network has no weights"
+        text = f"expected {total} bytes of weights, found {left}: {left - total} too many {after}"
     else:
-        at = next(index for index, end in enumerate(ends) if end > left)
-        rest = left - (ends[at] - sizes[at])
-        text = f"ends in {arrays[at].place}: {sizes[at]} bytes wanted, {rest} left"
-        if rest == 0 and (at == 0 or arrays[at - 1].layer != arrays[at].layer):
-            text += f"; the file ends where layer {arrays[at].layer} begins" + (
-                f": a backbone, load it with upto={arrays[at].layer}" if at else ""
-            )
-            return text
-    return text + _classes_that_fit(network, left - total)
+        last = next(index for index, end in enumerate(ends) if end > left)
+        rest = left - (ends[last] - sizes[last])
+        text = f"ends in {arrays[last].place}: expected {sizes[last]} bytes, found {rest}"
+        if rest == 0 and (last == 0 or arrays[last - 1].layer != arrays[last].layer):
+            layer = arrays[last].layer
+            hint = f": a backbone, load it with upto={layer}" if last else ""
+            return f"{text}; the file ends where layer {layer} begins{hint}"
+    return text + _suggest_classes(network, left - total)
 
 
-def _classes_that_fit(network: Network, surplus: int) -> str:
-    """The number of classes, or of outputs of the last layer, that makes the surplus vanish."""
+def _suggest_classes(network: Network, surplus: int) -> str:
+    """Suggest the number of classes, or of outputs of the last layer, for which the file would fit.
+
+    Args:
+        network: the network.
+        surplus: bytes in the file minus expected bytes.
+    """
     layers = list(network)
     heads = [(index, layer) for index, layer in enumerate(layers) if isinstance(layer, Head)]
     if heads:
-        growth = 0.0
+        growth = 0.0  # bytes per class
         for index, head in heads:
             source = network.sources[index][0]
             more = head.inputs_for(head.classes + 1) - head.inputs_for(head.classes)
             growth += more * _bytes_per_output(layers[source]) if source != INPUT else 0
-        now, form = heads[-1][1].classes, f"[{heads[-1][1].names[0]}] classes={{}}"
+        current = heads[-1][1].classes
+        suggestion = f"[{heads[-1][1].names[0]}] classes={{}}"
     else:
         last = next((layer for layer in reversed(layers) if any(True for _ in layer.stored())), None)
         if last is None:
             return ""
-        growth, now = _bytes_per_output(last), last.shape.channels
-        form = f"{{}} outputs of the last [{last.names[0]}] instead of {now}"
-    fitting = now + surplus / growth if growth else 0
+        growth = _bytes_per_output(last)
+        current = last.shape.channels
+        suggestion = f"{{}} outputs of the last [{last.names[0]}] instead of {current}"
+    fitting = current + surplus / growth if growth else 0
     if fitting >= 1 and fitting == int(fitting):
-        return f"; fits if {form.format(int(fitting))}"
-    return "; cfg and weights are of different networks, or the file is damaged"
+        return f"; it would fit with {suggestion.format(int(fitting))}"
+    return "; the weights are of another network, or the file is damaged"
 
 
 def _bytes_per_output(layer: Layer) -> float:

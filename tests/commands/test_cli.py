@@ -139,7 +139,7 @@ def test_check_says_what_fits(model: tuple[str, str], capsys: pytest.CaptureFixt
     pathlib.Path("tiny.names").write_text("cat\n")
     assert cli.main(["check", *model, "--names", "tiny.names"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert "ends in layer 0 [convolutional] weights: 172032 bytes wanted, 172028 left" in lines[1]
+    assert "ends in layer 0 [convolutional] weights: expected 172032 bytes, found 172028" in lines[1]
     assert lines[2].endswith("tiny.names: 1 class names, but the network has 2 classes")
 
 

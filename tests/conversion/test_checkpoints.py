@@ -127,7 +127,7 @@ def test_a_backbone_round_trips(head: Network, suffix: str) -> None:
     convert("a.conv.2", f"b{suffix}", cfg="head.cfg", upto=2)
     convert(f"b{suffix}", "c.conv.2")
     assert pathlib.Path("c.conv.2").read_bytes() == pathlib.Path("a.conv.2").read_bytes()
-    with pytest.raises(WeightsError, match="a backbone of 2 layers: load it with upto=2"):
+    with pytest.raises(WeightsError, match="a backbone of 2 layers, load it with upto=2"):
         darknet_py.load(f"b{suffix}")
     part = darknet_py.load(f"b{suffix}", upto=2)
     assert torch.equal(part.state_dict()["layers.1.weights"], head.state_dict()["layers.1.weights"])
@@ -164,19 +164,19 @@ def test_a_cfg_that_is_not_utf8_round_trips() -> None:
 
 def test_pickled_models_are_refused() -> None:
     torch.save(plain(), "model.pt")
-    with pytest.raises(WeightsError, match=r"refused: it holds more than tensors.*state_dict"):
+    with pytest.raises(WeightsError, match=r"expected tensors and plain values, found other objects.*state_dict"):
         darknet_py.load("model.pt")
     pathlib.Path("evil.pt").write_bytes(pickle.dumps(print))
-    with pytest.raises(WeightsError, match="refused"):
+    with pytest.raises(WeightsError, match="would run code from the file"):
         darknet_py.load("evil.pt")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.pt", b"not a file of torch", "broken, or no file of torch.save"),
+        ("a.pt", b"not a file of torch", "expected a file of torch.save, found a damaged file"),
         ("a.pt", b"[net]\nwidth=4", "found the text of a cfg"),
-        ("a.safetensors", b"\x10\0\0\0\0\0\0\0{broken", "broken, or no safetensors file"),
+        ("a.safetensors", b"\x10\0\0\0\0\0\0\0{broken", "expected a safetensors file, found"),
     ],
 )
 def test_broken_checkpoints_are_refused(name: str, content: bytes, message: str) -> None:
@@ -203,13 +203,13 @@ def test_convert_reports_missing_and_conflicting_arguments(head: Network) -> Non
     longer = checkpoint.Checkpoint(other.state_dict() | {"layers.2.biases": torch.zeros(4)}, "", layers=4)
     with pytest.raises(WeightsError, match=re.escape("layers.2.biases: expected (3,)")):
         checkpoint.fill(other, longer, "b.pt")
-    with pytest.raises(WeightsError, match="another cfg than it was written with"):
+    with pytest.raises(WeightsError, match="expected the cfg that it was written for"):
         checkpoint.fill(other, checkpoint.load("b.pt"), "b.pt", upto=4)
 
 
 def test_a_newer_format_is_reported() -> None:
     containers.write("a.pt", {"format": "darknet_py 9", "state_dict": {}})
-    with pytest.raises(WeightsError, match="written by a newer darknet_py"):
+    with pytest.raises(WeightsError, match="of a newer version"):
         darknet_py.load("a.pt")
 
 
