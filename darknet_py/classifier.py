@@ -100,8 +100,7 @@ class Classifier:
         engine: str | engines.Engine = "torch",
         dtype: str = "fp32",
     ) -> None:
-        if network.heads:
-            raise DataError("the network has detection heads: expected a classifier (or use Detector)")
+        require_classifier(network)
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         pjreddie = network.dialect is Dialect.PJREDDIE
@@ -159,6 +158,12 @@ class Classifier:
         """Bring an image, uint8 [H, W, C], to the network's input, float [C, height, width] in 0..1."""
         fit = resizing.letterbox_image if self.letterbox else resizing.centre_crop
         return fit(resizing.to_tensor(image), self.network.shape.width, self.network.shape.height)
+
+
+def require_classifier(network: Network) -> None:
+    """Raise DataError if the network has detection heads."""
+    if network.heads:
+        raise DataError("the network has detection heads: expected a classifier (or use Detector)")
 
 
 def num_classes(network: Network) -> int:

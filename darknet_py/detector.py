@@ -1,7 +1,7 @@
 """``Detector``: images in, boxes out, as Darknet's ``detector test``.
 
 An image is stretched to the network's input unless it is letterboxed, see ``postprocess.uses_letterbox``. The boxes of
-all heads are decoded, mapped back to the image and pass class-wise NMS together, with the last head's NMS options.
+all heads are decoded, converted to coordinates of the image and pass class-wise NMS together.
 They are not clipped to the image.
 """
 
@@ -46,8 +46,8 @@ class Detector:
         threshold: a class probability must be above this, 0..1.
         nms: IoU threshold of class-wise NMS, 0..1; 0 disables it.
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
-        hierarchy: for class trees, the probability above which a child class is preferred to its parent.
-        mapped: report a tree's classes by the numbers of the head's ``map=`` file.
+        hierarchy: with a class tree, the probability above which a class is descended into (Darknet's ``-hier``).
+        class_map: with a class tree, report the classes of the head's ``map=`` file instead of the tree's own.
         batch: images per forward pass.
         engine: what runs the network, see ``inference.engines``; ``plain`` runs the layers one by one.
         dtype: precision of the engine, see ``inference.engines``.
@@ -65,7 +65,7 @@ class Detector:
         nms: float = 0.45,
         letterbox: bool | None = None,
         hierarchy: float = 0.5,
-        mapped: bool = False,
+        class_map: bool = False,
         batch: int = 1,
         engine: str | engines.Engine = "torch",
         dtype: str = "fp32",
@@ -79,9 +79,9 @@ class Detector:
         self.network = network
         self.nms = nms
         self.batch_size = batch
-        self.options = DecodeOptions(threshold, hierarchy, mapped)
+        self.options = DecodeOptions(threshold, hierarchy, class_map)
         given = network.names or None if names is None else names
-        self.names = resolve_class_names(given, heads[-1].classes, exact=not mapped)
+        self.names = resolve_class_names(given, heads[-1].classes, exact=not class_map)
         self.letterbox = uses_letterbox(network, letterbox)
         self.engine = engine
         self.dtype = dtype

@@ -39,6 +39,11 @@ def uses_letterbox(network: Network, letterbox: bool | None = None) -> bool:
     return network.options.letter_box or network.dialect is Dialect.PJREDDIE
 
 
+def nms_options(network: Network) -> NMSOptions:
+    """The NMS options of a network: those of its last head, as in C."""
+    return require_heads(network)[-1].nms_options
+
+
 def decode(
     network: Network, outputs: Sequence[Tensor], size: tuple[int, int], options: DecodeOptions
 ) -> list[RawDetections]:
@@ -102,7 +107,7 @@ def postprocess(
     """Decode the outputs of all heads, merge them, undo the letterbox and apply class-wise NMS.
 
     Args:
-        network: a network with heads; the NMS options of the last one apply.
+        network: a network with heads.
         outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head.
         size: width and height of the network's input in pixels.
         options: which boxes to return.
@@ -116,6 +121,7 @@ def postprocess(
         One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the image.
     """
     results = []
+    kind = nms_options(network)
     for index, detections in enumerate(decode(network, outputs, size, options)):
         image_size = size if image_sizes is None else image_sizes[index]
         if letterbox and image_sizes is not None:
@@ -123,7 +129,7 @@ def postprocess(
         scaled = detections
         if nms_in_pixels:
             scaled = detections._replace(boxes=detections.boxes * detections.boxes.new_tensor(image_size).repeat(2))
-        kept = detections._replace(probs=apply_nms(scaled, nms, network.heads[-1].nms_options).probs)
+        kept = detections._replace(probs=apply_nms(scaled, nms, kind).probs)
         if darknet_order:
             order = _class_sorted(detections.probs)
             kept = RawDetections(*(column[order] for column in kept))

@@ -21,6 +21,7 @@ from .boxes import NMSOptions, xyxy_to_xywh
 from .detector import Detector
 from .errors import DataError
 from .images.reading import ImageSource, read_image
+from .postprocess import nms_options
 from .results.results import Results
 
 _EDGE_MARGIN = 0.02  # fraction of a tile's side: a box that close to an edge of its tile counts as cut
@@ -77,8 +78,8 @@ class TiledDetector:
         results = list(self.detector.stream(crops, workers=0))
         detections = _concatenate(results, torch.tensor(tiles, dtype=torch.float32))
         if self.detector.nms and len(tiles) > 1:
-            nms_options = self.detector.network.heads[-1].nms_options
-            detections = merge(detections, (width, height), self.detector.nms, nms_options)
+            options = nms_options(self.detector.network)
+            detections = merge(detections, (width, height), self.detector.nms, options)
         size = detections.boxes.new_tensor([width, height, width, height])
         speed = {stage: sum(result.speed[stage] for result in results) for stage in results[0].speed}
         return Results(
@@ -136,16 +137,14 @@ def _concatenate(results: list[Results], tiles: Tensor) -> TileDetections:
     return TileDetections(*map(torch.cat, zip(*rows, strict=True)))
 
 
-def merge(
-    detections: TileDetections, image_size: tuple[int, int], nms: float, nms_options: NMSOptions
-) -> TileDetections:
+def merge(detections: TileDetections, image_size: tuple[int, int], nms: float, options: NMSOptions) -> TileDetections:
     """Merge detections of several tiles that are one object.
 
     Args:
         detections: detections after NMS within each tile.
         image_size: width and height of the image in pixels.
         nms: IoU threshold of NMS between tiles, 0..1.
-        nms_options: the network's kind of NMS.
+        options: the network's kind of NMS.
 
     Returns:
         One row for each object and class; rows of one tile are not compared with each other.
@@ -155,7 +154,7 @@ def merge(
     merged = []
     for cls in detections.cls.unique():
         of_class = _select(detections, (detections.cls == cls).nonzero().flatten())
-        merged.append(_merge_class(of_class, image_size, nms, nms_options))
+        merged.append(_merge_class(of_class, image_size, nms, options))
     return TileDetections(*map(torch.cat, zip(*merged, strict=True))) if merged else detections
 
 
@@ -164,11 +163,11 @@ def _select(detections: TileDetections, rows: Tensor) -> TileDetections:
 
 
 def _merge_class(
-    detections: TileDetections, image_size: tuple[int, int], nms: float, nms_options: NMSOptions
+    detections: TileDetections, image_size: tuple[int, int], nms: float, options: NMSOptions
 ) -> TileDetections:
     """``merge`` for rows of one class, sorted by descending confidence."""
     is_cut = _find_cut(detections, image_size)
-    same_object, contained = _compare(detections, nms, nms_options)
+    same_object, contained = _compare(detections, nms, options)
     uncut_elsewhere = (contained & is_cut & ~is_cut[:, None]).any(dim=0)
     boxes = detections.boxes.clone()
     kept = []
@@ -193,7 +192,7 @@ def _merge_class(
     return _select(detections._replace(boxes=boxes), torch.tensor(kept, dtype=torch.int64))
 
 
-def _compare(detections: TileDetections, nms: float, nms_options: NMSOptions) -> tuple[Tensor, Tensor]:
+def _compare(detections: TileDetections, nms: float, options: NMSOptions) -> tuple[Tensor, Tensor]:
     """Compare all pairs of rows of different tiles.
 
     Returns:
@@ -205,7 +204,7 @@ def _compare(detections: TileDetections, nms: float, nms_options: NMSOptions) ->
     common = torch.cat((low, torch.maximum(low, high)), dim=-1)
     clipped = detections.boxes[:, None].clamp(min=common[..., :2].repeat(1, 1, 2), max=common[..., 2:].repeat(1, 1, 2))
     first, second = clipped, clipped.transpose(0, 1)
-    overlap = nms_options.overlap(xyxy_to_xywh(first), xyxy_to_xywh(second))
+    overlap = options.overlap(xyxy_to_xywh(first), xyxy_to_xywh(second))
     sides = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
     intersection = sides.clamp(min=0).prod(dim=-1)
     contained = intersection > _CONTAINED * (detections.boxes[:, 2:] - detections.boxes[:, :2]).prod(dim=-1)

@@ -30,6 +30,7 @@ from ..cfg import Config, Dialect
 from ..errors import DarknetError
 from ..layers import concatenation
 from ..network import Network
+from ..postprocess import nms_options
 from . import libdarknet_process
 from .backends import BackendOutput, ExternalBackend, Size, file_names, single_image_config
 
@@ -179,15 +180,15 @@ def _head_options(network: Network) -> dict[str, object]:
     """What the library needs for its detections."""
     if not network.heads:
         return {"classes": 0}
-    last, shape = network.heads[-1], network.shape
+    options, shape = nms_options(network), network.shape
     # Image size for get_network_boxes, so that boxes are relative to the input: pjreddie's undoes a letterbox unless
     # the image has the shape of the input; boxes of [detection] heads are multiplied by these numbers.
     no_letterbox = network.dialect is Dialect.ALEXEYAB or shape.width == shape.height
     return {
-        "classes": last.classes,
+        "classes": network.heads[-1].classes,
         "size": (1, 1) if no_letterbox else (shape.width, shape.height),
-        "nms_kind": list(NMSKind).index(last.nms_options.kind),  # the order of C's NMS_KIND
-        "beta_nms": last.nms_options.beta,
+        "nms_kind": list(NMSKind).index(options.kind),  # the order of C's NMS_KIND
+        "beta_nms": options.beta,
     }
 
 

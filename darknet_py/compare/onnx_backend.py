@@ -14,7 +14,7 @@ from ..cfg import Dialect
 from ..errors import DarknetError
 from ..exporters.onnx.session import create_session
 from ..network import Network
-from ..postprocess import apply_nms, from_scores, to_rows
+from ..postprocess import apply_nms, from_scores, nms_options, to_rows
 from .backends import Backend, BackendOutput, Size, detect
 
 _LAYER_NUMBER = re.compile(r".*_(\d+)")
@@ -90,6 +90,6 @@ class OnnxBackend(Backend):
     def _nms_options(self, other: Network | None) -> NMSOptions:
         """NMS options of the other side's heads, else those in the file's metadata."""
         if other is not None and other.heads:
-            return other.heads[-1].nms_options
+            return nms_options(other)
         heads = json.loads(self.metadata.get("head_options", "[]"))
         return NMSOptions(NMSKind(heads[-1]["nms_kind"]), heads[-1]["beta_nms"]) if heads else NMSOptions()

@@ -15,7 +15,7 @@ from ..activations import Activation
 from ..errors import DarknetError
 from ..layers import Head
 from ..network import Network
-from ..postprocess import apply_nms, from_scores, to_rows
+from ..postprocess import apply_nms, from_scores, nms_options, to_rows
 from .backends import BackendOutput, ExternalBackend, file_names, single_image_config
 
 
@@ -66,7 +66,7 @@ class OpenCVBackend(ExternalBackend):
             return BackendOutput(layers)
         rows = torch.cat([torch.from_numpy(y).reshape(-1, y.shape[-1]) for y in head_outputs])
         detections = from_scores(rows[:, :4], rows[:, 5:], threshold)
-        return BackendOutput(layers, to_rows(apply_nms(detections, nms, network.heads[-1].nms_options)))
+        return BackendOutput(layers, to_rows(apply_nms(detections, nms, nms_options(network))))
 
 
 def _names_by_number(names: list[str], network: Network) -> dict[int, str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._typing import StrPath
 from ..cfg import Dialect
-from ..classifier import num_classes, predict_probabilities, read_leaf_classes
+from ..classifier import num_classes, predict_probabilities, read_leaf_classes, require_classifier
 from ..data.data_file import read_data_file, read_list, read_names
 from ..data.labels import Problem, log_problems
 from ..errors import DataError
@@ -97,9 +97,8 @@ def evaluate_accuracy(
         DataError: the network is not a classifier, there are fewer labels than classes, ``k`` is out of range, or an
             image cannot be read.
     """
+    require_classifier(network)
     classes = num_classes(network)
-    if network.heads:
-        raise DataError("the network has detection heads: expected a classifier")
     if len(labels) < classes:
         raise DataError(f"{len(labels)} labels, but the network has {classes} classes")
     if not 1 <= k <= classes:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..activations import Activation
 from ..errors import DarknetError
 from ..network import Network
-from ..postprocess import apply_nms, from_scores
+from ..postprocess import apply_nms, from_scores, nms_options
 from .traceable import Heads, TraceableNetwork, size_multiple
 
 _MAX_CANDIDATES = 5000  # boxes and classes above the threshold; NMS of more takes too long
@@ -160,7 +160,7 @@ def _detection_rows(boxes: Tensor, scores: Tensor, threshold: float, nms: float,
     """Detections [n, 7] as an exported file with ``Heads.NMS`` orders them: by image, class and score."""
     rows = []
     for image, (box, probs) in enumerate(zip(boxes, scores, strict=True)):
-        detections = apply_nms(from_scores(box, probs, threshold), nms, network.heads[-1].nms_options)
+        detections = apply_nms(from_scores(box, probs, threshold), nms, nms_options(network))
         for k in range(probs.shape[1]):
             kept = detections.probs[:, k].nonzero().flatten()
             kept = kept[detections.probs[kept, k].argsort(descending=True, stable=True)]

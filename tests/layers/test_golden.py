@@ -102,8 +102,8 @@ def test_boxes(name: str, nms: float, tmp_path: Path) -> None:
     net = network(name, golden, tmp_path / "a.weights")
     step = golden["steps"][0]
     expected = step["nms" if nms else "boxes"]
-    mapped = "map=" in (CASES / f"{name}.cfg").read_text()
-    detector = darknet_py.Detector(net, threshold=step["thresh"], nms=nms, mapped=mapped)
+    class_map = "map=" in (CASES / f"{name}.cfg").read_text()
+    detector = darknet_py.Detector(net, threshold=step["thresh"], nms=nms, class_map=class_map)
     boxes = detector.batch(torch.from_numpy(reference_values.input_array(golden)))[0].boxes
     assert not missing(expected, boxes)
     assert len(boxes.cls) == expected["pairs"]

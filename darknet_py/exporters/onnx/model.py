@@ -17,7 +17,7 @@ import torch
 from ... import weights
 from ...errors import DarknetError
 from ...network import Network
-from ...postprocess import uses_letterbox
+from ...postprocess import nms_options, uses_letterbox
 from ..quiet import quiet_converters
 from ..traceable import Heads, TraceableNetwork, trace
 from . import nms_nodes
@@ -96,7 +96,7 @@ def to_onnx(
     model: onnx.ModelProto = program.model_proto
     clean_up(model)
     if heads is Heads.NMS:
-        nms_nodes.append_nms(model, threshold, nms, network.heads[-1].nms_options)
+        nms_nodes.append_nms(model, threshold, nms, nms_options(network))
     entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(heads), "threshold": str(threshold)}
     onnx.helper.set_model_props(model, entries | {"nms": str(nms), "fp16": str(fp16).lower()})
     return model
