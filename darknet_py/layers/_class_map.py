@@ -10,6 +10,25 @@ from torch import Tensor
 from ..errors import DataError
 
 
+def map_classes(targets: Tensor, class_map: Tensor | None, classes: int) -> Tensor:
+    """Replace the labels' classes of targets by the head's, where there is a ``map=``.
+
+    Args:
+        targets: float [batch, targets, 6], (cx, cy, w, h, class, track), padded with zeros.
+        class_map: int64 [n], the head's class of each class of the labels; None: they are the same.
+        classes: number of classes of the head; targets of other classes stay as they are, as no head uses them.
+
+    Returns:
+        float [batch, targets, 6].
+    """
+    if class_map is None:
+        return targets
+    valid = (targets[..., 0] != 0) & (targets[..., 4] >= 0) & (targets[..., 4] < classes)
+    mapped = targets.clone()
+    mapped[..., 4][valid] = class_map.to(targets.device)[targets[..., 4][valid].long()].to(targets.dtype)
+    return mapped
+
+
 def read_map(path: pathlib.Path, classes: int) -> Tensor:
     """The numbers of a file, one a line. Raises DataError for what is no class of the network."""
     numbers = []

@@ -60,7 +60,7 @@ class Tree(nn.Module):
             result = result.index_copy(1, index, result[:, index] * result[:, self.parent[index]])
         return result
 
-    def ways(self, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def paths(self, classes: Tensor) -> tuple[Tensor, Tensor]:
         """The classes on the way from each of ``classes`` [n] to the root: number in 0..n-1 (ascending), and class."""
         numbers, nodes = [torch.arange(len(classes), device=classes.device)], [classes]
         for _ in range(1, self.levels):

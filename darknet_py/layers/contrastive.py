@@ -1,4 +1,4 @@
-"""``[contrastive]``: a loss that pulls embeddings of one object together; nothing at inference."""
+"""``[contrastive]``: supervised contrastive loss of embeddings (https://arxiv.org/abs/2004.11362)."""
 
 from __future__ import annotations
 
@@ -12,82 +12,96 @@ from torch import Tensor
 from ..cfg.schema import option
 from ._context import StepContext
 from ._loss import Loss, squared_loss
+from ._tracks import TrackingHead
 from .base import Layer, absolute, section
 
-_CERTAIN = 0.9999  # what C takes for a share that its formula puts above 1
+_MAX_PROBABILITY = 0.9999  # replaces a probability that C's formula puts above 1
 
 
 @section("contrastive")
 class Contrastive(Layer):
-    """Returns zeros, as C's CPU code leaves them there (its GPU code copies the input).
+    """Returns zeros, as Darknet's CPU code does (its GPU code copies the input); it matters in training only.
 
-    With ``yolo_layer`` every anchor of every cell has an embedding, and those that the head of that number
-    assigned to targets of one identity belong together. Without it (C crashes there) every image has one,
-    and images of one class belong together, or, without labels, each even one and the next.
+    With ``yolo_layer`` every anchor of every cell has an embedding, and those that the head assigned to targets of
+    one identity (track) are positives of each other. Without it (Darknet crashes there) every image has one
+    embedding; positives are the images of one class or, without labels, each even image and the next.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_contrastive``."""
 
-        classes: int = option(1000, "unused: the targets say how many", train=True, effect="none")
-        yolo_layer: int = option(0, "number of the head whose targets are used; 0: none", train=True)
-        temperature: float = option(1.0, "divides the similarity", train=True)
+        classes: int = option(1000, "unused: the targets give their number", train=True, effect="none")
+        yolo_layer: int = option(0, "number of the [yolo] layer whose targets are used; 0: none", train=True)
+        temperature: float = option(1.0, "temperature of the softmax over similarities", train=True)
         cls_normalizer: float = option(1.0, "factor on the gradient", train=True)
         max_delta: float = option(float("inf"), "limit of a gradient's absolute value", train=True)
-        contrastive_neg_max: int = option(3, "negatives of an embedding in all, with a head", train=True)
+        contrastive_neg_max: int = option(3, "maximum number of negatives per embedding, with a head", train=True)
 
     options: Options
     has_loss = True
-    head: tuple[Layer, ...] = ()  # a tuple keeps nn.Module from registering it twice
+    head: tuple[TrackingHead, ...] = ()  # a tuple keeps nn.Module from registering the head as a child
 
     def connect(self, index: int, earlier: Sequence[Layer]) -> None:
-        """Find the head."""
+        """Look up the head of ``yolo_layer``."""
         if self.options.yolo_layer:
             (number,) = absolute((self.options.yolo_layer,), index)
-            if not 0 <= number < index or not hasattr(earlier[number], "tracked"):
-                raise ValueError(f"yolo_layer: layer {number} is no earlier head whose targets have identities")
-            self.head = (earlier[number],)
+            head = earlier[number] if 0 <= number < index else None
+            if not isinstance(head, TrackingHead):
+                raise ValueError(f"yolo_layer: layer {number} is not a [yolo] layer before layer {index}")
+            self.head = (head,)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zeros of the input's shape."""
+        """Return zeros of the input's shape."""
         return torch.zeros_like(x)
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """C's gradient is one of https://arxiv.org/abs/2004.11362; ``value`` is the paper's loss."""
-        rows, labels, classes = self._labelled(x, targets, context)
+        """Compute ``-mean over positives p of log(exp(s_ip / t) / sum over pairs k of exp(s_ik / t))`` per embedding.
+
+        Args:
+            x: embeddings, float [batch, anchors * length, height, width] with a head, else [batch, ...].
+            output: not used.
+            targets: float [batch, classes] where there is no head.
+            context: the training step.
+
+        Returns:
+            The loss; ``delta`` is the gradient of ``grad_contrastive_loss_positive`` and its negative counterpart.
+        """
+        embeddings, labels, classes = self._labelled(x, targets, context)
         image = torch.arange(len(labels), device=x.device) // max(len(labels) // len(x), 1)
-        chosen = labels >= 0
-        z, labels, classes = rows[chosen], labels[chosen], classes[chosen]
-        # Pairs are made within a frame of a sequence.
-        frame = image[chosen] // max(len(x) // context.time_steps, 1)
+        has_label = labels >= 0
+        z, labels, classes = embeddings[has_label], labels[has_label], classes[has_label]
+        # Pairs are within one frame of a sequence.
+        frame = image[has_label] // max(len(x) // context.time_steps, 1)
         others = ~torch.eye(len(z), dtype=torch.bool, device=x.device)
         pairs = others & (frame[:, None] == frame) & (classes[:, None] == classes)
         same = others & (labels[:, None] == labels)
         unit = F.normalize(z, dim=1, eps=1e-30)
         sim = unit @ unit.t()
         with torch.no_grad():
-            step = self._step(z.detach(), sim.detach(), pairs, same, labels, classes)
-            step = (step * self.options.cls_normalizer).clamp(-self.options.max_delta, self.options.max_delta)
-            spread = torch.zeros_like(rows, dtype=step.dtype)
-            spread[chosen] = step
-            delta = self._unrows(spread, x)
+            gradient = self._darknet_gradient(z.detach(), sim.detach(), pairs, same, labels, classes)
+            gradient = gradient * self.options.cls_normalizer
+            gradient = gradient.clamp(-self.options.max_delta, self.options.max_delta)
+            delta = torch.zeros_like(embeddings, dtype=gradient.dtype)
+            delta[has_label] = gradient
+            delta = self._to_map(delta, x)
             accuracy = _accuracy(sim.detach(), pairs, same)
         logits = (sim / self.options.temperature).masked_fill(~pairs, float("-inf"))
         positive = pairs & same
-        log_share = (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~positive, 0.0)
-        value = -(log_share.sum(dim=1) / positive.sum(dim=1).clamp(min=1)).sum() * self.options.cls_normalizer
+        log_probs = (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~positive, 0.0)
+        value = -(log_probs.sum(dim=1) / positive.sum(dim=1).clamp(min=1)).sum() * self.options.cls_normalizer
         return squared_loss(delta, value, accuracy=accuracy, count=delta.new_tensor(len(z)))
 
     def _labelled(self, x: Tensor, targets: Tensor, context: StepContext) -> tuple[Tensor, Tensor, Tensor]:
-        """Embeddings [n, length], their labels (-1: none) and the classes within which they are compared."""
+        """Return embeddings [n, length], their labels [n] (-1: none), and classes [n]; pairs are within a class."""
         if self.head:
-            tracked = getattr(self.head[0], "tracked", None)
-            if tracked is None or len(tracked[0]) % (len(x) * x.shape[2] * x.shape[3]):
-                raise ValueError("the head of yolo_layer has not seen this mini-batch, or has another size")
-            anchors = len(tracked[0]) // (len(x) * x.shape[2] * x.shape[3])
-            rows = x.unflatten(1, (anchors, -1)).permute(0, 1, 3, 4, 2).flatten(0, 3)
-            return rows, *tracked
+            cells = len(x) * x.shape[2] * x.shape[3]
+            tracks = self.head[0].assigned_tracks
+            if tracks is None or len(tracks.tracks) % cells:
+                raise ValueError("yolo_layer: expected a head of this size with the loss of this mini-batch")
+            anchors = len(tracks.tracks) // cells
+            embeddings = x.unflatten(1, (anchors, -1)).permute(0, 1, 3, 4, 2).flatten(0, 3)
+            return embeddings, *tracks
         number = torch.arange(len(x), device=x.device)
         labels = number % 2 if context.adversarial else number // 2
         hits = targets.to(x.device).view(len(x), -1) > context.label_smooth_eps
@@ -95,49 +109,60 @@ class Contrastive(Layer):
         labels = torch.where(hits.any(dim=1), last, labels)
         return x.flatten(1), labels, torch.zeros_like(labels)
 
-    def _unrows(self, rows: Tensor, x: Tensor) -> Tensor:
+    def _to_map(self, embeddings: Tensor, x: Tensor) -> Tensor:
+        """Bring embeddings [n, length] into the shape of ``x``."""
         if not self.head:
-            return rows.view_as(x)
+            return embeddings.view_as(x)
         batch, _, height, width = x.shape
-        return rows.view(batch, -1, height, width, rows.shape[1]).permute(0, 1, 4, 2, 3).reshape(x.shape)
+        cells = embeddings.view(batch, -1, height, width, embeddings.shape[1])
+        return cells.permute(0, 1, 4, 2, 3).reshape(x.shape)
 
-    def _step(self, z: Tensor, sim: Tensor, pairs: Tensor, same: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-        """C's delta of embeddings [n, length] before its factor (``grad_contrastive_loss_positive`` and negative)."""
-        raised = torch.where(pairs, (sim / self.options.temperature).exp(), 0.0)
-        share = raised / (raised.sum(dim=0, keepdim=True) - raised)
+    def _darknet_gradient(
+        self, z: Tensor, sim: Tensor, pairs: Tensor, same: Tensor, labels: Tensor, classes: Tensor
+    ) -> Tensor:
+        """Compute Darknet's delta of embeddings [n, length] before ``cls_normalizer``."""
+        exp = torch.where(pairs, (sim / self.options.temperature).exp(), 0.0)
+        probability = exp / (exp.sum(dim=0, keepdim=True) - exp)
         if self.head:
-            share = torch.where((share <= 1) & share.isfinite(), share, _CERTAIN)
-            times = self._negatives(pairs, same, labels, classes)
+            is_probability = (probability <= 1) & probability.isfinite()
+            probability = torch.where(is_probability, probability, _MAX_PROBABILITY)
+            times = self._negative_counts(pairs, same, labels, classes)
         else:
-            share = torch.nan_to_num(share, 0.0, 0.0, 0.0)
-            # For every positive, all but itself and the positive are negatives, other positives too.
+            probability = torch.nan_to_num(probability, 0.0, 0.0, 0.0)
+            # For each positive, all others are negatives, the other positives too.
             times = (same.sum(dim=1, keepdim=True) - same.long()) * pairs
         count = same.sum(dim=1)
         factor = 1 / (count.clamp(min=1) * self.options.temperature * z.norm(dim=1).clamp(min=1e-30))
-        pull = torch.where(pairs & same, 1 - share, 0.0)
-        push = times * torch.where(pairs, share, 0.0)
-        moved = (pull - push) @ z - ((pull - push) * sim).sum(dim=1, keepdim=True) * z
-        return torch.where(count > 0, factor, 0.0)[:, None] * moved
+        positive = torch.where(pairs & same, 1 - probability, 0.0)
+        negative = times * torch.where(pairs, probability, 0.0)
+        weights = positive - negative
+        gradient = weights @ z - (weights * sim).sum(dim=1, keepdim=True) * z
+        return torch.where(count > 0, factor, 0.0)[:, None] * gradient
 
-    def _negatives(self, pairs: Tensor, same: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-        """How often embedding k is a negative of i: C stops after ``contrastive_neg_max``, positive by positive."""
-        most = max(1, self.options.contrastive_neg_max)
-        candidates = (labels[:, None] != labels) & (classes[:, None] == classes)
-        total, rank = candidates.sum(dim=1)[:, None, None], candidates.cumsum(dim=1)[:, None]
-        sweeps = torch.arange(most, device=labels.device)[None, :, None]
-        position = torch.where((pairs & candidates)[:, None], sweeps * total + rank, 0)
+    def _negative_counts(self, pairs: Tensor, same: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
+        """Count how often embedding k is a negative of i, [n, n]: Darknet loops over positives, then negatives.
+
+        It stops after ``contrastive_neg_max`` negatives in all.
+        """
+        limit = max(1, self.options.contrastive_neg_max)
+        negatives = (labels[:, None] != labels) & (classes[:, None] == classes)
+        total, rank = negatives.sum(dim=1)[:, None, None], negatives.cumsum(dim=1)[:, None]
+        sweeps = torch.arange(limit, device=labels.device)[None, :, None]
+        position = torch.where((pairs & negatives)[:, None], sweeps * total + rank, 0)
         valid = (position > 0) & (sweeps < same.sum(dim=1)[:, None, None])
-        # One that is no pair counts, but only a pair ends the search: what counts is the pair before.
+        # Negatives that are not a pair are counted, but only a pair ends the loop: so compare the count at the pair
+        # before.
         flat = torch.where(valid, position, 0).flatten(1)
         before = F.pad(flat.cummax(dim=1).values, (1, 0))[:, :-1].view_as(position)
-        return (valid & (before < most)).sum(dim=1)
+        return (valid & (before < limit)).sum(dim=1)
 
 
 def _accuracy(sim: Tensor, pairs: Tensor, same: Tensor) -> Tensor:
-    """Percentage of embeddings whose likest one belongs to it; -1 where none can say."""
+    """Return the percentage of embeddings whose most similar pair is a positive; -1 without any comparison."""
     if len(sim) == 0:
         return sim.new_tensor(-1.0)
-    like = sim.masked_fill(~(pairs & same), -10).max(dim=1).values
-    unlike = sim.masked_fill(~(pairs & ~same), -10).max(dim=1).values
-    able = (like >= -1) & (unlike >= -1)
-    return torch.where(able.any(), 100 * ((like > unlike) & able).sum() / able.sum().clamp(min=1), -1.0)
+    positive = sim.masked_fill(~(pairs & same), -10).max(dim=1).values
+    negative = sim.masked_fill(~(pairs & ~same), -10).max(dim=1).values
+    comparable = (positive >= -1) & (negative >= -1)
+    percentage = 100 * ((positive > negative) & comparable).sum() / comparable.sum().clamp(min=1)
+    return torch.where(comparable.any(), percentage, -1.0)

@@ -12,7 +12,7 @@ from darknet_py import cfg
 from darknet_py.activations import Activation
 from darknet_py.boxes import iou
 from darknet_py.layers import Gradients, Layer, Loss, Shape, StepContext, pad_targets
-from darknet_py.layers.heads._iou import IoULoss, overlap, slope
+from darknet_py.layers.heads._iou import IoULoss, darknet_iou_gradient, iou_by_kind
 from darknet_py.network import Network
 from tests.helpers import random_networks
 
@@ -106,8 +106,10 @@ def test_c_s_slope_is_the_derivative_but_for_twice_the_size(kind: IoULoss) -> No
     goal = torch.rand(50, 4, generator=chance, dtype=torch.float64) * 0.3 + 0.35
     assert bool((iou(box, goal) > 0).all())
     leaf = box.clone().requires_grad_()
-    (true,) = torch.autograd.grad(overlap(leaf, goal, kind).sum(), leaf)
-    assert torch.allclose(slope(box, goal, kind), true * torch.tensor([1.0, 1, 2, 2], dtype=torch.float64))
+    (true,) = torch.autograd.grad(iou_by_kind(leaf, goal, kind).sum(), leaf)
+    assert torch.allclose(
+        darknet_iou_gradient(box, goal, kind), true * torch.tensor([1.0, 1, 2, 2], dtype=torch.float64)
+    )
 
 
 def test_no_truth_is_no_trouble() -> None:

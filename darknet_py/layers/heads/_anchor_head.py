@@ -1,61 +1,48 @@
-"""What ``[yolo]`` and ``[Gaussian_yolo]`` share: anchors in pixels of the input, one logistic per class."""
+"""The base class of ``[yolo]`` and ``[Gaussian_yolo]``: anchors in pixels of the input, one sigmoid per class."""
 
 from __future__ import annotations
 
 import pathlib
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ...boxes import NMSKind, NMSOptions
 from ...cfg import Dialect
 from ...cfg.schema import option
 from ...errors import UnusedOptionWarning
-from .._class_map import read_map
+from .._class_map import map_classes, read_map
 from .._context import StepContext
 from .._loss import Loss
 from ..base import Shape
-from ._anchor_loss import anchor_loss
+from ._anchor_loss import AnchorLoss
+from ._anchor_loss_options import AnchorLossOptions
 from ._assignment import Matches
+from ._box_coder import Anchors, BoxCoder, GridIndex
 from ._head import Head
-from ._iou import IoULoss
-
-_NO_LIMIT = float("inf")
 
 
 class AnchorHead(Head):
-    """What ``[yolo]`` and ``[Gaussian_yolo]`` share: anchors in pixels of the input, one logistic per class."""
+    """A head that predicts, for every anchor of every cell, a box, objectness, and a score for every class."""
 
-    box_entries = 4  # maps per anchor before the objectness
+    box_entries: ClassVar[int] = 4  # channels per anchor before the objectness
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Head.Options):
+    class Options(AnchorLossOptions, Head.Options):
         """Keys of ``parse_yolo`` and ``parse_gaussian_yolo``."""
 
-        classes: int = option(20, "number of classes")
         num: int = option(1, "number of anchors in the list")
-        mask: tuple[int, ...] = option((), "anchors of this head; none given: all")
+        mask: tuple[int, ...] = option((), "indices of this head's anchors in the list; none given: all")
         anchors: tuple[float, ...] = option((), "width, height of every anchor in pixels of the input")
-        scale_x_y: float = option(1.0, "stretch of the logistic that places a centre in its cell")
-        nms_kind: NMSKind = option(NMSKind.DEFAULT, "which overlap suppresses")
-        beta_nms: float = option(0.6, "exponent of diounms")
-        max_delta: float = option(_NO_LIMIT, "limit of a box gradient's absolute value", train=True)
-        counters_per_class: tuple[int, ...] = option((), "objects per class, for class weights", train=True)
-        label_smooth_eps: float = option(0.0, "label smoothing", train=True)
-        objectness_smooth: bool = option(False, "train objectness towards the overlap", train=True)
-        iou_normalizer: float = option(0.75, "factor on the box gradient", train=True)
-        obj_normalizer: float = option(1.0, "factor on the objectness gradient", train=True)
-        cls_normalizer: float = option(1.0, "factor on the class gradient", train=True)
-        delta_normalizer: float = option(1.0, "factor on all gradients", train=True)
-        iou_loss: IoULoss = option(IoULoss.MSE, "loss of a box", train=True)
-        iou_thresh_kind: IoULoss = option(IoULoss.IOU, "overlap that assigns anchors", train=True)
-        ignore_thresh: float = option(0.5, "overlap above which no-object is not punished", train=True)
-        truth_thresh: float = option(1.0, "overlap above which a box is trained towards its target", train=True)
-        iou_thresh: float = option(1.0, "overlap above which further anchors are trained", train=True)
-        random: float = option(0.0, "train at changing sizes", train=True)
-        map: pathlib.Path | None = option(None, "file of class numbers of the labels", train=True)
+        scale_x_y: float = option(1.0, "scale of the sigmoid of the centre: s * sigmoid(t) - (s - 1) / 2")
+        nms_kind: NMSKind = option(NMSKind.DEFAULT, "overlap measure of NMS")
+        beta_nms: float = option(0.6, "exponent of the distance term of diounms")
+        random: float = option(0.0, "multi-scale training: range of the input's size", train=True)
+        map: pathlib.Path | None = option(
+            None, "file with the head's class number of every class of the labels", train=True
+        )
 
     options: Options
     has_loss = True
@@ -80,14 +67,13 @@ class AnchorHead(Head):
                 f"the layer before has {x.channels} filters, expected {self.inputs_for(options.classes)}: "
                 f"{len(self.mask)} anchors * (classes={options.classes} + {self.box_entries + 1})"
             )
-        # C fills the anchors that a file leaves out with 0.5; beyond num it reads past its array, where
-        # the reference build finds zeros (docs/oddities.md, two official cfgs).
-        listed = options.anchors[: 2 * options.num]
-        values = (*listed, *[0.5] * (2 * options.num - len(listed)), *[0.0] * (2 * max(self.mask) + 2))
+        # Darknet fills missing anchors with 0.5. Beyond num it reads past the end of its array, where the
+        # reference build finds zeros (docs/oddities.md, two official cfgs).
+        values = (*options.anchors[: 2 * options.num], *[0.5] * (2 * options.num - len(options.anchors)))
+        self._anchors = Anchors(tuple(zip(values[::2], values[1::2], strict=True)), self.mask)
+        self.anchors = self._anchors.own
         self.listed_anchors = tuple(zip(options.anchors[::2], options.anchors[1::2], strict=False))
-        self.listed = tuple(zip(values[: 2 * options.num : 2], values[1 : 2 * options.num : 2], strict=True))
-        self.mapping = read_map(options.map, options.classes) if options.map else None
-        self.anchors = tuple((values[2 * n], values[2 * n + 1]) for n in self.mask)
+        self._class_map = read_map(options.map, options.classes) if options.map else None
 
     @property
     def classes(self) -> int:
@@ -100,7 +86,7 @@ class AnchorHead(Head):
         return self.options.random
 
     def inputs_for(self, classes: int) -> int:
-        """Maps of the box, objectness and classes for every anchor."""
+        """Channels of the box, objectness and classes for every anchor."""
         return len(self.mask) * (self.box_entries + 1 + classes)
 
     def entries(self, x: Tensor) -> Tensor:
@@ -108,104 +94,49 @@ class AnchorHead(Head):
         batch, channels, height, width = x.shape
         return x.reshape(batch, len(self.mask), channels // len(self.mask), height, width)
 
-    def selected(self, output: Tensor, threshold: float) -> tuple[Tensor, Tensor, list[int]]:
-        """Rows [n, entries] whose objectness is above the threshold, in C's order.
-
-        Also their places [n, 4] (image, row, column, anchor) and how many each image has.
-        """
-        cells = self.rows(output)
-        places = (cells[..., self.box_entries] > threshold).nonzero()
-        rows = cells[tuple(places.unbind(dim=1))]
-        return rows, places, places[:, 0].bincount(minlength=output.shape[0]).tolist()
-
-    def rows(self, output: Tensor) -> Tensor:
-        """All rows: [batch, height, width, anchors, entries]."""
+    def cells(self, output: Tensor) -> Tensor:
+        """[batch, channels, height, width] as [batch, height, width, anchors, entries], Darknet's order of boxes."""
         return self.entries(output).permute(0, 3, 4, 1, 2)
 
-    def centres(self, xy: Tensor, places: Tensor, output: Tensor) -> Tensor:
-        """Centres relative to the input."""
-        return (places[:, [2, 1]] + xy) / xy.new_tensor((output.shape[3], output.shape[2]))
+    def box_coder(self, output: Tensor, size: tuple[int, int]) -> BoxCoder:
+        """Return the coder of boxes for an output map and the network's input size (width, height)."""
+        raise NotImplementedError
 
-    def sizes(self, factor: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
-        """Widths and heights relative to the input: ``factor`` times the anchor, over the input's size."""
-        return factor * factor.new_tensor(self.anchors)[places[:, 3]] / factor.new_tensor(size)
+    @property
+    def loss_function(self) -> AnchorLoss:
+        """The loss, by the options."""
+        raise NotImplementedError
 
-    def corner(self, target: Tensor) -> Tensor:
-        """The point [n, 2] of boxes [n, 4] that lies in their cell."""
-        return target[:, :2]
+    def candidates(self, output: Tensor, threshold: float) -> tuple[Tensor, GridIndex, list[int]]:
+        """Select predictions by objectness.
 
-    def wanted(self, target: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Where in its cell a target [n, 4] lies, and how many anchors wide and high it is, each [n, 2]."""
-        grid = target.new_tensor((output.shape[3], output.shape[2]))
-        anchors = target.new_tensor(self.anchors)[places[:, 3]]
-        return self.corner(target) * grid - places[:, [2, 1]], target[:, 2:] * target.new_tensor(size) / anchors
+        Args:
+            output: float [batch, channels, height, width].
+            threshold: objectness must be above this.
 
-    def multipliers(self, claims: Matches) -> Tensor:
-        """The weights [n] of claims: rare classes count more, up to ``max_delta`` (``get_classes_multipliers``)."""
-        counters = self.options.counters_per_class
-        if not counters:
-            return torch.ones_like(claims.target[:, 0])
-        each = [min(max(counters) / max(count, 1), self.options.max_delta) for count in counters]
-        return claims.target.new_tensor(each)[claims.classes]
-
-    def mapped(self, classes: Tensor) -> Tensor:
-        """The head's numbers of the labels' classes [n]."""
-        return classes if self.mapping is None else self.mapping.to(classes.device)[classes]
+        Returns:
+            The rows, float [n, entries], in Darknet's order; where they are; and their number in each image.
+        """
+        cells = self.cells(output)
+        image, row, column, anchor = (cells[..., self.box_entries] > threshold).nonzero().unbind(dim=1)
+        index = GridIndex(image, row, column, anchor)
+        counts = image.bincount(minlength=output.shape[0]).tolist()
+        return cells[image, row, column, anchor], index, counts
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Truths [batch, most, 6]; see ``_anchor_loss``."""
-        return anchor_loss(self, x, output, targets, context)
+        """Compute the loss; ``targets``: float [batch, targets, 6], see ``pad_targets``."""
+        return self.loss_and_matches(x, output, targets, context)[0]
 
-    # What the two heads do differently, with [yolo]'s way where it is a word.
-    match_marks_class = False  # objectness_smooth: an overlapping prediction is taught the target's class, too
-    keeps_smooth = True  # objectness_smooth: a claimed row stays with what its overlap said
-    attack_is_whole = True  # an adversarial pass moves all classes and the box
-    rejects = True  # bad labels are dropped
-
-    @property
-    def focal(self) -> bool:
-        """Whether classes have a focal loss."""
-        return False
-
-    @property
-    def logistic_before(self) -> bool:
-        """Whether the layer before has taken the logistics."""
-        return False
-
-    def match_target(self, matches: Tensor) -> Tensor:
-        """objectness_smooth: what a prediction's objectness shall be whose overlap [n] is above ignore_thresh."""
-        return matches
-
-    def boxes_of(self, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
-        """Boxes [n, 4] relative to the input, of rows [n, entries] at ``places`` [n, 4] of the map ``output``."""
-        raise NotImplementedError
-
-    def residuals(self, target: Tensor, rows: Tensor, places: Tensor, output: Tensor, size: tuple[int, int]) -> Tensor:
-        """What x, y, w, h of rows lack to be the targets [n, 4]."""
-        raise NotImplementedError
-
-    def box_delta(self, rows: Tensor, boxes: Tensor, target: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
-        """C's delta [n, box_entries] of the rows' boxes; ``lacks``: their residuals."""
-        raise NotImplementedError
-
-    def box_error(self, rows: Tensor, boxes: Tensor, target: Tensor, lacks: Tensor, weights: Tensor) -> Tensor:
-        """The real loss [n] of the rows' boxes."""
-        raise NotImplementedError
-
-    def shared_by(self, objectness: Tensor, classes: Tensor) -> Tensor:
-        """What a row's box delta is divided by [rows], given the deltas of the others."""
-        raise NotImplementedError
-
-    def cost(self, delta: Tensor, boxes: Tensor, target: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """C's cost of deltas [rows, entries], and parts for the log; ``target`` [n, 4] claims ``boxes`` [n, 4]."""
-        raise NotImplementedError
-
-    def remember(self, claims: Matches, output: Tensor) -> None:
-        """Keep which rows were claimed, for layers that need it."""
+    def loss_and_matches(
+        self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext
+    ) -> tuple[Loss, Matches]:
+        """Compute the loss, and return also which predictions targets were assigned to."""
+        gt_boxes = map_classes(targets[:, : self.options.max], self._class_map, self.options.classes)
+        return self.loss_function(x, output, gt_boxes, self.box_coder(output, context.size), context)
 
     @property
     def nms_options(self) -> NMSOptions:
-        """As the options say; pjreddie's dialect knows one kind."""
+        """As ``nms_kind`` and ``beta_nms`` say; the pjreddie dialect has only the default."""
         if self.options.dialect is Dialect.PJREDDIE:
             return NMSOptions()
         return NMSOptions(self.options.nms_kind, self.options.beta_nms)

@@ -1,224 +1,326 @@
-"""Which prediction of an anchor head shall become which target (``process_batch``), without a loop over boxes.
+"""Target assignment of anchor heads: which prediction is trained towards which ground-truth box.
 
-C walks twice: over all predictions, whose objectness shall fall unless they overlap a target, and over all
-targets, each of which claims predictions at its place. Both write into one table, so that order counts:
-a later target overwrites the objectness of an earlier one, adds to its box and marks one more class. Here
-a claim is a row number and a target, and who came first or last at a row says what C's table holds.
+This is ``process_batch`` of ``yolo_layer.c`` without a loop over boxes. Darknet goes through the predictions
+first, all of which become negatives unless they overlap a target, and then through the targets, each of which
+is assigned to the anchors most similar to it in the cell that contains its centre. Both write to one table, so
+order matters: a later target overwrites the objectness target of an earlier one, adds to its box gradient, and
+marks another class. Here a match is a row number and a target; which match comes first or last for a row
+gives the contents of Darknet's table.
 
-A row is one anchor of one cell. C's delta of objectness and classes is ``weight * (target - output)``
-throughout, which is minus the derivative of a weighted cross-entropy behind a logistic.
+A row is one anchor of one cell of one image. Darknet's delta of objectness and classes is always
+``weight * (target - output)``, minus the derivative of a weighted cross-entropy after a sigmoid.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...boxes import iou
-from ._iou import overlap
+from ._anchor_loss_options import AnchorLossOptions
+from ._box_coder import Anchors, BoxCoder
+from ._iou import iou_by_kind
 
-if TYPE_CHECKING:
-    from ._anchor_head import AnchorHead
-
-_PAIRS = 1 << 24  # overlaps of predictions with targets that are held in memory at once
-_SURE = 0.25  # an overlapping prediction without a class above it is punished all the same
+_MAX_PAIRS = 1 << 24  # IoU values of predictions with targets that are held in memory at once
+_MIN_SCORE = 0.25  # a prediction without a class score above this is a negative even where it overlaps a target
 
 
 class Matches(NamedTuple):
-    """Rows [n] that shall become targets [n, 4] of classes [n]; all in C's order.
+    """Predictions assigned to targets, in Darknet's order; a row may occur several times.
 
-    ``tracks``: identities [n] of the targets that claim the row of their likest anchor, otherwise -1.
+    Attributes:
+        rows: int64 [n], the predictions.
+        boxes: float [n, 4], their target boxes, (cx, cy, w, h) relative to the image.
+        classes: int64 [n], their target classes.
+        tracks: int64 [n], the identity of the target for the row of its most similar anchor, otherwise -1.
     """
 
     rows: Tensor
-    target: Tensor
+    boxes: Tensor
     classes: Tensor
     tracks: Tensor
 
-    def where(self, chosen: Tensor) -> Matches:
-        """Those that a mask [n] picks."""
-        return Matches(*(part[chosen] for part in self))
+    def select(self, mask: Tensor) -> Matches:
+        """Return the matches where a bool mask [n] is true."""
+        return Matches(*(part[mask] for part in self))
 
-    def then(self, later: Matches) -> Matches:
-        """These and later ones."""
+    def concat(self, later: Matches) -> Matches:
+        """Return these matches followed by ``later``."""
         return Matches(*(torch.cat(pair) for pair in zip(self, later, strict=True)))
 
 
 @dataclass
 class Targets:
-    """What objectness [rows] and classes [rows, classes] shall become, and what that weighs."""
+    """Targets and weights of every prediction.
+
+    Attributes:
+        objectness: float [rows], 0..1.
+        objectness_weights: float [rows].
+        classes: float [rows, classes], 0..1.
+        class_weights: float [rows, classes].
+        box_decay: float [rows], weight of pulling the box outputs to 0; above 0 in adversarial passes only.
+    """
 
     objectness: Tensor
     objectness_weights: Tensor
     classes: Tensor
     class_weights: Tensor
-    fall: Tensor  # [rows], weight of the box's own numbers becoming 0: adversarial passes alone
+    box_decay: Tensor
 
 
-class Where(NamedTuple):
-    """The map that rows come from: its shape, and the input's width and height in pixels."""
+class Predictions(NamedTuple):
+    """Predictions of a head, image by image.
 
-    batch: int
-    height: int
-    width: int
-    size: tuple[int, int]
-    adversarial: bool
-
-
-def choose(
-    head: AnchorHead, found: Tensor, boxes: Tensor, gt_boxes: Tensor, where: Where
-) -> tuple[Targets, Matches, Matches]:
-    """Targets of all rows, the claims of predictions that are near a target, and those of targets.
-
-    ``found``: outputs [rows, entries]; ``boxes``: [rows, 4]; ``gt_boxes``: [batch, most, 6] padded with zeros.
+    Attributes:
+        boxes: float [rows, 4], (cx, cy, w, h) relative to the input.
+        objectness: float [rows], after the sigmoid.
+        scores: float [rows, classes], after the sigmoid.
     """
-    options = head.options
-    best, which = best_overlap(boxes.view(where.batch, -1, 4), gt_boxes, options.classes)
-    sure = (found[:, head.box_entries + 1 :] > _SURE).any(dim=1)
-    matches = torch.where(sure, best, torch.zeros_like(best))
-    targets = _background(head, found, boxes, matches, where.adversarial)
-    near = _nearest(head, best > options.truth_thresh, which, gt_boxes)
-    early = near
-    if head.match_marks_class and options.objectness_smooth:
-        early = _nearest(head, matches > options.ignore_thresh, which, gt_boxes).then(near)
-    claims = _assigned(head, gt_boxes, where)
-    later = _mark_first(head, targets, found, early.then(claims))[len(early.rows) :]
-    targets.objectness_weights[near.rows] = options.obj_normalizer
-    targets.objectness[near.rows] = 1.0
+
+    boxes: Tensor
+    objectness: Tensor
+    scores: Tensor
+
+
+class Assignment(NamedTuple):
+    """The result of ``assign``.
+
+    Attributes:
+        targets: of all predictions.
+        overlapping: predictions whose IoU with a target is above ``truth_thresh``.
+        matches: predictions that targets were assigned to.
+    """
+
+    targets: Targets
+    overlapping: Matches
+    matches: Matches
+
+
+@dataclass(frozen=True)
+class AssignmentRules:
+    """How the assignment of ``[yolo]`` and ``[Gaussian_yolo]`` differ; the defaults are those of ``[yolo]``.
+
+    Attributes:
+        focal_loss: weight classes by the focal loss (https://arxiv.org/abs/1708.02002, alpha 0.5, gamma 2).
+        smooth_classes: with ``objectness_smooth``, ignored predictions are trained towards the target's class, too.
+        squared_iou: with ``objectness_smooth``, the objectness target of ignored predictions is IoU**2, not IoU.
+        keep_smooth_objectness: with ``objectness_smooth``, a matched prediction keeps its IoU as objectness target.
+        adversarial_boxes: an adversarial pass also changes the boxes and raises the other classes.
+    """
+
+    focal_loss: bool = False
+    smooth_classes: bool = False
+    squared_iou: bool = False
+    keep_smooth_objectness: bool = True
+    adversarial_boxes: bool = True
+
+
+def assign(
+    preds: Predictions,
+    gt_boxes: Tensor,
+    *,
+    anchors: Anchors,
+    coder: BoxCoder,
+    options: AnchorLossOptions,
+    rules: AssignmentRules,
+    adversarial: bool = False,
+) -> Assignment:
+    """Assign targets to the predictions of an anchor head (``process_batch``).
+
+    Args:
+        preds: all predictions, in the order image, anchor, row, column.
+        gt_boxes: float [batch, targets, 6], (cx, cy, w, h, class, track) relative to the image, padded with zeros.
+        anchors: the anchors of the cfg and of this head.
+        coder: gives the cell of a target, and the sizes of map and input.
+        options: thresholds and weights.
+        rules: the kind of head.
+        adversarial: whether the images are to be perturbed so that objects are missed.
+    """
+    best_iou, best_target = max_iou(preds.boxes.view(len(gt_boxes), -1, 4), gt_boxes, options.classes)
+    has_class = (preds.scores > _MIN_SCORE).any(dim=1)
+    confident_iou = torch.where(has_class, best_iou, torch.zeros_like(best_iou))
+    ignored = confident_iou > options.ignore_thresh
+    targets = _negatives(preds, confident_iou, ignored, options, rules, adversarial)
+    overlapping = _overlapping(best_iou > options.truth_thresh, best_target, gt_boxes)
+    early = overlapping
+    if rules.smooth_classes and options.objectness_smooth:
+        early = _overlapping(ignored, best_target, gt_boxes).concat(overlapping)
+    matches = _match_anchors(gt_boxes, anchors, coder, options)
+    repeated = _class_targets(targets, preds.scores, early.concat(matches), options, rules)[len(early.rows) :]
+    rows = overlapping.rows
+    targets.objectness_weights[rows] = options.obj_normalizer
+    targets.objectness[rows] = 1.0
     if options.objectness_smooth:
-        targets.objectness[near.rows] = best[near.rows].square()
-        targets.classes[near.rows, near.classes] = best[near.rows].square()
-        targets.class_weights[near.rows, near.classes] = head.multipliers(near)
-    again = claims.where(later)
-    targets.classes[again.rows, again.classes] = 1 - options.label_smooth_eps / 2
-    targets.class_weights[again.rows, again.classes] = head.multipliers(again)
-    _raise(head, targets, found[:, head.box_entries], claims)
-    return targets, near, claims
+        targets.objectness[rows] = best_iou[rows].square()
+        targets.classes[rows, overlapping.classes] = best_iou[rows].square()
+        targets.class_weights[rows, overlapping.classes] = class_multipliers(overlapping, options)
+    later = matches.select(repeated)
+    targets.classes[later.rows, later.classes] = 1 - options.label_smooth_eps / 2
+    targets.class_weights[later.rows, later.classes] = class_multipliers(later, options)
+    _objectness_targets(targets, preds.objectness, matches, options, rules)
+    return Assignment(targets, overlapping, matches)
 
 
-def _mark_first(head: AnchorHead, targets: Targets, found: Tensor, events: Matches) -> Tensor:
-    """Let the first claim of each row say what all its classes shall become; return the mask of later claims."""
-    options, rows = head.options, events.rows
-    order = torch.arange(len(rows), device=rows.device)
-    first = order.new_full((len(found),), len(rows)).scatter_reduce_(0, rows, order, "amin")
-    is_first = first[rows] == order
-    firsts = events.where(is_first)
-    rows, _, classes, _ = firsts
-    hits = F.one_hot(classes, options.classes).to(found.dtype)
-    if head.focal:
-        # The constant of C's focal loss: alpha 0.5, gamma 2, a factor on the whole row.
-        p = found[rows, head.box_entries + 1 + classes] + 1e-15
-        factor = -0.5 * (1 - p) * (2 * p * p.log() + p - 1)
-        targets.classes[rows], targets.class_weights[rows] = hits, factor[:, None].expand_as(hits)
-        return ~is_first
-    targets.classes[rows] = hits * (1 - options.label_smooth_eps) + options.label_smooth_eps / 2
-    targets.class_weights[rows] = torch.ones_like(hits)
-    if options.counters_per_class:
-        targets.class_weights[rows, classes] = head.multipliers(firsts) * options.cls_normalizer
-    return ~is_first
+def class_multipliers(matches: Matches, options: AnchorLossOptions) -> Tensor:
+    """Return weights, float [n], by inverse class frequency, at most ``max_delta`` (``get_classes_multipliers``)."""
+    counters = options.counters_per_class
+    if not counters:
+        return torch.ones_like(matches.boxes[:, 0])
+    multipliers = [min(max(counters) / max(count, 1), options.max_delta) for count in counters]
+    return matches.boxes.new_tensor(multipliers)[matches.classes]
 
 
-def _raise(head: AnchorHead, targets: Targets, objectness: Tensor, claims: Matches) -> None:
-    """Claimed rows hold an object: the last claim's weight counts."""
-    rows, order = claims.rows, torch.arange(len(claims.rows), device=claims.rows.device)
-    if head.options.objectness_smooth and head.keeps_smooth:
-        # C leaves alone what is trained already; only a delta of exactly 0 is replaced, by the first claim.
-        still = (targets.objectness_weights * (targets.objectness - objectness))[rows] == 0
-        first = order.new_full(objectness.shape, len(rows)).scatter_reduce_(0, rows, order, "amin")
-        chosen = still & (first[rows] == order)
-    else:
-        last = order.new_full(objectness.shape, -1).scatter_reduce_(0, rows, order, "amax")
-        chosen = last[rows] == order
-    raised = claims.where(chosen)
-    targets.objectness[raised.rows] = 1.0
-    targets.objectness_weights[raised.rows] = head.multipliers(raised) * head.options.obj_normalizer
-
-
-def _valid(gt_boxes: Tensor, classes: int) -> Tensor:
-    return (gt_boxes[..., 0] != 0) & (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < classes)
-
-
-def best_overlap(boxes: Tensor, gt_boxes: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Best overlap [rows] of boxes [batch, n, 4] with a target, and that target's number among all of ``gt_boxes``."""
-    batch, count, _ = boxes.shape
-    best, which = boxes.new_zeros(batch, count), torch.zeros(batch, count, dtype=torch.long, device=boxes.device)
-    valid, width = _valid(gt_boxes, classes), max(1, _PAIRS // max(1, batch * count))
-    for start in range(0, gt_boxes.shape[1], width):
-        part = slice(start, start + width)
-        overlaps = _pairwise(boxes, gt_boxes[:, part, :4]).mul_(valid[:, None, part])
-        most, number = overlaps.max(dim=2)
-        which = torch.where(most > best, number + start, which)
-        best = torch.maximum(best, most)
-    first = torch.arange(batch, device=boxes.device)[:, None] * gt_boxes.shape[1]
-    return best.flatten(), (which + first).flatten()
-
-
-def _pairwise(a: Tensor, b: Tensor) -> Tensor:
-    """``iou`` of boxes [batch, n, 4] with [batch, m, 4]: [batch, n, m], in as little memory as it takes."""
-    sides = []
-    for axis in (0, 1):
-        p, q = a[:, :, None, axis], b[:, None, :, axis]
-        half_p, half_q = a[:, :, None, axis + 2] / 2, b[:, None, :, axis + 2] / 2
-        side = torch.minimum(p + half_p, q + half_q).sub_(torch.maximum(p - half_p, q - half_q))
-        sides.append(side.clamp_(min=0))
-    shared = sides[0].mul_(sides[1])
-    union = (a[..., 2] * a[..., 3])[:, :, None] + (b[..., 2] * b[..., 3])[:, None] - shared
-    return shared.div_(union.masked_fill_(shared == 0, 1))
-
-
-def _nearest(head: AnchorHead, chosen_rows: Tensor, which: Tensor, gt_boxes: Tensor) -> Matches:
-    """The rows of a mask with the targets that they overlap best."""
-    rows = chosen_rows.nonzero()[:, 0]
-    chosen = gt_boxes.flatten(0, 1)[which[rows]]
-    return Matches(rows, chosen[:, :4], head.mapped(chosen[:, 4].long()), torch.full_like(rows, -1))
-
-
-def _assigned(head: AnchorHead, gt_boxes: Tensor, where: Where) -> Matches:
-    """The rows that targets claim: the anchor of the likest shape, and all that are like enough."""
-    options, height, width = head.options, where.height, where.width
-    shapes = torch.cat((torch.zeros_like(gt_boxes[..., :2]), gt_boxes[..., 2:4]), dim=-1)[:, :, None]
-    anchors = gt_boxes.new_tensor(head.listed) / gt_boxes.new_tensor(where.size)
-    anchors = torch.cat((torch.zeros_like(anchors), anchors), dim=-1)
-    likest = F.one_hot(iou(anchors, shapes).argmax(dim=2), len(head.listed)).bool()
-    like = likest
-    if options.iou_thresh < 1:
-        like = likest | (overlap(anchors, shapes, options.iou_thresh_kind, 0.6) > options.iou_thresh)
-    # Numbers of the mask that the list does not have belong to no target.
-    mask = torch.tensor(head.mask, device=gt_boxes.device)
-    mine = like[:, :, mask.clamp(max=len(head.listed) - 1)] & (mask < len(head.listed))
-    image, number, anchor = (mine & _valid(gt_boxes, options.classes)[:, :, None]).nonzero().unbind(dim=1)
-    target, main = gt_boxes[image, number], likest[image, number, mask[anchor]]
-    grid = target.new_tensor((width, height))
-    column, row = (head.corner(target[:, :4]) * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
-    rows = ((image * len(head.mask) + anchor) * height + row) * width + column
-    return Matches(rows, target[:, :4], head.mapped(target[:, 4].long()), torch.where(main, target[:, 5].long(), -1))
-
-
-def _background(head: AnchorHead, found: Tensor, boxes: Tensor, matches: Tensor, adversarial: bool) -> Targets:
-    """What all rows shall become before targets claim some."""
-    options, objectness = head.options, found[:, head.box_entries]
-    scores = found[:, head.box_entries + 1 :]
+def _negatives(
+    preds: Predictions,
+    confident_iou: Tensor,
+    ignored: Tensor,
+    options: AnchorLossOptions,
+    rules: AssignmentRules,
+    adversarial: bool,
+) -> Targets:
+    """Targets of all predictions before any is matched: no object, unless ``ignored`` [rows]."""
+    boxes, objectness, scores = preds
     target, weights = torch.zeros_like(objectness), torch.full_like(objectness, options.obj_normalizer)
-    classes, class_weights, fall = torch.zeros_like(scores), torch.zeros_like(scores), torch.zeros_like(objectness)
-    ignored = matches > options.ignore_thresh
+    classes = torch.zeros_like(scores)
+    class_weights = torch.zeros_like(scores)
+    box_decay = torch.zeros_like(objectness)
     if options.objectness_smooth:
-        target = torch.where(ignored, head.match_target(matches), target)
+        smooth = confident_iou.square() if rules.squared_iou else confident_iou
+        target = torch.where(ignored, smooth, target)
     else:
         weights = torch.where(ignored, torch.zeros_like(weights), weights)
     if adversarial:
         scale = torch.where(ignored, torch.zeros_like(weights), boxes[:, 2:].prod(dim=1).sqrt())
         weights = torch.where(ignored, weights, weights * scale)
         probs = scores * objectness[:, None]
-        seen = probs > _SURE
-        class_weights = torch.where(seen, scale[:, None], class_weights)
-        if head.attack_is_whole:
-            any_seen = seen.any(dim=1)
-            others = any_seen[:, None] & (probs < _SURE)
+        detected = probs > _MIN_SCORE
+        class_weights = torch.where(detected, scale[:, None], class_weights)
+        if rules.adversarial_boxes:
+            any_detected = detected.any(dim=1)
+            others = any_detected[:, None] & (probs < _MIN_SCORE)
             class_weights = torch.where(others, scale[:, None], class_weights)
             classes = others.to(classes)
-            fall = torch.where(any_seen, scale, fall)
-    return Targets(target, weights, classes, class_weights, fall)
+            box_decay = torch.where(any_detected, scale, box_decay)
+    return Targets(target, weights, classes, class_weights, box_decay)
+
+
+def _class_targets(
+    targets: Targets, scores: Tensor, matches: Matches, options: AnchorLossOptions, rules: AssignmentRules
+) -> Tensor:
+    """Set the class targets of each row by its first match; return the mask [n] of the other matches."""
+    rows = matches.rows
+    order = torch.arange(len(rows), device=rows.device)
+    first = order.new_full((len(scores),), len(rows)).scatter_reduce_(0, rows, order, "amin")
+    is_first = first[rows] == order
+    firsts = matches.select(is_first)
+    rows, _, classes, _ = firsts
+    one_hot = F.one_hot(classes, options.classes).to(scores.dtype)
+    if rules.focal_loss:
+        # Darknet's gradient of the focal loss at the target class, used as a factor on all classes of the row.
+        p = scores[rows, classes] + 1e-15
+        factor = -0.5 * (1 - p) * (2 * p * p.log() + p - 1)
+        targets.classes[rows], targets.class_weights[rows] = one_hot, factor[:, None].expand_as(one_hot)
+        return ~is_first
+    targets.classes[rows] = one_hot * (1 - options.label_smooth_eps) + options.label_smooth_eps / 2
+    targets.class_weights[rows] = torch.ones_like(one_hot)
+    if options.counters_per_class:
+        targets.class_weights[rows, classes] = class_multipliers(firsts, options) * options.cls_normalizer
+    return ~is_first
+
+
+def _objectness_targets(
+    targets: Targets, objectness: Tensor, matches: Matches, options: AnchorLossOptions, rules: AssignmentRules
+) -> None:
+    """Set the objectness targets of matched rows; where a row has several matches, the last one's weight is used."""
+    rows, order = matches.rows, torch.arange(len(matches.rows), device=matches.rows.device)
+    if options.objectness_smooth and rules.keep_smooth_objectness:
+        # Darknet replaces only a delta of exactly 0, by the first match.
+        untrained = (targets.objectness_weights * (targets.objectness - objectness))[rows] == 0
+        first = order.new_full(objectness.shape, len(rows)).scatter_reduce_(0, rows, order, "amin")
+        mask = untrained & (first[rows] == order)
+    else:
+        last = order.new_full(objectness.shape, -1).scatter_reduce_(0, rows, order, "amax")
+        mask = last[rows] == order
+    positives = matches.select(mask)
+    targets.objectness[positives.rows] = 1.0
+    targets.objectness_weights[positives.rows] = class_multipliers(positives, options) * options.obj_normalizer
+
+
+def _is_valid(gt_boxes: Tensor, classes: int) -> Tensor:
+    """Return the mask [batch, targets] of those that are not padding and of a class that the head has."""
+    return (gt_boxes[..., 0] != 0) & (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < classes)
+
+
+def max_iou(boxes: Tensor, gt_boxes: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Find the target that each prediction overlaps best.
+
+    Args:
+        boxes: float [batch, n, 4], (cx, cy, w, h).
+        gt_boxes: float [batch, targets, 6], padded with zeros.
+        classes: number of classes; targets of other classes are ignored.
+
+    Returns:
+        The best IoU, float [batch * n] (0 where no target overlaps), and the index of its target in
+        ``gt_boxes.flatten(0, 1)``, int64 [batch * n].
+    """
+    batch, count, _ = boxes.shape
+    best = boxes.new_zeros(batch, count)
+    target = torch.zeros(batch, count, dtype=torch.long, device=boxes.device)
+    valid, width = _is_valid(gt_boxes, classes), max(1, _MAX_PAIRS // max(1, batch * count))
+    for start in range(0, gt_boxes.shape[1], width):
+        part = slice(start, start + width)
+        values, number = _pairwise_iou(boxes, gt_boxes[:, part, :4]).mul_(valid[:, None, part]).max(dim=2)
+        target = torch.where(values > best, number + start, target)
+        best = torch.maximum(best, values)
+    first = torch.arange(batch, device=boxes.device)[:, None] * gt_boxes.shape[1]
+    return best.flatten(), (target + first).flatten()
+
+
+def _pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
+    """``boxes.iou`` of boxes [batch, n, 4] with [batch, m, 4], in place to save memory: [batch, n, m]."""
+    sides = []
+    for axis in (0, 1):
+        p, q = a[:, :, None, axis], b[:, None, :, axis]
+        half_p, half_q = a[:, :, None, axis + 2] / 2, b[:, None, :, axis + 2] / 2
+        side = torch.minimum(p + half_p, q + half_q).sub_(torch.maximum(p - half_p, q - half_q))
+        sides.append(side.clamp_(min=0))
+    intersection = sides[0].mul_(sides[1])
+    union = (a[..., 2] * a[..., 3])[:, :, None] + (b[..., 2] * b[..., 3])[:, None] - intersection
+    return intersection.div_(union.masked_fill_(intersection == 0, 1))
+
+
+def _overlapping(mask: Tensor, best_target: Tensor, gt_boxes: Tensor) -> Matches:
+    """Match the rows of a mask [rows] to the targets that they overlap best."""
+    rows = mask.nonzero()[:, 0]
+    target = gt_boxes.flatten(0, 1)[best_target[rows]]
+    return Matches(rows, target[:, :4], target[:, 4].long(), torch.full_like(rows, -1))
+
+
+def _match_anchors(gt_boxes: Tensor, anchors: Anchors, coder: BoxCoder, options: AnchorLossOptions) -> Matches:
+    """Match each target to the most similar anchor and all with an IoU above ``iou_thresh``, in the target's cell.
+
+    Similarity is the IoU of the anchor and the target with a common centre. Anchors of other heads compete, too.
+    """
+    listed = len(anchors.listed)
+    shapes = torch.cat((torch.zeros_like(gt_boxes[..., :2]), gt_boxes[..., 2:4]), dim=-1)[:, :, None]
+    anchor_boxes = gt_boxes.new_tensor(anchors.listed) / gt_boxes.new_tensor(coder.input_size)
+    anchor_boxes = torch.cat((torch.zeros_like(anchor_boxes), anchor_boxes), dim=-1)
+    most_similar = F.one_hot(iou(anchor_boxes, shapes).argmax(dim=2), listed).bool()
+    assigned = most_similar
+    if options.iou_thresh < 1:
+        similarity = iou_by_kind(anchor_boxes, shapes, options.iou_thresh_kind, exponent=0.6)
+        assigned = most_similar | (similarity > options.iou_thresh)
+    # Mask entries beyond the list match no target.
+    mask = torch.tensor(anchors.mask, device=gt_boxes.device)
+    assigned = assigned[:, :, mask.clamp(max=listed - 1)] & (mask < listed)
+    image, number, anchor = (assigned & _is_valid(gt_boxes, options.classes)[:, :, None]).nonzero().unbind(dim=1)
+    target, is_most_similar = gt_boxes[image, number], most_similar[image, number, mask[anchor]]
+    width, height = coder.grid_size
+    column, row = coder.cell(target[:, :4])
+    rows = ((image * len(anchors.mask) + anchor) * height + row) * width + column
+    tracks = torch.where(is_most_similar, target[:, 5].long(), -1)
+    return Matches(rows, target[:, :4], target[:, 4].long(), tracks)

@@ -1,4 +1,4 @@
-"""Overlap as a loss: the true measures, and C's hand-made gradient of them (``box.c dx_box_iou``)."""
+"""Box regression losses: IoU, GIoU, DIoU and CIoU, and Darknet's own gradient of them (``box.c dx_box_iou``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...boxes import diou, iou, xywh_to_xyxy
 
 
 class IoULoss(enum.StrEnum):
-    """What ``iou_loss=`` may say."""
+    """Values of ``iou_loss=`` and ``iou_thresh_kind=``."""
 
     MSE = "mse"
     IOU = "iou"
@@ -21,77 +21,99 @@ class IoULoss(enum.StrEnum):
     CIOU = "ciou"
 
 
-def overlap(a: Tensor, b: Tensor, kind: IoULoss, exponent: float = 1.0) -> Tensor:
-    """How well boxes [..., 4] agree, 1 at best (``box_iou_kind``); for mse it is the plain IoU.
+def iou_by_kind(a: Tensor, b: Tensor, kind: IoULoss, exponent: float = 1.0) -> Tensor:
+    """Compute IoU or one of its generalisations (``box_iou_kind``).
 
-    ``exponent``: of diou's distance; C compares with 0.6, the paper and its loss have 1.
+    * GIoU = IoU - (C - union) / C, with C the area of the enclosing box (https://arxiv.org/abs/1902.09630).
+    * DIoU = IoU - (d**2 / c**2) ** exponent, with d the distance of the centres and c the diagonal of the enclosing
+      box (https://arxiv.org/abs/1911.08287, equation 7).
+    * CIoU = DIoU - v**2 / (1 - IoU + v), with v = 4 / pi**2 * (atan(w_b / h_b) - atan(w_a / h_a))**2
+      (https://arxiv.org/abs/1911.08287, equations 8 to 11).
+
+    Args:
+        a: float [..., 4], (cx, cy, w, h); broadcasts with ``b``.
+        b: float [..., 4].
+        kind: which of them; MSE gives the IoU.
+        exponent: of DIoU's distance term: 0.6 where Darknet compares with a threshold, 1 in its loss and the paper.
+
+    Returns:
+        float [...], at most 1.
     """
     if kind is IoULoss.GIOU:
         p, q = xywh_to_xyxy(a), xywh_to_xyxy(b)
         sides = torch.maximum(p[..., 2:], q[..., 2:]) - torch.minimum(p[..., :2], q[..., :2])
-        shared = (torch.minimum(p[..., 2:], q[..., 2:]) - torch.maximum(p[..., :2], q[..., :2])).clamp(min=0)
-        union = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - shared.prod(dim=-1)
-        around = sides.prod(dim=-1)
-        return iou(a, b) - (around - union) / around
+        intersection = (torch.minimum(p[..., 2:], q[..., 2:]) - torch.maximum(p[..., :2], q[..., :2])).clamp(min=0)
+        union = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - intersection.prod(dim=-1)
+        enclosing = sides.prod(dim=-1)
+        return iou(a, b) - (enclosing - union) / enclosing
     if kind is IoULoss.DIOU:
         return diou(a, b, exponent)
     if kind is IoULoss.CIOU:
-        turn = torch.atan(b[..., 2] / b[..., 3]) - torch.atan(a[..., 2] / a[..., 3])
-        aspect = 4 / pi**2 * turn.square()
-        share = aspect / (1 - iou(a, b) + aspect + 1e-6)
-        return diou(a, b, 1.0) - share * aspect
+        angle = torch.atan(b[..., 2] / b[..., 3]) - torch.atan(a[..., 2] / a[..., 3])
+        v = 4 / pi**2 * angle.square()
+        alpha = v / (1 - iou(a, b) + v + 1e-6)
+        return diou(a, b, 1.0) - alpha * v
     return iou(a, b)
 
 
-def slope(box: Tensor, target: Tensor, kind: IoULoss) -> Tensor:
-    """Where C moves boxes [n, 4] to agree better with ``target``: [n, 4] for x, y, w, h.
+def darknet_iou_gradient(boxes: Tensor, targets: Tensor, kind: IoULoss) -> Tensor:
+    """Compute Darknet's gradient of the (generalised) IoU, ``dx_box_iou``.
 
-    Not the derivative: the shared area is the product of two lengths that may both be negative, w and h
-    get twice their share, the distance term of diou and ciou pulls x and y with the wrong sign where the
-    box bounds the enclosing one, and ciou's 1 / (w^2 + h^2) is left out (docs/oddities.md).
+    It differs from the derivative (docs/oddities.md): the intersection is the product of two lengths that may both
+    be negative; the terms of w and h are doubled; the distance term of DIoU and CIoU has the wrong sign in x and y
+    where the box bounds the enclosing one; and CIoU's factor 1 / (w**2 + h**2) is left out.
+
+    Args:
+        boxes: float [n, 4], predicted boxes (cx, cy, w, h).
+        targets: float [n, 4], their targets.
+        kind: which measure; MSE gives that of IoU.
+
+    Returns:
+        float [n, 4], the gradient with respect to cx, cy, w, h: following it increases the IoU.
     """
-    size = torch.where(box[:, 2:] == 0, torch.ones_like(box[:, 2:]), box[:, 2:])
-    centre, goal = box[:, :2], target[:, :2]
+    size = torch.where(boxes[:, 2:] == 0, torch.ones_like(boxes[:, 2:]), boxes[:, 2:])
+    centre, target_centre = boxes[:, :2], targets[:, :2]
     low, high = centre - size / 2, centre + size / 2
-    least, most = goal - target[:, 2:] / 2, goal + target[:, 2:] / 2
-    lengths = torch.minimum(high, most) - torch.maximum(low, least)
-    shared = lengths.prod(dim=1, keepdim=True)
-    union = (high - low).prod(dim=1, keepdim=True) + (most - least).prod(dim=1, keepdim=True) - shared
-    # An edge moves an area by the length across it: hence the flips of x and y.
-    across, side = lengths.flip(1), (high - low).flip(1)
+    target_low, target_high = target_centre - targets[:, 2:] / 2, target_centre + targets[:, 2:] / 2
+    overlap = torch.minimum(high, target_high) - torch.maximum(low, target_low)
+    intersection = overlap.prod(dim=1, keepdim=True)
+    area = (high - low).prod(dim=1, keepdim=True)
+    union = area + (target_high - target_low).prod(dim=1, keepdim=True) - intersection
+    # Moving an edge changes an area by the length across: hence x and y are swapped.
+    across, side = overlap.flip(1), (high - low).flip(1)
     zero = torch.zeros_like(low)
-    d_shared = (torch.where(low > least, -across, zero), torch.where(high < most, across, zero))
-    d_union = (-side - d_shared[0], side - d_shared[1])
-    edges = [
-        torch.where(union > 0, (union * ds - shared * du) / union.square(), zero)
-        for ds, du in zip(d_shared, d_union, strict=True)
+    d_intersection = (torch.where(low > target_low, -across, zero), torch.where(high < target_high, across, zero))
+    d_union = (-side - d_intersection[0], side - d_intersection[1])
+    edges = [  # the derivatives with respect to the low and the high edges
+        torch.where(union > 0, (union * di - intersection * du) / union.square(), zero)
+        for di, du in zip(d_intersection, d_union, strict=True)
     ]
-    apart = (lengths <= 0).any(dim=1, keepdim=True)
-    around = torch.maximum(high, most) - torch.minimum(low, least)
-    first, last = low < least, high > most  # the box bounds what encloses both
+    disjoint = (overlap <= 0).any(dim=1, keepdim=True)
+    enclosing = torch.maximum(high, target_high) - torch.minimum(low, target_low)
+    bounds_low, bounds_high = low < target_low, high > target_high  # the box bounds the enclosing box
     if kind is IoULoss.GIOU:
-        area, beside = around.prod(dim=1, keepdim=True), around.flip(1)
-        d_area = (torch.where(first, -beside, zero), torch.where(last, beside, zero))
+        enclosing_area, enclosing_side = enclosing.prod(dim=1, keepdim=True), enclosing.flip(1)
+        d_area = (torch.where(bounds_low, -enclosing_side, zero), torch.where(bounds_high, enclosing_side, zero))
         for number in range(2):
-            term = (area * d_union[number] - union * d_area[number]) / area.square()
-            edges[number] = torch.where(apart, term, edges[number] + term)
-    moved, grown = edges[0] + edges[1], edges[1] - edges[0]
+            term = (enclosing_area * d_union[number] - union * d_area[number]) / enclosing_area.square()
+            edges[number] = torch.where(disjoint, term, edges[number] + term)
+    d_centre, d_size = edges[0] + edges[1], edges[1] - edges[0]
     if kind in (IoULoss.DIOU, IoULoss.CIOU):
-        diagonal = around.square().sum(dim=1, keepdim=True)
-        distance = (centre - goal).square().sum(dim=1, keepdim=True)
-        pull = last.to(box) - first.to(box)
-        to_goal = 2 * (goal - centre) * diagonal - 2 * around * pull * distance
-        widened = around * (last.to(box) + first.to(box)) * distance / diagonal.square()
+        diagonal = enclosing.square().sum(dim=1, keepdim=True)
+        distance = (centre - target_centre).square().sum(dim=1, keepdim=True)
+        bounds = bounds_high.to(boxes) - bounds_low.to(boxes)
+        centre_term = 2 * (target_centre - centre) * diagonal - 2 * enclosing * bounds * distance
+        size_term = enclosing * (bounds_high.to(boxes) + bounds_low.to(boxes)) * distance / diagonal.square()
         if kind is IoULoss.CIOU:
-            widened = widened + _aspect(size, target[:, 2:], shared / union)
-        moved = torch.where(apart, zero, moved) + to_goal / diagonal.square()
-        grown = torch.where(apart, zero, grown) + widened
-    return torch.cat((moved, grown), dim=1)
+            size_term = size_term + _aspect_gradient(size, targets[:, 2:], intersection / union)
+        d_centre = torch.where(disjoint, zero, d_centre) + centre_term / diagonal.square()
+        d_size = torch.where(disjoint, zero, d_size) + size_term
+    return torch.cat((d_centre, d_size), dim=1)
 
 
-def _aspect(size: Tensor, goal: Tensor, agreement: Tensor) -> Tensor:
-    """Ciou's term for w and h."""
-    turn = torch.atan(goal[:, :1] / goal[:, 1:]) - torch.atan(size[:, :1] / size[:, 1:])
-    aspect = 4 / pi**2 * turn.square()
-    share = aspect / (1 - agreement + aspect + 0.000001)
-    return share * 8 / pi**2 * turn * torch.cat((size[:, 1:], -size[:, :1]), dim=1)
+def _aspect_gradient(size: Tensor, target_size: Tensor, iou_values: Tensor) -> Tensor:
+    """CIoU's aspect ratio term for w and h, [n, 2]."""
+    angle = torch.atan(target_size[:, :1] / target_size[:, 1:]) - torch.atan(size[:, :1] / size[:, 1:])
+    v = 4 / pi**2 * angle.square()
+    alpha = v / (1 - iou_values + v + 0.000001)
+    return alpha * 8 / pi**2 * angle * torch.cat((size[:, 1:], -size[:, :1]), dim=1)

@@ -1,34 +1,77 @@
 """The loss of ``[region]`` (``region_layer.c forward_region_layer``), without a loop over boxes.
 
-Here C's deltas do contain the logistic's slope: they are minus the derivative of half the squared error of
-objectness and box, and of the classes' cross-entropy behind a softmax. What a later target writes replaces
-what an earlier one wrote, box included; in a tree only the groups on its way to the root.
+Here Darknet's deltas contain the derivative of the sigmoid: they are minus the derivative of half the squared error of
+objectness and box, and of the classes' cross-entropy after a softmax. A later target overwrites an earlier one in
+the same row, box included; in a class tree it overwrites only the groups on its path to the root.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...boxes import iou
-from .._context import StepContext
+from ...cfg import Dialect, schema
+from ...cfg.schema import option
 from .._loss import Loss, squared_loss
-from ._assignment import best_overlap
+from .._tree import Tree
+from ._assignment import max_iou
 
-if TYPE_CHECKING:
-    from .region import Region
+_WARM_UP = 12800  # images during which all boxes are pulled towards their anchor
+_CLASS_ONLY = 100000  # a target whose x and y are beyond this has a class and no box
 
-_WARM_UP = 12800  # images during which all boxes are drawn towards their anchor
-_CLASS_ONLY = 100000  # a target further out than that has a class and no box
+
+@dataclass(frozen=True, kw_only=True)
+class RegionLossOptions(schema.Options):
+    """Keys that the loss reads; ``background`` is pjreddie's."""
+
+    classes: int = option(20, "number of classes")
+    num: int = option(1, "number of anchors")
+    coords: int = option(4, "numbers per box; those above 4 are masks (pjreddie)")
+    softmax: bool = option(False, "softmax over the classes")
+    classfix: int = option(
+        0,
+        "-1: objectness below 0.5 counts as 0, and is trained towards the IoU; 1, 2: predictions with an IoU above "
+        "thresh learn the class",
+    )
+    background: bool = option(False, "a background class instead of objectness (pjreddie)")
+    focal_loss: bool = option(False, "focal loss of the classes", train=True)
+    rescore: bool = option(False, "train objectness towards the IoU instead of 1", train=True)
+    thresh: float = option(0.5, "IoU above which a prediction is ignored instead of treated as a negative", train=True)
+    coord_scale: float = option(1.0, "weight of the box loss", train=True)
+    object_scale: float = option(1.0, "weight of the objectness loss of positives", train=True)
+    noobject_scale: float = option(1.0, "weight of the objectness loss of negatives", train=True)
+    class_scale: float = option(1.0, "weight of the class loss", train=True)
+    bias_match: bool = option(
+        False, "assign a target to the most similar anchor instead of the most similar prediction", train=True
+    )
+
+
+class RegionPredictions(NamedTuple):
+    """Predictions of a head.
+
+    Attributes:
+        xy: float [batch, height, width, anchors, 2], centre in its cell, 0..1.
+        log_size: float [batch, height, width, anchors, 2], log of the size relative to the anchor.
+        objectness: float [batch, height, width, anchors].
+        scores: float [batch, height, width, anchors, classes].
+        boxes: float [batch, height, width, anchors, 4], (cx, cy, w, h) relative to the image.
+    """
+
+    xy: Tensor
+    log_size: Tensor
+    objectness: Tensor
+    scores: Tensor
+    boxes: Tensor
 
 
 @dataclass
 class _Targets:
-    """What rows shall become, and what that weighs."""
+    """Targets and weights of all rows; a row is one anchor of one cell of one image."""
 
     objectness: Tensor
     objectness_weights: Tensor
@@ -38,169 +81,175 @@ class _Targets:
     class_weights: Tensor
 
 
-class _Rows(NamedTuple):
-    """Outputs of all anchors of all cells, [n, ...], and where they are."""
+@dataclass(frozen=True, kw_only=True)
+class RegionLoss:
+    """The loss of YOLOv2 and YOLO9000 (https://arxiv.org/abs/1612.08242).
 
-    place: Tensor  # in the cell
-    size: Tensor  # log of the share of the anchor
-    objectness: Tensor
-    scores: Tensor
-    boxes: Tensor
-    cell: Tensor  # column and row
-    anchor: Tensor  # width and height in cells
+    Attributes:
+        options: thresholds and weights.
+        anchors: (width, height) of the anchors in cells.
+        tree: hierarchy of the classes, or None.
+        class_map: int64 [n], the head's class of each class of the labels; None: they are the same.
+    """
+
+    options: RegionLossOptions
+    anchors: tuple[tuple[float, float], ...]
+    tree: Tree | None = None
+    class_map: Tensor | None = None
+
+    def __call__(self, preds: RegionPredictions, gt_boxes: Tensor, seen: int) -> Loss:
+        """Compute the loss of a mini-batch.
+
+        Args:
+            preds: the head's predictions.
+            gt_boxes: float [batch, targets, 6], (cx, cy, w, h, class, track) relative to the image, padded with zeros.
+            seen: images trained on so far.
+
+        Returns:
+            The loss; ``delta`` is [batch, anchors * (5 + classes), height, width].
+        """
+        options = self.options
+        if options.coords > 4 or options.background:
+            raise ValueError("cannot train a region head with coords above 4 or a background class")
+        batch, height, width = preds.objectness.shape[:3]
+        grid_size = (width, height)
+        rows = RegionPredictions(*(part.flatten(0, 3) for part in preds))
+        with torch.no_grad():
+            best_iou, best_target = max_iou(rows.boxes.view(batch, -1, 4), gt_boxes, options.classes)
+            targets = self._negatives(rows, best_iou, seen)
+            matches, target = self._match(rows, gt_boxes, grid_size)
+            match_iou = iou(rows.boxes[matches], target[:, :4])
+            self._box_targets(targets, matches, target, match_iou, grid_size)
+            class_rows, classes = matches, self._mapped(target[:, 4].long())
+            scale = torch.full_like(match_iou, options.class_scale)
+            if options.classfix > 0:
+                overlapping = (best_iou > options.thresh).nonzero()[:, 0]
+                class_rows = torch.cat((overlapping, matches))
+                classes = torch.cat((gt_boxes.flatten(0, 1)[best_target[overlapping], 4].long(), classes))
+                factor = rows.objectness if options.classfix == 2 else torch.ones_like(best_iou)
+                scale = torch.cat((options.class_scale * factor[overlapping], scale))
+            self._class_targets(targets, rows.scores, class_rows, classes, scale)
+            self._class_only_targets(targets, rows, gt_boxes)
+        d_objectness = targets.objectness - rows.objectness
+        d_box = targets.box - torch.cat((rows.xy, rows.log_size), dim=1)
+        d_classes = targets.classes - rows.scores
+        box_weights = targets.box_weights[:, None]
+        value = (targets.objectness_weights * d_objectness.square()).sum() / 2
+        value = value + (box_weights * d_box.square()).sum() / 2
+        value = value + self._class_loss(rows.scores, targets)
+        with torch.no_grad():
+            slope = rows.objectness * (1 - rows.objectness)
+            box_slope = torch.cat((rows.xy * (1 - rows.xy), torch.ones_like(rows.log_size)), dim=1)
+            objectness_delta = (targets.objectness_weights * d_objectness * slope)[:, None]
+            class_delta = targets.class_weights * d_classes
+            delta = torch.cat((box_weights * d_box * box_slope, objectness_delta, class_delta), dim=1)
+            delta = delta.view(batch, height, width, options.num, -1).permute(0, 3, 4, 1, 2).flatten(1, 2)
+            count = value.new_tensor(len(matches))
+        return squared_loss(delta, value, iou=match_iou.sum() / count.clamp(min=1), count=count)
+
+    def _mapped(self, classes: Tensor) -> Tensor:
+        """The head's numbers of the labels' classes [n]."""
+        return classes if self.class_map is None else self.class_map.to(classes.device)[classes]
+
+    def _negatives(self, rows: RegionPredictions, best_iou: Tensor, seen: int) -> _Targets:
+        """Targets of all rows before any is matched: no object, unless they overlap a target."""
+        options = self.options
+        objectness, weights = torch.zeros_like(best_iou), torch.full_like(best_iou, options.noobject_scale)
+        if options.classfix == -1:
+            objectness = best_iou
+        else:
+            weights = torch.where(best_iou > options.thresh, 0.0, weights)
+        box = torch.zeros_like(rows.boxes)
+        box[:, :2] = 0.5
+        box_weights = torch.full_like(best_iou, 0.01 if seen < _WARM_UP else 0.0)
+        no_class = torch.zeros_like(rows.scores)
+        return _Targets(objectness, weights, box, box_weights, no_class, no_class.clone())
+
+    def _match(self, rows: RegionPredictions, gt_boxes: Tensor, grid_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Match each target to a row of its cell; return rows, int64 [n], and targets, float [n, 6], in order."""
+        width, height = grid_size
+        valid = (gt_boxes[..., 0] != 0) & (gt_boxes[..., 0] <= _CLASS_ONLY)
+        valid &= (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < self.options.classes)
+        image, number = valid.nonzero().unbind(dim=1)
+        target = gt_boxes[image, number]
+        grid = target.new_tensor(grid_size)
+        column, row = (target[:, :2] * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
+        first = ((image * height + row) * width + column) * self.options.num
+        cell_rows = first[:, None] + torch.arange(self.options.num, device=first.device)
+        if self.options.bias_match:
+            sizes = (target.new_tensor(self.anchors) / grid).expand(len(target), -1, -1)
+        else:
+            sizes = rows.boxes[cell_rows][..., 2:]
+        shapes = torch.cat((torch.zeros_like(sizes), sizes), dim=-1)
+        target_shapes = torch.cat((torch.zeros_like(target[:, :2]), target[:, 2:4]), dim=1)
+        best = iou(shapes, target_shapes[:, None]).argmax(dim=1, keepdim=True)
+        return cell_rows.gather(1, best)[:, 0], target
+
+    def _box_targets(
+        self, targets: _Targets, matches: Tensor, target: Tensor, match_iou: Tensor, grid_size: tuple[int, int]
+    ) -> None:
+        """Set objectness and box of matched rows."""
+        options, mask = self.options, _is_last(matches, len(targets.objectness))
+        rows, target = matches[mask], target[mask]
+        width, height = grid_size
+        grid = target.new_tensor(grid_size)
+        position = rows % (height * width * options.num)
+        cell, number = position // options.num, position % options.num
+        grid_xy = torch.stack((cell % width, cell // width), dim=1)
+        anchor = target.new_tensor(self.anchors)[number]
+        targets.box[rows] = torch.cat((target[:, :2] * grid - grid_xy, (target[:, 2:4] * grid / anchor).log()), dim=1)
+        targets.box_weights[rows] = options.coord_scale
+        targets.objectness[rows] = match_iou[mask] if options.rescore else 1.0
+        targets.objectness_weights[rows] = options.object_scale
+
+    def _class_targets(self, targets: _Targets, scores: Tensor, rows: Tensor, classes: Tensor, scale: Tensor) -> None:
+        """Set the class targets of rows [n] to classes [n], with weights ``scale`` [n] (``delta_region_class``)."""
+        tree = self.tree
+        if tree is None:
+            mask = _is_last(rows, len(scores))
+            rows, classes, scale = rows[mask], classes[mask], scale[mask]
+            if self.options.focal_loss:
+                p = scores[rows, classes] + 1e-15
+                scale = scale * -0.5 * (1 - p) * (2 * p * p.log() + p - 1)
+            targets.classes[rows] = F.one_hot(classes, self.options.classes).to(scores.dtype)
+            targets.class_weights[rows] = scale[:, None].expand(-1, self.options.classes)
+            return
+        number, nodes = tree.paths(classes)
+        rows, scale, groups = rows[number], scale[number], tree.group[nodes]
+        mask = _is_last(rows * tree.groups + groups, len(scores) * tree.groups)
+        rows, nodes, scale, groups = rows[mask], nodes[mask], scale[mask], groups[mask]
+        step, member = (tree.group == groups[:, None]).nonzero().unbind(dim=1)
+        targets.classes[rows[step], member] = 0.0
+        targets.class_weights[rows[step], member] = scale[step]
+        targets.classes[rows, nodes] = 1.0
+
+    def _class_only_targets(self, targets: _Targets, rows: RegionPredictions, gt_boxes: Tensor) -> None:
+        """Train images whose target is a class without a box: the most probable row learns it, the others nothing."""
+        if self.tree is None:
+            return
+        without_box = (gt_boxes[..., :2] > _CLASS_ONLY).all(dim=-1)
+        count = len(rows.boxes) // len(gt_boxes)
+        for image in without_box.any(dim=1).nonzero()[:, 0].tolist():
+            label = gt_boxes[image, without_box[image], 4][:1].long()
+            part = slice(image * count, (image + 1) * count)
+            for weights in (targets.objectness_weights, targets.box_weights, targets.class_weights):
+                weights[part] = 0.0
+            probs = rows.objectness[part] * self.tree.absolute(rows.scores[part])[:, label[0]]
+            row = probs.argmax(dim=0, keepdim=True) + image * count
+            self._class_targets(targets, rows.scores, row, label, rows.boxes.new_full((1,), self.options.class_scale))
+
+    def _class_loss(self, scores: Tensor, targets: _Targets) -> Tensor:
+        """Sum the real loss of the classes."""
+        if self.tree or self.options.softmax:
+            weights = targets.classes * targets.class_weights
+            return -(weights * scores.clamp(min=1e-30).log()).sum()
+        if self.options.dialect is Dialect.PJREDDIE:
+            probs = scores.clamp(1e-7, 1 - 1e-7)
+            return F.binary_cross_entropy(probs, targets.classes, targets.class_weights, reduction="sum")
+        return (targets.class_weights * (targets.classes - scores).square()).sum() / 2
 
 
-def region_loss(head: Region, x: Tensor, output: Tensor, gt_boxes: Tensor, context: StepContext) -> Loss:
-    """The loss for a head's input and output, and targets [batch, most, 6] padded with zeros."""
-    options, gt_boxes = head.options, gt_boxes[:, : head.options.max]
-    if options.coords > 4 or options.background:
-        raise ValueError("cannot train a region head with coords above 4 or a background class")
-    rows = _rows(head, output)
-    with torch.no_grad():
-        best, which = best_overlap(rows.boxes.view(len(x), -1, 4), gt_boxes, options.classes)
-        targets = _background(head, rows, best, context.seen)
-        claims, target = _assigned(head, rows, gt_boxes, output)
-        fit = iou(rows.boxes[claims], target[:, :4])
-        _claim(head, targets, claims, target, fit, output)
-        classes = head.mapped(target[:, 4].long())
-        events, scale = claims, torch.full_like(fit, options.class_scale)
-        if options.classfix > 0:
-            sure = (best > options.thresh).nonzero()[:, 0]
-            events = torch.cat((sure, claims))
-            classes = torch.cat((gt_boxes.flatten(0, 1)[which[sure], 4].long(), classes))
-            share = rows.objectness[sure] if options.classfix == 2 else torch.ones_like(best[sure])
-            scale = torch.cat((options.class_scale * share, scale))
-        _classify(head, targets, rows.scores, events, classes, scale)
-        _class_only(head, targets, rows, gt_boxes)
-    goal = torch.cat((rows.place, rows.size), dim=1)
-    lacks = (targets.objectness - rows.objectness, targets.box - goal, targets.classes - rows.scores)
-    weights = (targets.objectness_weights, targets.box_weights[:, None], targets.class_weights)
-    value = (weights[0] * lacks[0].square()).sum() / 2 + (weights[1] * lacks[1].square()).sum() / 2
-    value = value + _class_value(head, rows.scores, targets)
-    with torch.no_grad():
-        slope = rows.objectness * (1 - rows.objectness)
-        slopes = torch.cat((rows.place * (1 - rows.place), torch.ones_like(rows.size)), dim=1)
-        parts = (weights[1] * lacks[1] * slopes, (weights[0] * lacks[0] * slope)[:, None], weights[2] * lacks[2])
-        delta = torch.cat(parts, dim=1)
-        batch, _, height, width = output.shape
-        delta = delta.view(batch, height, width, options.num, -1).permute(0, 3, 4, 1, 2).reshape(x.shape)
-        count = value.new_tensor(len(claims))
-    return squared_loss(delta, value, iou=fit.sum() / count.clamp(min=1), count=count)
-
-
-def _rows(head: Region, output: Tensor) -> _Rows:
-    options, (batch, _, height, width) = head.options, output.shape
-    if head.pjreddie:
-        cells = output.view(batch, options.num, -1, height, width).permute(0, 3, 4, 1, 2)
-    else:
-        cells = output.reshape(batch, height, width, options.num, -1)
-    axes = [torch.arange(n, device=output.device) for n in cells.shape[1:4]]
-    row, column, number = torch.meshgrid(*axes, indexing="ij")
-    cell = torch.stack((column, row), dim=-1).to(output).flatten(0, 2).repeat(batch, 1)
-    anchor = output.new_tensor(head.anchors)[number.flatten()].repeat(batch, 1)
-    flat = cells.flatten(0, 3)
-    place = flat[:, :2] if head.pjreddie else torch.sigmoid(flat[:, :2])
-    grid = output.new_tensor((width, height))
-    boxes = torch.cat(((cell + place) / grid, flat[:, 2:4].exp() * anchor / grid), dim=1)
-    return _Rows(place, flat[:, 2:4], flat[:, 4], flat[:, 5:], boxes, cell, anchor)
-
-
-def _background(head: Region, rows: _Rows, best: Tensor, seen: int) -> _Targets:
-    """What all rows shall become before targets claim some."""
-    options = head.options
-    objectness, weights = torch.zeros_like(best), torch.full_like(best, options.noobject_scale)
-    if options.classfix == -1:
-        objectness = best
-    else:
-        weights = torch.where(best > options.thresh, 0.0, weights)
-    box = torch.zeros_like(rows.boxes)
-    box[:, :2] = 0.5
-    box_weights = torch.full_like(best, 0.01 if seen < _WARM_UP else 0.0)
-    return _Targets(objectness, weights, box, box_weights, torch.zeros_like(rows.scores), torch.zeros_like(rows.scores))
-
-
-def _assigned(head: Region, rows: _Rows, gt_boxes: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows that targets claim, and those targets [n, 6], in order."""
-    _, _, height, width = output.shape
-    valid = (gt_boxes[..., 0] != 0) & (gt_boxes[..., 0] <= _CLASS_ONLY)
-    valid &= (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < head.classes)
-    image, number = valid.nonzero().unbind(dim=1)
-    target = gt_boxes[image, number]
-    grid = target.new_tensor((width, height))
-    column, row = (target[:, :2] * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
-    first = ((image * height + row) * width + column) * head.options.num
-    near = first[:, None] + torch.arange(head.options.num, device=first.device)
-    sizes = rows.anchor[near] / grid if head.options.bias_match else rows.boxes[near][..., 2:]
-    shapes = torch.cat((torch.zeros_like(sizes), sizes), dim=-1)
-    goal = torch.cat((torch.zeros_like(target[:, :2]), target[:, 2:4]), dim=1)
-    best = iou(shapes, goal[:, None]).argmax(dim=1, keepdim=True)
-    return near.gather(1, best)[:, 0], target
-
-
-def _last(keys: Tensor, size: int) -> Tensor:
-    """Mask of the last occurrence of every key."""
+def _is_last(keys: Tensor, size: int) -> Tensor:
+    """Return the mask [n] of the last occurrence of every key; keys are in 0..size-1."""
     order = torch.arange(len(keys), device=keys.device)
     return order.new_full((size,), -1).scatter_reduce_(0, keys, order, "amax")[keys] == order
-
-
-def _claim(head: Region, targets: _Targets, claims: Tensor, target: Tensor, fit: Tensor, output: Tensor) -> None:
-    """Objectness and box of claimed rows."""
-    options, chosen = head.options, _last(claims, len(targets.objectness))
-    rows, target = claims[chosen], target[chosen]
-    _, _, height, width = output.shape
-    grid = target.new_tensor((width, height))
-    position = rows % (height * width * options.num)
-    cell, number = position // options.num, position % options.num
-    corner = torch.stack((cell % width, cell // width), dim=1)
-    anchor = target.new_tensor(head.anchors)[number]
-    targets.box[rows] = torch.cat((target[:, :2] * grid - corner, (target[:, 2:4] * grid / anchor).log()), dim=1)
-    targets.box_weights[rows] = options.coord_scale
-    targets.objectness[rows] = fit[chosen] if options.rescore else 1.0
-    targets.objectness_weights[rows] = options.object_scale
-
-
-def _classify(head: Region, targets: _Targets, scores: Tensor, rows: Tensor, classes: Tensor, scale: Tensor) -> None:
-    """What rows [n] shall say of classes [n]; ``scale``: [n]."""
-    if head.tree is None:
-        chosen = _last(rows, len(scores))
-        rows, classes, scale = rows[chosen], classes[chosen], scale[chosen]
-        if head.options.focal_loss:
-            p = scores[rows, classes] + 1e-15
-            scale = scale * -0.5 * (1 - p) * (2 * p * p.log() + p - 1)
-        targets.classes[rows] = F.one_hot(classes, head.classes).to(scores.dtype)
-        targets.class_weights[rows] = scale[:, None].expand(-1, head.classes)
-        return
-    number, nodes = head.tree.ways(classes)
-    rows, scale, groups = rows[number], scale[number], head.tree.group[nodes]
-    chosen = _last(rows * head.tree.groups + groups, len(scores) * head.tree.groups)
-    rows, nodes, scale, groups = rows[chosen], nodes[chosen], scale[chosen], groups[chosen]
-    step, member = (head.tree.group == groups[:, None]).nonzero().unbind(dim=1)
-    targets.classes[rows[step], member] = 0.0
-    targets.class_weights[rows[step], member] = scale[step]
-    targets.classes[rows, nodes] = 1.0
-
-
-def _class_only(head: Region, targets: _Targets, rows: _Rows, gt_boxes: Tensor) -> None:
-    """Images whose target is a class without a box: the likeliest row learns it, the others nothing."""
-    if head.tree is None:
-        return
-    far = (gt_boxes[..., :2] > _CLASS_ONLY).all(dim=-1)
-    count = len(rows.boxes) // len(gt_boxes)
-    for image in far.any(dim=1).nonzero()[:, 0].tolist():
-        label = gt_boxes[image, far[image], 4][:1].long()
-        part = slice(image * count, (image + 1) * count)
-        for weights in (targets.objectness_weights, targets.box_weights, targets.class_weights):
-            weights[part] = 0.0
-        chances = rows.objectness[part] * head.tree.absolute(rows.scores[part])[:, label[0]]
-        row = chances.argmax(dim=0, keepdim=True) + image * count
-        _classify(head, targets, rows.scores, row, label, rows.boxes.new_full((1,), head.options.class_scale))
-
-
-def _class_value(head: Region, scores: Tensor, targets: _Targets) -> Tensor:
-    if head.tree or head.options.softmax:
-        chosen = targets.classes * targets.class_weights
-        return -(chosen * scores.clamp(min=1e-30).log()).sum()
-    if head.pjreddie:
-        limited = scores.clamp(1e-7, 1 - 1e-7)
-        return F.binary_cross_entropy(limited, targets.classes, targets.class_weights, reduction="sum")
-    return (targets.class_weights * (targets.classes - scores).square()).sum() / 2

@@ -17,43 +17,30 @@ from .._loss import Loss
 from .._tree import Tree
 from ..base import Shape, section
 from ._head import DecodeOptions, Head
-from ._region_loss import region_loss
+from ._region_loss import RegionLoss, RegionLossOptions, RegionPredictions
 
 
 @section("region")
 class Region(Head):
-    """Anchors are in cells of the map; without ``softmax`` AlexeyAB's classes stay raw, pjreddie's are logistic.
+    """Each anchor of each cell outputs (x, y, w, h, objectness, class scores); anchors are in cells of the map.
 
-    AlexeyAB's output is not a map: the floats of one anchor of one cell stand together, cell by cell,
-    in a tensor that keeps the input's shape. pjreddie's keeps the input's order.
+    AlexeyAB's output is not a map: its tensor has the input's shape, but holds the numbers of one anchor of one cell
+    next to each other, cell by cell. pjreddie's keeps the input's order. Without ``softmax`` or ``tree``, AlexeyAB's
+    class scores stay raw, while pjreddie's are sigmoids.
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Head.Options):
-        """Keys of ``parse_region``; ``background`` is pjreddie's."""
+    class Options(RegionLossOptions, Head.Options):
+        """Keys of ``parse_region``."""
 
-        classes: int = option(20, "number of classes")
-        num: int = option(1, "number of anchors")
-        coords: int = option(4, "numbers per box; more than 4 are masks (pjreddie)")
-        softmax: bool = option(False, "softmax over the classes")
         anchors: tuple[float, ...] = option((), "width, height of every anchor in cells")
-        tree: pathlib.Path | None = option(None, "file of a class hierarchy")
-        map: pathlib.Path | None = option(None, "file of the tree's numbers of another list of classes")
-        classfix: int = option(0, "-1: no box with an objectness below 0.5")
-        background: bool = option(False, "a class for nothing instead of an objectness (pjreddie)")
-        log: bool = option(False, "unused by C", train=True, effect="none")
-        sqrt: bool = option(False, "unused by C", train=True, effect="none")
-        focal_loss: bool = option(False, "focal loss for classes", train=True)
-        rescore: bool = option(False, "train objectness towards the overlap", train=True)
-        thresh: float = option(0.5, "overlap above which no-object is not punished", train=True)
-        absolute: bool = option(False, "unused by C", train=True, effect="none")
-        random: float = option(0.0, "train at changing sizes", train=True)
-        coord_scale: float = option(1.0, "factor on the box gradient", train=True)
-        object_scale: float = option(1.0, "factor on the objectness gradient of objects", train=True)
-        noobject_scale: float = option(1.0, "factor on the objectness gradient elsewhere", train=True)
-        mask_scale: float = option(1.0, "factor on the masks' gradient", train=True, effect="unsupported")
-        class_scale: float = option(1.0, "factor on the class gradient", train=True)
-        bias_match: bool = option(False, "assign anchors by their own size", train=True)
+        tree: pathlib.Path | None = option(None, "file with a class hierarchy")
+        map: pathlib.Path | None = option(None, "file with the tree's class number of every class to report")
+        log: bool = option(False, "unused by Darknet", train=True, effect="none")
+        sqrt: bool = option(False, "unused by Darknet", train=True, effect="none")
+        absolute: bool = option(False, "unused by Darknet", train=True, effect="none")
+        random: float = option(0.0, "multi-scale training: range of the input's size", train=True)
+        mask_scale: float = option(1.0, "weight of the mask loss", train=True, effect="unsupported")
 
     options: Options
     has_loss = True
@@ -72,10 +59,10 @@ class Region(Head):
         self.tree = Tree(options.tree) if options.tree else None
         if self.tree and len(self.tree.names) != options.classes:
             raise ValueError(f"tree: {len(self.tree.names)} classes, expected classes={options.classes}")
-        self.mapping = read_map(options.map, options.classes) if options.map else None
-        self.listed_anchors = tuple(zip(options.anchors[::2], options.anchors[1::2], strict=False))
+        self._class_map = read_map(options.map, options.classes) if options.map else None
         values = (*options.anchors, *[0.5] * (2 * options.num))
         self.anchors = tuple(zip(values[: 2 * options.num : 2], values[1 : 2 * options.num : 2], strict=True))
+        self.listed_anchors = tuple(zip(options.anchors[::2], options.anchors[1::2], strict=False))
 
     @property
     def classes(self) -> int:
@@ -88,11 +75,18 @@ class Region(Head):
         return self.options.random
 
     def inputs_for(self, classes: int) -> int:
-        """Maps of the box, objectness and classes for every anchor."""
+        """Channels of the box, objectness and classes for every anchor."""
         return self.options.num * (self.options.coords + 1 + classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, num * (coords + 1 + classes), height, width], shape kept; see the class for the order."""
+        """Apply sigmoid and softmax (``forward_region_layer``).
+
+        Args:
+            x: float [batch, num * (coords + 1 + classes), height, width].
+
+        Returns:
+            Same shape; see the class for the order of its numbers.
+        """
         t, coords = x.unflatten(1, (self.options.num, -1)), self.options.coords
         box, scores = t[:, :, :coords], t[:, :, coords:]
         if self.pjreddie:
@@ -100,101 +94,107 @@ class Region(Head):
         if self.options.background and self.pjreddie:
             scores = scores.softmax(dim=2)
         else:
-            scores = torch.cat((torch.sigmoid(scores[:, :, :1]), self._classes(scores[:, :, 1:])), dim=2)
+            scores = torch.cat((torch.sigmoid(scores[:, :, :1]), self._class_scores(scores[:, :, 1:])), dim=2)
         y = torch.cat((box, scores), dim=2)
         return y.flatten(1, 2) if self.pjreddie else y.permute(0, 3, 4, 1, 2).flatten(1).reshape(x.shape)
 
-    def _classes(self, t: Tensor) -> Tensor:
+    def _class_scores(self, t: Tensor) -> Tensor:
+        """Scores of the classes, in dimension 2 of ``t``."""
         if self.tree:
             return self.tree.softmax(t, 2)
         if self.options.softmax:
             return t.softmax(dim=2)
         return torch.sigmoid(t) if self.pjreddie else t
 
-    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
-        """Boxes with any class above the threshold (``get_region_boxes``)."""
+    def _cells(self, output: Tensor) -> Tensor:
+        """The output as [batch, height, width, anchors, coords + 1 + classes]."""
         batch, _, height, width = output.shape
-        num, coords = self.options.num, self.options.coords
         if self.pjreddie:
-            cells = output.unflatten(1, (num, -1)).permute(0, 1, 3, 4, 2)
-            n, row, column = torch.meshgrid(*map(torch.arange, cells.shape[1:4]), indexing="ij")
-        else:
-            cells = output.reshape(batch, height, width, num, -1)
-            row, column, n = torch.meshgrid(*map(torch.arange, cells.shape[1:4]), indexing="ij")
-        place = torch.stack((column, row), dim=-1).to(output)
+            return output.reshape(batch, self.options.num, -1, height, width).permute(0, 3, 4, 1, 2)
+        return output.reshape(batch, height, width, self.options.num, -1)
+
+    def predictions(self, output: Tensor) -> RegionPredictions:
+        """Decode all predictions (``get_region_box``)."""
+        cells, coords = self._cells(output), self.options.coords
+        height, width = output.shape[2:]
+        axes = (torch.arange(n, device=output.device) for n in (height, width))
+        row, column = torch.meshgrid(*axes, indexing="ij")
+        grid_xy = torch.stack((column, row), dim=-1)[:, :, None].to(output)
         xy = cells[..., :2] if self.pjreddie else torch.sigmoid(cells[..., :2])
-        grid = output.new_tensor((width, height))
-        anchors = output.new_tensor(self.anchors)[n.to(output.device)]
-        boxes = torch.cat(((place + xy) / grid, cells[..., 2:4].exp() * anchors / grid), dim=-1).flatten(1, 3)
-        objectness = cells[..., coords].flatten(1)
-        if self.options.background and self.pjreddie:
-            objectness = torch.ones_like(objectness)
-        if self.options.classfix == -1:
-            objectness = torch.where(objectness < 0.5, torch.zeros_like(objectness), objectness)
-        found = []
-        for box, scale, scores in zip(boxes, objectness, cells[..., coords + 1 :].flatten(1, 3), strict=True):
+        log_size, grid_size = cells[..., 2:4], output.new_tensor((width, height))
+        sizes = log_size.exp() * output.new_tensor(self.anchors) / grid_size
+        boxes = torch.cat(((grid_xy + xy) / grid_size, sizes), dim=-1)
+        return RegionPredictions(xy, log_size, cells[..., coords], cells[..., coords + 1 :], boxes)
+
+    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
+        """Decode the boxes with any class probability above the threshold (``get_region_boxes``)."""
+        preds = self.predictions(output)
+        objectness = self._scale(preds.objectness)
+        parts = tuple(self._flatten(part) for part in (preds.boxes, objectness[..., None], preds.scores))
+        detections = []
+        for boxes, scale, scores in zip(*parts, strict=True):
+            scale = scale[:, 0]
             probs = self._probs(scale, scores, options)
             rows = (probs > 0).any(dim=1)
-            found.append(
-                RawDetections(box[rows], scale[rows] if self.pjreddie else torch.ones_like(scale[rows]), probs[rows])
-            )
-        return found
+            confidence = scale[rows] if self.pjreddie else torch.ones_like(scale[rows])
+            detections.append(RawDetections(boxes[rows], confidence, probs[rows]))
+        return detections
 
     def decode_all(
         self, output: Tensor, size: tuple[int, int], threshold: float | None = None
     ) -> tuple[Tensor, Tensor]:
-        """All boxes and objectness * class; with a tree ``decode``'s probabilities at that threshold."""
+        """Decode all boxes; their probabilities are objectness * class, with a tree those of ``decode``."""
         if self.tree is not None and (threshold is None or self.pjreddie):
-            raise ValueError("with a tree a box's class depends on thresholds: only the raw map can be had")
-        num, coords = self.options.num, self.options.coords
-        if self.pjreddie:
-            cells = output.unflatten(1, (num, -1)).permute(0, 3, 4, 1, 2)
-        else:
-            cells = output.reshape(output.shape[0], output.shape[2], output.shape[3], num, -1)
+            raise ValueError("with a class tree, probabilities depend on thresholds: only raw outputs can be exported")
+        cells, coords = self._cells(output), self.options.coords
         xy = cells[..., :2] if self.pjreddie else torch.sigmoid(cells[..., :2])
         boxes = decode_grid(xy, cells[..., 2:4].exp(), self.anchors, (output.shape[3], output.shape[2]))
-        scale = cells[..., coords : coords + 1]
-        if self.options.background and self.pjreddie:
-            scale = torch.ones_like(scale)
-        if self.options.classfix == -1:
-            scale = torch.where(scale < 0.5, torch.zeros_like(scale), scale)
-        scores = cells[..., coords + 1 :]
+        scale, scores = self._scale(cells[..., coords : coords + 1]), cells[..., coords + 1 :]
         if self.tree is not None and threshold is not None:
             probs = self._probs(scale.flatten(), scores.flatten(0, -2), DecodeOptions(threshold)).view_as(scores)
         else:
             probs = scale * scores
-        if self.pjreddie:  # C goes through the anchors first
-            boxes, probs = (part.permute(0, 3, 1, 2, 4) for part in (boxes, probs))
-        return boxes.flatten(1, 3), probs.flatten(1, 3)
+        return self._flatten(boxes), self._flatten(probs)
+
+    def _scale(self, objectness: Tensor) -> Tensor:
+        """The factor of the class scores."""
+        if self.options.background and self.pjreddie:
+            objectness = torch.ones_like(objectness)
+        if self.options.classfix == -1:
+            objectness = torch.where(objectness < 0.5, torch.zeros_like(objectness), objectness)
+        return objectness
+
+    def _flatten(self, cells: Tensor) -> Tensor:
+        """[batch, height, width, anchors, ...] as [batch, n, ...] in Darknet's order; pjreddie's has anchors first."""
+        return (cells.permute(0, 3, 1, 2, 4) if self.pjreddie else cells).flatten(1, 3)
 
     def _probs(self, scale: Tensor, scores: Tensor, options: DecodeOptions) -> Tensor:
-        """Probabilities [n, classes] of one image."""
-        sure = scale > options.threshold
+        """Probabilities [n, classes] of objectness [n] and class scores [n, classes]; 0 if not above the threshold."""
+        is_object = scale > options.threshold
         if self.tree is None:
             probs = scale[:, None] * scores
-            return torch.where((probs > options.threshold) & (sure[:, None] | (not self.pjreddie)), probs, 0)
+            return torch.where((probs > options.threshold) & (is_object[:, None] | (not self.pjreddie)), probs, 0)
         absolute = self.tree.absolute(scores)
-        if (mapping := options.reported_classes(self.mapping)) is not None:
-            probs = scale[:, None] * absolute[:, mapping.to(scores.device)]
+        if (class_map := options.reported_classes(self._class_map)) is not None:
+            probs = scale[:, None] * absolute[:, class_map.to(scores.device)]
             return torch.where(probs > options.threshold, probs, 0)
         if self.pjreddie:
             best = self.tree.descend(absolute, options.hierarchy)
             value = scale
         else:
-            # The last class that is sure enough; C fixes the limit at 0.5 whatever -hier says.
+            # The last class above the threshold; Darknet fixes it at 0.5 whatever -hier says.
             passed = absolute > options.hierarchy
             best = passed.shape[1] - 1 - passed.flip(1).to(torch.int8).argmax(dim=1)
             value = absolute.gather(1, best[:, None])[:, 0]
-            sure = sure & passed.any(dim=1)
-        return torch.zeros_like(scores).scatter(1, best[:, None], torch.where(sure, value, 0)[:, None])
-
-    def mapped(self, classes: Tensor) -> Tensor:
-        """The head's numbers of the labels' classes [n]."""
-        return classes if self.mapping is None else self.mapping.to(classes.device)[classes]
+            is_object = is_object & passed.any(dim=1)
+        return torch.zeros_like(scores).scatter(1, best[:, None], torch.where(is_object, value, 0)[:, None])
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Truths [batch, most, 6]; see ``_region_loss``."""
-        return region_loss(self, x, output, targets, context)
+        """Compute the loss; ``targets``: float [batch, targets, 6], see ``pad_targets``."""
+        loss_function = RegionLoss(
+            options=self.options, anchors=self.anchors, tree=self.tree, class_map=self._class_map
+        )
+        return loss_function(self.predictions(output), targets[:, : self.options.max], context.seen)
 
     def describe(self) -> str:
         """Classes, anchors."""

@@ -1,0 +1,27 @@
+"""The tracked objects of a head's predictions, which layers with a loss between embeddings read."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from .base import Layer
+
+
+class AssignedTracks(NamedTuple):
+    """The objects that predictions of a mini-batch were assigned to (``l.labels``, ``l.class_ids``).
+
+    Attributes:
+        tracks: int64 [batch * anchors * height * width], identity of the object; -1: none.
+        classes: int64, same shape, its class; -1: none.
+    """
+
+    tracks: Tensor
+    classes: Tensor
+
+
+class TrackingHead(Layer):
+    """Base class of heads that keep the tracked objects of the last mini-batch whose loss was computed."""
+
+    assigned_tracks: AssignedTracks | None = None

@@ -1,0 +1,37 @@
+"""Options of the loss of anchor heads: the keys that ``[yolo]`` and ``[Gaussian_yolo]`` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...cfg import schema
+from ...cfg.schema import option
+from ._iou import IoULoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorLossOptions(schema.Options):
+    """Keys that target assignment and loss read."""
+
+    classes: int = option(20, "number of classes")
+    iou_loss: IoULoss = option(IoULoss.MSE, "box regression loss", train=True)
+    iou_normalizer: float = option(0.75, "weight of the box loss", train=True)
+    obj_normalizer: float = option(1.0, "weight of the objectness loss", train=True)
+    cls_normalizer: float = option(1.0, "weight of the class loss (with counters_per_class)", train=True)
+    delta_normalizer: float = option(1.0, "factor on the gradient of the whole loss", train=True)
+    max_delta: float = option(float("inf"), "limit of a box gradient's absolute value", train=True)
+    ignore_thresh: float = option(
+        0.5, "IoU above which a prediction is ignored instead of treated as a negative", train=True
+    )
+    truth_thresh: float = option(
+        1.0, "IoU above which a prediction is trained as a positive of the target it overlaps", train=True
+    )
+    iou_thresh: float = option(
+        1.0, "IoU above which further anchors are assigned to a target, besides the most similar", train=True
+    )
+    iou_thresh_kind: IoULoss = option(IoULoss.IOU, "kind of IoU that iou_thresh compares", train=True)
+    counters_per_class: tuple[int, ...] = option(
+        (), "objects per class, to weight classes by inverse frequency", train=True
+    )
+    label_smooth_eps: float = option(0.0, "label smoothing", train=True)
+    objectness_smooth: bool = option(False, "train objectness towards the IoU instead of 1", train=True)
