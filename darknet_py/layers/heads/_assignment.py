@@ -24,8 +24,8 @@ from ...boxes import iou
 from ._anchor_loss_options import AnchorLossOptions
 from ._box_coder import Anchors, BoxCoder
 from ._iou import iou_by_kind
+from ._max_iou import is_valid, max_iou
 
-_MAX_PAIRS = 1 << 24  # IoU values of predictions with targets that are held in memory at once
 _MIN_SCORE = 0.25  # a prediction without a class score above this is a negative even where it overlaps a target
 
 
@@ -250,49 +250,6 @@ def _objectness_targets(
     targets.objectness_weights[positives.rows] = class_multipliers(positives, options) * options.obj_normalizer
 
 
-def _is_valid(gt_boxes: Tensor, classes: int) -> Tensor:
-    """Return the mask [batch, targets] of those that are not padding and of a class that the head has."""
-    return (gt_boxes[..., 0] != 0) & (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < classes)
-
-
-def max_iou(boxes: Tensor, gt_boxes: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Find the target that each prediction overlaps best.
-
-    Args:
-        boxes: float [batch, n, 4], (cx, cy, w, h).
-        gt_boxes: float [batch, targets, 6], padded with zeros.
-        classes: number of classes; targets of other classes are ignored.
-
-    Returns:
-        The best IoU, float [batch * n] (0 where no target overlaps), and the index of its target in
-        ``gt_boxes.flatten(0, 1)``, int64 [batch * n].
-    """
-    batch, count, _ = boxes.shape
-    best = boxes.new_zeros(batch, count)
-    target = torch.zeros(batch, count, dtype=torch.long, device=boxes.device)
-    valid, width = _is_valid(gt_boxes, classes), max(1, _MAX_PAIRS // max(1, batch * count))
-    for start in range(0, gt_boxes.shape[1], width):
-        part = slice(start, start + width)
-        values, number = _pairwise_iou(boxes, gt_boxes[:, part, :4]).mul_(valid[:, None, part]).max(dim=2)
-        target = torch.where(values > best, number + start, target)
-        best = torch.maximum(best, values)
-    first = torch.arange(batch, device=boxes.device)[:, None] * gt_boxes.shape[1]
-    return best.flatten(), (target + first).flatten()
-
-
-def _pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """``boxes.iou`` of boxes [batch, n, 4] with [batch, m, 4], in place to save memory: [batch, n, m]."""
-    sides = []
-    for axis in (0, 1):
-        p, q = a[:, :, None, axis], b[:, None, :, axis]
-        half_p, half_q = a[:, :, None, axis + 2] / 2, b[:, None, :, axis + 2] / 2
-        side = torch.minimum(p + half_p, q + half_q).sub_(torch.maximum(p - half_p, q - half_q))
-        sides.append(side.clamp_(min=0))
-    intersection = sides[0].mul_(sides[1])
-    union = (a[..., 2] * a[..., 3])[:, :, None] + (b[..., 2] * b[..., 3])[:, None] - intersection
-    return intersection.div_(union.masked_fill_(intersection == 0, 1))
-
-
 def _overlapping(mask: Tensor, best_target: Tensor, gt_boxes: Tensor) -> Matches:
     """Match the rows of a mask [rows] to the targets that they overlap best."""
     rows = mask.nonzero()[:, 0]
@@ -317,7 +274,7 @@ def _match_anchors(gt_boxes: Tensor, anchors: Anchors, coder: BoxCoder, options:
     # Mask entries beyond the list match no target.
     mask = torch.tensor(anchors.mask, device=gt_boxes.device)
     assigned = assigned[:, :, mask.clamp(max=listed - 1)] & (mask < listed)
-    image, number, anchor = (assigned & _is_valid(gt_boxes, options.classes)[:, :, None]).nonzero().unbind(dim=1)
+    image, number, anchor = (assigned & is_valid(gt_boxes, options.classes)[:, :, None]).nonzero().unbind(dim=1)
     target, is_most_similar = gt_boxes[image, number], most_similar[image, number, mask[anchor]]
     width, height = coder.grid_size
     column, row = coder.cell(target[:, :4])

@@ -19,7 +19,7 @@ from ...cfg import Dialect, schema
 from ...cfg.schema import option
 from .._loss import Loss, squared_loss
 from .._tree import Tree
-from ._assignment import max_iou
+from ._max_iou import max_iou
 
 _WARM_UP = 12800  # images during which all boxes are pulled towards their anchor
 _CLASS_ONLY = 100000  # a target whose x and y are beyond this has a class and no box
