@@ -94,7 +94,7 @@ def test_the_threshold_of_a_tree_is_part_of_the_graph(tmp_path: pathlib.Path) ->
     assert rows(found).keys() == expected_boxes.keys()
     for number, table in rows(found).items():
         np.testing.assert_allclose(table, expected_boxes[number], atol=1e-5)
-    with pytest.raises(ValueError, match="only the raw map can be had"):
+    with pytest.raises(ValueError, match="only raw outputs can be exported"):
         net.heads[0].decode_all(net(x)[0], (16, 16))
 
 
