@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How fast networks run on a GPU, and how near its own limit: the GPU table of docs/performance.md.
+"""Time networks on a GPU relative to its peak throughput: the GPU table of docs/performance.md.
 
     python benchmarks/gpu.py [CFG ...] [--batches 1 32] [--repeats 20] [--compile]
 
-For each network and batch size fp32, tf32 and fp16, each with kernels called one by one and as a CUDA graph, with
-``--compile`` also by torch.compile: milliseconds (medians of runs in turn), images a second, the share of the largest
-rate that a convolution or matrix product reached in the same precision, and how far the outputs are from those
-of the layers on the CPU (rms of the difference over the rms). yolov7.cfg is AlexeyAB's: give its path.
+For each network and batch size: fp32, tf32 and fp16, eager, as a CUDA graph and, with ``--compile``, with
+torch.compile. Columns: median milliseconds of interleaved runs, images per second, throughput relative to the best of
+some large convolutions and a matrix product in the same precision, and the RMS of the difference from the CPU's
+outputs relative to their RMS. yolov7.cfg is part of AlexeyAB's repository: give its path.
 """
 
 from __future__ import annotations
@@ -32,31 +32,30 @@ PRECISIONS = {"fp32": ("fp32", False), "tf32": ("fp32", True), "fp16": ("fp16", 
 
 
 def main() -> int:
-    """Measure and print."""
+    """Time the networks and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="CFG", default=NETWORKS)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--compile", action="store_true", help="torch.compile, too, which takes a minute a row")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile as well (a minute per row)")
     args = parser.parse_args()
 
     import torch
 
     import darknet_py
+    from darknet_py.inference.benchmark import set_unit_variance
 
     if not torch.cuda.is_available():
-        print("no CUDA device here: nothing to measure", file=sys.stderr)
+        print("no CUDA device", file=sys.stderr)
         return 1
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
-    print("| network | precision | how | ms | images/s | share of the best rate | from the CPU |")
+    print("| network | precision | mode | ms | images/s | of peak | difference from the CPU |")
     print("|---|---|---|---|---|---|---|")
     warnings.simplefilter("ignore")
     for name in args.networks:
         path = pathlib.Path(name) if pathlib.Path(name).exists() else CFGS / name
         network = darknet_py.load(path)
-        for key, tensor in network.named_buffers():
-            if key.endswith("rolling_variance"):  # Darknet starts with 0, of which values grow out of bounds
-                tensor.fill_(1.0)
+        set_unit_variance(network)
         on_gpu = copy.deepcopy(network).cuda()
         for batch in args.batches:
             x = torch.rand(batch, *network.shape)
@@ -71,35 +70,35 @@ def main() -> int:
 def rows(
     network: Network, x: Tensor, expected: list[Tensor], precision: str, args: argparse.Namespace
 ) -> Iterator[str]:
-    """A row for each way to run the network."""
+    """Return a row for each mode of execution."""
     from darknet_py.inference import benchmark
     from darknet_py.inference.fused_network import optimise
 
     dtype, tensor_cores = PRECISIONS[precision]
     with tf32(tensor_cores):
         runs: dict[str, Callable[[Tensor], Any]] = {
-            "one by one": optimise(network, dtype=dtype),
+            "eager": optimise(network, dtype=dtype),
             "graph": optimise(network, dtype=dtype, graph=True),
         }
         if args.compile:
             runs["compile"] = optimise(network, dtype=dtype, compile=True)
-        times = benchmark.interleaved(runs, x, repeats=args.repeats, warm=3)
-        best = max(benchmark.rates(network, dtype=dtype).values())
+        times = benchmark.time_interleaved(runs, x, repeats=args.repeats, warmup=3)
+        peak = max(benchmark.measure_peaks(network, dtype=dtype).values())
         for name, run in runs.items():
             ms = statistics.median(times[name])
-            rate = network.flops * len(x) / 1e6 / ms
-            off = max(_apart(a, b[:1].cpu()) for a, b in zip(expected, run(x), strict=True))
-            speed = f"{ms:.2f} | {1000 * len(x) / ms:.0f} | {rate / best:.0%} of {best / 1000:.0f} TFLOP/s"
-            yield f"{name} | {speed} | {off:.0e}"
+            gflops = network.flops * len(x) / 1e6 / ms
+            difference = max(_relative_rms(a, b[:1].cpu()) for a, b in zip(expected, run(x), strict=True))
+            speed = f"{ms:.2f} | {1000 * len(x) / ms:.0f} | {gflops / peak:.0%} of {peak / 1000:.0f} TFLOP/s"
+            yield f"{name} | {speed} | {difference:.0e}"
 
 
-def _apart(a: Tensor, b: Tensor) -> float:
+def _relative_rms(a: Tensor, b: Tensor) -> float:
     return float((a - b).square().mean().sqrt() / a.square().mean().sqrt())
 
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Convolutions and matrix products of float32 in ten bits of mantissa, or not."""
+    """Allow or forbid TF32 in float32 convolutions and matrix products inside the block."""
     import torch
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What eight-bit integers would bring on a CPU: their mAP beside their speed.
+"""Measure mAP and speed of an int8 network on the CPU.
 
     python benchmarks/int8.py CFG WEIGHTS DATA [--calibration 32] [--threads 2] [--repeats 10]
 
 The network is exported to ONNX and quantised statically by onnxruntime.quantization (weights per filter, activations
-per map, ranges from the first images of DATA), the convolutions before the heads left out. The file runs in ONNX
-Runtime and in OpenVINO, beside the float engines. An experiment: the package has no such engine, and
-docs/performance.md says why.
+per tensor, ranges from the first images of DATA), except the convolutions before the heads. ONNX Runtime and OpenVINO
+run the file; the float engines are measured for comparison. An experiment: docs/performance.md says why the package
+has no int8 engine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cfg")
     parser.add_argument("weights")
@@ -51,15 +51,15 @@ def main() -> int:
     network = darknet_py.load(args.cfg, args.weights)
     dataset = prepare_dataset(network, args.data)
     with tempfile.TemporaryDirectory() as folder:
-        path = quantised(network, dataset, args.calibration, pathlib.Path(folder))
+        path = quantise(network, dataset, args.calibration, pathlib.Path(folder))
         runs: dict[str, Callable[[Tensor], Any]] = {
             "torch fp32": create_engine(network),
             "torch bf16": create_engine(network, dtype="bf16"),
             "openvino bf16": create_engine(network, "openvino", dtype="bf16"),
-            "openvino int8": in_openvino(path, args.threads),
-            "onnxruntime int8": in_onnxruntime(path, args.threads),
+            "openvino int8": open_in_openvino(path, args.threads),
+            "onnxruntime int8": open_in_onnxruntime(path, args.threads),
         }
-        times = benchmark.interleaved(runs, torch.rand(1, *network.shape), repeats=args.repeats)
+        times = benchmark.time_interleaved(runs, torch.rand(1, *network.shape), repeats=args.repeats)
         print(f"| {pathlib.Path(args.cfg).stem}, {args.threads} threads | ms | mAP |")
         print("|---|---|---|")
         for name, run in runs.items():
@@ -68,8 +68,8 @@ def main() -> int:
     return 0
 
 
-def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Path) -> pathlib.Path:
-    """The ONNX file of the network with eight-bit convolutions."""
+def quantise(network: Network, dataset: Dataset, count: int, folder: pathlib.Path) -> pathlib.Path:
+    """Write an ONNX file of the network with int8 convolutions and return its path."""
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -79,11 +79,11 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
     from darknet_py.images.reading import read_image
 
     size = network.shape.width, network.shape.height
-    whole, simple, path = (folder / f"{name}.onnx" for name in ("float", "simple", "int8"))
-    darknet_py.export(network, whole)
-    quant_pre_process(whole, simple)
+    exported, simplified, path = (folder / f"{name}.onnx" for name in ("float", "simple", "int8"))
+    darknet_py.export(network, exported)
+    quant_pre_process(exported, simplified)
 
-    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]  # without types of its own
+    class _CalibrationImages(quantization.CalibrationDataReader):  # type: ignore[misc]  # the package has no type annotations
         def __init__(self) -> None:
             self.rest: Iterator[Any] = (read_image(sample.image) for sample in list(dataset)[:count])
 
@@ -91,28 +91,28 @@ def quantised(network: Network, dataset: Dataset, count: int, folder: pathlib.Pa
             image = next(self.rest, None)
             return None if image is None else {"input": resizing.prepare_input(image, size)[None].numpy()}
 
-    graph = onnx.load(simple).graph
+    graph = onnx.load(simplified).graph
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    last = [node.name for node in convolutions if not _leads_to_convolution(graph, node)]
+    before_heads = [node.name for node in convolutions if not _has_later_convolution(graph, node)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quantization.quantize_static(
-            simple,
+            simplified,
             path,
-            Images(),
+            _CalibrationImages(),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.Entropy,
             op_types_to_quantize=["Conv", "MaxPool", "Concat"],
-            nodes_to_exclude=last,
+            nodes_to_exclude=before_heads,
         )
     return path
 
 
-def _leads_to_convolution(graph: Any, node: Any) -> bool:
-    """Whether any convolution comes after this one."""
+def _has_later_convolution(graph: Any, node: Any) -> bool:
+    """Whether the output of a convolution reaches another one."""
     reached = set(node.output)
     for other in graph.node:
         if reached.intersection(other.input):
@@ -122,8 +122,8 @@ def _leads_to_convolution(graph: Any, node: Any) -> bool:
     return False
 
 
-def in_openvino(path: pathlib.Path, threads: int) -> Callable[[Tensor], list[Tensor]]:
-    """The file in OpenVINO."""
+def open_in_openvino(path: pathlib.Path, threads: int) -> Callable[[Tensor], list[Tensor]]:
+    """Return a function that runs the file in OpenVINO."""
     import openvino
     import torch
 
@@ -132,14 +132,13 @@ def in_openvino(path: pathlib.Path, threads: int) -> Callable[[Tensor], list[Ten
     return lambda x: [torch.from_numpy(y.copy()) for y in request.infer([x.numpy()]).values()]
 
 
-def in_onnxruntime(path: pathlib.Path, threads: int) -> Callable[[Tensor], list[Tensor]]:
-    """The file in ONNX Runtime."""
-    import onnxruntime
+def open_in_onnxruntime(path: pathlib.Path, threads: int) -> Callable[[Tensor], list[Tensor]]:
+    """Return a function that runs the file in ONNX Runtime."""
     import torch
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    from darknet_py.exporters.onnx.session import create_session
+
+    session = create_session(path, threads=threads)
     return lambda x: [torch.from_numpy(y) for y in session.run(None, {"input": x.numpy()})]
 
 

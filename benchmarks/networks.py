@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""The table of docs/performance.md: our engines and other runtimes on a row of networks, in turn.
+"""Time this package and other runtimes on several networks: the table of docs/performance.md.
 
     python benchmarks/networks.py [CFG[:BATCH] ...] [--dtype bf16] [--threads 2] [--repeats 10] [--busy]
 
-Prints a row of Markdown a network as it is measured: medians in milliseconds, network alone, and our time over
-each peer's. Wants an idle machine; on one that others use, ``--busy`` measures CPU time on one thread, which compares
-the arithmetic and leaves out how well it spreads over cores. OpenCV 5 reads no cfg files; put 4.x first on the
-path: pip install --no-deps --target opencv4 "opencv-python-headless==4.*"; PYTHONPATH=opencv4 python ...
-``--bare`` adds OpenVINO by itself, without this package: its own reading of an ONNX file, its own loop.
+Prints a row of Markdown per network: median milliseconds of the network alone, interleaved, and the ratios of this
+package's time to the other runtimes'. Needs an idle machine; on a busy one, ``--busy`` measures CPU time on one
+thread, which compares the arithmetic but not the scaling over cores. OpenCV 5 cannot read cfg files; put 4.x first on
+the path: pip install --no-deps --target opencv4 "opencv-python-headless==4.*"; PYTHONPATH=opencv4 python ...
+``--bare`` adds OpenVINO without this package's engine, as its own documentation uses it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 CFGS = pathlib.Path(__file__).parents[1] / "cfgs"
 NETWORKS = ("yolov4-tiny.cfg", "yolov4-tiny.cfg:8", "yolov3-tiny.cfg", "yolov4.cfg", "yolov4-csp.cfg")
-PEERS = ("torch", "plain", "openvino", "onnxruntime", "opencv")
+RUNTIMES = ("torch", "plain", "openvino", "onnxruntime", "opencv")
 BARE = "bare openvino"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
 def main() -> int:
-    """Measure and print."""
+    """Time the networks and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="CFG[:BATCH]", default=NETWORKS)
     parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32")
@@ -47,16 +47,16 @@ def main() -> int:
     if args.busy:
         args.threads = 1
         os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported
-    args.peers = (*PEERS, BARE) if args.bare else PEERS
-    print(f"| {args.dtype}, {args.threads} threads | GFLOP |", " | ".join(args.peers), "| torch / peer |")
-    print("|" + "---|" * (len(args.peers) + 3))
+    args.runtimes = (*RUNTIMES, BARE) if args.bare else RUNTIMES
+    print(f"| {args.dtype}, {args.threads} threads | GFLOP |", " | ".join(args.runtimes), "| torch / other |")
+    print("|" + "---|" * (len(args.runtimes) + 3))
     for network in args.networks:
         print(row(args, *network.partition(":")[::2]), flush=True)
     return 0
 
 
-def row(args: argparse.Namespace, name: str, batch: str) -> str:
-    """Measure one network."""
+def row(args: argparse.Namespace, cfg: str, batch: str) -> str:
+    """Time one network and return its row."""
     import torch
 
     import darknet_py
@@ -64,19 +64,17 @@ def row(args: argparse.Namespace, name: str, batch: str) -> str:
 
     darknet_py.keep_freed_memory()
     torch.set_num_threads(args.threads)
-    path = pathlib.Path(name) if pathlib.Path(name).exists() else CFGS / name
+    path = pathlib.Path(cfg) if pathlib.Path(cfg).exists() else CFGS / cfg
     network = darknet_py.load(path, device=args.device)
-    for key, tensor in network.named_buffers():
-        if key.endswith("rolling_variance"):  # Darknet starts with 0, of which values grow out of bounds
-            tensor.fill_(1.0)
+    benchmark.set_unit_variance(network)
     x = torch.rand(int(batch or 1), *network.shape, device=args.device)
-    with benchmark.peers(network, dtype=args.dtype) as runs:
+    with benchmark.open_runtimes(network, dtype=args.dtype) as runs:
         if args.bare:
             runs[BARE] = bare_openvino(network, x, args)
-        found = benchmark.interleaved(runs, x, repeats=args.repeats, busy=args.busy)
-    ms = {peer: statistics.median(times) for peer, times in found.items()}
-    cells = [f"{ms[peer]:.1f}" if peer in ms else "-" for peer in args.peers]
-    ratios = ", ".join(f"{peer} {ms['torch'] / ms[peer]:.2f}" for peer in args.peers[1:] if peer in ms)
+        times = benchmark.time_interleaved(runs, x, repeats=args.repeats, cpu_time=args.busy)
+    ms = {name: statistics.median(values) for name, values in times.items()}
+    cells = [f"{ms[name]:.1f}" if name in ms else "-" for name in args.runtimes]
+    ratios = ", ".join(f"{name} {ms['torch'] / ms[name]:.2f}" for name in args.runtimes[1:] if name in ms)
     if args.bare:
         ratios += f"; openvino / {BARE} {ms['openvino'] / ms[BARE]:.2f}"
     size = f"{path.stem} {network.shape.width} b{len(x)}"
@@ -84,7 +82,7 @@ def row(args: argparse.Namespace, name: str, batch: str) -> str:
 
 
 def bare_openvino(network: Network, x: Tensor, args: argparse.Namespace) -> Callable[[Tensor], Any]:
-    """OpenVINO as its own documentation has it: compile_model for one shape, a request, numpy in and out."""
+    """Return OpenVINO as its documentation uses it: compile_model for one shape, an infer request, numpy in and out."""
     import openvino
 
     import darknet_py

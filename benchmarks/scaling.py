@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Whether cost grows as it should: time for each GFLOP and peak memory over batch sizes and input sizes.
+"""Measure how time and memory scale with batch size and input size.
 
     python benchmarks/scaling.py [CFG ...] [--dtype bf16] [--threads 2] [--repeats 5]
 
-A row a configuration: the fastest run in milliseconds, picoseconds for each operation, and that over the median of the
-rows of batch 4 and more; the process's growth while it runs over the largest sum of outputs that are alive at once
-(Linux alone: /proc/self). Weights are loaded before and not counted. Wants an idle machine; the fastest run is what
-a machine that others slow down from time to time says least wrong.
+A row per configuration: the fastest run in milliseconds, picoseconds per operation, and that relative to the median
+of the rows with batch 4 and more; the growth of the process's resident memory during the run, relative to the largest
+sum of outputs that are alive at once (Linux only: /proc/self). Weights are loaded before and not counted. Needs an
+idle machine; the fastest run is the one that other processes disturb least.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCHES, SIZES = (1, 2, 4, 8, 16, 32), (320, 416, 512, 608, 800, 960, 1280)
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="CFG", default=["yolov4-tiny.cfg"])
     parser.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
@@ -33,36 +33,36 @@ def main() -> int:
     parser.add_argument("--one", type=int, nargs=2, metavar=("SIZE", "BATCH"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(*measured(args, *args.one))
+        print(*measure(args, *args.one))
         return 0
     for name in args.networks:
-        heading = "ms | ps/FLOP | of the median | growth MB | live MB | growth / live"
+        heading = "ms | ps/FLOP | relative to the median | growth MB | live MB | growth / live"
         print(f"| {pathlib.Path(name).stem} {args.dtype} | {heading} |")
         print("|---|---|---|---|---|---|---|")
         at = [(0, batch) for batch in BATCHES] + [(size, 4) for size in SIZES]
-        # A process each: memory that an earlier row left behind would hide what this one takes.
+        # A process per row: memory that an earlier row has freed would hide the growth.
         command = [sys.executable, __file__, name, "--dtype", args.dtype, "--threads", str(args.threads)]
         rows = []
         for size, batch in at:
             line = [*command, "--repeats", str(args.repeats), "--one", str(size), str(batch)]
             text = subprocess.run(line, check=True, capture_output=True, text=True).stdout
             rows.append([float(word) for word in text.split()])
-        usual = statistics.median(row[1] / row[2] for row, (_, batch) in zip(rows, at, strict=True) if batch >= 4)
-        for (_, batch), (side, ms, gflop, grown, alive) in zip(at, rows, strict=True):
-            share = ms / gflop / usual
-            figures = f"{ms:.1f} | {ms / gflop:.2f} | {share:.2f} | {grown:.0f} | {alive:.0f} | {grown / alive:.2f}"
+        median = statistics.median(row[1] / row[2] for row, (_, batch) in zip(rows, at, strict=True) if batch >= 4)
+        for (_, batch), (side, ms, gflop, growth, live) in zip(at, rows, strict=True):
+            share = ms / gflop / median
+            figures = f"{ms:.1f} | {ms / gflop:.2f} | {share:.2f} | {growth:.0f} | {live:.0f} | {growth / live:.2f}"
             print(f"| {side:.0f} b{batch} | {figures} |", flush=True)
     return 0
 
 
-def measured(args: argparse.Namespace, size: int, batch: int) -> tuple[float, ...]:
-    """Side of the input, milliseconds, GFLOP, growth and live outputs in MB."""
+def measure(args: argparse.Namespace, size: int, batch: int) -> tuple[float, ...]:
+    """Return width of the input, milliseconds, GFLOP, growth of memory and live outputs in MB."""
     import time
 
     import torch
 
     import darknet_py
-    from darknet_py.inference.allocator import keep_freed_memory
+    from darknet_py.inference.benchmark import set_unit_variance
     from darknet_py.inference.fused_network import optimise
 
     warnings.simplefilter("ignore")
@@ -70,29 +70,27 @@ def measured(args: argparse.Namespace, size: int, batch: int) -> tuple[float, ..
     path = pathlib.Path(args.networks[0])
     path = path if path.exists() else CFGS / path
     network = darknet_py.load(path, size=(size, size) if size else None)
-    for key, tensor in network.named_buffers():
-        if key.endswith("rolling_variance"):  # Darknet starts with 0, of which values grow out of bounds
-            tensor.fill_(1.0)
-    keep_freed_memory()
+    set_unit_variance(network)
+    darknet_py.keep_freed_memory()
     fast = optimise(network, dtype=args.dtype)
     x = torch.rand(batch, *network.shape)
     small = torch.rand(1, network.shape.channels, 64, 64)
     with torch.inference_mode():
-        fast(small)  # oneDNN's code and threads are there
-        before = memory("VmRSS")
-        pathlib.Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
+        fast(small)  # loads oneDNN's kernels and starts threads
+        before = read_memory("VmRSS")
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
         seconds = []
         for _ in range(args.repeats + 1):
-            started = time.perf_counter()
+            start = time.perf_counter()
             fast(x)
-            seconds.append(time.perf_counter() - started)
-        grown = memory("VmHWM") - before
+            seconds.append(time.perf_counter() - start)
+        growth = read_memory("VmHWM") - before
     gflop = network.flops * batch / 1e9
-    return network.shape.width, 1000 * min(seconds[1:]), gflop, grown, fast.live(batch) / 1e6
+    return network.shape.width, 1000 * min(seconds[1:]), gflop, growth, fast.live(batch) / 1e6
 
 
-def memory(name: str) -> float:
-    """A figure of /proc/self/status in MB."""
+def read_memory(name: str) -> float:
+    """Return a size of /proc/self/status in MB."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 / 1e6
 

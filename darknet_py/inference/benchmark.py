@@ -1,9 +1,9 @@
-"""How fast a network runs here: layer by layer, against other runtimes, and against what the machine can do.
+"""Time a network layer by layer and against other runtimes, relative to the peak throughput of the machine.
 
-Times are those of the network alone, wall clock. What is compared runs in turn - a, b, c, a, b, c - so that
-a machine that slows down slows down all of them, and medians are taken. Between turns there is a pause, because
-the threads of most runtimes wait for work by spinning, on the cores that the next one needs. 100 % is the best rate
-that a large convolution or matrix product reached in the same run.
+Times are wall-clock times of the network alone, without images or NMS. Runs that are compared are interleaved (a, b, c,
+a, b, c, ...), so that a machine that slows down affects all of them, and medians are reported. Before each run there is
+a pause, because idle threads of most runtimes spin on the cores that the next one needs. The peak throughput is the
+best of some large convolutions and a matrix product in the same process.
 """
 
 from __future__ import annotations
@@ -28,111 +28,189 @@ from ..network import Network
 from .engines import create_engine, is_installed
 from .fused_network import FusedNetwork
 
-_LARGE = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, side of the map, side of the kernel
+_CONVOLUTIONS = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, height and width, kernel size
 _MATRIX = 2048
-_PAUSE = 0.05  # seconds until idle threads of a runtime have gone to sleep
+_PAUSE = 0.05  # seconds until idle threads of a runtime sleep
+
+Run = Callable[[Tensor], Any]
 
 
-class Row(NamedTuple):
-    """A step of the optimised network: its layers, milliseconds, and 10^9 operations a second."""
+class StepTiming(NamedTuple):
+    """The time of one step of a fused network.
+
+    Attributes:
+        layers: Numbers of the layers that the step computes.
+        sections: Their sections, joined by ``+``.
+        options: Options of the first of them.
+        ms: Median time in milliseconds.
+        gflops: Throughput in 10^9 floating-point operations per second.
+    """
 
     layers: tuple[int, ...]
-    name: str
-    text: str
+    sections: str
+    options: str
     ms: float
-    rate: float
+    gflops: float
 
 
-def layers(network: Network, x: Tensor, *, dtype: str = "fp32", repeats: int = 10) -> list[Row]:
-    """Time every step of the optimised network on ``x`` [batch, channels, height, width]; medians."""
-    fast = FusedNetwork(network, dtype=dtype)
-    seconds: dict[int, list[float]] = {id(step.module): [] for step in fast.plan}
-    started: list[float] = []
+def benchmark_network(
+    network: Network,
+    x: Tensor,
+    *,
+    dtype: str = "fp32",
+    repeats: int = 10,
+    other_runtimes: bool = True,
+    extra_runs: Mapping[str, Run] | None = None,
+) -> dict[str, Any]:
+    """Time a network by layer and by runtime.
+
+    Args:
+        network: The network.
+        x: The input, float32 [batch, channels, height, width] in 0..1, on the network's device.
+        dtype: Precision: ``fp32``, ``bf16`` or ``fp16``.
+        repeats: Runs of which the median is taken.
+        other_runtimes: Whether to time OpenVINO, ONNX Runtime and OpenCV, where installed.
+        extra_runs: More functions of ``x`` to time, by name.
+
+    Returns:
+        A report of plain values. ``gflop`` is the work of one run in 10^9 operations; ``peaks`` and ``peak_gflops`` the
+        throughput of the machine; ``layers`` and ``runs`` hold the times, with ``of_peak`` their throughput relative
+        to ``peak_gflops``.
+    """
+    peaks = measure_peaks(network, dtype=dtype)
+    peak, gflop = max(peaks.values()), network.flops * len(x) / 1e9
+    steps = time_layers(network, x, dtype=dtype, repeats=repeats)
+    total = sum(step.ms for step in steps)
+    with open_runtimes(network, dtype=dtype, other_runtimes=other_runtimes) as runs:
+        times = time_interleaved(runs | dict(extra_runs or {}), x, repeats=repeats)
+    return {
+        "input": list(x.shape),
+        "dtype": dtype,
+        "device": str(x.device),
+        "threads": torch.get_num_threads(),
+        "gflop": gflop,
+        "peak_gflops": peak,
+        "peaks": peaks,
+        "layers": [{**step._asdict(), "share": step.ms / total, "of_peak": step.gflops / peak} for step in steps],
+        "runs": {
+            name: {
+                "ms": statistics.median(ms),
+                "min_ms": min(ms),
+                "images_per_second": 1000 * len(x) / statistics.median(ms),
+                "of_peak": gflop / statistics.median(ms) * 1000 / peak,
+            }
+            for name, ms in times.items()
+        },
+    }
+
+
+def set_unit_variance(network: Network) -> None:
+    """Set the rolling variances of a network with random weights to 1.
+
+    Darknet initialises them with 0, with which outputs overflow and arithmetic may be slower.
+    """
+    for name, tensor in network.named_buffers():
+        if name.endswith("rolling_variance"):
+            tensor.fill_(1.0)
+
+
+def time_layers(network: Network, x: Tensor, *, dtype: str = "fp32", repeats: int = 10) -> list[StepTiming]:
+    """Return the median time of every step of the fused network on ``x`` [batch, channels, height, width]."""
+    fused = FusedNetwork(network, dtype=dtype)
+    seconds: dict[int, list[float]] = {id(step.module): [] for step in fused.plan}
+    starts: list[float] = []
 
     def before(_step: nn.Module, _inputs: Any) -> None:
-        started.append(_now(x))
+        starts.append(_now(x))
 
     def after(step: nn.Module, _inputs: Any, _y: Any) -> None:
-        seconds[id(step)].append(_now(x) - started.pop())
+        seconds[id(step)].append(_now(x) - starts.pop())
 
     with torch.inference_mode():
-        fast(x)
-        for step in fast.plan:
+        fused(x)
+        for step in fused.plan:
             step.module.register_forward_pre_hook(before)
             step.module.register_forward_hook(after)
         for _ in range(repeats):
-            fast(x)
-        parts = max(1, len(seconds[id(fast.plan[0].module)]) // repeats)
-    rows = []
-    for step in fast.plan:
-        ms = 1000 * parts * statistics.median(seconds[id(step.module)])
+            fused(x)
+        passes = max(1, len(seconds[id(fused.plan[0].module)]) // repeats)  # large batches run in several
+    timings = []
+    for step in fused.plan:
+        ms = 1000 * passes * statistics.median(seconds[id(step.module)])
         flops = sum(network[number].flops for number in step.layers) * len(x)
-        names = "+".join(network.config.sections[1 + number].name for number in step.layers)
-        rows.append(Row(step.layers, names, network[step.layers[0]].describe(), ms, flops / 1e6 / ms if ms else 0.0))
-    return rows
+        sections = "+".join(network.config.sections[1 + number].name for number in step.layers)
+        options = network[step.layers[0]].describe()
+        timings.append(StepTiming(step.layers, sections, options, ms, flops / 1e6 / ms if ms else 0.0))
+    return timings
 
 
-def rates(network: Network, *, dtype: str = "fp32", repeats: int = 5) -> dict[str, float]:
-    """What the network's device reaches in large convolutions and a matrix product: 10^9 operations a second."""
+def measure_peaks(network: Network, *, dtype: str = "fp32", repeats: int = 5) -> dict[str, float]:
+    """Return the throughput of large convolutions and a matrix product on the network's device, in GFLOP/s by name."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
-    found = {}
+    torch_dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+    peaks = {}
     with torch.inference_mode():
-        for channels, side, size in _LARGE:
-            x = torch.rand(1, channels, side, side, dtype=kind, device=device).to(memory_format=torch.channels_last)
-            w = torch.rand(channels, channels, size, size, dtype=kind, device=device)
+        for channels, side, size in _CONVOLUTIONS:
+            x = torch.rand(1, channels, side, side, dtype=torch_dtype, device=device)
+            x = x.to(memory_format=torch.channels_last)
+            w = torch.rand(channels, channels, size, size, dtype=torch_dtype, device=device)
             w = w.to(memory_format=torch.channels_last)
-            seconds = min(_timed(functools.partial(F.conv2d, x, w, None, 1, size // 2), x, repeats))
+            seconds = min(_time(functools.partial(F.conv2d, x, w, None, 1, size // 2), x, repeats))
             operations = 2.0 * (channels * side * size) ** 2
-            found[f"convolution {channels} {size}x{size} on {side}x{side}"] = operations / seconds / 1e9
-        a = torch.rand(_MATRIX, _MATRIX, dtype=kind, device=device)
-        found[f"matrix product {_MATRIX}"] = (
-            2.0 * _MATRIX**3 / min(_timed(functools.partial(torch.mm, a, a), a, repeats)) / 1e9
-        )
-    return found
+            peaks[f"convolution {channels} {size}x{size} on {side}x{side}"] = operations / seconds / 1e9
+        a = torch.rand(_MATRIX, _MATRIX, dtype=torch_dtype, device=device)
+        seconds = min(_time(functools.partial(torch.mm, a, a), a, repeats))
+        peaks[f"matrix product {_MATRIX}"] = 2.0 * _MATRIX**3 / seconds / 1e9
+    return peaks
 
 
 @contextmanager
-def peers(
-    network: Network, *, dtype: str = "fp32", others: bool = True
-) -> Iterator[dict[str, Callable[[Tensor], Any]]]:
-    """Our own engines and, with ``others``, the runtimes that are installed and can run the network, by name."""
-    with tempfile.TemporaryDirectory() as scratch:
-        runs: dict[str, Callable[[Tensor], Any]] = {}
-        for name in ("torch", "plain", *(("openvino", "onnxruntime") if others else ())):
+def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool = True) -> Iterator[dict[str, Run]]:
+    """Prepare the runtimes that are installed and support the network, by name, for use inside the block."""
+    names = ("torch", "plain", *(("openvino", "onnxruntime") if other_runtimes else ()))
+    with tempfile.TemporaryDirectory() as folder:
+        runs: dict[str, Run] = {}
+        for name in names:
             if is_installed(name) and (dtype == "fp32" or name in ("torch", "openvino")):
                 try:
                     runs[name] = create_engine(network, name, dtype=dtype)
-                except DarknetError:  # one that cannot take this network is left out of the table
+                except DarknetError:  # the runtime does not support the network
                     continue
-        opencv = others and dtype == "fp32" and importlib.util.find_spec("cv2") is not None
-        if opencv and (run := _opencv(network, pathlib.Path(scratch))):
+        has_opencv = other_runtimes and dtype == "fp32" and importlib.util.find_spec("cv2") is not None
+        if has_opencv and (run := _open_opencv(network, pathlib.Path(folder))):
             runs["opencv"] = run
         yield runs
 
 
-def interleaved(
-    runs: Mapping[str, Callable[[Tensor], Any]], x: Tensor, *, repeats: int = 10, warm: int = 2, busy: bool = False
+def time_interleaved(
+    runs: Mapping[str, Run], x: Tensor, *, repeats: int = 10, warmup: int = 2, cpu_time: bool = False
 ) -> dict[str, list[float]]:
-    """Milliseconds of every run in turn on ``x``, ``repeats`` of each after ``warm`` that do not count.
+    """Time several functions of ``x`` in turns, each after a pause and an untimed call.
 
-    A turn is a pause, a run that wakes threads and caches, and one that counts.
-    ``busy``: the process's CPU time instead of the wall clock's, for one thread on a machine that others use.
+    Args:
+        runs: The functions by name.
+        x: Their argument.
+        repeats: Timed turns.
+        warmup: Turns before them.
+        cpu_time: Measure the CPU time of the process instead of wall-clock time: for one thread on a busy machine.
+
+    Returns:
+        The times in milliseconds by name, one per turn.
     """
-    clock = time.process_time if busy else time.perf_counter
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    clock = time.process_time if cpu_time else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
-        for number in range(warm + repeats):
+        for turn in range(warmup + repeats):
             for name, run in runs.items():
                 time.sleep(_PAUSE)
-                seconds = _timed(functools.partial(run, x), x, 2, clock)[-1]
-                if number >= warm:
-                    found[name].append(1000 * seconds)
-    return found
+                seconds = _time(functools.partial(run, x), x, 2, clock)[-1]
+                if turn >= warmup:
+                    times[name].append(1000 * seconds)
+    return times
 
 
-def _opencv(network: Network, folder: pathlib.Path) -> Callable[[Tensor], Any] | None:
-    """OpenCV's own reader of cfg and weights: up to version 4, and only what it knows of."""
+def _open_opencv(network: Network, folder: pathlib.Path) -> Run | None:
+    """Read the network with OpenCV; None if it has no cfg reader (version 5) or does not support the network."""
     import cv2
 
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
@@ -140,34 +218,35 @@ def _opencv(network: Network, folder: pathlib.Path) -> Callable[[Tensor], Any] |
     (folder / "a.cfg").write_text(cfg.dumps(network.config), encoding="utf-8")
     weights.save(network, folder / "a.weights")
     try:
-        read = cv2.dnn.readNetFromDarknet(str(folder / "a.cfg"), str(folder / "a.weights"))
-        names = read.getUnconnectedOutLayersNames()
-        read.setInput(torch.zeros(1, *network.shape).numpy())
-        read.forward(names)
+        net = cv2.dnn.readNetFromDarknet(str(folder / "a.cfg"), str(folder / "a.weights"))
+        names = net.getUnconnectedOutLayersNames()
+        net.setInput(torch.zeros(1, *network.shape).numpy())
+        net.forward(names)
     except cv2.error:
         return None
     cv2.setNumThreads(torch.get_num_threads())
 
     def run(x: Tensor) -> Any:
-        read.setInput(x.numpy())
-        return read.forward(names)
+        net.setInput(x.numpy())
+        return net.forward(names)
 
     return run
 
 
-def _timed(
+def _time(
     run: Callable[[], Any], x: Tensor, repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
+    """Seconds of each of ``repeats`` calls."""
     seconds = []
     for _ in range(repeats):
-        started = _now(x, clock)
+        start = _now(x, clock)
         run()
-        seconds.append(_now(x, clock) - started)
+        seconds.append(_now(x, clock) - start)
     return seconds
 
 
 def _now(x: Tensor, clock: Callable[[], float] = time.perf_counter) -> float:
-    """The clock, once the device has done what it was given."""
+    """The clock, after the device of ``x`` has finished its work."""
     if x.is_cuda:
         torch.cuda.synchronize()
     return clock()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How near a folder of images runs to the network's own speed.
+"""Compare the speed of detection on image files with the speed of the network alone.
 
     python benchmarks/images.py CFG WEIGHTS FOLDER [--batch 1] [--threads 2] [--engine torch] [--dtype fp32]
 
-Prints images a second from files to boxes, those of the network alone at the same batch size, in turn, and the
-median share of one in the other.
+Prints images per second from files to boxes and of the network alone at the same batch size, interleaved, and the
+median ratio of the two.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cfg")
     parser.add_argument("weights")
@@ -34,26 +34,28 @@ def main() -> int:
 
     import darknet_py
 
+    darknet_py.keep_freed_memory()
     torch.set_num_threads(args.threads)
     network = darknet_py.load(args.cfg, args.weights)
     detector = darknet_py.Detector(network, batch=args.batch, engine=args.engine, dtype=args.dtype)
     images = sorted(args.folder.rglob("*.jpg"))
     x = torch.rand(args.batch, *network.shape)
-    whole, alone = [], []
+    from_files: list[float] = []
+    network_only: list[float] = []
     with torch.inference_mode():
         detector(images[0])
         for _ in range(args.repeats):
-            started = time.perf_counter()
+            start = time.perf_counter()
             for _ in detector.stream(images):
                 pass
-            whole.append(len(images) / (time.perf_counter() - started))
-            started = time.perf_counter()
+            from_files.append(len(images) / (time.perf_counter() - start))
+            start = time.perf_counter()
             for _ in range(0, len(images), args.batch):
                 detector.run(x)
-            alone.append(len(images) / (time.perf_counter() - started))
-    files, net = statistics.median(whole), statistics.median(alone)
-    share = statistics.median(a / b for a, b in zip(whole, alone, strict=True))
-    print(f"{files:.1f} images/s from files to boxes, {net:.1f} by the network alone: {share:.0%}")
+            network_only.append(len(images) / (time.perf_counter() - start))
+    files, net = statistics.median(from_files), statistics.median(network_only)
+    ratio = statistics.median(a / b for a, b in zip(from_files, network_only, strict=True))
+    print(f"{files:.1f} images/s from files to boxes, {net:.1f} images/s of the network alone: {ratio:.0%}")
     return 0
 
 
