@@ -1,4 +1,4 @@
-"""The Python of docs/recipes.md does what the page says, with the real packages."""
+"""The Python blocks of docs/recipes.md run with the packages that they name, and do what the page says."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "recipes.md"
 
 @functools.cache
 def recipes() -> dict[str, str]:
-    """Each Python block by the heading above it; the second one below a heading has 2 behind it."""
-    found: dict[str, str] = {}
+    """The Python blocks by the heading above; the key of a second block below a heading ends with 2."""
+    blocks: dict[str, str] = {}
     heading = ""
     for title, code in re.findall(r"^## ([^\n]*)$|^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
         heading = title or heading
         if code:
-            found[f"{heading} 2" if heading in found else heading] = code
-    return found
+            blocks[f"{heading} 2" if heading in blocks else heading] = code
+    return blocks
 
 
 @pytest.fixture
 def scene(model: tuple[str, str]) -> None:
-    """A folder with the page's files: the network sees a dog in the middle of everything."""
+    """The files of the page: the network detects a dog in the centre of any image."""
     for name in ("cfg", "weights"):
         pathlib.Path(f"tiny.{name}").rename(f"my.{name}")
     pathlib.Path("tiny.names").rename("my.names")
     Image.new("RGB", (100, 80), (90, 120, 60)).save("photo.jpg")
 
 
-def cook(heading: str, *packages: str) -> dict[str, Any]:
+def run_recipe(heading: str, *packages: str) -> dict[str, Any]:
     for package in packages:
         pytest.importorskip(package, reason=f"this recipe is for {package}: pip install {package}")
     names: dict[str, Any] = {}
@@ -52,21 +52,21 @@ def cook(heading: str, *packages: str) -> dict[str, Any]:
     return names
 
 
-def test_every_recipe_is_cooked() -> None:
+def test_every_recipe_is_tested() -> None:
     text = pathlib.Path(__file__).read_text()
     assert len(recipes()) == 6
-    assert not [heading for heading in recipes() if f'cook("{heading}"' not in text]
+    assert not [heading for heading in recipes() if f'run_recipe("{heading}"' not in text]
 
 
 @pytest.mark.usefixtures("scene")
-def test_a_video_frame_by_frame(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cook("A video, a camera or a stream, frame by frame")["seen"] == 10
+def test_a_video_is_detected_frame_by_frame(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_recipe("A video, a camera or a stream, frame by frame")["seen"] == 10
     assert '0.36 [\n  {\n    "name": "dog"' in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("scene")
-def test_objects_are_followed() -> None:
-    paths = cook("Follow objects", "supervision", "trackers")["paths"]
+def test_objects_are_tracked() -> None:
+    paths = run_recipe("Follow objects", "supervision", "trackers")["paths"]
     assert len(paths) == 1
     (path,) = paths.values()
     assert len(path) >= 8
@@ -75,26 +75,26 @@ def test_objects_are_followed() -> None:
 
 @pytest.mark.usefixtures("scene")
 def test_objects_are_counted_in_a_zone() -> None:
-    names = cook("Count in a zone and over a line", "supervision", "trackers")
+    names = run_recipe("Count in a zone and over a line", "supervision", "trackers")
     assert max(names["inside"]) == 1
     assert (names["line"].in_count, names["line"].out_count) == (0, 0)
 
 
 @pytest.mark.usefixtures("scene")
-def test_supervision_draws_a_video() -> None:
-    cook("Draw with supervision and write a video", "supervision")
+def test_a_video_is_drawn_with_supervision() -> None:
+    run_recipe("Draw with supervision and write a video", "supervision")
     with open_video("drawn.mp4") as video:
         assert (video.fps, video.frame_count) == (tiny_videos.FPS, 10)
         assert np.abs(next(video).image.astype(int) - tiny_videos.render_frame(0)).max() > 100
 
 
 @pytest.mark.usefixtures("scene")
-def test_a_large_image_in_tiles() -> None:
-    names = cook("Small objects in large images")
-    assert len(names["result"]) > 4  # the network sees a dog in the middle of each tile
+def test_a_large_image_is_detected_in_tiles() -> None:
+    names = run_recipe("Small objects in large images")
+    assert len(names["result"]) > 4  # a dog in the centre of each tile
     assert set(names["result"].boxes.cls.tolist()) == {1}
 
 
 @pytest.mark.usefixtures("scene")
-def test_a_large_image_with_inference_slicer() -> None:
-    assert len(cook("Small objects in large images 2", "supervision")["detections"]) > 4
+def test_a_large_image_is_detected_with_inference_slicer() -> None:
+    assert len(run_recipe("Small objects in large images 2", "supervision")["detections"]) > 4
