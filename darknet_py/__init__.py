@@ -37,7 +37,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DarknetError": "errors",
     "DataError": "errors",
-    "Dataset": "data.data_file",
+    "Dataset": "data.dataset",
     "DetectionModel": "compat.opencv",
     "Detector": "detector",
     "Evaluation": "evaluation.scores",

@@ -117,7 +117,7 @@ def resize(image: ImageArray, size: Size) -> ImageArray:
 
 
 def shuffle(targets: TargetArray, limit: int, rng: np.random.Generator) -> TargetArray:
-    """Shuffle targets [n, 5] as ``randomize_boxes`` does, and return the first ``limit``."""
+    """Shuffle targets, float32 [n, 5 or more], as ``randomize_boxes`` does, and return the first ``limit``."""
     order = np.arange(len(targets))
     for i, other in enumerate(rng.integers(len(targets), size=len(targets)) if len(targets) else ()):
         order[[i, other]] = order[[other, i]]
@@ -153,5 +153,5 @@ def transform_boxes(targets: TargetArray, window: CropWindow, size: Size, flip: 
 
 
 def shortest_side(targets: TargetArray, size: Size) -> int:
-    """The shortest side of all boxes in whole pixels of an input of ``size``; 0 without targets."""
+    """The shortest side of the boxes of targets, float32 [n, 5 or more], in whole pixels of an input; 0 if n is 0."""
     return int((targets[:, 2:4] * size).min()) if len(targets) else 0

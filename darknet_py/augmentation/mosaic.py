@@ -102,7 +102,7 @@ def transform_boxes(targets: TargetArray, tile: MosaicTile, size: Size, *, bound
 def merge_boxes(
     targets: Sequence[TargetArray], tiles: Sequence[MosaicTile], size: Size, limit: int, *, bound: bool
 ) -> TargetArray:
-    """Transform the targets of all tiles to the mosaic; see ``transform_boxes``. At most ``limit`` are returned."""
+    """Transform the targets of all tiles to the mosaic, see ``transform_boxes``: float32 [m, 5 or more], m <= limit."""
     out = targets[0][:0]
     for rows, tile in zip(targets, tiles, strict=True):
         out = np.concatenate((out, transform_boxes(rows[: limit - len(out)], tile, size, bound=bound)))

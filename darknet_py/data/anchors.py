@@ -55,12 +55,12 @@ def size_iou(boxes: BoxSizes, anchors: BoxSizes) -> BoxSizes:
 
 
 def mean_best_iou(boxes: BoxSizes, anchors: BoxSizes) -> float:
-    """Mean over all boxes of the IoU with the best anchor, 0..1: Darknet's "avg IoU" / 100."""
+    """Mean over boxes [n, 2] of the IoU with the best of the anchors [m, 2], 0..1: Darknet's "avg IoU" / 100."""
     return float(size_iou(boxes, anchors).max(axis=1).mean())
 
 
 def sort_by_area(anchors: BoxSizes) -> BoxSizes:
-    """Sort anchors by area, smallest first."""
+    """Sort anchors, float64 [n, 2], by area, smallest first."""
     ordered: BoxSizes = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
     return ordered
 
@@ -160,7 +160,7 @@ def _check_count(boxes: BoxSizes, count: int) -> None:
 
 
 def format_anchors(anchors: BoxSizes, decimals: int = 0) -> str:
-    """Format anchors as the value of an ``anchors=`` line, in Darknet's columns."""
+    """Format anchors, float64 [n, 2], as the value of an ``anchors=`` line, in Darknet's columns."""
     width = 2 if decimals else 3
     return ", ".join(f"{w:{width}.{decimals}f},{h:{width}.{decimals}f}" for w, h in anchors)
 

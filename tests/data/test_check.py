@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -70,3 +71,17 @@ def test_a_list_that_is_used_twice_is_reported_once(tmp_path: pathlib.Path) -> N
     (tmp_path / "set.data").write_text(f"train={tmp_path / 'train.list'}\n")
     (only,) = check_dataset(tmp_path / "set.data", classes=1)
     assert not only.problems
+
+
+def test_progress_gets_every_image_once(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "train.list").write_text(image(tmp_path / "a.png") * 2 + image(tmp_path / "b.png"))
+    (tmp_path / "set.data").write_text(f"train={tmp_path / 'train.list'}\n")
+    seen: list[str] = []
+
+    def progress(images: Iterable[str]) -> Iterable[str]:
+        for path in images:
+            seen.append(pathlib.Path(path).name)
+            yield path
+
+    check_dataset(tmp_path / "set.data", progress=progress)
+    assert seen == ["a.png", "b.png"]

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from darknet_py.errors import DataError
+from darknet_py.video.frame_queue import ReconnectPolicy
 from darknet_py.video.reader import Frame, open_video
 from tests.helpers import http_server, tiny_videos
 
@@ -76,6 +77,11 @@ def test_a_live_stream_is_reconnected_and_keeps_counting_frames(
 def test_without_reconnect_the_end_of_the_stream_ends_the_video(tmp_path: pathlib.Path) -> None:
     with live(tiny_videos.transport_stream(tmp_path / "live.ts", 20)) as address:
         assert len(list(open_video(address, latest=False, reconnect=0))) > 15
+
+
+def test_the_delay_between_reconnections_doubles_up_to_30_seconds() -> None:
+    policy = ReconnectPolicy(attempts=8, backoff=0.5)
+    assert [policy.delay(attempt) for attempt in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
 def test_close_interrupts_the_wait_before_a_reconnection(tmp_path: pathlib.Path) -> None:
