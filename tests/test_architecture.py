@@ -62,22 +62,43 @@ def unit(path: pathlib.Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported(path: pathlib.Path) -> Iterator[tuple[int, str]]:
-    """Line and unit of everything that a file takes from the package, inside functions too."""
+def imported_names(path: pathlib.Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Line and full name of everything that a file imports from the package, inside functions too."""
     place = (PACKAGE.name, *path.relative_to(PACKAGE).parts[:-1])
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
+            names = [tuple(alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            start = list(place[: len(place) - node.level + 1]) if node.level else []
-            module = start + (node.module.split(".") if node.module else [])
-            names = [[*module, alias.name] for alias in node.names if alias.name != "__version__"]
+            start = place[: len(place) - node.level + 1] if node.level else ()
+            module = (*start, *(node.module.split(".") if node.module else ()))
+            names = [(*module, alias.name) for alias in node.names if alias.name != "__version__"]
         else:
             continue
-        for name in names:
-            if name[0] == PACKAGE.name:
-                inside = [part for part in name[1:2] if is_unit(part)]
-                yield node.lineno, (inside or ["__init__"])[0]
+        yield from ((node.lineno, name) for name in names if name[0] == PACKAGE.name)
+
+
+def imported(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+    """Line and unit of everything that a file imports from the package."""
+    for line, name in imported_names(path):
+        inside = [part for part in name[1:2] if is_unit(part)]
+        yield line, (inside or ["__init__"])[0]
+
+
+def imported_modules(path: pathlib.Path) -> Iterator[tuple[int, pathlib.Path]]:
+    """Line and file of every module that a file imports from the package."""
+    for line, name in imported_names(path):
+        for length in range(len(name), 0, -1):
+            place = PACKAGE.parent.joinpath(*name[:length])
+            files = [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+            if files:
+                yield line, files[0]
+                break
+
+
+def is_section(path: pathlib.Path) -> bool:
+    """Whether a module registers a section type."""
+    decorators = [one for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef) for one in node.decorator_list]
+    return any(isinstance(one, ast.Call) and ast.unparse(one.func) == "section" for one in decorators)
 
 
 def is_unit(name: str) -> bool:
@@ -109,12 +130,23 @@ def test_the_rows_are_modules() -> None:
     assert {name for name in RANK if not is_unit(name)} <= {"__init__"}
 
 
-def test_no_layer_is_made_of_a_head() -> None:
-    heads = {"detection", "gaussian_yolo", "region", "yolo"}
-    for path in sorted((PACKAGE / "layers").glob("*.py")):
-        taken = {node.module for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom) and node.level == 1}
-        part = path.stem.startswith("_")
-        assert part or path.stem in heads or not taken & heads, named(path)
+def test_modules_make_no_cycle() -> None:
+    graph = {path: {other for _, other in imported_modules(path) if other != path} for path in modules()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which shows the cycle
+
+
+def test_every_section_type_has_a_module() -> None:
+    kinds = set(LAYERS.values())
+    assert {path for path in modules() if is_section(path)} == {
+        PACKAGE.parent.joinpath(*kind.__module__.split(".")).with_suffix(".py") for kind in kinds
+    }
+    assert len(kinds) == sum(map(is_section, modules()))
+
+
+@each_module
+def test_no_module_imports_a_section(path: pathlib.Path) -> None:
+    sections = [f"line {line}: {named(other)}" for line, other in imported_modules(path) if is_section(other)]
+    assert not sections, f"{named(path)} imports {', '.join(sections)}"
 
 
 @each_module
