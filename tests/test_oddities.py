@@ -29,7 +29,7 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[convolutional]\nsize=3\ndilation=2", "dilation needs an odd size and padding of size / 2"),
+        ("[convolutional]\nsize=3\ndilation=2", "dilation: expected an odd size and padding of size / 2"),
         ("[convolutional]\nfilters=6\ngroups=4", "4 channels and 6 filters do not divide into 4 groups"),
         ("[convolutional]\nactivation=silu", "activation: expected one of linear, logistic"),
         ("[upsampel]", "unknown section (did you mean 'upsample'?)"),
@@ -37,7 +37,7 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
         ("[empty]\n[route]\nlayers=3", "layer 1 [route] refers to layer 3, which does not precede it"),
         ("[yolo]\nnms_kind=diou", "nms_kind: expected one of default, greedynms"),
         ("[crnn]\noutput=2\nhidden=2", "the state shrinks from step to step"),
-        ("[maxpool]\nsize=2\npadding=4", "windows of size=2 that see no cell"),
+        ("[maxpool]\nsize=2\npadding=4", "padding=4: expected less than 2 * size=4"),
     ],
 )
 def test_what_c_misreads_or_crashes_on_is_refused(text: str, message: str) -> None:

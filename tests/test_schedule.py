@@ -72,7 +72,7 @@ def test_sequences_grow_with_seq_scales() -> None:
 
 def test_norm_across_mini_batches() -> None:
     """Statistics of mini-batch k are the mean over those up to k; one alone is a plain norm but for N - 1."""
-    norm = Norm(3, across=True).train()
+    norm = Norm(3, cross_iteration=True).train()
     norm.initialise()
     parts = torch.rand(3, 4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     for number, x in enumerate(parts):

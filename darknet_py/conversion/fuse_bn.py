@@ -41,7 +41,7 @@ def fuse_batch_norm(network: Network) -> Network:
 
 def _fused_weights(module: nn.Module) -> dict[str, Tensor]:
     """The weights and biases of a layer with batch norm fused; empty for other layers."""
-    fuse: Callable[[], tuple[Tensor, Tensor]] | None = getattr(module, "folded", None)
+    fuse: Callable[[], tuple[Tensor, Tensor]] | None = getattr(module, "fold_norm", None)
     if fuse is None or getattr(module, "norm", None) is None:
         return {}
     with torch.no_grad():

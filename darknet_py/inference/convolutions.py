@@ -86,7 +86,7 @@ class FusedConvolution(nn.Module):
         self.register_buffer("biases", biases.detach().to(target.dtype), persistent=False)
 
     def _folded(self, spec: ConvolutionSpec) -> tuple[Tensor, Tensor]:
-        return spec.folded()
+        return spec.fold_norm()
 
     def _lay_out(self, weights: Tensor, x: Shape) -> Tensor:
         return weights.contiguous(memory_format=torch.channels_last)

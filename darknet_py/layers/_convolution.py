@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg.schema import option
-from ._blur import blur, blurred
+from ._blur import blur, blur_shape
 from ._context import Gradients, StepContext
-from ._deformation import deformation
-from ._excitation import excited
+from ._deformation import read_deformation
+from ._excitation import excite
 from ._fusion import ConvolutionSpec
 from ._norm import Norm, without_norm
 from ._param_group import ParamGroup
@@ -35,33 +35,47 @@ class Convolution(Layer):
 
         filters: int = option(1, "output channels")
         size: int = option(1, "side of the square kernel")
-        stride: int = option(1, "step, for the axes that give none of their own")
-        stride_x: int = option(0, "step to the right; below 1: stride")
-        stride_y: int = option(0, "step down; below 1: stride")
-        dilation: int = option(1, "distance of the kernel's taps; 1x1 kernels have none")
-        pad: bool = option(False, "pad by size / 2, whatever padding says")
-        padding: int = option(0, "zeros on every side, times the dilation")
-        groups: int = option(1, "channel groups that do not mix")
-        activation: Activation = option(Activation.LOGISTIC, "what follows the norm")
+        stride: int = option(1, "step in both directions")
+        stride_x: int = option(0, "horizontal step; below 1: stride")
+        stride_y: int = option(0, "vertical step; below 1: stride")
+        dilation: int = option(1, "dilation of the kernel; ignored for 1x1 kernels")
+        pad: bool = option(False, "padding of size / 2; padding is ignored")
+        padding: int = option(0, "zero padding on every side, multiplied by the dilation")
+        groups: int = option(1, "channel groups (grouped convolution)")
+        activation: Activation = option(Activation.LOGISTIC, "activation after batch norm")
         batch_normalize: int = option(0, "0: biases only, 1: batch norm, 2: cross-iteration batch norm")
         cbn: bool = option(False, "the same as batch_normalize=2")
-        antialiasing: int = option(0, "take the stride by a blur behind: 1 binomial 3x3, 2 mean of 2x2")
-        share_index: int | None = option(None, "number of the layer whose parameters are used")
+        antialiasing: int = option(0, "apply the stride by a blur after the activation: 1 binomial 3x3, 2 mean of 2x2")
+        share_index: int | None = option(None, "number of the layer whose parameters are shared")
         flipped: bool = option(False, "the file holds the weights as [inputs, filters]")
         binary: bool = option(False, "binary weights in C's GPU code", effect="unsupported")
         xnor: bool = option(False, "binary weights and inputs")
-        bin_output: bool = option(False, "with xnor: linear activation where the next layer binarises anyway")
-        assisted_excitation: float = option(0, "objects stand out: 1 in the first half, N up to update N", train=True)
-        sway: bool = option(False, "a quarter of the kernels is free, others are turned or mirrored copies", train=True)
-        rotate: bool = option(False, "a quarter of the kernels is free, others are turned by 90, 180, 270", train=True)
-        stretch: bool = option(False, "a quarter of the kernels is free, others are stretched copies", train=True)
-        stretch_sway: bool = option(False, "a quarter of the kernels is free, others are deformed copies", train=True)
-        angle: float = option(15.0, "whole degrees for sway and stretch_sway", train=True)
-        grad_centr: bool = option(False, "centre each filter's gradient", train=True)
-        reverse: float = option(0.0, "update by the sign times (10 |v| + 1) ** reverse; 0: by v", train=True)
+        bin_output: bool = option(
+            False, "with xnor: no activation if only the next layer, which binarises, reads the output"
+        )
+        assisted_excitation: float = option(
+            0, "assisted excitation: 1 in the first half of training, N until iteration N", train=True
+        )
+        sway: bool = option(
+            False, "tie three quarters of the kernels to rotated or flipped copies of the rest", train=True
+        )
+        rotate: bool = option(
+            False, "tie three quarters of the kernels to copies of the rest, rotated by 90, 180, 270", train=True
+        )
+        stretch: bool = option(False, "tie three quarters of the kernels to scaled copies of the rest", train=True)
+        stretch_sway: bool = option(
+            False, "tie three quarters of the kernels to scaled, rotated or flipped copies of the rest", train=True
+        )
+        angle: float = option(15.0, "rotation of sway and stretch_sway in whole degrees", train=True)
+        grad_centr: bool = option(
+            False, "gradient centralisation: subtract each filter's mean from its gradient", train=True
+        )
+        reverse: float = option(
+            0.0, "exponent p of the update sign(v) * (10 * abs(v) + 1) ** p; 0: plain SGD", train=True
+        )
 
         def __post_init__(self) -> None:
-            """Resolve what one key says about another."""
+            """Resolve keys that depend on others."""
             object.__setattr__(self, "stride_x", self.stride_x if self.stride_x > 0 else self.stride)
             object.__setattr__(self, "stride_y", self.stride_y if self.stride_y > 0 else self.stride)
             object.__setattr__(self, "padding", self.size // 2 if self.pad else self.padding)
@@ -89,56 +103,63 @@ class Convolution(Layer):
             for n, step in zip((x.height, x.width), steps, strict=True)
         )
         self.inner = Shape(options.filters, height, width)
-        self.shape = blurred(self.inner, options.antialiasing, self.strides) if options.antialiasing else self.inner
+        self.shape = blur_shape(self.inner, options.antialiasing, self.strides) if options.antialiasing else self.inner
         if min(self.shape) < 1:
-            raise ValueError(f"a {options.size}x{options.size} kernel does not fit into {x.width} x {x.height}")
+            raise ValueError(
+                f"a {options.size}x{options.size} kernel does not fit into a map of {x.width} x {x.height}"
+            )
         kernels = options.filters * x.channels // options.groups
-        self._deformation = deformation(options, options.angle, options.size, kernels)
+        self._deformation = read_deformation(options, options.angle, options.size, kernels)
         self.norm: Norm | None = None
         if options.share_index is None:
             self.biases = parameter(options.filters)
-            self.norm = Norm(options.filters, across=options.batch_normalize == 2) if options.batch_normalize else None
+            self.norm = (
+                Norm(options.filters, cross_iteration=options.batch_normalize == 2) if options.batch_normalize else None
+            )
             self.weights = parameter(options.filters, x.channels // options.groups, options.size, options.size)
 
     def connect(self, index: int, earlier: Sequence[Layer]) -> None:
-        """Find the layer whose parameters ``share_index`` borrows."""
+        """Find the layer whose parameters ``share_index`` shares."""
         number = self.options.share_index
         if number is None:
             return
         number += index if number < 0 else 0
         owner = earlier[number] if 0 <= number < index else None
         if not isinstance(owner, Convolution):
-            raise ValueError(f"share_index: layer {number} is no earlier [convolutional]")
+            raise ValueError(f"share_index: expected an earlier [convolutional], got layer {number}")
         mine = (self.options.filters, self.inputs // self.options.groups, self.options.size)
         theirs = (owner.options.filters, owner.inputs // owner.options.groups, owner.options.size)
         if mine != theirs:
-            raise ValueError(f"share_index: filters, channels and size are {mine} here and {theirs} in layer {number}")
+            raise ValueError(
+                f"share_index: filters, channels, size: expected {theirs} as in layer {number}, got {mine}"
+            )
         self.owner = owner.owner or (owner,)
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """[batch, channels, height, width] to [batch, filters, ...]."""
-        options, source = self.options, self.owner[0] if self.owner else self
+        """Return [batch, filters, ...] for ``x`` [batch, channels, height, width]."""
+        options = self.options
+        source = self.owner[0] if self.owner else self
         strides = (1, 1) if options.antialiasing else self.strides
         if options.xnor and not self.training and options.stride_x == options.stride_y:
-            y = _binary(x, *source.folded(), options.padding, strides)
+            y = _binary(x, *source.fold_norm(), options.padding, strides)
         else:
             padding = options.padding * options.dilation
             biases = None if source.norm else source.biases
             weights: Tensor = source.weights
             if options.xnor and self.training:
-                x, weights = _signs(x), _means(source.weights)
+                x, weights = _sign_ste(x), _binarise(source.weights)
             y = F.conv2d(x, weights, biases, strides, padding, options.dilation, options.groups)
             if source.norm:
                 y = source.norm(y, source.biases, context)
         if not self.feeds_bin_output:
             y, before = options.activation(y, self.darknet_gradients(context)), y
             if options.assisted_excitation >= 1 and self.training and context is not None:
-                y = excited(before, y, options.activation, int(options.assisted_excitation), context)
+                y = excite(before, y, options.activation, int(options.assisted_excitation), context)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
 
-    def folded(self) -> tuple[Tensor, Tensor]:
+    def fold_norm(self) -> tuple[Tensor, Tensor]:
         """Weights [filters, channels / groups, size, size] and biases [filters] with batch norm folded in."""
-        return self.norm.folded(self.weights, self.biases) if self.norm else (self.weights, self.biases)
+        return self.norm.fold(self.weights, self.biases) if self.norm else (self.weights, self.biases)
 
     @property
     def is_binary(self) -> bool:
@@ -146,10 +167,11 @@ class Convolution(Layer):
         return self.options.xnor
 
     def as_convolution(self) -> ConvolutionSpec | None:
-        """The layer as one convolution, unless it is binary."""
+        """The layer as a convolution, unless it is binary."""
         if self.is_binary:
             return None
-        options, owner = self.options, self.owner[0] if self.owner else self
+        options = self.options
+        owner = self.owner[0] if self.owner else self
         padding = options.padding * options.dilation
         return ConvolutionSpec(
             weights=owner.weights,
@@ -164,7 +186,7 @@ class Convolution(Layer):
         )
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Biases, then the norm, then weights [filters, channels / groups, size, size]."""
+        """Yield biases, batch norm, weights [filters, channels / groups, size, size]; nothing with ``share_index``."""
         if self.options.share_index is not None:
             return
         yield "biases", self.biases
@@ -173,12 +195,12 @@ class Convolution(Layer):
         yield "weights", self.weights.flatten(1).t() if self.options.flipped else self.weights
 
     def loaded(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Without batch norm's arrays where ``dontloadscales`` is set."""
+        """Yield what reading a file fills; ``dontloadscales`` excludes batch norm's arrays."""
         arrays = super().loaded(transposed)
         return without_norm(arrays) if self.options.dontloadscales else arrays
 
     def initialise(self) -> None:
-        """Uniform weights of He's scale, biases 0."""
+        """Draw the weights by He's uniform rule and set the biases to 0."""
         if self.options.share_index is not None:
             return
         he_uniform_(self.weights, self.weights[0].numel())
@@ -187,7 +209,7 @@ class Convolution(Layer):
             self.norm.initialise()
 
     def param_groups(self, gradients: Gradients = Gradients.DARKNET) -> list[ParamGroup]:
-        """As in every layer; weights also have ``grad_centr`` (only with batch norm), ``reverse`` and deformations."""
+        """As for every layer; weights also have ``grad_centr`` (with batch norm only), ``reverse`` and deformations."""
         weights, others = super().param_groups(gradients)
         weights = replace(weights, centralise=self.options.grad_centr and self.norm is not None)
         if gradients is not Gradients.DARKNET_CPU:
@@ -215,13 +237,13 @@ class Convolution(Layer):
 
     @property
     def flops(self) -> float:
-        """Two for each multiplication with a weight; binary ones are counted 32 at a time."""
+        """Two for each multiplication by a weight; 32 binary ones count as one."""
         options = self.options
         weights = options.filters * (self.inputs // options.groups) * options.size**2
         return 2.0 * weights * self.inner.height * self.inner.width / (32 if options.xnor else 1)
 
     def describe(self) -> str:
-        """Filters, kernel, stride."""
+        """Filters, kernel, stride and what differs from a plain convolution."""
         options = self.options
         text = f"{options.filters} {options.size}x{options.size}/{options.stride_x}"
         if options.stride_x != options.stride_y:
@@ -234,7 +256,7 @@ class Convolution(Layer):
             (f"shares {options.share_index}", options.share_index is not None),
             (str(options.activation), True),
         )
-        return " ".join((text, *(word for word, shown in marks if shown)))
+        return " ".join((text, *(mark for mark, shown in marks if shown)))
 
 
 def _check(options: Convolution.Options, x: Shape) -> None:
@@ -246,27 +268,27 @@ def _check(options: Convolution.Options, x: Shape) -> None:
             f"{x.channels} channels and {options.filters} filters do not divide into {options.groups} groups"
         )
     if options.dilation > 1 and 2 * options.padding != options.size - 1:
-        found = f"size={options.size} padding={options.padding}"
-        raise ValueError(f"dilation needs an odd size and padding of size / 2 (pad=1), got {found}")
+        got = f"size={options.size} padding={options.padding}"
+        raise ValueError(f"dilation: expected an odd size and padding of size / 2 (pad=1), got {got}")
 
 
 def _binary(x: Tensor, weights: Tensor, biases: Tensor, padding: int, strides: tuple[int, int]) -> Tensor:
-    """XNOR-Net's product (``calculate_binary_weights``): signs of x, mean magnitude of each filter.
+    """Binary convolution of XNOR-Net (https://arxiv.org/abs/1603.05279, ``calculate_binary_weights``).
 
-    https://arxiv.org/abs/1603.05279. What is padded counts as -1.
+    Inputs are replaced by their signs, weights by their signs times the filter's mean magnitude; padding counts as -1.
     """
     mean = weights.abs().mean(dim=(1, 2, 3), keepdim=True)
     signs = F.pad((x > 0).to(x.dtype) * 2 - 1, (padding,) * 4, value=-1.0)
     return F.conv2d(signs, torch.where(weights > 0, mean, -mean), biases, strides)
 
 
-def _signs(x: Tensor) -> Tensor:
-    """The sign of ``x`` with the gradient of its hard tanh, as C trains xnor layers."""
-    limited = F.hardtanh(x)
-    return limited + (torch.where(x > 0, 1.0, -1.0) - limited).detach()
+def _sign_ste(x: Tensor) -> Tensor:
+    """The sign of ``x`` with the gradient of ``hardtanh(x)`` (straight-through estimator), as C trains it."""
+    clipped = F.hardtanh(x)
+    return clipped + (torch.where(x > 0, 1.0, -1.0) - clipped).detach()
 
 
-def _means(weights: Tensor) -> Tensor:
-    """The sign of each weight times its filter's mean magnitude, with the gradient of the weight itself."""
+def _binarise(weights: Tensor) -> Tensor:
+    """The sign of each weight times its filter's mean magnitude, with the gradient of the weight."""
     mean = weights.abs().mean(dim=(1, 2, 3), keepdim=True)
     return weights + (torch.where(weights > 0, mean, -mean) - weights).detach()

@@ -23,8 +23,8 @@ class Dense(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_connected``."""
 
-        output: int = option(1, "number of outputs")
-        activation: Activation = option(Activation.LOGISTIC, "what follows the norm")
+        output: int = option(1, "length of the output")
+        activation: Activation = option(Activation.LOGISTIC, "activation after batch norm")
         batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
 
     options: Options
@@ -37,33 +37,33 @@ class Dense(Layer):
         self.shape = Shape(options.output, 1, 1)
         self.biases = parameter(options.output)
         self.weights = parameter(options.output, x.floats)
-        self.norm = Norm(options.output, rate_on_cpu=0.05) if options.batch_normalize else None
+        self.norm = Norm(options.output, cpu_momentum=0.05) if options.batch_normalize else None
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """[batch, ...] to [batch, output, 1, 1]."""
+        """Return [batch, output, 1, 1] for ``x`` [batch, channels, height, width]."""
         y = F.linear(x.flatten(1), self.weights, None if self.norm else self.biases)[:, :, None, None]
         if self.norm:
             y = self.norm(y, self.biases, context)
         return self.options.activation(y, self.darknet_gradients(context))
 
-    def folded(self) -> tuple[Tensor, Tensor]:
+    def fold_norm(self) -> tuple[Tensor, Tensor]:
         """Weights [output, inputs] and biases [output] with batch norm folded in."""
-        return self.norm.folded(self.weights, self.biases) if self.norm else (self.weights, self.biases)
+        return self.norm.fold(self.weights, self.biases) if self.norm else (self.weights, self.biases)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Biases, weights [output, inputs], then the norm."""
+        """Yield biases, weights [output, inputs], batch norm."""
         yield "biases", self.biases
         yield "weights", self.weights.t() if transposed else self.weights
         if self.norm:
             yield from self.norm.stored()
 
     def loaded(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Without batch norm's arrays where ``dontloadscales`` is set."""
+        """Yield what reading a file fills; ``dontloadscales`` excludes batch norm's arrays."""
         arrays = super().loaded(transposed)
         return without_norm(arrays) if self.options.dontloadscales else arrays
 
     def initialise(self) -> None:
-        """Uniform weights of He's scale, biases 0."""
+        """Draw the weights by He's uniform rule and set the biases to 0."""
         he_uniform_(self.weights, self.weights.shape[1])
         nn.init.zeros_(self.biases)
         if self.norm:

@@ -1,4 +1,4 @@
-"""Assisted excitation (https://arxiv.org/abs/1906.05388): early in training objects stand out in a layer's map."""
+"""Assisted excitation (https://arxiv.org/abs/1906.05388): amplify activations at objects early in training."""
 
 from __future__ import annotations
 
@@ -10,25 +10,39 @@ from torch import Tensor
 from ..activations import Activation
 from ._context import StepContext
 
-# Their slope follows from the output alone, and C looks at the excited one.
-_BENT = frozenset(Activation(name) for name in ("relu", "relu6", "relie", "ramp", "leaky", "revleaky", "hardtan"))
+# C computes their derivative from the output, which is the excited one here.
+_PIECEWISE_LINEAR = frozenset(
+    Activation(name) for name in ("relu", "relu6", "relie", "ramp", "leaky", "revleaky", "hardtan")
+)
 
 
-def strength(amount: int, context: StepContext) -> float:
-    """How strong it is, from 1 to 0. ``amount`` 1: in the first half of training; above: from burn-in up to there."""
+def excitation_factor(amount: int, context: StepContext) -> float:
+    """Return the factor alpha of the current iteration, which decays from 1 to 0 along a cosine.
+
+    Args:
+        amount: value of ``assisted_excitation``: 1 for the first half of training, a larger value for the iterations
+            from burn-in to this one.
+        context: state of training.
+    """
     iteration = context.iteration
     if amount == 1:
-        fades = iteration <= context.max_batches // 2
-        return (1 + math.cos(math.pi * iteration / max(context.max_batches, 1))) / 2 if fades else 0.0
+        is_active = iteration <= context.max_batches // 2
+        return (1 + math.cos(math.pi * iteration / max(context.max_batches, 1))) / 2 if is_active else 0.0
     if not context.burn_in <= iteration <= amount:
         return 0.0
     return (1 + math.cos(math.pi * iteration / (context.burn_in + amount))) / 2
 
 
-def covered(targets: Tensor, height: int, width: int) -> Tensor:
-    """[images, 1, height, width] of the cells under ``targets`` [images, n, 6]: 1, elsewhere 0.
+def object_mask(targets: Tensor, height: int, width: int) -> Tensor:
+    """Return a mask of the cells that boxes cover. As in C, a box also covers the column right of it.
 
-    As in C a box covers the column behind it, too, but not the row.
+    Args:
+        targets: float [images, n, 6], (cx, cy, w, h) relative to the image first.
+        height: rows of the map.
+        width: columns of the map.
+
+    Returns:
+        bool [images, 1, height, width].
     """
     x, y, w, h = targets[..., :4].unbind(dim=-1)
     columns, rows = torch.arange(width, device=x.device), torch.arange(height, device=x.device)
@@ -39,18 +53,28 @@ def covered(targets: Tensor, height: int, width: int) -> Tensor:
     return (down.transpose(1, 2) @ across).gt(0)[:, None]
 
 
-def excited(before: Tensor, after: Tensor, activation: Activation, amount: int, context: StepContext) -> Tensor:
-    """``after`` with its mean over the channels added where there are objects (``assisted_excitation_forward_gpu``).
+def excite(before: Tensor, after: Tensor, activation: Activation, amount: int, context: StepContext) -> Tensor:
+    """Add alpha times the mean over the channels at objects (``assisted_excitation_forward_gpu``).
 
-    ``before``: the same before its activation. C's gradient knows nothing of what was added.
+    C's gradient ignores what was added.
+
+    Args:
+        before: float [images, channels, height, width], the map before its activation.
+        after: the map after its activation; same shape.
+        activation: the activation.
+        amount: value of ``assisted_excitation``.
+        context: state of training, with the images' targets.
+
+    Returns:
+        The excited map; same shape.
     """
-    share = strength(amount, context)
-    if not share or context.targets is None:
+    factor = excitation_factor(amount, context)
+    if not factor or context.targets is None:
         return after
-    mask = covered(context.targets, after.shape[2], after.shape[3]).to(after.dtype)
-    excited = after + share * mask * after.mean(dim=1, keepdim=True)
+    mask = object_mask(context.targets, after.shape[2], after.shape[3]).to(after.dtype)
+    excited = after + factor * mask * after.mean(dim=1, keepdim=True)
     if not context.darknet_gradients:
         return excited
-    if activation in _BENT:
+    if activation in _PIECEWISE_LINEAR:
         after = activation(before + (excited - before).detach(), darknet_gradients=True)
     return after + (excited - after).detach()

@@ -37,6 +37,6 @@ class ConvolutionSpec:
     activation: Activation
     blur: Callable[[Tensor], Tensor] | None
 
-    def folded(self) -> tuple[Tensor, Tensor]:
+    def fold_norm(self) -> tuple[Tensor, Tensor]:
         """Weights and biases with batch norm folded in; shapes as those of the attributes."""
-        return self.norm.folded(self.weights, self.biases) if self.norm else (self.weights, self.biases)
+        return self.norm.fold(self.weights, self.biases) if self.norm else (self.weights, self.biases)

@@ -14,17 +14,17 @@ from .base import absolute
 
 
 class Gate(Join):
-    """The layer before is the gate; the layer named is the map that passes it."""
+    """The product of the layer before, the gate, and the layer ``from``, the map."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Join.Options):
         """Keys of ``parse_scale_channels`` and ``parse_sam``."""
 
-        from_: int = option(MISSING, "number of the layer that is scaled; negative: counted back", key="from")
-        activation: Activation = option(Activation.LINEAR, "what follows the product")
+        from_: int = option(MISSING, "number of the layer that is scaled; negative: relative to this one", key="from")
+        activation: Activation = option(Activation.LINEAR, "activation after the product")
 
         def sources(self, index: int) -> tuple[int, ...]:
-            """The layer before and the layer named."""
+            """The layer before and ``from``."""
             return (index - 1, *absolute((self.from_,), index))
 
     options: Options
@@ -32,9 +32,9 @@ class Gate(Join):
     dtype_agnostic = True
 
     def forward(self, gate: Tensor, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """Their product, of the shape of ``x``."""
+        """Return the activated product, of the shape of ``x``."""
         return self.options.activation(gate * x, self.darknet_gradients(context))
 
     def describe(self) -> str:
-        """The layer named."""
+        """Source and activation."""
         return f"{self.options.from_} {self.options.activation}"

@@ -9,10 +9,10 @@ from .base import Layer
 
 
 class Join(Layer):
-    """Base of ``[route]``, ``[shortcut]`` and the gates, which need the floats of the layers that they read."""
+    """Base of ``[route]``, ``[shortcut]`` and the gates, which need activated outputs of the layers that they read."""
 
     def connect(self, index: int, earlier: Sequence[Layer]) -> None:
-        """Keep convolutions that are read from leaving out their activation (``bin_output``)."""
+        """Make convolutions that are read apply their activation even with ``bin_output``."""
         for source in self.options.sources(index):
             if source >= 0 and isinstance(layer := earlier[source], Convolution):
                 layer.feeds_bin_output = False

@@ -1,4 +1,4 @@
-"""Batch normalisation as a part of other layers; the biases stay with the layer that has them."""
+"""Batch normalisation as a part of other layers, which hold the biases."""
 
 from __future__ import annotations
 
@@ -11,87 +11,103 @@ from torch import Tensor, nn
 
 from ._context import Gradients, StepContext
 from ._parameters import parameter
-from ._shared_norm import Total, added, shared_batch_norm
+from ._sync_norm import AllReduce, all_reduce_sum, sync_batch_norm
 
 EPSILON = 1e-5
 _ARRAYS = ("scales", "rolling_mean", "rolling_variance")
-_RATE = 0.01  # by which rolling statistics move
+_MOMENTUM = 0.01  # share of the new statistics in the rolling ones
 
 
 class Norm(nn.Module):
     """(x - mean) / sqrt(variance + 1e-5) * scales + biases per channel (``normalize_cpu``).
 
-    pjreddie's CPU code divides by sqrt(variance) + 1e-6 instead; his GPU code, with which his files
-    were trained, does as here, so one formula serves both dialects. In training the statistics are
-    the batch's and the rolling ones move by 0.01, the variance unbiased, as cuDNN does it.
+    pjreddie's CPU code divides by sqrt(variance) + 1e-6 instead, but his GPU code, which trained his weights, uses
+    this formula, so it serves both dialects. In training the statistics are the batch's, and the rolling ones move by
+    0.01 towards them, with the unbiased variance, as in cuDNN.
+
+    Args:
+        channels: number of channels.
+        cross_iteration: accumulate the statistics over the mini-batches of an iteration (``batch_normalize=2``).
+        cpu_momentum: share of the new statistics in C's CPU build (``Gradients.DARKNET_CPU``); 0: as in its GPU build.
     """
 
     rolling_mean: Tensor
     rolling_variance: Tensor
 
-    def __init__(self, channels: int, *, across: bool = False, rate_on_cpu: float = 0.0) -> None:
-        """``across``: over the mini-batches of an iteration (CmBN, batch_normalize=2)."""
+    def __init__(self, channels: int, *, cross_iteration: bool = False, cpu_momentum: float = 0.0) -> None:
         super().__init__()
-        self.across, self.rate_on_cpu = across, rate_on_cpu
-        self.gathered: tuple[Tensor, Tensor] | None = None  # mean and mean square of the iteration so far
+        self.cross_iteration = cross_iteration
+        self.cpu_momentum = cpu_momentum
+        self.accumulated: tuple[Tensor, Tensor] | None = None  # mean and mean square over the iteration so far
         self.scales = parameter(channels)
         self.register_buffer("rolling_mean", torch.empty(channels))
         self.register_buffer("rolling_variance", torch.empty(channels))
 
     def forward(self, x: Tensor, biases: Tensor, context: StepContext | None = None) -> Tensor:
-        """Normalise ``x`` [batch, channels, height, width]."""
+        """Normalise ``x``.
+
+        Args:
+            x: float [batch, channels, height, width].
+            biases: float [channels].
+            context: state of training.
+        """
         training = self.training and not (context is not None and context.adversarial)
-        if training and self.across:
-            return self._across(x, biases, context)
-        if training and context is not None and context.gradients is Gradients.DARKNET_CPU and self.rate_on_cpu:
+        if training and self.cross_iteration:
+            return self._cross_iteration(x, biases, context)
+        if training and context is not None and context.gradients is Gradients.DARKNET_CPU and self.cpu_momentum:
             with torch.no_grad():
-                self.rolling_mean.lerp_(x.mean(dim=(0, 2, 3)), self.rate_on_cpu)
-                self.rolling_variance.lerp_(x.var(dim=(0, 2, 3), correction=0), self.rate_on_cpu)
+                self.rolling_mean.lerp_(x.mean(dim=(0, 2, 3)), self.cpu_momentum)
+                self.rolling_variance.lerp_(x.var(dim=(0, 2, 3), correction=0), self.cpu_momentum)
             return F.batch_norm(x, None, None, self.scales, biases, True, 0.0, EPSILON)
         mean, variance = self.rolling_mean, self.rolling_variance
         total = context.total if context is not None else None
         if training and total is not None:
-            return shared_batch_norm(x, self.scales, biases, (mean, variance), _RATE, EPSILON, total)
-        return F.batch_norm(x, mean, variance, self.scales, biases, training, _RATE, EPSILON)
+            return sync_batch_norm(x, self.scales, biases, (mean, variance), _MOMENTUM, EPSILON, total)
+        return F.batch_norm(x, mean, variance, self.scales, biases, training, _MOMENTUM, EPSILON)
 
-    def _across(self, x: Tensor, biases: Tensor, context: StepContext | None) -> Tensor:
-        """As ``fast_v_cbn_kernel``: statistics of this mini-batch and those before it in the iteration."""
+    def _cross_iteration(self, x: Tensor, biases: Tensor, context: StepContext | None) -> Tensor:
+        """Normalise with the statistics of the iteration's mini-batches up to this one (``fast_v_cbn_kernel``)."""
         number = context.subdivision + 1 if context is not None else 1
         total = context.total if context is not None else None
         count = x.numel() // x.shape[1] if total is None else float(total(x.new_tensor(x.numel() / x.shape[1])))
-        mean = added(x.sum(dim=(0, 2, 3)), total) / count
-        square = torch.maximum(added(x.square().sum(dim=(0, 2, 3)), total) / max(count - 1, 1), mean.square())
-        if number > 1 and self.gathered is not None:
-            mean = mean / number + (1 - 1 / number) * self.gathered[0]
-            square = square / number + (1 - 1 / number) * self.gathered[1]
-        self.gathered = mean.detach(), square.detach()
+        mean = all_reduce_sum(x.sum(dim=(0, 2, 3)), total) / count
+        square = torch.maximum(all_reduce_sum(x.square().sum(dim=(0, 2, 3)), total) / max(count - 1, 1), mean.square())
+        if number > 1 and self.accumulated is not None:
+            mean = mean / number + (1 - 1 / number) * self.accumulated[0]
+            square = square / number + (1 - 1 / number) * self.accumulated[1]
+        self.accumulated = mean.detach(), square.detach()
         variance = (square - mean.square()).clamp(min=0)
         with torch.no_grad():
-            self.rolling_mean.lerp_(mean, _RATE)
-            self.rolling_variance.lerp_(variance, _RATE)
+            self.rolling_mean.lerp_(mean, _MOMENTUM)
+            self.rolling_variance.lerp_(variance, _MOMENTUM)
         if context is not None and context.darknet_gradients:
             factor = (variance.detach() + EPSILON).rsqrt()
-            y: Tensor = _Normalised.apply(x, mean.detach(), factor, total)  # type: ignore[no-untyped-call]
+            y: Tensor = _Normalise.apply(x, mean.detach(), factor, total)  # type: ignore[no-untyped-call]
         else:
             y = (x - mean.view(-1, 1, 1)) * (variance + EPSILON).rsqrt().view(-1, 1, 1)
         return y * self.scales.view(-1, 1, 1) + biases.view(-1, 1, 1)
 
     def stored(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield what a file holds behind the biases."""
+        """Yield the arrays that follow the biases in a file."""
         yield "scales", self.scales
         yield "rolling_mean", self.rolling_mean
         yield "rolling_variance", self.rolling_variance
 
     def initialise(self) -> None:
-        """Scales 1, mean 0 and, as in Darknet, variance 0."""
+        """Set the scales to 1, the mean to 0 and, as Darknet does, the variance to 0."""
         nn.init.ones_(self.scales)
         self.rolling_mean.zero_()
         self.rolling_variance.zero_()
 
-    def folded(self, weights: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights [out, ...] and biases that do the same without a norm (``fuse_conv_batchnorm``).
+    def fold(self, weights: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
+        """Fold the norm into the layer before it (``fuse_conv_batchnorm``), in double precision.
 
-        Worked out in double precision and returned in that of ``weights``.
+        Args:
+            weights: float [channels, ...].
+            biases: float [channels].
+
+        Returns:
+            Weights and biases of the same shapes and dtypes, whose layer needs no norm.
         """
         factor = self.scales.double() / (self.rolling_variance.double() + EPSILON).sqrt()
         shift = biases.double() - factor * self.rolling_mean.double()
@@ -100,15 +116,15 @@ class Norm(nn.Module):
 
 
 def without_norm(arrays: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """The named arrays that are not batch norm's."""
+    """Leave out batch norm's arrays."""
     return ((name, tensor) for name, tensor in arrays if name not in _ARRAYS)
 
 
-class _Normalised(torch.autograd.Function):
-    """(x - mean) * factor whose gradient takes them for the statistics of ``x``, though they are of more."""
+class _Normalise(torch.autograd.Function):
+    """(x - mean) * factor with the gradient of C, as if the statistics were those of ``x`` alone."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mean: Tensor, factor: Tensor, total: Total | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, mean: Tensor, factor: Tensor, total: AllReduce | None) -> Tensor:
         y = (x - mean.view(-1, 1, 1)) * factor.view(-1, 1, 1)
         ctx.save_for_backward(y, factor)
         ctx.total = total

@@ -12,20 +12,20 @@ from .base import Layer, Shape
 
 
 class Pooling(Layer):
-    """Window geometry of both pools: ``padding`` is the sum of both sides, the smaller half first."""
+    """Base of the pooling layers: ``padding`` is the sum of both sides, of which the first gets the smaller half."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_maxpool`` and ``parse_local_avgpool``."""
 
-        stride: int = option(1, "step, for the axes that give none of their own")
-        stride_x: int = option(0, "step to the right; 0: stride")
-        stride_y: int = option(0, "step down; 0: stride")
+        stride: int = option(1, "step in both directions")
+        stride_x: int = option(0, "horizontal step; 0: stride")
+        stride_y: int = option(0, "vertical step; 0: stride")
         size: int = option(0, "side of the window; 0: stride")
-        padding: int = option(-1, "cells added in all, half of them before; -1: size - 1")
+        padding: int = option(-1, "padding of both sides together; -1: size - 1")
 
         def __post_init__(self) -> None:
-            """Resolve what one key says about another."""
+            """Resolve keys that depend on others."""
             object.__setattr__(self, "stride_x", self.stride_x or self.stride)
             object.__setattr__(self, "stride_y", self.stride_y or self.stride)
             object.__setattr__(self, "size", self.size or self.stride)
@@ -39,26 +39,27 @@ class Pooling(Layer):
             if getattr(options, key) < 1:
                 raise ValueError(f"{key}: expected 1 or more, got {getattr(options, key)}")
         self.strides = (options.stride_y, options.stride_x)
-        self.shape = self.pooled(x, self.strides)
+        self.shape = self.output_shape(x, self.strides)
         if min(self.shape) < 1:
-            raise ValueError(f"a {options.size}x{options.size} window does not fit into {x.width} x {x.height}")
+            raise ValueError(
+                f"a {options.size}x{options.size} window does not fit into a map of {x.width} x {x.height}"
+            )
         if options.padding // 2 >= options.size:
-            raise ValueError(f"padding={options.padding} leaves windows of size={options.size} that see no cell")
+            raise ValueError(f"padding={options.padding}: expected less than 2 * size={2 * options.size}")
 
-    def pooled(self, x: Shape, strides: tuple[int, int]) -> Shape:
-        """The shape of the windows' values."""
+    def output_shape(self, x: Shape, strides: tuple[int, int]) -> Shape:
+        """Return the shape of the output for one image of shape ``x``."""
         lost = self.options.size - self.options.padding
         return Shape(x.channels, (x.height - lost) // strides[0] + 1, (x.width - lost) // strides[1] + 1)
 
-    def padded(self, x: Tensor, strides: tuple[int, int], value: float) -> Tensor:
-        """``x`` with the cells around it that the windows reach, filled with ``value``."""
+    def pad(self, x: Tensor, strides: tuple[int, int], value: float) -> Tensor:
+        """Pad ``x`` [batch, channels, height, width] with ``value`` as far as the windows reach."""
         before = self.options.padding // 2
-        shape = self.pooled(Shape(*x.shape[1:]), strides)
-        after = (
+        shape = self.output_shape(Shape(*x.shape[1:]), strides)
+        right, below = (
             (count - 1) * step + self.options.size - length - before
             for count, step, length in zip(shape[:0:-1], strides[::-1], (x.shape[3], x.shape[2]), strict=True)
         )
-        right, below = after
         return F.pad(x, (before, right, before, below), value=value)
 
     def describe(self) -> str:
@@ -69,5 +70,5 @@ class Pooling(Layer):
 
     @property
     def flops(self) -> float:
-        """One for each cell of each window."""
+        """One for each element of each window."""
         return float(self.options.size**2 * self.shape.floats)

@@ -9,14 +9,14 @@ from .base import Layer, Shape
 
 
 class Rearrange(Layer):
-    """Shapes of both reorgs."""
+    """Base of ``[reorg]`` and ``[reorg3d]``."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_reorg``."""
 
-        stride: int = option(1, "side of the block of cells that becomes channels")
-        reverse: bool = option(False, "channels to cells")
+        stride: int = option(1, "side of the block of cells that is moved to channels")
+        reverse: bool = option(False, "move channels to cells instead")
 
     options: Options
 
@@ -27,11 +27,11 @@ class Rearrange(Layer):
             raise ValueError(f"stride: expected 1 or more, got {s}")
         if options.reverse:
             if x.channels % (s * s):
-                raise ValueError(f"{x.channels} channels are no multiple of stride * stride = {s * s}")
+                raise ValueError(f"expected a multiple of stride * stride = {s * s} channels, got {x.channels}")
             self.shape = Shape(x.channels // (s * s), x.height * s, x.width * s)
         else:
             if x.height % s or x.width % s:
-                raise ValueError(f"{x.width} x {x.height} is no multiple of stride={s}")
+                raise ValueError(f"expected width and height to be multiples of stride={s}, got {x.width} x {x.height}")
             self.shape = Shape(x.channels * s * s, x.height // s, x.width // s)
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""``[avgpool]``: the mean of every channel."""
+"""``[avgpool]``: global average pooling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .base import Layer, Shape, section
 
 @section("avgpool", "avg")
 class Avgpool(Layer):
-    """Takes the whole map whatever its size."""
+    """The mean of every channel, for maps of any size."""
 
     dtype_agnostic = True
 
@@ -18,5 +18,5 @@ class Avgpool(Layer):
         self.shape = Shape(x.channels, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, channels, 1, 1]."""
+        """Return [batch, channels, 1, 1] for ``x`` [batch, channels, height, width]."""
         return x.mean(dim=(2, 3), keepdim=True)

@@ -16,7 +16,7 @@ from .base import Layer, Shape, section
 
 @section("batchnorm")
 class Batchnorm(Layer):
-    """AlexeyAB's files hold biases first; pjreddie's hold none, and his layer adds none."""
+    """AlexeyAB's layer has biases, which come first in a file; pjreddie's has none."""
 
     uses_context = True
 
@@ -26,18 +26,18 @@ class Batchnorm(Layer):
         self.biases = parameter(x.channels) if options.dialect is Dialect.ALEXEYAB else None
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """Shape kept."""
+        """Normalise ``x`` [batch, channels, height, width]; same shape."""
         biases = torch.zeros_like(self.norm.scales) if self.biases is None else self.biases
         return self.norm.forward(x, biases, context)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Biases where there are some, then the norm."""
+        """Yield biases, if any, and batch norm."""
         if self.biases is not None:
             yield "biases", self.biases
         yield from self.norm.stored()
 
     def initialise(self) -> None:
-        """Biases 0."""
+        """Set the biases to 0."""
         if self.biases is not None:
             nn.init.zeros_(self.biases)
         self.norm.initialise()

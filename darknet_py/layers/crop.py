@@ -1,4 +1,4 @@
-"""``[crop]``: the middle of an image, in -1..1."""
+"""``[crop]``: the centre of an image, in -1..1."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _COLOURS = 3
 
 @section("crop")
 class Crop(Layer):
-    """The middle; in training any part, mirrored, turned and recoloured at random, as C's CUDA code does it.
+    """A centre crop; in training a random crop, flipped, rotated and changed in colour, as in C's CUDA code.
 
-    Also moves values from 0..1 to -1..1 unless ``noadjust`` (``forward_crop_layer``).
+    Values are mapped from 0..1 to -1..1 unless ``noadjust`` is set (``forward_crop_layer``).
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_crop``."""
 
-        crop_height: int = option(1, "rows kept")
-        crop_width: int = option(1, "columns kept")
-        noadjust: bool = option(False, "leave the values as they are")
-        flip: bool = option(False, "mirror at random", train=True)
-        angle: float = option(0.0, "turn at random by up to that many degrees", train=True)
-        saturation: float = option(1.0, "change of saturation at random", train=True)
-        exposure: float = option(1.0, "change of exposure at random", train=True)
-        shift: float = option(0.0, "change of hue at random", train=True)
+        crop_height: int = option(1, "height of the crop")
+        crop_width: int = option(1, "width of the crop")
+        noadjust: bool = option(False, "keep values in 0..1")
+        flip: bool = option(False, "random horizontal flip", train=True)
+        angle: float = option(0.0, "random rotation by up to this many degrees", train=True)
+        saturation: float = option(1.0, "random saturation, by up to this factor", train=True)
+        exposure: float = option(1.0, "random exposure, by up to this factor", train=True)
+        shift: float = option(0.0, "random shift of the channels, up to half of this", train=True)
 
     options: Options
 
@@ -41,44 +41,50 @@ class Crop(Layer):
         super().__init__(options, x)
         height, width = options.crop_height, options.crop_width
         if not (1 <= height <= x.height and 1 <= width <= x.width):
-            raise ValueError(f"cannot crop {width} x {height} out of {x.width} x {x.height}")
+            raise ValueError(f"expected a crop of at most {x.width} x {x.height}, got {width} x {height}")
         self.shape = Shape(x.channels, height, width)
         self.corner = ((x.height - height) // 2, (x.width - width) // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, channels, crop_height, crop_width]; at random in training."""
+        """Return [batch, channels, crop_height, crop_width] for ``x`` [batch, channels, height, width] in 0..1."""
         if self.training:
-            return self._drawn(x, torch.rand(len(x), 8, device=x.device))
+            return self._augment(x, torch.rand(len(x), 8, device=x.device))
         (top, left), (_, height, width) = self.corner, self.shape
         y = x[:, :, top : top + height, left : left + width]
         return y if self.options.noadjust else y * 2 - 1
 
-    def _drawn(self, x: Tensor, chances: Tensor) -> Tensor:
-        """What ``levels_image_kernel`` and ``forward_crop_layer_kernel`` make of 8 numbers in 0..1 for each image."""
-        options, count, (height, width) = self.options, len(x), x.shape[2:]
+    def _augment(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Crop at random (``levels_image_kernel``, ``forward_crop_layer_kernel``).
+
+        Args:
+            x: float [batch, channels, height, width] in 0..1.
+            uniform: float [batch, 8], uniform random numbers in 0..1.
+        """
+        options = self.options
+        height, width = x.shape[2:]
         saturation, exposure = (
             torch.where(side > 0.5, 1 / factor, factor).view(-1, 1, 1, 1)
             for factor, side in (
-                (chances[:, 0] * (options.saturation - 1) + 1, chances[:, 1]),
-                (chances[:, 2] * (options.exposure - 1) + 1, chances[:, 3]),
+                (uniform[:, 0] * (options.saturation - 1) + 1, uniform[:, 1]),
+                (uniform[:, 2] * (options.exposure - 1) + 1, uniform[:, 3]),
             )
         )
         if x.shape[1] == _COLOURS:
-            value = x.amax(dim=1, keepdim=True)  # in HSV a channel is value * (1 - saturation * what the hue says)
+            value = x.amax(dim=1, keepdim=True)  # in HSV a channel is value * (1 - saturation * f(hue))
             x = (exposure * (value - saturation * (value - x))).clamp(0, 1)
         x = x if options.noadjust else x * 2 - 1
         if x.shape[1] == _COLOURS:
-            x = x + (chances[0, :_COLOURS].view(-1, 1, 1) - 0.5) * options.shift
-        column = torch.arange(self.shape.width, device=x.device) + (width - self.shape.width) * chances[:, 4, None]
-        row = torch.arange(self.shape.height, device=x.device) + (height - self.shape.height) * chances[:, 5, None]
-        mirrored = (chances[:, 6, None] > 0.5) & options.flip
-        column = torch.where(mirrored, width - column - 1, column)[:, None, :] - width / 2
+            x = x + (uniform[0, :_COLOURS].view(-1, 1, 1) - 0.5) * options.shift
+        column = torch.arange(self.shape.width, device=x.device) + (width - self.shape.width) * uniform[:, 4, None]
+        row = torch.arange(self.shape.height, device=x.device) + (height - self.shape.height) * uniform[:, 5, None]
+        flipped = (uniform[:, 6, None] > 0.5) & options.flip
+        column = torch.where(flipped, width - column - 1, column)[:, None, :] - width / 2
         row = row[:, :, None] - height / 2
-        angle = (math.radians(options.angle) * (2 * chances[:, 7] - 1)).view(-1, 1, 1)
+        angle = (math.radians(options.angle) * (2 * uniform[:, 7] - 1)).view(-1, 1, 1)
         across = angle.cos() * column - angle.sin() * row + width / 2
         down = angle.sin() * column + angle.cos() * row + height / 2
-        places = [2 * across / max(width - 1, 1) - 1, 2 * down / max(height - 1, 1) - 1]
-        grid = torch.stack(torch.broadcast_tensors(*places), dim=-1).expand(count, -1, -1, -1)
+        grid_xy = [2 * across / max(width - 1, 1) - 1, 2 * down / max(height - 1, 1) - 1]
+        grid = torch.stack(torch.broadcast_tensors(*grid_xy), dim=-1).expand(len(x), -1, -1, -1)
         return F.grid_sample(x, grid.to(x.dtype), "bilinear", "zeros", align_corners=True)
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""``[deconvolutional]``: pjreddie's transposed convolution."""
+"""``[deconvolutional]``: transposed convolution (pjreddie)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .base import Layer, Shape, section
 
 @section("deconvolutional", "deconv")
 class Deconvolutional(Layer):
-    """Weights [channels, filters, size, size]; C cannot load a file with it, the order is ``[convolutional]``'s."""
+    """Weights are [channels, filters, size, size]. C cannot load them; a file has the order of a convolution."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
@@ -26,10 +26,10 @@ class Deconvolutional(Layer):
 
         filters: int = option(1, "output channels")
         size: int = option(1, "side of the square kernel")
-        stride: int = option(1, "distance at which input cells are laid")
-        pad: bool = option(False, "take size / 2 off every side, whatever padding says")
-        padding: int = option(0, "cells taken off every side")
-        activation: Activation = option(Activation.LOGISTIC, "what follows the norm")
+        stride: int = option(1, "distance of the input cells in the output")
+        pad: bool = option(False, "crop size / 2 cells off every side; padding is ignored")
+        padding: int = option(0, "cells cropped off every side")
+        activation: Activation = option(Activation.LOGISTIC, "activation after batch norm")
         batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
 
     options: Options
@@ -43,35 +43,35 @@ class Deconvolutional(Layer):
         height, width = ((n - 1) * options.stride + options.size - 2 * self.padding for n in x[1:])
         self.shape = Shape(options.filters, height, width)
         if min(self.shape) < 1:
-            raise ValueError(f"padding={self.padding} leaves nothing of the output")
+            raise ValueError(f"padding={self.padding} crops the whole output")
         self.biases = parameter(options.filters)
         self.norm = Norm(options.filters) if options.batch_normalize else None
         self.weights = parameter(x.channels, options.filters, options.size, options.size)
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """[batch, channels, height, width] to [batch, filters, ...]."""
+        """Return [batch, filters, ...] for ``x`` [batch, channels, height, width]."""
         biases = None if self.norm else self.biases
         y = F.conv_transpose2d(x, self.weights, biases, self.options.stride, self.padding)
         if self.norm:
             y = self.norm(y, self.biases, context)
         return self.options.activation(y, self.darknet_gradients(context))
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weights and biases with the norm's statistics worked in."""
+    def fold_norm(self) -> tuple[Tensor, Tensor]:
+        """Weights [channels, filters, size, size] and biases [filters] with batch norm folded in."""
         if self.norm is None:
             return self.weights, self.biases
-        weights, biases = self.norm.folded(self.weights.transpose(0, 1), self.biases)
+        weights, biases = self.norm.fold(self.weights.transpose(0, 1), self.biases)
         return weights.transpose(0, 1), biases
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Biases, then the norm, then weights."""
+        """Yield biases, batch norm, weights."""
         yield "biases", self.biases
         if self.norm:
             yield from self.norm.stored()
         yield "weights", self.weights
 
     def initialise(self) -> None:
-        """Uniform weights of He's scale, biases 0."""
+        """Draw the weights by He's uniform rule and set the biases to 0."""
         he_uniform_(self.weights, self.weights.shape[0] * self.options.size**2)
         nn.init.zeros_(self.biases)
         if self.norm:

@@ -1,4 +1,4 @@
-"""``[maxpool]``: the largest value of a window, or of channels at one place."""
+"""``[maxpool]``: the maximum of a window, or of channels at one position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..cfg.schema import option
-from ._blur import blur, blurred
+from ._blur import blur, blur_shape
 from ._pooling import Pooling
 from .base import Shape, section
 
@@ -18,15 +18,17 @@ _SEPARABLE = 5  # side of a window from which two passes along the axes are fast
 
 @section("maxpool", "max")
 class Maxpool(Pooling):
-    """Cells outside the input never win; by default odd maps round up (13 to 7)."""
+    """Padding counts as -inf; by default the output size is rounded up (13 to 7 with stride 2)."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Pooling.Options):
         """Keys of ``parse_maxpool``."""
 
-        maxpool_depth: bool = option(False, "pool over channels instead of places")
-        out_channels: int = option(1, "with maxpool_depth: channel k competes for output k % out_channels")
-        antialiasing: int = option(0, "take the stride by a blur behind: 1 binomial 3x3, 2 mean of 2x2")
+        maxpool_depth: bool = option(False, "pool over channels instead of windows")
+        out_channels: int = option(
+            1, "with maxpool_depth: output j is the maximum of the channels k with k % out_channels == j"
+        )
+        antialiasing: int = option(0, "apply the stride by a blur after the pooling: 1 binomial 3x3, 2 mean of 2x2")
 
     options: Options
     dtype_agnostic = True
@@ -38,10 +40,10 @@ class Maxpool(Pooling):
                 raise ValueError(f"out_channels: expected 1..{x.channels}, got {options.out_channels}")
             self.shape = x._replace(channels=options.out_channels)
         elif options.antialiasing:
-            self.shape = blurred(self.pooled(x, (1, 1)), options.antialiasing, self.strides)
+            self.shape = blur_shape(self.output_shape(x, (1, 1)), options.antialiasing, self.strides)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to the largest values."""
+        """Return the maxima of ``x`` [batch, channels, height, width]."""
         options = self.options
         if options.maxpool_depth:
             missing = -x.shape[1] % options.out_channels
@@ -49,11 +51,11 @@ class Maxpool(Pooling):
             rows, columns = groups.shape[2:]
             return groups.reshape(x.shape[0], -1, options.out_channels, rows, columns).amax(dim=1)
         strides = (1, 1) if options.antialiasing else self.strides
-        y = F.max_pool2d(self.padded(x, strides, float("-inf")), options.size, strides)
+        y = F.max_pool2d(self.pad(x, strides, float("-inf")), options.size, strides)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
 
     def describe(self) -> str:
-        """Window and stride, or the channels."""
+        """Window and stride, or the number of channels."""
         return f"depth {self.options.out_channels}" if self.options.maxpool_depth else super().describe()
 
     def fused(self) -> nn.Module | None:
@@ -69,9 +71,9 @@ class FusedMaxPool(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to the largest values."""
+        """Return the maxima of ``x`` [batch, channels, height, width]."""
         size, strides, before = self.layer.options.size, self.layer.strides, self.layer.options.padding // 2
-        count = self.layer.pooled(Shape(*x.shape[1:]), strides)[1:]
+        count = self.layer.output_shape(Shape(*x.shape[1:]), strides)[1:]
         starts = tuple(-(-n // step) for n, step in zip(x.shape[2:], strides, strict=True))
         if size == 2 and not before and count == starts:
             return _pair_maximum(_pair_maximum(x, 2, strides[0]), 3, strides[1])

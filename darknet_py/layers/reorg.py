@@ -1,4 +1,4 @@
-"""``[reorg]``: the passthrough of YOLOv2 between places and channels."""
+"""``[reorg]``: the passthrough of YOLOv2, which moves cells to channels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .base import Shape, section
 
 @section("reorg")
 class Reorg(Rearrange):
-    """No space-to-depth: the memory is first read as a map ``stride`` times larger (``reorg_cpu``)."""
+    """Not space-to-depth: the memory is first read as a map ``stride`` times larger (``reorg_cpu``)."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Rearrange.Options):
         """Keys of ``parse_reorg``; the last two are pjreddie's."""
 
-        flatten: bool = option(False, "exchange channels and places instead (pjreddie)")
-        extra: int = option(0, "floats appended to a flat copy of the input (pjreddie)")
+        flatten: bool = option(False, "transpose channels and cells instead (pjreddie)")
+        extra: int = option(0, "zeros appended to the flattened input (pjreddie)")
 
     options: Options
     dtype_agnostic = True
@@ -32,17 +32,17 @@ class Reorg(Rearrange):
         self.x = x
         s = options.stride
         if not options.reverse and x.channels % (s * s):
-            raise ValueError(f"{x.channels} channels are no multiple of stride * stride = {s * s}")
+            raise ValueError(f"expected a multiple of stride * stride = {s * s} channels, got {x.channels}")
         if self.is_flat and options.extra and not options.flatten:
             self.shape = Shape(x.floats + options.extra, 1, 1)
 
     @property
     def is_flat(self) -> bool:
-        """Whether one of pjreddie's two other ways is asked for."""
+        """Whether one of pjreddie's options ``flatten`` and ``extra`` is set."""
         return self.options.dialect is Dialect.PJREDDIE and bool(self.options.flatten or self.options.extra)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to ``shape``."""
+        """Return [batch, *shape] for ``x`` [batch, channels, height, width]."""
         if self.is_flat:
             return self._flat(x)
         (batch, c, h, w), s = x.shape, self.options.stride

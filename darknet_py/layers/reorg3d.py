@@ -15,10 +15,10 @@ class Reorg3d(Rearrange):
     def __init__(self, options: Rearrange.Options, x: Shape) -> None:
         super().__init__(options, x)
         if options.reverse and x.channels % options.stride**4:
-            raise ValueError(f"{x.channels} channels are no multiple of stride ** 4 = {options.stride**4}")
+            raise ValueError(f"expected a multiple of stride ** 4 = {options.stride**4} channels, got {x.channels}")
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to ``shape``."""
+        """Return [batch, *shape] for ``x`` [batch, channels, height, width]."""
         (batch, c, h, w), s = x.shape, self.options.stride
         if self.options.reverse:
             y = x.reshape(batch, s, s, c // s**4, h * s, w * s).permute(0, 3, 4, 1, 5, 2)

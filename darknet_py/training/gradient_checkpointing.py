@@ -53,7 +53,7 @@ def _checkpointed(layer: Layer, forward: Callable[..., Tensor]) -> Callable[...,
 
 def _gathered(layer: Layer) -> list[tuple[dict[str, Any], Any]]:
     """What norms remember of an iteration's earlier mini-batches, and where."""
-    return [(vars(module), module.gathered) for module in layer.modules() if "gathered" in vars(module)]
+    return [(vars(module), module.accumulated) for module in layer.modules() if "accumulated" in vars(module)]
 
 
 @contextmanager
@@ -72,4 +72,4 @@ def _as_before(layer: Layer, gathered: list[tuple[dict[str, Any], Any]]) -> Iter
 
 def _remember(gathered: list[tuple[dict[str, Any], Any]]) -> None:
     for attributes, value in gathered:
-        attributes["gathered"] = value
+        attributes["accumulated"] = value

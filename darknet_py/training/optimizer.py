@@ -59,8 +59,8 @@ class Optimizer(ABC):
         merged: dict[ParamGroup, list[nn.Parameter]] = {}
         for index, layer in enumerate(layers):
             for group in layer.param_groups(gradients):
-                if group.deformation and group.deformation.unfit:
-                    raise ConfigError(f"layer {index} [{layer.names[0]}] {group.deformation.unfit}")
+                if group.deformation and group.deformation.problem:
+                    raise ConfigError(f"layer {index} [{layer.names[0]}] {group.deformation.problem}")
                 merged.setdefault(replace(group, params=()), []).extend(group.params)
         self.groups = [replace(group, params=tuple(params)) for group, params in merged.items() if params]
         self.state = [
@@ -89,7 +89,7 @@ class Optimizer(ABC):
             deformation = group.deformation if iteration <= self.net.max_batches // 2 else None
             self._update(_Update(group, parameters, gradients, own_state, lr, images, iteration, deformation))
             if deformation:
-                torch._foreach_copy_(parameters, [deformation.spread(p) for p in parameters])
+                torch._foreach_copy_(parameters, [deformation.tie(p) for p in parameters])
             if group.clip:
                 torch._foreach_clamp_max_(parameters, group.clip)
                 torch._foreach_clamp_min_(parameters, -group.clip)
@@ -126,7 +126,7 @@ class SGD(Optimizer):
         torch._foreach_mul_(velocity, self.net.momentum)
         torch._foreach_sub_(velocity, update.gradients)
         if update.deformation:
-            torch._foreach_copy_(velocity, [update.deformation.gathered(v) for v in velocity])
+            torch._foreach_copy_(velocity, [update.deformation.average(v) for v in velocity])
         if group.centralise:
             for v in velocity:
                 v -= v.mean(dim=tuple(range(1, v.dim())), keepdim=True)
@@ -150,7 +150,7 @@ class Adam(Optimizer):
         net, parameters, gradients = self.net, update.parameters, update.gradients
         mean, square = update.state["mean"], update.state["square"]
         if update.deformation:
-            gradients = [update.deformation.gathered(g) for g in gradients]
+            gradients = [update.deformation.average(g) for g in gradients]
         direction = list(torch._foreach_add(gradients, parameters, alpha=net.decay * update.images))
         torch._foreach_neg_(direction)
         torch._foreach_mul_(mean, net.B1)

@@ -59,7 +59,7 @@ def test_it_says_what_it_is(kind: type[Layer]) -> None:
     module = inspect.getmodule(kind)
     assert module is not None
     assert f"[{kind.names[0]}]" in (module.__doc__ or "")
-    assert kind.__name__.lower() == kind.names[0].replace("_", "").lower()
+    assert kind.__name__.lower().removesuffix("layer") == kind.names[0].replace("_", "").lower()
     assert module.__name__.rpartition(".")[2] == kind.names[0].lower()
 
 

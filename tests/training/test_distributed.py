@@ -12,7 +12,7 @@ import torch
 
 from darknet_py.errors import ConfigError
 from darknet_py.evaluation.detections import Detections
-from darknet_py.layers._shared_norm import shared_batch_norm
+from darknet_py.layers._sync_norm import sync_batch_norm
 from darknet_py.training import resume
 from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.trainer import Trainer
@@ -105,7 +105,7 @@ def test_a_shared_norm_of_one_is_torchs() -> None:
     x = torch.randn(3, 5, 4, 2, dtype=torch.float64).float().requires_grad_()
     scales, biases = torch.rand(5, requires_grad=True), torch.rand(5, requires_grad=True)
     mean, variance = torch.zeros(5), torch.ones(5)
-    y = shared_batch_norm(x, scales, biases, (mean, variance), 0.01, 1e-5, lambda total: total)
+    y = sync_batch_norm(x, scales, biases, (mean, variance), 0.01, 1e-5, lambda total: total)
     means, variances = torch.zeros(5), torch.ones(5)
     wanted = torch.nn.functional.batch_norm(x, means, variances, scales, biases, True, 0.01, 1e-5)
     torch.testing.assert_close(y, wanted)

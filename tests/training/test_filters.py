@@ -13,7 +13,7 @@ from darknet_py import Trainer, cfg
 from darknet_py.activations import Activation
 from darknet_py.errors import ConfigError
 from darknet_py.layers import Deformation, StepContext
-from darknet_py.layers._excitation import excited, strength
+from darknet_py.layers._excitation import excitation_factor, excite
 from darknet_py.network import Network
 from tests.helpers import training_references
 
@@ -29,8 +29,8 @@ CONV = "[conv]\nfilters=4\nsize=3\npad=1\nactivation=leaky\n{}\n[avgpool]\n[soft
 def test_kernels_are_deformed_as_by_cuda(name: str) -> None:
     kind, size, angle = name.rsplit("_", 2)
     deformation, source = Deformation(kind, int(angle)), torch.from_numpy(GOLDEN[f"source_{size}"])
-    np.testing.assert_allclose(deformation.gathered(source), GOLDEN[f"{name}_gathered"], atol=5e-7)
-    np.testing.assert_allclose(deformation.spread(source), GOLDEN[f"{name}_spread"], atol=5e-7)
+    np.testing.assert_allclose(deformation.average(source), GOLDEN[f"{name}_gathered"], atol=5e-7)
+    np.testing.assert_allclose(deformation.tie(source), GOLDEN[f"{name}_spread"], atol=5e-7)
 
 
 def steps(keys: str, count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -53,21 +53,23 @@ def steps(keys: str, count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 
 def test_filters_are_tied_in_the_first_half() -> None:
-    turned = Deformation("rotate", 15)
+    rotation = Deformation("rotate", 15)
     velocity = torch.zeros(4, 4, 3, 3)
     for number, (before, gradient, after) in enumerate(steps("rotate=1", 3), 1):
         tied = number <= 2
         velocity = 0.9 * velocity - gradient
-        velocity = (turned.gathered(velocity) if tied else velocity) - 0.01 * 2 * before
+        velocity = (rotation.average(velocity) if tied else velocity) - 0.01 * 2 * before
         expected = before + 0.1 / 2 * velocity
-        assert torch.allclose(after, turned.spread(expected) if tied else expected, atol=1e-6)
+        assert torch.allclose(after, rotation.tie(expected) if tied else expected, atol=1e-6)
         copies = after.view(4, 4, 3, 3)
         assert torch.allclose(copies[0].rot90(-1, (1, 2)), copies[1]) == tied
 
 
 def test_kernels_that_the_stages_do_not_divide_are_refused() -> None:
     network = Network(cfg.loads(NET + CONV.format("stretch_sway=1").replace("filters=4", "filters=3")))
-    with pytest.raises(ConfigError, match=r"layer 0 \[convolutional\] stretch_sway needs .* in 8 equal parts, got 12"):
+    with pytest.raises(
+        ConfigError, match=r"layer 0 \[convolutional\] stretch_sway: expected .* a multiple of 8, got 12"
+    ):
         Trainer(network)
 
 
@@ -113,7 +115,7 @@ def test_objects_stand_out(kind: str) -> None:
             marked |= {(r, c) for r in range(top, bottom) for c in range(left, min(right, 7) + 1) if x}
         for row, column in marked:
             expected[image, :, row, column] += added[image, row, column]
-    result = excited(before, after, Activation(kind), 1, context)
+    result = excite(before, after, Activation(kind), 1, context)
     assert torch.allclose(result, expected, atol=1e-6)
     result.sum().backward()
     assert before.grad is not None
@@ -126,7 +128,7 @@ def test_objects_stand_out(kind: str) -> None:
 def test_excitation_fades() -> None:
     def at(amount: int, *iterations: int) -> list[float]:
         moments = (StepContext(size=(8, 8), iteration=i, max_batches=100, burn_in=20) for i in iterations)
-        return [round(strength(amount, context), 3) for context in moments]
+        return [round(excitation_factor(amount, context), 3) for context in moments]
 
     assert at(1, 0, 25, 50, 51) == [1.0, 0.854, 0.5, 0.0]
     assert at(40, 19, 20, 30, 40, 41) == [0.0, 0.75, 0.5, 0.25, 0.0]

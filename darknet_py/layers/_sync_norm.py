@@ -1,7 +1,4 @@
-"""Batch normalisation by the statistics of several processes' images.
-
-``Total`` sums a tensor over the processes; torch's own SyncBatchNorm does the same on GPUs alone.
-"""
+"""Batch normalisation with the statistics of all processes' images; torch's SyncBatchNorm supports GPUs only."""
 
 from __future__ import annotations
 
@@ -11,34 +8,53 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Total = Callable[[Tensor], Tensor]
+AllReduce = Callable[[Tensor], Tensor]  # sums a tensor over the processes
 
 _AXES = (0, 2, 3)
 
 
-def shared_batch_norm(
-    x: Tensor, scales: Tensor, biases: Tensor, rolling: tuple[Tensor, Tensor], rate: float, epsilon: float, total: Total
+def sync_batch_norm(
+    x: Tensor,
+    scales: Tensor,
+    biases: Tensor,
+    rolling: tuple[Tensor, Tensor],
+    momentum: float,
+    epsilon: float,
+    total: AllReduce,
 ) -> Tensor:
-    """``F.batch_norm`` in training, of ``x`` [batch, channels, height, width]; moves ``rolling`` mean and variance."""
-    y, mean, variance = _SharedNorm.apply(x, scales, biases, epsilon, total)  # type: ignore[no-untyped-call]
+    """Compute ``F.batch_norm`` in training mode over all processes.
+
+    Args:
+        x: float [batch, channels, height, width], this process's images.
+        scales: float [channels].
+        biases: float [channels].
+        rolling: rolling mean and variance, each [channels]; updated in place.
+        momentum: share of the new statistics in the rolling ones.
+        epsilon: added to the variance.
+        total: sums a tensor over the processes.
+
+    Returns:
+        The normalised ``x``.
+    """
+    y, mean, variance = _SyncNorm.apply(x, scales, biases, epsilon, total)  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        rolling[0].lerp_(mean, rate)
-        rolling[1].lerp_(variance, rate)
+        rolling[0].lerp_(mean, momentum)
+        rolling[1].lerp_(variance, momentum)
     normalised: Tensor = y
     return normalised
 
 
-def added(x: Tensor, total: Total | None) -> Tensor:
-    """``x`` summed over the processes, with its gradient."""
+def all_reduce_sum(x: Tensor, total: AllReduce | None) -> Tensor:
+    """Sum ``x`` over the processes, differentiably; with None it is ``x``."""
     if total is None:
         return x
-    summed: Tensor = _Added.apply(x, total)  # type: ignore[no-untyped-call]
+    summed: Tensor = _AllReduceSum.apply(x, total)  # type: ignore[no-untyped-call]
     return summed
 
 
-class _Added(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, total: Total) -> Tensor:
+    def forward(ctx: Any, x: Tensor, total: AllReduce) -> Tensor:
         ctx.total = total
         return total(x)
 
@@ -47,12 +63,12 @@ class _Added(torch.autograd.Function):
         return ctx.total(gradients[0]), None
 
 
-class _SharedNorm(torch.autograd.Function):
-    """The gradients of scales and biases are those of this process's images, as other parameters' are."""
+class _SyncNorm(torch.autograd.Function):
+    """The gradients of scales and biases are those of this process's images, like those of other parameters."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, scales: Tensor, biases: Tensor, epsilon: float, total: Total
+        ctx: Any, x: Tensor, scales: Tensor, biases: Tensor, epsilon: float, total: AllReduce
     ) -> tuple[Tensor, Tensor, Tensor]:
         wide = x.float()
         sums = total(torch.cat((wide.sum(dim=_AXES), wide.new_tensor([x.numel() / x.shape[1]]))))
