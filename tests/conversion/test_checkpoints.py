@@ -70,7 +70,7 @@ def test_weights_of_random_networks_round_trip(config: Config, dialect: Dialect)
     with tempfile.TemporaryDirectory() as folder:
         a, b, c, d, path = (pathlib.Path(folder, name) for name in ("a.weights", "b.pt", "c.safetensors", "d", "a.cfg"))
         path.write_text(cfg.dumps(config))
-        net = random_networks.filled(Network(cfg.load(path), dialect=dialect))
+        net = random_networks.randomise(Network(cfg.load(path), dialect=dialect))
         net.seen = 2**40 + 3
         weights.save(net, a)
         convert(a, b, cfg=path, dialect=dialect)

@@ -17,7 +17,7 @@ Files = tuple[pathlib.Path, pathlib.Path]  # cfg and weights
 
 def lively(net: Network) -> None:
     """Random values. Variances near 100: OpenCV and pjreddie add another epsilon to them than AlexeyAB."""
-    random_networks.filled(net)
+    random_networks.randomise(net)
     for name, tensor in net.state_dict().items():
         if name.endswith("rolling_variance"):
             tensor.mul_(100)

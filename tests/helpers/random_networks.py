@@ -1,4 +1,4 @@
-"""Networks that tests make up: from cfg text, with random weights that keep values near 1."""
+"""Small networks and layers with random weights that keep activations near 1, and the files to load them from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from darknet_py.network import Network
 
 HEADER = struct.pack("<iiiQ", 0, 2, 5, 6400)  # of a .weights file: 0.2.5, 6400 images seen
 
-# A small network whose arrays are all told apart by their place in a file.
+# A small network; every array has another length, so that a value's position in a file says which array it is in.
 TEXT = """
 [net]
 width=4
@@ -47,14 +47,14 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def network(text: str, *, path: str = "made.cfg", **options: Any) -> Network:
-    """The network of a cfg's text, filled."""
-    return filled(Network(cfg.loads(text, path), **options))
+    """Build the network of a cfg's text with random weights."""
+    return randomise(Network(cfg.loads(text, path), **options))
 
 
 def options_of(
     name: str, keys: Mapping[str, str], dialect: Dialect = Dialect.ALEXEYAB, path: str | os.PathLike[str] = "made.cfg"
 ) -> Layer.Options:
-    """The options of a section, read from text as a cfg gives them; text without effect is an error."""
+    """Read the options of a section from text, as a cfg gives them; text without effect is an error."""
     entries = tuple(Entry(key, value, line) for line, (key, value) in enumerate(keys.items(), start=2))
     section = Section(name, entries, 1)
     config = Config((section,), os.fspath(path))
@@ -62,11 +62,11 @@ def options_of(
 
 
 def layer(name: str, keys: Mapping[str, str], *inputs: Shape, dialect: Dialect = Dialect.ALEXEYAB) -> Layer:
-    """A layer by itself, filled and in eval mode."""
-    return filled(LAYERS[name](options_of(name, keys, dialect), *inputs)).eval()
+    """Build a layer with random weights, in eval mode."""
+    return randomise(LAYERS[name](options_of(name, keys, dialect), *inputs)).eval()
 
 
-def filled(module: M, seed: int = 0) -> M:
+def randomise(module: M, seed: int = 0) -> M:
     """Give every parameter and persistent buffer random values, and return the module."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in module.state_dict().items():
@@ -78,8 +78,8 @@ def filled(module: M, seed: int = 0) -> M:
     return module
 
 
-def bare(text: str, **options: Any) -> Network:
-    """The network of a cfg's text with NaN everywhere, so that what is not read from a file shows."""
+def nan_network(text: str, **options: Any) -> Network:
+    """Build the network of a cfg's text with NaN everywhere: what is not read from a file stays NaN."""
     net = Network(cfg.loads(text, "made.cfg"), **options)
     for tensor in net.state_dict().values():
         tensor.fill_(math.nan)
@@ -87,12 +87,12 @@ def bare(text: str, **options: Any) -> Network:
 
 
 def weights_file(path: pathlib.Path, count: int, header: bytes = HEADER) -> pathlib.Path:
-    """Write a .weights file with the floats 0, 1, 2, ..., so that each says where it stood."""
+    """Write a .weights file with the floats 0, 1, 2, ...: each is its own position."""
     path.write_bytes(header + np.arange(count, dtype="<f4").tobytes())
     return path
 
 
 def random(*size: int, seed: int = 0, low: float = -1.0, high: float = 1.0) -> Tensor:
-    """Random numbers that are the same in every run."""
+    """Return uniform random numbers that are the same in every run."""
     generator = torch.Generator().manual_seed(seed)
     return torch.empty(size).uniform_(low, high, generator=generator)

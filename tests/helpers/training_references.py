@@ -1,6 +1,6 @@
-"""Small trainings that C Darknet has done too: the same weights, images and targets (golden/training/README.md).
+"""Weights, images and targets of the small networks that C Darknet trained (golden/training/README.md).
 
-All of it is drawn from numpy's RandomState, whose streams never change.
+All of it comes from numpy's RandomState, whose streams never change.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LIMITS = {"scales": (0.8, 1.2), "rolling_mean": (-0.1, 0.1), "rolling_variance"
 
 
 def network(name: str) -> Network:
-    """The network with its first weights."""
+    """Load a network with the weights that training starts from."""
     net = darknet_py.load(FOLDER / f"{name}.cfg")
     draw = np.random.RandomState(len(name))
     with torch.no_grad():
@@ -37,15 +37,15 @@ def network(name: str) -> Network:
 
 
 def _boxes(draw: np.random.RandomState, count: int, classes: int) -> NDArray[np.float32]:
-    """Truths of which some share a cell."""
+    """Targets, of which some are in one cell."""
     places = draw.uniform(0.05, 0.95, (count, 2))
     places[1:3] = places[0] + 0.005
     sizes = draw.uniform(0.1, 0.7, (count, 2))
     return np.column_stack((places, sizes, draw.randint(0, classes, count))).astype(np.float32)
 
 
-def lessons(name: str, net: Network) -> list[list[tuple[Tensor, Tensor | Sequence[Tensor]]]]:
-    """Per iteration the mini-batches."""
+def mini_batches(name: str, net: Network) -> list[list[tuple[Tensor, Tensor | Sequence[Tensor]]]]:
+    """The mini-batches (images, targets) of every iteration."""
     draw, options = np.random.RandomState(100 + len(name)), net.options
     rows = options.batch // options.subdivisions * options.time_steps
     done = []

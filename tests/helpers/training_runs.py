@@ -1,4 +1,4 @@
-"""Trainings that tests run: as a command in a process of its own, or here."""
+"""Run trainings for tests: ``darknet-py train`` in a subprocess, or ``Trainer.run`` in this process."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"
 
 
 def environment() -> dict[str, str]:
-    """A process's: this checkout, and few threads, as machines that tests run on share their cores."""
+    """The environment of a subprocess, which imports this checkout and uses one thread."""
     known = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     return {**known, "PYTHONPATH": str(paths.ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def begin(*words: str | os.PathLike[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """Start ``darknet-py train ...``."""
+    """Start ``darknet-py train ...`` in a subprocess."""
     line = [sys.executable, *launcher, "-m", "darknet_py", "train", *(os.fspath(word) for word in words)]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
 
 
 def command(*words: str | os.PathLike[str], launcher: tuple[str, ...] = (), expected: int = 0) -> tuple[str, str]:
-    """Run it and return what it has written to stdout and stderr."""
+    """Run ``darknet-py train ...`` in a subprocess and return what it wrote to stdout and stderr."""
     process = begin(*words, launcher=launcher)
     out, err = process.communicate(timeout=600)
     assert process.returncode == expected, err
@@ -42,7 +42,7 @@ def command(*words: str | os.PathLike[str], launcher: tuple[str, ...] = (), expe
 def run(
     cfg: pathlib.Path, data: Any, *, seed: int = 3, values: dict[str, str] | None = None, **options: Any
 ) -> Network:
-    """Train here, quietly, from random weights that ``seed`` decides; no chart and no mAP unless asked for."""
+    """Train in this process from random weights of ``seed``, without output, chart and mAP unless given in options."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -55,10 +55,10 @@ def run(
 
 
 def tensors(path: pathlib.Path) -> dict[str, Tensor]:
-    """The weights in a state file."""
+    """The tensors of the network in a state file."""
     return dict(checkpoints.read(path).network)
 
 
 def tensors_at_start(cfg: pathlib.Path, seed: int = 0) -> dict[str, Tensor]:
-    """The random weights that a training begins with."""
+    """The random weights that a training starts with."""
     return dict(resume.build(cfg, seed=seed).state_dict())

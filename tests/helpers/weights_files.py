@@ -47,7 +47,7 @@ def written(path: pathlib.Path, dialect: str = "alexeyab") -> Network:
     """A network of a cfg file with random weights, and a.weights in the working directory."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedOptionWarning)
-        net = random_networks.filled(Network(cfg.load(path), dialect=dialect))
+        net = random_networks.randomise(Network(cfg.load(path), dialect=dialect))
     net.version, net.seen = (0, 2, 5), 2**33 + 7
     weights.save(net, "a.weights")
     return net

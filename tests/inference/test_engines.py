@@ -23,7 +23,7 @@ CONVERTED = ("openvino", "onnxruntime")
 
 @pytest.fixture(scope="module")
 def net() -> Network:
-    return random_networks.filled(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 64)))
+    return random_networks.randomise(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 64)))
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,9 @@ def test_what_was_converted_is_kept(name: str, net: Network, cache: pathlib.Path
 
 
 def test_the_key_tells_weights_and_sizes_apart(net: Network) -> None:
-    other = random_networks.filled(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 64)), seed=1)
-    larger = random_networks.filled(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 96)))
-    again = random_networks.filled(Network(cfg.loads(TEXT, "another.cfg"), size=(96, 64)))
+    other = random_networks.randomise(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 64)), seed=1)
+    larger = random_networks.randomise(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 96)))
+    again = random_networks.randomise(Network(cfg.loads(TEXT, "another.cfg"), size=(96, 64)))
     keys = [engines._cache_key(network, "torch") for network in (net, other, larger, again)]
     assert keys[0] == keys[3]
     assert len(set(keys)) == 3

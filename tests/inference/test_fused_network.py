@@ -52,7 +52,7 @@ def test_a_rare_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> Non
 
 @each_cfg
 def test_a_network_of_ours_gives_the_same_at_a_small_size(name: str) -> None:
-    net = random_networks.filled(Network(darknet_py.cfg.load(paths.CFGS / name), size=(96, 64)))
+    net = random_networks.randomise(Network(darknet_py.cfg.load(paths.CFGS / name), size=(96, 64)))
     assert (
         apart(
             run(net, random_networks.random(1, 3, 64, 96, low=0)),
@@ -103,7 +103,7 @@ def test_it_follows_the_networks_numbers() -> None:
     net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(1, 3, 12, 16)
     fast = optimise(net)
     first = run(fast, x)
-    random_networks.filled(net, seed=1)
+    random_networks.randomise(net, seed=1)
     assert apart(first, run(fast, x)) > 0.01
     assert apart(run(net, x), run(fast, x)) < TOLERANCE
 

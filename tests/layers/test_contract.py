@@ -165,7 +165,7 @@ def test_copies_are_equal_and_separate(sample: Sample) -> None:
 @each_sample
 def test_state_dict(sample: Sample) -> None:
     layer, xs = sample.build(), inputs(sample)
-    other = random_networks.filled(sample.build(), seed=1)
+    other = random_networks.randomise(sample.build(), seed=1)
     other.load_state_dict(layer.state_dict())
     assert torch.equal(run(other, xs), run(layer, xs))
 

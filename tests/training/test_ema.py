@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -79,19 +78,12 @@ def test_without_ema_alpha_there_is_no_average() -> None:
     assert trainer.ema.tensors is None
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    place = tmp_path_factory.mktemp("rectangles")
-    synthetic_data.data(place)
-    return place
-
-
 def test_the_averaged_parameters_are_saved_and_training_goes_on_from_its_own(
-    tmp_path: pathlib.Path, folder: pathlib.Path
+    tmp_path: pathlib.Path, rectangles: pathlib.Path
 ) -> None:
     """With max_batches=6 the average stays what the parameters were after update 3."""
     path = synthetic_data.cfg(tmp_path, max_batches=6, ema_alpha=0.9, burn_in=0)
-    network = training_runs.run(path, folder / "tiny.data", out=tmp_path / "out", save_every=3, save_last=2)
+    network = training_runs.run(path, rectangles / "tiny.data", out=tmp_path / "out", save_every=3, save_last=2)
     at_three, ema, final, last = (
         loading.load(path, tmp_path / "out" / f"tiny_{name}.weights") for name in ("3", "ema", "final", "last")
     )

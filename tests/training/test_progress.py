@@ -17,13 +17,6 @@ from darknet_py.training.distributed import ProcessGroup
 from tests.helpers import synthetic_data, training_runs
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    place = tmp_path_factory.mktemp("rectangles")
-    synthetic_data.data(place)
-    return place
-
-
 class Steps:
     """Records the costs of ``Trainer.step`` and torch's seeds, and lets a clock run ``seconds`` at each."""
 
@@ -50,11 +43,11 @@ def log(folder: pathlib.Path) -> list[dict[str, str]]:
 
 
 def test_the_average_loss_moves_by_a_tenth(
-    tmp_path: pathlib.Path, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path, rectangles: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As ``train_detector``: the loss is the cost per image, its average begins with the first loss."""
     steps = Steps(monkeypatch)
-    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=5), folder / "tiny.data", out=tmp_path)
+    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=5), rectangles / "tiny.data", out=tmp_path)
     rows = log(tmp_path)
     losses = [cost / 8 for cost in steps.costs]
     assert [float(row["loss"]) for row in rows] == pytest.approx(losses, rel=1e-5)
@@ -65,11 +58,11 @@ def test_the_average_loss_moves_by_a_tenth(
     assert [int(row["images"]) for row in rows] == [8, 16, 24, 32, 40]
 
 
-def test_the_average_loss_goes_on_after_resuming(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_the_average_loss_goes_on_after_resuming(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     path = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(path, folder / "tiny.data", out=tmp_path)
+    training_runs.run(path, rectangles / "tiny.data", out=tmp_path)
     path.write_text(path.read_text().replace("max_batches=3", "max_batches=4"))
-    training_runs.run(path, folder / "tiny.data", out=tmp_path, resume=tmp_path / "tiny_last.state.pt")
+    training_runs.run(path, rectangles / "tiny.data", out=tmp_path, resume=tmp_path / "tiny_last.state.pt")
     third, fourth = log(tmp_path)[2:]
     expected = float(third["avg_loss"]) * 0.9 + float(fourth["loss"]) * 0.1
     assert float(fourth["avg_loss"]) == pytest.approx(expected, rel=1e-5)
@@ -77,20 +70,20 @@ def test_the_average_loss_goes_on_after_resuming(tmp_path: pathlib.Path, folder:
 
 def test_hours_left_follow_from_the_time_so_far(
     tmp_path: pathlib.Path,
-    folder: pathlib.Path,
+    rectangles: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Steps(monkeypatch, seconds=5400)
     path = synthetic_data.cfg(tmp_path, max_batches=5)
-    training_runs.run(path, folder / "tiny.data", out=tmp_path, progress=True)
+    training_runs.run(path, rectangles / "tiny.data", out=tmp_path, progress=True)
     lines = re.findall(r"^(\d): .* ([\d.]+) seconds, .* ([\d.]+) hours left", capsys.readouterr().err, re.MULTILINE)
     assert [(int(number), float(hours)) for number, _, hours in lines] == [(1, 6), (2, 4.5), (3, 3), (4, 1.5), (5, 0)]
     assert {float(seconds) for _, seconds, _ in lines} == {5400}
 
 
 def test_the_state_is_saved_every_ten_minutes(
-    tmp_path: pathlib.Path, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path, rectangles: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = Steps(monkeypatch, seconds=241)
     saved: list[int] = []
@@ -101,7 +94,7 @@ def test_the_state_is_saved_every_ten_minutes(
         save_state(self, *arguments, **options)
 
     monkeypatch.setattr(checkpoints.CheckpointWriter, "save_state", recorded)
-    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=8), folder / "tiny.data", out=tmp_path)
+    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=8), rectangles / "tiny.data", out=tmp_path)
     assert saved == [3, 6, 8]
 
 
@@ -125,14 +118,14 @@ class Alone(ProcessGroup):
 
 
 def test_layers_draw_other_numbers_in_each_process_and_iteration(
-    tmp_path: pathlib.Path, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path, rectangles: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = synthetic_data.cfg(tmp_path, max_batches=3)
     steps = Steps(monkeypatch)
 
     def run(rank: int, seed: int) -> list[int]:
         steps.seeds.clear()
-        trainer = Trainer(resume.build(path), folder / "tiny.data", seed=seed, team=Alone(rank, 2))
+        trainer = Trainer(resume.build(path), rectangles / "tiny.data", seed=seed, team=Alone(rank, 2))
         trainer.run(out=tmp_path, workers=0, progress=False, chart="", score=False)
         return list(steps.seeds)
 
@@ -142,12 +135,12 @@ def test_layers_draw_other_numbers_in_each_process_and_iteration(
 
 
 def test_max_chart_loss_is_the_top_of_the_chart(
-    tmp_path: pathlib.Path, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path, rectangles: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     charts: list[dict[str, Any]] = []
     monkeypatch.setattr(loss_plot, "draw", lambda *_, **options: charts.append(options))
     path = synthetic_data.cfg(tmp_path, max_batches=2, max_chart_loss=7)
-    training_runs.run(path, folder / "tiny.data", out=tmp_path, chart=None)
+    training_runs.run(path, rectangles / "tiny.data", out=tmp_path, chart=None)
     assert [(chart["top"], chart["last"]) for chart in charts] == [(7, 2)]
 
 

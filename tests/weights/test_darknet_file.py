@@ -15,7 +15,7 @@ from darknet_py import weights
 from darknet_py.cfg import Dialect
 from darknet_py.network import Network
 from tests.helpers import random_networks
-from tests.helpers.random_networks import FLOATS, TEXT, bare, weights_file
+from tests.helpers.random_networks import FLOATS, TEXT, nan_network, weights_file
 
 
 def vector(section: str, inputs: int = 3) -> str:
@@ -38,7 +38,7 @@ def vector(section: str, inputs: int = 3) -> str:
 def test_header(version: tuple[int, int, int], dialect: Dialect, layout: str, tmp_path: pathlib.Path) -> None:
     start = struct.pack(layout, *version, 12345)
     path = weights_file(tmp_path / "a.weights", FLOATS, start)
-    net = weights.load(bare(TEXT, dialect=dialect), path)
+    net = weights.load(nan_network(TEXT, dialect=dialect), path)
     assert (net.version, net.seen) == (version, 12345)
     assert weights.save(net, tmp_path / "b.weights") == len(start) + 4 * FLOATS
     assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
@@ -46,7 +46,7 @@ def test_header(version: tuple[int, int, int], dialect: Dialect, layout: str, tm
 
 def test_seen_beyond_32_bits_is_kept(tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS, struct.pack("<iiiQ", 0, 2, 5, 2**40 + 7))
-    assert weights.load(bare(TEXT), path).seen == 2**40 + 7
+    assert weights.load(nan_network(TEXT), path).seen == 2**40 + 7
 
 
 def test_a_new_network_is_saved_as_alexeyab_does(tmp_path: pathlib.Path) -> None:
@@ -57,7 +57,7 @@ def test_a_new_network_is_saved_as_alexeyab_does(tmp_path: pathlib.Path) -> None
 
 
 def test_every_array_is_where_the_file_has_it(tmp_path: pathlib.Path) -> None:
-    net = weights.load(bare(TEXT), weights_file(tmp_path / "a.weights", FLOATS))
+    net = weights.load(nan_network(TEXT), weights_file(tmp_path / "a.weights", FLOATS))
     state = net.state_dict()
     expected = {
         "layers.0.biases": (0, (2,)),
@@ -92,7 +92,7 @@ GATES = {
 
 @pytest.mark.parametrize(("name", "dialect"), GATES)
 def test_gates(name: str, dialect: str, tmp_path: pathlib.Path) -> None:
-    net = bare(vector(f"[{name}]\noutput=2"), dialect=dialect)
+    net = nan_network(vector(f"[{name}]\noutput=2"), dialect=dialect)
     parts = [f"{gate}_layer" if name == "gru" else gate for gate in GATES[name, dialect].split()]
     assert order(net) == [f"{part}.{array}" for part in parts for array in ("biases", "weights")]
     sizes = [2 + 2 * (2 if part[0] in "sw" else 3) for part in parts]
@@ -116,14 +116,17 @@ def test_gates(name: str, dialect: str, tmp_path: pathlib.Path) -> None:
 )
 def test_order(text: str, dialect: str, expected: str) -> None:
     channels = 6 if "yolo" in text else 3
-    assert order(bare(f"[net]\nwidth=2\nheight=2\nchannels={channels}\n{text}", dialect=dialect)) == expected.split()
+    assert (
+        order(nan_network(f"[net]\nwidth=2\nheight=2\nchannels={channels}\n{text}", dialect=dialect))
+        == expected.split()
+    )
 
 
 def test_conv_lstm_holds_peepholes_first_and_the_gates_in_use() -> None:
     text = "[net]\nwidth=2\nheight=2\nchannels=3\n[conv_lstm]\noutput=3\nsize=1\npeephole=1\n"
-    gates = [name.partition(".")[0] for name in order(bare(text))[::2]]
+    gates = [name.partition(".")[0] for name in order(nan_network(text))[::2]]
     assert gates == ["vf", "vi", "vo", "wf", "wi", "wg", "wo", "uf", "ui", "ug", "uo"]
-    gates = [name.partition(".")[0] for name in order(bare(text + "bottleneck=1"))[::2]]
+    gates = [name.partition(".")[0] for name in order(nan_network(text + "bottleneck=1"))[::2]]
     assert gates == ["vf", "vi", "vo", "wf", "uf", "ui", "ug", "uo"]
 
 
@@ -132,7 +135,7 @@ def test_old_files_hold_connected_matrices_transposed(version: Sequence[int], tm
     text = vector("[connected]\noutput=2\n[rnn]\noutput=1\nhidden=2")
     start = struct.pack("<iiiQ", *version, 0)
     path = weights_file(tmp_path / "a.weights", 2 + 6 + (2 + 4) + (2 + 4) + (1 + 2), start)
-    net = weights.load(bare(text), path)
+    net = weights.load(nan_network(text), path)
     rows = torch.arange(2, 8).float()
     transposed = max(version) > 1000
     expected = rows.view(3, 2).t() if transposed else rows.view(2, 3)
@@ -147,7 +150,7 @@ def test_convolutions_are_not_transposed_but_flipped_ones_are(tmp_path: pathlib.
     text = "[net]\nwidth=4\nheight=4\nchannels=2\n[conv]\nfilters=3\nsize=2\nflipped={}\n"
     for flipped, version in ((0, 1001), (1, 0), (1, 1001)):
         path = weights_file(tmp_path / "a.weights", 27, struct.pack("<iiiQ", version, 2, 0, 0))
-        net = weights.load(bare(text.format(flipped)), path)
+        net = weights.load(nan_network(text.format(flipped)), path)
         rows = torch.arange(3, 27).float()
         expected = rows.view(8, 3).t() if flipped else rows.view(3, 8)
         assert torch.equal(net.state_dict()["layers.0.weights"].flatten(1), expected)
@@ -157,8 +160,8 @@ def test_convolutions_are_not_transposed_but_flipped_ones_are(tmp_path: pathlib.
 
 def test_any_memory_layout_is_read_and_written(tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS)
-    net = weights.load(bare(TEXT).to(memory_format=torch.channels_last), path)  # type: ignore[call-overload]
-    plain = weights.load(bare(TEXT), path).state_dict()["layers.0.weights"]
+    net = weights.load(nan_network(TEXT).to(memory_format=torch.channels_last), path)  # type: ignore[call-overload]
+    plain = weights.load(nan_network(TEXT), path).state_dict()["layers.0.weights"]
     assert torch.equal(net.state_dict()["layers.0.weights"], plain)
     weights.save(net, tmp_path / "b.weights")
     assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
@@ -167,7 +170,7 @@ def test_any_memory_layout_is_read_and_written(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(dtype: torch.dtype, tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS)  # integers up to 66 are exact in all of them
-    net = weights.load(bare(TEXT).to(dtype), path)
+    net = weights.load(nan_network(TEXT).to(dtype), path)
     assert all(tensor.dtype == dtype for tensor in net.state_dict().values())
     weights.save(net, tmp_path / "b.weights")
     assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()

@@ -16,7 +16,7 @@ import darknet_py
 from darknet_py import weights
 from darknet_py.errors import WeightsError
 from tests.helpers import random_networks
-from tests.helpers.random_networks import FLOATS, HEADER, TEXT, bare, weights_file
+from tests.helpers.random_networks import FLOATS, HEADER, TEXT, nan_network, weights_file
 
 WHOLE = HEADER + np.arange(FLOATS, dtype="<f4").tobytes()
 
@@ -24,11 +24,11 @@ WHOLE = HEADER + np.arange(FLOATS, dtype="<f4").tobytes()
 @pytest.mark.parametrize(("upto", "floats"), [(1, 26), (2, 26), (3, 35), (4, FLOATS)])
 def test_the_first_layers_alone(upto: int, floats: int, tmp_path: pathlib.Path) -> None:
     whole = weights_file(tmp_path / "a.weights", FLOATS)
-    net = weights.load(bare(TEXT), whole)
+    net = weights.load(nan_network(TEXT), whole)
     assert weights.save(net, tmp_path / "a.conv", upto=upto) == 20 + 4 * floats
     assert (tmp_path / "a.conv").read_bytes() == whole.read_bytes()[: 20 + 4 * floats]
     for source in (whole, tmp_path / "a.conv"):
-        part = weights.load(bare(TEXT), source, upto=upto)
+        part = weights.load(nan_network(TEXT), source, upto=upto)
         filled = [not array.tensor.isnan().any() for array in weights.stored(part)]
         assert filled == [array.layer < upto for array in weights.stored(part)]
     weights.save(part, tmp_path / "b.conv", upto=upto)
@@ -62,7 +62,7 @@ def test_upto_beyond_the_layers(upto: int, action: Any, tmp_path: pathlib.Path) 
     ],
 )
 def test_what_is_not_read(keys: str, floats: int, unread: set[str], tmp_path: pathlib.Path) -> None:
-    net = bare(TEXT.replace("filters=3\n", f"filters=3\n{keys}\n"))
+    net = nan_network(TEXT.replace("filters=3\n", f"filters=3\n{keys}\n"))
     weights.load(net, weights_file(tmp_path / "a.weights", floats))
     state = net.state_dict()
     assert {name for name, tensor in state.items() if tensor.isnan().any()} == unread
@@ -74,7 +74,7 @@ def test_what_is_not_read(keys: str, floats: int, unread: set[str], tmp_path: pa
 
 
 def test_scales_that_are_not_read(tmp_path: pathlib.Path) -> None:
-    net = bare(TEXT.replace("pad=1\n", "pad=1\ndontloadscales=1\n") + "dontloadscales=1\n")
+    net = nan_network(TEXT.replace("pad=1\n", "pad=1\ndontloadscales=1\n") + "dontloadscales=1\n")
     weights.load(net, weights_file(tmp_path / "a.weights", FLOATS - 12))
     unread = {name.rpartition(".")[2] for name, tensor in net.state_dict().items() if tensor.isnan().any()}
     assert unread == {"scales", "rolling_mean", "rolling_variance"}
@@ -82,7 +82,7 @@ def test_scales_that_are_not_read(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_is_not_written(tmp_path: pathlib.Path) -> None:
-    net = bare(TEXT.replace("filters=3\n", "filters=3\ndontsave=1\n"))
+    net = nan_network(TEXT.replace("filters=3\n", "filters=3\ndontsave=1\n"))
     weights.load(net, weights_file(tmp_path / "a.weights", FLOATS))
     weights.save(net, tmp_path / "b.weights")
     assert (tmp_path / "b.weights").read_bytes() == WHOLE[: 20 + 4 * 26] + WHOLE[20 + 4 * 35 :]
@@ -131,14 +131,14 @@ def test_saving_into_a_folder_that_is_not_there(tmp_path: pathlib.Path) -> None:
 
 def test_a_network_may_be_saved_over_the_file_it_came_from(tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS)
-    net = weights.load(bare(TEXT), path)
+    net = weights.load(nan_network(TEXT), path)
     weights.save(net, path)
     assert path.read_bytes() == WHOLE
 
 
 def test_dontloadscales_means_convolutions_and_connected_layers_alone() -> None:
     text = "[net]\nwidth=2\nheight=2\nchannels=3\n[batchnorm]\ndontloadscales=1\n"
-    net = bare(text + "[connected]\noutput=2\nbatch_normalize=1\ndontloadscales=1\n")
+    net = nan_network(text + "[connected]\noutput=2\nbatch_normalize=1\ndontloadscales=1\n")
     assert [array.place for array in weights.stored(net)] == [
         *(f"layer 0 [batchnorm] {name}" for name in ("biases", "scales", "rolling_mean", "rolling_variance")),
         *(f"layer 1 [connected] {name}" for name in ("biases", "weights")),
