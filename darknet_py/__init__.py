@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .results.results import Results
     from .results.rows import Boxes
+    from .training.options import TrainOptions
     from .training.trainer import Trainer
     from .weights import load as load_weights
     from .weights import save as save_weights
@@ -45,6 +46,7 @@ _HOMES = {
     "Network": "network",
     "Results": "results.results",
     "Shape": "layers",
+    "TrainOptions": "training.options",
     "Trainer": "training.trainer",
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
@@ -74,6 +76,7 @@ __all__ = [
     "Network",
     "Results",
     "Shape",
+    "TrainOptions",
     "Trainer",
     "UnusedOptionWarning",
     "WeightsError",

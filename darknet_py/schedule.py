@@ -1,7 +1,7 @@
-"""The learning rate of every update, as ``[net]`` says it (``network.c get_current_rate``).
+"""How [net] schedules training: images per iteration, the learning rate, the length of sequences (``network.c``).
 
-Every policy begins with ``burn_in`` updates that rise to the rate by the exponent ``power``, which poly
-shares; poly and sgdr count from the first update, burn-in included.
+Every policy starts with ``burn_in`` iterations of warm-up, in which the learning rate rises with exponent ``power``.
+poly has the same exponent; poly and sgdr count iterations from the first, warm-up included.
 """
 
 from __future__ import annotations
@@ -14,65 +14,85 @@ from .cfg.net_section import Net, Policy
 from .errors import ConfigError
 
 
-def rate(net: Net, number: int, chance: random.Random | None = None) -> float:
-    """The rate of update ``number`` (the first is 1), before a layer's own factor.
+def images_per_forward(net: Net) -> int:
+    """Images in a mini-batch, C's ``net.batch``: batch // subdivisions * time_steps, both factors at least 1."""
+    return max(net.batch // max(net.subdivisions, 1), 1) * max(net.time_steps, 1)
 
-    ``chance``: where policy=random draws from. Raises ConfigError for keys that make no rate.
+
+def images_per_iteration(net: Net) -> int:
+    """Images that one update of the weights is computed from: those of ``subdivisions`` mini-batches.
+
+    ``seen`` of a .weights file is a multiple of it. It is not ``batch`` if time_steps > 1, or if ``batch`` is not a
+    multiple of ``subdivisions``.
     """
-    if number < net.burn_in:
-        return float(net.learning_rate * (number / net.burn_in) ** net.power)
+    return images_per_forward(net) * max(net.subdivisions, 1)
+
+
+def learning_rate(net: Net, iteration: int, rng: random.Random | None = None) -> float:
+    """The learning rate of an update, before a layer's own factor (``get_current_rate``).
+
+    Args:
+        net: The options of [net].
+        iteration: Number of the update; 1 for the first.
+        rng: Generator that policy=random draws from; by default Python's global one.
+
+    Raises:
+        ConfigError: The policy's options contradict each other or are missing.
+    """
+    if iteration < net.burn_in:
+        return float(net.learning_rate * (iteration / net.burn_in) ** net.power)
     if net.policy is Policy.RANDOM:
-        return float(net.learning_rate * (chance or random).uniform(0, 1) ** net.power)
-    return _POLICIES[net.policy](net, number)
+        return float(net.learning_rate * (rng or random).uniform(0, 1) ** net.power)
+    return _POLICIES[net.policy](net, iteration)
 
 
-def sequence(net: Net, number: int) -> int:
+def sequence_length(net: Net, iteration: int) -> int:
     """Mini-batches over which recurrent layers keep their state (``get_current_seq_subdivisions``), 1 or more."""
     parts = float(min(net.sequential_subdivisions or net.subdivisions, net.subdivisions))
     for step, scale in zip(net.steps, net.seq_scales, strict=False):
-        if step > number:
+        if step > iteration:
             break
         parts *= scale
     return max(1, net.subdivisions // max(1, min(int(parts), net.subdivisions)))
 
 
-def _steps(net: Net, number: int) -> float:
+def _steps(net: Net, iteration: int) -> float:
     if len(net.steps) != len(net.scales):
         raise ConfigError(f"policy=steps: {len(net.steps)} steps but {len(net.scales)} scales")
-    value = net.learning_rate
+    lr = net.learning_rate
     for step, scale in zip(net.steps, net.scales, strict=True):
-        if step > number:
+        if step > iteration:
             break
-        value *= scale
-    return value
+        lr *= scale
+    return lr
 
 
-def _poly(net: Net, number: int) -> float:
-    return float(net.learning_rate * max(0.0, 1 - number / _length(net)) ** net.power)
+def _poly(net: Net, iteration: int) -> float:
+    return float(net.learning_rate * max(0.0, 1 - iteration / _max_batches(net)) ** net.power)
 
 
-def _sgdr(net: Net, number: int) -> float:
-    start, cycle = 0, net.sgdr_cycle or _length(net)
-    while start + cycle < number and net.sgdr_mult > 0:
+def _sgdr(net: Net, iteration: int) -> float:
+    start, cycle = 0, net.sgdr_cycle or _max_batches(net)
+    while start + cycle < iteration and net.sgdr_mult > 0:
         start += cycle
         cycle *= net.sgdr_mult
-    height = net.learning_rate - net.learning_rate_min
-    return net.learning_rate_min + 0.5 * height * (1 + cos(pi * (number - start) / cycle))
+    amplitude = net.learning_rate - net.learning_rate_min
+    return net.learning_rate_min + 0.5 * amplitude * (1 + cos(pi * (iteration - start) / cycle))
 
 
-def _length(net: Net) -> int:
+def _max_batches(net: Net) -> int:
     if net.max_batches < 1:
-        raise ConfigError(f"policy={net.policy} needs max_batches, the number of updates in all")
+        raise ConfigError(f"policy={net.policy} needs max_batches, the total number of iterations")
     return net.max_batches
 
 
 _POLICIES: dict[Policy, Callable[[Net, int], float]] = {
-    Policy.CONSTANT: lambda net, number: net.learning_rate,
-    Policy.STEP: lambda net, number: net.learning_rate * net.scale ** (number // max(net.step, 1)),
+    Policy.CONSTANT: lambda net, iteration: net.learning_rate,
+    Policy.STEP: lambda net, iteration: net.learning_rate * net.scale ** (iteration // max(net.step, 1)),
     Policy.STEPS: _steps,
-    Policy.EXP: lambda net, number: float(net.learning_rate * net.gamma**number),
+    Policy.EXP: lambda net, iteration: float(net.learning_rate * net.gamma**iteration),
     Policy.POLY: _poly,
-    Policy.SIG: lambda net, number: net.learning_rate / (1 + exp(min(net.gamma * (number - net.step), 700))),
-    Policy.SIGMOID: lambda net, number: net.learning_rate / (1 + exp(min(net.gamma * (number - net.step), 700))),
+    Policy.SIG: lambda net, iteration: net.learning_rate / (1 + exp(min(net.gamma * (iteration - net.step), 700))),
+    Policy.SIGMOID: lambda net, iteration: net.learning_rate / (1 + exp(min(net.gamma * (iteration - net.step), 700))),
     Policy.SGDR: _sgdr,
 }

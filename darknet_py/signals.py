@@ -1,4 +1,4 @@
-"""``DeferredSignals``: Ctrl-C and the request to end (SIGTERM) wait until it suits."""
+"""``DeferredSignals``: defer SIGINT (Ctrl-C) and SIGTERM to the end of the current iteration."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class DeferredSignals:
-    """Inside the block the first signal is remembered as ``asked``; the second one raises KeyboardInterrupt.
+    """Context manager: the first signal inside the block sets ``received``, the second raises KeyboardInterrupt.
 
-    ``told`` is called with the first. In another thread than the main one signals stay as they are.
+    Signal handlers can only be set in the main thread; in any other thread the block changes nothing.
+
+    Args:
+        on_first: Called when the first signal arrives.
+
+    Attributes:
+        received: Whether a signal has arrived.
     """
 
-    def __init__(self, told: Callable[[], None]) -> None:
-        self.asked = False
-        self._told = told
-        self._before: dict[signal.Signals, Any] = {}
+    def __init__(self, on_first: Callable[[], None]) -> None:
+        self.received = False
+        self._on_first = on_first
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in _SIGNALS}
+            self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
             raise KeyboardInterrupt
-        self.asked = True
-        self._told()
+        self.received = True
+        self._on_first()

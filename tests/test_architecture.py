@@ -20,6 +20,10 @@ from darknet_py.layers import LAYERS
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "darknet_py"
 LINES = 300  # of a file
+# Longer files, and why each has one reason to change all the same.
+LONG_FILES = {
+    "training/trainer.py": "the state of a run and the loop over its iterations, evaluations and checkpoints",
+}
 
 # What a module or folder may import: its own row and those above it, and never in a circle.
 ROWS = (
@@ -155,7 +159,8 @@ def test_no_module_imports_a_section(path: pathlib.Path) -> None:
 
 @each_module
 def test_a_file_is_short(path: pathlib.Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
+    is_long = len(path.read_text(encoding="utf-8").splitlines()) > LINES
+    assert is_long == (named(path) in LONG_FILES)
 
 
 def test_files_beside_the_package_are_short() -> None:

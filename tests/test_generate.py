@@ -12,7 +12,8 @@ from darknet_py.errors import ConfigError, DataError
 from darknet_py.generate import _sample, generate_text
 from darknet_py.network import Network
 from darknet_py.training import resume
-from darknet_py.training.text_batches import TextBatches
+from darknet_py.training.options import TrainOptions
+from darknet_py.training.text_batches import TextBatches, TextFile
 from darknet_py.training.trainer import Trainer
 from tests.helpers import random_networks
 
@@ -44,7 +45,7 @@ TEXT = "abcd efgh. " * 40
 def network(tmp_path: pathlib.Path) -> Network:
     (tmp_path / "text.txt").write_text(TEXT)
     (tmp_path / "r.cfg").write_text(CFG.replace("[cost]\ntype=sse\n", ""))
-    return resume.build(tmp_path / "r.cfg", seed=1)
+    return resume.build_network(tmp_path / "r.cfg", seed=1)
 
 
 def test_a_batch_is_pieces_of_the_text_time_step_by_time_step(network: Network, tmp_path: pathlib.Path) -> None:
@@ -63,10 +64,10 @@ def test_a_batch_is_pieces_of_the_text_time_step_by_time_step(network: Network, 
 
 def test_processes_share_the_pieces(network: Network, tmp_path: pathlib.Path) -> None:
     whole = next(iter(TextBatches(network, tmp_path / "text.txt"))).pairs[1][0].view(8, 8, 128)
-    parts = [next(iter(TextBatches(network, tmp_path / "text.txt", rank=r, world=2))).pairs[1][0] for r in (0, 1)]
+    parts = [next(iter(TextBatches(network, tmp_path / "text.txt", rank=r, world_size=2))).pairs[1][0] for r in (0, 1)]
     assert torch.equal(torch.cat([part.view(8, 4, 128) for part in parts], dim=1), whole)
     with pytest.raises(ConfigError, match="3 processes"):
-        TextBatches(network, tmp_path / "text.txt", world=3)
+        TextBatches(network, tmp_path / "text.txt", world_size=3)
 
 
 def test_unusable_texts_are_refused(network: Network, tmp_path: pathlib.Path) -> None:
@@ -80,7 +81,7 @@ def test_unusable_texts_are_refused(network: Network, tmp_path: pathlib.Path) ->
 
 def test_it_learns_a_text_and_continues_it(network: Network, tmp_path: pathlib.Path) -> None:
     torch.set_num_threads(1)
-    Trainer(network, TextBatches(network, tmp_path / "text.txt")).run(out=tmp_path, progress=False, chart="")
+    Trainer(network, TextFile(tmp_path / "text.txt"), TrainOptions(output=tmp_path, verbose=False, chart="")).run()
     text = b"".join(generate_text(network, start=b"abcd", length=40, temperature=0.3))
     assert text.decode() in TEXT + TEXT
     again = b"".join(generate_text(network, start=b"abcd", length=40, temperature=0.3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from typing import Any
 
 import pytest
@@ -44,12 +45,12 @@ RATES: list[tuple[str, dict[str, Any], int, float]] = [
 @pytest.mark.parametrize(("policy", "keys", "number", "expected"), RATES)
 def test_rates(policy: str, keys: dict[str, Any], number: int, expected: float) -> None:
     net = Net(**{**BASE, **keys}, policy=Policy(policy))
-    assert schedule.rate(net, number) == pytest.approx(expected, abs=1e-12)
+    assert schedule.learning_rate(net, number) == pytest.approx(expected, abs=1e-12)
 
 
 def test_random_rates_come_from_the_given_generator() -> None:
     net = Net(**BASE, policy=Policy.RANDOM, power=2.0)
-    assert schedule.rate(net, 3, random.Random(1)) == 0.1 * random.Random(1).uniform(0, 1) ** 2
+    assert schedule.learning_rate(net, 3, random.Random(1)) == 0.1 * random.Random(1).uniform(0, 1) ** 2
 
 
 @pytest.mark.parametrize(
@@ -61,13 +62,13 @@ def test_random_rates_come_from_the_given_generator() -> None:
 )
 def test_keys_that_make_no_rate(keys: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        schedule.rate(Net(**{**BASE, **keys}), 5)
+        schedule.learning_rate(Net(**{**BASE, **keys}), 5)
 
 
 def test_sequences_grow_with_seq_scales() -> None:
     net = Net(subdivisions=8, sequential_subdivisions=8, steps=(10, 20), seq_scales=(0.5, 0.5))
-    assert [schedule.sequence(net, number) for number in (1, 10, 20)] == [1, 2, 4]
-    assert schedule.sequence(Net(subdivisions=8), 100) == 1
+    assert [schedule.sequence_length(net, number) for number in (1, 10, 20)] == [1, 2, 4]
+    assert schedule.sequence_length(Net(subdivisions=8), 100) == 1
 
 
 def test_norm_across_mini_batches() -> None:
@@ -107,8 +108,8 @@ def test_an_attack_hides_objects() -> None:
     net = Network(cfg.loads(NET + "adversarial_lr=50\n" + HEAD + YOLO)).initialise()
     trainer, x = Trainer(net), torch.rand(4, 3, 16, 16)
     context = StepContext(size=(16, 16), iteration=10, max_batches=20)
-    with trainer.passes.training(10):
-        changed = trainer.passes._attacked(x, torch.zeros(4, 1, 6), context)
+    with trainer.engine.training(10):
+        changed = trainer.engine._perturb(x, torch.zeros(4, 1, 6), context)
     assert all(parameter.grad is None for parameter in net.parameters())
     assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
     before, after = (net(images)[0][:, 4].detach().mean() for images in (x, changed))
@@ -143,13 +144,18 @@ def test_late_outliers_are_rejected() -> None:
     assert small.tolist() == [[0.0, -5.0]]
 
 
-def test_options_that_training_ignores_are_reported() -> None:
-    net = Network(cfg.loads(NET + HEAD.replace("size=3\n", "size=3\nsmooth=.1\n") + YOLO))
-    with pytest.warns(UnusedOptionWarning, match=r"^<text>:\d+: \[conv\] smooth: not supported, ignored$"):
+def test_options_that_training_ignores_are_reported_in_one_warning() -> None:
+    text = NET + "center=1\nshow_receptive_field=1\n" + HEAD.replace("size=3\n", "size=3\nsmooth=.1\n") + YOLO
+    net = Network(cfg.loads(text))
+    with pytest.warns(UnusedOptionWarning) as warnings:
         Trainer(net)
-    net = Network(cfg.loads(NET + "show_receptive_field=1\n" + HEAD + YOLO))
-    with pytest.warns(UnusedOptionWarning, match=r"^<text>:\d+: \[net\] show_receptive_field: has no effect$"):
-        Trainer(net)
+    (warning,) = warnings
+    assert re.fullmatch(
+        r"options that do not change training: <text>:\d+: \[net\] center: not supported, ignored; "
+        r"<text>:\d+: \[net\] show_receptive_field: has no effect; "
+        r"<text>:\d+: \[conv\] smooth: not supported, ignored",
+        str(warning.message),
+    )
 
 
 def test_recurrent_layers_learn_through_time() -> None:

@@ -119,7 +119,7 @@ def _detect_one(
                 print(_output.format_result(result), flush=True)
     if target and target.exists():
         print(f"video in {target}", file=sys.stderr)
-    return signals.asked
+    return signals.received
 
 
 def _output_path(folder: str | None, source: str, stems: set[str]) -> pathlib.Path | None:

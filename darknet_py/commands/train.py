@@ -1,56 +1,64 @@
 """Train a network on a data set.
 
     darknet-py train voc.data yolov4-tiny.cfg yolov4-tiny.conv.29
-    darknet-py train data.yaml my.cfg --resume -o runs/a --set max_batches=6000 --set steps=4800,5400
-    torchrun --nproc-per-node=2 -m darknet_py train voc.data my.cfg --sync-norm
+    darknet-py train data.yaml my.cfg --resume --output runs/a --set max_batches=6000 --set steps=4800,5400
+    torchrun --nproc-per-node=2 -m darknet_py train voc.data my.cfg --sync-bn
 
 DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a
-Pascal VOC folder; for a classifier a .data file with labels=. WEIGHTS may be a whole network's or a backbone's;
-weights that a training has left with its state beside them go on with that training. The recipe is that of [net].
-Into DIR go NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., a chart and a CSV. Ctrl-C
-saves; --resume goes on as if nothing had happened. Under torchrun the processes share every batch of the cfg."""
+Pascal VOC folder; for a classifier a .data file with labels=. WEIGHTS are those of the whole network or of a backbone;
+if a training run has left its state beside them, that run is resumed. [net] of the cfg has the hyperparameters. The
+output folder gets NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., a loss chart and a CSV log.
+Ctrl-C saves the state; --resume continues from it bit for bit. Under torchrun the processes share every batch."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import _options, _training
+from . import _model, _options, _training
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("data", metavar="DATA", help="the data set")
     parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
-    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="to start from (random values)")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="weights to start from (random)")
     start = parser.add_argument_group("start")
-    start.add_argument("--resume", action="store_true", help="resume from the state in --output, if there is one")
-    start.add_argument("--clear", action="store_true", help="count iterations from 0, and take weights as mere weights")
+    start.add_argument("--resume", action="store_true", help="resume from the state in the output folder, if any")
+    start.add_argument(
+        "--clear",
+        action="store_true",
+        help="start at iteration 0; ignore the training state stored with the weights",
+    )
     _options.add(start, "--upto")
     _options.add(start, "--seed", default=0)
-    recipe = parser.add_argument_group("recipe")
+    recipe = parser.add_argument_group("hyperparameters")
     recipe.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="another value for a key of [net]; as often as needed",
+        help="override an option of [net]; can be repeated",
     )
-    recipe.add_argument("--freeze", type=int, default=0, metavar="N", help="the first N layers stay as they are")
+    recipe.add_argument("--freeze", type=int, default=0, metavar="N", help="do not train the first N layers")
     recipe.add_argument(
         "--gradients",
         choices=("darknet", "autograd"),
         default="darknet",
-        help="Darknet's hand-made ones, or the derivatives of its losses (darknet)",
+        help="gradients as Darknet computes them, or the derivatives of its losses (darknet)",
     )
     recipe.add_argument(
-        "--patience", type=int, default=0, metavar="N", help="end after N countings of mAP without a better one (never)"
+        "--patience",
+        type=int,
+        default=0,
+        metavar="N",
+        help="stop after this many evaluations without improvement (never)",
     )
     _add_files(parser)
     _add_machine(parser)
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    files = parser.add_argument_group("files and figures")
+    files = parser.add_argument_group("files and evaluation")
     _options.add(
         files, "-o/--output", metavar="DIR", note="folder for all files (default: backup= of DATA, otherwise backup)"
     )
@@ -59,7 +67,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="iterations between numbered files (1000; 10000 in long trainings)",
+        help="iterations between numbered files (1000; 10000 if max_batches is 10000 or more)",
     )
     files.add_argument("--save-last", type=int, default=0, metavar="N", help="iterations between _last files (100)")
     files.add_argument(
@@ -67,11 +75,11 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="iterations between countings of mAP (those of 4 times the set)",
+        help="iterations between evaluations (4 epochs, at least 100)",
     )
-    files.add_argument("--no-map", action="store_true", help="count no mAP")
-    files.add_argument("--chart", metavar="FILE", help="instead of DIR/chart_NAME.png; '' for none")
-    files.add_argument("--tensorboard", action="store_true", help="write for TensorBoard, too: DIR/tensorboard")
+    files.add_argument("--no-map", action="store_true", help="do not compute mAP")
+    files.add_argument("--chart", metavar="FILE", help="loss chart (DIR/chart_NAME.png); '' for none")
+    files.add_argument("--tensorboard", action="store_true", help="also write event files to DIR/tensorboard")
     _options.add(files, "--quiet")
 
 
@@ -79,17 +87,15 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     _options.add(machine, "--device", default="auto")
     _options.add(machine, "--workers", default=4)
+    machine.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision; fp16 also scales the loss")
+    machine.add_argument("--channels-last", action="store_true", help="channels-last memory format, faster on GPUs")
     machine.add_argument(
-        "--amp", choices=("bf16", "fp16"), help="half precision where it is safe; fp16 scales the loss"
-    )
-    machine.add_argument("--channels-last", action="store_true", help="lay images as GPUs read them fastest")
-    machine.add_argument(
-        "--recompute",
+        "--gradient-checkpointing",
         action="store_true",
-        help="keep less between forward and backward: less memory, a third more time",
+        help="recompute activations in the backward pass: less memory, a third more time",
     )
-    machine.add_argument("--sync-norm", action="store_true", help="batch norm over all processes of torchrun")
-    machine.add_argument("--deterministic", action="store_true", help="the same bits in every run; slower on GPUs")
+    machine.add_argument("--sync-bn", action="store_true", help="batch norm statistics over all processes of torchrun")
+    machine.add_argument("--deterministic", action="store_true", help="deterministic algorithms only; slower on GPUs")
     _options.add(machine, "--imgsz/--size")
     _options.add(machine, "--dialect", default="alexeyab")
     _options.add(machine, "--strict")
@@ -97,39 +103,40 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
-    from ..training import resume
+    from ..training.options import TrainOptions
+    from ..training.resume import parse_settings
 
-    how = {
-        "score": not args.no_map,
-        "map_every": args.map_every,
-        "save_every": args.save_every,
-        "save_last": args.save_last,
-        "chart": args.chart,
-        "tensorboard": args.tensorboard,
-        "workers": args.workers,
-        "patience": args.patience,
-        "channels_last": args.channels_last,
-        "recompute": args.recompute,
-    }
-    order = _training.Order(
-        data=args.data,
-        cfg=args.model,
-        weights=args.weights,
-        out=args.output,
-        resume=args.resume,
-        clear=args.clear,
-        upto=args.upto,
+    options = TrainOptions(
         seed=args.seed,
-        device=args.device,
-        dialect=args.dialect,
-        size=tuple(args.size) if args.size else None,
-        strict=args.strict,
-        values=resume.settings(args.set),
+        freeze=args.freeze,
         amp=args.amp,
-        synchronised=args.sync_norm,
+        weights=args.weights,
+        upto=args.upto,
+        resume=args.resume,
+        device=_model.resolve_device(args.device),
+        channels_last=args.channels_last,
+        gradient_checkpointing=args.gradient_checkpointing,
+        sync_bn=args.sync_bn,
         deterministic=args.deterministic,
-        quiet=args.quiet,
-        trainer={"freeze": args.freeze, "gradients": args.gradients},
-        run=how,
+        output=args.output,
+        save_every=args.save_every,
+        save_last=args.save_last,
+        validate=not args.no_map,
+        map_every=args.map_every,
+        patience=args.patience,
+        chart=args.chart,
+        tensorboard=args.tensorboard,
+        verbose=not args.quiet,
+        workers=args.workers,
     )
-    return _training.train(order)
+    return _training.train(
+        args.model,
+        args.data,
+        options,
+        clear=args.clear,
+        gradients=args.gradients,
+        values=parse_settings(args.set),
+        size=tuple(args.size) if args.size else None,
+        dialect=args.dialect,
+        strict=args.strict,
+    )

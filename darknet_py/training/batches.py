@@ -1,83 +1,187 @@
-"""The batches that a cfg and a data set give: ``for_detector`` and ``for_classifier``."""
+"""What a cfg and a data set give to train on: ``create_batches``, and the loaders it is made of."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from .._typing import StrPath
 from ..augmentation import classification, detection
-from ..data import class_labels
+from ..data import class_labels, data_file, labels
 from ..data.dataset import Dataset
+from ..data.formats import load_dataset
 from ..data.labels import Problem
 from ..errors import ConfigError, DataError
 from ..images.reading import ImageArray
 from ..network import Network
-from .loader import Array, Job, Loader
+from .distributed import ProcessGroup
+from .loader import Array, Batches, Job, Loader
+from .options import TrainOptions
 from .sampling import Plan, Purpose, generator
+from .text_batches import TextBatches, TextFile
 
 _log = logging.getLogger(__name__)
 
-_IDENTITIES = 4000  # objects per image that Darknet keeps apart
+_IDENTITIES_PER_IMAGE = 4000  # objects of one image that Darknet keeps apart for tracking
+
+Data = Dataset | Batches | TextFile | StrPath
 
 
-def for_detector(
-    network: Network, dataset: Dataset, *, seed: int = 0, chunks: int = 0, mended: bool = False, **options: Any
+def create_batches(
+    network: Network, data: Data | None, options: TrainOptions, group: ProcessGroup, *, seed: int
+) -> tuple[Batches, int]:
+    """The batches that a network trains on.
+
+    Args:
+        network: The network.
+        data: What ``load_dataset`` reads, a data set, a text, or batches, which are returned as they are; for a
+            classifier a .data file with ``labels=``.
+        options: How to train.
+        group: The processes that share every mini-batch.
+        seed: Seed of everything random in the batches.
+
+    Returns:
+        The batches, and the number of images in the data set; 0 if there is no data set.
+
+    Raises:
+        ConfigError: The mini-batches cannot be shared evenly.
+        DataError: There is nothing to train on, or it does not fit the network.
+    """
+    if data is None:
+        raise DataError("nothing to train on: expected Trainer(network, data)")
+    shared = {"rank": group.rank, "world_size": group.world_size}
+    if isinstance(data, TextFile):
+        return TextBatches(network, data.path, seed=seed, **shared), 0
+    if not isinstance(data, Dataset | str | os.PathLike):
+        return data, 0
+    kwargs: dict[str, Any] = {"seed": seed, "mix_chunks": options.mix_chunks, "workers": options.workers, **shared}
+    if not network.heads:
+        images, names = read_classifier_data(data, "train")
+        return create_classification_loader(network, images, names, **kwargs), len(images)
+    dataset = data if isinstance(data, Dataset) else load_dataset(data, "train")
+    loader = create_detection_loader(network, dataset, correct_augmentation=options.correct_augmentation, **kwargs)
+    if group.is_main:
+        labels.log_problems(loader.problems)
+    return loader, len(dataset)
+
+
+def create_detection_loader(
+    network: Network,
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    mix_chunks: int = 0,
+    correct_augmentation: bool = False,
+    **kwargs: Any,
 ) -> Loader:
-    """Batches for a network with heads, by the keys of its ``[net]`` and of its last head.
+    """A loader for a detector, by the options of its [net] and of its last head.
 
-    ``chunks``: see ``sampling.Plan``; ``mended``: see ``DetectionAugmentation.corrected``; ``options``: those of
-    ``Loader``, whose ``until`` is max_batches by default. Raises ConfigError, DataError.
+    Args:
+        network: The detector.
+        dataset: Images and their objects.
+        seed: Seed of everything random in the batches.
+        mix_chunks: See ``Plan``.
+        correct_augmentation: See ``TrainOptions``.
+        **kwargs: Arguments of ``Loader``; ``until`` is max_batches by default.
+
+    Raises:
+        ConfigError: The network has no detection head.
+        DataError: The data set is empty.
     """
     if not network.heads:
-        raise ConfigError(f"{network.config.path}: no head that makes boxes, so objects cannot be trained")
+        raise ConfigError(f"{network.config.path}: expected a network with a detection head to train on objects")
     head = network.heads[-1]
-    plan = _plan(network, seed, chunks, head.multi_scale)
-    maker = _Detection(plan, detection.DetectionAugmentation.from_cfg(network.options, head, corrected=mended))
+    plan = _plan(network, seed, mix_chunks, head.multi_scale)
+    augmentation = detection.DetectionAugmentation.from_cfg(network.options, head, corrected=correct_augmentation)
+    maker = _Detection(plan, augmentation)
     objects = Objects(
         dataset.drop_unknown_classes(head.classes), bool(network.options.track or network.options.contrastive)
     )
-    return _loader(network, plan, objects, maker, options)
+    return _loader(network, plan, objects, maker, kwargs)
 
 
-def for_classifier(
-    network: Network, images: Sequence[str], labels: Sequence[str], *, seed: int = 0, chunks: int = 0, **options: Any
+def create_classification_loader(
+    network: Network,
+    images: Sequence[str],
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    mix_chunks: int = 0,
+    **kwargs: Any,
 ) -> Loader:
-    """Batches for a classifier: images whose paths hold their label, as in Darknet.
+    """A loader for a classifier: images whose paths contain their class, as in Darknet.
 
-    No ``labels`` with unsupervised=1: every image has a class of its own, modulo their number. The other
-    arguments are those of ``for_detector``. Raises DataError for fewer labels than the network has outputs;
-    what is more is left out.
+    Args:
+        network: The classifier.
+        images: Paths of the images.
+        names: Class names, of which those beyond the network's outputs are ignored; may be empty with
+            unsupervised=1, where the class of an image is its index modulo the number of classes.
+        seed: Seed of everything random in the batches.
+        mix_chunks: See ``Plan``.
+        **kwargs: Arguments of ``Loader``; ``until`` is max_batches by default.
+
+    Raises:
+        DataError: There are fewer names than the network has outputs, or no images.
     """
     count = network[len(network.layers) - 1].shape.floats
-    if len(labels) < count and not (network.options.unsupervised and not labels):
-        raise DataError(f"{len(labels)} labels, but the network has {count} classes")
-    plan = _plan(network, seed, chunks, 0.0)
-    source = Classes(images, labels[:count], count, network.options.label_smooth_eps, _tree(network))
-    return _loader(
-        network,
-        plan,
-        source,
-        _Classification(plan, classification.ClassificationAugmentation.from_cfg(network.options, plan.size)),
-        options,
-    )
+    if len(names) < count and not (network.options.unsupervised and not names):
+        raise DataError(f"{len(names)} labels, but the network has {count} classes")
+    plan = _plan(network, seed, mix_chunks, 0.0)
+    source = Classes(images, names[:count], count, network.options.label_smooth_eps, _tree(network))
+    augmentation = classification.ClassificationAugmentation.from_cfg(network.options, plan.size)
+    maker = _Classification(plan, augmentation)
+    return _loader(network, plan, source, maker, kwargs)
 
 
-def _plan(network: Network, seed: int, chunks: int, random: float) -> Plan:
-    return Plan(network.options, (network.shape.width, network.shape.height), random, seed, chunks)
+def data_file_entries(data: Data | None) -> Mapping[str, str]:
+    """The entries of the .data file that ``data`` names; none if it is something else."""
+    path = _data_file_path(data)
+    return data_file.read_data_file(path).values if path else {}
 
 
-def _loader(network: Network, plan: Plan, source: Any, maker: Any, options: dict[str, Any]) -> Loader:
-    options.setdefault("until", network.options.max_batches or None)
-    return Loader(plan, source, maker, network.shape.channels, **options)
+def integer_entry(entries: Mapping[str, str], key: str, default: int) -> int:
+    """An entry of a .data file as an integer. Raises ConfigError if it is not one."""
+    try:
+        return int(entries.get(key, default))
+    except ValueError:
+        raise ConfigError(f"{key}: expected an integer, got {entries[key]!r}") from None
+
+
+def read_classifier_data(data: Data | None, subset: str) -> tuple[list[str], tuple[str, ...]]:
+    """Images and class names of a classifier's .data file. Raises DataError if ``data`` is something else."""
+    path = _data_file_path(data)
+    if not path:
+        raise DataError("a classifier trains on a .data file with train= and labels=")
+    settings = data_file.read_data_file(path)
+    names = data_file.read_names(settings.get_path("labels")) if "labels" in settings.values else ()
+    return data_file.read_list(settings.get_path(subset)), names
+
+
+def _data_file_path(data: Data | None) -> StrPath:
+    """``data`` if it is the path of a .data file, else empty."""
+    if isinstance(data, str | os.PathLike) and pathlib.Path(data).suffix.lower() == ".data":
+        return data
+    return ""
+
+
+def _plan(network: Network, seed: int, mix_chunks: int, random: float) -> Plan:
+    return Plan(network.options, (network.shape.width, network.shape.height), random, seed, mix_chunks)
+
+
+def _loader(network: Network, plan: Plan, source: Any, maker: Any, kwargs: dict[str, Any]) -> Loader:
+    kwargs.setdefault("until", network.options.max_batches or None)
+    return Loader(plan, source, maker, network.shape.channels, **kwargs)
 
 
 @dataclass
 class Objects:
-    """The source of a detector. ``identified``: targets have a sixth column, the same for the same object."""
+    """The source of a detector's images. ``identified``: targets have a sixth column, the identity of the object."""
 
     dataset: Dataset
     identified: bool = False
@@ -96,11 +200,11 @@ class Objects:
         return self.dataset.samples[index].image
 
     def target(self, index: int) -> Array:
-        """Objects [n, 5] or [n, 6]."""
+        """The objects, float32 [n, 5] (cx, cy, w, h relative to the image, class) or [n, 6] (also the identity)."""
         targets = self.dataset.samples[index].targets
         if not self.identified:
             return targets
-        numbers = np.arange(len(targets)) + index % _IDENTITIES * _IDENTITIES
+        numbers = np.arange(len(targets)) + index % _IDENTITIES_PER_IMAGE * _IDENTITIES_PER_IMAGE
         return np.concatenate((targets, numbers[:, None]), axis=1, dtype=np.float32)
 
 
@@ -119,16 +223,15 @@ class _Detection:
 
     def _draw(self, job: Job, part: int) -> detection.SampledParams:
         net = self.plan.net
-        drawn = self._fresh(job.iteration, self.plan.draws_for(job.iteration, job.index), part)
+        own = self._draw_new(job.iteration, self.plan.draws_for(job.iteration, job.index), part)
         if not net.contrastive or net.track or job.index % 2 == 0:
-            return drawn
-        first = self._fresh(job.iteration, job.index - 1, part)
-        return drawn.share(first, geometry=not net.contrastive_jit_flip, colour=not net.contrastive_color)
+            return own
+        first = self._draw_new(job.iteration, job.index - 1, part)
+        return own.share(first, geometry=not net.contrastive_jit_flip, colour=not net.contrastive_color)
 
-    def _fresh(self, iteration: int, index: int, part: int) -> detection.SampledParams:
-        return detection.sample_params(
-            self.augmentation, generator(self.plan.seed, iteration, index * 4 + part, Purpose.DRAW)
-        )
+    def _draw_new(self, iteration: int, index: int, part: int) -> detection.SampledParams:
+        rng = generator(self.plan.seed, iteration, index * 4 + part, Purpose.DRAW)
+        return detection.sample_params(self.augmentation, rng)
 
 
 Tree = tuple[list[int], list[int]]  # parent and group of every class
@@ -141,9 +244,9 @@ def _tree(network: Network) -> Tree | None:
 
 @dataclass
 class Classes:
-    """The source of a classifier: ``count`` classes, by the labels in the images' paths.
+    """The source of a classifier's images: ``count`` classes, found by the labels in the images' paths.
 
-    Paths are searched when they are drawn, as lists may be long; ``problems`` are those found so far.
+    A path is searched when it is drawn, as lists can be long; ``problems`` are those of the paths so far.
     """
 
     images: Sequence[str]
@@ -162,7 +265,7 @@ class Classes:
         return self.images[index]
 
     def target(self, index: int) -> Array:
-        """Classes [count]."""
+        """The classes of the image, float32 [count]."""
         if not self.labels:
             return class_labels.encode_classes([index % self.count], self.count)
         hits = class_labels.match_labels(self.images[index], self.labels, self._problem)

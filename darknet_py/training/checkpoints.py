@@ -1,30 +1,31 @@
-"""``CheckpointWriter``: what a training writes, under Darknet's names, and what it needs to go on.
+"""``CheckpointWriter``: the files that a training run writes, under Darknet's names; ``TrainingState``: to resume it.
 
     NAME_1000.weights   every ``every`` iterations       NAME_last.weights   every ``last`` iterations
-    NAME_best.weights   at the best mAP so far           NAME_ema.weights    with _last, of averaged weights
+    NAME_best.weights   at the best mAP so far           NAME_ema.weights    averaged weights, with _last
     NAME_final.weights  at the end
 
-NAME is the cfg's up to its first dot. NAME_last.state.pt is written with NAME_last.weights, whole or not at all,
-and is enough by itself to go on as if nothing had happened:
+NAME is the cfg's file name up to its first dot. NAME_last.state.pt is written with NAME_last.weights, atomically, and
+suffices to resume the run bit for bit:
 
     format       "darknet_py training 1"
-    network      the state dict, every tensor as it was
-    trainer      ``Trainer.state_dict()``: iteration, velocities, averaged weights, random generator
-    run          what the loop remembers: average loss, best mAP, ...
-    seed         of everything random, which the seed and the iteration give anew (images, dropout)
+    network      the state dict of the network
+    trainer      ``Trainer.state_dict()``: iteration, optimizer state, averaged weights, random generator
+    progress     ``Progress``: average loss, best mAP, ...
+    seed         of everything else random; images and dropout follow from it and the iteration
     cfg          the text of the cfg
     package      version of darknet_py that wrote the file
 
-Only plain values and tensors, so ``torch.load`` takes it with ``weights_only=True``.
+It holds plain values and tensors only, so ``torch.load`` reads it with ``weights_only=True``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import weights
@@ -34,92 +35,141 @@ from ..network import Network
 from ..weights import containers
 
 FORMAT = "darknet_py training 1"
-_SUFFIX = ".state.pt"
+_STATE_SUFFIX = ".state.pt"
 
 
-def base(cfg: StrPath) -> str:
-    """What files of a training are called after: the cfg's name up to its first dot."""
+def checkpoint_name(cfg: StrPath) -> str:
+    """The stem of a run's files: the cfg's file name up to its first dot."""
     return pathlib.Path(cfg).name.partition(".")[0]
 
 
-def beside(path: StrPath) -> pathlib.Path:
-    """Where the state of a training lies whose weights are ``path``."""
-    return pathlib.Path(path).with_suffix(_SUFFIX)
+def state_path(weights_path: StrPath) -> pathlib.Path:
+    """The state file that belongs to a .weights file."""
+    return pathlib.Path(weights_path).with_suffix(_STATE_SUFFIX)
+
+
+@dataclass
+class Progress:
+    """What the training loop remembers from one iteration to the next, besides ``Trainer.state_dict()``.
+
+    Attributes:
+        average_loss: Running average of the loss; NaN before the first iteration.
+        best: Best score of an evaluation; None before the first.
+        stale_evaluations: Evaluations since the best.
+        evaluated_at: Iteration of the last evaluation.
+    """
+
+    average_loss: float = math.nan
+    best: float | None = None
+    stale_evaluations: int = 0
+    evaluated_at: int = 0
+
+    def add_loss(self, loss: float) -> None:
+        """Average as Darknet does: the first loss, and the first after NaN, is the average; then 0.9 old + 0.1 new."""
+        average = self.average_loss
+        self.average_loss = 0.9 * average + (1 - 0.9) * loss if math.isfinite(average) else loss
+
+    def add_score(self, score: float, iteration: int) -> bool:
+        """Record an evaluation. Returns whether its score equals or exceeds the best so far."""
+        is_best = self.best is None or score >= self.best
+        improved = self.best is None or score > self.best
+        self.best = score if self.best is None else max(score, self.best)
+        self.stale_evaluations = 0 if improved else self.stale_evaluations + 1
+        self.evaluated_at = iteration
+        return is_best
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a state file holds; the module's docstring says what each entry is."""
+    """The content of a state file; the module's docstring describes each entry."""
 
     network: Mapping[str, Any]
     trainer: Mapping[str, Any]
-    run: Mapping[str, Any]
+    progress: Mapping[str, Any]
     seed: int
     cfg: str
 
     @property
     def iteration(self) -> int:
-        """Updates made."""
+        """Number of updates made."""
         return int(self.trainer["iteration"])
 
-    def fill(self, network: Network, path: StrPath) -> None:
-        """Copy the weights into a network. Raises WeightsError where it is another one."""
-        wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
-        given = {name: tuple(t.shape) for name, t in self.network.items()}
-        for name in sorted(wanted.keys() | given.keys()):
-            there, here = given.get(name, "missing"), wanted.get(name, "missing")
+    def restore_network(self, network: Network, path: StrPath) -> None:
+        """Copy the weights into a network. Raises WeightsError if the state belongs to another one."""
+        expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+        found = {name: tuple(t.shape) for name, t in self.network.items()}
+        for name in sorted(expected.keys() | found.keys()):
+            there, here = found.get(name, "missing"), expected.get(name, "missing")
             if there != here:
                 where = f"{name} is {there} there and {here} in {network.config.path}"
-                raise WeightsError(f"{os.fspath(path)}: a training of another network: {where}")
+                raise WeightsError(f"{os.fspath(path)}: the training state of another network: {where}")
         network.load_state_dict(dict(self.network))
 
 
-def read(path: StrPath) -> TrainingState:
+def read_state(path: StrPath) -> TrainingState:
     """Read a state file. Raises WeightsError."""
     content = containers.read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise WeightsError(f"{os.fspath(path)}: expected the state of a training ({FORMAT!r}), found {found!r}")
+        raise WeightsError(f"{os.fspath(path)}: expected a training state ({FORMAT!r}), found {found!r}")
     try:
         return TrainingState(*(content[name] for name in TrainingState.__dataclass_fields__))
     except KeyError as error:
-        raise WeightsError(f"{os.fspath(path)}: a damaged state: no entry {error}") from None
+        raise WeightsError(f"{os.fspath(path)}: damaged training state: no entry {error}") from None
 
 
 class CheckpointWriter:
-    """Writes the files of a training into ``folder``, which is made.
+    """Writes the files of a training run.
 
-    ``every``: iterations between numbered files, ``last``: between _last files. Raises DataError where the
-    folder cannot be made.
+    Args:
+        folder: Where to; it is created.
+        name: Stem of the files.
+        every: Iterations between numbered files.
+        last: Iterations between _last files.
+
+    Raises:
+        ConfigError: ``every`` or ``last`` is below 1.
+        DataError: The folder cannot be created.
     """
 
     def __init__(self, folder: StrPath, name: str, *, every: int = 1000, last: int = 100) -> None:
-        self.folder, self.name = pathlib.Path(folder), name
-        for key, count in (("every", every), ("last", last)):
+        for key, count in (("save_every", every), ("save_last", last)):
             if count < 1:
                 raise ConfigError(f"{key}: expected 1 iteration or more between files, got {count}")
-        self.every, self.last = every, last
+        self.folder = pathlib.Path(folder)
+        self.name = name
+        self.every = every
+        self.last = last
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{self.folder}: {error.strerror or error}") from error
 
     def path(self, kind: str | int) -> pathlib.Path:
-        """The .weights file of a kind (``last``, ``best``, ``final``, ``ema``) or iteration."""
-        return self.folder / f"{self.name}_{kind}.weights"
+        """The .weights file of a kind (``last``, ``best``, ``final``, ``ema``) or an iteration."""
+        return self.weights_path(self.folder, self.name, kind)
+
+    @staticmethod
+    def weights_path(folder: StrPath, name: str, kind: str | int) -> pathlib.Path:
+        """The same without a writer, which would create the folder."""
+        return pathlib.Path(folder) / f"{name}_{kind}.weights"
 
     @property
     def state(self) -> pathlib.Path:
         """The state file."""
-        return beside(self.path("last"))
+        return state_path(self.path("last"))
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether a numbered or a _last file is to be written after an iteration."""
+        return iteration % self.last == 0 or iteration % self.every == 0
 
     def save(self, network: Network, kind: str | int) -> pathlib.Path:
-        """Write a .weights file. Raises WeightsError where that is impossible."""
+        """Write a .weights file and return its path. Raises WeightsError."""
         weights.save(network, self.path(kind))
         return self.path(kind)
 
-    def save_state(self, network: Network, trainer: Mapping[str, Any], run: Mapping[str, Any], seed: int) -> None:
-        """Write _last.weights and the state beside it."""
+    def save_state(self, network: Network, trainer: Mapping[str, Any], progress: Progress, seed: int) -> None:
+        """Write _last.weights, and the state beside it."""
         from .._version import __version__
 
         self.save(network, "last")
@@ -128,11 +178,13 @@ class CheckpointWriter:
             "package": __version__,
             "network": network.state_dict(),
             "trainer": dict(trainer),
+            "progress": asdict(progress),
+            "seed": seed,
+            "cfg": network.config.text,
         }
-        entries |= {"run": dict(run), "seed": seed, "cfg": network.config.text}
         containers.write(self.state, entries)
 
-    def clear(self) -> None:
-        """Take away the state of an earlier training of that name: a new one begins."""
+    def remove_state(self) -> None:
+        """Delete the state of an earlier run with the same name, because a new run starts."""
         with contextlib.suppress(FileNotFoundError):
             self.state.unlink()

@@ -1,11 +1,11 @@
 """``ProcessGroup``: processes that train one network together, each on its share of every mini-batch.
 
-torchrun starts them and says by environment variables who is who. The cfg's ``batch`` stays the number of
-images per update, however many processes there are: of the ``batch / subdivisions`` images of every
-mini-batch each takes consecutive ``1 / world``, and gradients are summed, as Darknet's are sums over images.
-So a run by many makes the same steps as a run by one, but for batch norm, whose statistics are those of a
-process's share unless ``synchronised``. (Darknet's -gpus lets every GPU train alone on a batch of its own, at a
-higher rate, and averages the weights every fourth iteration.)
+torchrun starts the processes and describes them in environment variables. The cfg's ``batch`` stays the number of
+images per update, however many processes there are: of the images of every mini-batch each process takes a
+consecutive 1 / world_size, and gradients are summed over the processes, as Darknet's are sums over images. So several
+processes make the same steps as one, except for batch norm, whose statistics are those of each process's share unless
+``sync_bn``. (Darknet's ``-gpus`` trains each GPU on a batch of its own with a higher learning rate, and averages the
+weights every fourth iteration.)
 """
 
 from __future__ import annotations
@@ -23,98 +23,118 @@ T = TypeVar("T")
 
 
 class ProcessGroup:
-    """The processes of a training. ``ProcessGroup()`` is a process alone, ``ProcessGroup.join()`` one of torchrun's.
+    """The processes of a training run; ``ProcessGroup()`` is a single process.
 
-    ``rank``: 0, who writes files, to ``world`` - 1. ``local``: number of the process on its machine.
-    ``synchronised``: batch norm takes its statistics from the mini-batch's images of all processes.
+    Args:
+        rank: 0 (the main process, which writes the files) to ``world_size`` - 1.
+        world_size: Number of processes.
+        local_rank: Number of the process on its machine.
+        sync_bn: Whether batch norm computes its statistics over the mini-batch's images of all processes.
     """
 
-    def __init__(self, rank: int = 0, world: int = 1, local: int = 0, *, synchronised: bool = False) -> None:
-        self.rank, self.world, self.local = rank, world, local
-        self.synchronised = synchronised and world > 1
+    def __init__(self, rank: int = 0, world_size: int = 1, local_rank: int = 0, *, sync_bn: bool = False) -> None:
+        self.rank = rank
+        self.world_size = world_size
+        self.local_rank = local_rank
+        self.sync_bn = sync_bn and world_size > 1
+        self._owns_group = False
 
     @classmethod
-    def join(cls, *, synchronised: bool = False) -> ProcessGroup:
-        """Meet the other processes that torchrun has started; a team of one where there is no torchrun.
+    def init(cls, *, sync_bn: bool = False) -> ProcessGroup:
+        """Join the processes that torchrun has started; without torchrun this is a single process.
 
-        Raises DarknetError where PyTorch was built without ``torch.distributed``.
+        Raises:
+            DarknetError: PyTorch was built without ``torch.distributed``.
         """
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return cls()
-        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        if world > 1:
+        rank = int(os.environ["RANK"])
+        world_size = int(os.environ["WORLD_SIZE"])
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        group = cls(rank, world_size, local_rank, sync_bn=sync_bn)
+        if world_size > 1:
             distributed = torch.distributed
             if not distributed.is_available():
                 raise DarknetError("this PyTorch has no torch.distributed: it trains with one process")
             if not distributed.is_initialized():
-                on_gpu = torch.cuda.is_available() and distributed.is_nccl_available()
-                if on_gpu:
-                    torch.cuda.set_device(local % torch.cuda.device_count())
-                distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
-        return cls(rank, world, local, synchronised=synchronised)
+                has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
+                if has_nccl:
+                    torch.cuda.set_device(local_rank % torch.cuda.device_count())
+                distributed.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo")
+                group._owns_group = True
+        return group
 
-    def leave(self) -> None:
-        """Part, once all is done."""
-        if self.world > 1 and torch.distributed.is_initialized():
+    def destroy(self) -> None:
+        """Leave torch's process group, if ``init`` has created it; nothing can be communicated afterwards."""
+        if self._owns_group and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     @property
-    def writes(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process prints and writes files."""
         return self.rank == 0
 
-    def total(self, x: Tensor) -> Tensor:
-        """The sum of ``x`` over the processes; a new tensor."""
+    def device(self, device: torch.device) -> torch.device:
+        """``device``, or this process's own GPU if several processes are to use CUDA."""
+        if device.type == "cuda" and self.world_size > 1:
+            return torch.device("cuda", self.local_rank % torch.cuda.device_count())
+        return device
+
+    def all_reduce(self, x: Tensor) -> Tensor:
+        """The sum of ``x`` over the processes, as a new tensor."""
         x = x.detach().clone()
-        if self.world > 1:
+        if self.world_size > 1:
             torch.distributed.all_reduce(x)
         return x
 
     @torch.no_grad()
-    def sum(self, tensors: Sequence[Tensor]) -> None:
-        """Sum each tensor over the processes, in place."""
-        for group in self._groups(tensors):
-            flat = self.total(torch.cat([t.reshape(-1) for t in group]))
-            parts = flat.split([t.numel() for t in group])
-            for tensor, part in zip(group, parts, strict=True):
+    def all_reduce_(self, tensors: Sequence[Tensor]) -> None:
+        """Sum each tensor over the processes, in place; tensors of one dtype and device are sent as one."""
+        for bucket in self._buckets(tensors):
+            flat = self.all_reduce(torch.cat([t.reshape(-1) for t in bucket]))
+            parts = flat.split([t.numel() for t in bucket])
+            for tensor, part in zip(bucket, parts, strict=True):
                 tensor.copy_(part.view(tensor.shape))
 
     @torch.no_grad()
-    def average(self, tensors: Sequence[Tensor]) -> None:
-        """Make each tensor its mean over the processes, in place."""
-        if self.world > 1:
-            self.sum(tensors)
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes, in place."""
+        if self.world_size > 1:
+            self.all_reduce_(tensors)
             for tensor in tensors:
-                tensor /= self.world
+                tensor /= self.world_size
 
     @torch.no_grad()
-    def spread(self, tensors: Iterable[Tensor]) -> None:
-        """Give each tensor the values that it has in process 0, in place."""
-        if self.world > 1:
+    def broadcast_(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite each tensor with its values in process 0, in place."""
+        if self.world_size > 1:
             for tensor in tensors:
-                whole = tensor.contiguous()
-                torch.distributed.broadcast(whole, 0)
-                tensor.copy_(whole)
+                contiguous = tensor.contiguous()
+                torch.distributed.broadcast(contiguous, 0)
+                tensor.copy_(contiguous)
 
-    def gather(self, thing: T) -> list[T]:
-        """What every process has, in the order of their ranks."""
-        if self.world == 1:
-            return [thing]
-        things: list[Any] = [None] * self.world
-        torch.distributed.all_gather_object(things, thing)
-        return things
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether ``flag`` is true in any process. ``device``: where the network is."""
+        return flag if self.world_size == 1 else bool(self.all_reduce(torch.tensor(float(flag), device=device)))
 
-    def share(self, things: Sequence[T]) -> Sequence[T]:
-        """This process's consecutive part of ``things``."""
-        first, after = (len(things) * number // self.world for number in (self.rank, self.rank + 1))
-        return things[first:after]
+    def all_gather(self, value: T) -> list[T]:
+        """The picklable ``value`` of every process, in the order of ranks."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(values, value)
+        return values
 
-    def _groups(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-        """Tensors of one kind, to be sent as one."""
-        if self.world == 1:
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
+        """This process's consecutive part of ``items``."""
+        start, stop = (len(items) * number // self.world_size for number in (self.rank, self.rank + 1))
+        return items[start:stop]
+
+    def _buckets(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+        """Tensors by dtype and device; none for a single process."""
+        if self.world_size == 1:
             return []
-        groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        buckets: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
         for tensor in tensors:
-            groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
-        return list(groups.values())
+            buckets.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+        return list(buckets.values())

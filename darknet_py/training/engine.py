@@ -1,13 +1,12 @@
-"""The passes of an iteration: a mini-batch forward, its losses, and the gradients back into the parameters.
+"""The forward and backward pass of a mini-batch: losses, gradients, and self-adversarial training.
 
-``torch`` goes back through the layers, hand-made gradients included: a layer with a loss passes on what
-reaches it as it is, and C's delta is added at its input (see ``layers._loss``).
+``torch.autograd`` runs the backward pass, also where gradients are Darknet's own: a layer with a loss passes on the
+gradient that reaches it unchanged, and its ``Loss.delta`` is added at its input (see ``layers._loss``).
 """
 
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,14 +15,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from ..cfg import schema
-from ..errors import ConfigError, DataError, UnusedOptionWarning
+from ..errors import ConfigError, DataError
 from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, straight_through
 from ..network import Network
 from .loss_scale import GradScaler
 
-Truths = Tensor | Sequence[Tensor]
-_OBJECTS = 3  # dimensions of targets that are boxes
+Targets = Tensor | Sequence[Tensor]
+_BOX_DIMENSIONS = 3  # of padded targets [batch, n, 6]; class targets are [batch, classes]
+_ADVERSARIAL_PROBABILITY = 0.5
 
 
 @runtime_checkable
@@ -34,7 +33,7 @@ class _OverwritesGradient(Protocol):
 
 
 class StepOutput(NamedTuple):
-    """A layer with a loss, its input, and what it says of it."""
+    """A layer with a loss, its input in this pass, and its loss."""
 
     layer: Layer
     x: Tensor
@@ -42,130 +41,177 @@ class StepOutput(NamedTuple):
 
 
 class ForwardBackward:
-    """Works mini-batches off, within ``training()``.
+    """Runs mini-batches forward and backward, inside ``training()``.
 
-    ``freeze``: the first so many layers stay as they are, their batch norm included. ``amp``: a dtype to
-    work in where it is safe. ``chance``: decides which mini-batches are attacked. Raises ConfigError for a
-    network that has nothing to learn from.
+    Args:
+        network: The network to train.
+        gradients: How gradients are computed.
+        freeze: Number of layers at the beginning that are not trained and keep their batch norm statistics.
+        amp: Dtype of mixed precision; None for float32 throughout.
+        rng: Decides which mini-batches are perturbed (``adversarial_lr=``).
+
+    Raises:
+        ConfigError: No layer has a loss, or ``freeze`` is out of range.
     """
 
     def __init__(
-        self, network: Network, gradients: Gradients, *, freeze: int, amp: torch.dtype | None, chance: random.Random
+        self, network: Network, gradients: Gradients, *, freeze: int, amp: torch.dtype | None, rng: random.Random
     ) -> None:
-        self.network, self.options, self.gradients = network, network.options, gradients
-        self.amp, self.chance = amp, chance
-        self.scale = GradScaler(network.options.loss_scale, half=amp is torch.float16)  # of all gradients
-        self.judges = [layer for layer in network if layer.has_loss]
-        if not self.judges:
+        self.network = network
+        self.net = network.options
+        self.gradients = gradients
+        self.amp = amp
+        self.rng = rng
+        self.scaler = GradScaler(self.net.loss_scale, half=amp is torch.float16)
+        self.loss_layers = [layer for layer in network if layer.has_loss]
+        if not self.loss_layers:
             raise ConfigError("no layer of the network has a loss: nothing to train for")
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
-        for option in schema.ineffective_options(
-            network.config, (network.options, *(layer.options for layer in network))
-        ):
-            warnings.warn(str(option), UnusedOptionWarning, stacklevel=3)
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
-        statistics = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
-        self._asleep = max([freeze, *stops])  # layers before it neither learn nor keep statistics
-        self._still = max([freeze, *(index + 1 for index in stops), *statistics])  # those before it do not learn
+        bn_only = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
+        self._eval_before = max([freeze, *stops])  # earlier layers are in eval mode
+        self._frozen_before = max([freeze, *(index + 1 for index in stops), *bn_only])  # earlier ones have no gradient
 
     @contextmanager
     def training(self, iteration: int) -> Iterator[None]:
-        """The network as it trains after ``iteration`` updates; afterwards it is as it was."""
-        was_training, bound = self.network.training, self._bound(iteration)
+        """Put the network in training mode as it is after ``iteration`` updates; restore it afterwards."""
+        was_training, frozen_before = self.network.training, self._first_trained(iteration)
         try:
             self.network.train()
             for index, layer in enumerate(self.network):
-                if index < self._asleep:
+                if index < self._eval_before:
                     layer.eval()
                 for parameter in layer.parameters():
-                    parameter.requires_grad_(index >= bound and not layer.options.onlyforward)
+                    parameter.requires_grad_(index >= frozen_before and not layer.options.onlyforward)
             yield
         finally:
             self.network.requires_grad_(True)
             self.network.reset()
             self.network.train(was_training)
 
-    def run(self, images: Tensor, targets: Truths, context: StepContext) -> list[StepOutput]:
-        """Forward and backward; the parameters' gradients grow."""
+    def run(self, images: Tensor, targets: Targets, context: StepContext) -> list[StepOutput]:
+        """Run one mini-batch forward and backward, and accumulate the gradients of the parameters.
+
+        Args:
+            images: Float [batch, channels, height, width] in 0..1.
+            targets: For a detector, one tensor [n, 5] or [n, 6] per image (see ``pad_targets``); for a classifier
+                float [batch, classes].
+            context: The state of training.
+
+        Returns:
+            The layers with a loss, in order.
+
+        Raises:
+            DataError: There are more or fewer targets than images.
+        """
         device = next(self.network.parameters()).device
         x = images.to(device, torch.float32)
-        known = targets.to(device) if isinstance(targets, Tensor) else pad_targets(targets, device)
-        if len(known) != len(x):
-            raise DataError(f"{len(known)} targets for {len(x)} images")
-        if known.dim() == _OBJECTS:
-            context = replace(context, targets=known)
-        if self._attacks(context):
-            x = self._attacked(x, known, context)
-        found = self._forward(x, known, context)
-        roots, gradients = self._roots(found)
+        batch_targets = targets.to(device) if isinstance(targets, Tensor) else pad_targets(targets, device)
+        if len(batch_targets) != len(x):
+            raise DataError(f"{len(batch_targets)} targets for {len(x)} images")
+        if batch_targets.dim() == _BOX_DIMENSIONS:
+            context = replace(context, targets=batch_targets)
+        if self._draw_adversarial(context):
+            x = self._perturb(x, batch_targets, context)
+        outputs = self._forward(x, batch_targets, context)
+        roots, gradients = self._roots(outputs)
         if roots:
             torch.autograd.backward(roots, gradients)
-        return found
+        return outputs
 
     def _forward(self, x: Tensor, targets: Tensor, context: StepContext) -> list[StepOutput]:
-        taken: list[tuple[Layer, Tensor, Tensor]] = []
+        calls: list[tuple[Layer, Tensor, Tensor]] = []
 
-        def take(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             assert isinstance(layer, Layer)
-            taken.append((layer, inputs[0], output))
+            calls.append((layer, inputs[0], output))
             return straight_through(inputs[0], output) if context.darknet_gradients else output
 
         with ExitStack() as hooks:
-            for layer in self.judges:
-                hooks.callback(layer.register_forward_hook(take).remove)
+            for layer in self.loss_layers:
+                hooks.callback(layer.register_forward_hook(record).remove)
             for index, layer in enumerate(self.network):
                 if self.gradients is Gradients.DARKNET_CPU:
-                    hooks.callback(layer.register_forward_pre_hook(self._replaced(index)).remove)
+                    hooks.callback(layer.register_forward_pre_hook(self._detach_overwritten(index)).remove)
                 if layer.options.onlyforward:
-                    hooks.callback(layer.register_forward_hook(_cut).remove)
+                    hooks.callback(layer.register_forward_hook(_detach_output).remove)
             with torch.autocast(x.device.type, self.amp, enabled=self.amp is not None):
                 self.network(x, context)
-        return [StepOutput(layer, i, layer.loss(i.float(), o.float(), targets, context)) for layer, i, o in taken]
+        return [
+            StepOutput(layer, x, layer.loss(x.float(), output.float(), targets, context)) for layer, x, output in calls
+        ]
 
-    def _replaced(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
-        """A hook that keeps layer ``index`` from teaching those sources whose next layer replaces the gradient."""
-        kept = [
+    def _detach_overwritten(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+        """A pre-hook that detaches those inputs of layer ``index`` whose gradient a later layer overwrites.
+
+        In C's CPU build (see ``Gradients``) the layer right after a source can overwrite the source's gradient.
+        """
+        keeps_gradient = [
             source < 0 or source == index - 1 or not isinstance(self.network[source + 1], _OverwritesGradient)
             for source in self.network.sources[index]
         ]
-        return lambda layer, inputs: tuple(x if keep else x.detach() for x, keep in zip(inputs, kept, strict=True))
-
-    def _roots(self, found: list[StepOutput]) -> tuple[list[Tensor], list[Tensor]]:
-        """Where backward starts, and the gradients there."""
-        if self.gradients is Gradients.AUTOGRAD:
-            values = [one.loss.value for one in found if one.loss.value.requires_grad]
-            return values, [torch.full_like(value, self.scale.factor) for value in values]
-        live = [one for one in found if one.x.requires_grad]
-        return [one.x for one in live], [(-self.scale.factor * one.loss.delta).to(one.x.dtype) for one in live]
-
-    def _attacks(self, context: StepContext) -> bool:
-        """Whether a mini-batch is attacked first: after burn-in, every second one by chance."""
-        late = bool(self.options.adversarial_lr) and context.iteration > self.options.burn_in
-        return late and self._bound(context.iteration) == 0 and self.chance.random() < 0.5
-
-    def _attacked(self, x: Tensor, targets: Tensor, context: StepContext) -> Tensor:
-        """The images, changed so that the network finds less in them (self-adversarial training)."""
-        start = x.detach().clone().requires_grad_()
-        nothing = torch.zeros_like(targets)
-        roots, gradients = self._roots(
-            self._forward(start, nothing, replace(context, adversarial=True, targets=nothing))
+        return lambda layer, inputs: tuple(
+            x if keep else x.detach() for x, keep in zip(inputs, keeps_gradient, strict=True)
         )
+
+    def _roots(self, outputs: list[StepOutput]) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors at which the backward pass starts, and their gradients."""
+        factor = self.scaler.factor
+        if self.gradients is Gradients.AUTOGRAD:
+            values = [output.loss.value for output in outputs if output.loss.value.requires_grad]
+            return values, [torch.full_like(value, factor) for value in values]
+        trained = [output for output in outputs if output.x.requires_grad]
+        deltas = [(-factor * output.loss.delta).to(output.x.dtype) for output in trained]
+        return [output.x for output in trained], deltas
+
+    def _draw_adversarial(self, context: StepContext) -> bool:
+        """Whether to perturb a mini-batch first: half of them at random, after burn-in, if no layer is frozen."""
+        enabled = bool(self.net.adversarial_lr) and context.iteration > self.net.burn_in
+        return enabled and self._first_trained(context.iteration) == 0 and self.rng.random() < _ADVERSARIAL_PROBABILITY
+
+    def _perturb(self, x: Tensor, targets: Tensor, context: StepContext) -> Tensor:
+        """Images perturbed to suppress the network's detections (self-adversarial training).
+
+        Args:
+            x: Images, float [batch, channels, height, width] in 0..1.
+            targets: The ground truth; only its shape counts.
+            context: The state of training.
+
+        Returns:
+            ``x - adversarial_lr * iteration / max_batches * gradient``, clamped to 0..1; with ``contrastive=1`` every
+            second image is unchanged.
+        """
+        start = x.detach().clone().requires_grad_()
+        no_targets = torch.zeros_like(targets)
+        adversarial = replace(context, adversarial=True, targets=no_targets)
+        roots, gradients = self._roots(self._forward(start, no_targets, adversarial))
         if not roots:
             return x
         (gradient,) = torch.autograd.grad(roots, start, gradients)
-        strength = self.options.adversarial_lr * context.iteration / max(context.max_batches, 1) / self.scale.factor
-        changed = (x - strength * gradient).clamp(0, 1).nan_to_num(0.0)  # as C's fmaxf makes it
-        if self.options.contrastive:
-            changed[1::2] = x[1::2]
-        return changed
+        strength = self.net.adversarial_lr * context.iteration / max(context.max_batches, 1) / self.scaler.factor
+        perturbed = (x - strength * gradient).clamp(0, 1).nan_to_num(0.0)  # C's fmaxf turns NaN into 0
+        if self.net.contrastive:
+            perturbed[1::2] = x[1::2]
+        return perturbed
 
-    def _bound(self, iteration: int) -> int:
-        """Layers before it get no gradient."""
+    def _first_trained(self, iteration: int) -> int:
+        """Index of the first layer that gets a gradient after ``iteration`` updates."""
         now = max(iteration, 1)
-        waiting = (index + 1 for index, layer in enumerate(self.network) if layer.options.stopbackward > now)
-        return max([self._still, *waiting])
+        temporary_stops = (index + 1 for index, layer in enumerate(self.network) if layer.options.stopbackward > now)
+        return max([self._frozen_before, *temporary_stops])
 
 
-def _cut(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+def loss_metrics(network: Network, outputs: Sequence[StepOutput]) -> dict[int, dict[str, float]]:
+    """Numbers for the log: by layer number, the cost of each layer with a loss and the parts of its loss."""
+    numbers = {id(layer): index for index, layer in enumerate(network)}
+    return {
+        numbers[id(output.layer)]: {
+            name: float(value) for name, value in {**output.loss.parts, "cost": output.loss.cost}.items()
+        }
+        for output in outputs
+    }
+
+
+def _detach_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     return output.detach()

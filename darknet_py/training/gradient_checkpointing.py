@@ -1,7 +1,7 @@
-"""``checkpoint_activations``: gradient checkpointing, by which training needs less memory and a third more time.
+"""``checkpoint_activations``: gradient checkpointing, with which training needs less memory and a third more time.
 
-Between forward and backward only what layers read is kept; what they made inside (a convolution's result
-before its norm and activation) is made anew when backward comes to it.
+Between the forward and the backward pass only the layers' inputs are kept; what a layer computes inside (a
+convolution's result before batch norm and activation) is recomputed in the backward pass.
 """
 
 from __future__ import annotations
@@ -18,58 +18,64 @@ from torch.utils.checkpoint import checkpoint
 from ..layers import Layer
 from ..network import Network
 
+Statistics = list[tuple[dict[str, Any], Any]]  # attributes of a norm, and the value of "accumulated" in them
+
 
 @contextmanager
 def checkpoint_activations(network: Network) -> Iterator[None]:
-    """Train with less memory inside the block. Layers with a loss or a state of their own stay as they are."""
-    changed = [layer for layer in network if _may(layer)]
-    for layer in changed:
-        layer.forward = _checkpointed(layer, layer.forward)
+    """Recompute activations in backward passes inside the block.
+
+    Layers with a loss or a recurrent state, and layers without parameters, are left as they are.
+    """
+    layers = [layer for layer in network if _can_checkpoint(layer)]
+    for layer in layers:
+        layer.forward = _checkpointed_forward(layer, layer.forward)
     try:
         yield
     finally:
-        for layer in changed:
+        for layer in layers:
             del layer.forward
 
 
-def _may(layer: Layer) -> bool:
+def _can_checkpoint(layer: Layer) -> bool:
     return not layer.has_loss and not layer.stateful and any(True for _ in layer.parameters())
 
 
-def _checkpointed(layer: Layer, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-        return nullcontext(), _as_before(layer, _gathered(layer))
+def _checkpointed_forward(layer: Layer, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def make_contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+        return nullcontext(), _restored_statistics(layer, _statistics(layer))
 
     def run(*inputs: Tensor, **kwargs: Any) -> Tensor:
         if not torch.is_grad_enabled():
             return forward(*inputs, **kwargs)
         output: Tensor = checkpoint(
-            functools.partial(forward, **kwargs), *inputs, use_reentrant=False, context_fn=contexts
+            functools.partial(forward, **kwargs), *inputs, use_reentrant=False, context_fn=make_contexts
         )
         return output
 
     return run
 
 
-def _gathered(layer: Layer) -> list[tuple[dict[str, Any], Any]]:
-    """What norms remember of an iteration's earlier mini-batches, and where."""
+def _statistics(layer: Layer) -> Statistics:
+    """Statistics that norms have accumulated over the iteration's earlier mini-batches (batch_normalize=2)."""
     return [(vars(module), module.accumulated) for module in layer.modules() if "accumulated" in vars(module)]
 
 
 @contextmanager
-def _as_before(layer: Layer, gathered: list[tuple[dict[str, Any], Any]]) -> Iterator[None]:
-    """Run the block with the memory of the first forward; what it moves is put back, as that one has moved it."""
-    buffers, now = [(buffer, buffer.clone()) for buffer in layer.buffers()], _gathered(layer)
+def _restored_statistics(layer: Layer, before_forward: Statistics) -> Iterator[None]:
+    """Run the recomputation from the statistics before the first forward pass, and undo what it changes."""
+    buffers = [(buffer, buffer.clone()) for buffer in layer.buffers()]
+    now = _statistics(layer)
     try:
-        _remember(gathered)
+        _restore(before_forward)
         yield
     finally:
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
-        _remember(now)
+        _restore(now)
 
 
-def _remember(gathered: list[tuple[dict[str, Any], Any]]) -> None:
-    for attributes, value in gathered:
+def _restore(statistics: Statistics) -> None:
+    for attributes, value in statistics:
         attributes["accumulated"] = value

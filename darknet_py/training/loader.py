@@ -1,16 +1,16 @@
-"""``Loader``: the batches of a training, made by threads while the network computes.
+"""``Loader``: the batches of a training run, loaded and augmented by threads while the network computes.
 
-    for batch in batches.for_detector(network, load_dataset("voc.data", "train"), seed=1):
+    for batch in batches.create_detection_loader(network, load_dataset("voc.data", "train"), seed=1):
         cost = trainer.step(batch.pairs)
 
-What an iteration gets depends on the seed and its number alone, so both are all there is to resume with. A
-image that cannot be read is said once and another one is drawn for it.
+A batch depends on the seed and the number of the iteration only, so nothing else is needed to resume. An image that
+cannot be read is reported once, and another one is drawn in its place.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -28,14 +28,14 @@ from ..images.reading import ImageArray, read_image
 from .sampling import Plan
 
 _log = logging.getLogger(__name__)
-_TRIES = 100  # images in a row that cannot be read
+_MAX_UNREADABLE = 100  # images in a row
 
 Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image to make: its iteration and index in there, how large, and whether it is mixed."""
+    """One training image to make: iteration, index in the iteration, size, and whether several images are mixed."""
 
     iteration: int
     index: int
@@ -44,7 +44,7 @@ class Job:
 
 
 class Example(NamedTuple):
-    """A training image [channels, height, width], its target, and the files that it was made of."""
+    """A training image, float32 [channels, height, width] in 0..1, its target, and the files it was made from."""
 
     image: Array
     target: Array
@@ -52,11 +52,14 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one update is made from.
+    """The data of one iteration.
 
-    ``pairs``: for every mini-batch its images [b, channels, height, width] in 0..1, and the objects
-    [n, 5] of each (x y w h class) or the classes [b, classes] of all. ``images``: for every mini-batch
-    and image the files that it was made of. ``iteration``: updates before this one. ``size``: width, height.
+    Attributes:
+        iteration: Number of updates before this one.
+        size: Width and height of the images.
+        pairs: For every mini-batch its images, float [batch, channels, height, width] in 0..1, and their targets: a
+            list of tensors [n, 5] (cx, cy, w, h relative to the image, class), or one [batch, classes].
+        images: For every mini-batch and image the files that it was made from.
     """
 
     iteration: int
@@ -65,41 +68,63 @@ class Batch(NamedTuple):
     images: list[list[tuple[str, ...]]]
 
 
+class Batches(Protocol):
+    """Where a run's batches come from; ``Loader`` is one. ``iteration``: the next batch's."""
+
+    iteration: int
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
 class Source(Protocol):
-    """Images with what is known about them; ``problems``: what is missing or odd in there."""
+    """Images and their targets."""
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """Of labels."""
+        """What is missing or invalid in the labels."""
 
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> str:
-        """The file."""
+        """The file of an image."""
 
     def target(self, index: int) -> Array:
-        """Objects or classes."""
-
-
-Read = Callable[[int], tuple[ImageArray, Array]]
+        """Its objects [n, 5] or classes [classes]."""
 
 
 class Maker(Protocol):
-    """How images become a training image."""
+    """Makes a training image from one or several images."""
 
     def parts(self, mixed: bool) -> int:
-        """How many images are needed."""
+        """Number of images that are needed."""
 
     def make(self, job: Job, sources: Sequence[tuple[ImageArray, Array]]) -> tuple[Array, Array]:
         """The training image and its target."""
 
 
 class Loader:
-    """Batches of a network's ``batch``, ``subdivisions`` and size, without end or up to iteration ``until``.
+    """Batches by a network's ``batch``, ``subdivisions`` and size.
 
-    ``iteration``: the next batch's; set it to go on from there. ``workers``: threads; 0: none. ``rank`` of
-    ``world`` processes that share every mini-batch: this one gets its consecutive part. Iterating anew
-    goes on; leaving the loop, closing the iterator or an error ends the threads. ``problems``: of the labels.
+    Iterating again continues; leaving the loop, closing the iterator or an error ends the threads.
+
+    Args:
+        plan: Which images are drawn.
+        source: The images.
+        maker: Augments them.
+        channels: Channels of the network's input.
+        iteration: The first batch's.
+        until: Iteration to stop before; None: never.
+        workers: Number of threads; 0: none.
+        rank: Number of this process, which takes its consecutive part of every mini-batch.
+        world_size: Number of processes.
+
+    Attributes:
+        iteration: The next batch's; set it to continue from there.
+        problems: Of the labels.
+
+    Raises:
+        DataError: The source is empty.
+        ConfigError: ``world_size`` does not divide the mini-batches.
     """
 
     def __init__(
@@ -113,72 +138,80 @@ class Loader:
         until: int | None = None,
         workers: int = 4,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
     ) -> None:
-        """Raises DataError for an empty source, ConfigError where ``world`` does not divide mini-batches."""
         if not len(source):
             raise DataError("expected images to train on, found none")
-        if plan.batch % world:
-            raise ConfigError(f"[net] batch / subdivisions = {plan.batch}, which {world} processes cannot share evenly")
-        self.plan, self.iteration, self.until = plan, iteration, until
+        if plan.batch % world_size:
+            raise ConfigError(
+                f"[net] batch / subdivisions = {plan.batch}, which {world_size} processes cannot share evenly"
+            )
+        self.plan = plan
+        self.iteration = iteration
+        self.until = until
         self.problems: Sequence[Problem] = source.problems
-        self._source, self._maker, self._channels = source, maker, channels
-        self._workers, self._rank, self._world = workers, rank, world
-        self._broken: set[str] = set()
+        self._source = source
+        self._maker = maker
+        self._channels = channels
+        self._workers = workers
+        self._rank = rank
+        self._world_size = world_size
+        self._unreadable: set[str] = set()
 
     def __iter__(self) -> Iterator[Batch]:
-        """Go on from ``iteration``."""
-        count = self._share(self.iteration) * self.plan.net.subdivisions
+        """Yield the batches from ``iteration`` on."""
+        count = self._images_per_process(self.iteration) * self.plan.net.subdivisions
         with closing(map_prefetched(self.example, self._jobs(), self._workers, count + self._workers)) as examples:
             while self.until is None or self.iteration < self.until:
                 iteration, size = self.iteration, self.plan.size_at(self.iteration)
                 pairs, images = [], []
                 for _ in range(self.plan.net.subdivisions):
-                    part = [next(examples) for _ in range(self._share(iteration))]
-                    pairs.append(_stacked(part))
+                    part = [next(examples) for _ in range(self._images_per_process(iteration))]
+                    pairs.append(_stack(part))
                     images.append([example.images for example in part])
                 self.iteration = iteration + 1
                 yield Batch(iteration, size, pairs, images)
 
-    def _share(self, iteration: int) -> int:
+    def _images_per_process(self, iteration: int) -> int:
         """Images of this process in a mini-batch."""
-        return self.plan.batch_at(iteration) // self._world
+        return self.plan.batch_at(iteration) // self._world_size
 
     def _jobs(self) -> Iterator[Job]:
         iteration = self.iteration
         while self.until is None or iteration < self.until:
-            size, share, batch = self.plan.size_at(iteration), self._share(iteration), self.plan.batch_at(iteration)
+            size, batch = self.plan.size_at(iteration), self.plan.batch_at(iteration)
+            count = self._images_per_process(iteration)
             for subdivision in range(self.plan.net.subdivisions):
-                first = subdivision * batch + self._rank * share
-                for index in range(first, first + share):
+                first = subdivision * batch + self._rank * count
+                for index in range(first, first + count):
                     yield Job(iteration, index, size, self.plan.mixed(iteration, index))
             iteration += 1
 
     def example(self, job: Job) -> Example:
-        """Make one image; any thread may."""
-        chosen = [self._chosen(job, part) for part in range(self._maker.parts(job.mixed))]
-        image, target = self._maker.make(job, [(image, target) for image, target, _ in chosen])
-        return Example(image, target, tuple(name for *_, name in chosen))
+        """Make one training image; can be called from any thread."""
+        sources = [self._read(job, part) for part in range(self._maker.parts(job.mixed))]
+        image, target = self._maker.make(job, [(image, target) for image, target, _ in sources])
+        return Example(image, target, tuple(name for *_, name in sources))
 
-    def _chosen(self, job: Job, part: int) -> tuple[ImageArray, Array, str]:
-        """Read the image that is drawn, and others until one can be read."""
+    def _read(self, job: Job, part: int) -> tuple[ImageArray, Array, str]:
+        """Read the image that is drawn, or the first of those drawn after it that can be read."""
         rng, count = self.plan.choices(job.iteration, job.index, part), len(self._source)
         index = int(rng.integers(count))
         if self.plan.net.track:
             index = self.plan.sequenced(job.iteration, job.index, part, count)
-        for _ in range(_TRIES):
+        for _ in range(_MAX_UNREADABLE):
             name = self._source.image(index)
             try:
                 return read_image(name, self._channels), self._source.target(index), name
             except DataError as error:
-                if name not in self._broken:
-                    self._broken.add(name)
-                    _log.warning("%s; another image is taken for it", error)
+                if name not in self._unreadable:
+                    self._unreadable.add(name)
+                    _log.warning("%s; another image is drawn in its place", error)
             index = int(rng.integers(count))
-        raise DataError(f"{_TRIES} images drawn in a row cannot be read, the last of them {name}")
+        raise DataError(f"{_MAX_UNREADABLE} images drawn in a row cannot be read, the last of them {name}")
 
 
-def _stacked(examples: Sequence[Example]) -> tuple[Tensor, list[Tensor] | Tensor]:
+def _stack(examples: Sequence[Example]) -> tuple[Tensor, list[Tensor] | Tensor]:
     stacked = torch.from_numpy(np.stack([example.image for example in examples]))
     targets = [torch.from_numpy(example.target) for example in examples]
     return stacked, torch.stack(targets) if targets[0].dim() == 1 else targets

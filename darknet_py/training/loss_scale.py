@@ -1,7 +1,8 @@
-"""``GradScaler``: the factor that keeps half precision's small gradients from vanishing.
+"""``GradScaler``: the loss scale that keeps small gradients from underflowing in float16.
 
-``loss_scale=`` of the cfg as it stands, as in Darknet; where the cfg has none (1), a factor that grows while all
-goes well and shrinks when a gradient is too large for half precision, which costs that iteration's update.
+``loss_scale=`` of the cfg is used as it is, as in Darknet. Without it (1) the scale is dynamic, as in
+``torch.amp.GradScaler``: it grows while gradients stay finite, and halves when one overflows, which skips that
+iteration's update.
 """
 
 from __future__ import annotations
@@ -9,21 +10,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_FIRST = 1024.0
-_LARGEST = 2.0**16
-_GROWS = 500  # updates in a row without overflow
+_INITIAL = 1024.0
+_MAXIMUM = 2.0**16
+_GROWTH_INTERVAL = 500  # consecutive updates without overflow
 
 
 class GradScaler:
-    """``factor`` is what gradients are multiplied by; 1 and never changed unless ``half``."""
+    """Scales gradients for float16.
 
-    def __init__(self, given: float, *, half: bool) -> None:
-        self.fixed = not half or given != 1
-        self.factor = 1.0 if not half else given if given != 1 else _FIRST
-        self.good = 0
+    Args:
+        loss_scale: ``loss_scale=`` of [net]; 1 selects a dynamic scale.
+        half: Whether the network computes in float16; otherwise the factor is always 1.
 
-    def undo(self, gradients: list[Tensor]) -> bool:
-        """Take the factor out of summed gradients; whether they can be used."""
+    Attributes:
+        factor: What gradients are multiplied by.
+    """
+
+    def __init__(self, loss_scale: float, *, half: bool) -> None:
+        self.fixed = not half or loss_scale != 1
+        self.factor = 1.0
+        if half:
+            self.factor = loss_scale if loss_scale != 1 else _INITIAL
+        self.updates_since_overflow = 0
+
+    def unscale_(self, gradients: list[Tensor]) -> bool:
+        """Divide summed gradients by the factor, in place, and adjust a dynamic factor.
+
+        Returns:
+            Whether the gradients can be used: False if one of them has overflowed under a dynamic factor.
+        """
         if self.factor == 1 and self.fixed:
             return True
         if gradients:
@@ -31,10 +46,11 @@ class GradScaler:
         if self.fixed:
             return True
         largest = torch.stack(torch._foreach_norm(gradients, float("inf"))) if gradients else torch.zeros(1)
-        fine = bool(largest.isfinite().all())
-        self.good = self.good + 1 if fine else 0
-        if not fine:
+        finite = bool(largest.isfinite().all())
+        self.updates_since_overflow = self.updates_since_overflow + 1 if finite else 0
+        if not finite:
             self.factor = max(self.factor / 2, 1.0)
-        elif self.good == _GROWS and self.factor < _LARGEST:
-            self.factor, self.good = 2 * self.factor, 0
-        return fine
+        elif self.updates_since_overflow == _GROWTH_INTERVAL and self.factor < _MAXIMUM:
+            self.factor *= 2
+            self.updates_since_overflow = 0
+        return finite

@@ -1,7 +1,7 @@
-"""``NaNCheck``: stops a training whose numbers are none any more before they reach the weights, and says where.
+"""``NaNCheck``: stop training on NaN or Inf before it reaches the weights, and report where it first appeared.
 
-What is not finite spreads: one wrong number in a layer and all of the network is lost with the next update. So
-losses and gradients are looked at before each update and weights before each file.
+NaN spreads: once it is in one weight, the next update puts it into the whole network. So losses and gradients are
+checked before each update, and weights before each file is written.
 """
 
 from __future__ import annotations
@@ -17,98 +17,116 @@ from ..network import Network
 from .distributed import ProcessGroup
 from .loader import Batch
 
-_NAMED = 8  # images named in a message
+_IMAGES_NAMED = 8  # in a message
 
 
 class NaNCheck:
-    """Looks after a network. ``batch``: the iteration at work; ``saved``: what is said of the last good file."""
+    """Checks a network for NaN and Inf.
 
-    def __init__(self, network: Network, team: ProcessGroup) -> None:
-        self.network, self.team = network, team
+    Attributes:
+        batch: The batch of the current iteration; set by the trainer.
+        last_saved: For the error message, what can be resumed from.
+    """
+
+    def __init__(self, network: Network, group: ProcessGroup) -> None:
+        self.network = network
+        self.group = group
         self.batch: Batch | None = None
-        self.saved = "nothing has been saved yet"
+        self.last_saved = "nothing has been saved yet"
 
-    def losses(self, parts: Sequence[Mapping[int, Mapping[str, float]]]) -> None:
-        """Look at the losses of an iteration's mini-batches and at the gradients. Raises DarknetError."""
-        wrong = {
+    def check_gradients(self, metrics: Sequence[Mapping[int, Mapping[str, float]]]) -> None:
+        """Check the losses and gradients of an iteration. All processes call it.
+
+        Args:
+            metrics: Per mini-batch and layer with a loss its numbers, of which ``cost`` is the loss.
+
+        Raises:
+            DarknetError: One of them is NaN or Inf.
+        """
+        bad_losses = {
             number: layer
-            for number, figures in enumerate(parts)
-            for layer, of_layer in figures.items()
-            if not math.isfinite(of_layer.get("cost", 0.0))
+            for number, layers in enumerate(metrics)
+            for layer, values in layers.items()
+            if not math.isfinite(values.get("cost", 0.0))
         }
-        found = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
-        bad = _not_finite(found)
-        if self._anyone(bool(wrong or bad)):
-            what = f"the gradient of {self._place(bad[-1])} is not finite" if bad else ""
-            what = what or "".join(f"the loss of layer {layer} is not finite" for layer in list(wrong.values())[:1])
-            self._stop(what, list(wrong) or list(range(len(parts))))
+        gradients = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
+        bad_gradients = _non_finite(gradients)
+        if self._any(bool(bad_losses or bad_gradients)):
+            what = ""
+            if bad_gradients:
+                what = f"the gradient of {self._describe(bad_gradients[-1])} is NaN or Inf"
+            elif bad_losses:
+                what = f"the loss of layer {next(iter(bad_losses.values()))} is NaN or Inf"
+            self._stop(what, list(bad_losses) or list(range(len(metrics))))
 
-    def weights(self) -> None:
-        """Look at the weights. Raises DarknetError."""
-        bad = _not_finite(self.network.state_dict())
-        if self._anyone(bool(bad)):
-            self._stop(f"{self._place(bad[0])} is not finite after the update" if bad else "", [])
+    def check_weights(self) -> None:
+        """Check the parameters and buffers. All processes call it. Raises DarknetError if one is NaN or Inf."""
+        bad = _non_finite(self.network.state_dict())
+        if self._any(bool(bad)):
+            self._stop(f"{self._describe(bad[0])} is NaN or Inf after the update" if bad else "", [])
 
-    def _anyone(self, wrong: bool) -> bool:
-        device = next(self.network.parameters()).device
-        return bool(self.team.total(torch.tensor(float(wrong), device=device)))
+    def _any(self, flag: bool) -> bool:
+        return self.group.any(flag, next(self.network.parameters()).device)
 
-    def _stop(self, what: str, numbers: Sequence[int]) -> None:
-        """Look where it comes from and raise; the other processes say what they have found, too."""
-        text = "; ".join(part for part in (what, self._origin(numbers) if what else "") if part)
-        told = [t for t in self.team.gather(text) if t]
-        options = self.network.options
-        advice = f"a lower learning_rate ({options.learning_rate:g} now), a longer burn_in ({options.burn_in} now)"
+    def _stop(self, what: str, mini_batches: Sequence[int]) -> None:
+        """Find the origin and raise. ``what``: "" if another process has the NaN."""
+        text = "; ".join(part for part in (what, self._origin(mini_batches) if what else "") if part)
+        messages = [message for message in self.group.all_gather(text) if message]
+        net = self.network.options
+        place = f"iteration {self.batch.iteration + 1}: " if self.batch else ""
         raise DarknetError(
-            f"{self._when()}{told[0] if told else what}. "
-            f"Training stops before its weights are lost: {self.saved}. What helps: {advice}, max_delta= in the heads, "
-            "labels without errors (darknet-py check DATA looks for them); then go on with --resume"
+            f"{place}{messages[0] if messages else what}. Training stops before NaN reaches the weights; "
+            f"{self.last_saved}. To avoid it: a lower learning_rate (now {net.learning_rate:g}), a longer burn_in (now "
+            f"{net.burn_in}), max_delta= in the heads, or correct labels (run darknet-py check DATA); then resume"
         )
 
-    def _when(self) -> str:
-        return f"iteration {self.batch.iteration + 1}: " if self.batch else ""
-
-    def _origin(self, numbers: Sequence[int]) -> str:
-        """The first layer whose output is wrong, and the images it is wrong for."""
+    def _origin(self, mini_batches: Sequence[int]) -> str:
+        """The first layer whose output is NaN or Inf, and the images for which it is."""
         if self.batch is None:
             return ""
-        spoiled = _not_finite(self.network.state_dict())
-        if spoiled:
-            return f"{self._place(spoiled[0])} is not finite already"
+        bad_weights = _non_finite(self.network.state_dict())
+        if bad_weights:
+            return f"{self._describe(bad_weights[0])} was NaN or Inf before"
         images: list[str] = []
-        first = ""
-        for number in numbers:
-            layer, rows = self._look(self.batch.pairs[number][0])
-            of_batch = self.batch.images[number] if number < len(self.batch.images) else []
+        first_layer = ""
+        for number in mini_batches:
+            layer, rows = self._first_bad_output(self.batch.pairs[number][0])
+            names = self.batch.images[number] if number < len(self.batch.images) else []
             if rows:
-                first = first or layer
-                images += [name for row in rows if row < len(of_batch) for name in of_batch[row]]
-        if not first:
+                first_layer = first_layer or layer
+                images += [name for row in rows if row < len(names) for name in names[row]]
+        if not first_layer:
             images = [
-                name for n, of_batch in enumerate(self.batch.images) if n in numbers for p in of_batch for name in p
+                name
+                for number, names in enumerate(self.batch.images)
+                if number in mini_batches
+                for sources in names
+                for name in sources
             ]
-        where = f"{first} is the first whose output is not" if first else "made again, all outputs are finite"
-        shown = ", ".join(list(dict.fromkeys(images))[:_NAMED])
-        more = len(dict.fromkeys(images)) - _NAMED
-        return f"{where}; images: {shown or 'unknown'}" + (f" and {more} more" if more > 0 else "")
+        where = "a second forward pass has no NaN or Inf"
+        if first_layer:
+            where = f"it first appears in the output of {first_layer}"
+        unique = list(dict.fromkeys(images))
+        more = f" and {len(unique) - _IMAGES_NAMED} more" if len(unique) > _IMAGES_NAMED else ""
+        return f"{where}; images: {', '.join(unique[:_IMAGES_NAMED]) or 'unknown'}{more}"
 
     @torch.no_grad()
-    def _look(self, x: Tensor) -> tuple[str, list[int]]:
-        """The first layer with a wrong output for images ``x``, and which of them."""
-        found: list[tuple[str, list[int]]] = []
+    def _first_bad_output(self, x: Tensor) -> tuple[str, list[int]]:
+        """The first layer whose output is NaN or Inf for images ``x``, and the indices of these images."""
+        first: list[tuple[str, list[int]]] = []
         x = x.to(next(self.network.parameters()).device, torch.float32)
-        if rows := _rows(x):
-            return "the input", rows
+        if rows := _bad_rows(x):
+            return "the data loader", rows
 
-        def look(index: int) -> object:
+        def make_hook(index: int) -> object:
             def hook(layer: nn.Module, inputs: object, output: Tensor) -> None:
-                if not found and (rows := _rows(output)):
-                    found.append((self._place(f"layers.{index}."), rows))
+                if not first and (rows := _bad_rows(output)):
+                    first.append((self._describe(f"layers.{index}."), rows))
 
             return hook
 
-        hooks = [layer.register_forward_hook(look(i)) for i, layer in enumerate(self.network)]  # type: ignore[arg-type]
-        kept = {name: tensor.clone() for name, tensor in self.network.named_buffers()}
+        hooks = [layer.register_forward_hook(make_hook(i)) for i, layer in enumerate(self.network)]  # type: ignore[arg-type]
+        buffers = {name: tensor.clone() for name, tensor in self.network.named_buffers()}
         self.network.train()
         try:
             self.network(x)
@@ -116,20 +134,20 @@ class NaNCheck:
             for hook in hooks:
                 hook.remove()
             for name, buffer in self.network.named_buffers():
-                buffer.copy_(kept[name])
+                buffer.copy_(buffers[name])
             self.network.eval()
             self.network.reset()
-        return found[0] if found else ("", [])
+        return first[0] if first else ("", [])
 
-    def _place(self, name: str) -> str:
-        """What errors call an entry of the state dict."""
+    def _describe(self, name: str) -> str:
+        """Layer, section and tensor of an entry of the state dict, such as "layer 3 [convolutional] weights"."""
         _, number, *rest = name.split(".")
         section = self.network.config.sections[int(number) + 1].name
         return " ".join(part for part in (f"layer {number} [{section}]", ".".join(rest)) if part)
 
 
-def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Names of those with a number that is none, in order."""
+def _non_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of the floating-point tensors that contain NaN or Inf, in order."""
     names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
     if not names:
         return []
@@ -137,10 +155,10 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     finite = torch.stack([norm.float() for norm in largest]).isfinite()
     if bool(finite.all()):
         return []
-    return [name for name, fine in zip(names, finite.tolist(), strict=True) if not fine]
+    return [name for name, is_finite in zip(names, finite.tolist(), strict=True) if not is_finite]
 
 
-def _rows(x: Tensor) -> list[int]:
-    """Images of a batch whose numbers are not all finite."""
-    fine = x.isfinite().flatten(1).all(dim=1)
-    return [row for row, good in enumerate(fine.tolist()) if not good]
+def _bad_rows(x: Tensor) -> list[int]:
+    """Indices of the images of a batch that contain NaN or Inf."""
+    finite = x.isfinite().flatten(1).all(dim=1)
+    return [row for row, is_finite in enumerate(finite.tolist()) if not is_finite]

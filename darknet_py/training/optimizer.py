@@ -63,9 +63,16 @@ class Optimizer(ABC):
                     raise ConfigError(f"layer {index} [{layer.names[0]}] {group.deformation.problem}")
                 merged.setdefault(replace(group, params=()), []).extend(group.params)
         self.groups = [replace(group, params=tuple(params)) for group, params in merged.items() if params]
-        self.state = [
-            {slot: [torch.zeros_like(p) for p in group.params] for slot in self.slots} for group in self.groups
-        ]
+        self._state: list[dict[str, list[Tensor]]] = []
+
+    @property
+    def state(self) -> list[dict[str, list[Tensor]]]:
+        """For each group and slot a tensor per parameter; created at first use, on the parameters' device."""
+        if not self._state:
+            self._state = [
+                {slot: [torch.zeros_like(p) for p in group.params] for slot in self.slots} for group in self.groups
+            ]
+        return self._state
 
     @torch.no_grad()
     def step(self, lr: float, images: int, iteration: int) -> None:

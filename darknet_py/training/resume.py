@@ -1,37 +1,55 @@
-"""What a training starts from: a network with its first weights, or the state of an earlier part of it."""
+"""What a training run starts from: random weights, the weights of a file, or the state of an earlier run."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from .. import cfg as cfg_
-from .. import weights
+from .. import schedule, weights
 from .._typing import StrPath
 from ..cfg import Dialect
 from ..cfg.editing import replace_values
 from ..errors import ConfigError, WeightsError
+from ..hub import catalogue, model_files
 from ..network import Network
 from ..weights import checkpoint
 from ..weights.containers import is_container
-from .checkpoints import beside
+from .checkpoints import CheckpointWriter, TrainingState, checkpoint_name, read_state, state_path
+from .options import TrainOptions
 
 
-def settings(pairs: Sequence[str]) -> dict[str, str]:
-    """``key=value`` texts as a dict. Raises ConfigError for another text."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Attributes:
+        message: A line that says so.
+        path: The state file that is resumed; None if there is none.
+        state: Its content.
+    """
+
+    message: str
+    path: pathlib.Path | None = None
+    state: TrainingState | None = None
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` texts as a dict. Raises ConfigError if one has another form."""
+    settings: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key.strip() and equals and value.strip()):
             raise ConfigError(f"expected KEY=VALUE of [net], such as max_batches=6000, got {pair!r}")
-        found[key.strip()] = value.strip()
-    return found
+        settings[key.strip()] = value.strip()
+    return settings
 
 
-def build(
+def build_network(
     cfg: StrPath,
     *,
     values: Mapping[str, str] | None = None,
@@ -40,11 +58,21 @@ def build(
     strict: bool = False,
     seed: int = 0,
 ) -> Network:
-    """The network of a cfg with Darknet's random starting values, which ``seed`` decides.
+    """Build a network with Darknet's random initial weights.
 
-    ``values``: keys of [net] with others than the cfg's; they become part of its text. Raises ConfigError.
+    Args:
+        cfg: The cfg file, or a name of the catalogue.
+        values: Options of [net] to change; they become part of the network's cfg text.
+        size: Width and height of the input instead of the cfg's.
+        dialect: Whose rules hold for the cfg.
+        strict: Whether text of the cfg that has no effect is an error.
+        seed: Seed of the initial weights.
+
+    Raises:
+        ConfigError: The cfg cannot be read or is invalid.
     """
-    config = cfg_.load(cfg)
+    path = model_files.find(cfg, weights="not needed").cfg  # with weights given, none are fetched
+    config = cfg_.load(path)
     if values:
         config = cfg_.loads(replace_values(config, {0: values}), config.path)
     network = Network(config, size=size, dialect=dialect, strict=strict)
@@ -53,40 +81,121 @@ def build(
         return network.initialise()
 
 
-def fill(network: Network, path: StrPath, upto: int | None = None) -> str:
-    """Load the weights that a training starts from and say what they are.
+def load_start(network: Network, options: TrainOptions, folder: StrPath, *, clear: bool = False) -> Start:
+    """Fill a network with what a run starts from.
 
-    A .weights file or a checkpoint, of the whole network or of its first layers (a backbone such as
-    yolov4-tiny.conv.29): how many is seen from the file. ``upto``: of a whole one, too, the first so many alone.
-    What is not filled keeps its values; then no image has been seen. Raises WeightsError.
+    The state in ``folder`` comes first, if ``options.resume`` is true and there is one; then the state beside
+    ``options.weights``; then these weights; then the network's own.
+
+    Args:
+        network: The network.
+        options: Of which ``resume``, ``weights``, ``upto`` and ``name`` are used.
+        folder: Where the run writes its files.
+        clear: Start at iteration 0: no state is resumed, unless ``options.resume`` names its file.
+
+    Raises:
+        ConfigError: The cfg is one for inference.
+        WeightsError: The weights or the state cannot be read, or do not fit the network.
+    """
+    check_batch(network)
+    path = _find_state(network, options, folder, clear=clear)
+    if path is not None:
+        state = read_state(path)
+        state.restore_network(network, path)
+        return Start(f"resuming from {path} at iteration {state.iteration}", path, state)
+    missing = ""
+    if options.resume is True and not clear:
+        missing = f"no training state in {os.fspath(folder)} to resume from: "
+    if options.weights is None:
+        own = f"the network's weights, {network.seen:,} images seen" if network.seen else "initial weights"
+        return Start(f"{missing}starting from {own}{_warm_start(network)}")
+    description = load_weights(network, resolve_weights(options.weights), options.upto)
+    if clear:
+        network.seen = 0
+    return Start(f"{missing}starting from {description}{_warm_start(network)}")
+
+
+def check_batch(network: Network) -> None:
+    """Raise ConfigError if a detector's cfg has batch=1, as cfgs for inference have: training with it is poor."""
+    net = network.options
+    if network.heads and net.batch * max(net.time_steps, 1) == 1:
+        raise ConfigError(
+            f"{network.config.path}: [net] batch=1 is for inference. For training use batch=64 and subdivisions=16, "
+            "or more subdivisions if memory is short (--set batch=64 --set subdivisions=16)"
+        )
+
+
+def check_iterations_left(network: Network, iteration: int) -> None:
+    """Raise ConfigError if ``iteration`` updates have been made and the cfg asks for no more."""
+    max_batches = network.options.max_batches
+    if max_batches and iteration >= max_batches:
+        raise ConfigError(
+            f"{network.seen:,} images seen, which is iteration {iteration} of max_batches={max_batches}: nothing is "
+            "left to train. Raise max_batches, or start at iteration 0 (--clear; clear=True) to train on other data"
+        )
+
+
+def resolve_weights(name: StrPath) -> StrPath:
+    """The file of weights that are given by a path or a name of the catalogue, which fetches them."""
+    if not os.path.exists(name) and os.fspath(name) in catalogue.entries():
+        return catalogue.fetch(os.fspath(name))
+    return name
+
+
+def load_weights(network: Network, path: StrPath, upto: int | None = None) -> str:
+    """Load the weights that training starts from.
+
+    A .weights file of the whole network or of its first layers (a backbone such as yolov4-tiny.conv.29) is recognised
+    by its length. Layers that it does not fill keep their values, and ``seen`` is 0 then.
+
+    Args:
+        network: The network.
+        path: A .weights file or a checkpoint.
+        upto: Load the first so many layers only.
+
+    Returns:
+        A description of what was loaded.
+
+    Raises:
+        WeightsError: The file cannot be read or does not fit.
     """
     name, layers = os.fspath(path), len(network.layers)
     if is_container(path):
-        held = checkpoint.load(path)
-        count = held.layers if upto is None else upto
-        checkpoint.fill(network, held, path, upto=count)
+        content = checkpoint.load(path)
+        count = content.layers if upto is None else upto
+        checkpoint.fill(network, content, path, upto=count)
     else:
         count = weights.fits_upto(network, path) if upto is None else upto
         weights.load(network, path, upto=None if count == layers else count)
     if count < layers:
         network.seen = 0
-        return f"{name}: the first {count} of {layers} layers (a backbone); the others start with random values"
+        return f"{name}: the first {count} of {layers} layers (a backbone); the others have initial weights"
     return f"{name}: all {layers} layers, {network.seen:,} images seen"
 
 
-def state_of(path: StrPath) -> pathlib.Path | None:
-    """The state beside weights: there where a training has left both."""
-    found = beside(path)
-    return found if found.is_file() and pathlib.Path(path).stem.endswith("_last") else None
+def _find_state(network: Network, options: TrainOptions, folder: StrPath, *, clear: bool) -> pathlib.Path | None:
+    """The state file to resume; None to start without one."""
+    if not isinstance(options.resume, bool):
+        path = pathlib.Path(options.resume)
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such training state")
+        return path
+    if clear:
+        return None
+    if options.resume:
+        name = options.name or checkpoint_name(network.config.path)
+        path = state_path(CheckpointWriter.weights_path(folder, name, "last"))
+        if path.is_file():
+            return path
+    if options.weights is not None:
+        path = state_path(options.weights)
+        if path.is_file() and pathlib.Path(options.weights).stem.endswith("_last"):
+            return path
+    return None
 
 
-def left(network: Network, path: StrPath) -> None:
-    """Raises WeightsError where weights have seen as many images as the training has."""
-    options = network.options
-    iteration = network.seen // max(1, options.batch)
-    if options.max_batches and iteration >= options.max_batches:
-        raise WeightsError(
-            f"{os.fspath(path)}: has seen {network.seen:,} images, which is iteration {iteration} of "
-            f"max_batches={options.max_batches}: nothing is left to train. Count from 0 with --clear, or raise "
-            "max_batches"
-        )
+def _warm_start(network: Network) -> str:
+    if not network.seen:
+        return ""
+    iteration = network.seen // schedule.images_per_iteration(network.options)
+    return f"; warm start at iteration {iteration}, momentum starts at 0"

@@ -1,7 +1,7 @@
-"""Which images an iteration is trained on and how large they are: drawn from the seed, never remembered.
+"""``Plan``: which images an iteration is trained on and how large they are, drawn from the seed.
 
-Everything random has a generator of its own, made of (seed, iteration, index, purpose). So a training that
-is resumed, or shared by several processes and any number of workers, sees what a single one would have seen.
+Everything random has a generator of its own, seeded with (seed, iteration, index, purpose). So a run that is resumed,
+or shared by several processes and any number of workers, sees the same images as an uninterrupted run of one process.
 As in Darknet images are drawn with replacement: there are no epochs.
 """
 
@@ -17,14 +17,14 @@ from ..augmentation.geometry import Size
 from ..cfg.net_section import Net
 from ..errors import ConfigError
 
-_TURNS = 10  # iterations that a size is kept for
-_RANDOM = 1.4  # how far sizes go where random=1
-_LAST = 100  # iterations at the end that are made at the largest size
-_FILL = 0.8  # of the memory that a larger mini-batch of smaller images may take
+_RESIZE_EVERY = 10  # iterations
+_RESIZE_RANGE = 1.4  # of random=1: sizes from 1 / 1.4 to 1.4 times the cfg's
+_LARGEST_AT_END = 100  # last iterations, which have the largest size
+_MEMORY_SHARE = 0.8  # of the largest size's, for larger mini-batches of smaller images
 
 
 class Purpose(enum.IntEnum):
-    """What a generator is for; each has its own stream."""
+    """What a random generator is used for; each purpose has its own stream."""
 
     CHOICE = 0
     DRAW = 1
@@ -35,7 +35,7 @@ class Purpose(enum.IntEnum):
 
 
 def generator(seed: int, iteration: int, index: int, purpose: Purpose) -> np.random.Generator:
-    """The generator of one purpose of one image."""
+    """The random generator for one purpose of one image."""
     return np.random.default_rng((seed, iteration, index, purpose))
 
 
@@ -43,29 +43,33 @@ def generator(seed: int, iteration: int, index: int, purpose: Purpose) -> np.ran
 class Plan:
     """How the images of an iteration are drawn.
 
-    ``size``: width and height of the cfg's input. ``random``: the head's key. ``chunks``: images are mixed
-    or not by one coin for each of so many parts of an iteration, as by Darknet's loader threads, of which
-    there are 6; 0: a coin for each image.
+    Attributes:
+        net: The options of [net].
+        size: Width and height of the cfg's input.
+        random: ``random=`` of the head: 1, or the factor by which sizes vary.
+        seed: Seed of everything random.
+        mix_chunks: Decide for so many chunks of an iteration at once whether images are mixed, as Darknet's loader
+            threads do, of which it has 6; 0: decide for each image.
     """
 
     net: Net
     size: Size
     random: float = 0.0
     seed: int = 0
-    chunks: int = 0
+    mix_chunks: int = 0
 
     @property
     def batch(self) -> int:
-        """Images per mini-batch: batch / subdivisions * time_steps."""
-        return max(1, self.net.batch // self.net.subdivisions) * max(1, self.net.time_steps)
+        """Images per mini-batch at the cfg's size."""
+        return schedule.images_per_forward(self.net)
 
     def size_at(self, iteration: int) -> Size:
-        """Width and height of an iteration's images; they change every 10 iterations where ``random``."""
+        """Width and height of an iteration's images; they change every 10 iterations with ``random=``."""
         if not self.random:
             return self.size
         largest = self._stepped(self._reach)
-        block = iteration // _TURNS * _TURNS
-        if block == 0 or (self.net.max_batches and block > self.net.max_batches - _LAST):
+        block = iteration // _RESIZE_EVERY * _RESIZE_EVERY
+        if block == 0 or (self.net.max_batches and block > self.net.max_batches - _LARGEST_AT_END):
             return largest
         rng = generator(self.seed, block, 0, Purpose.SIZE)
         factor = 1 + (self._reach - 1) * rng.random()
@@ -75,53 +79,53 @@ class Plan:
         return self.size if factor < 1 and (size[0] > self.size[0] or size[1] > self.size[1]) else size
 
     def batch_at(self, iteration: int) -> int:
-        """Images per mini-batch of an iteration; more at smaller sizes where ``dynamic_minibatch``."""
+        """Images per mini-batch of an iteration; more at smaller sizes with ``dynamic_minibatch=1``."""
         if not (self.random and self.net.dynamic_minibatch):
             return self.batch
         (wide, high), (width, height) = self._stepped(self._reach), self.size_at(iteration)
         fitting = self.batch * wide * high // (width * height)
-        return filled if (filled := int(fitting * _FILL)) > self.batch else fitting
+        return filled if (filled := int(fitting * _MEMORY_SHARE)) > self.batch else fitting
 
     @property
     def _reach(self) -> float:
-        return _RANDOM if self.random == 1 else self.random
+        return _RESIZE_RANGE if self.random == 1 else self.random
 
     def _stepped(self, factor: float) -> Size:
         step = self.net.resize_step
         if step < 1:
             raise ConfigError(f"[net] resize_step: expected 1 or more, got {step:g}")
-        # roundl(): halves go away from zero
+        # roundl(): halves are rounded away from zero
         width, height = (int(int(factor * side / step + 1.5) * step) for side in self.size)
         return max(width, int(step)), max(height, int(step))
 
     def mixed(self, iteration: int, index: int) -> bool:
-        """Whether image ``index`` of an iteration is mixed: a fair coin."""
-        if self.chunks:
+        """Whether image ``index`` of an iteration is mixed with others; the probability is 1/2."""
+        if self.mix_chunks:
             count = self.batch_at(iteration) * self.net.subdivisions
-            # Chunk c begins at c * count / chunks.
-            index = ((index + 1) * self.chunks - 1) // count
+            # Chunk c starts at c * count / mix_chunks.
+            index = ((index + 1) * self.mix_chunks - 1) // count
         return bool(generator(self.seed, iteration, index, Purpose.MIX).integers(2))
 
     def draws_for(self, iteration: int, index: int) -> int:
-        """The image whose random numbers image ``index`` shares: in a sequence all have the first one's."""
+        """Index of the image whose augmentation image ``index`` has too: that of the first in its sequence."""
         if not self.net.track:
             return index
         length = self._sequence(iteration)
         return index // length * length
 
     def choices(self, iteration: int, index: int, part: int) -> np.random.Generator:
-        """The generator that image ``index``, or ``part`` of it where it is mixed, is chosen with.
+        """The random generator that selects image ``index``, or ``part`` of a mixed one.
 
-        Images of a contrastive pair have the same.
+        The two images of a contrastive pair have the same.
         """
         first = index // 2 * 2 if self.net.contrastive else index
         return generator(self.seed, iteration, first * 4 + part, Purpose.CHOICE)
 
     def sequenced(self, iteration: int, index: int, part: int, count: int) -> int:
-        """The image of ``count`` that stands at ``index`` where ``track=1`` (``get_sequential_paths``).
+        """Number of the image, of ``count``, at ``index`` of an iteration with ``track=1`` (``get_sequential_paths``).
 
-        Every mini-batch holds batch / subdivisions streams, step by step; a stream goes through the list
-        from a random start, at a speed that the whole sequence has in common.
+        Every mini-batch holds batch / subdivisions streams, time-major. A stream runs through the list of images
+        from a random start, at a speed that is the same for the whole sequence.
         """
         length, streams = self._sequence(iteration), max(1, self.batch_at(iteration) // max(1, self.net.time_steps))
         first, row = index // length * length, index % length
@@ -134,5 +138,5 @@ class Plan:
         return (start + row // streams * speed) % count
 
     def _sequence(self, iteration: int) -> int:
-        """Images of an iteration that go on from each other."""
-        return self.batch_at(iteration) * schedule.sequence(self.net, iteration)
+        """Images of an iteration that form one sequence."""
+        return self.batch_at(iteration) * schedule.sequence_length(self.net, iteration)

@@ -1,182 +1,381 @@
-"""``Trainer``: the recipe's ``train.Trainer`` that also runs: from a data set to weights, chart and log."""
+"""``Trainer``: train a network as its cfg says, step by step or from a data set to the final weights.
+
+An iteration runs ``subdivisions`` mini-batches forward and backward, whose gradients add up, and then updates the
+weights once. What it does follows from the weights, the state of the trainer, the seed and the number of the iteration.
+All of that is in the state file, so a run that is killed and resumed ends with the same weights, bit for bit, as an
+uninterrupted one.
+"""
 
 from __future__ import annotations
 
-import os
 import pathlib
-from collections.abc import Mapping
-from dataclasses import replace
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .._typing import StrPath
-from ..data import data_file, labels
-from ..data.dataset import Dataset
-from ..data.formats import load_dataset
+import torch
+from torch import Tensor
+
+from .. import schedule
 from ..errors import ConfigError, DataError, WeightsError
-from ..evaluation.evaluator import prepare_dataset
+from ..layers import Gradients, StepContext
 from ..network import Network
-from . import batches, checkpoints, train, validation
-from .checkpoints import CheckpointWriter
-from .logger import MetricLogger
-from .run import Batches, Outcome, Run, Settings
-from .validation import Score
+from ..signals import DeferredSignals
+from . import resume
+from .batches import Data
+from .checkpoints import Progress, TrainingState
+from .determinism import deterministic_algorithms, iteration_seed
+from .distributed import ProcessGroup
+from .engine import ForwardBackward, Targets, loss_metrics
+from .filter_rejection import reinitialise_similar_filters
+from .gradient_checkpointing import checkpoint_activations
+from .label_rejection import LabelRejection
+from .loader import Batch
+from .logger import IterationMetrics, merge_mini_batches
+from .nan_check import NaNCheck
+from .optimizer import EMA, build_optimizer
+from .options import TrainOptions, warn_of_ignored_options
+from .session import Session, open_session, output_folder
 
-_LONG = 10000  # max_batches from which numbered files are that far apart
-_LEAST = 100  # iterations between two countings of mAP
-
-Data = Dataset | Batches | StrPath
+_STOPPING = "stopping after this iteration; press Ctrl-C again to stop without saving"
 
 
-class Trainer(train.Trainer):
-    """Trains a network in place, step by step or to the end of its recipe.
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
 
-    ``data``: what ``run`` trains on: what ``data.formats.load_dataset`` reads, or a data set, or batches; for a
-    classifier a .data file with ``labels=``. The other arguments are those of ``train.Trainer``; ``seed`` decides
-    all that is random. Raises ConfigError.
+    Attributes:
+        iteration: Number of updates made.
+        loss: Running average of the loss.
+        best: Best score; None if none was computed.
+        stopped_early: Whether ``patience`` ended the run.
+        weights: The final weights.
+        score_name: What the score is: "mAP", "top-1", ...
     """
 
-    def __init__(self, network: Network, data: Data | None = None, *, seed: int = 0, **options: Any) -> None:
-        super().__init__(network, seed=seed, **options)
-        self.data, self.seed = data, seed
+    iteration: int
+    loss: float
+    best: float | None
+    stopped_early: bool
+    weights: pathlib.Path
+    score_name: str
 
-    def run(
+
+class Trainer:
+    """Trains a network in place.
+
+    Args:
+        network: The network; its [net] says how it is trained.
+        data: What ``run`` trains on: anything that ``data.formats.load_dataset`` reads (a .data file, a list, a
+            data.yaml, COCO's JSON, a VOC folder), a data set, a ``TextFile``, or batches; for a classifier a .data
+            file with ``labels=``.
+        options: How to train, besides [net].
+        clear: Start at iteration 0, whatever number of images the weights have seen.
+        gradients: "darknet": as C's CUDA build computes them; "darknet-cpu": as its CPU build does where it differs;
+            "autograd": the derivatives of the losses.
+
+    Attributes:
+        iteration: Number of updates made.
+        lr: The learning rate of the last update.
+        layer_metrics: For each mini-batch of the last iteration and layer with a loss, numbers for the log.
+        before_update: Called when the gradients of an iteration are complete; an exception it raises leaves the
+            weights as they are.
+
+    Raises:
+        ConfigError: The network cannot be trained, or an option is invalid.
+    """
+
+    def __init__(
         self,
+        network: Network,
+        data: Data | None = None,
+        options: TrainOptions = TrainOptions(),  # noqa: B008 (immutable)
         *,
-        out: StrPath | None = None,
-        name: str = "",
-        resume: StrPath | None = None,
-        score: bool = True,
-        map_every: int = 0,
-        map_epochs: float = 4,
-        threshold: float = 0.25,
-        iou_threshold: float = 0.5,
-        save_every: int = 0,
-        save_last: int = 0,
-        chart: StrPath | None = None,
-        tensorboard: bool = False,
-        progress: bool = True,
-        workers: int = 4,
-        mended: bool = False,
-        chunks: int = 0,
-        **settings: Any,
-    ) -> Outcome:
-        """Train up to ``max_batches`` and write what ``snapshots`` and ``journal`` say into ``out``.
+        clear: bool = False,
+        gradients: Gradients | str = Gradients.DARKNET,
+    ) -> None:
+        try:
+            self.gradients = Gradients(gradients)
+        except ValueError:
+            raise ConfigError(f"gradients: expected one of {', '.join(Gradients)}, got {gradients!r}") from None
+        self.network = network
+        self.net = network.options
+        self.data = data
+        self.options = options
+        self.clear = clear
+        self.seed = options.seed
+        self.rng = random.Random(options.seed)
+        self.group = options.process_group or ProcessGroup()
+        self.engine = ForwardBackward(
+            network, self.gradients, freeze=options.freeze, amp=options.amp_dtype, rng=self.rng
+        )
+        self.optimizer = build_optimizer(network, self.net, gradients=self.gradients)
+        self.ema = EMA(network.parameters(), self.net)
+        self.label_rejection = LabelRejection()
+        self.nan_check: NaNCheck | None = None
+        self.progress = Progress()
+        if clear:
+            network.seen = 0
+        self.iteration = network.seen // schedule.images_per_iteration(self.net)
+        self.lr = 0.0
+        self.layer_metrics: list[dict[int, dict[str, float]]] = []
+        self.before_update: Callable[[], None] | None = None
+        warn_of_ignored_options(network)
 
-        ``out``: by default the .data file's ``backup``, else ``backup``. ``name``: of the files, by default the
-        cfg's. ``resume``: a state file to go on from. ``score``: count mAP, every ``map_every`` iterations, by
-        default every ``map_epochs`` times the training set; ``threshold`` and ``iou_threshold`` are its. ``save_every``
-        and ``save_last``: iterations between files, by default the .data file's or Darknet's 1000 or 10000, and
-        100. ``chart``: another file, empty for none. ``workers``: threads that make images. ``mended``, ``chunks``:
-        see ``batches``. ``settings``: see ``run.Settings``. Raises DarknetError, and KeyboardInterrupt after Ctrl-C,
-        when all is saved.
+    def step(self, pairs: Sequence[tuple[Tensor, Targets]]) -> float:
+        """Run one iteration: mini-batches forward and backward, then an update of the weights.
+
+        Args:
+            pairs: For each mini-batch the images, float [batch, channels, height, width] in 0..1, and their targets:
+                for each image a tensor [n, 5] of cx, cy, w, h relative to the image and the class, with a sixth column
+                of identities for tracking; for a classifier one tensor [batch, classes].
+
+        Returns:
+            C's cost, summed over the mini-batches.
+
+        Raises:
+            DataError: There is no mini-batch, or a mini-batch has more or fewer targets than images.
         """
-        entries = self._entries()
-        state = None if resume is None else checkpoints.read(resume)
-        if state is not None and resume is not None:
-            state.fill(self.network, resume)
-            try:
-                self.load_state_dict(dict(state.trainer))
-            except (ValueError, KeyError) as error:
-                raise WeightsError(f"{os.fspath(resume)}: not of {self.network.config.path}: {error}") from error
-            self.seed = state.seed
-        source, size = self._batches({"workers": workers}, {"mended": mended, "chunks": chunks})
-        measure = self._score(entries, threshold, iou_threshold, workers) if score else None
-        every = map_every or max(_LEAST, int(map_epochs * size / self.images))
-        whole = Settings(seed=self.seed, map_every=every if measure else 0, **settings)
-        folder = out if out is not None else entries.get("backup", "backup")
-        name = name or checkpoints.base(self.network.config.path)
-        numbered = _LONG if self.options.max_batches >= _LONG else _LONG // 10
-        files = CheckpointWriter(
-            folder,
-            name,
-            every=save_every or _integer(entries, "saveweights", numbered),
-            last=save_last or _integer(entries, "savelast", 100),
-        )
-        if state is None and self.team.writes:
-            files.clear()
-        journal = MetricLogger(
-            folder,
-            name,
-            start=self.iteration if state else 0,
-            last=self.options.max_batches,
-            top=self.options.max_chart_loss,
-            chart=chart,
-            tensorboard=tensorboard and self.team.writes,
-            loud=progress and self.team.writes,
-            measured="mAP" if self.network.heads else f"top-{_integer(entries, 'top', 1)}",
-        )
-        journal.say(self._intent(size, folder))
-        run = Run(self, source, files, journal, score=measure, settings=whole, team=self.team)
-        if state is not None:
-            run.resume(state)
-        return run.run()
+        if not pairs:
+            raise DataError("no mini-batch: expected one (images, targets) pair per subdivision")
+        cost, images, self.layer_metrics = 0.0, 0, []
+        sequence_length = schedule.sequence_length(self.net, self.iteration)
+        with self.engine.training(self.iteration):
+            for subdivision, (x, targets) in enumerate(pairs):
+                images += len(x) * self.group.world_size
+                context = self._context(x, self.network.seen + images, subdivision, sequence_length)
+                outputs = self.engine.run(x, targets, context)
+                cost += float(torch.stack([output.loss.cost for output in outputs]).mean())
+                self.layer_metrics.append(loss_metrics(self.network, outputs))
+        self.iteration += 1
+        self.lr = schedule.learning_rate(self.net, self.iteration, self.rng)
+        self._finish_gradients()
+        self.optimizer.step(self.lr, images * sequence_length, self.iteration)
+        self.ema.update(self.iteration)
+        reinitialise_similar_filters(self.network, self.iteration)
+        self.network.seen = self.iteration * schedule.images_per_iteration(self.net)
+        return cost
 
-    def _intent(self, images: int, folder: StrPath) -> str:
-        """What a run is about to do, in a line."""
-        options, shape = self.options, self.network.shape
-        until = f" to {options.max_batches:,}" if options.max_batches else ", without end"
-        parts = f", {options.subdivisions} mini-batches" if options.subdivisions > 1 else ""
+    def run(self) -> TrainResult:
+        """Train up to max_batches, and write weights, state, log and chart into the output folder.
+
+        The first signal (Ctrl-C, SIGTERM) ends the run after the current iteration; its state is saved.
+
+        Raises:
+            DarknetError: The data, the weights or the cfg are invalid, nothing is left to train, or a loss, gradient
+                or weight is NaN or Inf.
+            KeyboardInterrupt: A signal has ended the run.
+        """
+        metrics, stopped_early = None, False
+        with ExitStack() as stack:
+            start = self._prepare(stack)
+            session = open_session(
+                self.network, self.data, self.options, self.group, start, iteration=self.iteration, seed=self.seed
+            )
+            writer, logger = session.writer, session.logger
+            stack.callback(logger.close)
+            self._enter_training_modes(stack)
+            signals = stack.enter_context(DeferredSignals(lambda: logger.message(_STOPPING)))
+            for batch in session.batches:
+                metrics = self._run_iteration(batch, session)
+                stopped_early = bool(self.options.patience) and self._is_stale()
+                interrupted = self._any(signals.received)
+                overdue = self._any(time.monotonic() - session.saved_at > 60 * self.options.save_minutes)
+                if interrupted or writer.is_due(self.iteration) or overdue:
+                    self._save(session)
+                if interrupted:
+                    logger.draw_chart(metrics, force=True)
+                    logger.message(f"stopped at iteration {self.iteration}; continue with --resume")
+                    raise KeyboardInterrupt
+                if stopped_early:
+                    break
+            if metrics is not None:
+                self._save(session)
+                if self.group.is_main:
+                    writer.save(self.network, "final")
+                    logger.draw_chart(metrics, force=True)
+        best, weights = self.progress.best, writer.path("final")
+        return TrainResult(self.iteration, self.progress.average_loss, best, stopped_early, weights, logger.score_name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next iteration depends on, besides the weights and torch's random generator."""
+        return {
+            "iteration": self.iteration,
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+            "label_rejection": vars(self.label_rejection).copy(),
+            "scaler": vars(self.engine.scaler).copy(),
+            "rng": self.rng.getstate(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a ``state_dict``; the network must have the weights of the same iteration.
+
+        Raises:
+            KeyError: An entry is missing.
+            ValueError: The state belongs to another network or optimizer.
+        """
+        self.iteration = state["iteration"]
+        self.network.seen = self.iteration * schedule.images_per_iteration(self.net)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])
+        self.label_rejection = LabelRejection(**state["label_rejection"])
+        vars(self.engine.scaler).update(state["scaler"])
+        version, internal, gauss = state["rng"]
+        self.rng.setstate((version, tuple(internal), gauss))
+
+    def _context(self, x: Tensor, seen: int, subdivision: int, sequence_length: int) -> StepContext:
+        return StepContext(
+            size=(x.shape[3], x.shape[2]) if x.dim() == 4 else (1, 1),
+            seen=seen,
+            iteration=self.iteration,
+            max_batches=self.net.max_batches,
+            burn_in=self.net.burn_in,
+            subdivision=subdivision,
+            sequence=sequence_length,
+            gradients=self.gradients,
+            label_smooth_eps=self.net.label_smooth_eps,
+            reject=lambda delta, classes: self.label_rejection(self.net, self.iteration, delta, classes),
+            total=self.group.all_reduce if self.group.sync_bn else None,
+            time_steps=max(self.net.time_steps, 1),
+        )
+
+    def _finish_gradients(self) -> None:
+        """Sum the gradients over the processes, unscale them, and check them."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        self.group.all_reduce_(gradients)
+        if not self.engine.scaler.unscale_(gradients):
+            self.network.zero_grad()  # float16 overflow: skip this update
+        if self.net.try_fix_nan:
+            for gradient in gradients:
+                gradient.nan_to_num_(0.0, 0.0, 0.0)
+        if self.nan_check is not None:
+            self.nan_check.check_gradients(self.layer_metrics)
+        if self.before_update is not None:
+            self.before_update()
+
+    def _prepare(self, stack: ExitStack) -> resume.Start:
+        """Join the other processes, fill the network and move it; ``stack`` undoes what does not outlive the run."""
+        options, network = self.options, self.network
+        if options.process_group is None:
+            self.group = ProcessGroup.init(sync_bn=options.sync_bn)
+            stack.callback(self.group.destroy)
+        stack.enter_context(deterministic_algorithms() if options.deterministic else nullcontext())
+        start = resume.load_start(network, options, output_folder(self.data, options), clear=self.clear)
+        if options.device is not None:
+            network.to(self.group.device(torch.device(options.device)))
+        if options.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if start.state is None:
+            self.iteration = network.seen // schedule.images_per_iteration(self.net)
+            self.progress = Progress(evaluated_at=self.iteration)
+        else:
+            self._restore(start.state, start.path)
+        resume.check_iterations_left(network, self.iteration)
+        self.nan_check = NaNCheck(network, self.group)
+        stack.callback(setattr, self, "nan_check", None)
+        if start.state is not None:
+            self.nan_check.last_saved = f"{start.path} has iteration {self.iteration}"
+        return start
+
+    def _restore(self, state: TrainingState, path: pathlib.Path | None) -> None:
+        """Continue from a state, whose weights the network has."""
+        try:
+            self.load_state_dict(dict(state.trainer))
+            self.progress = Progress(**state.progress)
+        except (ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{path}: does not fit {self.network.config.path}: {error}") from error
+        self.seed = state.seed
+
+    def _enter_training_modes(self, stack: ExitStack) -> None:
+        """Start all processes from the same weights; keep torch's generator; recompute activations if asked to."""
         device = next(self.network.parameters()).device
-        of = f"{images:,} images; " if images else ""
-        each = f"images of {shape.width} x {shape.height}" if options.width else "inputs"
-        many = f"{self.images} {each} in each{parts}, on {device}"
-        return f"{of}iterations {self.iteration + 1:,}{until}, {many}; files: {os.fspath(folder)}"
+        self.group.broadcast_(self.network.state_dict().values())
+        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        if self.options.gradient_checkpointing:
+            stack.enter_context(checkpoint_activations(self.network))
 
-    def _entries(self) -> Mapping[str, str]:
-        """The .data file's."""
-        path = _data_file(self.data)
-        return data_file.read_data_file(path).values if path else {}
+    def _run_iteration(self, batch: Batch, session: Session) -> IterationMetrics:
+        """Train on a batch, evaluate if that is due, and report both."""
+        if self.nan_check is not None:
+            self.nan_check.batch = batch
+        torch.manual_seed(iteration_seed(self.seed, batch.iteration, self.group.rank))
+        start = time.monotonic()
+        cost = self.step(self._in_memory_format(batch))
+        images = sum(len(x) for x, _ in batch.pairs) * self.group.world_size
+        device = next(self.network.parameters()).device
+        loss = float(self.group.all_reduce(torch.tensor(cost, dtype=torch.float32, device=device))) / images
+        self.progress.add_loss(loss)
+        throughput = session.throughput
+        throughput.update()
+        metrics = IterationMetrics(
+            iteration=self.iteration,
+            loss=loss,
+            average_loss=self.progress.average_loss,
+            lr=self.lr,
+            seconds=time.monotonic() - start,
+            images=self.network.seen,
+            images_per_second=throughput.images_per_second(images),
+            hours_left=throughput.hours_left(self.iteration, self.net.max_batches),
+            layers=merge_mini_batches(self.layer_metrics),
+        )
+        if self.group.is_main:
+            session.logger.print_iteration(metrics)
+        metrics = replace(metrics, score=self._evaluate(session))
+        if self.group.is_main:
+            session.logger.record(metrics)
+        return metrics
 
-    def _batches(self, options: dict[str, Any], how: dict[str, Any]) -> tuple[Batches, int]:
-        """Where images come from, and how many there are."""
-        if self.data is None:
-            raise DataError("nothing to train on: expected Trainer(network, data)")
-        if not isinstance(self.data, Dataset | str | os.PathLike):
-            return self.data, 0
-        options |= {"rank": self.team.rank, "world": self.team.world}
-        if self.network.heads:
-            dataset = self.data if isinstance(self.data, Dataset) else load_dataset(self.data, "train")
-            loader = batches.for_detector(self.network, dataset, seed=self.seed, **how, **options)
-            if self.team.writes:
-                labels.log_problems(loader.problems)
-            return loader, len(dataset)
-        images, words = self._classified("train")
-        loader = batches.for_classifier(self.network, images, words, seed=self.seed, chunks=how["chunks"], **options)
-        return loader, len(images)
+    def _in_memory_format(self, batch: Batch) -> Sequence[tuple[Tensor, Targets]]:
+        if not self.options.channels_last:
+            return batch.pairs
+        return [(x.contiguous(memory_format=torch.channels_last), targets) for x, targets in batch.pairs]
 
-    def _classified(self, subset: str) -> tuple[list[str], tuple[str, ...]]:
-        """Images and labels of a classifier's .data file."""
-        path = _data_file(self.data)
-        if not path:
-            raise DataError("a classifier trains on a .data file with train= and labels=")
-        settings = data_file.read_data_file(path)
-        words = data_file.read_names(settings.get_path("labels")) if "labels" in settings.values else ()
-        return data_file.read_list(settings.get_path(subset)), words
-
-    def _score(self, entries: Mapping[str, str], threshold: float, iou_threshold: float, workers: int) -> Score | None:
-        """What the run is measured by; None where there is nothing to measure on."""
-        if not isinstance(self.data, Dataset | str | os.PathLike):
+    def _evaluate(self, session: Session) -> float | None:
+        """The score, if an evaluation is due after this iteration; the best weights are saved."""
+        metric, progress = session.metric, self.progress
+        is_due = self.iteration >= max(progress.evaluated_at + session.map_every, self.net.burn_in)
+        if metric is None or not (is_due or self.iteration == self.net.max_batches):
             return None
-        if self.network.heads:
-            held = prepare_dataset(self.network, self.data)
-            held = replace(held, problems=())
-            limits = {"threshold": threshold, "iou_threshold": iou_threshold}
-            return validation.mean_average_precision(self.network, held, self.team, **limits, workers=workers)
-        if "valid" not in entries or "labels" not in entries:
-            return None
-        images, words = self._classified("valid")
-        top = _integer(entries, "top", 1)
-        return validation.right(self.network, images, words, self.team, top=top, workers=workers)
+        self._average_statistics()
+        score = metric.compute()
+        is_best = progress.add_score(score, self.iteration)
+        if self.group.is_main and is_best:
+            session.writer.save(self.network, "best")
+        session.logger.message(
+            f"  {metric.name} {score:.2%} at iteration {self.iteration}, best {progress.best or 0.0:.2%}"
+        )
+        return score
 
+    def _is_stale(self) -> bool:
+        return self.progress.stale_evaluations >= self.options.patience
 
-def _data_file(source: Data | None) -> StrPath:
-    """The .data file that ``source`` is; empty where it is something else."""
-    named = isinstance(source, str | os.PathLike) and pathlib.Path(source).suffix.lower() == ".data"
-    return source if named and isinstance(source, str | os.PathLike) else ""
+    def _any(self, flag: bool) -> bool:
+        """Whether ``flag`` is true in any process."""
+        return self.group.any(flag, next(self.network.parameters()).device)
 
+    def _average_statistics(self) -> None:
+        """Make the rolling statistics of batch norm the same in all processes, if they are not synchronised."""
+        if not self.group.sync_bn:
+            self.group.average_([buffer for buffer in self.network.buffers() if buffer.is_floating_point()])
 
-def _integer(entries: Mapping[str, str], key: str, default: int) -> int:
-    try:
-        return int(entries.get(key, default))
-    except ValueError:
-        raise ConfigError(f"{key}: expected an integer, got {entries[key]!r}") from None
+    def _save(self, session: Session) -> None:
+        """Write the _last files, and the numbered one if it is due."""
+        self._average_statistics()
+        if self.nan_check is not None:
+            self.nan_check.check_weights()
+        session.saved_at = time.monotonic()
+        if not self.group.is_main:
+            return
+        writer = session.writer
+        if self.iteration % writer.every == 0:
+            writer.save(self.network, self.iteration)
+        if self.ema.tensors is not None:
+            with self.ema.applied():
+                writer.save(self.network, "ema")
+        writer.save_state(self.network, self.state_dict(), self.progress, self.seed)
+        if self.nan_check is not None:
+            self.nan_check.last_saved = f"{writer.state} has iteration {self.iteration}"

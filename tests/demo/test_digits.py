@@ -108,10 +108,10 @@ def test_every_digit_of_an_image_is_detected(data_file: pathlib.Path) -> None:
 
 
 def test_finetuning_keeps_the_map(data_file: pathlib.Path) -> None:
-    net = resume.build(catalogue.cfg_path("digits"), values={"learning_rate": "0.00001", "burn_in": "0"})
+    net = resume.build_network(catalogue.cfg_path("digits"), values={"learning_rate": "0.00001", "burn_in": "0"})
     dk.load_weights(net, catalogue.fetch("digits"))
     before = dk.evaluate(net, data_file).map50
-    loader = batches.for_detector(net, load_dataset(data_file, "train"), workers=0)
+    loader = batches.create_detection_loader(net, load_dataset(data_file, "train"), workers=0)
     trainer = dk.Trainer(net, clear=True)
     for batch in itertools.islice(loader, 5):
         trainer.step(batch.pairs)
@@ -119,8 +119,8 @@ def test_finetuning_keeps_the_map(data_file: pathlib.Path) -> None:
 
 
 def test_training_from_random_weights_reduces_the_loss(data_file: pathlib.Path) -> None:
-    net = resume.build(catalogue.cfg_path("digits"), values={"learning_rate": "0.001", "burn_in": "0"}, seed=1)
+    net = resume.build_network(catalogue.cfg_path("digits"), values={"learning_rate": "0.001", "burn_in": "0"}, seed=1)
     trainer = dk.Trainer(net, clear=True)
-    loader = batches.for_detector(net, load_dataset(data_file, "train"), workers=0)
+    loader = batches.create_detection_loader(net, load_dataset(data_file, "train"), workers=0)
     losses = [float(trainer.step(batch.pairs)) for batch in itertools.islice(loader, 12)]
     assert losses[-1] < 0.3 * losses[0]

@@ -156,7 +156,7 @@ def train(folder: str, name: str, scratch: Path) -> Difference:
     trainer = darknet_py.Trainer(network, clear=True, gradients=FOLDERS[folder])
     cost_error = lr_error = 0.0
     for pairs, iteration in zip(mini_batches(reference), reference["iterations"], strict=True):
-        cost, lr = trainer.step(pairs), trainer.rate
+        cost, lr = trainer.step(pairs), trainer.lr
         expected_cost = sum(part["cost"] for part in iteration["subs"])
         cost_error = max(cost_error, abs(cost - expected_cost) / max(abs(expected_cost), 1e-6))
         lr_error = max(lr_error, abs(lr - iteration["rate"]) / max(iteration["rate"], 1e-12))

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from darknet_py.network import Network
 from darknet_py.training import checkpoints, resume
-from darknet_py.training.trainer import Trainer
+from darknet_py.training.options import TrainOptions
+from darknet_py.training.trainer import Trainer, TrainResult
 from tests.helpers import paths
 
 PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -42,23 +43,30 @@ def command(*words: str | os.PathLike[str], launcher: tuple[str, ...] = (), expe
 def run(
     cfg: pathlib.Path, data: Any, *, seed: int = 3, values: dict[str, str] | None = None, **options: Any
 ) -> Network:
-    """Train in this process from random weights of ``seed``, without output, chart and mAP unless given in options."""
+    """Train in this process, from random weights, and return the network; ``options``: those of ``TrainOptions``."""
+    return train(cfg, data, seed=seed, values=values, **options)[0]
+
+
+def train(
+    cfg: pathlib.Path, data: Any, *, seed: int = 3, values: dict[str, str] | None = None, **options: Any
+) -> tuple[Network, TrainResult]:
+    """Train quietly in this process, by default without chart and mAP."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        network = resume.build(cfg, seed=seed, values=values)
-        quiet: dict[str, Any] = {"progress": False, "workers": 0, "chart": "", "score": False}
-        Trainer(network, data, seed=seed).run(**quiet | options)
+        network = resume.build_network(cfg, seed=seed, values=values)
+        quiet: dict[str, Any] = {"verbose": False, "workers": 0, "chart": "", "validate": False}
+        result = Trainer(network, data, TrainOptions(seed=seed, **quiet | options)).run()
     finally:
         torch.set_num_threads(threads)
-    return network
+    return network, result
 
 
 def tensors(path: pathlib.Path) -> dict[str, Tensor]:
-    """The tensors of the network in a state file."""
-    return dict(checkpoints.read(path).network)
+    """The weights in a state file."""
+    return dict(checkpoints.read_state(path).network)
 
 
 def tensors_at_start(cfg: pathlib.Path, seed: int = 0) -> dict[str, Tensor]:
-    """The random weights that a training starts with."""
-    return dict(resume.build(cfg, seed=seed).state_dict())
+    """The random weights that a training begins with."""
+    return dict(resume.build_network(cfg, seed=seed).state_dict())

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darknet_py import Trainer, cfg
+from darknet_py import Trainer, TrainOptions, cfg
 from darknet_py.network import Network
 
 CFG = """[net]
@@ -58,7 +58,7 @@ def build() -> Network:
 
 def test_half_of_the_mini_batches_after_burn_in() -> None:
     network = build()
-    trainer = Trainer(network, seed=5)
+    trainer = Trainer(network, options=TrainOptions(seed=5))
     passes = [len(trained_on(network, trainer, torch.rand(4, 3, 6, 6))) for _ in range(304)]
     assert passes[:4] == [1] * 4
     assert set(passes) == {1, 2}
@@ -67,7 +67,7 @@ def test_half_of_the_mini_batches_after_burn_in() -> None:
 
 def test_images_move_by_the_gradient_and_batch_norm_stays() -> None:
     network = build()
-    trainer = Trainer(network, seed=5)
+    trainer = Trainer(network, options=TrainOptions(seed=5))
     trainer.iteration = 100
     checked = 0
     while checked < 3:

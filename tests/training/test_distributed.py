@@ -15,8 +15,9 @@ from darknet_py.evaluation.detections import Detections
 from darknet_py.layers._sync_norm import sync_batch_norm
 from darknet_py.training import resume
 from darknet_py.training.distributed import ProcessGroup
+from darknet_py.training.options import TrainOptions
 from darknet_py.training.trainer import Trainer
-from darknet_py.training.validation import joined
+from darknet_py.training.validation import concatenate_detections
 from tests.helpers import synthetic_data, training_runs
 
 
@@ -29,10 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 ADAM: dict[str, Any] = {"adam": 1, "learning_rate": 0.0003, "burn_in": 0}
 CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
-    "norm": (1, {}, ("--sync-norm",)),
-    "norm across mini-batches": (2, {}, ("--sync-norm",)),
+    "norm": (1, {}, ("--sync-bn",)),
+    "norm across mini-batches": (2, {}, ("--sync-bn",)),
     "no norm, adam": (0, ADAM, ()),
-    "recomputed": (1, {}, ("--sync-norm", "--recompute")),
+    "recomputed": (1, {}, ("--sync-bn", "--gradient-checkpointing")),
 }
 
 
@@ -66,7 +67,7 @@ def test_two_processes_go_on_from_what_they_saved(tmp_path: pathlib.Path, folder
     training_runs.command(*words, "--output", tmp_path / "parts", launcher=training_runs.PROCESSES)
     cfg.write_text(text)
     _, err = training_runs.command(*words, "--output", tmp_path / "parts", "--resume", launcher=training_runs.PROCESSES)
-    assert err.count("goes on from") == 1
+    assert err.count("resuming from") == 1
     first, second = (training_runs.tensors(tmp_path / part / "tiny_last.state.pt") for part in ("whole", "parts"))
     for name, tensor in first.items():
         if "rolling" not in name:  # made the same in all processes when they are saved, which moves later ones
@@ -75,16 +76,17 @@ def test_two_processes_go_on_from_what_they_saved(tmp_path: pathlib.Path, folder
 
 def test_a_mini_batch_that_cannot_be_shared_is_refused(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=8, batch=6)
-    trainer = Trainer(resume.build(cfg), folder / "tiny.data", team=ProcessGroup(0, 2))
+    options = TrainOptions(process_group=ProcessGroup(0, 2), output=tmp_path, verbose=False)
+    trainer = Trainer(resume.build_network(cfg), folder / "tiny.data", options)
     with pytest.raises(ConfigError, match=r"batch / subdivisions = 3, which 2 processes cannot share evenly"):
-        trainer.run(out=tmp_path, progress=False)
+        trainer.run()
 
 
-def test_parts_of_a_team_cover_everything_once() -> None:
-    things = list(range(11))
-    for world in (1, 2, 3, 12):
-        parts = [ProcessGroup(rank, world).share(things) for rank in range(world)]
-        assert [thing for part in parts for thing in part] == things
+def test_shards_cover_everything_once() -> None:
+    items = list(range(11))
+    for world_size in (1, 2, 3, 12):
+        shards = [ProcessGroup(rank, world_size).shard(items) for rank in range(world_size)]
+        assert [item for shard in shards for item in shard] == items
 
 
 def test_detections_are_joined_in_order() -> None:
@@ -94,7 +96,7 @@ def test_detections_are_joined_in_order() -> None:
         sizes = np.full((images, 2), images)
         return Detections(np.array(places), boxes, flat, np.zeros(count, np.int64), sizes, (), 1.0)
 
-    whole = joined([found([0, 2, 2], 3), found([], 1), found([0, 1], 2)])
+    whole = concatenate_detections([found([0, 2, 2], 3), found([], 1), found([0, 1], 2)])
     assert whole.image.tolist() == [0, 2, 2, 4, 5]
     assert whole.boxes[:, 0].tolist() == [3, 3, 3, 2, 2]
     assert len(whole.sizes) == 6

@@ -83,7 +83,7 @@ def test_the_averaged_parameters_are_saved_and_training_goes_on_from_its_own(
 ) -> None:
     """With max_batches=6 the average stays what the parameters were after update 3."""
     path = synthetic_data.cfg(tmp_path, max_batches=6, ema_alpha=0.9, burn_in=0)
-    network = training_runs.run(path, rectangles / "tiny.data", out=tmp_path / "out", save_every=3, save_last=2)
+    network = training_runs.run(path, rectangles / "tiny.data", output=tmp_path / "out", save_every=3, save_last=2)
     at_three, ema, final, last = (
         loading.load(path, tmp_path / "out" / f"tiny_{name}.weights") for name in ("3", "ema", "final", "last")
     )

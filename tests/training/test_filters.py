@@ -44,7 +44,8 @@ def steps(keys: str, count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
         assert weights.grad is not None
         gradients.append(weights.grad.clone())
 
-    trainer = Trainer(network, guard=keep)
+    trainer = Trainer(network)
+    trainer.before_update = keep
     for _ in range(count):
         before = weights.detach().clone()
         trainer.step([(torch.rand(2, 4, 8, 8), torch.eye(4)[:2])])

@@ -17,7 +17,7 @@ from darknet_py.data.dataset import Dataset, Sample, load_image_list
 from darknet_py.data.labels import empty_targets
 from darknet_py.errors import ConfigError, DataError
 from darknet_py.network import Network
-from darknet_py.training import batches
+from darknet_py.training.batches import create_classification_loader, create_detection_loader
 from darknet_py.training.loader import Batch, Loader
 
 CFG = """
@@ -77,7 +77,7 @@ MIXED = "mosaic=1 blur=5 gaussian_noise=10"
 
 
 def test_what_a_batch_is(dataset: Dataset) -> None:
-    for number, batch in enumerate(taken(batches.for_detector(network(), dataset), 2)):
+    for number, batch in enumerate(taken(create_detection_loader(network(), dataset), 2)):
         assert (batch.iteration, batch.size) == (number, (64, 32))
         assert len(batch.pairs) == len(batch.images) == 2
         for (x, targets), names in zip(batch.pairs, batch.images, strict=True):
@@ -91,48 +91,48 @@ def test_what_a_batch_is(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("net", ["", MIXED, "mixup=1", "letter_box=1"])
 def test_workers_change_nothing(dataset: Dataset, net: str) -> None:
-    first, *others = (taken(batches.for_detector(network(net), dataset, workers=n, seed=4), 3) for n in (0, 1, 3))
+    first, *others = (taken(create_detection_loader(network(net), dataset, workers=n, seed=4), 3) for n in (0, 1, 3))
     for other in others:
         assert all(map(same, first, other))
 
 
 def test_seeds_change_everything(dataset: Dataset) -> None:
-    one, other = (taken(batches.for_detector(network(), dataset, seed=seed), 1)[0] for seed in (1, 2))
+    one, other = (taken(create_detection_loader(network(), dataset, seed=seed), 1)[0] for seed in (1, 2))
     assert one.images != other.images
     assert not torch.equal(one.pairs[0][0], other.pairs[0][0])
 
 
 def test_resuming_goes_on(dataset: Dataset) -> None:
     head = YOLO + "random=1\n"
-    whole = taken(batches.for_detector(network(MIXED, head), dataset), 12)
-    late = taken(batches.for_detector(network(MIXED, head), dataset, iteration=9), 3)
+    whole = taken(create_detection_loader(network(MIXED, head), dataset), 12)
+    late = taken(create_detection_loader(network(MIXED, head), dataset, iteration=9), 3)
     assert all(map(same, whole[9:], late))
-    loader = batches.for_detector(network(MIXED, head), dataset)
+    loader = create_detection_loader(network(MIXED, head), dataset)
     taken(loader, 9)
     assert loader.iteration == 9
     assert all(map(same, whole[9:], taken(loader, 3)))
 
 
 def test_processes_share_every_mini_batch(dataset: Dataset) -> None:
-    whole = taken(batches.for_detector(network(MIXED), dataset), 2)
-    parts = [taken(batches.for_detector(network(MIXED), dataset, rank=rank, world=2), 2) for rank in range(2)]
+    whole = taken(create_detection_loader(network(MIXED), dataset), 2)
+    parts = [taken(create_detection_loader(network(MIXED), dataset, rank=rank, world_size=2), 2) for rank in range(2)]
     for number, batch in enumerate(whole):
         for subdivision, (x, targets) in enumerate(batch.pairs):
             shares = [part[number].pairs[subdivision] for part in parts]
             assert torch.equal(x, torch.cat([share[0] for share in shares]))
             assert all(map(torch.equal, targets, [t for share in shares for t in share[1]]))
     with pytest.raises(ConfigError, match="3 processes cannot share"):
-        batches.for_detector(network(), dataset, world=3)
+        create_detection_loader(network(), dataset, world_size=3)
 
 
 def test_it_ends_at_max_batches(dataset: Dataset) -> None:
-    assert [b.iteration for b in batches.for_detector(network(), dataset, iteration=998)] == [998, 999]
-    assert len(list(batches.for_detector(network(), dataset, until=1))) == 1
+    assert [b.iteration for b in create_detection_loader(network(), dataset, iteration=998)] == [998, 999]
+    assert len(list(create_detection_loader(network(), dataset, until=1))) == 1
 
 
 def test_threads_end_with_the_loop(dataset: Dataset) -> None:
     before = threading.active_count()
-    loop = iter(batches.for_detector(network(), dataset, workers=3))
+    loop = iter(create_detection_loader(network(), dataset, workers=3))
     next(loop)
     assert threading.active_count() > before
     loop.close()  # type: ignore[attr-defined]
@@ -149,7 +149,7 @@ def test_a_broken_image_is_said_once_and_replaced(
     torn, missing = tmp_path / "torn.jpg", tmp_path / "missing.jpg"
     torn.write_bytes(b"\xff\xd8\xff")
     several = with_broken(dataset, [torn, missing] * 4)
-    first, other = (taken(batches.for_detector(network(), several, workers=n), 4) for n in (0, 2))
+    first, other = (taken(create_detection_loader(network(), several, workers=n), 4) for n in (0, 2))
     assert all(map(same, first, other))
     used = {name for batch in first for names in batch.images for part in names for name in part}
     assert used <= {sample.image for sample in dataset}
@@ -157,23 +157,23 @@ def test_a_broken_image_is_said_once_and_replaced(
     assert len([text for text in said if "torn.jpg" in text]) == 2  # once by each loader
     assert len([text for text in said if "missing.jpg" in text]) == 2
     with pytest.raises(DataError, match="100 images drawn in a row cannot be read"):
-        taken(batches.for_detector(network(), Dataset(several.samples[-2:])), 1)
+        taken(create_detection_loader(network(), Dataset(several.samples[-2:])), 1)
 
 
 def test_a_data_set_that_does_not_fit_the_network(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="found none"):
-        batches.for_detector(network(), Dataset(()))
-    with pytest.raises(ConfigError, match="no head"):
-        batches.for_detector(network(head=""), dataset)
+        create_detection_loader(network(), Dataset(()))
+    with pytest.raises(ConfigError, match="expected a network with a detection head"):
+        create_detection_loader(network(head=""), dataset)
     few = YOLO.replace("classes=3", "classes=2")
-    loader = batches.for_detector(network(head=few, filters=7), dataset)
+    loader = create_detection_loader(network(head=few, filters=7), dataset)
     assert len(loader.problems) == len(dataset)
     assert "class 2, but the network has 2 classes" in str(loader.problems[0])
     assert all((t[:, 4] < 2).all() for x, targets in taken(loader, 1)[0].pairs for t in targets)
 
 
 def test_pairs_for_contrastive_training(dataset: Dataset) -> None:
-    batch = taken(batches.for_detector(network("contrastive=1"), dataset), 1)[0]
+    batch = taken(create_detection_loader(network("contrastive=1"), dataset), 1)[0]
     for (_, targets), names in zip(batch.pairs, batch.images, strict=True):
         assert names[0::2] == names[1::2]
         assert all(t.shape[1] == 6 for t in targets)
@@ -181,7 +181,7 @@ def test_pairs_for_contrastive_training(dataset: Dataset) -> None:
     assert torch.equal(x[0], x[1])  # edges, flip and colours of the first
     assert not torch.equal(x[0], x[2])
     other = network("contrastive=1 contrastive_jit_flip=1")
-    (x, _), _ = taken(batches.for_detector(other, dataset), 1)[0].pairs
+    (x, _), _ = taken(create_detection_loader(other, dataset), 1)[0].pairs
     assert not torch.equal(x[0], x[1])
 
 
@@ -195,7 +195,7 @@ LABELS = ("cat", "dog", "bird")
 @pytest.mark.parametrize("net", ["", "mixup=1", "cutmix=1", "mosaic=1", "mosaic=1 cutmix=1 angle=7 aspect=.75 blur=1"])
 def test_classifiers(dataset: Dataset, net: str) -> None:
     names = [sample.image for sample in dataset]
-    first, other = (taken(batches.for_classifier(classifier(net), names, LABELS, workers=n), 2) for n in (0, 3))
+    first, other = (taken(create_classification_loader(classifier(net), names, LABELS, workers=n), 2) for n in (0, 3))
     assert all(map(same, first, other))
     x, classes = first[0].pairs[0]
     assert x.shape == (4, 3, 32, 64)
@@ -205,14 +205,14 @@ def test_classifiers(dataset: Dataset, net: str) -> None:
 
 def test_labels_of_classifiers(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
     names = [sample.image for sample in dataset]
-    smooth = batches.for_classifier(classifier("label_smooth_eps=.1"), names, LABELS)
+    smooth = create_classification_loader(classifier("label_smooth_eps=.1"), names, LABELS)
     expected = torch.tensor([0.05, 0.9, 0.05]).expand(4, 3)
     assert torch.allclose(torch.as_tensor(taken(smooth, 1)[0].pairs[0][1]), expected)
-    odd: Any = batches.for_classifier(classifier(), names, ("dog", "_dog", "bird"))
+    odd: Any = create_classification_loader(classifier(), names, ("dog", "_dog", "bird"))
     assert torch.as_tensor(taken(odd, 3)[0].pairs[0][1]).tolist() == [[1, 1, 0]] * 4
     assert all("expected one label in the path, found dog, _dog" in r.getMessage() for r in caplog.records)
     assert len(caplog.records) == len(odd.problems) == len({r.getMessage() for r in caplog.records})
     with pytest.raises(DataError, match="2 labels, but the network has 3 classes"):
-        batches.for_classifier(classifier(), names, LABELS[:2])
-    free = batches.for_classifier(classifier("unsupervised=1"), names, ())
+        create_classification_loader(classifier(), names, LABELS[:2])
+    free = create_classification_loader(classifier("unsupervised=1"), names, ())
     assert torch.as_tensor(taken(free, 1)[0].pairs[0][1]).sum(dim=1).tolist() == [1] * 4

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from darknet_py.training.logger import Entry, MetricLogger
+from darknet_py.training.logger import IterationMetrics, MetricLogger
 from tests.helpers import synthetic_data, training_runs
 
 
@@ -22,35 +22,35 @@ def rows(path: pathlib.Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_tensorboard_gets_the_figures(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_tensorboard_gets_the_metrics(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     pytest.importorskip("tensorboard", reason="it is written for it")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(cfg, folder / "tiny.data", out=tmp_path, tensorboard=True)
+    training_runs.run(cfg, folder / "tiny.data", output=tmp_path, tensorboard=True)
     events = EventAccumulator(str(tmp_path / "tensorboard" / "tiny"))
     events.Reload()
-    assert {"loss", "avg_loss", "rate", "layer 4/iou"} <= set(events.Tags()["scalars"])
+    assert {"loss", "avg_loss", "lr", "layer 4/iou"} <= set(events.Tags()["scalars"])
     logged = [float(row["loss"]) for row in rows(tmp_path / "tiny_log.csv")]
     assert [event.value for event in events.Scalars("loss")] == pytest.approx(logged)
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3]
 
 
-def test_a_log_that_broke_off_is_mended(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_a_truncated_log_is_repaired(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(cfg, folder / "tiny.data", out=tmp_path)
+    training_runs.run(cfg, folder / "tiny.data", output=tmp_path)
     log = tmp_path / "tiny_log.csv"
     whole = log.read_text()
     log.write_text(whole + whole.splitlines()[-1].replace("3,", "4,", 1) + "\r\n5,0.1")
     cfg.write_text(cfg.read_text().replace("max_batches=3", "max_batches=4"))
-    training_runs.run(cfg, folder / "tiny.data", out=tmp_path, resume=tmp_path / "tiny_last.state.pt")
+    training_runs.run(cfg, folder / "tiny.data", output=tmp_path, resume=tmp_path / "tiny_last.state.pt")
     assert [row["iteration"] for row in rows(log)] == ["1", "2", "3", "4"]
     assert log.read_text().startswith(whole.replace("\r\n", "\n"))
 
 
 def test_a_line_reads_as_darknets() -> None:
     parts = {30: {"iou": 0.41234, "count": 12.0}}
-    entry = Entry(7, 12.5, 13.25, 0.001, 1.5, 448, 42.66, 3.456, parts)
+    entry = IterationMetrics(7, 12.5, 13.25, 0.001, 1.5, 448, 42.66, 3.456, parts)
     assert entry.lines().splitlines() == [
         "  layer 30: iou 0.4123, count 12",
         "7: 12.500000, 13.250000 avg loss, 0.001000 rate, 1.500000 seconds, 448 images, 3.46 hours left, 42.7 images/s",
@@ -58,11 +58,11 @@ def test_a_line_reads_as_darknets() -> None:
 
 
 def test_fast_iterations_are_not_all_printed(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    journal = MetricLogger(tmp_path, "x", last=100, chart="")
+    logger = MetricLogger(tmp_path, "x", max_batches=100, chart="")
     for iteration in range(1, 101):
-        journal.tell(Entry(iteration, 1, 1, 0.1, 0.01, iteration, 1, 0))
-        journal.write(Entry(iteration, 1, math.nan if iteration == 50 else 1, 0.1, 0.01, iteration, 1, 0))
-    journal.close()
+        logger.print_iteration(IterationMetrics(iteration, 1, 1, 0.1, 0.01, iteration, 1, 0))
+        logger.record(IterationMetrics(iteration, 1, math.nan if iteration == 50 else 1, 0.1, 0.01, iteration, 1, 0))
+    logger.close()
     printed = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
     assert printed[0] == "1"
     assert printed[-1] == "100"
@@ -70,10 +70,10 @@ def test_fast_iterations_are_not_all_printed(tmp_path: pathlib.Path, capsys: pyt
     assert len(rows(tmp_path / "x_log.csv")) == 100
 
 
-def test_the_chart_takes_what_is_no_number(tmp_path: pathlib.Path) -> None:
+def test_the_chart_draws_nan(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("matplotlib", reason="it draws the chart")
     from darknet_py.training import loss_plot
 
     losses = [(iteration, math.nan if iteration % 3 else 5.0) for iteration in range(1, 9000)]
-    loss_plot.draw(tmp_path / "c.png", losses, [(100, 0.5)], title="x", text="y", last=9000, top=20)
+    loss_plot.draw(tmp_path / "c.png", losses, [(100, 0.5)], title="x", text="y", max_batches=9000, max_loss=20)
     assert (tmp_path / "c.png").stat().st_size > 5000

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 import torch
 
-from darknet_py import cfg
+from darknet_py import TrainOptions, cfg
 from darknet_py.errors import DarknetError
 from darknet_py.network import Network
 from darknet_py.training import resume
@@ -25,67 +25,65 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return place
 
 
-def test_half_precision_finds_its_scale() -> None:
+def test_the_dynamic_loss_scale_halves_on_overflow_and_grows_again() -> None:
     scale = GradScaler(1.0, half=True)
     first = scale.factor
-    assert scale.undo([torch.full((3,), first)])
+    assert scale.unscale_([torch.full((3,), first)])
     gradient = torch.full((3,), 8 * first)
-    assert scale.undo([gradient])
+    assert scale.unscale_([gradient])
     assert torch.equal(gradient, torch.full((3,), 8.0))
-    assert not scale.undo([torch.tensor([1.0, math.inf])])
+    assert not scale.unscale_([torch.tensor([1.0, math.inf])])
     assert scale.factor == first / 2
     for _ in range(500):
-        assert scale.undo([torch.ones(1)])
+        assert scale.unscale_([torch.ones(1)])
     assert scale.factor == first
 
 
-def test_a_scale_of_the_cfg_stays() -> None:
+def test_the_loss_scale_of_the_cfg_is_constant() -> None:
     scale = GradScaler(128.0, half=True)
-    assert scale.undo([torch.tensor([math.inf])])
+    assert scale.unscale_([torch.tensor([math.inf])])
     assert scale.factor == 128
     assert GradScaler(128.0, half=False).factor == 1
 
 
-def test_numbers_that_are_none_stop_it(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_nan_stops_training(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=60, norm=0)
     values = {"learning_rate": "1e9", "burn_in": "0", "momentum": "0"}
     with pytest.raises(DarknetError) as caught:
-        training_runs.run(cfg, folder / "tiny.data", out=tmp_path / "out", values=values)
+        training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "out", values=values)
     text = str(caught.value)
     assert "[convolutional]" in text
-    assert "is not finite" in text
-    assert "lower learning_rate (1e+09 now)" in text
+    assert "is NaN or Inf" in text
+    assert "lower learning_rate (now 1e+09)" in text
     assert not (tmp_path / "out" / "tiny_final.weights").exists()
 
 
-def test_the_image_that_spoils_a_training_is_named(tmp_path: pathlib.Path) -> None:
-    network = resume.build(synthetic_data.cfg(tmp_path, max_batches=60, norm=0))
-    guard = NaNCheck(network, ProcessGroup())
+def test_the_image_that_brings_nan_is_named(tmp_path: pathlib.Path) -> None:
+    network = resume.build_network(synthetic_data.cfg(tmp_path, max_batches=60, norm=0))
     trainer = Trainer(network)
-    trainer.guard = lambda: guard.losses(trainer.parts)
+    trainer.nan_check = nan_check = NaNCheck(network, ProcessGroup())
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     good, bad = torch.rand(2, 2, 3, 64, 64)
     bad[1, 0, 5, 5] = math.nan
     targets = [torch.tensor([[0.5, 0.5, 0.2, 0.2, 0.0]])] * 2
     images: list[list[tuple[str, ...]]] = [[("a.png",), ("b.png",)], [("c.png",), ("d.png",)]]
-    guard.batch = Batch(7, (64, 64), [(good, targets), (bad, targets)], images)
-    guard.saved = "x.state.pt is of iteration 5"
-    with pytest.raises(
-        DarknetError, match=r"iteration 8: .*the input is the first .* images: d\.png\. .*of iteration 5"
-    ):
-        trainer.step(guard.batch.pairs)
+    nan_check.batch = Batch(7, (64, 64), [(good, targets), (bad, targets)], images)
+    nan_check.last_saved = "x.state.pt has iteration 5"
+    message = r"iteration 8: .*first appears in the output of the data loader; images: d\.png\. .*has iteration 5"
+    with pytest.raises(DarknetError, match=message):
+        trainer.step(nan_check.batch.pairs)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
 
-def test_weights_that_are_none_are_not_saved(tmp_path: pathlib.Path) -> None:
-    network = resume.build(synthetic_data.cfg(tmp_path, max_batches=60))
-    guard = NaNCheck(network, ProcessGroup())
-    guard.weights()
+def test_weights_with_inf_are_not_saved(tmp_path: pathlib.Path) -> None:
+    network = resume.build_network(synthetic_data.cfg(tmp_path, max_batches=60))
+    nan_check = NaNCheck(network, ProcessGroup())
+    nan_check.check_weights()
     with torch.no_grad():
         network.get_parameter("layers.2.weights")[3, 1, 0, 0] = math.inf
-    with pytest.raises(DarknetError, match=r"layer 2 \[convolutional\] weights is not finite"):
-        guard.weights()
+    with pytest.raises(DarknetError, match=r"layer 2 \[convolutional\] weights is NaN or Inf"):
+        nan_check.check_weights()
 
 
 CLASSIFIER = (
@@ -129,7 +127,7 @@ def test_loss_scale_multiplies_gradients_until_the_update(keys: str, factor: flo
         network = Network(cfg.loads(CLASSIFIER.format(keys))).initialise()
         weights = dict(network[0].stored())["weights"]
         weights.register_hook(lambda gradient, amp=amp: seen.update({amp: gradient.clone()}))
-        Trainer(network, amp=amp).step([BATCH])
+        Trainer(network, options=TrainOptions(amp=amp)).step([BATCH])
         after[amp] = weights.detach().clone()
     torch.testing.assert_close(seen[torch.float16], factor * seen[None], atol=0.02 * factor, rtol=0.02)
     assert float(seen[torch.float16].norm() / seen[None].norm()) == pytest.approx(factor, rel=0.01)

@@ -41,15 +41,15 @@ def test_in_two_parts_as_in_one(more: dict[str, Any], tmp_path: pathlib.Path, fo
     cfg = synthetic_data.cfg(tmp_path, max_batches=12, **more)
     cfg.write_text(cfg.read_text().replace("[yolo]", "[dropout]\nprobability=.2\n[yolo]"))
     data = folder / "tiny.data"
-    steps: dict[str, Any] = {"map_every": 4, "score": True}
-    training_runs.run(cfg, data, out=tmp_path / "one", save_last=5, **steps)
+    steps: dict[str, Any] = {"map_every": 4, "validate": True}
+    training_runs.run(cfg, data, output=tmp_path / "one", save_last=5, **steps)
     text = cfg.read_text()
     with pytest.raises(KeyboardInterrupt):
-        training_runs.run(cfg, data, out=tmp_path / "two", save_last=5, **steps, patience=_Interrupting(7))
+        training_runs.run(cfg, data, output=tmp_path / "two", save_last=5, **steps, patience=_Interrupting(7))
     state = tmp_path / "two" / "tiny_last.state.pt"
-    assert checkpoints.read(state).iteration == 7
-    assert checkpoints.read(state).cfg == text
-    training_runs.run(cfg, data, out=tmp_path / "two", resume=state, seed=99, **steps)
+    assert checkpoints.read_state(state).iteration == 7
+    assert checkpoints.read_state(state).cfg == text
+    training_runs.run(cfg, data, output=tmp_path / "two", resume=state, seed=99, **steps)
     assert_same(tmp_path / "one" / "tiny_last.state.pt", state)
     logs = [(tmp_path / part / "tiny_log.csv").read_text().splitlines() for part in ("one", "two")]
     timeless = [[[cell for at, cell in enumerate(row.split(",")) if at not in (4, 6)] for row in log] for log in logs]
@@ -76,13 +76,13 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: pathlib.Path, folder: pathlib
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "starts with random weights" in err
+    assert "starting from initial weights" in err
     assert "stopping after this iteration" in err
-    assert "go on with --resume" in err
-    iteration = checkpoints.read(tmp_path / "tiny_last.state.pt").iteration
+    assert "continue with --resume" in err
+    iteration = checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration
     cfg.write_text(cfg.read_text().replace("max_batches=100000", f"max_batches={iteration + 1}"))
     out, err = training_runs.command(*words, "--resume")
-    assert "goes on from" in err
+    assert "resuming from" in err
     assert out.startswith(f"done: iteration {iteration + 1},")
     rows = (tmp_path / "tiny_log.csv").read_text().splitlines()
     assert len(rows) == iteration + 2
@@ -107,7 +107,7 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path: pathlib.Path, f
         killed += process.returncode == -signal.SIGKILL
     out, err = training_runs.command(*words, *parts)
     assert killed, "it was done before it could be killed"
-    assert "goes on from" in err
+    assert "resuming from" in err
     assert out.startswith("done: iteration 150,")
     assert_same(*(tmp_path / part / "tiny_last.state.pt" for part in ("whole", "parts")))
     for name in ("final", "best", "last", "ema"):
@@ -117,14 +117,14 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path: pathlib.Path, f
 
 def test_weights_alone_are_a_warm_start_and_said_to_be(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(cfg, folder / "tiny.data", out=tmp_path / "out")
+    training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "out")
     cfg.write_text(cfg.read_text().replace("max_batches=3", "max_batches=5"))
     last = tmp_path / "out" / "tiny_last.weights"
     data, flags = folder / "tiny.data", ("--no-map", "--chart", "", "--output", tmp_path / "new")
     _, err = training_runs.command(data, cfg, last, *flags)
-    assert "tiny_last.state.pt, which lies beside" in err
+    assert "tiny_last.state.pt at iteration 3" in err
     out, err = training_runs.command(data, cfg, tmp_path / "out" / "tiny_final.weights", *flags)
-    assert "a warm start at iteration 3: momentum begins at 0" in err
+    assert "warm start at iteration 3, momentum starts at 0" in err
     assert out.startswith("done: iteration 5")
     _, err = training_runs.command(data, cfg, last, "--clear", *flags)
     assert "warm start" not in err

@@ -15,10 +15,8 @@ from darknet_py import cli, loading
 from darknet_py.commands import _training
 from darknet_py.data.dataset import Dataset
 from darknet_py.errors import DarknetError, DataError, WeightsError
-from darknet_py.network import Network
 from darknet_py.signals import DeferredSignals
 from darknet_py.training import checkpoints, resume
-from darknet_py.training.trainer import Trainer
 from tests.helpers import synthetic_data, training_runs
 
 
@@ -35,14 +33,13 @@ def rows(path: pathlib.Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_network_learns_and_its_files_tell_so(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_a_network_learns_and_the_run_writes_its_files(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     pytest.importorskip("matplotlib", reason="the chart needs it")
     cfg = synthetic_data.cfg(tmp_path, max_batches=300, steps="150,250", scales=".2,.2")
     out = tmp_path / "out"
-    network = resume.build(cfg, seed=1)
-    torch.set_num_threads(1)
-    told = Trainer(network, folder / "tiny.data", seed=1).run(
-        out=out, map_every=50, save_every=200, save_last=50, workers=1, progress=False
+    every: dict[str, Any] = {"map_every": 50, "save_every": 200, "save_last": 50}
+    _, result = training_runs.train(
+        cfg, folder / "tiny.data", seed=1, output=out, **every, workers=1, chart=None, validate=True
     )
     log = rows(out / "tiny_log.csv")
     losses = [float(row["avg_loss"]) for row in log]
@@ -51,8 +48,8 @@ def test_a_network_learns_and_its_files_tell_so(tmp_path: pathlib.Path, folder: 
     assert losses[-1] < 0.2 * losses[0]
     assert scores[0] < 0.2
     assert scores[-1] > 0.5
-    assert told.best == pytest.approx(max(scores), abs=1e-6)
-    assert float(log[4]["rate"]) == pytest.approx(0.01 * (5 / 10) ** 2)
+    assert result.best == pytest.approx(max(scores), abs=1e-6)
+    assert float(log[4]["lr"]) == pytest.approx(0.01 * (5 / 10) ** 2)
     assert log[-1]["images"] == str(300 * 8)
     names = {path.name for path in out.iterdir()}
     kinds = ("200.weights", "last.weights", "last.state.pt", "best.weights", "final.weights", "log.csv")
@@ -65,49 +62,48 @@ def test_a_network_learns_and_its_files_tell_so(tmp_path: pathlib.Path, folder: 
     assert ((pixels[..., 0] - pixels[..., 2]) > 130).sum() > 300  # the line of mAP
 
 
-def test_it_ends_when_map_no_longer_rises(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_patience_stops_a_run_whose_map_does_not_improve(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=50, learning_rate=0, burn_in=0)
-    network = resume.build(cfg, seed=1)
-    told = Trainer(network, folder / "tiny.data").run(
-        out=tmp_path / "out", map_every=2, patience=2, workers=0, progress=False, chart=""
+    _, result = training_runs.train(
+        cfg, folder / "tiny.data", output=tmp_path / "out", map_every=2, patience=2, validate=True
     )
-    assert told.early
-    assert told.iteration == 6  # the best is the first, at iteration 2
+    assert result.stopped_early
+    assert result.iteration == 6  # the best is the first, at iteration 2
     assert (tmp_path / "out" / "tiny_final.weights").is_file()
 
 
-def test_every_iteration_is_made_again_from_seed_and_number(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_seed_and_iteration_determine_every_iteration(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=4)
     cfg.write_text(cfg.read_text().replace("[yolo]", "[dropout]\nprobability=.3\n[yolo]"))
-    first, again = (training_runs.run(cfg, folder / "tiny.data", out=tmp_path / str(n), workers=n) for n in (0, 2))
-    other = training_runs.run(cfg, folder / "tiny.data", out=tmp_path / "c", seed=4)
+    first, again = (training_runs.run(cfg, folder / "tiny.data", output=tmp_path / str(n), workers=n) for n in (0, 2))
+    other = training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "c", seed=4)
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
     assert not torch.equal(first.state_dict()["layers.0.weights"], other.state_dict()["layers.0.weights"])
 
 
-def test_torchs_generator_is_left_alone(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_the_global_random_generator_is_restored(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     before = torch.random.get_rng_state()
-    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), folder / "tiny.data", out=tmp_path / "out")
+    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), folder / "tiny.data", output=tmp_path / "out")
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("how", [{"recompute": True}, {"channels_last": True}])
-def test_memory_is_saved_and_nothing_else_changes(
-    how: dict[str, Any], tmp_path: pathlib.Path, folder: pathlib.Path
+@pytest.mark.parametrize("memory_options", [{"gradient_checkpointing": True}, {"channels_last": True}])
+def test_memory_options_do_not_change_the_weights(
+    memory_options: dict[str, Any], tmp_path: pathlib.Path, folder: pathlib.Path
 ) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
     cfg.write_text(cfg.read_text().replace("batch_normalize=1", "batch_normalize=2", 1))  # CmBN has a memory
-    plain = training_runs.run(cfg, folder / "tiny.data", out=tmp_path / "a").state_dict()
-    other = training_runs.run(cfg, folder / "tiny.data", out=tmp_path / "b", **how).state_dict()
+    plain = training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "a").state_dict()
+    other = training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "b", **memory_options).state_dict()
     for name, tensor in plain.items():
         torch.testing.assert_close(other[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_recomputing_keeps_less(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_gradient_checkpointing_keeps_fewer_activations(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     from darknet_py.training.gradient_checkpointing import checkpoint_activations
 
-    network = resume.build(synthetic_data.cfg(tmp_path, max_batches=3))
+    network = resume.build_network(synthetic_data.cfg(tmp_path, max_batches=3))
     kept: list[int] = []
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
@@ -130,31 +126,28 @@ def test_recomputing_keeps_less(folder: pathlib.Path, tmp_path: pathlib.Path) ->
 def test_bf16_learns_nearly_the_same(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=10)
     losses = []
-    for amp in (None, torch.bfloat16):
-        network = resume.build(cfg, seed=1)
-        told = Trainer(network, folder / "tiny.data", seed=1, amp=amp).run(
-            out=tmp_path / "out", score=False, workers=0, progress=False, chart=""
-        )
-        losses.append(told.loss)
+    for amp in (None, "bf16"):
+        _, result = training_runs.train(cfg, folder / "tiny.data", seed=1, amp=amp, output=tmp_path / "out")
+        losses.append(result.loss)
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert losses[1] != losses[0]
 
 
 def test_a_state_of_another_network_is_refused(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=2)
-    training_runs.run(cfg, folder / "tiny.data", out=tmp_path / "out")
+    training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "out")
     cfg.write_text(cfg.read_text().replace("filters=16", "filters=12"))
-    with pytest.raises(WeightsError, match=r"another network: layers\.1\.biases is \(16,\) there and \(12,\)"):
+    with pytest.raises(WeightsError, match=r"of another network: layers\.1\.biases is \(16,\) there and \(12,\)"):
         training_runs.run(
-            cfg, folder / "tiny.data", out=tmp_path / "out", resume=tmp_path / "out" / "tiny_last.state.pt"
+            cfg, folder / "tiny.data", output=tmp_path / "out", resume=tmp_path / "out" / "tiny_last.state.pt"
         )
     shutil.copy(cfg, tmp_path / "no.state.pt")
     with pytest.raises(WeightsError, match="cfg"):
-        checkpoints.read(tmp_path / "no.state.pt")
+        checkpoints.read_state(tmp_path / "no.state.pt")
 
 
 def test_a_state_is_plain_data(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
-    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), folder / "tiny.data", out=tmp_path / "out")
+    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), folder / "tiny.data", output=tmp_path / "out")
     content = torch.load(tmp_path / "out" / "tiny_last.state.pt", weights_only=True)
     assert content["format"] == checkpoints.FORMAT
     assert content["trainer"]["iteration"] == 2
@@ -179,59 +172,59 @@ def test_a_classifier_trains(tmp_path: pathlib.Path) -> None:
         "[convolutional]\nfilters=4\nsize=3\nstride=2\nactivation=leaky\n"
         "[convolutional]\nfilters=2\nsize=1\nactivation=linear\n[avgpool]\n[softmax]\n"
     )
-    network = resume.build(tmp_path / "c.cfg", seed=1)
-    told = Trainer(network, tmp_path / "c.data", seed=1).run(
-        out=tmp_path / "out", map_every=30, workers=0, progress=False, chart=""
+    _, result = training_runs.train(
+        tmp_path / "c.cfg", tmp_path / "c.data", seed=1, output=tmp_path / "out", map_every=30, validate=True
     )
-    assert (told.best, told.measured) == (1.0, "top-1")
+    assert (result.best, result.score_name) == (1.0, "top-1")
 
 
 def test_there_must_be_something_to_train_on(tmp_path: pathlib.Path) -> None:
-    network = resume.build(synthetic_data.cfg(tmp_path, max_batches=10))
+    cfg = synthetic_data.cfg(tmp_path, max_batches=10)
     with pytest.raises(DarknetError, match="nothing to train on"):
-        Trainer(network).run(out=tmp_path, progress=False)
+        training_runs.run(cfg, None, output=tmp_path)
     with pytest.raises(DarknetError, match="found none"):
-        Trainer(network, Dataset(())).run(out=tmp_path, progress=False, score=False)
-    assert isinstance(network, Network)
+        training_runs.run(cfg, Dataset(()), output=tmp_path)
 
 
-def test_darknets_line_trains(tmp_path: pathlib.Path, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_darknets_command_trains(
+    tmp_path: pathlib.Path, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=2)
     torch.set_num_threads(1)
     line = ["detector", "train", str(folder / "tiny.data"), str(cfg), "-map", "-dont_show", "-i", "-1"]
     assert cli.main([*line, "-chart", str(tmp_path / "my.png")]) == 0
-    told = capsys.readouterr()
-    assert told.out.startswith("done: iteration 2, ")
-    assert told.out.endswith(f"; {folder / 'backup' / 'tiny_final.weights'}\n")
-    assert "40 images; iterations 1 to 2, 8 images of 64 x 64 in each, 2 mini-batches, on cpu; files: " in told.err
-    assert "\n2: " in told.err
-    assert " avg loss, " in told.err
-    assert "mAP " in told.err
+    printed = capsys.readouterr()
+    assert printed.out.startswith("done: iteration 2, ")
+    assert printed.out.endswith(f"; {folder / 'backup' / 'tiny_final.weights'}\n")
+    assert "40 images; iterations 1 to 2; 8 images of 64 x 64 in 2 mini-batches per iteration; on cpu" in printed.err
+    assert "\n2: " in printed.err
+    assert " avg loss, " in printed.err
+    assert "mAP " in printed.err
     assert (folder / "backup" / "tiny_best.weights").is_file()  # where backup= of the .data file says
 
 
-def test_a_cfg_for_detecting_is_not_trained_with(
+def test_a_cfg_for_inference_is_refused(
     tmp_path: pathlib.Path, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=2, batch=1)
     assert cli.main(["train", str(folder / "tiny.data"), str(cfg), "--output", str(tmp_path)]) == 1
-    assert "batch=1 is for detecting" in capsys.readouterr().err
+    assert "batch=1 is for inference" in capsys.readouterr().err
 
 
 def test_gpus_are_numbers() -> None:
-    assert _training.gpus("0, 1,3") == [0, 1, 3]
-    assert _training.gpus(None) == []
+    assert _training.parse_gpus("0, 1,3") == [0, 1, 3]
+    assert _training.parse_gpus(None) == []
     with pytest.raises(DataError, match="0,1"):
-        _training.gpus("all")
+        _training.parse_gpus("all")
 
 
-def test_the_second_ctrl_c_does_not_wait() -> None:
-    told: list[int] = []
+def test_the_second_ctrl_c_raises_at_once() -> None:
+    calls: list[int] = []
     before = signal.getsignal(signal.SIGINT)
-    with DeferredSignals(lambda: told.append(1)) as asked:
+    with DeferredSignals(lambda: calls.append(1)) as signals:
         signal.raise_signal(signal.SIGTERM)
-        assert asked.asked
-        assert told == [1]
+        assert signals.received
+        assert calls == [1]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before

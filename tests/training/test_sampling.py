@@ -80,7 +80,7 @@ def test_images_are_drawn_with_replacement_from_all() -> None:
 def test_a_coin_for_each_image_or_for_each_loader_thread() -> None:
     alone = [Plan(NET, (416, 416)).mixed(iteration, index) for iteration in range(50) for index in range(64)]
     assert abs(np.mean(alone) - 0.5) < 3 * 0.5 / np.sqrt(len(alone))
-    plan = Plan(NET, (416, 416), chunks=6)
+    plan = Plan(NET, (416, 416), mix_chunks=6)
     bounds = [chunk * 64 // 6 for chunk in range(7)]
     tossed: list[bool] = []
     for iteration in range(50):

