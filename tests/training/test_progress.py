@@ -47,7 +47,7 @@ def test_the_average_loss_moves_by_a_tenth(
 ) -> None:
     """As ``train_detector``: the loss is the cost per image, its average begins with the first loss."""
     steps = Steps(monkeypatch)
-    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=5), folder / "tiny.data", output=tmp_path)
+    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=5), rectangles / "tiny.data", output=tmp_path)
     rows = log(tmp_path)
     losses = [cost / 8 for cost in steps.costs]
     assert [float(row["loss"]) for row in rows] == pytest.approx(losses, rel=1e-5)
@@ -60,9 +60,9 @@ def test_the_average_loss_moves_by_a_tenth(
 
 def test_the_average_loss_goes_on_after_resuming(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     path = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(path, folder / "tiny.data", output=tmp_path)
+    training_runs.run(path, rectangles / "tiny.data", output=tmp_path)
     path.write_text(path.read_text().replace("max_batches=3", "max_batches=4"))
-    training_runs.run(path, folder / "tiny.data", output=tmp_path, resume=tmp_path / "tiny_last.state.pt")
+    training_runs.run(path, rectangles / "tiny.data", output=tmp_path, resume=tmp_path / "tiny_last.state.pt")
     third, fourth = log(tmp_path)[2:]
     expected = float(third["avg_loss"]) * 0.9 + float(fourth["loss"]) * 0.1
     assert float(fourth["avg_loss"]) == pytest.approx(expected, rel=1e-5)
@@ -76,7 +76,7 @@ def test_hours_left_follow_from_the_time_so_far(
 ) -> None:
     Steps(monkeypatch, seconds=5400)
     path = synthetic_data.cfg(tmp_path, max_batches=5)
-    training_runs.run(path, folder / "tiny.data", output=tmp_path, verbose=True)
+    training_runs.run(path, rectangles / "tiny.data", output=tmp_path, verbose=True)
     lines = re.findall(r"^(\d): .* ([\d.]+) seconds, .* ([\d.]+) hours left", capsys.readouterr().err, re.MULTILINE)
     assert [(int(number), float(hours)) for number, _, hours in lines] == [(1, 6), (2, 4.5), (3, 3), (4, 1.5), (5, 0)]
     assert {float(seconds) for _, seconds, _ in lines} == {5400}
@@ -94,7 +94,7 @@ def test_the_state_is_saved_every_ten_minutes(
         save_state(self, *arguments, **options)
 
     monkeypatch.setattr(checkpoints.CheckpointWriter, "save_state", recorded)
-    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=8), folder / "tiny.data", output=tmp_path)
+    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=8), rectangles / "tiny.data", output=tmp_path)
     assert saved == [3, 6, 8]
 
 
@@ -134,7 +134,7 @@ def test_layers_draw_other_numbers_in_each_process_and_iteration(
             chart="",
             validate=False,
         )
-        Trainer(resume.build_network(path), folder / "tiny.data", options).run()
+        Trainer(resume.build_network(path), rectangles / "tiny.data", options).run()
         return list(steps.seeds)
 
     first = run(0, 1)
@@ -148,7 +148,7 @@ def test_max_chart_loss_is_the_top_of_the_chart(
     charts: list[dict[str, Any]] = []
     monkeypatch.setattr(loss_plot, "draw", lambda *_, **options: charts.append(options))
     path = synthetic_data.cfg(tmp_path, max_batches=2, max_chart_loss=7)
-    training_runs.run(path, folder / "tiny.data", output=tmp_path, chart=None)
+    training_runs.run(path, rectangles / "tiny.data", output=tmp_path, chart=None)
     assert [(chart["max_loss"], chart["max_batches"]) for chart in charts] == [(7, 2)]
 
 
