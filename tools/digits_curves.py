@@ -46,7 +46,7 @@ def draw(source: str, target: str) -> None:
     with open(source, newline="") as file:
         for row in csv.DictReader(file):
             curves.setdefault(row["tool"], {}).setdefault(int(row["iteration"]), []).append(float(row["map"]))
-    figure = plots.figure_class()(figsize=(7, 4.2), layout="constrained")
+    figure = plots.import_figure_class()(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     for tool, points in curves.items():
         iterations, scores = list(points), 100 * np.array(list(points.values()))

@@ -112,7 +112,7 @@ def _check_packages(args: argparse.Namespace) -> None:
         if args.protocol == "coco":
             coco.find_backend(args.backend)
         if args.plots:
-            plots.figure_class()
+            plots.import_figure_class()
     except ImportError as error:
         raise DarknetError(str(error)) from error
 

@@ -1,1 +1,1 @@
-"""Interfaces of other libraries."""
+"""Networks behind the interfaces of other libraries."""

@@ -1,1 +1,1 @@
-"""How good a network is: mean average precision by three rules, accuracy, recall, result files, plots."""
+"""Evaluation of networks: mAP by three protocols, accuracy, recall, result files, plots."""

@@ -256,7 +256,7 @@ class DetectionCounts:
     mean_iou: float
 
 
-def count_darknet(
+def count_tp_fp_darknet(
     detections: Detections, matches: TargetMatches, score_threshold: float, classes: int
 ) -> DetectionCounts:
     """Count TP and FP as ``detector map`` prints them.
@@ -269,7 +269,9 @@ def count_darknet(
     return _counts(detections, matches, np.flatnonzero(tp), np.flatnonzero(above & ~tp), classes)
 
 
-def count(detections: Detections, matches: TargetMatches, score_threshold: float, classes: int) -> DetectionCounts:
+def count_tp_fp(
+    detections: Detections, matches: TargetMatches, score_threshold: float, classes: int
+) -> DetectionCounts:
     """Count TP and FP by the rule of the precision-recall curve."""
     order, is_tp = rank_detections(detections, matches)
     above = detections.confidence[order] > np.float32(score_threshold)

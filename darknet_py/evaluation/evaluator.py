@@ -143,8 +143,8 @@ def evaluate_detections(
     matches = (ap.match_voc if voc else ap.match_darknet)(detections, targets, match_iou)
     num_targets = targets.count_per_class(len(dataset.names))
     curves = ap.compute_class_curves(detections, matches, num_targets)
-    count = ap.count_darknet if protocol is Protocol.DARKNET else ap.count
-    counts = count(detections, matches, threshold, len(dataset.names))
+    count_tp_fp = ap.count_tp_fp_darknet if protocol is Protocol.DARKNET else ap.count_tp_fp
+    counts = count_tp_fp(detections, matches, threshold, len(dataset.names))
     points = 11 if voc else points
     aps = [curve.average_precision(points) for curve in curves]
     mean_ap = _mean(aps, num_targets, only_with_targets=voc)

@@ -34,7 +34,7 @@ def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
 
     Raises ImportError without matplotlib, and DataError where the folder is not writable.
     """
-    figure_class()
+    import_figure_class()
     target = pathlib.Path(folder)
     plots: dict[str, Callable[[Evaluation], Any]] = {
         "pr_curve.png": plot_precision_recall,
@@ -70,8 +70,8 @@ def _to_jpeg(sheet: Image.Image) -> bytes:
     return content.getvalue()
 
 
-def figure_class() -> type[Figure]:
-    """Return matplotlib's Figure, which draws without a display. Raises ImportError without it."""
+def import_figure_class() -> type[Figure]:
+    """Import matplotlib's Figure, which draws without a display. Raises ImportError without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -84,19 +84,22 @@ def plot_precision_recall(evaluation: Evaluation) -> Figure:
 
     Up to ten classes have a colour and a name with their AP in percent.
     """
-    figure, axes = _canvas("Precision over recall", _headline(evaluation))
+    figure, axes = _create_figure("Precision over recall", _format_headline(evaluation))
     grid = np.linspace(0, 1, 501)
-    lines, shown = [], _present(evaluation)
-    labels = [f"{one.name} {100 * max(0.0, one.average_precision):.1f}" for one in evaluation.classes if one.targets]
-    for curve, label in zip(shown, labels, strict=True):
+    curves = _curves_with_targets(evaluation)
+    lines = []
+    labels = [
+        f"{score.name} {100 * max(0.0, score.average_precision):.1f}" for score in evaluation.classes if score.targets
+    ]
+    for curve, label in zip(curves, labels, strict=True):
         best = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], 0.0)
         lines.append(best[np.searchsorted(curve.recall, grid, side="left")])
-        _class_line(axes, grid, lines[-1], label, len(shown))
+        _plot_class_curve(axes, grid, lines[-1], label, len(curves))
     if lines:
         mean = np.mean(lines, axis=0)
         axes.plot(grid, mean, color=_BOLD, linewidth=2.6, label=f"mean of {len(lines)} classes", zorder=5)
         axes.fill_between(grid, mean, color=_BOLD, alpha=0.07, linewidth=0)
-    _finish(axes, "recall", "precision", len(shown))
+    _format_axes(axes, "recall", "precision", len(curves))
     return figure
 
 
@@ -105,19 +108,19 @@ def plot_f1(evaluation: Evaluation) -> Figure:
 
     Up to ten classes have a colour and a name with their best F1.
     """
-    figure, axes = _canvas("F1 over score threshold", _headline(evaluation))
+    figure, axes = _create_figure("F1 over score threshold", _format_headline(evaluation))
     grid = np.linspace(0, 1, 501)
-    shown = _present(evaluation)
-    labels = [f"{one.name} {one.best_f1:.3f}" for one in evaluation.classes if one.targets]
-    for curve, label in zip(shown, labels, strict=True):
-        _class_line(axes, grid, _f1_at(curve, grid), label, len(shown))
+    curves = _curves_with_targets(evaluation)
+    labels = [f"{score.name} {score.best_f1:.3f}" for score in evaluation.classes if score.targets]
+    for curve, label in zip(curves, labels, strict=True):
+        _plot_class_curve(axes, grid, _f1_at(curve, grid), label, len(curves))
     data = evaluation.data
     best = evaluation.all
     overall = compute_overall_curve(data.detections, data.matches, best.targets)
     axes.plot(grid, _f1_at(overall, grid), color=_BOLD, linewidth=2.6, label="all classes", zorder=5)
     text = f"best: F1 {best.best_f1:.3f} at {best.best_threshold:.3f}"
     axes.plot([best.best_threshold], [best.best_f1], "o", color=_BOLD, markersize=7, zorder=6, label=text)
-    _finish(axes, "score threshold", "F1", len(shown))
+    _format_axes(axes, "score threshold", "F1", len(curves))
     return figure
 
 
@@ -134,11 +137,11 @@ def plot_confusion_matrix(evaluation: Evaluation) -> Figure:
     counts = compute_confusion_matrix(
         data.detections, data.targets, len(names), evaluation.threshold, evaluation.match_iou
     )
-    used = [k for k in range(len(names)) if counts[k].any() or counts[:, k].any()]
+    used = [cls for cls in range(len(names)) if counts[cls].any() or counts[:, cls].any()]
     kept = counts[np.ix_([*used, len(names)], [*used, len(names)])]
-    ticks = [*(names[k] for k in used), "background"]
+    ticks = [*(names[cls] for cls in used), "background"]
     side = min(24.0, max(5.5, 2.2 + 0.21 * len(ticks)))
-    figure = figure_class()(figsize=(side + 1, side + 0.6), dpi=130, layout="compressed", facecolor="white")
+    figure = import_figure_class()(figsize=(side + 1, side + 0.6), dpi=130, layout="compressed", facecolor="white")
     axes = figure.add_subplot()
     total = kept.sum(axis=0, keepdims=True)
     fraction = np.where(kept > 0, kept / np.maximum(total, 1), np.nan)
@@ -163,17 +166,17 @@ def plot_confusion_matrix(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _present(evaluation: Evaluation) -> list[PrecisionRecallCurve]:
+def _curves_with_targets(evaluation: Evaluation) -> list[PrecisionRecallCurve]:
     return [curve for curve in evaluation.data.curves if curve.targets]
 
 
-def _headline(evaluation: Evaluation) -> str:
+def _format_headline(evaluation: Evaluation) -> str:
     name = "mAP@0.50:0.95" if evaluation.protocol is Protocol.COCO else f"mAP@{evaluation.match_iou:.2f}"
     return f"{name} {100 * evaluation.map:.2f} %  ({evaluation.rule})"
 
 
-def _canvas(title: str, headline: str) -> tuple[Figure, Axes]:
-    figure = figure_class()(figsize=(8.4, 5.6), dpi=130, layout="constrained", facecolor="white")
+def _create_figure(title: str, headline: str) -> tuple[Figure, Axes]:
+    figure = import_figure_class()(figsize=(8.4, 5.6), dpi=130, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     _title(axes, title, headline)
     return figure, axes
@@ -184,7 +187,7 @@ def _title(axes: Axes, title: str, below: str) -> None:
     axes.annotate(below, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", color=_GREY, size=8.5)
 
 
-def _class_line(axes: Axes, x: Any, y: Any, label: str, classes: int) -> None:
+def _plot_class_curve(axes: Axes, x: Any, y: Any, label: str, classes: int) -> None:
     """Draw the line of a class; matplotlib's first colour is too similar to that of the bold line."""
     if classes > _MAX_NAMED:
         axes.plot(x, y, color=_GREY, alpha=max(0.16, 4 / classes), linewidth=0.8)
@@ -193,7 +196,7 @@ def _class_line(axes: Axes, x: Any, y: Any, label: str, classes: int) -> None:
         axes.plot(x, y, linewidth=1.3, label=label, color=f"C{number}" if number < 10 else _INK)
 
 
-def _finish(axes: Axes, x: str, y: str, classes: int) -> None:
+def _format_axes(axes: Axes, x: str, y: str, classes: int) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.set_xlabel(x, color=_INK)
     axes.set_ylabel(y, color=_INK)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..evaluation.plots import figure_class
+from ..evaluation.plots import import_figure_class
 from ..files import atomic_write
 
 _MAX_DOTS = 4000  # of the loss
@@ -45,7 +45,7 @@ def draw(
         ImportError: matplotlib is not installed.
         DataError: The file cannot be written.
     """
-    figure = figure_class()(figsize=(10, 10), dpi=_PIXELS / 10, facecolor="white", layout="constrained")
+    figure = import_figure_class()(figsize=(10, 10), dpi=_PIXELS / 10, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     shown = losses[:: max(1, -(-len(losses) // _MAX_DOTS))]
     x = [iteration for iteration, _ in shown]

@@ -25,7 +25,7 @@ _A = (0.3, 0.3, 0.2, 0.2)
 
 
 @pytest.fixture(autouse=True)
-def _there() -> None:
+def _needs_pycocotools() -> None:
     pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
 

@@ -1,4 +1,4 @@
-"""``detector valid`` and ``classifier valid`` against what C wrote and printed for the same files."""
+"""``detector valid`` and ``classifier valid`` against the output of C for the same files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SIX = ("animal -1", "thing -1", "dog 0", "cat 0", "car 1", "bus 1")
 
 
 def network(name: str, text: str, seed: int) -> None:
-    """A cfg and weights from a hash, in the working directory."""
+    """Write a cfg and pseudorandom weights to the working directory."""
     pathlib.Path(f"{name}.cfg").write_text(text)
     net = loading.load(f"{name}.cfg")
     for number, (key, tensor) in enumerate(net.state_dict().items()):
@@ -52,7 +52,7 @@ def network(name: str, text: str, seed: int) -> None:
 
 
 def files() -> None:
-    """Write all that a run of C needs to the working directory: networks, images, lists, data."""
+    """Write networks, images, lists and .data files to the working directory, as C read them."""
     lists = {
         "t.tree": [f"n{n:03} {-1 if n < 10 else (n - 10) // 20}" for n in range(210)],
         "t.map": [str((11 * n + 3) % 210) for n in range(200)],
@@ -83,7 +83,7 @@ def files() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_folder_of_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files()
 
@@ -93,17 +93,17 @@ def numbers(line: str) -> list[float]:
 
 
 def agree(ours: str, theirs: str) -> None:
-    """Word for word, numbers to what float32 leaves of a pixel."""
-    mine, his = ([line for line in text.splitlines() if line.strip()] for text in (ours, theirs))
-    assert len(mine) == len(his) > 0
-    for a, b in zip(mine, his, strict=True):
+    """Compare text word for word, and numbers up to the rounding of float32 pixels."""
+    our_lines, their_lines = ([line for line in text.splitlines() if line.strip()] for text in (ours, theirs))
+    assert len(our_lines) == len(their_lines) > 0
+    for a, b in zip(our_lines, their_lines, strict=True):
         assert re.sub(r"[\d.\se-]", "", a) == re.sub(r"[\d.\se-]", "", b)
         assert numbers(a) == pytest.approx(numbers(b), abs=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("imagenet", "t"), ("coco", "y"), ("voc", "y"), ("kitti", "y")])
 def test_result_files_are_cs(kind: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """``imagenet`` with ``map=``: two hundred of a tree's classes, numbered by the lines of the map."""
+    """``imagenet`` has ``map=``: two hundred classes of a tree, numbered by the lines of the map."""
     assert cli.main(["detector", "valid", f"{kind}.data", f"{name}.cfg", f"{name}.weights", "-i", "-1"]) == 0
     written = capsys.readouterr().out.split()
     assert len(written) == {"voc": 3, "kitti": 2}.get(kind, 1)
@@ -116,7 +116,7 @@ def test_result_files_are_cs(kind: str, name: str, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("name", ["tree", "leaves"])
 def test_accuracy_is_cs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """``leaves=`` makes two classes that have children the leaves, and two that have none no leaves."""
+    """``leaves=`` names two classes that have children, and omits two that have none."""
     line = [f"{name}.data", "six.cfg", "six.weights"]
     assert cli.main(["classifier", "valid", *line, "-i", "-1"]) == 0
     ours, theirs = capsys.readouterr().out, (GOLDEN / f"{name}.txt").read_text()
@@ -127,7 +127,7 @@ def test_accuracy_is_cs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert out == f"top 1: {100 * first:.2f} %, top 2: {100 * among:.2f} % of 12 images\n"
 
 
-def test_a_map_is_not_for_every_network(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_map_that_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     line = ["detector", "valid", "imagenet.data", "y.cfg", "y.weights", "-i", "-1"]
     assert cli.main(line) == 1
     expected = "darknet-py: imagenet.data: map: expected a network whose head has a tree, which the map numbers\n"
@@ -141,7 +141,7 @@ def test_a_map_is_not_for_every_network(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == "darknet-py: t.map: No such file or directory\n"
 
 
-def test_names_of_a_map_may_be_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_map_may_have_names_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     pathlib.Path("t.names").write_text("".join(f"d{n}\n" for n in range(200)))
     data = pathlib.Path("imagenet.data")
     data.write_text(data.read_text().replace("eval=imagenet", "eval=voc"))
@@ -150,7 +150,9 @@ def test_names_of_a_map_may_be_its_own(capsys: pytest.CaptureFixture[str]) -> No
     assert (written[0], len(written)) == ("imagenet/comp4_det_test_d0.txt", 200)
 
 
-def test_leaves_that_are_none(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_leaves_that_are_not_in_the_tree_are_reported(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     pathlib.Path("six.leaves").write_text("cat\nunicorn\n")
     assert cli.main(["classifier", "valid", "leaves.data", "six.cfg", "six.weights", "-i", "-1"]) == 0
     assert "six.leaves:2: 'unicorn' is not a class of the tree; left out" in caplog.messages

@@ -1,4 +1,4 @@
-"""What of an image ``classifier valid10`` and the other views show the network (``classifier.c``)."""
+"""Views of an image for ``classifier valid10`` and ``validmulti`` (``classifier.c``)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def image(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def views(image: pathlib.Path, view: EvalTransform) -> list[Tensor]:
-    """What the network reads for an image, view by view."""
+    """The inputs of the network for an image, view by view."""
     network = Network(cfg.loads(CFG)).initialise()
     seen: list[Tensor] = []
 
@@ -51,7 +51,7 @@ def views(image: pathlib.Path, view: EvalTransform) -> list[Tensor]:
 
 
 def crop(image: Tensor, dx: int, dy: int) -> Tensor:
-    """``crop_image``: what is beyond an edge repeats it."""
+    """Crop as ``crop_image`` does: pixels outside the image repeat its edge."""
     _, height, width = image.shape
     out = torch.empty(3, HEIGHT, WIDTH)
     for row in range(HEIGHT):
