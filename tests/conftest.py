@@ -89,7 +89,7 @@ def shared() -> pathlib.Path:
     return paths.require_shared()
 
 
-def _official(entry: catalogue.Entry, *sources: Package) -> pathlib.Path:
+def _official(entry: catalogue.CatalogueEntry, *sources: Package) -> pathlib.Path:
     try:
         return catalogue.fetch(dataclasses.replace(entry, sources=sources), progress=False)
     except DarknetError as error:

@@ -1,8 +1,7 @@
-"""The networks of ``cfgs/``: as many floats as the official files, the official options, a comment per stage.
+"""The networks of ``cfgs/``: number of floats and options as in the official files, and a comment per stage.
 
-Floats and strides are counted here a second time, from the text and by rules of this file's own, so that
-the package and the cfgs cannot be wrong together. Known sizes of official .weights files are the third
-opinion; each has a header of 20 bytes.
+Floats and strides are computed here again from the text, independently of the package, and compared with the known
+sizes of official .weights files, which have a header of 20 bytes.
 """
 
 from __future__ import annotations
@@ -120,17 +119,17 @@ def test_every_cfg_is_tested() -> None:
 
 
 @each_network
-def test_text_has_as_many_floats(name: str) -> None:
+def test_floats_counted_from_the_text(name: str) -> None:
     assert sum(layer.floats for layer in count(name)) == NETWORKS[name][0]
 
 
 @pytest.mark.parametrize(("name", "layers", "size"), WEIGHTS_FILES)
-def test_weights_files_end_where_layers_end(name: str, layers: int, size: int) -> None:
+def test_official_weights_end_at_a_layer(name: str, layers: int, size: int) -> None:
     assert 20 + 4 * sum(layer.floats for layer in count(name)[:layers]) == size
 
 
 @each_network
-def test_network_stores_as_many_floats(name: str) -> None:
+def test_the_network_stores_the_same_number_of_floats(name: str) -> None:
     net = Network(read(name), strict=True)
     stored = [sum(tensor.numel() for _, tensor in layer.stored()) for layer in net]
     assert stored == [layer.floats for layer in count(name)]
@@ -138,12 +137,12 @@ def test_network_stores_as_many_floats(name: str) -> None:
 
 
 @each_network
-def test_sections_have_their_first_name(name: str) -> None:
+def test_sections_use_their_first_name(name: str) -> None:
     assert all(section.name == base.find(section.name).names[0] for section in read(name).sections[1:])
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_layers_are_those_of_the_official_file(name: str) -> None:
+def test_layers_equal_those_of_the_official_file(name: str) -> None:
     ours, theirs = read(name), official(name)
     shared = BACKBONE_ALONE.get(name)
     if shared is None:
@@ -160,7 +159,7 @@ def test_layers_are_those_of_the_official_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(OFFICIAL) - BACKBONE_ALONE.keys()))
-def test_net_is_that_of_the_official_file(name: str) -> None:
+def test_net_options_equal_those_of_the_official_file(name: str) -> None:
     ours, theirs = (
         schema.read(Net, config.sections[0], config, dialect=Dialect.ALEXEYAB, strict=False)
         for config in (read(name), official(name))
@@ -179,7 +178,7 @@ STAGE = re.compile(r"# ==== layers? (\d+)(?:-(\d+))? -> (\d+) channels, (?:strid
 
 
 @each_network
-def test_every_stage_has_a_true_heading_and_words(name: str) -> None:
+def test_every_stage_has_a_correct_heading_and_a_comment(name: str) -> None:
     lines = read(name).text.split("\n")
     layers = count(name)
     following = 0

@@ -1,4 +1,4 @@
-"""Every cfg at hand, unmodified: it builds, prints and reads back; pjreddie's also save, load and run."""
+"""Every available cfg, unmodified: it builds, prints and round-trips; pjreddie's also save, load and run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def floats(net: Network) -> int:
 
 
 @pytest.mark.parametrize("group", FOLDERS)
-def test_there_are_as_many_as_there_were(group: str) -> None:
+def test_the_number_of_cfgs(group: str) -> None:
     folder, count, reason = FOLDERS[group]
     if not folder.is_dir():
         pytest.skip(reason)
@@ -63,7 +63,7 @@ def test_there_are_as_many_as_there_were(group: str) -> None:
 
 
 @pytest.mark.parametrize("path", corpus(*FOLDERS))
-def test_it_builds_and_prints(path: Path) -> None:
+def test_cfgs_build_and_print(path: Path) -> None:
     paths.require_files_of(path)
     net = built(path)
     lines = str(net).splitlines()
@@ -76,7 +76,7 @@ def test_it_builds_and_prints(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", corpus(*FOLDERS))
-def test_it_reads_back(path: Path) -> None:
+def test_cfgs_round_trip(path: Path) -> None:
     config = cfg.load(path)
     again = cfg.loads(cfg.dumps(config), config.path)
     assert again == config
@@ -105,7 +105,7 @@ each_of_his = pytest.mark.parametrize("path", his())
 
 
 @each_of_his
-def test_pjreddies_are_saved_as_they_were_loaded(path: Path, tmp_path: Path) -> None:
+def test_pjreddies_weights_are_saved_byte_for_byte(path: Path, tmp_path: Path) -> None:
     net = built(path, "cpu")
     random_weights(net, tmp_path / "a.weights")
     assert (tmp_path / "a.weights").stat().st_size == 20 + 4 * floats(net)
@@ -116,7 +116,7 @@ def test_pjreddies_are_saved_as_they_were_loaded(path: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("path", his(RUNS))
-def test_pjreddies_run(path: Path) -> None:
+def test_pjreddies_networks_run(path: Path) -> None:
     net = random_networks.randomise(built(path, "cpu"))
     x = random_networks.random(1, *net.shape, low=0)
     with torch.inference_mode():
@@ -131,7 +131,7 @@ DARKNET = shutil.which("darknet")
 
 @pytest.mark.skipif(DARKNET is None, reason="no darknet on this machine (Debian's package has pjreddie's)")
 @each_of_his
-def test_pjreddies_program_reads_what_we_write(path: Path, tmp_path: Path) -> None:
+def test_pjreddies_program_reads_our_weights(path: Path, tmp_path: Path) -> None:
     """``darknet partial`` loads a file and writes it again, layer by layer, by his own order and sizes."""
     net = built(path, "cpu")
     random_weights(net, tmp_path / "a.weights")

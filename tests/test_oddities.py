@@ -1,4 +1,4 @@
-"""Rows of docs/oddities.md that no other test holds: where C Darknet's code and this one part ways, and how."""
+"""Rows of docs/oddities.md that no other test covers: where this package differs from C Darknet, and how."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
         ("[maxpool]\nsize=2\npadding=4", "padding=4: expected less than 2 * size=4"),
     ],
 )
-def test_what_c_misreads_or_crashes_on_is_refused(text: str, message: str) -> None:
+def test_cfgs_that_c_misreads_or_crashes_on_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         random_networks.network(NET + text)
 
@@ -55,26 +55,26 @@ def test_what_c_misreads_or_crashes_on_is_refused(text: str, message: str) -> No
         ("maxpool", "maxpool_zero_nonmax"),
     ],
 )
-def test_keys_that_are_not_acted_on_are_reported(section: str, key: str) -> None:
+def test_keys_that_are_not_read_are_reported(section: str, key: str) -> None:
     needed = "layers=0\n" if section == "route" else ""
     with pytest.warns(UnusedOptionWarning, match=rf"\[{section}\] {key}: unknown option, ignored"):
         random_networks.network(f"{NET}[empty]\n[{section}]\n{needed}{key}=1\n")
 
 
-def test_one_by_one_kernels_take_padding_and_both_strides() -> None:
+def test_1x1_kernels_use_padding_and_both_strides() -> None:
     layer = random_networks.layer("convolutional", {"filters": "3", "padding": "2", "stride_y": "2"}, Shape(4, 6, 6))
     x = random_networks.random(2, 4, 6, 6)
     weights, biases = layer.state_dict()["weights"], layer.state_dict()["biases"]
     torch.testing.assert_close(layer(x), torch.sigmoid(F.conv2d(x, weights, biases, (2, 1), 2)))
 
 
-def test_binary_means_floats() -> None:
+def test_binary_is_ignored() -> None:
     x = random_networks.random(1, 4, 8, 8)
     plain, binary = (random_networks.network(f"{NET}[convolutional]\nfilters=3\n{key}") for key in ("", "binary=1\n"))
     assert torch.equal(plain[0](x), binary[0](x))
 
 
-def test_who_names_an_antialiased_layer_gets_the_blurred_map() -> None:
+def test_a_route_to_an_antialiased_layer_gets_the_blurred_map() -> None:
     net = random_networks.network(
         NET + "[convolutional]\nfilters=2\nstride=2\nantialiasing=1\n[empty]\n[route]\nlayers=0\n"
     )
@@ -83,19 +83,19 @@ def test_who_names_an_antialiased_layer_gets_the_blurred_map() -> None:
     assert torch.equal(net(x)[0], net[0](x))
 
 
-def test_spatial_softmax_is_pjreddies() -> None:
+def test_spatial_softmax_acts_in_pjreddies_dialect_only() -> None:
     x = random_networks.random(1, 3, 2, 2)
     ours, theirs = (random_networks.layer("softmax", {"spatial": "1"}, Shape(3, 2, 2), dialect=d)(x) for d in Dialect)
     torch.testing.assert_close(ours.sum(), torch.tensor(1.0))
     torch.testing.assert_close(theirs.sum(dim=1), torch.ones(1, 2, 2))
 
 
-def test_contrastive_gives_zeros() -> None:
+def test_contrastive_outputs_zeros() -> None:
     layer = random_networks.layer("contrastive", {"yolo_layer": "0"}, Shape(3, 2, 2))
     assert not layer(random_networks.random(1, 3, 2, 2)).any()
 
 
-def test_iseg_needs_no_truth() -> None:
+def test_iseg_runs_without_targets() -> None:
     x = random_networks.random(1, 3, 2, 2)
     y = random_networks.layer("iseg", {"classes": "1", "ids": "2"}, Shape(3, 2, 2), dialect=Dialect.PJREDDIE)(x)
     assert torch.equal(y[:, 1:], x[:, 1:])
@@ -103,7 +103,7 @@ def test_iseg_needs_no_truth() -> None:
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
-def test_sources_of_another_size_meet_every_second_cell(dialect: Dialect) -> None:
+def test_shortcut_of_a_larger_map_adds_every_second_cell(dialect: Dialect) -> None:
     layer = random_networks.layer("shortcut", {"from": "-2"}, Shape(2, 4, 4), Shape(3, 8, 8), dialect=dialect)
     x, other = random_networks.random(1, 2, 4, 4), random_networks.random(1, 3, 8, 8, seed=1)
     torch.testing.assert_close(layer(x, other), x + other[:, :2, ::2, ::2])
@@ -126,12 +126,12 @@ def test_images_are_stretched_or_letterboxed_by_dialect() -> None:
     assert darknet_py.Detector(random_networks.network(asked)).letterbox
 
 
-def test_there_must_be_as_many_names_as_classes() -> None:
+def test_the_number_of_class_names_is_checked() -> None:
     with pytest.raises(DataError, match="2 class names, but the network has 3 classes"):
         darknet_py.Detector(random_networks.network(HEAD), names=["cat", "dog"])
 
 
-def test_anchors_that_a_cfg_leaves_out_or_does_not_count() -> None:
+def test_missing_anchors_are_0_5_and_masked_anchors_beyond_num_are_0() -> None:
     anchors = operator.attrgetter("anchors")
     few = random_networks.layer("yolo", {"classes": "1", "num": "2", "anchors": "7,8"}, Shape(12, 2, 2))
     assert anchors(few) == ((7, 8), (0.5, 0.5))
@@ -141,7 +141,7 @@ def test_anchors_that_a_cfg_leaves_out_or_does_not_count() -> None:
     assert anchors(many) == ((5, 6), (0, 0))
 
 
-def test_the_threshold_of_a_tree_counts() -> None:
+def test_the_threshold_of_a_class_tree_is_used() -> None:
     keys = dict(word.split("=", 1) for word in TREE_HEAD.split())
     head = random_networks.layer("region", keys, Shape(int(keys["classes"]) + 5, 4, 4))
     assert isinstance(head, Region)
@@ -159,7 +159,7 @@ def test_boxes_of_detection_are_relative() -> None:
     assert found.boxes.tolist() == [[x, y, 0.5, 0.5] for y in (0.25, 0.75) for x in (0.25, 0.75)]
 
 
-def test_newer_keys_of_yolo_mean_nothing_to_pjreddie() -> None:
+def test_newer_keys_of_yolo_are_ignored_in_pjreddies_dialect() -> None:
     keys = {"classes": "1", "num": "1", "anchors": "7,8"}
     newer = keys | {"scale_x_y": "1.2", "new_coords": "1", "nms_kind": "diounms"}
     x, size = random_networks.random(1, 6, 4, 4), (32, 32)
@@ -172,19 +172,19 @@ def test_newer_keys_of_yolo_mean_nothing_to_pjreddie() -> None:
     assert plain.nms_options == other.nms_options
 
 
-def test_a_norm_starts_with_a_variance_of_0() -> None:
+def test_batch_norm_starts_with_a_variance_of_0() -> None:
     net = random_networks.network(NET + "[convolutional]\nbatch_normalize=1\n").initialise()
     assert not net.state_dict()["layers.0.norm.rolling_variance"].any()
 
 
-def test_a_state_that_is_no_number_becomes_0() -> None:
+def test_nan_in_the_state_of_conv_lstm_becomes_0() -> None:
     layer = random_networks.layer("conv_lstm", {"output": "2", "size": "1"}, Shape(1, 2, 2))
     assert not layer(torch.full((1, 1, 2, 2), torch.nan)).any()
     assert layer(torch.ones(1, 1, 2, 2)).isfinite().all()
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.3, 0.7])
-def test_a_tree_is_walked_from_its_root(threshold: float) -> None:
+def test_a_class_tree_is_descended_from_its_root(threshold: float) -> None:
     lines = [line.split() for line in pathlib.Path(TREE).read_text().splitlines() if line.strip()]
     parents = [int(parent) for _, parent in lines]
     values = random_networks.random(20, len(parents), low=0)

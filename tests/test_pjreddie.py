@@ -1,4 +1,4 @@
-"""pjreddie's dialect against pjreddie's own code: Debian's package ``darknet``, where it is installed."""
+"""pjreddie's dialect against his C code, if Debian's package ``darknet`` is installed."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def lively(net: dk.Network) -> None:
 @pytest.mark.parametrize(
     "name", ["cifar", "darknet", "tiny", "gru", "rnn", "yolov2-tiny-voc", "yolov3-tiny", "resnet18"]
 )
-def test_outputs_are_those_of_the_c_library(name: str, tmp_path: pathlib.Path) -> None:
+def test_outputs_equal_those_of_the_c_library(name: str, tmp_path: pathlib.Path) -> None:
     cfg = SHARE / "cfg" / f"{name}.cfg"
     net = dk.load(cfg, dialect="pjreddie")
     lively(net)
@@ -111,7 +111,7 @@ def test_outputs_are_those_of_the_c_library(name: str, tmp_path: pathlib.Path) -
         assert np.abs(mine - theirs).max() < 1e-4 * np.sqrt(np.square(theirs).mean())
 
 
-def test_boxes_are_those_of_the_c_library(yolov3_tiny_weights: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_boxes_equal_those_of_the_c_library(yolov3_tiny_weights: pathlib.Path, tmp_path: pathlib.Path) -> None:
     cfg = SHARE / "cfg" / "yolov3-tiny.cfg"
     detector = dk.Detector(dk.load(cfg, yolov3_tiny_weights, dialect="pjreddie"), threshold=0.3)
     for image in IMAGES:

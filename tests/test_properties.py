@@ -1,4 +1,4 @@
-"""Networks made up by chance: whatever is built can be written, read, saved and loaded without losing a bit."""
+"""Random networks: cfg and weights round-trip to the bit."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def configs(draw: st.DrawFn) -> Config:
 
 @settings(max_examples=40)
 @given(configs(), st.sampled_from(Dialect))
-def test_networks(config: Config, dialect: Dialect) -> None:
+def test_random_networks_round_trip(config: Config, dialect: Dialect) -> None:
     assert cfg.loads(cfg.dumps(config)) == config
     net = random_networks.randomise(Network(config, dialect=dialect))
     other = Network(cfg.loads(cfg.dumps(config)), dialect=dialect)
@@ -112,7 +112,7 @@ VERSION = st.one_of(st.integers(0, 3), st.integers(998, 1002), st.integers(0, 2*
 
 
 @given(VERSION, VERSION, VERSION, st.integers(0, 2**64 - 1), st.sampled_from(Dialect))
-def test_headers(major: int, minor: int, revision: int, seen: int, dialect: Dialect) -> None:
+def test_random_headers_round_trip(major: int, minor: int, revision: int, seen: int, dialect: Dialect) -> None:
     layout = Header(major, minor, revision, 0).layout(dialect)
     header = Header(major, minor, revision, seen if layout.endswith("Q") else seen % 2**32)
     with tempfile.TemporaryFile() as file:

@@ -1,4 +1,4 @@
-"""How many floats a .weights file holds and what an image costs, as C Darknet counts them (golden/totals.json)."""
+"""Number of floats in a .weights file and BFLOPS per image, as C Darknet computes them (golden/totals.json)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def network(name: str) -> Network:
         return Network(cfg.load(path), dialect=dialect)
 
 
-def test_there_are_totals_of_all_groups() -> None:
+def test_all_groups_have_totals() -> None:
     counts = {group: sum(name.startswith(f"{group}/") for name in TOTALS) for group in FOLDERS}
     assert counts == {"alexeyab": 95, "rare": 26, "debian": 45}
 

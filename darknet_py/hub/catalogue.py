@@ -1,10 +1,9 @@
-"""Known weights by name: which cfg and class names they go with, where they are, and how to get them.
+"""The catalogue: known weights and images by name, with their cfg, class names and sources.
 
-Nothing is fetched unless ``fetch`` is called. It tries the sources of ``catalogue.toml`` in order, and
-only a file whose size and SHA-256 are the known ones reaches the cache: ``$DARKNET_PY_HOME``, else
-``$XDG_CACHE_HOME/darknet_py``, else the platform's folder for caches. A file put by hand into the cache,
-or into ``weights/`` of a checkout, counts as well. cfgs and class names come with the package, and so do
-the weights of ``digits``.
+Nothing is downloaded unless ``fetch`` is called. It tries the sources of ``catalogue.toml`` in order, and stores a file
+only if its size and SHA-256 are as expected. The cache is ``$DARKNET_PY_HOME``, else ``$XDG_CACHE_HOME/darknet_py``,
+else the platform's cache folder. Files that were put there, or into ``weights/`` of a checkout, by hand are used too.
+The package contains the cfgs and class names, and the weights of ``digits``.
 """
 
 from __future__ import annotations
@@ -24,16 +23,23 @@ from .pypi import Package
 Source = Url | Package
 
 IMAGE = "image"
-_WHOLE = ("detector", "classifier")
+_NETWORK_KINDS = ("detector", "classifier")  # weights of a whole network
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One file of the catalogue.
 
-    ``kind`` is detector, classifier, backbone (the first layers, to train from) or image. ``cfg`` and
-    ``names`` are file names, empty where there is none. ``bytes`` and ``sha256`` are given only where
-    they are known. ``page`` is where a person can get a file that no program can.
+    Attributes:
+        name: its name in the catalogue.
+        kind: detector, classifier, backbone (the first layers, to start training from) or image.
+        file: its file name.
+        cfg: file name of the cfg, or empty.
+        names: file name of the class names, or empty.
+        bytes: its size, if known.
+        sha256: its SHA-256 in hexadecimal digits, if known.
+        sources: where to download it, in order.
+        page: web page for a manual download.
     """
 
     name: str
@@ -48,61 +54,70 @@ class Entry:
 
     @property
     def check(self) -> Check:
-        """What the file has to be."""
+        """The checks that the file must pass."""
         return Check(self.bytes, self.sha256, weights=self.kind != IMAGE)
 
 
 @functools.cache
-def entries() -> dict[str, Entry]:
-    """Return the whole catalogue by name, in the order of its file."""
+def entries() -> dict[str, CatalogueEntry]:
+    """Return the catalogue by name, in the order of its file."""
     text = pathlib.Path(__file__).with_name("catalogue.toml").read_text(encoding="utf-8")
     return {name: _entry(name, table) for name, table in tomllib.loads(text).items()}
 
 
-def find(name: str) -> Entry:
-    """Return the entry called ``name``, or whose file is: ``yolov4``, ``yolov4.weights``. Raises DarknetError."""
+def find(name: str) -> CatalogueEntry:
+    """Return the entry with this name or file name: ``yolov4`` or ``yolov4.weights``. Raises DarknetError."""
     known = entries()
     for entry in known.values():
         if name in (entry.name, entry.file):
             return entry
-    raise DarknetError(f"{name!r} is not in the catalogue{did_you_mean(name, known)}; it has {', '.join(known)}")
+    raise DarknetError(f"{name!r}: not in the catalogue{did_you_mean(name, known)}: expected one of {', '.join(known)}")
 
 
-def path(name: str | Entry) -> pathlib.Path | None:
-    """Return where the file lies on this machine, or None where it does not; fetches nothing.
+def path(name: str | CatalogueEntry) -> pathlib.Path | None:
+    """Return the path of a file on this machine, or None if it is not there. Nothing is downloaded.
 
-    Raises WeightsError (DataError for an image) where it lies there with another size than the known one.
+    Raises:
+        DarknetError: there is no such entry.
+        WeightsError: the file has another size than expected (DataError for an image).
     """
-    entry = name if isinstance(name, Entry) else find(name)
-    for folder in (cache_folder(), _beside("weights"), cfg_folder()):
+    entry = name if isinstance(name, CatalogueEntry) else find(name)
+    for folder in (cache_folder(), _checkout_folder("weights"), cfg_folder()):
         file = folder / entry.file
         if file.is_file():
             try:
-                entry.check.size_of(file)
+                entry.check.check_size(file)
             except SourceError as error:
-                raise _error(entry)(f"{file}: {error}; delete it and fetch {entry.name} again") from error
+                raise _error_class(entry)(f"{file}: {error}: delete it and fetch {entry.name} again") from error
             return file
     return None
 
 
-def fetch(name: str | Entry, progress: bool = True) -> pathlib.Path:
-    """Return the path of a file of the catalogue, downloading it into the cache where it is missing.
+def fetch(name: str | CatalogueEntry, progress: bool = True) -> pathlib.Path:
+    """Return the path of a file, and download it into the cache if it is not on this machine.
 
-    ``progress`` shows a bar on stderr. Raises DarknetError for an unknown name, WeightsError (DataError
-    for an image) with the reason of every source where none gives the file.
+    Args:
+        name: an entry, or its name.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        DarknetError: there is no such entry.
+        WeightsError: all downloads failed, with their reasons, or the file is damaged (DataError for an image).
     """
-    entry = name if isinstance(name, Entry) else find(name)
+    entry = name if isinstance(name, CatalogueEntry) else find(name)
     if present := path(entry):
         try:
-            entry.check.content_of(present)
+            entry.check.check_content(present)
         except SourceError as error:
-            raise _error(entry)(f"{present}: {error}; delete it and fetch {entry.name} again") from error
+            raise _error_class(entry)(f"{present}: {error}: delete it and fetch {entry.name} again") from error
         return present
     target = cache_folder() / entry.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _error(entry)(f"{target.parent}: {error.strerror}; DARKNET_PY_HOME names another folder") from error
+        raise _error_class(entry)(
+            f"{target.parent}: {error.strerror}: set DARKNET_PY_HOME to another folder"
+        ) from error
     reasons = []
     for source in entry.sources:
         try:
@@ -111,46 +126,46 @@ def fetch(name: str | Entry, progress: bool = True) -> pathlib.Path:
             reasons.append(f"  {source}: {error}")
         else:
             return target
-    raise _error(entry)(_failure(entry, target, reasons))
+    raise _error_class(entry)(_failure_message(entry, target, reasons))
 
 
 def cfg_path(name: str) -> pathlib.Path:
-    """Return the cfg of an entry, or the one called ``name`` that comes with the package. Raises ConfigError."""
+    """Return the path of the cfg of an entry, or of a cfg of the package by name. Raises ConfigError."""
     try:
         file = find(name).cfg
     except DarknetError:
         file = name if name.endswith(".cfg") else f"{name}.cfg"
-    return _carried(file or f"{name}.cfg", ConfigError)
+    return _package_file(file or f"{name}.cfg", ConfigError)
 
 
 def names_path(name: str) -> pathlib.Path | None:
-    """Return the class names of an entry, None where it has none. Raises DarknetError, DataError."""
+    """Return the path of the class names of an entry, or None. Raises DarknetError, DataError."""
     file = find(name).names
-    return _carried(file, DataError) if file else None
+    return _package_file(file, DataError) if file else None
 
 
 def rows() -> list[tuple[str, str, str, str, str]]:
-    """Return the catalogue to print: name, kind, cfg, size in MB, and where the file lies or that it can be had."""
+    """Return the catalogue as text: name, kind, cfg, size in MB, and path, or how to get the file."""
     return [
         (
             entry.name,
             entry.kind,
             entry.cfg,
             f"{entry.bytes / 1e6:.1f} MB" if entry.bytes else "",
-            _state(entry),
+            _status(entry),
         )
         for entry in entries().values()
     ]
 
 
 def cfg_folder() -> pathlib.Path:
-    """Return the folder of the cfgs and class names: inside an installed package, beside it in a checkout."""
+    """Return the folder of the cfgs and class names: in the package if installed, next to it in a checkout."""
     inside = pathlib.Path(__file__).parents[1] / "cfgs"
-    return inside if inside.is_dir() else _beside("cfgs")
+    return inside if inside.is_dir() else _checkout_folder("cfgs")
 
 
 def cache_folder() -> pathlib.Path:
-    """Return the folder that downloads go to; it need not exist."""
+    """Return the folder of downloads; it may not exist yet."""
     if home := os.environ.get("DARKNET_PY_HOME"):
         return pathlib.Path(home).expanduser()
     if caches := os.environ.get("XDG_CACHE_HOME"):
@@ -161,10 +176,10 @@ def cache_folder() -> pathlib.Path:
     return home_folder / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "darknet_py"
 
 
-def _entry(name: str, table: dict[str, Any]) -> Entry:
-    file = table.pop("file", f"{name}.weights" if table["kind"] in _WHOLE else name)
+def _entry(name: str, table: dict[str, Any]) -> CatalogueEntry:
+    file = table.pop("file", f"{name}.weights" if table["kind"] in _NETWORK_KINDS else name)
     sources = tuple(_source(source) for source in table.pop("sources", ()))
-    return Entry(name=name, file=file, sources=sources, **table)
+    return CatalogueEntry(name=name, file=file, sources=sources, **table)
 
 
 def _source(source: str | dict[str, str]) -> Source:
@@ -173,34 +188,34 @@ def _source(source: str | dict[str, str]) -> Source:
     return Package(source["package"], source["sha256"], source["member"])
 
 
-def _beside(folder: str) -> pathlib.Path:
+def _checkout_folder(folder: str) -> pathlib.Path:
     return pathlib.Path(__file__).resolve().parents[2] / folder
 
 
-def _carried(file: str, error: type[DarknetError]) -> pathlib.Path:
-    found = cfg_folder() / file
-    if not found.is_file():
-        choices = sorted(other.name for other in cfg_folder().glob(f"*{found.suffix}"))
+def _package_file(file: str, error: type[DarknetError]) -> pathlib.Path:
+    path = cfg_folder() / file
+    if not path.is_file():
+        choices = sorted(other.name for other in cfg_folder().glob(f"*{path.suffix}"))
         hint = did_you_mean(file, choices)
-        raise error(f"{file} does not come with the package{hint}; give a path, or one of {', '.join(choices)}")
-    return found
+        raise error(f"{file}: not in the package{hint}: expected a path, or one of {', '.join(choices)}")
+    return path
 
 
-def _state(entry: Entry) -> str:
+def _status(entry: CatalogueEntry) -> str:
     try:
         present = path(entry)
     except DarknetError:
         return "damaged"
     if present:
         return str(present)
-    return "can be fetched" if entry.sources else f"by hand from {entry.page}"
+    return "can be downloaded" if entry.sources else f"manual download: {entry.page}"
 
 
-def _error(entry: Entry) -> type[DarknetError]:
+def _error_class(entry: CatalogueEntry) -> type[DarknetError]:
     return DataError if entry.kind == IMAGE else WeightsError
 
 
-def _failure(entry: Entry, target: pathlib.Path, reasons: list[str]) -> str:
-    tried = [f"{entry.file}: no source gives it", *reasons] if reasons else [f"{entry.file}: no program can fetch it"]
-    page = f"get it from {entry.page} and put it" if entry.page else "if you have it, put it"
-    return "\n".join([*tried, f"  {page} at {target}"])
+def _failure_message(entry: CatalogueEntry, target: pathlib.Path, reasons: list[str]) -> str:
+    summary = f"{entry.file}: all downloads failed" if reasons else f"{entry.file}: must be downloaded manually"
+    remedy = f"download it from {entry.page} to" if entry.page else "if you have the file, copy it to"
+    return "\n".join([summary, *reasons, f"  {remedy} {target}"])

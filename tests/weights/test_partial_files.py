@@ -1,4 +1,4 @@
-"""Parts of a .weights file: backbones, layers that are left out, and what a failing save leaves."""
+"""Backbones, layers that are not read or written, and failed saves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHOLE = HEADER + np.arange(FLOATS, dtype="<f4").tobytes()
 
 
 @pytest.mark.parametrize(("upto", "floats"), [(1, 26), (2, 26), (3, 35), (4, FLOATS)])
-def test_the_first_layers_alone(upto: int, floats: int, tmp_path: pathlib.Path) -> None:
+def test_upto_reads_and_writes_the_first_layers(upto: int, floats: int, tmp_path: pathlib.Path) -> None:
     whole = weights_file(tmp_path / "a.weights", FLOATS)
     net = weights.load(nan_network(TEXT), whole)
     assert weights.save(net, tmp_path / "a.conv", upto=upto) == 20 + 4 * floats
@@ -35,7 +35,7 @@ def test_the_first_layers_alone(upto: int, floats: int, tmp_path: pathlib.Path) 
     assert (tmp_path / "b.conv").read_bytes() == (tmp_path / "a.conv").read_bytes()
 
 
-def test_a_backbone_in_a_new_network(tmp_path: pathlib.Path) -> None:
+def test_a_backbone_fills_the_first_layers(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "made.cfg"
     path.write_text(TEXT)
     net = darknet_py.load(path, weights_file(tmp_path / "a.conv.2", 26), upto=2)
@@ -46,7 +46,7 @@ def test_a_backbone_in_a_new_network(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("upto", [0, -1, 5])
 @pytest.mark.parametrize("action", [weights.load, weights.save])
-def test_upto_beyond_the_layers(upto: int, action: Any, tmp_path: pathlib.Path) -> None:
+def test_upto_out_of_range_is_refused(upto: int, action: Any, tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS)
     with pytest.raises(WeightsError, match=re.escape(f"upto={upto}: expected 1..4, the number of layers")):
         action(random_networks.network(TEXT), path, upto=upto)
@@ -61,7 +61,7 @@ def test_upto_beyond_the_layers(upto: int, action: Any, tmp_path: pathlib.Path) 
         ("numload=2", 26 + 2 + 4 + 32, {"layers.2.biases", "layers.2.weights"}),
     ],
 )
-def test_what_is_not_read(keys: str, floats: int, unread: set[str], tmp_path: pathlib.Path) -> None:
+def test_dontload_and_numload(keys: str, floats: int, unread: set[str], tmp_path: pathlib.Path) -> None:
     net = nan_network(TEXT.replace("filters=3\n", f"filters=3\n{keys}\n"))
     weights.load(net, weights_file(tmp_path / "a.weights", floats))
     state = net.state_dict()
@@ -73,7 +73,7 @@ def test_what_is_not_read(keys: str, floats: int, unread: set[str], tmp_path: pa
     assert weights.save(net, tmp_path / "b.weights") == 20 + 4 * FLOATS, "it is all written nevertheless"
 
 
-def test_scales_that_are_not_read(tmp_path: pathlib.Path) -> None:
+def test_dontloadscales(tmp_path: pathlib.Path) -> None:
     net = nan_network(TEXT.replace("pad=1\n", "pad=1\ndontloadscales=1\n") + "dontloadscales=1\n")
     weights.load(net, weights_file(tmp_path / "a.weights", FLOATS - 12))
     unread = {name.rpartition(".")[2] for name, tensor in net.state_dict().items() if tensor.isnan().any()}
@@ -81,7 +81,7 @@ def test_scales_that_are_not_read(tmp_path: pathlib.Path) -> None:
     assert net.state_dict()["layers.0.weights"].flatten()[0] == 2
 
 
-def test_what_is_not_written(tmp_path: pathlib.Path) -> None:
+def test_dontsave(tmp_path: pathlib.Path) -> None:
     net = nan_network(TEXT.replace("filters=3\n", "filters=3\ndontsave=1\n"))
     weights.load(net, weights_file(tmp_path / "a.weights", FLOATS))
     weights.save(net, tmp_path / "b.weights")
@@ -98,7 +98,7 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path: pathlib.Path) -> Non
     assert net.seen == 0
 
 
-def test_a_save_that_fails_leaves_the_old_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_keeps_the_old_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, net = tmp_path / "a.weights", random_networks.network(TEXT)
     path.write_bytes(b"old")
     connected = net[3]
@@ -124,19 +124,19 @@ def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path: pathlib.Path
     assert stat.S_IMODE((tmp_path / "a.weights").stat().st_mode) == 0o640
 
 
-def test_saving_into_a_folder_that_is_not_there(tmp_path: pathlib.Path) -> None:
+def test_saving_to_a_missing_folder_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(WeightsError, match=re.escape(f"{tmp_path}/none/a.weights: No such file or directory")):
         weights.save(random_networks.network(TEXT), tmp_path / "none" / "a.weights")
 
 
-def test_a_network_may_be_saved_over_the_file_it_came_from(tmp_path: pathlib.Path) -> None:
+def test_a_network_can_be_saved_to_the_file_it_was_loaded_from(tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS)
     net = weights.load(nan_network(TEXT), path)
     weights.save(net, path)
     assert path.read_bytes() == WHOLE
 
 
-def test_dontloadscales_means_convolutions_and_connected_layers_alone() -> None:
+def test_dontloadscales_acts_on_convolutions_and_connected_layers_only() -> None:
     text = "[net]\nwidth=2\nheight=2\nchannels=3\n[batchnorm]\ndontloadscales=1\n"
     net = nan_network(text + "[connected]\noutput=2\nbatch_normalize=1\ndontloadscales=1\n")
     assert [array.place for array in weights.stored(net)] == [
