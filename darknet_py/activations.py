@@ -1,8 +1,8 @@
 """Darknet's activations by the names that cfg files use (``activations.c``, ``activations.h``).
 
 A member is callable: ``Activation("mish")(x)``. All keep the shape; the three ``normalize_channels``
-kinds work across dimension 1, the others element by element. Names that Darknet does not know fall
-back to relu there, with a line on stderr; here they are refused where the cfg is read.
+kinds normalise over dimension 1, the others are elementwise. Names that Darknet does not know become
+relu there, with a message on stderr; here they are an error when the cfg is read.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ def _gelu(x: Tensor) -> Tensor:
     return 0.5 * x * (1 + torch.tanh(0.797885 * x + 0.035677 * x**3))
 
 
-def _share(positive: Tensor) -> Tensor:
+def _normalise(positive: Tensor) -> Tensor:
     return positive / (_EPSILON + positive.sum(dim=1, keepdim=True))
 
 
-def _softmax_share(x: Tensor) -> Tensor:
-    # exp(x) / (epsilon + sum) with both sides over exp(top), which no value above 88 can make infinite.
-    top = x.amax(dim=1, keepdim=True).clamp(min=0)
-    raised = (x - top).exp()
-    return raised / (_EPSILON * (-top).exp() + raised.sum(dim=1, keepdim=True))
+def _normalise_softmax(x: Tensor) -> Tensor:
+    # exp(x) / (epsilon + sum) divided by exp(maximum) on both sides, so that no value above 88 overflows.
+    maximum = x.amax(dim=1, keepdim=True).clamp(min=0)
+    exponentials = (x - maximum).exp()
+    return exponentials / (_EPSILON * (-maximum).exp() + exponentials.sum(dim=1, keepdim=True))
 
 
 def _leaky(x: Tensor) -> Tensor:
@@ -80,40 +80,40 @@ _FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
     "mish": F.mish,
     "hard_mish": _hard_mish,
-    "normalize_channels": lambda x: _share(F.relu(x)),
-    "normalize_channels_softmax": _softmax_share,
-    "normalize_channels_softmax_maxval": lambda x: _share((x - x.amax(dim=1, keepdim=True)).exp()),
+    "normalize_channels": lambda x: _normalise(F.relu(x)),
+    "normalize_channels_softmax": _normalise_softmax,
+    "normalize_channels_softmax_maxval": lambda x: _normalise((x - x.amax(dim=1, keepdim=True)).exp()),
 }
 
 
-def _gelu_slope(y: Tensor) -> Tensor:
+def _gelu_gradient(y: Tensor) -> Tensor:
     cube = y**3
     inner = 0.0356774 * cube + 0.797885 * y
     return 0.5 * torch.tanh(inner) + (0.0535161 * cube + 0.398942 * y) / torch.cosh(inner).square() + 0.5
 
 
-def _share_slope(y: Tensor) -> Tensor:
+def _normalise_gradient(y: Tensor) -> Tensor:
     return torch.where(y > 0, y, torch.ones_like(y))
 
 
-def _softmax_slope(y: Tensor) -> Tensor:
+def _softmax_gradient(y: Tensor) -> Tensor:
     return y * (1 - y)
 
 
-# C knows the output when it goes back. That is enough for the others, but gelu's formula wants the input,
-# revleaky divides (on the GPU) where leaky multiplies, and the shares leave out what one channel takes from
-# another (the GPU's rule; its CPU has yet another).
+# C computes the gradient from the output. For the other activations that is exact, but gelu's formula is one of the
+# input, revleaky divides (on the GPU) where leaky multiplies, and normalize_channels ignores the influence of a channel
+# on the others (on the GPU; the CPU code has another formula).
 _GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": _gelu_slope,
+    "gelu": _gelu_gradient,
     "revleaky": lambda y: torch.where(y > 0, 1.0, 10.0),
-    "normalize_channels": _share_slope,
-    "normalize_channels_softmax": _softmax_slope,
-    "normalize_channels_softmax_maxval": _softmax_slope,
+    "normalize_channels": _normalise_gradient,
+    "normalize_channels_softmax": _softmax_gradient,
+    "normalize_channels_softmax_maxval": _softmax_gradient,
 }
 
 
 class Activation(enum.StrEnum):
-    """What an ``activation=`` key may say."""
+    """Values of ``activation=``, callable."""
 
     LINEAR = "linear"
     LOGISTIC = "logistic"
@@ -140,18 +140,24 @@ class Activation(enum.StrEnum):
     NORMALIZE_CHANNELS_SOFTMAX_MAXVAL = "normalize_channels_softmax_maxval"
 
     def __call__(self, x: Tensor, darknet_gradients: bool = False) -> Tensor:
-        """Apply it to ``x`` [batch, channels, ...]; the shape stays.
+        """Apply the activation.
 
-        ``darknet_gradients``: with C's gradient, which is not the derivative for a few of them.
+        Args:
+            x: float [batch, channels, ...].
+            darknet_gradients: use C's gradient, which differs from the derivative for gelu, revleaky and the three
+                ``normalize_channels`` kinds.
+
+        Returns:
+            The activated tensor; same shape.
         """
         if darknet_gradients and self in _GRADIENTS:
-            y: Tensor = _Handmade.apply(x, self)  # type: ignore[no-untyped-call]
+            y: Tensor = _DarknetGradient.apply(x, self)  # type: ignore[no-untyped-call]
             return y
         return _FORMULAS[self](x)
 
 
-class _Handmade(torch.autograd.Function):
-    """An activation whose gradient C works out from the output alone."""
+class _DarknetGradient(torch.autograd.Function):
+    """An activation with C's gradient, which is computed from the output."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kind: Activation) -> Tensor:

@@ -1,4 +1,4 @@
-"""``[empty]``: a layer that does nothing."""
+"""``[empty]``: the identity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .base import Layer, Shape, section
 
 @section("empty", "silence")
 class Empty(Layer):
-    """Counts as a layer and passes its input on."""
+    """Counts as a layer and returns its input."""
 
     dtype_agnostic = True
 
@@ -18,5 +18,5 @@ class Empty(Layer):
         return True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape kept."""
+        """Return ``x``."""
         return x

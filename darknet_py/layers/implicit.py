@@ -1,4 +1,4 @@
-"""``[implicit]``: learnt numbers that depend on no image (https://arxiv.org/abs/2105.04206)."""
+"""``[implicit]``: learnable values that do not depend on the image (https://arxiv.org/abs/2105.04206)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .base import Layer, Shape, section
 
 @section("implicit")
 class Implicit(Layer):
-    """Reads the layer before for the batch size alone; ``filters`` channels of ``atoms`` rows."""
+    """``filters`` channels of ``atoms`` rows; the layer before only determines the batch size."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
@@ -22,8 +22,8 @@ class Implicit(Layer):
 
         filters: int = option(128, "channels")
         atoms: int = option(1, "rows")
-        mean: float = option(0.0, "middle of the starting values", train=True)
-        std: float = option(0.2, "half the width of the starting values' range", train=True)
+        mean: float = option(0.0, "mean of the initial values", train=True)
+        std: float = option(0.2, "half the range of the initial values", train=True)
 
     options: Options
 
@@ -35,15 +35,15 @@ class Implicit(Layer):
         self.weights = parameter(*self.shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The weights [batch, filters, atoms, 1]."""
+        """Return the weights, [batch, filters, atoms, 1]."""
         return self.weights.expand(x.shape[0], *self.shape)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Weights [filters, atoms]."""
+        """Yield the weights [filters, atoms]."""
         yield "weights", self.weights
 
     def initialise(self) -> None:
-        """Uniform around ``mean``."""
+        """Draw from mean +- std uniformly."""
         nn.init.uniform_(self.weights, self.options.mean - self.options.std, self.options.mean + self.options.std)
 
     def describe(self) -> str:

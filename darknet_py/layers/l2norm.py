@@ -1,4 +1,4 @@
-"""``[l2norm]``: pjreddie's unit vectors over the channels."""
+"""``[l2norm]``: L2 normalisation over the channels (pjreddie)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .base import Layer, section
 
 @section("l2norm")
 class L2norm(Layer):
-    """x / sqrt(sum of squares) per place; nothing keeps a place of zeros from 0 / 0, as in C."""
+    """x / sqrt(sum of x^2) per cell; 0 / 0 is NaN, as in C."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape kept."""
+        """Normalise ``x`` [batch, channels, height, width]; same shape."""
         return x / x.square().sum(dim=1, keepdim=True).sqrt()

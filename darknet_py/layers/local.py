@@ -1,4 +1,4 @@
-"""``[local]``: a convolution with filters of its own at every place."""
+"""``[local]``: a locally connected layer, a convolution with separate filters at every position."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .base import Layer, Shape, section
 
 @section("local")
 class Local(Layer):
-    """``pad=1`` is one cell of zeros whatever the size, and every output has its own bias."""
+    """``pad=1`` is one cell of zeros for any size, and every output value has its own bias."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
@@ -28,7 +28,7 @@ class Local(Layer):
         size: int = option(1, "side of the square kernel")
         stride: int = option(1, "step")
         pad: bool = option(False, "one cell of zeros on every side")
-        activation: Activation = option(Activation.LOGISTIC, "what follows the sum")
+        activation: Activation = option(Activation.LOGISTIC, "activation")
 
     options: Options
     uses_context = True
@@ -42,12 +42,14 @@ class Local(Layer):
         height, width = ((n - lost) // options.stride + 1 for n in x[1:])
         self.shape = Shape(options.filters, height, width)
         if min(self.shape) < 1:
-            raise ValueError(f"a {options.size}x{options.size} kernel does not fit into {x.width} x {x.height}")
+            raise ValueError(
+                f"a {options.size}x{options.size} kernel does not fit into a map of {x.width} x {x.height}"
+            )
         self.biases = parameter(*self.shape)
         self.weights = parameter(height * width, options.filters, x.channels * options.size**2)
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """[batch, channels, height, width] to [batch, filters, ...]."""
+        """Return [batch, filters, ...] for ``x`` [batch, channels, height, width]."""
         options, (_, height, width) = self.options, self.shape
         if options.pad:
             reach = [
@@ -60,12 +62,12 @@ class Local(Layer):
         return options.activation(sums.unflatten(2, (height, width)) + self.biases, self.darknet_gradients(context))
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Biases [filters, height, width], weights [height * width, filters, channels * size * size]."""
+        """Yield biases [filters, height, width] and weights [height * width, filters, channels * size * size]."""
         yield "biases", self.biases
         yield "weights", self.weights
 
     def initialise(self) -> None:
-        """Uniform weights of He's scale, biases 0."""
+        """Draw the weights by He's uniform rule and set the biases to 0."""
         he_uniform_(self.weights, self.weights.shape[2])
         nn.init.zeros_(self.biases)
 

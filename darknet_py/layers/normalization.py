@@ -14,7 +14,7 @@ from .base import Layer, section
 
 @section("normalization", "lrn")
 class Normalization(Layer):
-    """Not torch's LocalResponseNorm: alpha is no mean, and one channel's square never counts.
+    """Differs from torch's LocalResponseNorm: alpha multiplies the sum, not the mean, and one square is left out.
 
     ``normalization_layer.c`` starts its running sum one term short, so that the square of channel
     size / 2 is missing in every window (docs/oddities.md).
@@ -24,7 +24,7 @@ class Normalization(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_normalization``."""
 
-        alpha: float = option(0.0001, "factor on the sum of squares")
+        alpha: float = option(0.0001, "factor of the sum of squares")
         beta: float = option(0.75, "exponent")
         kappa: float = option(1.0, "added to the sum")
         size: int = option(5, "channels in a window")
@@ -33,7 +33,7 @@ class Normalization(Layer):
     uses_context = True
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """Shape kept."""
+        """Normalise ``x`` [batch, channels, height, width]; same shape."""
         options = self.options
         before, after = (options.size - 1) // 2, options.size // 2
         squares = x.square()
@@ -42,7 +42,7 @@ class Normalization(Layer):
         if after < x.shape[1]:
             sums = sums - squares[:, after : after + 1]
         factor = (options.kappa + options.alpha * sums) ** -options.beta
-        # C's gradient takes the factor for a constant ("this is approximate").
+        # C's gradient treats the factor as a constant ("this is approximate").
         return x * (factor.detach() if self.darknet_gradients(context) else factor)
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""``[route]``: earlier outputs side by side, or a slice of each."""
+"""``[route]``: earlier outputs concatenated along the channels, or a slice of each."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from .base import Shape, absolute, section
 
 @section("route")
 class Route(Join):
-    """With ``groups`` every source is sliced before they are joined, not the joined map."""
+    """With ``groups`` each source is sliced before the concatenation."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Join.Options):
         """Keys of ``parse_route``."""
 
-        layers: tuple[int, ...] = option(MISSING, "numbers of the layers to join; negative: counted back")
-        groups: int = option(1, "parts that every source is cut into")
-        group_id: int = option(0, "number of the part taken")
+        layers: tuple[int, ...] = option(
+            MISSING, "numbers of the layers to concatenate; negative: relative to this one"
+        )
+        groups: int = option(1, "number of slices of each source")
+        group_id: int = option(0, "number of the slice that is used")
 
         def sources(self, index: int) -> tuple[int, ...]:
-            """The layers named."""
+            """The layers of ``layers``."""
             return absolute(self.layers, index)
 
     options: Options
@@ -36,16 +38,18 @@ class Route(Join):
         if not 0 <= options.group_id < options.groups:
             raise ValueError(f"group_id: expected 0..{options.groups - 1}, got {options.group_id}")
         if any(x.channels % options.groups for x in inputs):
-            raise ValueError(f"{[x.channels for x in inputs]} channels do not divide into groups={options.groups}")
-        # Maps of different size are joined as flat vectors, which [connected] can read.
+            raise ValueError(
+                f"groups={options.groups}: expected a divisor of the channels {[x.channels for x in inputs]}"
+            )
+        # Maps of different sizes are concatenated as flat vectors, which fully connected layers can read.
         self.flat = len({x[1:] for x in inputs}) > 1
         if self.flat and options.groups > 1:
-            raise ValueError("cannot cut layers of different sizes into groups")
+            raise ValueError("groups: expected layers of one size")
         channels = sum(x.channels // options.groups for x in inputs)
         self.shape = Shape(sum(x.floats for x in inputs), 1, 1) if self.flat else inputs[0]._replace(channels=channels)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Tensors [batch, channels, height, width] to one with the channels of all."""
+        """Concatenate ``inputs`` [batch, channels, height, width] along the channels."""
         if self.flat:
             return torch.cat([x.flatten(1) for x in inputs], dim=1)[:, :, None, None]
         groups, group = self.options.groups, self.options.group_id
@@ -57,6 +61,6 @@ class Route(Join):
         return len(inputs) == 1 and self.options.groups == 1
 
     def describe(self) -> str:
-        """The layers named."""
+        """Sources and slice."""
         text = " ".join(map(str, self.options.layers))
         return text if self.options.groups == 1 else f"{text} part {self.options.group_id}/{self.options.groups}"

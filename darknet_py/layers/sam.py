@@ -8,9 +8,9 @@ from .base import Shape, section
 
 @section("sam")
 class Sam(Gate):
-    """One number per float: gate and map have the same shape."""
+    """Gate and map have the same shape."""
 
     def __init__(self, options: Gate.Options, gate: Shape, x: Shape) -> None:
         super().__init__(options, gate, x)
         if gate != x:
-            raise ValueError(f"cannot multiply {tuple(gate)} with {tuple(x)} (channels, height, width)")
+            raise ValueError(f"expected a gate of {tuple(x)} (channels, height, width), got {tuple(gate)}")

@@ -14,13 +14,13 @@ from .base import Shape, section
 
 @section("scale_channels")
 class ScaleChannels(Gate):
-    """One number per channel, or with ``scale_wh`` one per place, scales the whole map."""
+    """A gate with one value per channel, or with ``scale_wh`` one per cell, scales the map."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Gate.Options):
         """Keys of ``parse_scale_channels``."""
 
-        scale_wh: bool = option(False, "the gate has one number per place")
+        scale_wh: bool = option(False, "the gate has one value per cell, not per channel")
 
     options: Options
     uses_context = True
@@ -28,21 +28,21 @@ class ScaleChannels(Gate):
 
     def __init__(self, options: Options, gate: Shape, x: Shape) -> None:
         super().__init__(options, gate, x)
-        wanted = Shape(1, x.height, x.width) if options.scale_wh else Shape(x.channels, 1, 1)
-        if gate != wanted:
-            raise ValueError(f"the layer before gives {_size(gate)}, expected a gate of {_size(wanted)}")
+        expected = Shape(1, x.height, x.width) if options.scale_wh else Shape(x.channels, 1, 1)
+        if gate != expected:
+            raise ValueError(f"expected a gate of {_size(expected)}, got {_size(gate)} from the layer before")
         self.shape = x
 
     def forward(self, gate: Tensor, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """Their product, of the shape of ``x``; CUDA's gradient of a gate per place is the mean over the places."""
+        """Return the activated product; C divides the gradient of a gate per cell by the number of cells (on GPUs)."""
         if (
             self.options.scale_wh
             and self.darknet_gradients(context)
             and context
             and context.gradients is not Gradients.DARKNET_CPU
         ):
-            slow = gate / (self.shape.height * self.shape.width)
-            gate = slow + (gate - slow).detach()
+            scaled = gate / (self.shape.height * self.shape.width)
+            gate = scaled + (gate - scaled).detach()
         return super().forward(gate, x, context)
 
 

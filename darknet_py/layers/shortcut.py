@@ -1,4 +1,4 @@
-"""``[shortcut]``: the input plus earlier outputs, plain or weighted."""
+"""``[shortcut]``: the sum of the input and earlier outputs, plain or weighted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .base import Shape, absolute, section
 
 
 class WeightsType(enum.StrEnum):
-    """What ``weights_type=`` may say."""
+    """Values of ``weights_type=``."""
 
     NONE = "none"
     PER_FEATURE = "per_feature"
@@ -31,7 +31,7 @@ class WeightsType(enum.StrEnum):
 
 
 class WeightsNormalization(enum.StrEnum):
-    """What ``weights_normalization=`` may say."""
+    """Values of ``weights_normalization=``."""
 
     NONE = "none"
     RELU = "relu"
@@ -41,25 +41,31 @@ class WeightsNormalization(enum.StrEnum):
 
 @section("shortcut")
 class Shortcut(Join):
-    """The input decides the shape: a source with more channels is cut, one with fewer leaves the rest alone.
+    """The output has the input's shape; of a source with other channels, those that both have are added.
 
-    Sources of another size do not run in AlexeyAB's code; as in pjreddie's, every second (third...)
-    cell of the larger map meets the smaller one (``shortcut_cpu``).
+    Sources of another size are added as in pjreddie's code: every second (third, ...) cell of the larger map
+    corresponds to a cell of the smaller one (``shortcut_cpu``). AlexeyAB's code does not support them.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Join.Options):
         """Keys of ``parse_shortcut``; alpha and beta are pjreddie's."""
 
-        from_: tuple[int, ...] = option(MISSING, "numbers of the layers to add; negative: counted back", key="from")
-        activation: Activation = option(Activation.LINEAR, "what follows the sum")
-        weights_type: WeightsType = option(WeightsType.NONE, "one learnt weight per source, or per source and channel")
-        weights_normalization: WeightsNormalization = option(WeightsNormalization.NONE, "how the weights share 1")
-        alpha: float = option(1.0, "factor on the input where a source meets it (pjreddie)")
-        beta: float = option(1.0, "factor on the source (pjreddie)")
+        from_: tuple[int, ...] = option(
+            MISSING, "numbers of the layers to add; negative: relative to this one", key="from"
+        )
+        activation: Activation = option(Activation.LINEAR, "activation after the sum")
+        weights_type: WeightsType = option(
+            WeightsType.NONE, "one learnable weight per source, or per source and channel"
+        )
+        weights_normalization: WeightsNormalization = option(
+            WeightsNormalization.NONE, "how the weights are normalised to a sum of 1"
+        )
+        alpha: float = option(1.0, "factor of the input where a source is added (pjreddie)")
+        beta: float = option(1.0, "factor of the source (pjreddie)")
 
         def sources(self, index: int) -> tuple[int, ...]:
-            """The layer before and the layers named."""
+            """The layer before and the layers of ``from``."""
             return (index - 1, *absolute(self.from_, index))
 
     options: Options
@@ -69,9 +75,9 @@ class Shortcut(Join):
         super().__init__(options, *inputs)
         weighted = options.weights_type is not WeightsType.NONE
         if weighted and options.weights_normalization is WeightsNormalization.NONE:
-            raise ValueError("weights_type needs weights_normalization=relu, avg_relu or softmax")
+            raise ValueError("weights_type: expected weights_normalization=relu, avg_relu or softmax, got none")
         if weighted and any(x[1:] != self.shape[1:] for x in inputs):
-            raise ValueError("cannot weigh layers of different sizes")
+            raise ValueError("weights_type: expected layers of one size")
         for x in inputs[1:]:
             _strides(self.shape, x)
         self.per_channel = options.weights_type is WeightsType.PER_CHANNEL
@@ -79,11 +85,14 @@ class Shortcut(Join):
         self.weights = parameter(len(inputs), *per_source) if weighted else None
 
     def forward(self, *inputs: Tensor, context: StepContext | None = None) -> Tensor:
-        """Tensors [batch, channels, height, width], the input first, to one of the input's shape."""
+        """Return the activated sum of ``inputs`` [batch, channels, height, width]; the shape of the first."""
         if self.weights is not None:
-            shares = self._shares(self.weights, context)
+            shares = self._normalise_weights(self.weights, context)
             y = sum(
-                (self._grown(x) * share.view(-1, 1, 1) for x, share in zip(inputs[1:], shares[1:], strict=True)),
+                (
+                    self._match_channels(x) * share.view(-1, 1, 1)
+                    for x, share in zip(inputs[1:], shares[1:], strict=True)
+                ),
                 inputs[0] * shares[0].view(-1, 1, 1),
             )
         else:
@@ -114,21 +123,21 @@ class Shortcut(Join):
         channels = min(x.shape[1], y.shape[1])
         height, width = (min(a, b) for a, b in zip(y.shape[2:], x.shape[2:], strict=True))
         if sample == alpha == beta == 1:
-            met = x[:, :channels, ::stride, ::stride][:, :, :height, :width]
-            return y + F.pad(met, (0, y.shape[3] - width, 0, y.shape[2] - height, 0, y.shape[1] - channels))
-        # Differentiable and free of aliases: the cells that meet are written into a copy.
+            overlap = x[:, :channels, ::stride, ::stride][:, :, :height, :width]
+            return y + F.pad(overlap, (0, y.shape[3] - width, 0, y.shape[2] - height, 0, y.shape[1] - channels))
+        # A copy, which is differentiable and leaves the input alone.
         y = y.clone()
         place = y[:, :channels, ::sample, ::sample][:, :, :height, :width]
         place.mul_(alpha).add_(x[:, :channels, ::stride, ::stride][:, :, :height, :width], alpha=beta)
         return y
 
-    def _grown(self, x: Tensor) -> Tensor:
-        """``x`` with as many channels as the output, cut or filled with zeros."""
+    def _match_channels(self, x: Tensor) -> Tensor:
+        """Cut or zero-pad the channels of ``x`` to those of the output."""
         missing = self.shape.channels - x.shape[1]
         return x if missing == 0 else F.pad(x, (0, 0, 0, 0, 0, missing))
 
-    def _shares(self, weights: Tensor, context: StepContext | None) -> Tensor:
-        """Weights [sources] or [sources, channels] normalised over the sources.
+    def _normalise_weights(self, weights: Tensor, context: StepContext | None) -> Tensor:
+        """Normalise ``weights`` [sources] or [sources, channels] over the sources.
 
         The floor of 0.001 under relu is the one of the GPU and of the fused network
         (``fuse_conv_batchnorm``); C's unfused CPU path has 0.
@@ -136,17 +145,17 @@ class Shortcut(Join):
         softmax = self.options.weights_normalization is WeightsNormalization.SOFTMAX
         if self.darknet_gradients(context):
             plain = context is not None and context.gradients is Gradients.DARKNET_CPU
-            shares: Tensor = _Shares.apply(weights, softmax, plain)  # type: ignore[no-untyped-call]
+            shares: Tensor = _NormaliseWeights.apply(weights, softmax, plain)  # type: ignore[no-untyped-call]
             return shares
-        return _normalised(weights, softmax)
+        return _normalise(weights, softmax)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Weights [sources] or [sources, channels], the input's first."""
+        """Yield the weights [sources] or [sources, channels], the input's first."""
         if self.weights is not None:
             yield "weights", self.weights
 
     def initialise(self) -> None:
-        """All weights 1."""
+        """Set the weights to 1."""
         if self.weights is not None:
             nn.init.ones_(self.weights)
 
@@ -159,38 +168,38 @@ class Shortcut(Join):
 
     @property
     def flops(self) -> float:
-        """One for each source and output; two where they are weighted."""
+        """One for each source and output value; two if they are weighted."""
         return float(self.shape.floats * len(self.options.from_) * (1 if self.weights is None else 2))
 
     def describe(self) -> str:
-        """The layers named and how they are weighed."""
+        """Sources, kind of weights and activation."""
         text = " ".join(map(str, self.options.from_))
         weighed = "" if self.weights is None else f" {self.options.weights_type}"
         return f"{text}{weighed} {self.options.activation}"
 
 
 def _strides(y: Shape, x: Shape) -> tuple[int, int]:
-    """How many cells of the source and of the output lie between those that meet."""
+    """Strides of the source ``x`` and of the output ``y`` between cells that are added."""
     stride, sample = max(1, x.width // y.width), max(1, y.width // x.width)
     if (stride, sample) != (max(1, x.height // y.height), max(1, y.height // x.height)):
         raise ValueError(f"cannot add {x.width} x {x.height} to {y.width} x {y.height}")
     return stride, sample
 
 
-def _normalised(weights: Tensor, softmax: bool) -> Tensor:
+def _normalise(weights: Tensor, softmax: bool) -> Tensor:
     raised = (weights - weights.amax(dim=0)).exp() if softmax else weights.clamp(min=0.001)
     return raised / (1e-4 + raised.sum(dim=0))
 
 
-class _Shares(torch.autograd.Function):
-    """The shares with C's gradient of the weights: that of the share itself, times it, or times w (1 - w).
+class _NormaliseWeights(torch.autograd.Function):
+    """Normalised weights s with C's gradient: that of s times s, or times s (1 - s) with softmax.
 
     ``plain``: without that factor, as the CPU build has it.
     """
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, softmax: bool, plain: bool) -> Tensor:
-        shares = _normalised(weights, softmax)
+        shares = _normalise(weights, softmax)
         ctx.softmax, ctx.plain = softmax, plain
         ctx.save_for_backward(shares)
         return shares

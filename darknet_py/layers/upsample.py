@@ -1,4 +1,4 @@
-"""``[upsample]``: repeat every cell, or add blocks of cells up."""
+"""``[upsample]``: nearest-neighbour upsampling, or downsampling by sums of blocks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .base import Layer, Shape, section
 
 @section("upsample")
 class Upsample(Layer):
-    """A negative stride makes the map smaller by the sum, not the mean, of each block (``upsample_cpu``)."""
+    """A negative stride downsamples by the sum, not the mean, of each block (``upsample_cpu``)."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_upsample``."""
 
-        stride: int = option(2, "copies of a cell per axis; negative: side of the blocks that are added up")
-        scale: float = option(1.0, "factor on every value")
+        stride: int = option(2, "factor of both axes; negative: side of the blocks that are summed")
+        scale: float = option(1.0, "factor of all values")
 
     options: Options
     dtype_agnostic = True
@@ -29,14 +29,14 @@ class Upsample(Layer):
         super().__init__(options, x)
         stride = options.stride
         if stride == 0:
-            raise ValueError("stride: expected a number other than 0")
+            raise ValueError("stride: expected a value other than 0")
         height, width = (n * stride if stride > 0 else n // -stride for n in x[1:])
         self.shape = Shape(x.channels, height, width)
         if min(self.shape) < 1:
-            raise ValueError(f"stride={stride} leaves nothing of {x.width} x {x.height}")
+            raise ValueError(f"stride={stride} is larger than the map of {x.width} x {x.height}")
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to the larger or smaller map."""
+        """Return the resized map for ``x`` [batch, channels, height, width]."""
         stride, scale = self.options.stride, self.options.scale
         if stride > 0:
             y = F.interpolate(x, scale_factor=float(stride), mode="nearest")

@@ -69,5 +69,5 @@ def test_the_cell_is_limited_behind_the_output(constrain: int, expected: float) 
 
 
 def test_a_bottleneck_needs_the_outputs_channels() -> None:
-    with pytest.raises(ValueError, match="bottleneck needs as many input channels as output=5, got 4"):
+    with pytest.raises(ValueError, match="bottleneck: expected output=5 input channels, got 4"):
         built(bottleneck=1, output=5)

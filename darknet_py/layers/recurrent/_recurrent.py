@@ -1,4 +1,4 @@
-"""What recurrent layers share: time-major batches and a state that lasts from call to call."""
+"""``Recurrent``: time-major batches and a state that is kept from call to call."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ T = TypeVar("T", bound=Layer.Options)
 
 
 class Recurrent(Layer):
-    """``steps`` frames a call, one after another: rows t * batch ... of the input are frame t.
+    """Base of the recurrent layers.
 
-    As in Darknet the state starts at zero and is kept between calls; ``reset()`` forgets it, and so
-    does a call with another batch size or device. In training the state starts at zero with every
-    ``sequence`` of mini-batches (see ``Moment``; C's crnn and rnn always forget) and carries no gradient.
+    Input and output are time-major: rows [t * batch, (t + 1) * batch) are frame t of ``StepContext.time_steps``.
+
+    As in Darknet the state starts at zero and is kept between calls; ``reset()`` and a call with another batch size or
+    device clear it. In training it starts at zero with every ``sequence`` of mini-batches (C's crnn and rnn always
+    start at zero) and carries no gradient.
     """
 
     stateful = True
     uses_context = True
 
     def start(self, x: Tensor) -> State:
-        """The state before the first frame, for one frame ``x`` [batch, channels, height, width]."""
+        """Return the initial state for a frame ``x`` [batch, channels, height, width]: zeros, [batch, ...] each."""
         return (x.new_zeros(x.shape[0], *self.shape),)
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
-        """Output and next state for one frame."""
+        """Compute the output and the next state for one frame ``x`` [batch, channels, height, width]."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """[steps * batch, ...] to [steps * batch, *shape]."""
+        """Return [time_steps * batch, *shape] for ``x`` [time_steps * batch, channels, height, width]."""
         steps = 1 if context is None else context.time_steps
         frames = (x,) if steps == 1 else x.chunk(steps)
         state = self.start(frames[0])
-        if self._goes_on(context) and self.state is not None and _alike(state, self.state):
+        if self._continues(context) and self.state is not None and _matches(state, self.state):
             state = self.state
         outputs = []
         for frame in frames:
@@ -52,31 +54,31 @@ class Recurrent(Layer):
         self.state = tuple(part.detach() for part in state) if keep else None
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
-    def _goes_on(self, context: StepContext | None) -> bool:
-        """Whether this call follows the one before."""
+    def _continues(self, context: StepContext | None) -> bool:
+        """Whether this call continues the sequence of the last one."""
         if not self.training:
             return True
         return context is not None and context.subdivision % context.sequence != 0
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """What the parts hold, in the order of ``parts``."""
+        """Yield the arrays of the parts, in the order of ``parts``."""
         for name in self.parts():
             part = self.get_submodule(name)
             assert isinstance(part, Layer)
             yield from ((f"{name}.{array}", tensor) for array, tensor in part.stored(transposed))
 
     def run_part(self, name: str, x: Tensor, context: StepContext | None) -> Tensor:
-        """The output of the part called ``name``."""
+        """Return the output of the part ``name``."""
         y: Tensor = self.get_submodule(name)(x, context=context)
         return y
 
     def parts(self) -> tuple[str, ...]:
-        """Names of the layers this one is made of, in the order of a file."""
+        """Names of the layers that this one consists of, in the order of a file."""
         raise NotImplementedError
 
     @property
     def flops(self) -> float:
-        """Those of the parts."""
+        """Sum of the parts' operations."""
         return sum(part.flops for part in self.children() if isinstance(part, Layer))
 
 
@@ -85,9 +87,9 @@ class ThreePart(Recurrent):
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
-        """What both plain recurrent layers have."""
+        """Keys of both ``[rnn]`` and ``[crnn]``."""
 
-        activation: Activation = option(Activation.LOGISTIC, "of all three parts")
+        activation: Activation = option(Activation.LOGISTIC, "activation of all three parts")
         batch_normalize: int = option(0, "batch norm in all three parts")
         shortcut: bool = option(False, "add the old state to the new one")
 
@@ -97,11 +99,11 @@ class ThreePart(Recurrent):
     output_layer: Layer
 
     def start(self, x: Tensor) -> State:
-        """Zeros of the state's shape."""
+        """Return zeros of the state's shape."""
         return (x.new_zeros(x.shape[0], *self.self_layer.shape),)
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
-        """One frame."""
+        """Compute one frame."""
         (old,) = state
         new = self.input_layer(x, context=context) + self.self_layer(old, context=context)
         new = old + new if self.options.shortcut else new
@@ -113,9 +115,9 @@ class ThreePart(Recurrent):
 
 
 def part_options(kind: type[T], whole: Layer.Options, **keys: Any) -> T:
-    """Options for a part: the dialect and keys that concern reading are those of the whole layer."""
+    """Create the options of a part, with the dialect of the whole layer."""
     return replace(kind(dialect=whole.dialect), **keys)
 
 
-def _alike(a: State, b: State) -> bool:
+def _matches(a: State, b: State) -> bool:
     return all(p.shape == q.shape and p.device == q.device for p, q in zip(a, b, strict=True))

@@ -19,10 +19,10 @@ _FRAMES = 32  # the default limit of the cell, times the frames of a call
 
 @section("conv_lstm")
 class ConvLstm(Recurrent):
-    """``activation`` works on each convolution before the gates sum them up.
+    """``activation`` is applied to each convolution before the gates sum them.
 
-    What C has on the GPU alone (``bottleneck``, ``lstm_activation``, ``shortcut``) works as there
-    (``forward_conv_lstm_layer_gpu``); its CPU code crashes on the first and ignores the others.
+    ``bottleneck``, ``lstm_activation`` and ``shortcut`` follow ``forward_conv_lstm_layer_gpu``; C's CPU code crashes
+    with the first and ignores the others.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -31,20 +31,20 @@ class ConvLstm(Recurrent):
 
         size: int = option(3, "side of the kernels")
         stride: int = option(1, "step")
-        dilation: int = option(1, "distance of the kernels' taps")
-        pad: bool = option(False, "pad by size / 2, whatever padding says")
-        padding: int = option(0, "zeros on every side")
+        dilation: int = option(1, "dilation of the kernels")
+        pad: bool = option(False, "padding of size / 2; padding is ignored")
+        padding: int = option(0, "zero padding on every side")
         output: int = option(1, "channels of the state, which is the output")
         groups: int = option(1, "channel groups")
-        activation: Activation = option(Activation.LINEAR, "of every convolution, before the gates")
+        activation: Activation = option(Activation.LINEAR, "activation of every convolution, before the gates")
         batch_normalize: int = option(0, "batch norm in all parts")
         xnor: bool = option(False, "binary weights and inputs")
-        peephole: bool = option(False, "gates that see the cell")
+        peephole: bool = option(False, "peephole connections from the cell to the gates")
         bottleneck: bool = option(False, "one convolution over input and state feeds all gates")
-        state_constrain: int = option(-1, "limit of the cell's absolute value, 0: none; -1: 32 per frame of a call")
+        state_constrain: int = option(-1, "limit of the cell's absolute value; 0: none; -1: 32 * time_steps")
         shortcut: bool = option(False, "with bottleneck: add the first half of its channels to the output")
-        lstm_activation: Activation = option(Activation.TANH, "of the candidate and of the cell")
-        time_normalizer: float = option(1.0, "factor on the gradient through time", train=True)
+        lstm_activation: Activation = option(Activation.TANH, "activation of the candidate and of the cell")
+        time_normalizer: float = option(1.0, "factor of the gradient through time", train=True)
 
     options: Options
 
@@ -54,13 +54,13 @@ class ConvLstm(Recurrent):
         shared = {key: getattr(options, key) for key in keys}
         part = part_options(Convolution.Options, options, filters=options.output, **shared)
         if options.bottleneck and x.channels != options.output:
-            raise ValueError(f"bottleneck needs as many input channels as output={options.output}, got {x.channels}")
+            raise ValueError(f"bottleneck: expected output={options.output} input channels, got {x.channels}")
         for gate in "figo":
             on_input = Convolution(part, x)
             self.add_module(f"u{gate}", on_input)
         self.shape = on_input.shape
         if self.shape[1:] != x[1:]:
-            raise ValueError(f"the state shrinks from step to step: size={options.size} needs pad=1 and stride=1")
+            raise ValueError(f"expected convolutions that keep the size: size={options.size} with pad=1 and stride=1")
         for gate in "f" if options.bottleneck else "figo":
             inputs = self.shape._replace(channels=2 * options.output) if options.bottleneck else self.shape
             self.add_module(f"w{gate}", Convolution(part, inputs))
@@ -68,23 +68,24 @@ class ConvLstm(Recurrent):
             self.add_module(f"v{gate}", Convolution(part, self.shape))
 
     def start(self, x: Tensor) -> State:
-        """Zeros for output and cell, each [batch, output, height, width]."""
+        """Return zeros for output and cell, each [batch, output, height, width]."""
         zeros = x.new_zeros(x.shape[0], *self.shape)
         return zeros, zeros
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
-        """One frame."""
-        (h, c), curve = state, self.options.lstm_activation
+        """Compute one frame (``forward_conv_lstm_layer_gpu``)."""
+        h, c = state
+        activation = self.options.lstm_activation
         if self.options.bottleneck:
-            inner = self.run_part("wf", torch.cat((self._scaled(h), x), dim=1), context)
+            inner = self.run_part("wf", torch.cat((self._scale_gradient(h), x), dim=1), context)
             if self.darknet_gradients(context) and inner.requires_grad:
                 inner.register_hook(lambda gradient: torch.nan_to_num(gradient, 0.0, 0.0, 0.0).clamp(-1, 1))
-            x = curve(inner)
+            x = activation(inner)
         f = torch.sigmoid(self._gate("f", x, h, c, context))
         i = torch.sigmoid(self._gate("i", x, h, c, context))
-        c = f * c + i * curve(self._gate("g", x, h, None, context))
-        h = torch.sigmoid(self._gate("o", x, h, c, context)) * curve(c)
-        # C works h out before it limits the cell; what is no number becomes a small one there, 0 here.
+        c = f * c + i * activation(self._gate("g", x, h, None, context))
+        h = torch.sigmoid(self._gate("o", x, h, c, context)) * activation(c)
+        # C computes h before it limits the cell; NaN becomes a small number there and 0 here.
         steps = 1 if context is None else context.time_steps
         limit = self.options.state_constrain if self.options.state_constrain >= 0 else _FRAMES * steps
         cell = torch.nan_to_num(c, 0.0, 0.0, 0.0)
@@ -96,8 +97,8 @@ class ConvLstm(Recurrent):
             y = torch.cat((h[:, :half] + x[:, :half], h[:, half:]), dim=1)
         return y, (h, cell)
 
-    def _scaled(self, h: Tensor) -> Tensor:
-        """``h`` whose gradient ``time_normalizer`` scales, which C does with a bottleneck alone."""
+    def _scale_gradient(self, h: Tensor) -> Tensor:
+        """Return ``h`` with its gradient scaled by ``time_normalizer``; C does so with a bottleneck only."""
         factor = self.options.time_normalizer
         if factor == 1 or not h.requires_grad:
             return h
@@ -114,13 +115,13 @@ class ConvLstm(Recurrent):
         return total
 
     def parts(self) -> tuple[str, ...]:
-        """Peepholes f i o, state f i g o, input f i g o; those there are."""
+        """Peepholes f i o, state f i g o, input f i g o, as far as the layer has them."""
         order = [f"{kind}{gate}" for kind, gates in (("v", "fio"), ("w", "figo"), ("u", "figo")) for gate in gates]
         return tuple(name for name in order if name in self._modules)
 
     @property
     def flops(self) -> float:
-        """The parts' and 9 per float for the gates, 12 with peepholes."""
+        """Those of the parts and 9 per output value for the gates, 12 with peepholes."""
         return super().flops + (12 if self.options.peephole else 9) * self.shape.floats
 
     def describe(self) -> str:

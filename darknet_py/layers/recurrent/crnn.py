@@ -13,7 +13,7 @@ from ._recurrent import ThreePart, part_options
 
 @section("crnn")
 class Crnn(ThreePart):
-    """Without ``pad=1`` a 3x3 kernel shrinks the map, which a state cannot follow; pjreddie's always pads."""
+    """The state needs convolutions that keep the size, such as 3x3 with ``pad=1``; pjreddie's always pad."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ThreePart.Options):
@@ -21,9 +21,9 @@ class Crnn(ThreePart):
 
         size: int = option(3, "side of the kernels")
         stride: int = option(1, "step")
-        dilation: int = option(1, "distance of the kernels' taps")
-        pad: bool = option(False, "pad by size / 2, whatever padding says")
-        padding: int = option(0, "zeros on every side")
+        dilation: int = option(1, "dilation of the kernels")
+        pad: bool = option(False, "padding of size / 2; padding is ignored")
+        padding: int = option(0, "zero padding on every side")
         output: int = option(1, "output channels")
         hidden: int = option(1, "channels of the state")
         output_filters: int = option(0, "output (pjreddie)")
@@ -32,7 +32,7 @@ class Crnn(ThreePart):
         xnor: bool = option(False, "binary weights and inputs")
 
         def __post_init__(self) -> None:
-            """Resolve what one key says about another."""
+            """Resolve keys that depend on others."""
             object.__setattr__(self, "output", self.output_filters or self.output)
             object.__setattr__(self, "hidden", self.hidden_filters or self.hidden)
             if self.dialect is Dialect.PJREDDIE:
@@ -54,7 +54,7 @@ class Crnn(ThreePart):
         self.self_layer = convolution(options.hidden, self.input_layer.shape)
         self.output_layer = convolution(options.output, self.input_layer.shape)
         if self.self_layer.shape != self.input_layer.shape:
-            raise ValueError(f"the state shrinks from step to step: size={options.size} needs pad=1 and stride=1")
+            raise ValueError(f"expected convolutions that keep the size: size={options.size} with pad=1 and stride=1")
         self.shape = self.output_layer.shape
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""``[gru]``: gated recurrent unit of six connected layers."""
+"""``[gru]``: gated recurrent unit of six fully connected layers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ._recurrent import Recurrent, State, part_options
 
 @section("gru")
 class Gru(Recurrent):
-    """The candidate is a logistic, not a tanh, and z keeps the old state: h = z h + (1 - z) candidate."""
+    """h = z h + (1 - z) candidate, where the candidate's activation is a sigmoid, not a tanh."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_gru``."""
 
-        output: int = option(1, "length of the state, which is the output")
+        output: int = option(1, "length of the state and output")
         batch_normalize: int = option(0, "batch norm in all six parts")
-        tanh: bool = option(False, "a tanh for the candidate (pjreddie)")
+        tanh: bool = option(False, "tanh for the candidate (pjreddie)")
 
     options: Options
 
@@ -41,7 +41,7 @@ class Gru(Recurrent):
         self.candidate = torch.tanh if options.tanh and options.dialect is Dialect.PJREDDIE else torch.sigmoid
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
-        """One frame (``forward_gru_layer``)."""
+        """Compute one frame (``forward_gru_layer``)."""
         (h,) = state
 
         def part(name: str, x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class Gru(Recurrent):
         return h, (h,)
 
     def parts(self) -> tuple[str, ...]:
-        """Input gates before state gates; pjreddie's files the other way round."""
+        """Input gates before state gates; in pjreddie's files the reverse."""
         kinds = ("state", "input") if self.options.dialect is Dialect.PJREDDIE else ("input", "state")
         return tuple(f"{kind}_{gate}_layer" for kind in kinds for gate in "zrh")
 

@@ -1,4 +1,4 @@
-"""``[history]``: the last frames side by side."""
+"""``[history]``: the last frames concatenated along the channels."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ._recurrent import Recurrent, State
 
 @section("history")
 class History(Recurrent):
-    """With one frame a call nothing is remembered: the frame comes first and zeros follow.
+    """The newest frame first (``forward_history_layer``).
 
-    With more, each frame stands before what the step before returned (``forward_history_layer``).
+    With one frame per call there is no history: the frame is followed by zeros.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_history``."""
 
-        history_size: int = option(4, "frames side by side")
+        history_size: int = option(4, "number of frames")
 
     options: Options
 
@@ -35,13 +35,13 @@ class History(Recurrent):
         self.shape = x._replace(channels=x.channels * options.history_size)
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
-        """One frame."""
+        """Compute one frame."""
         (before,) = state
         y = torch.cat((x, before[:, : self.shape.channels - x.shape[1]]), dim=1)
         return y, (torch.zeros_like(y) if context is None or context.time_steps == 1 else y,)
 
     def parts(self) -> tuple[str, ...]:
-        """None."""
+        """No parts."""
         return ()
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""``[lstm]``: long short-term memory of eight connected layers."""
+"""``[lstm]``: long short-term memory of eight fully connected layers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ._recurrent import Recurrent, State, part_options
 
 @section("lstm")
 class Lstm(Recurrent):
-    """The ``w`` parts read the state and the ``u`` parts the input; each has biases of its own."""
+    """The ``w`` parts read the state and the ``u`` parts the input; each has its own biases."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_lstm``."""
 
-        output: int = option(1, "length of the state, which is the output")
+        output: int = option(1, "length of the state and output")
         batch_normalize: int = option(0, "batch norm in all eight parts")
 
     options: Options
@@ -39,12 +39,12 @@ class Lstm(Recurrent):
             self.add_module(f"u{gate}", Dense(part, x))
 
     def start(self, x: Tensor) -> State:
-        """Zeros for output and cell, each [batch, output, 1, 1]."""
+        """Return zeros for output and cell, each [batch, output, 1, 1]."""
         zeros = x.new_zeros(x.shape[0], *self.shape)
         return zeros, zeros
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
-        """One frame (``forward_lstm_layer``)."""
+        """Compute one frame (``forward_lstm_layer``)."""
         h, c = state
         f, i, g, o = (self.run_part(f"w{gate}", h, context) + self.run_part(f"u{gate}", x, context) for gate in "figo")
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
@@ -52,7 +52,7 @@ class Lstm(Recurrent):
         return h, (h, c)
 
     def parts(self) -> tuple[str, ...]:
-        """Gates f i g o of the state, then of the input; pjreddie's files have i f o g."""
+        """Gates f i g o of the state, then of the input; in pjreddie's files i f o g."""
         gates = "ifog" if self.options.dialect is Dialect.PJREDDIE else "figo"
         return tuple(f"{kind}{gate}" for kind in "wu" for gate in gates)
 

@@ -1,4 +1,4 @@
-"""``[rnn]``: a plain recurrent layer of three connected ones."""
+"""``[rnn]``: a plain recurrent layer of three fully connected layers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Rnn(ThreePart):
     class Options(ThreePart.Options):
         """Keys of ``parse_rnn``; pjreddie's has no ``hidden`` (it is ``output``) and no ``logistic``."""
 
-        output: int = option(1, "number of outputs")
+        output: int = option(1, "length of the output")
         hidden: int = option(1, "length of the state")
-        logistic: int = option(0, "activation of the state's part: 1 logistic, 2 loggy, 0 as the others")
+        logistic: int = option(0, "activation of the state's part: 1 logistic, 2 loggy, 0 that of the others")
 
     options: Options
 
