@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Write the table of docs/export.md: what every export target makes of every cfg at hand.
+"""Write the table of docs/export.md: every network exported to every target, compared with PyTorch.
 
     python -m tools.export_table [--folder DIR ...] [--figures FILE] [NAME ...]
 
-Each network gets the weights that C Darknet's reference values were made with where those lie beside its cfg,
-else random ones; it is exported in every way, and what comes out is run on noise and compared with PyTorch. A
-cell is the rms of the difference over the rms of the output. Where a network takes other sizes, its input is made
-small: the graph and the weights are the same, the time is not. What was measured is kept in a file of figures, so that
-a run that was stopped goes on; ``--fresh`` measures again. OpenCV's columns are those that DARKNET_OPENCV
-names (tests/opencvs.py).
+Each network gets the weights of C Darknet's reference values if they are in the folder of its cfg, else random ones.
+The exported files run on noise. A cell is the RMS of the difference from PyTorch relative to the RMS of the output.
+Large inputs are made smaller where the network supports other sizes: graph and weights are the same. Results are
+stored in a JSON file, so that a run that was stopped continues; ``--fresh`` measures again. The columns of OpenCV are
+those that DARKNET_OPENCV lists (tests/helpers/opencv_versions.py).
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ from tools import export_page
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "conformance"
-LARGE = 128 * 128  # pixels of an input that is made smaller
-CELLS = (5, 3)  # of the smallest map, across and down, are left of it
-CANDIDATES = 300  # scores above the threshold of heads=nms
+LARGE = 128 * 128  # pixels from which on an input is made smaller
+CELLS = (5, 3)  # width and height of the smallest feature map of a smaller input
+CANDIDATES = 300  # boxes and classes above the threshold with heads=nms
 _RUN = """
 import resource, sys; sys.path[:0] = filter(None, [sys.argv[1]])
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
@@ -57,13 +56,15 @@ numpy.savez(sys.argv[4], *net.forward(sys.argv[5:]))
 
 
 def main() -> int:
-    """Measure what is not measured yet, then write the table."""
+    """Measure the networks without results, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="networks to measure; none: all")
+    parser.add_argument("names", nargs="*", help="networks to measure (default: all)")
     folders = [ROOT / "cfgs", SHARED / "alexeyab", SHARED / "rare"]
-    parser.add_argument("--folder", type=pathlib.Path, action="append", help="of cfgs; default: cfgs/, ../shared")
+    parser.add_argument(
+        "--folder", type=pathlib.Path, action="append", help="folder of cfgs (default: cfgs/ and ../shared)"
+    )
     parser.add_argument("--figures", type=pathlib.Path, default=ROOT / "docs" / "export.json")
-    parser.add_argument("--fresh", action="store_true", help="measure again what is measured already")
+    parser.add_argument("--fresh", action="store_true", help="measure networks that have results as well")
     args = parser.parse_args()
     figures: dict[str, dict[str, Any]] = json.loads(args.figures.read_text()) if args.figures.exists() else {}
     paths = [path for folder in args.folder or folders for path in sorted(folder.glob("*.cfg"))]
@@ -81,55 +82,55 @@ def main() -> int:
 
 
 def measure(path: pathlib.Path) -> dict[str, Any]:
-    """A cell for each target; empty where the network has no heads."""
-    network = prepared(path)
+    """Return a cell for each target, by column; empty if it needs heads and the network has none."""
+    network = load_network(path)
     heads, shape = bool(network.heads), network.shape
     row: dict[str, Any] = {"layers": len(network.layers)}
     row["input"] = f"{shape.width} x {shape.height}" if max(shape[1:]) > 1 else str(shape.floats)
-    row["weights"] = "reference" if values(path) else "random"
+    row["weights"] = "reference" if find_reference(path) else "random"
     with tempfile.TemporaryDirectory() as folder:
         onnx = pathlib.Path(folder, "network.onnx")
-        row["onnx"] = cell(lambda: in_onnxruntime(network, onnx))
+        row["onnx"] = cell(lambda: measure_onnxruntime(network, onnx))
         for version, place in opencv_versions.folders().items():
-            row[f"OpenCV {version}"] = cell(partial(in_opencv, network, onnx, place))
-        row["openvino"] = cell(lambda: in_openvino(network, onnx))
+            row[f"OpenCV {version}"] = cell(partial(measure_opencv, network, onnx, place))
+        row["openvino"] = cell(lambda: measure_openvino(network, onnx))
         row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative_rms)
         row["pt2"] = row["size"] if isinstance(row["size"], float) else ""
         row["pt2"] = row["pt2"] or cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="batch").relative_rms)
         limit = threshold(network) if heads else 0.0
-        row["nms"] = cell(lambda: in_onnxruntime(network, onnx, Heads.NMS, limit)) if heads else ""
+        row["nms"] = cell(lambda: measure_onnxruntime(network, onnx, Heads.NMS, limit)) if heads else ""
         row["boxes"] = row["nms"] if isinstance(row["nms"], float) else ""
         if heads and not row["boxes"]:
-            row["boxes"] = cell(lambda: in_onnxruntime(network, onnx, Heads.BOXES, limit))
+            row["boxes"] = cell(lambda: measure_onnxruntime(network, onnx, Heads.BOXES, limit))
     return row
 
 
-def prepared(path: pathlib.Path) -> Network:
-    """The network with the reference's weights, or with random ones, and with a small input where it takes one."""
+def load_network(path: pathlib.Path) -> Network:
+    """Load a network with reference or random weights, and with a small input if it supports one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = cfg_.load(path)
         dialect = "pjreddie" if "deconv" in config.text else "alexeyab"
-        network = small(Network(config, dialect=dialect))
-    made = values(path)
-    if made is None:
-        settle(network)
+        network = shrink(Network(config, dialect=dialect))
+    reference = find_reference(path)
+    if reference is None:
+        initialise(network)
         return network
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "a.weights")
-        reference_values.write_weights(reference_values.load(made), file)
+        reference_values.write_weights(reference_values.load(reference), file)
         weights.load(network, file)
     return network
 
 
-def values(path: pathlib.Path) -> pathlib.Path | None:
-    """The reference values beside a cfg, or those of the official cfg of its name."""
-    found = (folder / f"{path.stem}.json.gz" for folder in (path.parent, SHARED / "alexeyab"))
-    return next((file for file in found if file.exists()), None)
+def find_reference(path: pathlib.Path) -> pathlib.Path | None:
+    """Return the reference values in the folder of a cfg, or those of the official cfg of the same name."""
+    files = (folder / f"{path.stem}.json.gz" for folder in (path.parent, SHARED / "alexeyab"))
+    return next((file for file in files if file.exists()), None)
 
 
-def small(network: Network) -> Network:
-    """The same network for fewer pixels, where layers and parameters do not depend on them."""
+def shrink(network: Network) -> Network:
+    """Return the network with a smaller input, if its parameters do not depend on the size."""
     shape, step = network.shape, size_multiple(network)
     width, height = (step * cells for cells in CELLS)
     pixels = shape.width * shape.height
@@ -144,7 +145,7 @@ def small(network: Network) -> Network:
 
 
 def threshold(network: Network) -> float:
-    """A probability that some boxes of noise exceed, in the middle between two."""
+    """Return a threshold between two scores, which about ``CANDIDATES`` scores on noise exceed."""
     program = TraceableNetwork(network, Heads.BOXES)
     with torch.inference_mode():
         scores = program(program.example_input(3), *program.initial_state(3))[1].flatten()
@@ -152,16 +153,18 @@ def threshold(network: Network) -> float:
     return float(best[-2:].mean())
 
 
-def in_onnxruntime(network: Network, onnx: pathlib.Path, heads: Heads = Heads.RAW, threshold: float = 0.25) -> float:
-    """Exported and run with batches of 1, 3 and 8."""
-    done = export(network, onnx, heads=heads, dynamic="batch", threshold=threshold)
+def measure_onnxruntime(
+    network: Network, onnx: pathlib.Path, heads: Heads = Heads.RAW, threshold: float = 0.25
+) -> float:
+    """Export to ONNX and compare with batches of 1, 3 and 8."""
+    result = export(network, onnx, heads=heads, dynamic="batch", threshold=threshold)
     run = make_runner(create_session(onnx))
     more = verify_outputs(network, run, heads, "batch", threshold=threshold, batches=(8,))
-    return max(done.relative_rms, more.relative_rms)
+    return max(result.relative_rms, more.relative_rms)
 
 
 def cell(work: Callable[[], float]) -> float | str:
-    """What ``work`` gives, or why it does not."""
+    """Return the result of ``work``, or the message of its exception."""
     try:
         return work()
     except DarknetError as error:
@@ -170,54 +173,56 @@ def cell(work: Callable[[], float]) -> float | str:
         return f"{type(error).__name__}: {error}"
 
 
-def in_openvino(network: Network, onnx: pathlib.Path) -> float:
-    """The ONNX file read by OpenVINO."""
+def measure_openvino(network: Network, onnx: pathlib.Path) -> float:
+    """Compare the ONNX file in OpenVINO."""
     import openvino
 
     compiled = openvino.Core().compile_model(onnx, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return verify_outputs(network, lambda arrays: list(compiled(arrays).values()), dynamic="batch").relative_rms
 
 
-def in_opencv(network: Network, onnx: pathlib.Path, place: str) -> float:
-    """The ONNX file read by the OpenCV of that folder, in a process of its own."""
+def measure_opencv(network: Network, onnx: pathlib.Path, folder: str) -> float:
+    """Compare the ONNX file in the OpenCV of a folder, in a separate process."""
     program = TraceableNetwork(network, Heads.RAW)
     if len(program.input_names) > 1:
         raise DarknetError("a state is a second input")
     with torch.inference_mode():
         shapes = [output.shape for output in program(program.example_input(1))]
-    given, out = onnx.with_suffix(".npy"), onnx.with_suffix(".npz")
+    x, out = onnx.with_suffix(".npy"), onnx.with_suffix(".npz")
 
     def run(arrays: list[Array]) -> list[Array]:
-        np.save(given, arrays[0])
-        command = [sys.executable, "-c", _RUN, place, str(onnx), str(given), str(out), *program.output_names]
+        np.save(x, arrays[0])
+        command = [sys.executable, "-c", _RUN, folder, str(onnx), str(x), str(out), *program.output_names]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            said = [line.partition("error: ")[2] for line in done.stderr.splitlines() if "error: " in line]
-            raise DarknetError(said[-1] if said else f"exit status {done.returncode}")
-        with np.load(out) as found:
-            outputs = [found[f"arr_{i}"] for i in range(len(shapes))]
+            messages = [line.partition("error: ")[2] for line in done.stderr.splitlines() if "error: " in line]
+            raise DarknetError(messages[-1] if messages else f"exit status {done.returncode}")
+        with np.load(out) as file:
+            outputs = [file[f"arr_{i}"] for i in range(len(shapes))]
         return [y.reshape(shape) if y.size == shape.numel() else y for y, shape in zip(outputs, shapes, strict=True)]
 
     return verify_outputs(network, run).relative_rms
 
 
-def settle(network: Network) -> None:
-    """Random weights that keep every layer's output near 1: norms take the statistics of a noise image."""
+def initialise(network: Network) -> None:
+    """Initialise weights randomly, and batch norm with the statistics of noise, so that outputs stay near 1."""
     torch.manual_seed(0)
     network.initialise()
     for name, tensor in network.state_dict().items():
-        if name.endswith("biases"):  # zeros would make ties, which binary layers take for a sign
+        if name.endswith("biases"):  # not zeros, whose sign in binary layers is arbitrary
             tensor.uniform_(-0.1, 0.1)
         elif name.endswith("rolling_variance"):
             tensor.fill_(1)
 
-    def adapt(norm: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    def set_statistics(norm: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         x = inputs[0].flatten(2)
         assert isinstance(norm, Norm)
         norm.rolling_mean.copy_(x.mean(dim=(0, 2)))
         norm.rolling_variance.copy_(x.var(dim=(0, 2), correction=0) + 1e-3)
 
-    hooks = [module.register_forward_pre_hook(adapt) for module in network.modules() if isinstance(module, Norm)]
+    hooks = [
+        module.register_forward_pre_hook(set_statistics) for module in network.modules() if isinstance(module, Norm)
+    ]
     with torch.inference_mode():
         shape = network.shape
         network(torch.rand(2, *shape) if max(shape[1:]) > 1 else torch.rand(2, shape.floats))

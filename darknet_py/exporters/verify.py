@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..activations import Activation
 from ..errors import DarknetError
+from ..layers import Layer
 from ..network import Network
 from ..postprocess import apply_nms, from_scores, nms_options
 from .traceable import Heads, TraceableNetwork, size_multiple
@@ -73,7 +74,7 @@ def verify_outputs(
         DarknetError: The file does not run, or its outputs differ by more than rounding.
     """
     module = TraceableNetwork(network, Heads.BOXES if heads is Heads.NMS else heads, threshold=threshold)
-    discontinuous = any(_is_discontinuous(layer.options) for layer in network)
+    discontinuous = any(_is_discontinuous(layer) for layer in network)
 
     def compare(x: Tensor, states: tuple[Tensor, ...]) -> OutputDifference:
         with torch.inference_mode():
@@ -138,9 +139,9 @@ def _difference(expected: npt.NDArray[np.float64], output: npt.NDArray[np.float6
     return OutputDifference(float(np.abs(difference).max()), relative_rms)
 
 
-def _is_discontinuous(options: object) -> bool:
+def _is_discontinuous(layer: Layer) -> bool:
     """Whether a layer's output jumps, so that rounding of its input may change it by any amount."""
-    return bool(getattr(options, "xnor", False)) or getattr(options, "activation", None) is Activation.STAIR
+    return layer.is_binary or getattr(layer.options, "activation", None) is Activation.STAIR
 
 
 def _make_inputs(

@@ -16,7 +16,7 @@ from darknet_py.compare.report import ComparisonReport, compare_models
 from darknet_py.errors import DarknetError
 from darknet_py.network import Network
 from tests.helpers import noise_dataset
-from tests.helpers.fault_injection import Files, files, lively, other_activation, other_weight, side
+from tests.helpers.fault_injection import Files, argument, change_activation, change_weight, fill_random, write_model
 
 DEBIAN = "/usr/lib/darknet/libdarknet.so"
 SIZE = (96, 64)
@@ -25,13 +25,13 @@ SIZE = (96, 64)
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """yolov4-tiny with random weights."""
-    return files(tmp_path_factory.mktemp("tiny"), "yolov4-tiny")
+    return write_model(tmp_path_factory.mktemp("tiny"), "yolov4-tiny")
 
 
 @pytest.fixture(scope="module")
 def tiny3(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """yolov3-tiny with random weights: pjreddie's code does not support groups in [route]."""
-    return files(tmp_path_factory.mktemp("tiny3"), "yolov3-tiny")
+    return write_model(tmp_path_factory.mktemp("tiny3"), "yolov3-tiny")
 
 
 def opencv() -> str:
@@ -76,7 +76,7 @@ def sides(request: pytest.FixtureRequest) -> tuple[Files, str]:
 
 def test_a_model_equals_itself_in_every_backend(sides: tuple[Files, str]) -> None:
     pair, prefix = sides
-    report = compare_models(side(pair), side(pair, prefix), size=SIZE, tolerance=1e-3)
+    report = compare_models(argument(pair), argument(pair, prefix), size=SIZE, tolerance=1e-3)
     assert report.is_same
     assert (report.first, report.causes, report.unequal_weights) == (None, (), ())
     compared = sum(layer.difference is not None for layer in report.layers)
@@ -90,8 +90,8 @@ def test_a_model_equals_itself_in_every_backend(sides: tuple[Files, str]) -> Non
 @pytest.mark.parametrize("number", [2, 10])
 def test_a_changed_weight_is_located(number: int, sides: tuple[Files, str], tmp_path: pathlib.Path) -> None:
     pair, prefix = sides
-    changed = other_weight(pair, number, tmp_path)
-    report = compare_models(side(pair), side(changed, prefix), size=SIZE, tolerance=1e-3)
+    changed = change_weight(pair, number, tmp_path)
+    report = compare_models(argument(pair), argument(changed, prefix), size=SIZE, tolerance=1e-3)
     assert first(report) == number
     assert report.unequal_weights == (number,)
     [cause] = report.causes
@@ -102,8 +102,8 @@ def test_a_changed_weight_is_located(number: int, sides: tuple[Files, str], tmp_
 @pytest.mark.parametrize("number", [0, 10])
 def test_a_changed_activation_is_located(number: int, sides: tuple[Files, str], tmp_path: pathlib.Path) -> None:
     pair, prefix = sides
-    changed = other_activation(pair, number, tmp_path)
-    report = compare_models(side(pair), side(changed, prefix), size=SIZE, tolerance=1e-3)
+    changed = change_activation(pair, number, tmp_path)
+    report = compare_models(argument(pair), argument(changed, prefix), size=SIZE, tolerance=1e-3)
     assert first(report) == number
     assert report.causes == ("activation: leaky in A, relu in B",)
     assert not report.is_same
@@ -114,10 +114,10 @@ def test_recurrent_and_older_networks_in_the_c_library(name: str, tmp_path: path
     prefix = pjreddie()
     path = pathlib.Path(f"/usr/share/darknet/cfg/{name}.cfg")
     net = loading.load(path, dialect="pjreddie")
-    lively(net)
+    fill_random(net)
     loading.save(net, tmp_path / "a.weights")
     pair = path, tmp_path / "a.weights"
-    report = compare_models(side(pair), side(pair, prefix), tolerance=1e-3, threshold=0.1)
+    report = compare_models(argument(pair), argument(pair, prefix), tolerance=1e-3, threshold=0.1)
     assert report.is_same
     assert all(layer.difference is not None for layer in report.layers)
     assert (report.boxes is None) == (not net.heads)
@@ -126,8 +126,8 @@ def test_recurrent_and_older_networks_in_the_c_library(name: str, tmp_path: path
 
 def test_opencv_exposes_layers_that_it_fuses(tmp_path: pathlib.Path) -> None:
     prefix = opencv()
-    pair = files(tmp_path, "cspresnext50")
-    report = compare_models(side(pair), side(pair, prefix), size=(64, 64), tolerance=1e-3)
+    pair = write_model(tmp_path, "cspresnext50")
+    report = compare_models(argument(pair), argument(pair, prefix), size=(64, 64), tolerance=1e-3)
     assert report.is_same
     assert all(layer.difference is not None for layer in report.layers)
 
@@ -137,7 +137,7 @@ def test_a_fault_in_the_last_head_is_located(tiny: Files, tmp_path: pathlib.Path
     before, _, after = text.rpartition("scale_x_y=1.05")
     assert before
     (tmp_path / "b.cfg").write_text(f"{before}scale_x_y=1.2{after}")
-    report = compare_models(side(tiny), side((tmp_path / "b.cfg", tiny[1])), size=SIZE)
+    report = compare_models(argument(tiny), argument((tmp_path / "b.cfg", tiny[1])), size=SIZE)
     assert first(report) == 37
     assert report.causes == ("scale_x_y: 1.05 in A, 1.2 in B",)
 
@@ -148,7 +148,7 @@ def test_another_section_is_the_first_that_differs(tiny: Files, tmp_path: pathli
     assert sections[1 + 9].name == "maxpool"
     sections[1 + 9] = cfg.Section("local_avgpool", sections[1 + 9].entries)
     (tmp_path / "b.cfg").write_text(cfg.dumps(cfg.Config(tuple(sections))))
-    report = compare_models(side(tiny), side((tmp_path / "b.cfg", tiny[1])), size=SIZE)
+    report = compare_models(argument(tiny), argument((tmp_path / "b.cfg", tiny[1])), size=SIZE)
     assert first(report) == 9
     assert report.causes == ("section: [maxpool] in A, [local_avgpool] in B",)
 
@@ -158,14 +158,14 @@ def test_a_missing_layer_is_reported(tiny: Files, tmp_path: pathlib.Path) -> Non
     (tmp_path / "b.cfg").write_text(cfg.dumps(cfg.Config(config.sections[:31])))
     net = loading.load(*tiny)
     loading.save(net, tmp_path / "b.weights", upto=30)
-    report = compare_models(side(tiny), side((tmp_path / "b.cfg", tmp_path / "b.weights")), size=SIZE)
+    report = compare_models(argument(tiny), argument((tmp_path / "b.cfg", tmp_path / "b.weights")), size=SIZE)
     assert first(report) == 30
     assert report.causes == ("A has 38 layers, B has 30",)
 
 
 def test_a_checkpoint_equals_the_model_it_was_saved_from(tiny: Files, tmp_path: pathlib.Path) -> None:
     loading.save(loading.load(*tiny), tmp_path / "a.pt")
-    report = compare_models(str(tmp_path / "a.pt"), side(tiny), size=SIZE)
+    report = compare_models(str(tmp_path / "a.pt"), argument(tiny), size=SIZE)
     assert report.is_same
     assert max(layer.difference or 0.0 for layer in report.layers) == 0
 
@@ -187,25 +187,25 @@ def test_an_exported_file_equals_the_model(heads: str, small: Network, tmp_path:
 
     here = pathlib.Path(small.config.path)
     export(small, tmp_path / "a.onnx", heads=heads, threshold=0.4)
-    report = compare_models(side((here, here.with_suffix(".weights"))), str(tmp_path / "a.onnx"), threshold=0.4)
+    report = compare_models(argument((here, here.with_suffix(".weights"))), str(tmp_path / "a.onnx"), threshold=0.4)
     assert report.is_same
     assert report.boxes is not None
     assert report.boxes.matched == report.boxes.a > 0
     assert [layer.number for layer in report.layers if layer.difference is not None] == ([2] if heads == "raw" else [])
-    changed = other_weight((here, here.with_suffix(".weights")), 1, tmp_path)
-    report = compare_models(side(changed), str(tmp_path / "a.onnx"), threshold=0.4)
+    changed = change_weight((here, here.with_suffix(".weights")), 1, tmp_path)
+    report = compare_models(argument(changed), str(tmp_path / "a.onnx"), threshold=0.4)
     assert not report.is_same
     assert report.first is None if heads != "raw" else first(report) == 2
     assert not report.boxes or not report.boxes.is_same
     with pytest.raises(DarknetError, match="its input is 64x64: expected no other --imgsz"):
-        compare_models(side(changed), str(tmp_path / "a.onnx"), size=(96, 96))
+        compare_models(argument(changed), str(tmp_path / "a.onnx"), size=(96, 96))
 
 
 def test_errors_quote_a_library_that_exits(tmp_path: pathlib.Path, tiny: Files) -> None:
     prefix = pjreddie()
     loading.save(loading.load(*tiny), tmp_path / "a.pt")
     with pytest.raises(DarknetError, match=r"expected CFG,WEIGHTS \(see convert\)"):
-        compare_models(side(tiny), f"{prefix}{tmp_path / 'a.pt'}", size=SIZE)
+        compare_models(argument(tiny), f"{prefix}{tmp_path / 'a.pt'}", size=SIZE)
     config = cfg.load(tiny[0])
     (tmp_path / "b.cfg").write_text(
         cfg.dumps(config).replace("leaky", "mish")

@@ -58,7 +58,7 @@ def model(tmp_path: pathlib.Path) -> DetectionModel:
 def test_official_weights_give_opencvs_boxes(
     name: str, request: pytest.FixtureRequest, shared: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    place = opencv_versions.folder(4)
+    place = opencv_versions.find_folder(4)
     weights, cfg = request.getfixturevalue(f"{name.replace('-', '_')}_weights"), ROOT / "cfgs" / f"{name}.cfg"
     paths = sorted((shared / "data" / "photographs").glob("*.jpg"))
     frames = [np.asarray(Image.open(path).convert("RGB"))[:, :, ::-1] for path in paths]
@@ -82,7 +82,7 @@ def test_official_weights_give_opencvs_boxes(
 
 
 def test_frames_are_resized_as_opencv_does(tmp_path: pathlib.Path) -> None:
-    place = opencv_versions.folder(4)
+    place = opencv_versions.find_folder(4)
     np.save(tmp_path / "a.npy", frame())
     opencv_versions.run(place, RESIZED, str(tmp_path / "a.npy"), str(tmp_path / "b.npz"))
     with np.load(tmp_path / "b.npz") as resized:

@@ -20,7 +20,7 @@ from darknet_py.errors import ConfigError, WeightsError
 from darknet_py.network import Network
 from darknet_py.weights import checkpoint, containers
 from tests.helpers import paths, random_networks
-from tests.helpers.weights_files import HEAD, plain, written
+from tests.helpers.weights_files import HEAD, plain_torch_network, save_random_weights
 from tests.test_properties import configs
 
 QUICK = ("yolov3-tiny", "yolov4-tiny")  # the other files have hundreds of megabytes
@@ -34,7 +34,7 @@ def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def head() -> Network:
     pathlib.Path("head.cfg").write_text(HEAD)
-    return written(pathlib.Path("head.cfg"))
+    return save_random_weights(pathlib.Path("head.cfg"))
 
 
 def cases() -> list[object]:
@@ -52,7 +52,7 @@ def cases() -> list[object]:
 @pytest.mark.parametrize("path", cases())
 def test_weights_round_trip_through_both_checkpoint_formats(path: pathlib.Path) -> None:
     dialect = "pjreddie" if path.name.startswith("pj_") else "alexeyab"
-    net = written(path, dialect)
+    net = save_random_weights(path, dialect)
     if any(layer.options.dontload or layer.options.dontsave or layer.options.numload for layer in net):
         pytest.skip("dontload, dontsave or numload: a saved file differs from what is loaded")
     before = pathlib.Path("a.weights").read_bytes()
@@ -154,7 +154,7 @@ def test_a_checkpoint_contains_the_tree_file(suffix: str) -> None:
 def test_a_cfg_that_is_not_utf8_round_trips() -> None:
     path = pathlib.Path("a.cfg")
     path.write_bytes(b"# caf\xe9\n[net]\nwidth=1\nheight=1\nchannels=1\n[conv]\n")
-    written(path)
+    save_random_weights(path)
     convert("a.weights", "b.pt", cfg=path)
     convert("b.pt", "c.weights", write_cfg="c.cfg")
     assert pathlib.Path("c.cfg").read_bytes() == path.read_bytes()
@@ -163,7 +163,7 @@ def test_a_cfg_that_is_not_utf8_round_trips() -> None:
 
 
 def test_pickled_models_are_refused() -> None:
-    torch.save(plain(), "model.pt")
+    torch.save(plain_torch_network(), "model.pt")
     with pytest.raises(WeightsError, match=r"expected tensors and plain values, found other objects.*state_dict"):
         darknet_py.load("model.pt")
     pathlib.Path("evil.pt").write_bytes(pickle.dumps(print))
@@ -186,7 +186,7 @@ def test_broken_checkpoints_are_refused(name: str, content: bytes, message: str)
 
 
 def test_the_error_for_a_state_dict_suggests_by_order() -> None:
-    torch.save(plain().state_dict(), "port.pt")
+    torch.save(plain_torch_network().state_dict(), "port.pt")
     with pytest.raises(WeightsError, match=r"found 14 entries \(0.weight, 1.weight, .*--by-order"):
         darknet_py.load("port.pt")
 

@@ -12,7 +12,7 @@ from darknet_py.conversion.checkpoints import convert
 from darknet_py.conversion.fuse_bn import fuse_batch_norm
 from darknet_py.network import Network
 from tests.helpers import random_networks
-from tests.helpers.weights_files import HEAD, written
+from tests.helpers.weights_files import HEAD, save_random_weights
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def head() -> Network:
     pathlib.Path("head.cfg").write_text(HEAD)
-    return written(pathlib.Path("head.cfg"))
+    return save_random_weights(pathlib.Path("head.cfg"))
 
 
 def test_convert_with_fuse_bn_keeps_the_outputs(head: Network) -> None:

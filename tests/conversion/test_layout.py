@@ -13,7 +13,7 @@ import darknet_py
 from darknet_py.conversion.checkpoints import convert
 from darknet_py.errors import WeightsError
 from darknet_py.network import Network
-from tests.helpers.weights_files import HEAD, plain, written
+from tests.helpers.weights_files import HEAD, plain_torch_network, save_random_weights
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +24,11 @@ def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def head() -> Network:
     pathlib.Path("head.cfg").write_text(HEAD)
-    return written(pathlib.Path("head.cfg"))
+    return save_random_weights(pathlib.Path("head.cfg"))
 
 
 def random_plain() -> nn.Sequential:
-    net = plain()
+    net = plain_torch_network()
     for name, tensor in net.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             torch.manual_seed(len(name))
@@ -69,7 +69,7 @@ def test_by_order_loads_a_sequential(head: Network, wrapped: bool) -> None:
     ],
 )
 def test_by_order_reports_what_does_not_fit(head: Network, change: object, message: str) -> None:
-    state = dict(plain().state_dict())
+    state = dict(plain_torch_network().state_dict())
     change(state)  # type: ignore[operator]
     torch.save(state, "port.pt")
     with pytest.raises(WeightsError, match=re.escape(message)):

@@ -34,19 +34,20 @@ pytest.importorskip("onnxscript", reason="the extra export is not installed")
 GRAPHS = [(60, 0.2, 0.45), (60, 1.0, 0.45), (300, 0.1, 0.3), (60, 0.2, 0)]
 
 
-def rows(found: Any) -> dict[int, np.ndarray[Any, Any]]:
+def rows_by_image(detections: Any) -> dict[int, np.ndarray[Any, Any]]:
     """Detections [n, 7] by image, sorted."""
-    return {int(k): np.array(sorted(found[found[:, 0] == k].tolist()))[:, 1:] for k in np.unique(found[:, 0])}
+    images = detections[:, 0]
+    return {int(k): np.array(sorted(detections[images == k].tolist()))[:, 1:] for k in np.unique(images)}
 
 
 def expected(net: Network, x: Tensor) -> dict[int, np.ndarray[Any, Any]]:
-    found = {}
+    tables = {}
     for number, result in enumerate(Detector(net, threshold=0.25, nms=0.45).batch(x)):
         boxes = result.boxes
         table = torch.cat((boxes.cls[:, None].float(), boxes.conf[:, None], boxes.xywhn), dim=1)
         if len(table):
-            found[number] = np.array(sorted(table.tolist()))
-    return found
+            tables[number] = np.array(sorted(table.tolist()))
+    return tables
 
 
 @pytest.mark.parametrize("kind", ["default", "greedynms"])
@@ -57,10 +58,10 @@ def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> Non
     run = make_runner(create_session(tmp_path / "a.onnx"))
     for batch in (1, 3, 8):
         x = random_networks.random(batch, 3, 96, 64, seed=batch, low=0)
-        (found,) = run([x.numpy()])
+        (detections,) = run([x.numpy()])
         expected_boxes = expected(net, x)
         assert len(expected_boxes) == batch
-        for number, table in rows(found).items():
+        for number, table in rows_by_image(detections).items():
             np.testing.assert_allclose(table, expected_boxes[number], atol=2e-5)
 
 
@@ -88,11 +89,11 @@ def test_the_threshold_of_a_tree_is_part_of_the_graph(tmp_path: pathlib.Path) ->
         tensor.data.mul_(8)  # so that scores exceed the threshold
     export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
     x = random_networks.random(3, 3, 16, 16, low=0)
-    (found,) = make_runner(create_session(tmp_path / "a.onnx"))([x.numpy()])
+    (detections,) = make_runner(create_session(tmp_path / "a.onnx"))([x.numpy()])
     expected_boxes = expected(net, x)
     assert sum(map(len, expected_boxes.values())) > 5
-    assert rows(found).keys() == expected_boxes.keys()
-    for number, table in rows(found).items():
+    assert rows_by_image(detections).keys() == expected_boxes.keys()
+    for number, table in rows_by_image(detections).items():
         np.testing.assert_allclose(table, expected_boxes[number], atol=1e-5)
     with pytest.raises(ValueError, match="only raw outputs can be exported"):
         net.heads[0].decode_all(net(x)[0], (16, 16))
@@ -104,36 +105,36 @@ def test_decode_all_equals_decode(sample: Sample) -> None:
     assert isinstance(head, Head)
     output = head(random_networks.random(2, *sample.inputs[0], low=0.0))
     boxes, scores = head.decode_all(output, (64, 48))
-    for number, found in enumerate(head.decode(output, (64, 48), DecodeOptions(0.05))):
+    for number, detections in enumerate(head.decode(output, (64, 48), DecodeOptions(0.05))):
         best = torch.where(scores[number] > 0.05, scores[number], 0)
-        kept, theirs = (best > 0).any(dim=1), (found.probs > 0).any(dim=1)
-        assert bool(kept.any())
-        torch.testing.assert_close(boxes[number][kept], found.boxes[theirs])
-        torch.testing.assert_close(best[kept], found.probs[theirs])
+        is_kept, is_decoded = (best > 0).any(dim=1), (detections.probs > 0).any(dim=1)
+        assert bool(is_kept.any())
+        torch.testing.assert_close(boxes[number][is_kept], detections.boxes[is_decoded])
+        torch.testing.assert_close(best[is_kept], detections.probs[is_decoded])
 
 
 @pytest.mark.parametrize("kind", NMSKind)
 @pytest.mark.parametrize(("count", "threshold", "nms"), GRAPHS)
 def test_the_graph_equals_batched_nms(kind: NMSKind, count: int, threshold: float, nms: float) -> None:
-    how = NMSOptions(kind)
+    options = NMSOptions(kind)
     values = [onnx.helper.make_tensor_value_info(n, 1, ["b", "n", s]) for n, s in (("boxes", 4), ("scores", "c"))]
     copies = [onnx.helper.make_node("Identity", [f"{v.name}_in"], [v.name]) for v in values]
     inputs = [onnx.helper.make_tensor_value_info(f"{v.name}_in", 1, ["b", "n", None]) for v in values]
     graph = onnx.helper.make_graph(copies, "g", inputs, values)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
-    nms_nodes.append_nms(model, threshold, nms, how)
+    nms_nodes.append_nms(model, threshold, nms, options)
     onnx.checker.check_model(model, full_check=True)
     boxes = random_networks.random(2, count, 4, low=0.2, high=0.5)
     probs = random_networks.random(2, count, 5, seed=1, low=0)
-    (found,) = make_runner(create_session(model.SerializeToString()))([boxes.numpy(), probs.numpy()])
+    (detections,) = make_runner(create_session(model.SerializeToString()))([boxes.numpy(), probs.numpy()])
     expected_boxes = set()
     for number in range(2):
         above = torch.where(probs[number] > threshold, probs[number], 0)
-        chosen = RawDetections(boxes[number], probs[number, :, 0], above)
-        chosen = batched_nms(chosen, nms, how) if nms else chosen
-        expected_boxes |= {(number, k, round(float(chosen.probs[r, k]), 5)) for r, k in chosen.probs.nonzero().tolist()}
-    assert {(int(row[0]), int(row[1]), round(float(row[2]), 5)) for row in found} == expected_boxes
-    assert len(expected_boxes) == len(found)
+        kept = RawDetections(boxes[number], probs[number, :, 0], above)
+        kept = batched_nms(kept, nms, options) if nms else kept
+        expected_boxes |= {(number, k, round(float(kept.probs[r, k]), 5)) for r, k in kept.probs.nonzero().tolist()}
+    assert {(int(row[0]), int(row[1]), round(float(row[2]), 5)) for row in detections} == expected_boxes
+    assert len(expected_boxes) == len(detections)
     assert bool(expected_boxes) == (threshold < 1)
 
 
@@ -151,7 +152,7 @@ numpy.savez(sys.argv[3], *net.forward(sys.argv[4:]))
     ["", *(pytest.param(n, marks=pytest.mark.slow) for n in ("yolov4-tiny", "yolov7-tiny", "yolov3", "yolov4"))],
 )
 def test_opencv_reads_raw_heads(name: str, major: int, tmp_path: pathlib.Path) -> None:
-    place = opencv_versions.folder(major)
+    place = opencv_versions.find_folder(major)
     net = detector()
     if name:
         paths.require_shared()
@@ -193,9 +194,9 @@ def test_exported_official_weights_give_the_boxes_of_the_detector(
             maps = net(part)
         for mine, theirs in zip(maps, map(torch.from_numpy, raw([part.numpy()])), strict=True):
             assert float((mine - theirs).square().mean().sqrt() / mine.square().mean().sqrt()) < 1e-4
-        (found,) = nms([part.numpy()])
+        (detections,) = nms([part.numpy()])
         expected_boxes = expected(net, part)
         assert sum(map(len, expected_boxes.values())) > batch
-        assert rows(found).keys() == expected_boxes.keys()
-        for number, table in rows(found).items():
+        assert rows_by_image(detections).keys() == expected_boxes.keys()
+        for number, table in rows_by_image(detections).items():
             np.testing.assert_allclose(table, expected_boxes[number], atol=1e-4)

@@ -1,11 +1,11 @@
-"""Networks that export is tested with."""
+"""Networks for the tests of export."""
 
 from __future__ import annotations
 
 from darknet_py.network import Network
 from tests.helpers import random_networks
 
-# Two heads, a pooling with a border, an upsampling: what detectors are made of.
+# A detector: two heads, a pooling with padding, an upsampling.
 DETECTOR = """
 [net]
 width=64
@@ -66,6 +66,7 @@ output=4
 
 
 def detector(kind: str = "greedynms") -> Network:
+    """Return ``DETECTOR`` with random weights that give confident detections."""
     net = random_networks.network(DETECTOR.format(kind=kind))
     for layer in list(net)[2:]:
         for name, tensor in layer.stored():

@@ -1,8 +1,7 @@
-"""The OpenCVs that tests run, each in a process of its own: two versions cannot be loaded into one.
+"""The versions of OpenCV for the tests, each run in a separate process, because a process can load only one.
 
-``DARKNET_OPENCV`` names folders that hold a ``cv2`` each, as ``pip install --target DIR
-opencv-python-headless==4.14.*`` makes them, with a colon between; without it the installed one is taken, if
-there is one.
+``DARKNET_OPENCV`` lists folders that contain a ``cv2`` each, separated by colons: those of ``pip install --target DIR
+opencv-python-headless==4.14.*``. Without it the installed version is used, if there is one.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import pytest
 
 @functools.cache
 def folders() -> dict[str, str]:
-    """Folders by the version of the OpenCV in them; of the installed one the folder is empty."""
-    found = {}
+    """Folders by the version of OpenCV in them; empty for the installed one."""
+    by_version = {}
     for folder in filter(None, os.environ.get("DARKNET_OPENCV", "").split(":")):
-        found[_version(folder)] = folder
-    if not found and importlib.util.find_spec("cv2") is not None:
-        found[_version("")] = ""
-    return found
+        by_version[_version(folder)] = folder
+    if not by_version and importlib.util.find_spec("cv2") is not None:
+        by_version[_version("")] = ""
+    return by_version
 
 
 def _version(place: str) -> str:
@@ -34,8 +33,8 @@ def _version(place: str) -> str:
     return version
 
 
-def folder(major: int) -> str:
-    """The folder of that version; the test is skipped where there is none."""
+def find_folder(major: int) -> str:
+    """Return the folder of a major version; skip the test if there is none."""
     for version, place in folders().items():
         if version.startswith(f"{major}."):
             return place
@@ -43,7 +42,7 @@ def folder(major: int) -> str:
 
 
 def run(place: str, code: str, *arguments: str) -> str:
-    """What ``code`` prints with that OpenCV."""
+    """Run code with the OpenCV of a folder and return what it prints."""
     start = f"import sys; sys.path[:0] = [{place!r}] if {place!r} else []\n"
     done = subprocess.run([sys.executable, "-c", start + code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

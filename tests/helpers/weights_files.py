@@ -1,4 +1,4 @@
-"""What tests of conversion share: a small detector, and its file of weights in the working directory."""
+"""A small detector and its weights file, for the tests of conversion."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ num=2
 """
 
 
-def written(path: pathlib.Path, dialect: str = "alexeyab") -> Network:
-    """A network of a cfg file with random weights, and a.weights in the working directory."""
+def save_random_weights(path: pathlib.Path, dialect: str = "alexeyab") -> Network:
+    """Return the network of a cfg with random weights, saved to ``a.weights`` in the working directory."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedOptionWarning)
         net = random_networks.randomise(Network(cfg.load(path), dialect=dialect))
@@ -53,8 +53,8 @@ def written(path: pathlib.Path, dialect: str = "alexeyab") -> Network:
     return net
 
 
-def plain() -> nn.Sequential:
-    """The layers of HEAD as anybody would write them."""
+def plain_torch_network() -> nn.Sequential:
+    """Return the layers of ``HEAD`` as plain PyTorch modules."""
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1, bias=False),
         nn.BatchNorm2d(8),

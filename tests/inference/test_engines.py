@@ -1,4 +1,4 @@
-"""Every engine that is installed gives the same outputs and boxes, and keeps what it converted."""
+"""Every installed engine gives the same outputs and boxes, and converted networks are cached."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
         yield home
 
 
-def need(name: str) -> None:
+def require_engine(name: str) -> None:
     if not engines.is_installed(name):
         pytest.skip(f"{name} is not installed")
 
 
 @pytest.mark.parametrize("name", ["plain", "torch", *CONVERTED, "auto"])
-def test_the_outputs_are_the_same(name: str, net: Network, x: Tensor) -> None:
-    need(name)
+def test_every_engine_gives_the_outputs_of_the_network(name: str, net: Network, x: Tensor) -> None:
+    require_engine(name)
     with torch.inference_mode():
         expected, run = net(x), engines.create_engine(net, name)
         for batch in (3, 1):
-            found = run(x[:batch])
-            assert [y.shape for y in found] == [y[:batch].shape for y in expected]
-            for a, b in zip(expected, found, strict=True):
+            outputs = run(x[:batch])
+            assert [y.shape for y in outputs] == [y[:batch].shape for y in expected]
+            for a, b in zip(expected, outputs, strict=True):
                 assert (a[:batch] - b).abs().max() < 1e-4 * a.abs().max()
 
 
 @pytest.mark.parametrize("name", CONVERTED)
-def test_the_boxes_are_the_same(name: str, net: Network, x: Tensor) -> None:
-    need(name)
-    expected, found = (
+def test_converted_engines_give_the_same_boxes(name: str, net: Network, x: Tensor) -> None:
+    require_engine(name)
+    expected, boxes = (
         darknet_py.Detector(net, threshold=0.3, engine=engine).batch(x[:1])[0].boxes for engine in ("plain", name)
     )
-    assert len(expected) == len(found) > 0
-    assert torch.allclose(expected.conf, found.conf, atol=1e-4)
+    assert len(expected) == len(boxes) > 0
+    assert torch.allclose(expected.conf, boxes.conf, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CONVERTED)
-def test_what_was_converted_is_kept(name: str, net: Network, cache: pathlib.Path) -> None:
-    need(name)
+def test_converted_networks_are_cached(name: str, net: Network, cache: pathlib.Path) -> None:
+    require_engine(name)
     engines.create_engine(net, name)
     kept = {path: path.stat().st_mtime_ns for path in (cache / "engines" / name).rglob("network.*")}
     assert kept
@@ -76,7 +76,7 @@ def test_what_was_converted_is_kept(name: str, net: Network, cache: pathlib.Path
     assert {path: path.stat().st_mtime_ns for path in (cache / "engines" / name).rglob("network.*")} == kept
 
 
-def test_the_key_tells_weights_and_sizes_apart(net: Network) -> None:
+def test_the_cache_key_depends_on_weights_and_size(net: Network) -> None:
     other = random_networks.randomise(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 64)), seed=1)
     larger = random_networks.randomise(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 96)))
     again = random_networks.randomise(Network(cfg.loads(TEXT, "another.cfg"), size=(96, 64)))
@@ -85,7 +85,7 @@ def test_the_key_tells_weights_and_sizes_apart(net: Network) -> None:
     assert len(set(keys)) == 3
 
 
-def test_what_cannot_be_had_is_refused(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_and_uninstalled_engines_are_refused(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DarknetError, match=r"engine: expected one of plain, torch, .* got 'tvm'"):
         engines.create_engine(net, "tvm")
     with pytest.raises(DarknetError, match="plain: dtype: expected fp32"):
@@ -96,7 +96,7 @@ def test_what_cannot_be_had_is_refused(net: Network, monkeypatch: pytest.MonkeyP
     assert not isinstance(engines.create_engine(net, "auto"), Network)
 
 
-def test_a_network_that_remembers_stays_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stateful_networks_run_in_torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
     net = random_networks.network("[net]\ninputs=5\n[rnn]\nhidden=4\noutput=3\n")
     monkeypatch.setattr(engines, "is_installed", lambda _name: True)
     with pytest.raises(DarknetError, match="has recurrent layers, whose state it does not keep"):
