@@ -1,8 +1,8 @@
-"""Boxes as pure functions of tensors: forms, overlap, suppression, letterbox arithmetic.
+"""Operations on boxes: conversion, IoU, non-maximum suppression, letterbox arithmetic.
 
-A box is four numbers in the last dimension, ``x y w h``: centre and size. Suppression follows
-``box.c do_nms_sort`` and ``diounms_sort``: class by class, strongest first, a kept box removes every
-weaker one that overlaps it by more than the threshold.
+A box is four numbers in the last dimension, ``(cx, cy, w, h)``: centre and size. NMS follows ``box.c do_nms_sort``
+and ``diounms_sort``: class by class, highest score first, each box that is kept removes all that follow and overlap
+it by more than the threshold.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ _BLOCK = 1024  # boxes whose overlap with all others is held in memory at once
 
 
 class RawDetections(NamedTuple):
-    """Boxes of one image before or after suppression.
+    """Boxes of one image as a head decodes them, before or after NMS.
 
-    ``boxes``: [n, 4], ``objectness``: [n], ``probs``: [n, classes], where 0 means "not this class".
+    Attributes:
+        boxes: float [n, 4], (cx, cy, w, h).
+        objectness: float [n], 0..1.
+        probs: float [n, classes], 0..1; 0 where the box is not of the class.
     """
 
     boxes: Tensor
@@ -30,7 +33,7 @@ class RawDetections(NamedTuple):
 
 
 class NMSKind(enum.StrEnum):
-    """What an ``nms_kind=`` key may say."""
+    """Values of ``nms_kind=``."""
 
     DEFAULT = "default"
     GREEDYNMS = "greedynms"
@@ -40,16 +43,21 @@ class NMSKind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class NMSOptions:
-    """Which overlap decides between two boxes, and diounms' exponent."""
+    """The overlap measure of NMS.
+
+    Attributes:
+        kind: which measure.
+        beta: exponent of the distance term of DIOUNMS.
+    """
 
     kind: NMSKind = NMSKind.DEFAULT
     beta: float = 0.6
 
     def overlap(self, a: Tensor, b: Tensor) -> Tensor:
-        """Overlap as this kind measures it; ``a`` and ``b`` broadcast to [..., 4].
+        """Compute the overlap of boxes, float [...]; ``a`` and ``b`` broadcast to [..., 4].
 
-        C's ``greedynms`` is no plain IoU: it subtracts the centre distance with the fixed exponent
-        0.6 that ``box_diou`` has. ``cornersnms`` merges nothing in the C code and is plain IoU.
+        Darknet's ``greedynms`` is not plain IoU: it subtracts the distance term of ``box_diou`` with the fixed
+        exponent 0.6. ``cornersnms`` merges no boxes in Darknet's code and is plain IoU.
         """
         if self.kind is NMSKind.GREEDYNMS:
             return diou(a, b, 0.6)
@@ -59,44 +67,69 @@ class NMSOptions:
 
 
 def xywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """Centre and size to left, top, right, bottom."""
+    """Convert boxes [..., 4] from (cx, cy, w, h) to (x1, y1, x2, y2)."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat((centre - half, centre + half), dim=-1)
 
 
 def xyxy_to_xywh(boxes: Tensor) -> Tensor:
-    """Left, top, right, bottom to centre and size."""
+    """Convert boxes [..., 4] from (x1, y1, x2, y2) to (cx, cy, w, h)."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return torch.cat(((low + high) / 2, high - low), dim=-1)
 
 
-def decode_grid(xy: Tensor, factor: Tensor, anchors: Sequence[tuple[float, float]], size: tuple[int, int]) -> Tensor:
-    """Boxes of all cells of a map, relative to the input: [batch, rows, columns, anchors, 4].
+def decode_grid(xy: Tensor, scale: Tensor, anchors: Sequence[tuple[float, float]], size: tuple[int, int]) -> Tensor:
+    """Decode the boxes of all anchors of all cells of a map, as operations that can be exported.
 
-    ``xy``: [batch, rows, columns, anchors, 2], the centres within their cells. ``factor``: likewise, how
-    many times its anchor a box is. ``size``: what the anchors are relative to, width and height.
+    ``cx = (column + x) / width``, ``w = scale_w * anchor_w / size_w``, likewise cy and h.
+
+    Args:
+        xy: float [batch, height, width, anchors, 2], centres in their cells, 0..1.
+        scale: float [batch, height, width, anchors, 2], sizes relative to the anchor.
+        anchors: (width, height) of the anchors.
+        size: width and height of the image in the unit of the anchors.
+
+    Returns:
+        float [batch, height, width, anchors, 4], (cx, cy, w, h) relative to the image.
     """
     height, width = xy.shape[1:3]
     column, row = torch.arange(width).to(xy).view(1, 1, -1, 1), torch.arange(height).to(xy).view(1, -1, 1, 1)
-    measure = xy.new_tensor(anchors)
+    anchor = xy.new_tensor(anchors)
     x, y = (column + xy[..., 0]) / width, (row + xy[..., 1]) / height
-    w, h = factor[..., 0] * measure[:, 0] / size[0], factor[..., 1] * measure[:, 1] / size[1]
+    w, h = scale[..., 0] * anchor[:, 0] / size[0], scale[..., 1] * anchor[:, 1] / size[1]
     return torch.stack((x, y, w, h), dim=-1)
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes that broadcast (``box_iou``: 0 where nothing is shared)."""
+    """Compute the intersection over union (``box_iou``).
+
+    Args:
+        a: float [..., 4], (cx, cy, w, h); broadcasts with ``b``.
+        b: float [..., 4].
+
+    Returns:
+        float [...], 0..1; 0 for boxes that do not overlap, and for a union of 0.
+    """
     p, q = xywh_to_xyxy(a), xywh_to_xyxy(b)
     sides = (torch.minimum(p[..., 2:], q[..., 2:]) - torch.maximum(p[..., :2], q[..., :2])).clamp(min=0)
-    shared = sides.prod(dim=-1)
-    union = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - shared
-    return torch.where((shared == 0) | (union == 0), torch.zeros_like(shared), shared / union)
+    intersection = sides.prod(dim=-1)
+    union = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - intersection
+    return torch.where((intersection == 0) | (union == 0), torch.zeros_like(intersection), intersection / union)
 
 
 def diou(a: Tensor, b: Tensor, beta: float) -> Tensor:
-    """IoU less (squared centre distance / squared diagonal of the enclosing box) ** ``beta``.
+    """Compute ``IoU - (d**2 / c**2) ** beta`` (``box_diou``, ``box_diounms``).
 
-    ``box_diou`` and ``box_diounms``, after https://arxiv.org/abs/1911.08287, equation 7.
+    d is the distance of the centres and c the diagonal of the enclosing box (https://arxiv.org/abs/1911.08287,
+    equation 7).
+
+    Args:
+        a: float [..., 4], (cx, cy, w, h); broadcasts with ``b``.
+        b: float [..., 4].
+        beta: exponent of the distance term.
+
+    Returns:
+        float [...], -1..1.
     """
     p, q = xywh_to_xyxy(a), xywh_to_xyxy(b)
     enclosing = torch.maximum(p[..., 2:], q[..., 2:]) - torch.minimum(p[..., :2], q[..., :2])
@@ -106,66 +139,94 @@ def diou(a: Tensor, b: Tensor, beta: float) -> Tensor:
     return iou(a, b) - penalty
 
 
-def batched_nms(found: RawDetections, threshold: float, how: NMSOptions) -> RawDetections:
-    """Set to 0 the probabilities that a stronger overlapping box of the same class takes away."""
-    cls, rows = (found.probs > 0).t().nonzero().unbind(dim=1)
-    order = found.probs[rows, cls].argsort(descending=True, stable=True)
+def batched_nms(detections: RawDetections, threshold: float, options: NMSOptions) -> RawDetections:
+    """Apply non-maximum suppression to each class independently.
+
+    Args:
+        detections: boxes of one image.
+        threshold: overlap above which the box of the lower probability is suppressed.
+        options: how overlap is measured.
+
+    Returns:
+        The same boxes in the same order, with the probabilities of suppressed classes set to 0.
+    """
+    cls, rows = (detections.probs > 0).t().nonzero().unbind(dim=1)
+    order = detections.probs[rows, cls].argsort(descending=True, stable=True)
     order = order[cls[order].argsort(stable=True)]
     cls, rows = cls[order], rows[order]
-    counts = cls.bincount(minlength=found.probs.shape[1])
-    starts, keep = counts.cumsum(dim=0) - counts, torch.ones_like(cls, dtype=torch.bool)
-    for group, most in _groups(counts):
-        if most > _BLOCK:
-            mine = slice(int(starts[group[0]]), int(starts[group[0]]) + most)
-            keep[mine] = nms_keep(found.boxes[rows[mine]], threshold, how)
+    counts = cls.bincount(minlength=detections.probs.shape[1])
+    starts = counts.cumsum(dim=0) - counts
+    keep = torch.ones_like(cls, dtype=torch.bool)
+    for classes, longest in _groups(counts):
+        if longest > _BLOCK:
+            start = int(starts[classes[0]])
+            part = slice(start, start + longest)
+            keep[part] = nms_keep(detections.boxes[rows[part]], threshold, options)
             continue
-        # A class with fewer boxes borrows those behind its own: coming last, they take none away.
-        place = torch.arange(most, device=cls.device)
-        places, own = starts[group][:, None] + place, place < counts[group][:, None]
-        boxes = found.boxes[rows[places.clamp(max=len(rows) - 1)]]
-        keep[places[own]] = _greedy(boxes, torch.ones_like(own), threshold, how)[own]
-    probs = found.probs.clone()
+        # A class with fewer boxes is filled up with those that follow: as the last, they suppress none of its own.
+        offset = torch.arange(longest, device=cls.device)
+        positions, own = starts[classes][:, None] + offset, offset < counts[classes][:, None]
+        boxes = detections.boxes[rows[positions.clamp(max=len(rows) - 1)]]
+        keep[positions[own]] = _greedy(boxes, torch.ones_like(own), threshold, options)[own]
+    probs = detections.probs.clone()
     probs[rows[~keep], cls[~keep]] = 0
-    return found._replace(probs=probs)
+    return detections._replace(probs=probs)
 
 
 def _groups(counts: Tensor) -> Iterator[tuple[list[int], int]]:
-    """Classes that are worked on together, as many as fit into memory, and how many boxes the largest has."""
+    """Yield classes to process together, limited by memory, and the number of boxes of the largest of them."""
     order, sizes = counts.argsort(descending=True).tolist(), counts.tolist()
     while order and sizes[order[0]] > 1:
-        most = sizes[order[0]]
-        alike = sum(2 * sizes[number] > most for number in order)  # the others would be mostly filled up
-        together = max(1, min(alike, _BLOCK**2 // most**2))
-        yield order[:together], most
+        longest = sizes[order[0]]
+        similar = sum(2 * sizes[number] > longest for number in order)  # the others would be mostly padding
+        together = max(1, min(similar, _BLOCK**2 // longest**2))
+        yield order[:together], longest
         order = order[together:]
 
 
-def nms_keep(boxes: Tensor, threshold: float, how: NMSOptions) -> Tensor:
-    """Which of ``boxes`` [n, 4], strongest first, greedy suppression keeps: [n] of bool."""
+def nms_keep(boxes: Tensor, threshold: float, options: NMSOptions) -> Tensor:
+    """Apply greedy non-maximum suppression to boxes of one class.
+
+    Args:
+        boxes: float [n, 4], (cx, cy, w, h), highest score first.
+        threshold: overlap above which the later of two boxes is suppressed.
+        options: how overlap is measured.
+
+    Returns:
+        bool [n], whether each box is kept.
+    """
     keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     for start in range(0, len(boxes), _BLOCK):
         block = boxes[start : start + _BLOCK]
         kept = boxes[:start][keep[:start]]
-        free = ~(how.overlap(kept[:, None], block[None]) > threshold).any(dim=0)
-        keep[start : start + _BLOCK] = _greedy(block, free, threshold, how)
+        candidates = ~(options.overlap(kept[:, None], block[None]) > threshold).any(dim=0)
+        keep[start : start + _BLOCK] = _greedy(block, candidates, threshold, options)
     return keep
 
 
-def _greedy(boxes: Tensor, free: Tensor, threshold: float, how: NMSOptions) -> Tensor:
-    """Which of ``boxes`` [..., n, 4] stay, of those that are ``free`` [..., n] to: [..., n] of bool."""
-    # Greedy order without a loop over boxes: a box goes when a stronger one that stays covers it;
-    # repeating that settles after as many rounds as the longest chain of such decisions.
-    covers = (how.overlap(boxes[..., :, None, :], boxes[..., None, :, :]) > threshold).triu(diagonal=1)
-    alive = free
+def _greedy(boxes: Tensor, candidates: Tensor, threshold: float, options: NMSOptions) -> Tensor:
+    """Return which of ``boxes`` [..., n, 4] are kept, bool [..., n], of those that ``candidates`` [..., n] marks."""
+    # The greedy order without a loop over boxes: a box is suppressed if an earlier box that is kept overlaps it.
+    # Repeating this converges after as many rounds as the longest chain of such decisions.
+    overlaps = (options.overlap(boxes[..., :, None, :], boxes[..., None, :, :]) > threshold).triu(diagonal=1)
+    keep = candidates
     while True:
-        now = free & ~(covers & alive[..., None]).any(dim=-2)
-        if torch.equal(now, alive):
-            return alive
-        alive = now
+        updated = candidates & ~(overlaps & keep[..., None]).any(dim=-2)
+        if torch.equal(updated, keep):
+            return keep
+        keep = updated
 
 
 def letterbox_size(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of an image scaled to fit into the network's input (``letterbox_image``)."""
+    """Return the size of an image resized to fit into the network's input (``letterbox_image``).
+
+    Args:
+        image: width and height of the image in pixels.
+        net: width and height of the network's input in pixels.
+
+    Returns:
+        Width and height in pixels; one is the input's, the other is rounded down.
+    """
     (width, height), (net_width, net_height) = image, net
     if net_width / width < net_height / height:
         return net_width, height * net_width // width
@@ -173,10 +234,18 @@ def letterbox_size(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, i
 
 
 def undo_letterbox(boxes: Tensor, image: tuple[int, int], net: tuple[int, int]) -> Tensor:
-    """Boxes relative to a letterboxed input to boxes relative to the image (``correct_yolo_boxes``).
+    """Convert boxes from a letterboxed input to the image (``correct_yolo_boxes``).
 
-    The margin that is taken off is the exact half, as in C, though the image was placed at a whole
-    pixel: up to half a pixel of the input is lost.
+    As in Darknet, the padding on each side is taken as exactly half of it, although the image is placed at a whole
+    pixel: an error of up to half a pixel of the input.
+
+    Args:
+        boxes: float [..., 4], (cx, cy, w, h) relative to the network's input.
+        image: width and height of the image in pixels.
+        net: width and height of the network's input in pixels.
+
+    Returns:
+        float [..., 4], (cx, cy, w, h) relative to the image.
     """
     inner = boxes.new_tensor(letterbox_size(image, net))
     outer = boxes.new_tensor(net)

@@ -16,7 +16,7 @@ from .base import Layer, section
 
 
 class CostType(enum.StrEnum):
-    """What ``type=`` may say."""
+    """Values of ``type=``."""
 
     SSE = "sse"
     MASKED = "masked"
@@ -28,34 +28,44 @@ class CostType(enum.StrEnum):
 
 @section("cost")
 class Cost(Layer):
-    """Passes its input on, so that it is the network's output (``get_network_output`` skips costs)."""
+    """Returns its input, so that it does not change the network's output (``get_network_output`` skips costs)."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_cost``; the last two are pjreddie's."""
 
-        type: CostType = option(CostType.SSE, "how the difference to the target counts", train=True)
-        scale: float = option(1.0, "factor on the gradient", train=True)
+        type: CostType = option(CostType.SSE, "loss function", train=True)
+        scale: float = option(1.0, "weight of the loss", train=True)
         ratio: float = option(0.0, "share of the smallest gradients that is dropped", train=True, effect="none")
-        noobj: float = option(1.0, "factor where the target is 0 (pjreddie)", train=True)
-        thresh: float = option(0.0, "gradients below are dropped (pjreddie)", train=True)
+        noobj: float = option(1.0, "type=seg: weight of values whose target is 0 (pjreddie)", train=True)
+        thresh: float = option(0.0, "gradients below this / number of inputs are set to 0 (pjreddie)", train=True)
 
     options: Options
     has_loss = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape kept."""
+        """Return ``x``."""
         return x
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Truths of the input's shape. ``value`` is half of C's cost where that is a square, times ``scale``."""
+        """Compute the loss of ``type``.
+
+        Args:
+            x: float [batch, ...].
+            output: not used.
+            targets: float, as many values as ``x``; with ``masked``, those of IGNORED_TARGET are left out.
+            context: not used.
+
+        Returns:
+            The loss; ``value`` is ``scale`` times Darknet's cost, halved where that is a square.
+        """
         y, t = x, targets.to(x).view_as(x)
         kind = self.options.type
-        if kind in _ELSEWHERE and self.options.dialect is not Dialect.PJREDDIE:
+        if kind in _PJREDDIE_ONLY and self.options.dialect is not Dialect.PJREDDIE:
             kind = CostType.SSE
         if kind is CostType.MASKED:
             y = torch.where(t == IGNORED_TARGET, t, y)
-        error, delta, value = _measured(kind, y, t)
+        error, delta, value = _compute(kind, y, t)
         if kind is CostType.SEG:
             factor = torch.where(t == 0, self.options.noobj, 1.0)
             error, delta, value = error * factor, delta * factor, value * factor
@@ -69,19 +79,19 @@ class Cost(Layer):
         return str(self.options.type)
 
 
-_ELSEWHERE = (CostType.L1, CostType.SEG, CostType.WGAN)  # pjreddie's; AlexeyAB's code takes the words for sse
+_PJREDDIE_ONLY = (CostType.L1, CostType.SEG, CostType.WGAN)  # AlexeyAB's code reads them as sse
 
 
-def _measured(kind: CostType, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """C's error, its delta, and the loss whose derivative the delta is."""
-    lack = t - y
-    sign = torch.where(lack > 0, 1.0, -1.0)
+def _compute(kind: CostType, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Darknet's error and delta, and the loss whose negative derivative the delta is, elementwise."""
+    difference = t - y
+    sign = torch.where(difference > 0, 1.0, -1.0)
     if kind is CostType.SMOOTH:
-        far = lack.abs() >= 1
-        error = torch.where(far, 2 * lack.abs() - 1, lack.square())
-        return error, torch.where(far, sign, lack), error / 2
+        is_linear = difference.abs() >= 1
+        error = torch.where(is_linear, 2 * difference.abs() - 1, difference.square())
+        return error, torch.where(is_linear, sign, difference), error / 2
     if kind is CostType.L1:
-        return lack.abs(), sign, lack.abs()
+        return difference.abs(), sign, difference.abs()
     if kind is CostType.WGAN:
         return torch.where(t != 0, -y, y), torch.where(t > 0, 1.0, -1.0), torch.where(t > 0, -y, y)
-    return lack.square(), lack, lack.square() / 2
+    return difference.square(), difference, difference.square() / 2

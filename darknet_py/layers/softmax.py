@@ -54,10 +54,10 @@ class Softmax(ClassifierHead):
     def forward(self, x: Tensor) -> Tensor:
         """Shape kept."""
         if self.tree:
-            return self.tree.softmax(x.flatten(1), 1, self.options.temperature).view_as(x)
+            return self.tree.softmax(x.flatten(1), 1, self.temperature).view_as(x)
         if self.options.spatial and self.options.dialect is Dialect.PJREDDIE:
-            return (x / self.options.temperature).softmax(dim=1)
-        parts = x.reshape(x.shape[0], self.options.groups, -1) / self.options.temperature
+            return (x / self.temperature).softmax(dim=1)
+        parts = x.reshape(x.shape[0], self.options.groups, -1) / self.temperature
         return parts.softmax(dim=2).view_as(x)
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:

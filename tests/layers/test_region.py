@@ -186,7 +186,7 @@ def test_background_takes_the_place_of_objectness(folder: pathlib.Path) -> None:
     [
         ("a -1\nb\n", "0", "a.tree:2: expected a name and the number of its parent, got 'b'"),
         ("a -1\nb x\n", "0", "a.tree:2: expected a name and the number of its parent, got 'b x'"),
-        ("a -1\nb 2\nc 0\n", "0", "a.tree:2: parent 2 is no earlier class"),
+        ("a -1\nb 2\nc 0\n", "0", "a.tree:2: parent 2 is not an earlier class"),
         ("\n", "0", "a.tree: no classes"),
         ("a -1\nb 0\n", "0", "tree: 2 classes, expected classes=3"),
         ("a -1\nb 0\nc 0\n", "0\n3\n", "a.map:2: expected a class number in 0..2, got '3'"),
