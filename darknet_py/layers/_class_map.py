@@ -1,4 +1,4 @@
-"""A head's ``map=`` file: for every class of another list, its number among the head's own."""
+"""The ``map=`` file of a head: the head's class number for every class of another list."""
 
 from __future__ import annotations
 
@@ -30,7 +30,18 @@ def map_classes(targets: Tensor, class_map: Tensor | None, classes: int) -> Tens
 
 
 def read_map(path: pathlib.Path, classes: int) -> Tensor:
-    """The numbers of a file, one a line. Raises DataError for what is no class of the network."""
+    """Read a file with one class number per line.
+
+    Args:
+        path: the file.
+        classes: number of classes of the head.
+
+    Returns:
+        int64 [lines], in 0..classes - 1.
+
+    Raises:
+        DataError: if the file cannot be read or a line is not a class of the head.
+    """
     numbers = []
     try:
         lines = path.read_text().split("\n")

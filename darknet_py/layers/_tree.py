@@ -1,7 +1,7 @@
-"""WordTree: classes in a hierarchy, as YOLO9000 has them (https://arxiv.org/abs/1612.08242, section 4).
+"""WordTree, the class hierarchy of YOLO9000 (https://arxiv.org/abs/1612.08242, section 4).
 
-A tree file has one line per class: its name and the number of its parent, -1 for none. Consecutive
-classes of one parent are a group; a probability is conditional on the parent, and a group's sum is 1.
+A tree file has one line per class: its name and the number of its parent, -1 for a root. Consecutive classes with the
+same parent form a group. Probabilities are conditional on the parent; those of a group sum to 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from ..errors import DataError
 
 
 class Tree(nn.Module):
-    """A tree file as index tensors; [..., classes, *] tensors have the classes in ``dim``."""
+    """A class tree (``struct tree`` in C).
+
+    Attributes:
+        names: names of the classes.
+        groups: number of groups.
+        levels: depth of the tree; 1 if all classes are roots.
+        nodes: for each level, the numbers of its classes.
+        group: int64 [classes], group of each class.
+        parent: int64 [classes], parent of each class; -1: a root.
+        child: int64 [classes], group of each class's children; -1: a leaf.
+        depth: int64 [classes], level of each class.
+    """
 
     group: Tensor
     parent: Tensor
@@ -43,17 +54,24 @@ class Tree(nn.Module):
         self.register_buffer("depth", torch.tensor(depth), persistent=False)
 
     def softmax(self, x: Tensor, dim: int, temperature: float = 1.0) -> Tensor:
-        """Softmax within every group."""
+        """Compute the softmax within every group; the classes are dimension ``dim`` of ``x``."""
         rows = x.movedim(dim, 0) / temperature
         top = torch.full_like(rows[:1], float("-inf")).expand(self.groups, *rows.shape[1:]).clone()
         index = self.group.view(-1, *[1] * (rows.dim() - 1)).expand_as(rows)
         top = top.scatter_reduce(0, index, rows, "amax")
-        raised = (rows - top[self.group]).exp()
-        sums = torch.zeros_like(top).index_add(0, self.group, raised)
-        return (raised / sums[self.group]).movedim(0, dim)
+        exp = (rows - top[self.group]).exp()
+        sums = torch.zeros_like(top).index_add(0, self.group, exp)
+        return (exp / sums[self.group]).movedim(0, dim)
 
     def absolute(self, conditional: Tensor) -> Tensor:
-        """Probabilities [n, classes] given the parent to plain ones (``hierarchy_predictions``)."""
+        """Convert conditional probabilities to absolute ones (``hierarchy_predictions``).
+
+        Args:
+            conditional: float [n, classes], given the parent class.
+
+        Returns:
+            float [n, classes], the product over the path to the root.
+        """
         result = conditional
         for nodes in self.nodes[1:]:
             index = self.parent.new_tensor(nodes)
@@ -61,7 +79,14 @@ class Tree(nn.Module):
         return result
 
     def paths(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """The classes on the way from each of ``classes`` [n] to the root: number in 0..n-1 (ascending), and class."""
+        """List the classes on the paths to the root.
+
+        Args:
+            classes: int64 [n], where the paths start.
+
+        Returns:
+            For each node of a path, the number of the path in 0..n - 1 (ascending) and the class, int64 each.
+        """
         numbers, nodes = [torch.arange(len(classes), device=classes.device)], [classes]
         for _ in range(1, self.levels):
             above = self.parent[nodes[-1]]
@@ -71,22 +96,29 @@ class Tree(nn.Module):
         return torch.cat(numbers)[order], torch.cat(nodes)[order]
 
     def descend(self, values: Tensor, threshold: float) -> Tensor:
-        """The class of each row of ``values`` [n, classes], walked to from the root (``hierarchy_top_prediction``).
+        """Descend from the root to the best class (``hierarchy_top_prediction``).
 
-        A step leads to the best child where the product of all values on the way is above the
-        threshold. C walks over values that are absolute already, so that ancestors count repeatedly.
+        A step goes to the best child if the product of all values on the path is above the threshold. Darknet
+        passes absolute probabilities, so that ancestors count repeatedly.
+
+        Args:
+            values: float [n, classes].
+            threshold: limit of the product.
+
+        Returns:
+            int64 [n], the class where each path ends.
         """
         count = values.shape[0]
         rows = torch.arange(count, device=values.device)
-        reached, chance = torch.full((count,), -1, device=values.device), values.new_ones(count)
+        reached, product = torch.full((count,), -1, device=values.device), values.new_ones(count)
         walking = torch.ones(count, dtype=torch.bool, device=values.device)
         group = torch.zeros(count, dtype=torch.long, device=values.device)
         while bool(walking.any()):
             best = torch.where(self.group == group[:, None], values, float("-inf")).argmax(dim=1)
-            better = chance * values[rows, best]
-            go = walking & ((better > threshold) | (reached < 0))
-            walking = walking & (better > threshold)
-            reached, chance = torch.where(go, best, reached), torch.where(walking, better, chance)
+            extended = product * values[rows, best]
+            go = walking & ((extended > threshold) | (reached < 0))
+            walking = walking & (extended > threshold)
+            reached, product = torch.where(go, best, reached), torch.where(walking, extended, product)
             group = self.child[reached]
             walking = walking & (group >= 0)
         return reached
@@ -108,7 +140,7 @@ def _read(path: pathlib.Path) -> tuple[list[str], list[int]]:
         except ValueError:
             raise DataError(f"{path}:{number}: expected a name and the number of its parent, got {line!r}") from None
         if not -1 <= parents[-1] < len(names):
-            raise DataError(f"{path}:{number}: parent {parents[-1]} is no earlier class")
+            raise DataError(f"{path}:{number}: parent {parents[-1]} is not an earlier class")
         names.append(name)
     if not names:
         raise DataError(f"{path}: no classes")

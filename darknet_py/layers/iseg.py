@@ -13,7 +13,7 @@ from .base import Layer, Shape, section
 
 @section("iseg")
 class Iseg(Layer):
-    """Class maps as logistics, then ``ids`` embedding maps as they are; C's forward needs a target, this none."""
+    """Applies the sigmoid to the class maps and returns the ``ids`` embedding maps unchanged; inference only."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
@@ -30,7 +30,7 @@ class Iseg(Layer):
             raise ValueError(f"expected classes + ids = {options.classes + options.ids} channels, got {x.channels}")
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, classes + ids, height, width], shape kept."""
+        """Float [batch, classes + ids, height, width]; same shape."""
         classes = self.options.classes
         return torch.cat((torch.sigmoid(x[:, :classes]), x[:, classes:]), dim=1)
 

@@ -1,4 +1,4 @@
-"""``[logistic]``: pjreddie's logistic output with a cross-entropy loss."""
+"""``[logistic]``: sigmoid with binary cross-entropy loss (pjreddie)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .base import Layer, section
 
 @section("logistic")
 class Logistic(Layer):
-    """Each number by itself, unlike ``[softmax]``."""
+    """Each output is an independent probability, unlike ``[softmax]``."""
 
     has_loss = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape kept, values in 0..1."""
+        """Return ``sigmoid(x)``, same shape."""
         return torch.sigmoid(x)
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Truths of the input's shape: cross-entropy."""
+        """Compute the binary cross-entropy, summed; ``targets``: float in 0..1, as many values as ``x``."""
         targets = targets.to(x).view_as(x)
         value = F.binary_cross_entropy_with_logits(x, targets, reduction="sum")
         return Loss(value.detach(), targets - output.detach(), value)

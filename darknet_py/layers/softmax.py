@@ -1,4 +1,4 @@
-"""``[softmax]``: scores to probabilities."""
+"""``[softmax]``: scores to class probabilities, with cross-entropy loss."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from .base import Layer, Shape, section
 
 @section("softmax", "soft")
 class Softmax(ClassifierHead):
-    """Over each of ``groups`` equal runs of the flat input, or over the groups of a tree.
+    """Softmax over each of ``groups`` equal parts of the flattened input, or over the groups of a class tree.
 
-    ``spatial=1`` changes nothing on AlexeyAB's CPU and is wrong on his GPU; in pjreddie's dialect it
-    does what it says, a softmax over the channels of each place.
+    ``spatial=1`` is a softmax over the channels of each position in pjreddie's dialect; AlexeyAB's CPU code ignores
+    it, and his GPU code computes wrong values.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of ``parse_softmax``."""
 
-        groups: int = option(1, "equal parts that sum to 1 each")
-        temperature: float = option(1.0, "divides the scores")
-        tree: pathlib.Path | None = option(None, "file of a class hierarchy")
-        spatial: bool = option(False, "over the channels of each place (pjreddie; AlexeyAB's CPU ignores it)")
-        noloss: bool = option(False, "no loss", train=True)
+        groups: int = option(1, "number of equal parts, each with a softmax of its own")
+        temperature: float = option(1.0, "divisor of the scores before the softmax")
+        tree: pathlib.Path | None = option(None, "file with a class hierarchy")
+        spatial: bool = option(
+            False, "softmax over the channels of each position (pjreddie; ignored by AlexeyAB's CPU code)"
+        )
+        noloss: bool = option(False, "do not compute a loss", train=True)
 
     options: Options
     has_loss = True
@@ -52,7 +54,7 @@ class Softmax(ClassifierHead):
         return self.options.temperature
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape kept."""
+        """Compute the softmax of ``x / temperature``, float [batch, ...]; same shape, values in 0..1."""
         if self.tree:
             return self.tree.softmax(x.flatten(1), 1, self.temperature).view_as(x)
         if self.options.spatial and self.options.dialect is Dialect.PJREDDIE:
@@ -61,19 +63,26 @@ class Softmax(ClassifierHead):
         return parts.softmax(dim=2).view_as(x)
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Truths [batch, inputs]: cross-entropy, whose gradient C takes for target - output whatever they sum to.
+        """Compute the cross-entropy ``-sum(t * log p)`` (``softmax_x_ent_cpu``).
 
-        C's cost adds up -log p of every class whose target is not 0, unweighted. A tree ignores the
-        classes whose target is IGNORED, as on the GPU.
+        Args:
+            x: float [batch, inputs, 1, 1].
+            output: probabilities p, same shape.
+            targets: t, float [batch, inputs]; with a tree, classes of IGNORED_TARGET are left out, as on the GPU.
+            context: not used.
+
+        Returns:
+            The loss: ``delta`` is t - p, also where t does not sum to 1; ``cost`` is the sum of -log p over the
+            classes with t != 0, unweighted as in Darknet.
         """
         p, t = output.flatten(1), targets.to(output).view(len(output), -1)
-        seen = (t != IGNORED_TARGET) if self.tree else torch.ones_like(t, dtype=torch.bool)
+        counted = (t != IGNORED_TARGET) if self.tree else torch.ones_like(t, dtype=torch.bool)
         if self.options.noloss:
-            seen = torch.zeros_like(seen)
+            counted = torch.zeros_like(counted)
         with torch.no_grad():
-            delta = torch.where(seen, t - p, 0.0)
-            cost = torch.where(seen & (t != 0), -p.log(), 0.0).sum()
-        value = torch.where(seen & (t != 0), -t * p.clamp(min=1e-30).log(), 0.0).sum()
+            delta = torch.where(counted, t - p, 0.0)
+            cost = torch.where(counted & (t != 0), -p.log(), 0.0).sum()
+        value = torch.where(counted & (t != 0), -t * p.clamp(min=1e-30).log(), 0.0).sum()
         return Loss(cost, delta.view_as(x), value)
 
     def describe(self) -> str:
