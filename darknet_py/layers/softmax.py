@@ -32,9 +32,7 @@ class Softmax(ClassifierHead):
         groups: int = option(1, "number of equal parts, each with a softmax of its own")
         temperature: float = option(1.0, "divisor of the scores before the softmax")
         tree: pathlib.Path | None = option(None, "file with a class hierarchy")
-        spatial: bool = option(
-            False, "softmax over the channels of each position (pjreddie; ignored by AlexeyAB's CPU code)"
-        )
+        spatial: bool = option(False, "softmax over the channels of each position (pjreddie)")
         noloss: bool = option(False, "do not compute a loss", train=True)
 
     options: Options
