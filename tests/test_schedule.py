@@ -43,7 +43,7 @@ RATES: list[tuple[str, dict[str, Any], int, float]] = [
 
 
 @pytest.mark.parametrize(("policy", "keys", "number", "expected"), RATES)
-def test_rates(policy: str, keys: dict[str, Any], number: int, expected: float) -> None:
+def test_learning_rates_follow_the_policy(policy: str, keys: dict[str, Any], number: int, expected: float) -> None:
     net = Net(**{**BASE, **keys}, policy=Policy(policy))
     assert schedule.learning_rate(net, number) == pytest.approx(expected, abs=1e-12)
 
@@ -60,7 +60,7 @@ def test_random_rates_come_from_the_given_generator() -> None:
         ({"policy": Policy.POLY, "max_batches": 0}, "max_batches"),
     ],
 )
-def test_keys_that_make_no_rate(keys: dict[str, Any], text: str) -> None:
+def test_invalid_policies_are_refused(keys: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         schedule.learning_rate(Net(**{**BASE, **keys}), 5)
 
@@ -103,7 +103,7 @@ YOLO = "[yolo]\nclasses=3\nnum=1\nanchors=8,8\n"
 NET = "[net]\nwidth=16\nheight=16\nchannels=3\nbatch=4\nmax_batches=20\nlearning_rate=0.001\n"
 
 
-def test_an_attack_hides_objects() -> None:
+def test_an_adversarial_perturbation_suppresses_objects() -> None:
     torch.manual_seed(0)
     net = Network(cfg.loads(NET + "adversarial_lr=50\n" + HEAD + YOLO)).initialise()
     trainer, x = Trainer(net), torch.rand(4, 3, 16, 16)

@@ -4,7 +4,7 @@ torchrun starts the processes and describes them in environment variables. The c
 images per update, however many processes there are: of the images of every mini-batch each process takes a
 consecutive 1 / world_size, and gradients are summed over the processes, as Darknet's are sums over images. So several
 processes make the same steps as one, except for batch norm, whose statistics are those of each process's share unless
-``sync_bn``. (Darknet's ``-gpus`` trains each GPU on a batch of its own with a higher learning rate, and averages the
+``sync_bn``. (Darknet's ``-gpus`` trains each GPU on a separate batch with a higher learning rate, and averages the
 weights every fourth iteration.)
 """
 

@@ -46,7 +46,7 @@ class Optimizer(ABC):
     Args:
         layers: The network's layers, in order.
         net: The options of [net].
-        gradients: Whose update rules hold.
+        gradients: Selects Darknet's CUDA or CPU update rules.
 
     Raises:
         ConfigError: Filters that are to be tied to deformed copies do not divide into equal parts.

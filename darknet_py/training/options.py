@@ -1,4 +1,4 @@
-"""``TrainOptions``: what a training run is asked for, besides the options of [net]."""
+"""``TrainOptions``: the options of training that are not in [net]."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ _AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """How to train a network. ``Trainer.step`` follows the first group of fields, ``Trainer.run`` all of them.
+    """Options of training that are not in [net].
+
+    ``Trainer.step`` uses the first group of fields, ``Trainer.run`` all of them.
 
     Attributes:
         seed: Seed of everything random: images, augmentation, dropout, policy=random.

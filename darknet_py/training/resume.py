@@ -28,7 +28,7 @@ class Start:
     """What a run starts from.
 
     Attributes:
-        message: A line that says so.
+        message: A description of it for the log.
         path: The state file that is resumed; None if there is none.
         state: Its content.
     """
@@ -64,7 +64,7 @@ def build_network(
         cfg: The cfg file, or a name of the catalogue.
         values: Options of [net] to change; they become part of the network's cfg text.
         size: Width and height of the input instead of the cfg's.
-        dialect: Whose rules hold for the cfg.
+        dialect: Fork of Darknet to follow where the forks differ.
         strict: Whether text of the cfg that has no effect is an error.
         seed: Seed of the initial weights.
 

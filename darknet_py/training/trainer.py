@@ -1,4 +1,4 @@
-"""``Trainer``: train a network as its cfg says, step by step or from a data set to the final weights.
+"""``Trainer``: train a network by the hyperparameters in its cfg, step by step or from data set to final weights.
 
 An iteration runs ``subdivisions`` mini-batches forward and backward, whose gradients add up, and then updates the
 weights once. What it does follows from the weights, the state of the trainer, the seed and the number of the iteration.
@@ -68,11 +68,11 @@ class Trainer:
     """Trains a network in place.
 
     Args:
-        network: The network; its [net] says how it is trained.
+        network: The network; its [net] has the hyperparameters.
         data: What ``run`` trains on: anything that ``data.formats.load_dataset`` reads (a .data file, a list, a
             data.yaml, COCO's JSON, a VOC folder), a data set, a ``TextFile``, or batches; for a classifier a .data
             file with ``labels=``.
-        options: How to train, besides [net].
+        options: What is not in [net].
         clear: Start at iteration 0, whatever number of images the weights have seen.
         gradients: "darknet": as C's CUDA build computes them; "darknet-cpu": as its CPU build does where it differs;
             "autograd": the derivatives of the losses.

@@ -58,7 +58,7 @@ def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, 
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_from_what_they_saved(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_two_processes_resume_from_their_state(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=8)
     words = (folder / "tiny.data", cfg, "--workers", "1", "--chart", "", "--device", "cpu", "--no-map")
     training_runs.command(*words, "--output", tmp_path / "whole", launcher=training_runs.PROCESSES)
@@ -90,32 +90,32 @@ def test_shards_cover_everything_once() -> None:
 
 
 def test_detections_are_joined_in_order() -> None:
-    def found(places: list[int], images: int) -> Detections:
+    def detections(places: list[int], images: int) -> Detections:
         count = len(places)
         boxes, flat = np.full((count, 4), float(images), np.float32), np.zeros(count, np.float32)
         sizes = np.full((images, 2), images)
         return Detections(np.array(places), boxes, flat, np.zeros(count, np.int64), sizes, (), 1.0)
 
-    whole = concatenate_detections([found([0, 2, 2], 3), found([], 1), found([0, 1], 2)])
+    whole = concatenate_detections([detections([0, 2, 2], 3), detections([], 1), detections([0, 1], 2)])
     assert whole.image.tolist() == [0, 2, 2, 4, 5]
     assert whole.boxes[:, 0].tolist() == [3, 3, 3, 2, 2]
     assert len(whole.sizes) == 6
 
 
-def test_a_shared_norm_of_one_is_torchs() -> None:
+def test_synchronised_batch_norm_of_one_process_is_torchs() -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 5, 4, 2, dtype=torch.float64).float().requires_grad_()
     scales, biases = torch.rand(5, requires_grad=True), torch.rand(5, requires_grad=True)
     mean, variance = torch.zeros(5), torch.ones(5)
     y = sync_batch_norm(x, scales, biases, (mean, variance), 0.01, 1e-5, lambda total: total)
     means, variances = torch.zeros(5), torch.ones(5)
-    wanted = torch.nn.functional.batch_norm(x, means, variances, scales, biases, True, 0.01, 1e-5)
-    torch.testing.assert_close(y, wanted)
+    reference = torch.nn.functional.batch_norm(x, means, variances, scales, biases, True, 0.01, 1e-5)
+    torch.testing.assert_close(y, reference)
     torch.testing.assert_close((mean, variance), (means, variances))
     weights = torch.randn_like(y)
     for got, expected in zip(
         torch.autograd.grad((y * weights).sum(), (x, scales, biases)),
-        torch.autograd.grad((wanted * weights).sum(), (x, scales, biases)),
+        torch.autograd.grad((reference * weights).sum(), (x, scales, biases)),
         strict=True,
     ):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)

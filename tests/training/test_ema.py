@@ -78,7 +78,7 @@ def test_without_ema_alpha_there_is_no_average() -> None:
     assert trainer.ema.tensors is None
 
 
-def test_the_averaged_parameters_are_saved_and_training_goes_on_from_its_own(
+def test_the_averaged_parameters_are_saved_and_training_continues_from_its_own(
     tmp_path: pathlib.Path, rectangles: pathlib.Path
 ) -> None:
     """With max_batches=6 the average stays what the parameters were after update 3."""

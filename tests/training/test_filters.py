@@ -102,7 +102,7 @@ BOXES = [
 
 
 @pytest.mark.parametrize("kind", ["leaky", "relu", "mish", "linear"])
-def test_objects_stand_out(kind: str) -> None:
+def test_assisted_excitation_adds_the_mean_inside_objects(kind: str) -> None:
     context = StepContext(size=(32, 24), iteration=3, max_batches=10, targets=torch.tensor(BOXES))
     before = torch.randn(2, 5, 6, 8, generator=torch.Generator().manual_seed(2), requires_grad=True)
     after = Activation(kind)(before)
@@ -126,7 +126,7 @@ def test_objects_stand_out(kind: str) -> None:
     assert torch.allclose(before.grad, slope, atol=1e-6)
 
 
-def test_excitation_fades() -> None:
+def test_assisted_excitation_fades() -> None:
     def at(amount: int, *iterations: int) -> list[float]:
         moments = (StepContext(size=(8, 8), iteration=i, max_batches=100, burn_in=20) for i in iterations)
         return [round(excitation_factor(amount, context), 3) for context in moments]

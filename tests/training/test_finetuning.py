@@ -1,4 +1,4 @@
-"""The official yolov4-tiny goes on learning from real images: short forms of what docs/training.md has in full."""
+"""Fine-tuning of the official yolov4-tiny on real images: short versions of the runs in docs/training.md."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_backbone_learns_to_detect(
 
 
 @pytest.mark.slow
-def test_official_weights_stay_good_at_a_tiny_rate(
+def test_a_tiny_learning_rate_keeps_the_official_map(
     yolov4_tiny_weights: pathlib.Path, shared: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     data = shared / "data" / "coco128"

@@ -55,13 +55,13 @@ def run(folder: pathlib.Path, text: pathlib.Path, max_batches: int, *, clear: bo
     path = folder / "r.cfg"
     path.write_text(RECURRENT.format(max_batches))
     network = resume.build_network(path, seed=1)
-    all_options = TrainOptions(output=folder, verbose=False, chart="", **options)
-    Trainer(network, TextFile(text), all_options, clear=clear).run()
+    quiet: dict[str, Any] = {"output": folder, "verbose": False, "chart": ""}
+    Trainer(network, TextFile(text), TrainOptions(**quiet | options), clear=clear).run()
     return network
 
 
 def test_a_recurrent_network_is_resumed_and_fine_tuned_from_its_own_weights(
-    tmp_path: pathlib.Path, text: pathlib.Path
+    tmp_path: pathlib.Path, text: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """time_steps=4: 24 sequence elements in each iteration, though batch is 6."""
     network = run(tmp_path, text, 3)
@@ -70,7 +70,8 @@ def test_a_recurrent_network_is_resumed_and_fine_tuned_from_its_own_weights(
     assert checkpoints.read_state(tmp_path / "r_last.state.pt").iteration == 3
     resumed = run(tmp_path, text, 5, resume=True)
     assert resumed.seen == 5 * IMAGES
-    fine_tuned = run(tmp_path, text, 5, weights=third)
+    fine_tuned = run(tmp_path, text, 5, weights=third, verbose=True)
+    assert "72 images seen; warm start at iteration 3, momentum starts at 0" in capsys.readouterr().err
     assert fine_tuned.seen == 5 * IMAGES
     uninterrupted = run(tmp_path, text, 5)
     for name, tensor in uninterrupted.state_dict().items():

@@ -1,4 +1,4 @@
-"""Batches: the same whoever makes them, on the sizes and images that the cfg's rules draw."""
+"""``Loader``: batches do not depend on workers and processes, and follow the cfg's sizes and images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def same(one: Batch, other: Batch) -> bool:
 MIXED = "mosaic=1 blur=5 gaussian_noise=10"
 
 
-def test_what_a_batch_is(dataset: Dataset) -> None:
+def test_a_batch_has_images_and_targets_for_each_mini_batch(dataset: Dataset) -> None:
     for number, batch in enumerate(taken(create_detection_loader(network(), dataset), 2)):
         assert (batch.iteration, batch.size) == (number, (64, 32))
         assert len(batch.pairs) == len(batch.images) == 2
@@ -90,19 +90,19 @@ def test_what_a_batch_is(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("net", ["", MIXED, "mixup=1", "letter_box=1"])
-def test_workers_change_nothing(dataset: Dataset, net: str) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(dataset: Dataset, net: str) -> None:
     first, *others = (taken(create_detection_loader(network(net), dataset, workers=n, seed=4), 3) for n in (0, 1, 3))
     for other in others:
         assert all(map(same, first, other))
 
 
-def test_seeds_change_everything(dataset: Dataset) -> None:
+def test_seeds_change_images_and_augmentation(dataset: Dataset) -> None:
     one, other = (taken(create_detection_loader(network(), dataset, seed=seed), 1)[0] for seed in (1, 2))
     assert one.images != other.images
     assert not torch.equal(one.pairs[0][0], other.pairs[0][0])
 
 
-def test_resuming_goes_on(dataset: Dataset) -> None:
+def test_a_loader_continues_from_its_iteration(dataset: Dataset) -> None:
     head = YOLO + "random=1\n"
     whole = taken(create_detection_loader(network(MIXED, head), dataset), 12)
     late = taken(create_detection_loader(network(MIXED, head), dataset, iteration=9), 3)
@@ -143,7 +143,7 @@ def with_broken(dataset: Dataset, broken: Sequence[pathlib.Path]) -> Dataset:
     return Dataset([*dataset.samples, *(Sample(str(path), empty_targets(), empty_targets()) for path in broken)])
 
 
-def test_a_broken_image_is_said_once_and_replaced(
+def test_an_unreadable_image_is_reported_once_and_replaced(
     dataset: Dataset, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     torn, missing = tmp_path / "torn.jpg", tmp_path / "missing.jpg"

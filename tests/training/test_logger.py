@@ -48,7 +48,7 @@ def test_a_truncated_log_is_repaired(tmp_path: pathlib.Path, folder: pathlib.Pat
     assert log.read_text().startswith(whole.replace("\r\n", "\n"))
 
 
-def test_a_line_reads_as_darknets() -> None:
+def test_the_printed_line_is_darknets() -> None:
     parts = {30: {"iou": 0.41234, "count": 12.0}}
     entry = IterationMetrics(7, 12.5, 13.25, 0.001, 1.5, 448, 42.66, 3.456, parts)
     assert entry.lines().splitlines() == [

@@ -37,7 +37,9 @@ def waited(path: pathlib.Path, seconds: float = 120) -> None:
 
 
 @pytest.mark.parametrize("more", [{}, MEMORY], ids=["momentum", "all that has a memory"])
-def test_in_two_parts_as_in_one(more: dict[str, Any], tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_an_interrupted_run_ends_with_the_same_weights(
+    more: dict[str, Any], tmp_path: pathlib.Path, folder: pathlib.Path
+) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=12, **more)
     cfg.write_text(cfg.read_text().replace("[yolo]", "[dropout]\nprobability=.2\n[yolo]"))
     data = folder / "tiny.data"
@@ -68,7 +70,7 @@ class _Interrupting(int):
         return False
 
 
-def test_ctrl_c_saves_and_resume_goes_on(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_ctrl_c_saves_the_state_and_resume_continues(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
     words = (folder / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
     process = training_runs.begin(*words)
@@ -89,7 +91,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: pathlib.Path, folder: pathlib
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_a_killed_run_resumes_bit_for_bit(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=150, **MEMORY)
     words: tuple[Any, ...] = (folder / "tiny.data", cfg, "--workers", "2", "--chart", "", "--save-last", "7")
     words = (*words, "--map-every", "50", "--deterministic", "--seed", "5")
@@ -115,7 +117,7 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path: pathlib.Path, f
         assert one.read_bytes() == other.read_bytes(), name
 
 
-def test_weights_alone_are_a_warm_start_and_said_to_be(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_weights_without_a_state_are_a_warm_start(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
     training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "out")
     cfg.write_text(cfg.read_text().replace("max_batches=3", "max_batches=5"))

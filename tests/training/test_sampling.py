@@ -29,12 +29,12 @@ def test_sizes_change_every_ten_iterations() -> None:
 def test_sizes_are_darknets() -> None:
     """The documented range for 416: 320..608 by 32, the largest at both ends of the training."""
     plan = Plan(NET, (416, 416), 1.0)
-    found = Counter(sizes(plan))
-    assert set(found) == {(side, side) for side in range(320, 609, 32)}
+    counts = Counter(sizes(plan))
+    assert set(counts) == {(side, side) for side in range(320, 609, 32)}
     assert plan.size_at(0) == plan.size_at(9) == plan.size_at(4910) == plan.size_at(4999) == (608, 608)
     assert plan.size_at(4900) != (608, 608) or plan.size_at(4890) != (608, 608)
     # Half of the factors are above 1, where sizes are above 416; each is a uniform 1..1.4 or its inverse.
-    assert 0.4 < sum(n for size, n in found.items() if size[0] > 416 + 32) / 399 < 0.6
+    assert 0.4 < sum(n for size, n in counts.items() if size[0] > 416 + 32) / 399 < 0.6
 
 
 def test_sizes_round_halves_up_and_keep_the_aspect() -> None:
@@ -68,16 +68,16 @@ def test_smaller_images_come_in_larger_batches() -> None:
 
 def test_images_are_drawn_with_replacement_from_all() -> None:
     plan = Plan(NET, (416, 416))
-    chosen = [int(plan.choices(iteration, index, 0).integers(20)) for iteration in range(60) for index in range(64)]
-    counts = np.bincount(chosen, minlength=20)
-    expected = len(chosen) / 20
+    indices = [int(plan.choices(iteration, index, 0).integers(20)) for iteration in range(60) for index in range(64)]
+    counts = np.bincount(indices, minlength=20)
+    expected = len(indices) / 20
     # Chi-squared with 19 degrees of freedom: above 36.2 once in a hundred.
     assert ((counts - expected) ** 2 / expected).sum() < 36.2
     parts = {plan.choices(1, 1, part).integers(1 << 62) for part in range(4)}
     assert len(parts) == 4
 
 
-def test_a_coin_for_each_image_or_for_each_loader_thread() -> None:
+def test_mixing_is_decided_for_each_image_or_each_loader_thread() -> None:
     alone = [Plan(NET, (416, 416)).mixed(iteration, index) for iteration in range(50) for index in range(64)]
     assert abs(np.mean(alone) - 0.5) < 3 * 0.5 / np.sqrt(len(alone))
     plan = Plan(NET, (416, 416), mix_chunks=6)
@@ -107,7 +107,7 @@ def test_sequences_run_through_the_list() -> None:
     assert speeds == {1, 2, 3}
 
 
-def test_a_sequence_may_go_on_over_mini_batches() -> None:
+def test_a_sequence_can_span_mini_batches() -> None:
     net = Net(batch=4, subdivisions=2, time_steps=3, track=True, sequential_subdivisions=1, augment_speed=1)
     plan = Plan(net, (64, 64))
     streams = np.array([plan.sequenced(5, index, 0, 1000) for index in range(12)]).reshape(6, 2)

@@ -12,7 +12,7 @@ from darknet_py.training.checkpoints import CheckpointWriter
 from tests.helpers import synthetic_data
 
 
-def test_a_backbone_is_known_by_its_end(tmp_path: pathlib.Path) -> None:
+def test_a_backbone_is_recognised_by_its_length(tmp_path: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=10)
     whole = resume.build_network(cfg, seed=1)
     whole.seen = 640
@@ -38,7 +38,7 @@ def test_weights_that_end_within_a_layer_are_refused(tmp_path: pathlib.Path) -> 
         resume.load_weights(network, tmp_path / "w.weights")
 
 
-def test_a_checkpoint_fills_as_weights_do(tmp_path: pathlib.Path) -> None:
+def test_a_checkpoint_is_loaded_like_weights(tmp_path: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=10)
     whole = resume.build_network(cfg, seed=1)
     loading.save(whole, tmp_path / "w.pt", upto=2)
@@ -47,7 +47,7 @@ def test_a_checkpoint_fills_as_weights_do(tmp_path: pathlib.Path) -> None:
     assert torch.equal(network.get_parameter("layers.1.weights"), whole.get_parameter("layers.1.weights"))
 
 
-def test_other_values_become_part_of_the_cfg(tmp_path: pathlib.Path) -> None:
+def test_overridden_values_become_part_of_the_cfg(tmp_path: pathlib.Path) -> None:
     values = resume.parse_settings(["max_batches=77", "steps=50,60", "scales = .1,.1"])
     network = resume.build_network(synthetic_data.cfg(tmp_path, max_batches=10), values=values)
     assert (network.options.max_batches, network.options.steps) == (77, (50, 60))
@@ -56,7 +56,7 @@ def test_other_values_become_part_of_the_cfg(tmp_path: pathlib.Path) -> None:
         resume.parse_settings(["max_batches"])
 
 
-def test_weights_that_are_done_are_not_trained_on(tmp_path: pathlib.Path) -> None:
+def test_a_finished_training_is_refused(tmp_path: pathlib.Path) -> None:
     network = resume.build_network(synthetic_data.cfg(tmp_path, max_batches=10))
     network.seen = 80
     with pytest.raises(ConfigError, match=r"iteration 10 of max_batches=10: nothing is left to train.*--clear"):

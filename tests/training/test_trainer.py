@@ -1,4 +1,4 @@
-"""``Trainer`` against what C Darknet reached, and what it promises besides."""
+"""``Trainer.step``: weights against C Darknet, the update rules, frozen layers, resuming."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def built(*sections: str, net: str = "") -> Network:
 
 
 def batch(rows: int = 4, classes: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
-    chance = torch.Generator().manual_seed(seed)
-    return torch.rand(rows, 3, 16, 16, generator=chance), torch.eye(classes)[torch.arange(rows) % classes]
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(rows, 3, 16, 16, generator=rng), torch.eye(classes)[torch.arange(rows) % classes]
 
 
 def weights(net: Network) -> list[Tensor]:
@@ -107,7 +107,7 @@ def test_the_update_is_sgd_of_the_mean_gradient() -> None:
         assert torch.allclose(mine, theirs, atol=1e-6)
 
 
-def test_adam_is_c_s_formula() -> None:
+def test_adam_follows_darknets_formula() -> None:
     net = built(CONV.format(5), END, net="adam=1\n")
     first, gradients = next(net.parameters()), list[Tensor]()
     p = first.detach().clone()
@@ -149,7 +149,7 @@ def test_layers_that_do_not_learn(key: str, options: dict[str, Any], expected: l
     assert moved(net, before)[:3] == expected
 
 
-def test_a_temporary_stop_ends() -> None:
+def test_a_temporary_stopbackward_ends() -> None:
     net = built(CONV.format(6), CONV.format(6) + "stopbackward=2\n", CONV.format(5), END)
     trainer, seen = Trainer(net), []
     for _ in range(3):
@@ -191,7 +191,7 @@ def test_resuming_gives_the_same_weights() -> None:
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(second), strict=True))
 
 
-def test_the_network_is_left_as_it_was() -> None:
+def test_a_step_restores_the_mode_of_the_network() -> None:
     net = built(CONV.format(6) + "batch_normalize=2\n", CONV.format(5) + "stopbackward=1\n", END)
     Trainer(net).step([batch()])
     assert not net.training
@@ -200,7 +200,7 @@ def test_the_network_is_left_as_it_was() -> None:
     assert net.seen == 4
 
 
-def test_the_average_starts_in_the_middle() -> None:
+def test_the_ema_starts_after_half_of_training() -> None:
     net = built(CONV.format(5), END, net="ema_alpha=0.5\n")
     trainer = Trainer(net)
     trainer.iteration = 49
@@ -208,7 +208,7 @@ def test_the_average_starts_in_the_middle() -> None:
     assert all(torch.equal(a, b) for a, b in zip(trainer.ema.tensors or [], net.parameters(), strict=True))
 
 
-def test_a_gate_per_place_learns_as_on_cuda() -> None:
+def test_scale_wh_gradients_are_those_of_cuda() -> None:
     gates = "[conv]\nfilters=1\nsize=1\nactivation=linear\n[scale_channels]\nfrom=-2\nscale_wh=1\n"
     steps = []
     for gradients in ("darknet", "darknet-cpu"):
@@ -222,7 +222,7 @@ def test_a_gate_per_place_learns_as_on_cuda() -> None:
     assert torch.allclose(steps[0][5], steps[1][5], rtol=1e-5)
 
 
-def test_refusals() -> None:
+def test_invalid_arguments_are_refused() -> None:
     net, (x, t) = built(CONV.format(5), END), batch()
     actions: list[tuple[Callable[[], object], type[Exception], str]] = [
         (lambda: Trainer(net, gradients="roughly"), ConfigError, "darknet-cpu"),
