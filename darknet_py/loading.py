@@ -1,4 +1,4 @@
-"""``load`` and ``save``: a network from its files and back, whatever kind they are."""
+"""``load`` and ``save`` networks: cfgs with .weights files, and .pt and .safetensors checkpoints."""
 
 from __future__ import annotations
 
@@ -28,17 +28,28 @@ def load(
     strict: bool = False,
     upto: int | None = None,
 ) -> Network:
-    """Build a network, fill it and return it in eval mode.
+    """Build a network, load its weights and return it in eval mode.
 
-    ``cfg``: the text of the network, a checkpoint (.pt or .safetensors of ``save``) that carries text
-    and weights, or a name of the catalogue, whose weights are fetched once. ``weights``: a .weights file
-    or a checkpoint; without any, and for what ``upto`` leaves out, Darknet's random starting values.
-    ``size``: width and height of the input in pixels instead of the cfg's. ``dialect``: ``alexeyab`` or
-    ``pjreddie``; None: a checkpoint's own, else AlexeyAB's. ``strict``: text of the cfg that has no
-    effect is an error instead of a warning. ``upto``: the file fills the first so many layers alone (a
-    backbone such as yolov4.conv.137). Raises ConfigError and WeightsError.
+    Args:
+        cfg: a cfg file, a .pt or .safetensors checkpoint of ``save``, or a name of the catalogue, whose weights are
+            downloaded once.
+        weights: a .weights file or a checkpoint. Without weights, and in layers after ``upto``, parameters have
+            Darknet's random initial values.
+        size: width and height of the input in pixels, instead of the cfg's.
+        dialect: ``"alexeyab"`` or ``"pjreddie"``, the fork of Darknet to follow where the forks differ; None: that of
+            the checkpoint, otherwise AlexeyAB's.
+        device: where the network runs.
+        strict: raise ConfigError instead of warning of options without effect.
+        upto: load the first ``upto`` layers only, from a whole file or a backbone (137 for yolov4.conv.137).
+
+    Returns:
+        The network.
+
+    Raises:
+        ConfigError: the cfg cannot be read, or its network cannot be built.
+        WeightsError: the weights cannot be read, or do not fit.
     """
-    held: checkpoint.Checkpoint | None = None
+    saved: checkpoint.Checkpoint | None = None
     names: tuple[str, ...] = ()
     if model_files.is_name(cfg):
         model = model_files.find(cfg, weights)
@@ -46,18 +57,18 @@ def load(
         names = data_file.read_names(model.names) if model.names else ()
     if is_container(cfg):
         if weights is not None:
-            raise WeightsError(f"{os.fspath(cfg)}: carries its own weights: expected it alone, or a cfg with {weights}")
-        held, weights = checkpoint.load(cfg), cfg
-        network = checkpoint.build(held, cfg, size=size, dialect=dialect, strict=strict)
+            raise WeightsError(f"{os.fspath(cfg)}: contains weights: expected no other weights, found {weights}")
+        saved, weights = checkpoint.load(cfg), cfg
+        network = checkpoint.build(saved, cfg, size=size, dialect=dialect, strict=strict)
     else:
         if weights is not None and is_container(weights):
-            held = checkpoint.load(weights)
-            dialect = dialect or held.dialect
+            saved = checkpoint.load(weights)
+            dialect = dialect or saved.dialect
         network = Network(cfg_.load(cfg), size=size, dialect=dialect or Dialect.ALEXEYAB, strict=strict)
     if weights is None or upto is not None or any(_unread(layer.options) for layer in network):
         network.initialise()
-    if held is not None and weights is not None:
-        checkpoint.fill(network, held, weights, upto=upto)
+    if saved is not None and weights is not None:
+        checkpoint.fill(network, saved, weights, upto=upto)
     elif weights is not None:
         weights_.load(network, weights, upto=upto)
     network.names = network.names or names
@@ -65,9 +76,15 @@ def load(
 
 
 def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:
-    """Write a network, whole or not at all, as the suffix says: .pt, .safetensors, anything else .weights.
+    """Write a network to a .weights file, or with the suffix .pt or .safetensors to a checkpoint.
 
-    ``upto``: the first so many layers alone. Raises WeightsError.
+    Args:
+        network: the network.
+        path: the file to write; an existing one is replaced when the new one is complete.
+        upto: write the first ``upto`` layers only.
+
+    Raises:
+        WeightsError: the file cannot be written, or there are fewer layers.
     """
     if is_container(path):
         checkpoint.save(network, path, upto=upto)

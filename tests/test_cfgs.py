@@ -59,7 +59,7 @@ OFFICIAL = [name for name, (_, file) in NETWORKS.items() if file]
 
 
 class Counted(NamedTuple):
-    """What the text says of one layer: channels, pixels a cell (0: one cell in all), floats stored."""
+    """One layer counted from the text: channels, pixels per cell (0: a single cell), stored floats."""
 
     channels: int
     stride: int
@@ -73,7 +73,7 @@ def read(name: str) -> Config:
 @functools.cache
 def count(name: str) -> tuple[Counted, ...]:
     net, *sections = read(name).sections
-    layers = [Counted(int(values(net)["channels"]), 1, 0)]  # the input stands in front, so layer i is layers[i + 1]
+    layers = [Counted(int(values(net)["channels"]), 1, 0)]  # the input comes first, so layer i is layers[i + 1]
     for index, section in enumerate(sections):
         layers.append(count_layer(section, index, layers))
     return tuple(layers[1:])
@@ -191,7 +191,7 @@ def test_every_stage_has_a_correct_heading_and_a_comment(name: str) -> None:
         assert first == following, line
         assert int(match[3]) == layers[last].channels, line
         assert int(match[4] or 0) == layers[last].stride, line
-        assert sum(text.startswith("[") for text in lines[:at]) == first + 1, line  # [net] is no layer
+        assert sum(text.startswith("[") for text in lines[:at]) == first + 1, line  # [net] is not a layer
         assert re.match(r"# \w", lines[at + 1]), f"{line}: nothing said"
         following = last + 1
     assert following == len(layers)

@@ -30,14 +30,14 @@ RUNS = 2.5e9  # operations for an image; every architecture has a member below
 
 
 def corpus(*groups: str) -> list[object]:
-    found: list[object] = []
+    params: list[object] = []
     for group in groups:
         folder, _, reason = FOLDERS[group]
         paths = sorted(folder.glob("*.cfg"))
-        found += [pytest.param(path, id=f"{group}/{path.stem}") for path in paths]
+        params += [pytest.param(path, id=f"{group}/{path.stem}") for path in paths]
         if not paths:
-            found.append(pytest.param(folder, id=group, marks=pytest.mark.skip(reason=reason)))
-    return found
+            params.append(pytest.param(folder, id=group, marks=pytest.mark.skip(reason=reason)))
+    return params
 
 
 def dialect_of(path: Path) -> str:
@@ -91,14 +91,14 @@ def random_weights(net: Network, path: Path) -> None:
 
 def his(flops: float = float("inf")) -> list[object]:
     """pjreddie's cfgs up to so many operations for an image; large files are slow."""
-    found: list[object] = []
+    params: list[object] = []
     for path in sorted(DEBIAN.glob("*.cfg")):
         net = built(path)
         if net.flops <= flops:
             marks = [pytest.mark.slow] if floats(net) > QUICK else []
-            found.append(pytest.param(path, id=path.stem, marks=marks))
+            params.append(pytest.param(path, id=path.stem, marks=marks))
     none = pytest.mark.skip(reason=FOLDERS["debian"][2])
-    return found or [pytest.param(DEBIAN, id="none", marks=none)]
+    return params or [pytest.param(DEBIAN, id="none", marks=none)]
 
 
 each_of_his = pytest.mark.parametrize("path", his())

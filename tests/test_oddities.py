@@ -155,8 +155,8 @@ def test_boxes_of_detection_are_relative() -> None:
     head = random_networks.layer("detection", {"coords": "4", "side": "2", "classes": "1", "num": "1"}, Shape(24, 1, 1))
     assert isinstance(head, Detection)
     output = torch.full((1, 24, 1, 1), 0.5)
-    found = head.decode(output, (448, 448), DecodeOptions(0.1))[0]
-    assert found.boxes.tolist() == [[x, y, 0.5, 0.5] for y in (0.25, 0.75) for x in (0.25, 0.75)]
+    detections = head.decode(output, (448, 448), DecodeOptions(0.1))[0]
+    assert detections.boxes.tolist() == [[x, y, 0.5, 0.5] for y in (0.25, 0.75) for x in (0.25, 0.75)]
 
 
 def test_newer_keys_of_yolo_are_ignored_in_pjreddies_dialect() -> None:
@@ -190,15 +190,15 @@ def test_a_class_tree_is_descended_from_its_root(threshold: float) -> None:
     values = random_networks.random(20, len(parents), low=0)
 
     def walk(row: list[float]) -> int:
-        node, chance = -1, 1.0
+        node, probability = -1, 1.0
         while node in parents:
             first = parents.index(node)
             group = [i for i in range(first, len(parents)) if parents[first : i + 1] == [node] * (i + 1 - first)]
             best = max(group, key=row.__getitem__)
-            if chance * row[best] <= threshold:
+            if probability * row[best] <= threshold:
                 return best if node < 0 else node
-            node, chance = best, chance * row[best]
+            node, probability = best, probability * row[best]
         return node
 
-    found = Tree(pathlib.Path(TREE)).descend(values, threshold)
-    assert found.tolist() == [walk(row) for row in values.tolist()]
+    nodes = Tree(pathlib.Path(TREE)).descend(values, threshold)
+    assert nodes.tolist() == [walk(row) for row in values.tolist()]

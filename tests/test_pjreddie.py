@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::darknet_py.UnusedOptionWarning"),
 ]
 
-# What runs the C code has a process of its own: it ends the process where it does not like a file.
+# The C code runs in its own process, as it exits on an invalid file.
 PREDICT = """
 import ctypes, sys, numpy as np
 library, cfg, weights, x, y = sys.argv[1:]
@@ -38,8 +38,8 @@ inputs = np.load(x)
 outputs = []
 for frame in inputs:
     frame = np.ascontiguousarray(frame)
-    found = c.network_predict(net, frame.ctypes.data_as(ctypes.POINTER(ctypes.c_float)))
-    outputs.append(np.ctypeslib.as_array(found, (int(sys.stdin.readline()),)).copy())
+    output = c.network_predict(net, frame.ctypes.data_as(ctypes.POINTER(ctypes.c_float)))
+    outputs.append(np.ctypeslib.as_array(output, (int(sys.stdin.readline()),)).copy())
 np.save(y, outputs)
 """
 
@@ -65,9 +65,9 @@ c.set_batch_network(net, 1)
 image = c.load_image_color(path.encode(), 0, 0)
 c.network_predict_image(net, image)
 count = ctypes.c_int()
-found = c.get_network_boxes(net, image.w, image.h, 0.3, 0.5, None, 0, ctypes.byref(count))
-c.do_nms_sort(found, count.value, 80, 0.45)
-kept = [found[i] for i in range(count.value)]
+detections = c.get_network_boxes(net, image.w, image.h, 0.3, 0.5, None, 0, ctypes.byref(count))
+c.do_nms_sort(detections, count.value, 80, 0.45)
+kept = [detections[i] for i in range(count.value)]
 print(json.dumps([[k, d.prob[k], *d.box] for d in kept for k in range(80) if d.prob[k] > 0]))
 """
 

@@ -44,9 +44,9 @@ def convolution(draw: st.DrawFn, shape: Shape) -> Section:
 def layer(draw: st.DrawFn, shapes: list[Shape]) -> Section:
     """A section that fits behind layers of these shapes (the first is the input's)."""
     index, shape = len(shapes) - 1, shapes[-1]
-    alike = [i for i, other in enumerate(shapes[1:]) if other[1:] == shape[1:]]
+    same_size = [i for i, other in enumerate(shapes[1:]) if other[1:] == shape[1:]]
     kinds = ["conv", "conv", "connected", "batchnorm", "local", "maxpool", "gru", "dropout"]
-    kinds += ["route", "shortcut"] if alike else []
+    kinds += ["route", "shortcut"] if same_size else []
     match draw(st.sampled_from(kinds)):
         case "conv":
             return draw(convolution(shape))
@@ -63,10 +63,10 @@ def layer(draw: st.DrawFn, shapes: list[Shape]) -> Section:
         case "dropout":
             return section("dropout", probability=0.5)
         case "route":
-            chosen = draw(st.lists(st.sampled_from(alike), min_size=1, max_size=3))
-            return section("route", layers=",".join(str(draw(st.sampled_from([i, i - index]))) for i in chosen))
+            sources = draw(st.lists(st.sampled_from(same_size), min_size=1, max_size=3))
+            return section("route", layers=",".join(str(draw(st.sampled_from([i, i - index]))) for i in sources))
         case _:
-            keys = {"from_": draw(st.sampled_from(alike)) - index, "activation": "leaky"}
+            keys = {"from_": draw(st.sampled_from(same_size)) - index, "activation": "leaky"}
             if draw(st.booleans()):
                 keys |= {"weights_type": "per_channel", "weights_normalization": "softmax"}
             return section("shortcut", **keys)

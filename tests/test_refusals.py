@@ -212,7 +212,7 @@ def test_a_network_without_weights_refuses_any(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(("count", "message"), [(1, "1 class names"), (3, "3 class names"), (0, "0 class names")])
 def test_names_that_do_not_match_the_classes(count: int, message: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.names"
-    path.write_text("".join(f"thing {number}\n" for number in range(count)))
+    path.write_text("".join(f"class {number}\n" for number in range(count)))
     with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {message}, but the network has 2 classes$"):
         detector.Detector(heads(2), names=path)
     with pytest.raises(DataError, match=f"^{message}, but the network has 2 classes$"):

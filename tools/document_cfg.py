@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Write the parts of the documentation that the code knows better: sections, keys, the order in a .weights file.
+"""Generate parts of the documentation from the code: sections, keys, and the order of arrays in a .weights file.
 
-    python tools/document_cfg.py            # write them
-    python tools/document_cfg.py --check    # exit 1 where one of them is out of date
+    python tools/document_cfg.py            # write the pages
+    python tools/document_cfg.py --check    # exit 1 if a page is out of date
 
-A page keeps its own words; only what stands between ``<!-- NAME: ... -->`` and ``<!-- end of NAME -->`` is
-replaced. Names of keys, types and defaults come from the Options classes, words from their ``doc`` and from
-docstrings, arrays from ``Layer.stored`` of small layers, bytes from ``weights.save``.
+Only the text between ``<!-- NAME: ... -->`` and ``<!-- end of NAME -->`` is replaced. Keys, types and defaults are
+those of the Options classes, descriptions their ``doc`` and docstrings, arrays those of ``Layer.stored`` of small
+layers, bytes those of ``weights.save``.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ _TYPES = {
 }
 _EFFECTS: dict[schema.Effect, str] = {
     "none": "**no effect**",
+    "unused": "**no effect**, in official cfgs",
     "speed": "**no effect here**, speed and memory only in Darknet",
     "unsupported": "**not supported**, ignored",
 }
 
-# For every section that stores something: a section of that kind, and what stands before it.
+# An example of every section that stores arrays, with the sections before it.
 _EXAMPLES = (
     "[convolutional]\nfilters=8\nsize=3",
     "[convolutional]\nfilters=8\nsize=3\nbatch_normalize=1",
@@ -104,10 +105,10 @@ def activations() -> str:
 
 
 def reference() -> str:
-    """Every section with its keys."""
+    """All sections with their keys."""
     common = schema.keys(Layer.Options)
     parts = ["## [net]", "Also called `[network]`. " + _sentence(inspect.getmodule(Net)), *_keys(Net, ())]
-    parts += ["## Keys of every layer", "These may stand in any section but `[net]`.", *_keys(Layer.Options, ())]
+    parts += ["## Keys of every layer", "Keys of any section except `[net]`.", *_keys(Layer.Options, ())]
     for kind in kinds():
         first, *others = kind.names
         also = f" Also called {', '.join(f'`[{name}]`' for name in others)}." if others else ""
@@ -134,7 +135,7 @@ def ineffective() -> str:
 
 
 def order() -> str:
-    """What a file holds for each kind of section, in order, worked out by building small layers."""
+    """The arrays of each section type in the order of the file, from small networks."""
     rows = []
     for text in _EXAMPLES:
         arrays = {dialect: _arrays(text, dialect) for dialect in Dialect}
@@ -148,7 +149,7 @@ def order() -> str:
 
 
 def example() -> str:
-    """The bytes of a file of one layer, with what they mean."""
+    """The bytes of a file of one layer, with their meaning."""
     text = "[net]\nwidth=2\nheight=2\nchannels=1\n\n[convolutional]\nfilters=2\nsize=1\nactivation=linear\n"
     network = Network(cfg.loads(text))
     with torch.no_grad():
@@ -178,21 +179,21 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
 
 
 def renewed(page: str, text: str) -> str:
-    """The text of a page with its blocks as they should be. Raises ValueError where one is missing."""
+    """Return the text of a page with its blocks regenerated. Raises ValueError if one is missing."""
     for name, write in BLOCKS[page].items():
         first, last = f"<!-- {name}: {_NOTE} -->\n", f"\n<!-- end of {name} -->"
-        before, found, rest = text.partition(first)
-        _, ended, after = rest.partition(last)
-        if not found or not ended:
+        before, start, rest = text.partition(first)
+        _, end, after = rest.partition(last)
+        if not start or not end:
             raise ValueError(f"{page}: expected a block between {first.strip()} and {last.strip()}")
         text = f"{before}{first}\n{write()}\n{last}{after}"
     return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the blocks, or look whether they are as they should be."""
+    """Write the pages, or check that they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     args = parser.parse_args(argv)
     stale = []
     for page in BLOCKS:
@@ -208,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _keys(options: type[schema.Options], left_out: Iterable[str]) -> list[str]:
-    """Tables of the keys, those that matter at inference first."""
+    """Tables of the keys, those for inference first."""
     known, hints = schema.keys(options), typing.get_type_hints(options)
     rows: dict[bool, list[tuple[str, str, str, str]]] = {False: [], True: []}
     for key, option in known.items():
@@ -250,7 +251,7 @@ def _default(value: object) -> str:
 
 
 def _purpose(kind: type[Layer]) -> str:
-    """What a section is, from the first line of its module."""
+    """The description of a section, from the first line of its module."""
     return _sentence(inspect.getmodule(kind)).partition(": ")[2].rstrip(".")
 
 
@@ -266,13 +267,13 @@ def _text(docstring: str | None) -> str:
 def _arrays(text: str, dialect: Dialect) -> str:
     network = Network(cfg.loads(_INPUT + text), dialect=dialect)
     layer = network[len(network.layers) - 1]
-    found = [(name, tuple(tensor.shape)) for name, tensor in layer.stored()]
-    parts = list(dict.fromkeys(name.partition(".")[0] for name, _ in found if "." in name))
+    arrays = [(name, tuple(tensor.shape)) for name, tensor in layer.stored()]
+    parts = list(dict.fromkeys(name.partition(".")[0] for name, _ in arrays if "." in name))
     if parts:
         inner = type(layer.get_submodule(parts[0]))
         name = next(kind.names[0] for kind in LAYERS.values() if issubclass(kind, inner))
         return f"{', '.join(parts)}; each as `[{name}]`"
-    return ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in found)
+    return ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in arrays)
 
 
 if __name__ == "__main__":

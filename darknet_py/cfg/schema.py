@@ -30,9 +30,9 @@ _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|na
 T = TypeVar("T", bound="Options")
 
 
-Effect = Literal["normal", "none", "speed", "unsupported"]
+Effect = Literal["normal", "none", "unused", "speed", "unsupported"]
 
-# Reported by check, training and strict reading. "speed" is not: the results are those of Darknet.
+# Reported by check, training and strict reading. "unused" and "speed" are not: official cfgs set these keys.
 _INEFFECTIVE: dict[Effect, str] = {"none": "has no effect", "unsupported": "not supported, ignored"}
 
 
@@ -45,6 +45,7 @@ def option(default: Any, doc: str, *, key: str = "", train: bool = False, effect
         key: key in the file, where it differs from the field's name.
         train: whether the key matters in training only.
         effect: ``"normal"``: the key acts as in Darknet. ``"none"``: it changes no result, in Darknet either.
+            ``"unused"``: C reads it and never uses it, but official cfgs set it.
             ``"speed"``: it changes only time and memory in Darknet, and nothing here. ``"unsupported"``: it
             changes results in Darknet and nothing here.
     """

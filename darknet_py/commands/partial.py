@@ -13,7 +13,7 @@ from . import _options
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("cfg", metavar="CFG", help="cfg file of the network")
-    parser.add_argument("weights", metavar="WEIGHTS", help="weights of the network, or of at least N layers")
+    parser.add_argument("weights", metavar="WEIGHTS", help="weights of the network, or of its first N or more layers")
     parser.add_argument("output", metavar="OUTPUT", help="file to write, usually called NAME.conv.N")
     parser.add_argument("upto", metavar="N", type=int, help="number of layers to keep; every section counts")
     parser.add_argument("--keep-seen", action="store_true", help="keep the count of images seen")

@@ -31,7 +31,7 @@ class Contrastive(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_contrastive``."""
 
-        classes: int = option(1000, "unused: the targets give their number", train=True, effect="none")
+        classes: int = option(1000, "number of classes, not used: the targets give it", train=True, effect="unused")
         yolo_layer: int = option(0, "number of the [yolo] layer whose targets are used; 0: none", train=True)
         temperature: float = option(1.0, "temperature of the softmax over similarities", train=True)
         cls_normalizer: float = option(1.0, "factor on the gradient", train=True)

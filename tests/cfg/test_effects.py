@@ -1,4 +1,4 @@
-"""Options declared with ``effect="none"``, ``"unsupported"`` or ``"speed"`` behave as declared."""
+"""Options behave as their declared ``effect`` says: which are reported, and that no code reads them."""
 
 from __future__ import annotations
 
@@ -59,12 +59,15 @@ def test_the_register_of_options_without_effect() -> None:
     assert {(section, key) for section, _, key in declared("none")} == {
         ("net", "show_receptive_field"),
         ("cost", "ratio"),
-        ("contrastive", "classes"),
-        *(("region", key) for key in ("log", "sqrt", "absolute")),
-        ("detection", "reorg"),
         *(("yolo", key) for key in ("track_history_size", "sim_thresh", "dets_for_track", "dets_for_show")),
         *(("yolo", key) for key in ("track_ciou_norm", "embedding_layer")),
     }
+    unused = {
+        *(("region", key) for key in ("log", "sqrt", "absolute")),
+        ("detection", "reorg"),
+        ("contrastive", "classes"),
+    }
+    assert {(section, key) for section, _, key in declared("unused")} == unused
     speed = {("net", key) for key in ("optimized_memory", "workspace_size_limit_MB", "use_cuda_graph")}
     assert {(section, key) for section, _, key in declared("speed")} == speed
 
@@ -84,7 +87,7 @@ def test_the_default_is_not_reported(section: str, options: type[schema.Options]
     assert read(section, options, f"{key}={int(default) if isinstance(default, bool) else default}", strict=True) == []
 
 
-@pytest.mark.parametrize(("section", "options", "key"), declared("normal", "speed"))
+@pytest.mark.parametrize(("section", "options", "key"), declared("normal", "unused", "speed"))
 def test_other_options_are_never_reported(section: str, options: type[schema.Options], key: str) -> None:
     config = cfg.loads(f"[{section}]\n{key}=1\n")
     values = options.__new__(options)  # a value of any type: only the declaration counts
@@ -94,7 +97,7 @@ def test_other_options_are_never_reported(section: str, options: type[schema.Opt
 
 def test_no_code_reads_them() -> None:
     normal = {schema.keys(options)[key].name for _, options, key in declared("normal")}
-    others = {schema.keys(options)[key].name for _, options, key in declared("none", "unsupported", "speed")}
+    others = {schema.keys(options)[key].name for _, options, key in declared("none", "unused", "unsupported", "speed")}
     assert len(others - normal) > 15
     assert not (others - normal) & names_read_from_options()
 

@@ -78,8 +78,8 @@ def test_detect_writes_images_labels_and_json(model: tuple[str, str]) -> None:
     assert cli.main(line) == 0
     assert sorted(p.name for p in pathlib.Path("detected").iterdir()) == ["a.png", "b.png"]
     assert pathlib.Path("labels/a.txt").read_text() == "1 0.5000 0.5000 0.2500 0.2500\n"
-    found = json.loads(pathlib.Path("detections.json").read_text())
-    assert [(one["path"], one["width"], one["boxes"][0]["class"]) for one in found] == [
+    results = json.loads(pathlib.Path("detections.json").read_text())
+    assert [(one["path"], one["width"], one["boxes"][0]["class"]) for one in results] == [
         ("a.png", 60, 1),
         ("b.png", 60, 1),
     ]

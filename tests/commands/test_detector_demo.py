@@ -29,7 +29,7 @@ def line(model: tuple[str, str], *more: str) -> list[str]:
 
 def test_output_and_files_are_those_of_darknet(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 6)
-    files = ["-out_filename", "res.avi", "-prefix", "f", "-json_file_output", "found.json"]
+    files = ["-out_filename", "res.avi", "-prefix", "f", "-json_file_output", "out.json"]
     assert cli.main(line(model, "clip.mp4", "-thresh", "0.5", "-ext_output", *files)) == 0
     out = capsys.readouterr().out
     assert out.startswith("video file: clip.mp4\nObjects:\n\n")
@@ -37,10 +37,10 @@ def test_output_and_files_are_those_of_darknet(model: tuple[str, str], capsys: p
     box = r"dog: 98%\t\(left_x:   36   top_y:   24   width:   24   height:   16\)"
     frame = rf"Objects:\n\n{box}\n\nFPS:\d+\.\d \t AVG_FPS:\d+\.\d\n"
     assert len(re.findall(frame, out)) == out.count("Objects:") == 6
-    found = json.loads(pathlib.Path("found.json").read_text())
-    assert [one["frame_id"] for one in found] == list(range(1, 7))
-    assert "filename" not in found[0]
-    assert found[5]["objects"][0]["name"] == "dog"
+    frames = json.loads(pathlib.Path("out.json").read_text())
+    assert [one["frame_id"] for one in frames] == list(range(1, 7))
+    assert "filename" not in frames[0]
+    assert frames[5]["objects"][0]["name"] == "dog"
     images = sorted(path.name for path in pathlib.Path().glob("f_*"))
     assert images == [f"f_{number:08}.jpg" for number in range(1, 7)]
     with Image.open("f_00000003.jpg") as image:
@@ -84,9 +84,9 @@ def test_a_camera_with_a_time_limit(
     model: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Device, CAP_PROP_FPS=5))
-    assert cli.main(line(model, "-c", "3", "-time_limit_sec", "1", "-json_file_output", "found.json")) == 0
+    assert cli.main(line(model, "-c", "3", "-time_limit_sec", "1", "-json_file_output", "out.json")) == 0
     assert capsys.readouterr().out.startswith("Webcam index: 3\nObjects:\n\ndog: 98%\n")
-    assert len(json.loads(pathlib.Path("found.json").read_text())) > 1
+    assert len(json.loads(pathlib.Path("out.json").read_text())) > 1
     assert tiny_videos.reader_threads_have_ended()
     assert cli.main(line(model)) == 1
     assert capsys.readouterr().err == "darknet-py: camera 0: not found, or in use by another program\n"
@@ -98,7 +98,7 @@ class Stopped(Device):
     pressed = False
 
     def read(self) -> tuple[bool, object]:
-        written = pathlib.Path("found.json")  # the camera is read by a thread, which may be first
+        written = pathlib.Path("out.json")  # the camera is read by a thread, which may be first
         if not self.pressed and written.exists() and written.stat().st_size > 300:
             self.pressed = True
             signal.raise_signal(signal.SIGINT)
@@ -107,10 +107,10 @@ class Stopped(Device):
 
 def test_ctrl_c_leaves_complete_files(model: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Stopped, CAP_PROP_FPS=5))
-    assert cli.main(line(model, "-c", "3", "-json_file_output", "found.json", "-out_filename", "res.avi")) == 130
-    found = json.loads(pathlib.Path("found.json").read_text())
+    assert cli.main(line(model, "-c", "3", "-json_file_output", "out.json", "-out_filename", "res.avi")) == 130
+    frames = json.loads(pathlib.Path("out.json").read_text())
     with open_video("res.avi") as video:
-        assert video.frame_count >= len(found) > 0
+        assert video.frame_count >= len(frames) > 0
 
 
 @pytest.mark.parametrize(

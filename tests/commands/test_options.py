@@ -1,4 +1,4 @@
-"""One option name for one thing: the options of all verbs, and what they are called."""
+"""One option name for one thing in all verbs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_option_of_two_verbs_is_shared() -> None:
         if spelling(action) not in SHARED:
             for name in action.option_strings:
                 verbs[name].add(verb)
-    assert {name: found for name, found in verbs.items() if len(found) > 1} == {}
+    assert {name: users for name, users in verbs.items() if len(users) > 1} == {}
 
 
 def test_every_shared_option_is_used() -> None:

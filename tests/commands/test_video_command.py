@@ -32,7 +32,7 @@ def lines(path: str) -> list[dict[str, Any]]:
 
 def test_rows_json_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 8)
-    line = ["detect", *model, "clip.mp4", "--names", "tiny.names", "--save", "out", "--jsonl", "found.jsonl"]
+    line = ["detect", *model, "clip.mp4", "--names", "tiny.names", "--save", "out", "--jsonl", "detections.jsonl"]
     assert cli.main(line) == 0
     streams = capsys.readouterr()
     rows = streams.out.splitlines()
@@ -40,11 +40,11 @@ def test_rows_json_lines_and_the_video_with_boxes(model: tuple[str, str], capsys
     assert rows[2].startswith("clip.mp4#1 at 0.040 s: 96x64, 1 detection, ")
     assert rows[3].split() == ["dog", "97.5%", "36", "24", "24", "16"]
     assert streams.err == "video in out/clip.mp4\n"
-    found = lines("found.jsonl")
-    assert [(one["path"], one["index"], one["timestamp"]) for one in found] == [
+    frames = lines("detections.jsonl")
+    assert [(one["path"], one["index"], one["timestamp"]) for one in frames] == [
         ("clip.mp4", number, number / 25) for number in range(8)
     ]
-    assert found[0]["boxes"][0]["name"] == "dog"
+    assert frames[0]["boxes"][0]["name"] == "dog"
     with open_video("out/clip.mp4") as video:
         assert (video.fps, video.frame_count) == (tiny_videos.FPS, 8)
         drawn = next(video).image
@@ -55,9 +55,9 @@ def test_json_lines_on_stdout_replace_the_text(model: tuple[str, str], capsys: p
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 8)
     line = ["detect", *model, "a.png", "clip.mp4", "--jsonl", "-", "--stride", "3", "--max-frames", "2", "--every"]
     assert cli.main(line) == 0
-    found = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
-    assert [one.get("index") for one in found] == [None, 0, 3]
-    assert "timestamp" not in found[0]
+    frames = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert [one.get("index") for one in frames] == [None, 0, 3]
+    assert "timestamp" not in frames[0]
 
 
 def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) -> None:
@@ -91,14 +91,14 @@ def test_invalid_command_lines_are_refused(
 @pytest.mark.skipif(os.name == "nt", reason="a process there cannot be sent Ctrl-C alone")
 def test_ctrl_c_leaves_complete_lines_and_a_complete_video(model: tuple[str, str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 3000)
-    line = ["detect", *model, "clip.mp4", "--save", "out", "--jsonl", "found.jsonl", "--quiet"]
+    line = ["detect", *model, "clip.mp4", "--save", "out", "--jsonl", "detections.jsonl", "--quiet"]
     process = subprocess.Popen(
         [sys.executable, "-m", "darknet_py", *line],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
-    target = pathlib.Path("found.jsonl")
+    target = pathlib.Path("detections.jsonl")
     for _ in range(1200):
         if process.poll() is not None or (target.exists() and target.read_text().count("\n") > 5):
             break
@@ -106,9 +106,9 @@ def test_ctrl_c_leaves_complete_lines_and_a_complete_video(model: tuple[str, str
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "video in out/clip.mp4\ndarknet-py: stopped\n")
-    found = lines("found.jsonl")
-    assert 5 < len(found) < 3000
-    assert [one["index"] for one in found] == list(range(len(found)))
+    frames = lines("detections.jsonl")
+    assert 5 < len(frames) < 3000
+    assert [one["index"] for one in frames] == list(range(len(frames)))
     with open_video("out/clip.mp4") as video:
-        assert len(list(video)) == len(found)
+        assert len(list(video)) == len(frames)
     assert [path.name for path in pathlib.Path("out").iterdir()] == ["clip.mp4"]

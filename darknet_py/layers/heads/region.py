@@ -36,9 +36,9 @@ class Region(Head):
         anchors: tuple[float, ...] = option((), "width, height of every anchor in cells")
         tree: pathlib.Path | None = option(None, "file with a class hierarchy")
         map: pathlib.Path | None = option(None, "file with the tree's class number of every class to report")
-        log: bool = option(False, "unused by Darknet", train=True, effect="none")
-        sqrt: bool = option(False, "unused by Darknet", train=True, effect="none")
-        absolute: bool = option(False, "unused by Darknet", train=True, effect="none")
+        log: bool = option(False, "read by C but not used", train=True, effect="unused")
+        sqrt: bool = option(False, "read by C but not used", train=True, effect="unused")
+        absolute: bool = option(False, "read by C but not used", train=True, effect="unused")
         random: float = option(0.0, "multi-scale training: range of the input's size", train=True)
         mask_scale: float = option(1.0, "weight of the mask loss", train=True, effect="unsupported")
 
