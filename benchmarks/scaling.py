@@ -86,7 +86,7 @@ def measure(args: argparse.Namespace, size: int, batch: int) -> tuple[float, ...
             seconds.append(time.perf_counter() - start)
         growth = read_memory("VmHWM") - before
     gflop = network.flops * batch / 1e9
-    return network.shape.width, 1000 * min(seconds[1:]), gflop, growth, fast.live(batch) / 1e6
+    return network.shape.width, 1000 * min(seconds[1:]), gflop, growth, fast.peak_activation_memory(batch) / 1e6
 
 
 def read_memory(name: str) -> float:

@@ -65,7 +65,7 @@ class Network(nn.Module):
         layers: list[Layer] = []
         for index, section in enumerate(others):
             with _place(config, section, index):
-                layers.append(self._layer(section, layers, strict))
+                layers.append(self._build_layer(section, layers, strict))
         self.layers = nn.ModuleList(layers)
         self._dead = dead_after(enumerate(self.sources), self.outputs)
         self.version = (0, 2, 5)
@@ -73,7 +73,7 @@ class Network(nn.Module):
         self.names: tuple[str, ...] = ()
         self.eval()
 
-    def _layer(self, section: Section, earlier: Sequence[Layer], strict: bool) -> Layer:
+    def _build_layer(self, section: Section, earlier: Sequence[Layer], strict: bool) -> Layer:
         kind, index = find(section.name), len(earlier)
         options = schema.read(kind.Options, section, self.config, dialect=self.dialect, strict=strict)
         sources = options.sources(index)
@@ -132,7 +132,7 @@ class Network(nn.Module):
         Raises:
             ValueError: ``x`` does not fit the network.
         """
-        outputs = {INPUT: self.accepted(x)}
+        outputs = {INPUT: self.to_batch(x)}
         for index, layer in enumerate(self.layers):
             inputs = [outputs[source] for source in self.sources[index]]
             try:
@@ -150,7 +150,7 @@ class Network(nn.Module):
         shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
         return f"in layer {index} [{section.name}] ({self.config.path}:{section.line}), input shapes {shapes}"
 
-    def accepted(self, x: Tensor) -> Tensor:
+    def to_batch(self, x: Tensor) -> Tensor:
         """Return ``x`` as [batch, channels, height, width]. Raises ValueError if it does not fit the network."""
         if x.dim() == 2 and x.shape[1] == self.shape.floats:
             return x.reshape(-1, *self.shape)

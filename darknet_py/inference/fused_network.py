@@ -106,14 +106,14 @@ class FusedNetwork(nn.Module):
             return plain
         if self._state() != self._prepared:
             self._prepare()
-        x = self.network.accepted(x)
+        x = self.network.to_batch(x)
         with torch.no_grad():
             parts = [self._run(part) for part in x.split(self._images_per_pass(x))]
         if len(parts) == 1:
             return parts[0]
         return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
-    def live(self, batch: int = 1) -> int:
+    def peak_activation_memory(self, batch: int = 1) -> int:
         """Compute the peak memory of the layers' outputs, in bytes, when a batch runs as a whole.
 
         Neither the layers' temporary memory nor the weights are included.

@@ -10,7 +10,7 @@ from ..activations import Activation
 from ..cfg.schema import option
 from ._context import StepContext
 from ._join import Join
-from .base import absolute
+from .base import resolve_indices
 
 
 class Gate(Join):
@@ -25,7 +25,7 @@ class Gate(Join):
 
         def sources(self, index: int) -> tuple[int, ...]:
             """The layer before and ``from``."""
-            return (index - 1, *absolute((self.from_,), index))
+            return (index - 1, *resolve_indices((self.from_,), index))
 
     options: Options
     uses_context = True

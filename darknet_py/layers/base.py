@@ -241,6 +241,6 @@ def find(name: str) -> type[Layer]:
         raise ValueError(f"unknown section{did_you_mean(name, LAYERS)}") from None
 
 
-def absolute(numbers: Sequence[int], index: int) -> tuple[int, ...]:
+def resolve_indices(numbers: Sequence[int], index: int) -> tuple[int, ...]:
     """Convert layer numbers of a cfg, where -1 is the layer before ``index``, to absolute ones."""
     return tuple(n + index if n < 0 else n for n in numbers)

@@ -13,7 +13,7 @@ from ..cfg.schema import option
 from ._context import StepContext
 from ._loss import Loss, squared_loss
 from ._tracks import TrackingHead
-from .base import Layer, absolute, section
+from .base import Layer, resolve_indices, section
 
 _MAX_PROBABILITY = 0.9999  # replaces a probability that C's formula puts above 1
 
@@ -45,7 +45,7 @@ class Contrastive(Layer):
     def connect(self, index: int, earlier: Sequence[Layer]) -> None:
         """Look up the head of ``yolo_layer``."""
         if self.options.yolo_layer:
-            (number,) = absolute((self.options.yolo_layer,), index)
+            (number,) = resolve_indices((self.options.yolo_layer,), index)
             head = earlier[number] if 0 <= number < index else None
             if not isinstance(head, TrackingHead):
                 raise ValueError(f"yolo_layer: layer {number} is not a [yolo] layer before layer {index}")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..cfg.schema import option
 from ._join import Join
-from .base import Shape, absolute, section
+from .base import Shape, resolve_indices, section
 
 
 @section("route")
@@ -28,7 +28,7 @@ class Route(Join):
 
         def sources(self, index: int) -> tuple[int, ...]:
             """The layers of ``layers``."""
-            return absolute(self.layers, index)
+            return resolve_indices(self.layers, index)
 
     options: Options
     dtype_agnostic = True

@@ -18,7 +18,7 @@ from ._context import Gradients, StepContext
 from ._join import Join
 from ._param_group import ParamGroup
 from ._parameters import parameter
-from .base import Shape, absolute, section
+from .base import Shape, resolve_indices, section
 
 
 class WeightsType(enum.StrEnum):
@@ -66,7 +66,7 @@ class Shortcut(Join):
 
         def sources(self, index: int) -> tuple[int, ...]:
             """The layer before and the layers of ``from``."""
-            return (index - 1, *absolute(self.from_, index))
+            return (index - 1, *resolve_indices(self.from_, index))
 
     options: Options
     uses_context = True

@@ -89,7 +89,7 @@ def test_another_size_than_the_cfgs() -> None:
     assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
 
 
-def test_the_input_stays_as_it_was() -> None:
+def test_the_input_is_not_changed() -> None:
     net = random_networks.network(
         "[net]\nwidth=4\nheight=4\nchannels=3\n[conv]\nfilters=3\nactivation=linear\n[shortcut]\nfrom=-1\n"
     )
@@ -99,7 +99,7 @@ def test_the_input_stays_as_it_was() -> None:
     assert torch.equal(x, before)
 
 
-def test_it_follows_the_networks_numbers() -> None:
+def test_it_follows_changes_of_the_weights() -> None:
     net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(1, 3, 12, 16)
     fast = optimise(net)
     first = run(fast, x)
@@ -108,20 +108,20 @@ def test_it_follows_the_networks_numbers() -> None:
     assert apart(run(net, x), run(fast, x)) < TOLERANCE
 
 
-def test_a_state_is_the_networks_own() -> None:
+def test_the_state_is_that_of_the_network() -> None:
     text = "[net]\nwidth=5\nheight=1\nchannels=1\nbatch=1\n[rnn]\nhidden=4\noutput=3\nactivation=tanh\n"
     net = random_networks.network(text.replace("width=5\nheight=1\nchannels=1", "inputs=5"))
     fast, x = optimise(net), random_networks.random(1, 5)
     expected = [net(x)[0].detach() for _ in range(3)]
     net.reset()
-    found = [fast(x)[0].detach() for _ in range(3)]
-    assert not torch.equal(found[0], found[2])
-    assert apart(expected, found) < TOLERANCE
+    outputs = [fast(x)[0].detach() for _ in range(3)]
+    assert not torch.equal(outputs[0], outputs[2])
+    assert apart(expected, outputs) < TOLERANCE
     fast.reset()
     assert apart([expected[0]], fast(x)) < TOLERANCE
 
 
-def test_in_training_and_in_double_the_network_itself_runs() -> None:
+def test_in_training_mode_and_in_float64_the_network_itself_runs() -> None:
     net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(2, 3, 12, 16)
     fast = optimise(net)
     net.train()
@@ -186,13 +186,13 @@ def test_constructors_leave_the_allocator_alone(monkeypatch: pytest.MonkeyPatch)
 def test_on_a_gpu(dtype: str, limit: float) -> None:
     net, x = random_networks.network(TEXT.format(before="mish", after="leaky")), random_networks.random(2, 3, 12, 16)
     expected = run(net, x)
-    found = run(optimise(net.cuda(), dtype=dtype), x.cuda())
-    assert apart(expected, [y.cpu() for y in found]) < limit
+    outputs = run(optimise(net.cuda(), dtype=dtype), x.cuda())
+    assert apart(expected, [y.cpu() for y in outputs]) < limit
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_recordings_on_a_gpu() -> None:
+def test_cuda_graphs_on_a_gpu() -> None:
     net = random_networks.network(TEXT.format(before="mish", after="leaky")).cuda()
     fast = optimise(net, graph=True)
     for seed, batch in enumerate((1, 2, 1, 3, 4, 5, 1)):
@@ -201,19 +201,19 @@ def test_recordings_on_a_gpu() -> None:
             assert apart(run(net, x), run(fast, x)) < 5e-3
 
 
-def test_recordings_need_a_gpu() -> None:
+def test_cuda_graphs_need_a_gpu() -> None:
     with pytest.raises(ValueError, match="graph: needs a stateless network on a CUDA device"):
         optimise(random_networks.network(TEXT.format(before="leaky", after="linear")), graph=True)
 
 
-def test_live_is_what_steps_hold_at_once() -> None:
+def test_peak_activation_memory_is_that_of_the_outputs_alive_at_once() -> None:
     text = "[net]\nwidth=8\nheight=8\nchannels=2\n" + "[convolutional]\nfilters={}\nactivation=leaky\n" * 3
     fast = optimise(random_networks.network(text.format(4, 16, 1) + "[route]\nlayers=0,2\n"))
-    assert fast.live() == 4 * 64 * (4 + 16 + 1)
-    assert fast.live(3) == 3 * fast.live()
+    assert fast.peak_activation_memory() == 4 * 64 * (4 + 16 + 1)
+    assert fast.peak_activation_memory(3) == 3 * fast.peak_activation_memory()
 
 
-def test_memory_is_kept_where_glibc_is() -> None:
+def test_freed_memory_is_kept_with_glibc() -> None:
     result = subprocess.run(
         [
             sys.executable,
@@ -225,13 +225,13 @@ def test_memory_is_kept_where_glibc_is() -> None:
         text=True,
         check=True,
     )
-    assert result.stdout.strip() == "False"  # whoever sets one of glibc's own numbers is not overruled
+    assert result.stdout.strip() == "False"  # settings in the environment take precedence
     assert allocator.keep_freed_memory() == (
         platform.libc_ver()[0] == "glibc" and "MALLOC_TRIM_THRESHOLD_" not in os.environ
     )
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "int8"])
-def test_a_dtype_that_a_cpu_has_not_is_refused(dtype: str) -> None:
+def test_unsupported_dtypes_are_refused(dtype: str) -> None:
     with pytest.raises(ValueError, match="dtype"):
         optimise(random_networks.network(TEXT.format(before="leaky", after="linear")), dtype=dtype)

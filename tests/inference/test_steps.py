@@ -25,7 +25,7 @@ def test_every_activation_in_a_convolution(before: str) -> None:
 
 @pytest.mark.parametrize("after", ["linear", "relu", "leaky", "mish", "logistic"])
 @pytest.mark.parametrize("before", ["linear", "leaky", "mish"])
-def test_a_sum_joins_the_convolution_before_it(before: str, after: str) -> None:
+def test_a_sum_is_fused_with_the_convolution_before_it(before: str, after: str) -> None:
     net = random_networks.network(TEXT.format(before=before, after=after).replace("layers=-1,-2,-3", "layers=-1,-3"))
     fast = optimise(net)
     assert len(fast.steps) == len(net.layers) - 1
@@ -33,7 +33,7 @@ def test_a_sum_joins_the_convolution_before_it(before: str, after: str) -> None:
     assert apart(run(net, x), run(fast, x)) < TOLERANCE
 
 
-def test_a_map_of_one_cell() -> None:
+def test_a_pointwise_convolution_of_one_cell_is_a_matrix_product() -> None:
     text = "[net]\nwidth=6\nheight=4\nchannels=3\n[conv]\nfilters=8\nsize=3\npad=1\n[avgpool]\n"
     net = random_networks.network(
         text + "[conv]\nfilters=2\nactivation=mish\n[conv]\nfilters=8\n[scale_channels]\nfrom=0\n"
@@ -45,18 +45,18 @@ def test_a_map_of_one_cell() -> None:
         assert apart(run(net, x), run(fast, x)) < TOLERANCE
 
 
-def test_an_output_that_others_read_too_is_not_added_to() -> None:
+def test_a_sum_of_an_output_with_other_readers_is_not_fused() -> None:
     assert len(optimise(random_networks.network(TEXT.format(before="linear", after="linear"))).steps) == 6
 
 
-def test_mish_of_large_and_small_numbers() -> None:
+def test_mish_of_large_and_small_values() -> None:
     x = torch.tensor([-1e30, -100.0, -20.0, -1e-6, 0.0, 1e-6, 20.0, 100.0, 1e30]).view(1, 9, 1, 1)
     expected = Activation.MISH(x)
     assert torch.allclose(inplace.mish_(x.clone()), expected, rtol=1e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize("between", ["[dropout]", "[empty]", "[route]\nlayers=-1", "[dropout]\n[dropout]"])
-def test_what_does_nothing_is_no_step_and_keeps_no_sum_away(between: str) -> None:
+def test_an_identity_is_not_a_step_and_does_not_prevent_a_fused_sum(between: str) -> None:
     text = "[net]\nwidth=8\nheight=8\nchannels=4\n[convolutional]\nfilters=4\nactivation=leaky\n"
     steps = "[convolutional]\nfilters=4\nactivation=linear\n{}\n[shortcut]\nfrom={}\nactivation=leaky\n"
     net = random_networks.network(
@@ -72,7 +72,7 @@ def test_what_does_nothing_is_no_step_and_keeps_no_sum_away(between: str) -> Non
 @pytest.mark.parametrize(
     "keys", ["size=2\nstride=2", "size=2\nstride=1", "size=2\nstride=2\npadding=0", "stride_x=2\nstride_y=1\nsize=2"]
 )
-def test_pairs_are_pooled_as_windows_are(size: tuple[int, int], keys: str) -> None:
+def test_fused_pooling_equals_pooling_of_windows(size: tuple[int, int], keys: str) -> None:
     if "padding=0" in keys and min(size) < 2:
         pytest.skip("no window fits")
     net = random_networks.network(f"[net]\nwidth={size[0]}\nheight={size[1]}\nchannels=5\n[maxpool]\n{keys}\n")
@@ -119,7 +119,7 @@ def test_every_dtype_agnostic_layer_runs_in_bf16() -> None:
     assert {"avgpool", "maxpool", "route", "shortcut", "upsample"} <= tested
 
 
-def test_binary_layers_see_the_signs_that_they_see_one_by_one() -> None:
+def test_binary_layers_are_not_fused() -> None:
     layer = "[conv]\nfilters=16\nsize=3\npad=1\nactivation=leaky\n"
     first = "[net]\nwidth=16\nheight=16\nchannels=3\n" + layer + "batch_normalize=1\n"
     net = random_networks.network(first + (layer + "xnor=1\n") * 4)
