@@ -74,8 +74,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write Darknet label files to a folder (detected)",
     )
-    for names in ("--json", "--jsonl", "--darknet-json", "--quiet"):
+    for names in ("--json", "--jsonl", "--darknet-json"):
         _options.add(output, names)
+    _options.add(output, "--quiet", note="and no results")
     _video.add_options(parser)
     _options.add_network(parser)
 
