@@ -80,7 +80,10 @@ class Trainer:
     Attributes:
         iteration: Number of updates made.
         lr: The learning rate of the last update.
-        layer_metrics: For each mini-batch of the last iteration and layer with a loss, numbers for the log.
+        layer_metrics: For each mini-batch of the last iteration, by layer number, the numbers of its loss.
+        optimizer: Updates the weights.
+        ema: Moving average of the weights (``ema_alpha=``).
+        group: The processes that train together.
         before_update: Called when the gradients of an iteration are complete; an exception it raises leaves the
             weights as they are.
 
@@ -187,7 +190,8 @@ class Trainer:
                 if interrupted or writer.is_due(self.iteration) or overdue:
                     self._save(session)
                 if interrupted:
-                    logger.draw_chart(metrics, force=True)
+                    if self.group.is_main:
+                        logger.draw_chart(metrics, force=True)
                     logger.message(f"stopped at iteration {self.iteration}; continue with --resume")
                     raise KeyboardInterrupt
                 if stopped_early:

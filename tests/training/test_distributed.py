@@ -20,14 +20,6 @@ from darknet_py.training.trainer import Trainer
 from darknet_py.training.validation import concatenate_detections
 from tests.helpers import synthetic_data, training_runs
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    place = tmp_path_factory.mktemp("rectangles")
-    synthetic_data.data(place)
-    return place
-
-
 ADAM: dict[str, Any] = {"adam": 1, "learning_rate": 0.0003, "burn_in": 0}
 CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
     "norm": (1, {}, ("--sync-bn",)),
@@ -39,10 +31,10 @@ CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     norm, keys, flags = CASES[case]
     cfg = synthetic_data.cfg(tmp_path, max_batches=20, norm=norm, **{"learning_rate": 0.003, **keys})
-    words: tuple[str | os.PathLike[str], ...] = (folder / "tiny.data", cfg, "--workers", "1", "--chart", "")
+    words: tuple[str | os.PathLike[str], ...] = (rectangles / "tiny.data", cfg, "--workers", "1", "--chart", "")
     words = (*words, "--device", "cpu", "--map-every", "20", *flags)
     one, _ = training_runs.command(*words, "--output", tmp_path / "one")
     two, _ = training_runs.command(*words, "--output", tmp_path / "two", launcher=training_runs.PROCESSES)
@@ -58,9 +50,9 @@ def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, 
 
 
 @pytest.mark.slow
-def test_two_processes_resume_from_their_state(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_two_processes_resume_from_their_state(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=8)
-    words = (folder / "tiny.data", cfg, "--workers", "1", "--chart", "", "--device", "cpu", "--no-map")
+    words = (rectangles / "tiny.data", cfg, "--workers", "1", "--chart", "", "--device", "cpu", "--no-map")
     training_runs.command(*words, "--output", tmp_path / "whole", launcher=training_runs.PROCESSES)
     text = cfg.read_text()
     cfg.write_text(text.replace("max_batches=8", "max_batches=4"))
@@ -74,10 +66,10 @@ def test_two_processes_resume_from_their_state(tmp_path: pathlib.Path, folder: p
             assert torch.equal(tensor, second[name]), name
 
 
-def test_a_mini_batch_that_cannot_be_shared_is_refused(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_a_mini_batch_that_cannot_be_shared_is_refused(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=8, batch=6)
     options = TrainOptions(process_group=ProcessGroup(0, 2), output=tmp_path, verbose=False)
-    trainer = Trainer(resume.build_network(cfg), folder / "tiny.data", options)
+    trainer = Trainer(resume.build_network(cfg), rectangles / "tiny.data", options)
     with pytest.raises(ConfigError, match=r"batch / subdivisions = 3, which 2 processes cannot share evenly"):
         trainer.run()
 

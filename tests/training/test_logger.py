@@ -10,24 +10,17 @@ from darknet_py.training.logger import IterationMetrics, MetricLogger
 from tests.helpers import synthetic_data, training_runs
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    place = tmp_path_factory.mktemp("rectangles")
-    synthetic_data.data(place)
-    return place
-
-
 def rows(path: pathlib.Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def test_tensorboard_gets_the_metrics(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_tensorboard_gets_the_metrics(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     pytest.importorskip("tensorboard", reason="it is written for it")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(cfg, folder / "tiny.data", output=tmp_path, tensorboard=True)
+    training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, tensorboard=True)
     events = EventAccumulator(str(tmp_path / "tensorboard" / "tiny"))
     events.Reload()
     assert {"loss", "avg_loss", "lr", "layer 4/iou"} <= set(events.Tags()["scalars"])
@@ -36,14 +29,14 @@ def test_tensorboard_gets_the_metrics(tmp_path: pathlib.Path, folder: pathlib.Pa
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3]
 
 
-def test_a_truncated_log_is_repaired(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_a_truncated_log_is_repaired(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(cfg, folder / "tiny.data", output=tmp_path)
+    training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path)
     log = tmp_path / "tiny_log.csv"
     whole = log.read_text()
     log.write_text(whole + whole.splitlines()[-1].replace("3,", "4,", 1) + "\r\n5,0.1")
     cfg.write_text(cfg.read_text().replace("max_batches=3", "max_batches=4"))
-    training_runs.run(cfg, folder / "tiny.data", output=tmp_path, resume=tmp_path / "tiny_last.state.pt")
+    training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, resume=tmp_path / "tiny_last.state.pt")
     assert [row["iteration"] for row in rows(log)] == ["1", "2", "3", "4"]
     assert log.read_text().startswith(whole.replace("\r\n", "\n"))
 

@@ -18,13 +18,6 @@ from darknet_py.training.trainer import Trainer
 from tests.helpers import synthetic_data, training_runs
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    place = tmp_path_factory.mktemp("rectangles")
-    synthetic_data.data(place)
-    return place
-
-
 def test_the_dynamic_loss_scale_halves_on_overflow_and_grows_again() -> None:
     scale = GradScaler(1.0, half=True)
     first = scale.factor
@@ -46,11 +39,11 @@ def test_the_loss_scale_of_the_cfg_is_constant() -> None:
     assert GradScaler(128.0, half=False).factor == 1
 
 
-def test_nan_stops_training(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_nan_stops_training(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=60, norm=0)
     values = {"learning_rate": "1e9", "burn_in": "0", "momentum": "0"}
     with pytest.raises(DarknetError) as caught:
-        training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "out", values=values)
+        training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path / "out", values=values)
     text = str(caught.value)
     assert "[convolutional]" in text
     assert "is NaN or Inf" in text

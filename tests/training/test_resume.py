@@ -15,13 +15,6 @@ from tests.helpers import synthetic_data, training_runs
 MEMORY: dict[str, Any] = {"ema_alpha": 0.9, "adversarial_lr": 0.1, "policy": "random", "burn_in": 2}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    place = tmp_path_factory.mktemp("rectangles")
-    synthetic_data.data(place)
-    return place
-
-
 def assert_same(one: pathlib.Path, other: pathlib.Path) -> None:
     first, second = training_runs.tensors(one), training_runs.tensors(other)
     for name, tensor in first.items():
@@ -38,11 +31,11 @@ def waited(path: pathlib.Path, seconds: float = 120) -> None:
 
 @pytest.mark.parametrize("more", [{}, MEMORY], ids=["momentum", "all that has a memory"])
 def test_an_interrupted_run_ends_with_the_same_weights(
-    more: dict[str, Any], tmp_path: pathlib.Path, folder: pathlib.Path
+    more: dict[str, Any], tmp_path: pathlib.Path, rectangles: pathlib.Path
 ) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=12, **more)
     cfg.write_text(cfg.read_text().replace("[yolo]", "[dropout]\nprobability=.2\n[yolo]"))
-    data = folder / "tiny.data"
+    data = rectangles / "tiny.data"
     steps: dict[str, Any] = {"map_every": 4, "validate": True}
     training_runs.run(cfg, data, output=tmp_path / "one", save_last=5, **steps)
     text = cfg.read_text()
@@ -70,9 +63,9 @@ class _Interrupting(int):
         return False
 
 
-def test_ctrl_c_saves_the_state_and_resume_continues(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_ctrl_c_saves_the_state_and_resume_continues(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
-    words = (folder / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
+    words = (rectangles / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
     process = training_runs.begin(*words)
     waited(tmp_path / "tiny_log.csv")
     process.send_signal(signal.SIGINT)
@@ -91,9 +84,9 @@ def test_ctrl_c_saves_the_state_and_resume_continues(tmp_path: pathlib.Path, fol
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_bit_for_bit(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_a_killed_run_resumes_bit_for_bit(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=150, **MEMORY)
-    words: tuple[Any, ...] = (folder / "tiny.data", cfg, "--workers", "2", "--chart", "", "--save-last", "7")
+    words: tuple[Any, ...] = (rectangles / "tiny.data", cfg, "--workers", "2", "--chart", "", "--save-last", "7")
     words = (*words, "--map-every", "50", "--deterministic", "--seed", "5")
     started = time.monotonic()
     training_runs.command(*words, "--output", tmp_path / "whole")
@@ -117,12 +110,12 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: pathlib.Path, folder: pathli
         assert one.read_bytes() == other.read_bytes(), name
 
 
-def test_weights_without_a_state_are_a_warm_start(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_weights_without_a_state_are_a_warm_start(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "out")
+    training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path / "out")
     cfg.write_text(cfg.read_text().replace("max_batches=3", "max_batches=5"))
     last = tmp_path / "out" / "tiny_last.weights"
-    data, flags = folder / "tiny.data", ("--no-map", "--chart", "", "--output", tmp_path / "new")
+    data, flags = rectangles / "tiny.data", ("--no-map", "--chart", "", "--output", tmp_path / "new")
     _, err = training_runs.command(data, cfg, last, *flags)
     assert "tiny_last.state.pt at iteration 3" in err
     out, err = training_runs.command(data, cfg, tmp_path / "out" / "tiny_final.weights", *flags)

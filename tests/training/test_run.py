@@ -20,26 +20,19 @@ from darknet_py.training import checkpoints, resume
 from tests.helpers import synthetic_data, training_runs
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    place = tmp_path_factory.mktemp("rectangles")
-    synthetic_data.data(place)
-    return place
-
-
 def rows(path: pathlib.Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.mark.slow
-def test_a_network_learns_and_the_run_writes_its_files(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_a_network_learns_and_the_run_writes_its_files(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     pytest.importorskip("matplotlib", reason="the chart needs it")
     cfg = synthetic_data.cfg(tmp_path, max_batches=300, steps="150,250", scales=".2,.2")
     out = tmp_path / "out"
     every: dict[str, Any] = {"map_every": 50, "save_every": 200, "save_last": 50}
     _, result = training_runs.train(
-        cfg, folder / "tiny.data", seed=1, output=out, **every, workers=1, chart=None, validate=True
+        cfg, rectangles / "tiny.data", seed=1, output=out, **every, workers=1, chart=None, validate=True
     )
     log = rows(out / "tiny_log.csv")
     losses = [float(row["avg_loss"]) for row in log]
@@ -62,45 +55,47 @@ def test_a_network_learns_and_the_run_writes_its_files(tmp_path: pathlib.Path, f
     assert ((pixels[..., 0] - pixels[..., 2]) > 130).sum() > 300  # the line of mAP
 
 
-def test_patience_stops_a_run_whose_map_does_not_improve(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_patience_stops_a_run_whose_map_does_not_improve(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=50, learning_rate=0, burn_in=0)
     _, result = training_runs.train(
-        cfg, folder / "tiny.data", output=tmp_path / "out", map_every=2, patience=2, validate=True
+        cfg, rectangles / "tiny.data", output=tmp_path / "out", map_every=2, patience=2, validate=True
     )
     assert result.stopped_early
     assert result.iteration == 6  # the best is the first, at iteration 2
     assert (tmp_path / "out" / "tiny_final.weights").is_file()
 
 
-def test_seed_and_iteration_determine_every_iteration(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_seed_and_iteration_determine_every_iteration(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=4)
     cfg.write_text(cfg.read_text().replace("[yolo]", "[dropout]\nprobability=.3\n[yolo]"))
-    first, again = (training_runs.run(cfg, folder / "tiny.data", output=tmp_path / str(n), workers=n) for n in (0, 2))
-    other = training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "c", seed=4)
+    first, again = (
+        training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path / str(n), workers=n) for n in (0, 2)
+    )
+    other = training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path / "c", seed=4)
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
     assert not torch.equal(first.state_dict()["layers.0.weights"], other.state_dict()["layers.0.weights"])
 
 
-def test_the_global_random_generator_is_restored(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_the_global_random_generator_is_restored(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     before = torch.random.get_rng_state()
-    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), folder / "tiny.data", output=tmp_path / "out")
+    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), rectangles / "tiny.data", output=tmp_path / "out")
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 @pytest.mark.parametrize("memory_options", [{"gradient_checkpointing": True}, {"channels_last": True}])
 def test_memory_options_do_not_change_the_weights(
-    memory_options: dict[str, Any], tmp_path: pathlib.Path, folder: pathlib.Path
+    memory_options: dict[str, Any], tmp_path: pathlib.Path, rectangles: pathlib.Path
 ) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
     cfg.write_text(cfg.read_text().replace("batch_normalize=1", "batch_normalize=2", 1))  # CmBN has a memory
-    plain = training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "a").state_dict()
-    other = training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "b", **memory_options).state_dict()
+    plain = training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path / "a").state_dict()
+    other = training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path / "b", **memory_options).state_dict()
     for name, tensor in plain.items():
         torch.testing.assert_close(other[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_gradient_checkpointing_keeps_fewer_activations(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_gradient_checkpointing_keeps_fewer_activations(rectangles: pathlib.Path, tmp_path: pathlib.Path) -> None:
     from darknet_py.training.gradient_checkpointing import checkpoint_activations
 
     network = resume.build_network(synthetic_data.cfg(tmp_path, max_batches=3))
@@ -123,31 +118,31 @@ def test_gradient_checkpointing_keeps_fewer_activations(folder: pathlib.Path, tm
     assert "forward" not in vars(network[0])
 
 
-def test_bf16_learns_nearly_the_same(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_bf16_learns_nearly_the_same(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=10)
     losses = []
     for amp in (None, "bf16"):
-        _, result = training_runs.train(cfg, folder / "tiny.data", seed=1, amp=amp, output=tmp_path / "out")
+        _, result = training_runs.train(cfg, rectangles / "tiny.data", seed=1, amp=amp, output=tmp_path / "out")
         losses.append(result.loss)
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert losses[1] != losses[0]
 
 
-def test_a_state_of_another_network_is_refused(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+def test_a_state_of_another_network_is_refused(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=2)
-    training_runs.run(cfg, folder / "tiny.data", output=tmp_path / "out")
+    training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path / "out")
     cfg.write_text(cfg.read_text().replace("filters=16", "filters=12"))
     with pytest.raises(WeightsError, match=r"of another network: layers\.1\.biases is \(16,\) there and \(12,\)"):
         training_runs.run(
-            cfg, folder / "tiny.data", output=tmp_path / "out", resume=tmp_path / "out" / "tiny_last.state.pt"
+            cfg, rectangles / "tiny.data", output=tmp_path / "out", resume=tmp_path / "out" / "tiny_last.state.pt"
         )
     shutil.copy(cfg, tmp_path / "no.state.pt")
     with pytest.raises(WeightsError, match="cfg"):
         checkpoints.read_state(tmp_path / "no.state.pt")
 
 
-def test_a_state_is_plain_data(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
-    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), folder / "tiny.data", output=tmp_path / "out")
+def test_a_state_is_plain_data(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
+    training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), rectangles / "tiny.data", output=tmp_path / "out")
     content = torch.load(tmp_path / "out" / "tiny_last.state.pt", weights_only=True)
     assert content["format"] == checkpoints.FORMAT
     assert content["trainer"]["iteration"] == 2
@@ -187,27 +182,27 @@ def test_there_must_be_something_to_train_on(tmp_path: pathlib.Path) -> None:
 
 
 def test_darknets_command_trains(
-    tmp_path: pathlib.Path, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: pathlib.Path, rectangles: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=2)
     torch.set_num_threads(1)
-    line = ["detector", "train", str(folder / "tiny.data"), str(cfg), "-map", "-dont_show", "-i", "-1"]
+    line = ["detector", "train", str(rectangles / "tiny.data"), str(cfg), "-map", "-dont_show", "-i", "-1"]
     assert cli.main([*line, "-chart", str(tmp_path / "my.png")]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("done: iteration 2, ")
-    assert printed.out.endswith(f"; {folder / 'backup' / 'tiny_final.weights'}\n")
+    assert printed.out.endswith(f"; {rectangles / 'backup' / 'tiny_final.weights'}\n")
     assert "40 images; iterations 1 to 2; 8 images of 64 x 64 in 2 mini-batches per iteration; on cpu" in printed.err
     assert "\n2: " in printed.err
     assert " avg loss, " in printed.err
     assert "mAP " in printed.err
-    assert (folder / "backup" / "tiny_best.weights").is_file()  # where backup= of the .data file says
+    assert (rectangles / "backup" / "tiny_best.weights").is_file()  # where backup= of the .data file says
 
 
 def test_a_cfg_for_inference_is_refused(
-    tmp_path: pathlib.Path, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: pathlib.Path, rectangles: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=2, batch=1)
-    assert cli.main(["train", str(folder / "tiny.data"), str(cfg), "--output", str(tmp_path)]) == 1
+    assert cli.main(["train", str(rectangles / "tiny.data"), str(cfg), "--output", str(tmp_path)]) == 1
     assert "batch=1 is for inference" in capsys.readouterr().err
 
 
