@@ -66,7 +66,7 @@ def test_values(kind: Activation) -> None:
 
 @each_kind
 @pytest.mark.parametrize("size", [20.5, 89.0, 1e4, 1e8])
-def test_far_out(kind: Activation, size: float) -> None:
+def test_large_values(kind: Activation, size: float) -> None:
     x = torch.tensor([[size, -size, size / 2], [-size, -size, -size], [size, size, size], [-size, 1, 0]])
     x.requires_grad_()
     y = kind(x)
@@ -81,7 +81,7 @@ def test_far_out(kind: Activation, size: float) -> None:
 
 
 @each_kind
-def test_the_input_is_left_alone(kind: Activation) -> None:
+def test_the_input_is_not_modified(kind: Activation) -> None:
     x = random(2, 4, 3, 3, low=-5, high=5)
     before = x.clone()
     kind(x)
@@ -89,7 +89,7 @@ def test_the_input_is_left_alone(kind: Activation) -> None:
 
 
 @pytest.mark.parametrize("kind", ACROSS)
-def test_channels_share_one_place(kind: Activation) -> None:
+def test_channel_activations_normalise_each_cell(kind: Activation) -> None:
     x = random(2, 4, 3, 3, low=-5, high=5)
     whole = kind(x)
     for row in range(3):

@@ -62,7 +62,7 @@ def run(net: nn.Module, x: Tensor) -> list[Tensor]:
     return outputs
 
 
-def test_heads_only_leave_the_network() -> None:
+def test_the_outputs_are_those_of_the_heads() -> None:
     net = network(TWO_HEADS)
     outputs = run(net, random(2, 3, 24, 32))
     assert [tuple(y.shape) for y in outputs] == [(2, 12, 12, 16), (2, 12, 24, 32)]
@@ -70,12 +70,12 @@ def test_heads_only_leave_the_network() -> None:
     assert [tuple(head.shape) for head in net.heads] == [tuple(y.shape[1:]) for y in outputs]
 
 
-def test_without_a_head_the_last_layer_leaves_it() -> None:
+def test_without_a_head_the_output_is_that_of_the_last_layer() -> None:
     (y,) = run(network(PLAIN), random(2, 3, 8, 16))
     assert y.shape == (2, 5, 4, 8)
 
 
-def test_a_head_that_is_read_further_still_leaves_it() -> None:
+def test_a_head_that_another_layer_reads_is_an_output() -> None:
     net = network(TWO_HEADS + "[route]\nlayers=7\n")
     assert [y.shape[2] for y in run(net, random(1, 3, 24, 32))] == [12, 24]
 
@@ -97,7 +97,7 @@ def test_channels(channels: int) -> None:
     assert run(net, random(1, channels, 8, 16))[0].shape == (1, 5, 4, 8)
 
 
-def test_a_network_without_a_image() -> None:
+def test_a_network_of_vectors() -> None:
     net = network(VECTOR)
     assert net.shape == Shape(7, 1, 1)
     x = random(3, 7)
@@ -107,13 +107,13 @@ def test_a_network_without_a_image() -> None:
     assert torch.equal(run(net, x[:, :, None, None])[0], y)
 
 
-def test_a_image_may_come_as_a_vector() -> None:
+def test_an_image_may_be_a_vector() -> None:
     net, x = network(PLAIN), random(2, 3, 8, 16)
     assert torch.equal(run(net, x.flatten(1))[0], run(net, x)[0])
 
 
 @pytest.mark.parametrize("text", [TWO_HEADS, PLAIN], ids=["heads", "plain"])
-def test_a_batch_is_its_images(text: str) -> None:
+def test_images_of_a_batch_are_independent(text: str) -> None:
     net = network(text)
     x = random(3, *net.shape)
     for row in range(3):
@@ -122,7 +122,7 @@ def test_a_batch_is_its_images(text: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 16), (3, 8, 16), (1, 7), (2, 3, 8, 16, 1)])
-def test_input_of_another_kind(shape: tuple[int, ...]) -> None:
+def test_input_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     message = f"expected a batch of (3, 8, 16) (channels, height, width), got {shape}"
     with pytest.raises(ValueError, match=re.escape(message)):
         network(PLAIN)(torch.zeros(shape))
@@ -181,7 +181,7 @@ def readers(net: Network) -> dict[int, int]:
     return {0: 3, 1: 2, 2: 5, 3: 4, 4: 5, 5: 8, 6: 7, 8: 9, 9: 10, 10: 11}
 
 
-def test_outputs_die_after_their_last_reader() -> None:
+def test_outputs_are_freed_after_their_last_reader() -> None:
     net = network(TWO_HEADS)
     alive: dict[int, weakref.ref[Tensor]] = {}
     seen: dict[int, set[int]] = {}
@@ -247,7 +247,7 @@ def test_state_dict_is_named_as_errors_name_things() -> None:
     assert "layers.2.norm.rolling_mean" in names
 
 
-def test_shared_weights_are_the_owners() -> None:
+def test_shared_weights_belong_to_one_layer() -> None:
     text = f"{PLAIN.replace('channels=3', 'channels=4')}[upsample]\n[conv]\nfilters=4\nactivation=linear\n"
     shared = "size=3\nfilters=4\nshare_index=0\npad=1\nactivation=linear\n"
     net = network(text + f"[convolutional]\n{shared}[convolutional]\n{shared.replace('=0', '=-1')}")
@@ -279,7 +279,7 @@ def test_training_mode_and_back() -> None:
     assert run(net.eval(), x)[0].shape == before.shape
 
 
-def test_dialects_are_told_by_name() -> None:
+def test_dialects_have_names() -> None:
     assert network(PLAIN, dialect="pjreddie").dialect is Dialect.PJREDDIE
     with pytest.raises(ValueError, match="darknet53"):
         network(PLAIN, dialect="darknet53")

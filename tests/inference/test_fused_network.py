@@ -131,6 +131,7 @@ def test_in_training_mode_and_in_float64_the_network_itself_runs() -> None:
     assert fast(x.double())[0].dtype is torch.float64
 
 
+ROOT = pathlib.Path(__file__).parents[2]
 CPUS = pytest.mark.parametrize("has_bf16", [False, True], ids=["avx2", "avx512_bf16"])
 
 
@@ -151,6 +152,31 @@ def test_bf16_is_near(cpu: bool) -> None:
     assert 1e-4 < error < 3e-2
     has_packed = any(isinstance(step, convolutions.PackedConvolution) for step in fast.steps)
     assert has_packed == (cpu and convolutions.has_onednn()), "oneDNN cannot pack bfloat16 weights on other CPUs"
+
+
+PROGRAM = """
+import torch
+from darknet_py import cfg, optimise
+from darknet_py.network import Network
+text = "[net]\\nwidth=8\\nheight=8\\nchannels=3\\n[convolutional]\\nfilters=4\\nsize=3\\n"
+net = Network(cfg.loads(text)).initialise()
+x = torch.rand(1, 3, 8, 8)
+with torch.inference_mode():
+    error = (optimise(net, dtype="bf16")(x)[0] - net(x)[0]).abs().max()
+print(torch.ops.mkldnn._is_mkldnn_bf16_supported(), float(error) < 0.01)
+"""
+
+
+@pytest.mark.skipif(not convolutions.has_onednn(), reason="this build of torch has no oneDNN")
+def test_bf16_on_a_cpu_restricted_to_avx2() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.split() == ["False", "True"], result.stderr
 
 
 @CPUS

@@ -52,7 +52,7 @@ def test_every_section_has_a_sample() -> None:
 
 
 @each_kind
-def test_it_says_what_it_is(kind: type[Layer]) -> None:
+def test_names_and_module_docstring(kind: type[Layer]) -> None:
     assert kind.__doc__
     assert kind.names
     assert all(LAYERS[name] is kind for name in kind.names)
@@ -102,7 +102,7 @@ def test_the_declared_shape_is_the_real_one(sample: Sample) -> None:
 
 
 @each_sample
-def test_a_batch_is_its_images(sample: Sample) -> None:
+def test_images_of_a_batch_are_independent(sample: Sample) -> None:
     layer, xs = sample.build(), inputs(sample, 3)
     whole = run(layer, xs)
     for row in range(3):
@@ -123,7 +123,7 @@ def test_it_depends_on_its_input_and_leaves_it_alone(sample: Sample) -> None:
 
 
 @each_sample
-def test_stored_is_everything_once(sample: Sample) -> None:
+def test_stored_yields_every_tensor_once(sample: Sample) -> None:
     layer = sample.build()
     owned = {name: tensor.data_ptr() for name, tensor in layer.state_dict().items()}
     for transposed in (False, True):
@@ -136,7 +136,7 @@ def test_stored_is_everything_once(sample: Sample) -> None:
 
 
 @each_sample
-def test_what_is_written_to_stored_changes_the_layer(sample: Sample) -> None:
+def test_stored_tensors_are_live(sample: Sample) -> None:
     layer, xs = sample.build(), inputs(sample)
     y = second(layer, xs)
     for name, tensor in layer.stored():
@@ -171,7 +171,7 @@ def test_state_dict(sample: Sample) -> None:
 
 
 @each_sample
-def test_starting_values(sample: Sample) -> None:
+def test_initial_values(sample: Sample) -> None:
     layer = sample.build()
     for _, tensor in layer.stored():
         tensor.data.fill_(math.nan)
@@ -209,7 +209,7 @@ def test_gradients_reach_its_parameters(sample: Sample) -> None:
 
 
 @each_sample
-def test_its_row_in_the_table(sample: Sample) -> None:
+def test_row_of_the_layer_table(sample: Sample) -> None:
     layer = sample.build()
     assert "\n" not in layer.describe()
     assert layer.describe() in repr(layer)

@@ -42,7 +42,7 @@ def test_bottleneck() -> None:
             torch.testing.assert_close(layer(x), expected)
 
 
-def test_peepholes_see_the_old_cell_and_the_output_gate_the_new_one() -> None:
+def test_peepholes_read_the_old_cell_and_the_output_gate_the_new_one() -> None:
     layer = built(peephole=1)
     h = c = torch.zeros(1, *X)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_peepholes_see_the_old_cell_and_the_output_gate_the_new_one() -> None:
 
 
 @pytest.mark.parametrize(("constrain", "expected"), [(1, 1.0), (3, 3.0), (0, 24.0), (-1, 24.0)])
-def test_the_cell_is_limited_behind_the_output(constrain: int, expected: float) -> None:
+def test_the_cell_is_limited_after_the_output_is_computed(constrain: int, expected: float) -> None:
     layer = built(lstm_activation="linear", state_constrain=constrain)
     with torch.no_grad():
         for name, tensor in layer.state_dict().items():
@@ -68,6 +68,6 @@ def test_the_cell_is_limited_behind_the_output(constrain: int, expected: float) 
     assert seen == pytest.approx([8, 8 + min(8, limit), 8 + min(16, limit)])
 
 
-def test_a_bottleneck_needs_the_outputs_channels() -> None:
+def test_a_bottleneck_needs_as_many_input_as_output_channels() -> None:
     with pytest.raises(ValueError, match="bottleneck: expected output=5 input channels, got 4"):
         built(bottleneck=1, output=5)

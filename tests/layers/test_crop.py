@@ -53,7 +53,7 @@ def cropped(image: Array, chance: Array, options: Crop.Options) -> Array:
 
 
 @pytest.mark.parametrize("more", [{}, {"noadjust": "1"}, {"shift": ".3"}, {"flip": "0", "angle": "0"}])
-def test_it_is_drawn_as_on_cuda(more: dict[str, str]) -> None:
+def test_random_crops_follow_the_cuda_code(more: dict[str, str]) -> None:
     layer = random_networks.layer("crop", {**KEYS, **more}, Shape(3, 7, 9)).train()
     assert isinstance(layer, Crop)
     x = torch.rand(4, 3, 7, 9, generator=torch.Generator().manual_seed(1))
@@ -67,7 +67,7 @@ def test_it_is_drawn_as_on_cuda(more: dict[str, str]) -> None:
     np.testing.assert_allclose(layer(x).numpy(), np.stack(expected), atol=2e-5)
 
 
-def test_the_middle_is_taken_otherwise() -> None:
+def test_eval_mode_crops_the_centre() -> None:
     layer = random_networks.layer("crop", KEYS, Shape(3, 7, 9)).eval()
     x = torch.rand(2, 3, 7, 9)
     assert torch.equal(layer(x), x[:, :, 1:5, 2:7] * 2 - 1)

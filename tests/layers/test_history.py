@@ -19,7 +19,7 @@ def history(size: int) -> History:
     return layer
 
 
-def test_one_frame_a_call_remembers_nothing() -> None:
+def test_one_frame_per_call_has_no_history() -> None:
     layer, x = history(3), random_networks.random(2, 2, 3, 3)
     for _ in range(2):
         y = layer(x)
@@ -27,7 +27,7 @@ def test_one_frame_a_call_remembers_nothing() -> None:
         assert not y[:, 2:].any()
 
 
-def test_more_frames_stand_newest_first() -> None:
+def test_several_frames_are_newest_first() -> None:
     layer, x = history(3), random_networks.random(4, 2, 3, 3)
     y, zero = layer(x, context=frames(4)), torch.zeros(2, 3, 3)
     expected = [(x[0], zero, zero), (x[1], x[0], zero), (x[2], x[1], x[0]), (x[3], x[2], x[1])]

@@ -145,5 +145,5 @@ def words() -> frozenset[str]:
 
 
 @pytest.mark.parametrize("key", [key for key, known in schema.keys(Net).items() if not known.metadata["train"]])
-def test_the_networks_own_are_used(key: str) -> None:
+def test_every_key_of_the_network_is_used(key: str) -> None:
     assert schema.keys(Net)[key].name in words()

@@ -15,14 +15,14 @@ def built(name: str, **keys: int) -> Layer:
     return random_networks.layer(name, {key: str(value) for key, value in keys.items()}, X, dialect=Dialect.PJREDDIE)
 
 
-def test_l2norm_gives_every_place_length_1() -> None:
+def test_l2norm_gives_every_cell_length_1() -> None:
     x = random_networks.random(2, *X)
     y = built("l2norm")(x)
     torch.testing.assert_close(y.square().sum(dim=1), torch.ones(2, 3, 4))
     torch.testing.assert_close(y * x.norm(dim=1, keepdim=True), x)
 
 
-def test_logistic_is_each_number_by_itself() -> None:
+def test_logistic_is_elementwise() -> None:
     x = random_networks.random(2, *X, low=-5, high=5)
     torch.testing.assert_close(built("logistic")(x), 1 / (1 + torch.exp(-x)))
 
@@ -34,7 +34,7 @@ def test_iseg_keeps_the_embedding() -> None:
     assert torch.equal(y[:, 4:], x[:, 4:])
 
 
-def test_spatial_softmax_is_over_the_channels_of_a_place() -> None:
+def test_spatial_softmax_is_over_the_channels_of_a_cell() -> None:
     x = random_networks.random(2, *X, low=-5, high=5)
     torch.testing.assert_close(built("softmax", spatial=1)(x).sum(dim=1), torch.ones(2, 3, 4))
     alexeyab = random_networks.layer("softmax", {"spatial": "1"}, X)

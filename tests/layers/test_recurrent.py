@@ -33,12 +33,12 @@ def run(layer: Recurrent, *xs: Tensor) -> list[Tensor]:
     return [layer(x).clone() for x in xs]
 
 
-def test_all_kinds_are_here() -> None:
+def test_every_recurrent_layer_is_tested() -> None:
     assert {sample.name for sample in RECURRENT} == {"rnn", "gru", "lstm", "crnn", "conv_lstm"}
 
 
 @each
-def test_the_state_is_kept_and_forgotten(sample: Sample) -> None:
+def test_the_state_is_kept_between_calls_and_cleared_by_reset(sample: Sample) -> None:
     layer, (x,) = built(sample), frames(sample, 1)
     first, second, third = run(layer, x, x, x)
     assert not torch.equal(first, second)
@@ -57,7 +57,7 @@ def test_order_matters(sample: Sample) -> None:
 
 
 @each
-def test_another_batch_size_starts_anew(sample: Sample) -> None:
+def test_another_batch_size_clears_the_state(sample: Sample) -> None:
     layer, (x,) = built(sample), frames(sample, 1)
     first, _ = run(layer, x, x)
     (one,) = run(layer, x[:1])
@@ -67,7 +67,7 @@ def test_another_batch_size_starts_anew(sample: Sample) -> None:
 
 
 @each
-def test_images_of_a_batch_have_states_of_their_own(sample: Sample) -> None:
+def test_images_of_a_batch_have_separate_states(sample: Sample) -> None:
     layer, xs = built(sample), frames(sample, 3)
     whole = run(layer, *xs)
     for row in range(2):
@@ -77,7 +77,7 @@ def test_images_of_a_batch_have_states_of_their_own(sample: Sample) -> None:
 
 
 @each
-def test_frames_of_one_call_are_calls_one_by_one(sample: Sample) -> None:
+def test_frames_in_one_call_equal_frames_in_separate_calls(sample: Sample) -> None:
     layer, xs = built(sample), frames(sample, 3)
     apart = torch.cat(run(layer, *xs))
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_training_neither_reads_nor_leaves_a_state(sample: Sample) -> None:
 
 
 @each
-def test_the_state_is_no_parameter_and_holds_no_graph(sample: Sample) -> None:
+def test_the_state_is_not_a_parameter_and_holds_no_graph(sample: Sample) -> None:
     layer, (x,) = built(sample), frames(sample, 1)
     names = list(layer.state_dict())
     layer(x)
@@ -109,7 +109,7 @@ def test_the_state_is_no_parameter_and_holds_no_graph(sample: Sample) -> None:
 
 
 @each
-def test_a_copy_goes_its_own_way(sample: Sample) -> None:
+def test_a_copy_has_a_separate_state(sample: Sample) -> None:
     layer, (x,) = built(sample), frames(sample, 1)
     run(layer, x)
     other = copy.deepcopy(layer)
@@ -119,7 +119,7 @@ def test_a_copy_goes_its_own_way(sample: Sample) -> None:
     assert layer.state is not None
 
 
-def test_a_network_forgets_everywhere() -> None:
+def test_reset_of_a_network_clears_every_state() -> None:
     net = random_networks.network("[net]\ninputs=4\n[gru]\noutput=3\n[connected]\noutput=3\n[lstm]\noutput=2\n")
     x = random_networks.random(1, 4)
     with torch.inference_mode():

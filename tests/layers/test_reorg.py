@@ -73,7 +73,7 @@ def test_reorg3d_reversed_is_not_the_inverse() -> None:
     assert not torch.equal(reorg("reorg3d", y, stride=2), x)
 
 
-def test_pjreddies_flatten_exchanges_channels_and_places() -> None:
+def test_pjreddies_flatten_transposes_channels_and_cells() -> None:
     x = counted(2, 4, 2, 2)
     y = reorg("reorg", x, PJ, stride=1, flatten=1)
     assert torch.equal(y.reshape(2, 4, 4), x.reshape(2, 4, 4).transpose(1, 2))
@@ -88,6 +88,6 @@ def test_pjreddies_extra_appends_zeros() -> None:
     assert not y[:, 6:].any()
 
 
-def test_alexeyab_ignores_both() -> None:
+def test_alexeyab_ignores_flatten_and_extra() -> None:
     x = counted(1, 4, 2, 2)
     assert torch.equal(reorg("reorg", x, stride=2, flatten=1, extra=3), reorg("reorg", x, stride=2))

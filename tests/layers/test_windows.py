@@ -28,7 +28,9 @@ def windows(x: Tensor, size: int, stride: int, padding: int) -> Iterator[list[Te
 
 @pytest.mark.parametrize(("size", "stride", "padding"), GEOMETRY)
 @pytest.mark.parametrize(("name", "best"), [("maxpool", torch.amax), ("local_avgpool", torch.mean)])
-def test_pools(name: str, best: Callable[..., Tensor], size: int, stride: int, padding: int) -> None:
+def test_pooling_equals_the_definition(
+    name: str, best: Callable[..., Tensor], size: int, stride: int, padding: int
+) -> None:
     x = random_networks.random(1, 2, 7, 10)
     keys = {"size": str(size), "stride": str(stride), "padding": str(padding)}
     walked = windows(x[0], size, stride, padding)
@@ -39,7 +41,7 @@ def test_pools(name: str, best: Callable[..., Tensor], size: int, stride: int, p
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9])
 @pytest.mark.parametrize("channels", [1, 3, 8])
-def test_local_response_normalisation_lacks_one_channel(size: int, channels: int) -> None:
+def test_local_response_normalisation_leaves_out_one_channel(size: int, channels: int) -> None:
     x = random_networks.random(2, channels, 2, 2, low=-3, high=3)
     layer = random_networks.layer(
         "lrn", {"size": str(size), "alpha": "0.1", "beta": "0.6", "kappa": "1.5"}, Shape(channels, 2, 2)
@@ -53,13 +55,13 @@ def test_local_response_normalisation_lacks_one_channel(size: int, channels: int
         torch.testing.assert_close(y[:, k], x[:, k] * (1.5 + 0.1 * sums) ** -0.6)
 
 
-def test_depth_pooling_deals_channels_out() -> None:
+def test_depth_pooling_takes_channels_modulo_out_channels() -> None:
     x = random_networks.random(1, 7, 2, 2)
     y = random_networks.layer("maxpool", {"maxpool_depth": "1", "out_channels": "3"}, Shape(7, 2, 2))(x)
     for k in range(3):
         assert torch.equal(y[0, k], x[0, k::3].amax(dim=0))
 
 
-def test_padding_never_wins() -> None:
+def test_padding_is_never_the_maximum() -> None:
     x = torch.full((1, 1, 3, 3), -math.inf)
     assert (random_networks.layer("maxpool", {"size": "3", "stride": "2"}, Shape(1, 3, 3))(x) == -math.inf).all()
