@@ -20,25 +20,27 @@ _RANDOM_UNTIL = 64000  # images
 
 @section("detection")
 class Detection(Head):
-    """A flat vector: classes of all cells, then objectness of all boxes, then all boxes; no logistic anywhere."""
+    """Outputs a vector: class scores of all cells, then objectness of all boxes, then all boxes; without a sigmoid."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Head.Options):
         """Keys of ``parse_detection``."""
 
         classes: int = option(1, "number of classes")
-        coords: int = option(1, "numbers per box; must be 4")
+        coords: int = option(1, "values per box; must be 4")
         num: int = option(1, "boxes per cell")
         side: int = option(7, "cells per row and column")
         softmax: bool = option(False, "softmax over the classes of a cell")
-        sqrt: bool = option(False, "sizes are given as their square roots")
-        rescore: bool = option(False, "train objectness towards the overlap", train=True)
-        coord_scale: float = option(1.0, "factor on the box gradient", train=True)
-        object_scale: float = option(1.0, "factor on the objectness gradient of objects", train=True)
-        noobject_scale: float = option(1.0, "factor on the objectness gradient elsewhere", train=True)
-        class_scale: float = option(1.0, "factor on the class gradient", train=True)
-        forced: bool = option(False, "assign the box by the target's size", train=True)
-        random: float = option(0.0, "assign at random at first", train=True)
+        sqrt: bool = option(False, "width and height are predicted as their square roots")
+        rescore: bool = option(False, "train objectness towards the IoU instead of 1", train=True)
+        coord_scale: float = option(1.0, "weight of the box loss", train=True)
+        object_scale: float = option(1.0, "weight of the objectness loss of positives", train=True)
+        noobject_scale: float = option(1.0, "weight of the objectness loss of negatives", train=True)
+        class_scale: float = option(1.0, "weight of the class loss", train=True)
+        forced: bool = option(
+            False, "assign the second box of a cell to small targets, the first to others", train=True
+        )
+        random: float = option(0.0, "assign a random box of the cell during the first 64000 images", train=True)
         reorg: bool = option(False, "read by C but not used", train=True, effect="unused")
 
     options: Options
@@ -74,7 +76,7 @@ class Detection(Head):
         return flat[:, :, None, None]
 
     def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
-        """All boxes with any class above the threshold (``get_detection_detections``)."""
+        """Decode the boxes with any class probability above the threshold (``get_detection_detections``)."""
         boxes, probs = self.decode_all(output, size)
         objectness = output.flatten(1)[:, self.options.side**2 * self.options.classes :][:, : boxes.shape[1]]
         probs = torch.where(probs > options.threshold, probs, torch.zeros_like(probs))
@@ -84,72 +86,78 @@ class Detection(Head):
     def decode_all(
         self, output: Tensor, size: tuple[int, int], threshold: float | None = None
     ) -> tuple[Tensor, Tensor]:
-        """All boxes and objectness * class."""
+        """Decode all boxes; their probabilities are objectness * class score."""
         side, num, classes = self.options.side, self.options.num, self.options.classes
         cells, flat = side * side, output.flatten(1)
         scores, objectness, box = flat.split((cells * classes, cells * num, cells * num * 4), dim=1)
         box = box.reshape(-1, cells, num, 4)
         row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-        place = torch.stack((column, row), dim=-1).reshape(1, cells, 1, 2).to(output)
+        xy = torch.stack((column, row), dim=-1).reshape(1, cells, 1, 2).to(output)
         sizes = box[..., 2:].square() if self.options.sqrt else box[..., 2:]
-        boxes = torch.cat(((place + box[..., :2]) / side, sizes), dim=-1).flatten(1, 2)
+        boxes = torch.cat(((xy + box[..., :2]) / side, sizes), dim=-1).flatten(1, 2)
         probs = objectness.reshape(-1, cells, num, 1) * scores.reshape(-1, cells, 1, classes)
         return boxes, probs.flatten(1, 2)
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Truths [batch, most, 6]: the first in a cell is trained, by the box of the cell that fits it best."""
+        """Compute the squared error; ``targets``: float [batch, targets, 6], see ``pad_targets``.
+
+        The first target of each cell is trained, with the box of best IoU (``forward_detection_layer``).
+        """
         options, side = self.options, self.options.side
         cells, flat = side * side, output.flatten(1)
         splits = (cells * options.classes, cells * options.num, cells * options.num * 4)
         scores, objectness, box = flat.split(splits, dim=1)
         scores, objectness = scores.reshape(len(x) * cells, -1), objectness.reshape(len(x) * cells, -1)
         box = box.reshape(len(x) * cells, options.num, 4)
-        cell, target, place = self._placed(targets)
+        cell, target, xy = self._first_targets(targets)
         with torch.no_grad():
-            want, weight = torch.zeros_like(objectness), torch.full_like(objectness, options.noobject_scale)
-            agreement, error = self._fit(box[cell], target, place)
-            best = torch.where((agreement > 0).any(dim=1), agreement.argmax(dim=1), error.argmin(dim=1))
+            objectness_target, weight = (
+                torch.zeros_like(objectness),
+                torch.full_like(objectness, options.noobject_scale),
+            )
+            cell_iou, error = self._compare(box[cell], target, xy)
+            best = torch.where((cell_iou > 0).any(dim=1), cell_iou.argmax(dim=1), error.argmin(dim=1))
             if options.forced:
                 best = (target[:, 2:4].prod(dim=1) < 0.1).long()
             if options.random and context.seen < _RANDOM_UNTIL:
                 best = torch.randint_like(best, options.num)
-            want[cell, best], weight[cell, best] = 1.0, options.object_scale
+            objectness_target[cell, best], weight[cell, best] = 1.0, options.object_scale
             if options.rescore:
-                want[cell, best] = agreement[torch.arange(len(best), device=best.device), best]
+                objectness_target[cell, best] = cell_iou[torch.arange(len(best), device=best.device), best]
             sizes = target[:, 2:4].sqrt() if options.sqrt else target[:, 2:4]
-            goal = torch.cat((place, sizes), dim=1)
-            hits = F.one_hot(target[:, 4].long(), options.classes).to(flat.dtype)
-        lacks = (want - objectness, hits - scores[cell], goal - box[cell, best])
-        value = (weight * lacks[0].square()).sum() + options.class_scale * lacks[1].square().sum()
-        value = (value + options.coord_scale * lacks[2].square().sum()) / 2
+            target_box = torch.cat((xy, sizes), dim=1)
+            one_hot = F.one_hot(target[:, 4].long(), options.classes).to(flat.dtype)
+        residuals = (objectness_target - objectness, one_hot - scores[cell], target_box - box[cell, best])
+        value = (weight * residuals[0].square()).sum() + options.class_scale * residuals[1].square().sum()
+        value = (value + options.coord_scale * residuals[2].square().sum()) / 2
         with torch.no_grad():
             d_scores, d_box = torch.zeros_like(scores), torch.zeros_like(box)
-            d_scores[cell], d_box[cell, best] = options.class_scale * lacks[1], options.coord_scale * lacks[2]
-            parts = (d_scores, weight * lacks[0], d_box)
+            d_scores[cell], d_box[cell, best] = options.class_scale * residuals[1], options.coord_scale * residuals[2]
+            parts = (d_scores, weight * residuals[0], d_box)
             delta = torch.cat([part.reshape(len(x), -1) for part in parts], dim=1).view_as(x)
             count = value.new_tensor(len(best))
-            fit = agreement.max(dim=1).values.sum() / count.clamp(min=1) if len(best) else count
-        return squared_loss(delta, value, iou=fit, count=count)
+            mean_iou = cell_iou.max(dim=1).values.sum() / count.clamp(min=1) if len(best) else count
+        return squared_loss(delta, value, iou=mean_iou, count=count)
 
-    def _placed(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Cell, target [n, 6] and place in the cell [n, 2] of the first target of every cell."""
+    def _first_targets(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return cell [n], target [n, 6] and position in the cell [n, 2] of the first target of every cell."""
         side = self.options.side
         image, number = ((targets[..., 0] != 0) & (targets[..., 4] < self.options.classes)).nonzero().unbind(dim=1)
         target = targets[image, number]
-        corner = (target[:, :2] * side).long().clamp(0, side - 1)
-        cell = (image * side + corner[:, 1]) * side + corner[:, 0]
+        grid_xy = (target[:, :2] * side).long().clamp(0, side - 1)
+        cell = (image * side + grid_xy[:, 1]) * side + grid_xy[:, 0]
         order = torch.arange(len(cell), device=cell.device)
         first = order.new_full((len(targets) * side * side,), len(cell)).scatter_reduce_(0, cell, order, "amin")
-        chosen = first[cell] == order
-        return cell[chosen], target[chosen], (target[:, :2] * side - corner)[chosen]
+        is_first = first[cell] == order
+        return cell[is_first], target[is_first], (target[:, :2] * side - grid_xy)[is_first]
 
-    def _fit(self, box: Tensor, target: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Overlap and distance [n, num] of a cell's boxes and its target, both placed as if the cell were the first."""
+    def _compare(self, box: Tensor, target: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
+        """Return IoU and squared distance [n, num] of a cell's boxes and its target, relative to the cell."""
         side = self.options.side
         sizes = box[..., 2:].square() if self.options.sqrt else box[..., 2:]
         boxes = torch.cat((box[..., :2] / side, sizes), dim=-1)
-        goal = torch.cat((place / side, target[:, 2:4]), dim=1)[:, None]
-        return iou(boxes, goal), (boxes - goal).square().sum(dim=-1)
+        target_box = torch.cat((xy / side, target[:, 2:4]), dim=1)[:, None]
+        return iou(boxes, target_box), (boxes - target_box).square().sum(dim=-1)
 
     def describe(self) -> str:
         """Cells, boxes, classes."""
