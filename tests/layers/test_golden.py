@@ -1,4 +1,4 @@
-"""Every layer and every box of the small networks in golden/cases against what C Darknet gave (golden/README.md)."""
+"""The small networks of golden/cases against C Darknet: every layer and every box (golden/README.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import darknet_py
 from darknet_py.errors import UnusedOptionWarning
 from darknet_py.network import Network
-from darknet_py.results.rows import Boxes as Found
+from darknet_py.results.rows import Boxes as Detections
 from tests.helpers import paths, reference_values
 from tests.helpers.reference_values import Boxes, Reference
 
@@ -24,18 +24,18 @@ HEADS = [name for name in NAMES if "boxes" in reference_values.load(CASES / f"{n
 LAYER_TOLERANCE = 1e-4  # of the layer's rms
 SIGN_TOLERANCE = 0.2  # xnor: a value within rounding of 0 may take either sign
 BOX_TOLERANCE = 1e-3
-NMS = 0.45  # what the references were suppressed with
+NMS = 0.45  # IoU threshold of the references' NMS
 
 
 def network(name: str, golden: Reference, weights: Path) -> Network:
     reference_values.write_weights(golden, weights)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnusedOptionWarning)  # [grammar] has text without effect on purpose
+        warnings.simplefilter("ignore", UnusedOptionWarning)  # grammar.cfg has text without effect
         return darknet_py.load(CASES / f"{name}.cfg", weights, dialect=golden["oracle"])
 
 
 def outputs(net: Network, x: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
-    """What every layer returns for ``x``, by number."""
+    """The output of every layer for ``x``, by index."""
     seen: dict[int, NDArray[np.float32]] = {}
 
     def keep(index: int, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
@@ -52,16 +52,16 @@ def outputs(net: Network, x: NDArray[np.float32]) -> dict[int, NDArray[np.float3
     return seen
 
 
-def missing(expected: Boxes, found: Found) -> list[list[float]]:
-    """C's boxes that are not among ``found``: of the same class, as probable, and in the same place."""
-    xywh, conf, cls = (value.numpy() for value in (found.xywhn, found.conf, found.cls))
-    lost = []
+def missing_boxes(expected: Boxes, preds: Detections) -> list[list[float]]:
+    """C's boxes without a detection of the same class, probability and position."""
+    xywh, conf, cls = (value.numpy() for value in (preds.xywhn, preds.conf, preds.cls))
+    missing = []
     for row in expected["dets"]:
         number, probability, _objectness, *box = row
-        apart = np.abs(xywh - box).max(axis=1, initial=0) / max(1.0, *map(abs, box))
-        if not ((cls == number) & (np.abs(conf - probability) < BOX_TOLERANCE) & (apart < BOX_TOLERANCE)).any():
-            lost.append(row)
-    return lost
+        distance = np.abs(xywh - box).max(axis=1, initial=0) / max(1.0, *map(abs, box))
+        if not ((cls == number) & (np.abs(conf - probability) < BOX_TOLERANCE) & (distance < BOX_TOLERANCE)).any():
+            missing.append(row)
+    return missing
 
 
 def test_there_are_cases_of_both_dialects() -> None:
@@ -71,7 +71,7 @@ def test_there_are_cases_of_both_dialects() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_are_written_as_they_were_read(name: str, tmp_path: Path) -> None:
+def test_saved_weights_are_byte_identical_to_the_loaded_file(name: str, tmp_path: Path) -> None:
     golden = reference_values.load(CASES / f"{name}.json.gz")
     net = network(name, golden, tmp_path / "a.weights")
     darknet_py.save_weights(net, tmp_path / "b.weights")
@@ -79,7 +79,7 @@ def test_weights_are_written_as_they_were_read(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_layers(name: str, tmp_path: Path) -> None:
+def test_layers_give_the_outputs_of_c(name: str, tmp_path: Path) -> None:
     golden = reference_values.load(CASES / f"{name}.json.gz")
     net = network(name, golden, tmp_path / "a.weights")
     tolerance = SIGN_TOLERANCE if "xnor=1" in (CASES / f"{name}.cfg").read_text() else LAYER_TOLERANCE
@@ -97,7 +97,7 @@ def test_layers(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("nms", [0.0, NMS])
-def test_boxes(name: str, nms: float, tmp_path: Path) -> None:
+def test_boxes_are_those_of_c(name: str, nms: float, tmp_path: Path) -> None:
     golden = reference_values.load(CASES / f"{name}.json.gz")
     net = network(name, golden, tmp_path / "a.weights")
     step = golden["steps"][0]
@@ -105,5 +105,5 @@ def test_boxes(name: str, nms: float, tmp_path: Path) -> None:
     class_map = "map=" in (CASES / f"{name}.cfg").read_text()
     detector = darknet_py.Detector(net, threshold=step["thresh"], nms=nms, class_map=class_map)
     boxes = detector.batch(torch.from_numpy(reference_values.input_array(golden)))[0].boxes
-    assert not missing(expected, boxes)
+    assert not missing_boxes(expected, boxes)
     assert len(boxes.cls) == expected["pairs"]
