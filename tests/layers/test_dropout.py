@@ -13,7 +13,7 @@ from darknet_py.network import Network
 
 CFG = """[net]
 width=12
-height=12
+height={height}
 channels=3
 batch=4
 learning_rate=0
@@ -29,9 +29,9 @@ activation=linear
 """
 
 
-def dropped(keys: str, iteration: int) -> Tensor:
-    """The layer's output for ones, [4, 100, 12, 12], in the iteration after so many updates."""
-    network = Network(cfg.loads(CFG.format(keys)))
+def dropped(keys: str, iteration: int, height: int = 12) -> Tensor:
+    """The layer's output for ones, [4, 100, height, 12], in the iteration after so many updates."""
+    network = Network(cfg.loads(CFG.format(keys, height=height)))
     with torch.no_grad():
         for name, tensor in network[0].stored():
             tensor.fill_(1.0 if name == "biases" else 0.0)
@@ -44,7 +44,7 @@ def dropped(keys: str, iteration: int) -> Tensor:
     trainer = Trainer(network)
     trainer.iteration = iteration
     torch.manual_seed(iteration)
-    trainer.step([(torch.rand(4, 3, 12, 12), torch.eye(100)[:4])])
+    trainer.step([(torch.rand(4, 3, height, 12), torch.eye(100)[:4])])
     return outputs[0]
 
 
@@ -75,6 +75,13 @@ def test_blocks_grow(size: str, iteration: int, side: int) -> None:
     kept = y != 0
     expected = kept / kept.float().mean(dim=(1, 2, 3), keepdim=True)
     torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize(("iteration", "side"), [(43, 2), (85, 4)])
+def test_relative_blocks_are_squares_of_the_shorter_side(iteration: int, side: int) -> None:
+    y = dropped("dropblock=1\nprobability=1\ndropblock_size_rel=.5", iteration, height=8)
+    counts = set((y == 0).sum(dim=(2, 3)).flatten().tolist())
+    assert counts - {0} == {side**2}
 
 
 @pytest.mark.parametrize("iteration", [9, 34, 85, 99])

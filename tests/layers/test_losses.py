@@ -189,3 +189,15 @@ def test_the_cost_without_details_is_the_sum_of_squares() -> None:
         squares = float(loss.delta.square().sum())
     assert costs[0] == pytest.approx(squares)
     assert costs[1] != pytest.approx(squares, rel=0.01)
+
+
+@pytest.mark.parametrize(("adversarial", "classes"), [(False, [0, 0, 1, 1]), (True, [0, 1, 0, 1])])
+def test_contrastive_images_without_labels_are_compared_in_pairs(adversarial: bool, classes: list[int]) -> None:
+    """Two neighbours are views of one image; in an adversarial pass they are to be told apart."""
+    layer = random_networks.layer("contrastive", {"temperature": ".5"}, Shape(6, 1, 1)).train()
+    x = torch.randn(4, 6, 1, 1, generator=torch.Generator().manual_seed(0))
+    context = StepContext(size=(1, 1), adversarial=adversarial)
+    delta = layer.loss(x, layer(x), torch.zeros(4, 2), context).delta
+    expected = layer.loss(x, layer(x), torch.eye(2)[classes], StepContext(size=(1, 1))).delta
+    assert torch.equal(delta, expected)
+    assert float(delta.abs().max()) > 0.01

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darknet_py import Trainer, TrainOptions, cfg
+from darknet_py.layers import Shape, StepContext
 from darknet_py.network import Network
+from tests.helpers import random_networks
 
 CFG = """[net]
 width=6
@@ -65,6 +67,17 @@ def test_half_of_the_mini_batches_after_burn_in() -> None:
     assert 0.42 < passes[4:].count(2) / 300 < 0.58
 
 
+def test_burn_in_is_not_perturbed() -> None:
+    passes: dict[int, set[int]] = {3: set(), 4: set()}
+    for iteration, counts in passes.items():
+        for seed in range(10):
+            network = build()
+            trainer = Trainer(network, options=TrainOptions(seed=seed))
+            trainer.iteration = iteration
+            counts.add(len(trained_on(network, trainer, torch.rand(4, 3, 6, 6))))
+    assert passes == {3: {1}, 4: {1, 2}}
+
+
 def test_images_move_by_the_gradient_and_batch_norm_stays() -> None:
     network = build()
     trainer = Trainer(network, options=TrainOptions(seed=5))
@@ -94,3 +107,30 @@ def test_images_move_by_the_gradient_and_batch_norm_stays() -> None:
         maps = F.conv2d(passes[1], state["layers.0.weights"], padding=1)
         after = network.state_dict()["layers.0.norm.rolling_mean"]
         torch.testing.assert_close(after, 0.99 * mean + 0.01 * maps.mean(dim=(0, 2, 3)))
+
+
+def test_yolo_suppresses_what_it_detects() -> None:
+    """Delta of the pass without targets (``yolo_layer.c``, ``process_batch``), weighted by sqrt(w * h) of the box.
+
+    Objectness and the classes that exceed 0.25 fall to 0; where there is one, the box falls to 0, too, and the other
+    classes rise to 1.
+    """
+    keys = {"classes": "2", "num": "2", "anchors": "6,9,20,14", "obj_normalizer": ".7"}
+    layer = random_networks.layer("yolo", keys, Shape(14, 3, 4)).train()
+    x = torch.randn(2, 14, 3, 4, generator=torch.Generator().manual_seed(1)) * 1.5
+    output = layer(x)
+    context = StepContext(size=(32, 24), iteration=10, max_batches=20, adversarial=True)
+    delta = layer.loss(x, output, torch.zeros(2, 1, 6), context).delta.view(2, 2, 7, 3, 4)
+    entries = output.view(2, 2, 7, 3, 4)
+    anchors = torch.tensor([[6.0, 9.0], [20.0, 14.0]]) / torch.tensor([32.0, 24.0])
+    sizes = entries[:, :, 2:4].exp() * anchors[None, :, :, None, None]
+    weight = sizes.prod(dim=2).sqrt()
+    objectness, classes = entries[:, :, 4], entries[:, :, 5:]
+    torch.testing.assert_close(delta[:, :, 4], -0.7 * weight * objectness)
+    high = classes * objectness[:, :, None] > 0.25
+    detected = high.any(dim=2, keepdim=True)
+    assert 0.1 < float(detected.float().mean()) < 0.9
+    expected = torch.where(high, -classes, torch.where(detected, 1 - classes, 0.0)) * weight[:, :, None]
+    torch.testing.assert_close(delta[:, :, 5:], expected)
+    box = torch.where(detected, -entries[:, :, :4], 0.0) * weight[:, :, None]
+    torch.testing.assert_close(delta[:, :, :4], box)

@@ -105,7 +105,7 @@ ELSEWHERE = {
     ("net", "dynamic_minibatch"): "training/test_sampling.py::test_smaller_images_come_in_larger_batches",
     ("net", "resize_step"): "training/test_sampling.py::test_no_size_is_below_a_step",
     ("net", "try_fix_nan"): "training/test_nan_check.py::test_try_fix_nan_takes_gradients_of_nan_and_inf_for_0",
-    ("net", "badlabels_rejection_percentage"): "test_schedule.py::test_late_outliers_are_rejected",
+    ("net", "badlabels_rejection_percentage"): "training/test_label_rejection.py::test_deltas_are_rejected_as_in_c",
     ("net", "max_chart_loss"): "training/test_progress.py::test_max_chart_loss_is_the_top_of_the_chart",
     ("yolo", "map"): "layers/test_losses.py::test_classes_of_targets_are_mapped",
     ("yolo", "show_details"): "layers/test_losses.py::test_the_cost_without_details_is_the_sum_of_squares",
