@@ -69,6 +69,22 @@ def test_the_image_that_brings_nan_is_named(tmp_path: pathlib.Path) -> None:
         assert torch.equal(tensor, before[name]), name
 
 
+def test_the_first_layer_with_an_inf_output_is_named(tmp_path: pathlib.Path) -> None:
+    """Layer 1 overflows where its input is positive: for the second image alone."""
+    network = resume.build_network(synthetic_data.cfg(tmp_path, max_batches=60, norm=0))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith(("layers.0.", "layers.1.")):
+                parameter.fill_({"layers.0.weights": 1.0, "layers.1.weights": 1e38}.get(name, 0.0))
+    trainer = Trainer(network)
+    trainer.nan_check = nan_check = NaNCheck(network, ProcessGroup())
+    targets = [torch.tensor([[0.5, 0.5, 0.2, 0.2, 0.0]])] * 2
+    x = torch.stack((torch.zeros(3, 64, 64), torch.ones(3, 64, 64)))
+    nan_check.batch = Batch(0, (64, 64), [(x, targets)], [[("a.png",), ("b.png",)]])
+    with pytest.raises(DarknetError, match=r"output of layer 1 \[convolutional\]; images: b\.png\. "):
+        trainer.step(nan_check.batch.pairs)
+
+
 def test_weights_with_inf_are_not_saved(tmp_path: pathlib.Path) -> None:
     network = resume.build_network(synthetic_data.cfg(tmp_path, max_batches=60))
     nan_check = NaNCheck(network, ProcessGroup())
