@@ -66,7 +66,7 @@ def test_a_video_is_detected_frame_by_frame(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.usefixtures("scene")
 def test_objects_are_tracked() -> None:
-    paths = run_recipe("Follow objects", "supervision", "trackers")["paths"]
+    paths = run_recipe("Track objects", "supervision", "trackers")["paths"]
     assert len(paths) == 1
     (path,) = paths.values()
     assert len(path) >= 8
