@@ -50,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.stats.get("skipped", ())
     count = sum(paths.NO_SHARED in str(report.longrepr) for report in skipped)
     if count:
-        terminalreporter.write_line(f"{count} of the {len(skipped)} skipped tests need ../shared, which is not here")
+        terminalreporter.write_line(f"{count} of the {len(skipped)} skipped tests need the folder ../shared")
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +85,7 @@ def rectangles(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
-    """The folder of references and images beside the checkout; without it the test is skipped."""
+    """The folder ../shared with references and images; without it the test is skipped."""
     return paths.require_shared()
 
 

@@ -1,6 +1,6 @@
 """Train the networks of golden/conformance/training* as C Darknet did, and measure how far the results are apart.
 
-A reference ``NAME.json.gz`` stands beside ``NAME.cfg`` and ``NAME.final.weights.gz``, which C saved after the last
+A reference ``NAME.json.gz`` belongs to ``NAME.cfg`` and to ``NAME.final.weights.gz``, which C saved after the last
 iteration. First weights, images and targets are drawn from hash streams (reference_values.py).
 """
 
@@ -27,7 +27,7 @@ _VALUES = paths.GOLDEN / "conformance"
 
 
 class MiniBatch(TypedDict):
-    """What C did with a mini-batch; the values of its layers are not used here."""
+    """A mini-batch of C's; the values of its layers are not used here."""
 
     cost: float
 
@@ -40,7 +40,7 @@ class Iteration(TypedDict):
 
 
 class TrainingReference(TypedDict):
-    """What a file holds.
+    """The contents of a file.
 
     ``inputs``: channels, height, width, floats. ``chunks``: the arrays of the .weights file in order. ``batch``: images
     of a mini-batch. ``kind``: what targets are: ``classifier``, ``detection`` (no two objects in a cell of the grid of

@@ -1,8 +1,8 @@
-"""A plugin of pytest that makes one option have its default, whatever a cfg or a test says.
+"""A pytest plugin that gives one option its default value, whatever a cfg or a test sets.
 
     IGNORED_OPTION="cost noobj" python -m pytest -p tests.helpers.ignored_option tests/layers/test_cost.py
 
-A test of the option must fail then.
+A test of the option must then fail.
 """
 
 from __future__ import annotations

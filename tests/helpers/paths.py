@@ -1,4 +1,4 @@
-"""Where tests find files: in this checkout, in the reference folder beside it, and in Debian's package ``darknet``."""
+"""Paths that tests use: in this checkout, in the optional folder ../shared, and in Debian's package ``darknet``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RARE = GOLDEN / "conformance" / "rare"
 """Small networks with rare options, and C's values of them."""
 
 SHARED = ROOT.parent / "shared"
-"""The folder of references, images and official cfgs beside the checkout. It is optional: see ``require_shared``."""
+"""An optional folder next to the checkout with references, images and official cfgs; see ``require_shared``."""
 
 CONFORMANCE = SHARED / "conformance"
 OFFICIAL = CONFORMANCE / "alexeyab"
@@ -29,21 +29,21 @@ _DATA_FOLDERS = [
 DEBIAN = next((folder for folder in _DATA_FOLDERS if (folder / "cfg").is_dir()), Path("/usr/share/darknet"))
 """Data of Debian's package ``darknet`` (pjreddie's): ``cfg/`` and ``data/``."""
 
-NO_SHARED = "needs ../shared, which is not beside this checkout"
-"""The reason of every skip for want of the reference folder; the summary of a test run counts them by it."""
+NO_SHARED = "needs the folder ../shared"
+"""The reason of all skips due to a missing ../shared; the summary of a test run counts them by it."""
 
 needs_shared = pytest.mark.skipif(not CONFORMANCE.is_dir(), reason=NO_SHARED)
 
 
 def require_shared() -> Path:
-    """Return the reference folder, or skip the test without it."""
+    """Return ../shared, or skip the test if it does not exist."""
     if not CONFORMANCE.is_dir():
         pytest.skip(NO_SHARED)
     return SHARED
 
 
 def require_files_of(cfg: Path) -> None:
-    """Skip the test where a file that ``cfg`` names is not on this machine (``data/9k.tree`` of yolo9000.cfg)."""
+    """Skip the test if a file that ``cfg`` refers to does not exist (``data/9k.tree`` of yolo9000.cfg)."""
     for name in re.findall(r"(?m)^\s*(?:tree|map)\s*=\s*(\S+)", cfg.read_text(errors="surrogateescape")):
         if not any((folder / name).is_file() for folder in (cfg.parent, cfg.parents[1], Path(), *_DATA_FOLDERS)):
-            pytest.skip(f"{cfg.name} names {name}, which Debian's package darknet has and this machine has not")
+            pytest.skip(f"{cfg.name} needs {name} of Debian's package darknet")

@@ -1,8 +1,8 @@
-"""Reference values of Darknet's C code: reading them, and making the weights and the input they belong to.
+"""Reference values of Darknet's C code: read them, and create the weights and inputs they were computed from.
 
-A reference ``NAME.json.gz`` stands beside ``NAME.cfg``. Neither weights nor inputs are stored: both are drawn
-from a hash of (seed, position), in 64-bit integers and one division, so that every machine makes the same
-float32 bits. ``Reference`` says what the file holds.
+A reference ``NAME.json.gz`` belongs to ``NAME.cfg``; ``Reference`` documents its contents. Weights and inputs are not
+stored: they come from a hash of (seed, position), in 64-bit integers and one division, so that all machines create the
+same float32 bits.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Entry(TypedDict):
 class Boxes(TypedDict):
     """Boxes as C returns them.
 
-    ``dets``: the strongest 60, each [class, its probability, objectness, x, y, w, h], centre and size relative
-    to the image; ``count``: all that were returned, ``alive``: those with a class left; ``pairs``: the
-    (box, class) pairs left.
+    ``dets``: the 60 most probable, each [class, its probability, objectness, x, y, w, h], centre and size relative
+    to the image; ``count``: number of boxes returned; ``alive``: number of boxes with a class above 0; ``pairs``:
+    number of (box, class) pairs above 0.
     """
 
     count: int
@@ -60,7 +60,7 @@ class Boxes(TypedDict):
 
 
 class Step(TypedDict):
-    """One forward pass; the boxes are those above ``thresh``, before and after suppression at 0.45."""
+    """One forward pass; the boxes are those above ``thresh``, before and after NMS at 0.45."""
 
     layers: list[Entry]
     thresh: NotRequired[float]
@@ -69,11 +69,11 @@ class Step(TypedDict):
 
 
 class Reference(TypedDict):
-    """What a file holds.
+    """The contents of a file.
 
     ``inputs``: channels, height, width, floats (the first three 0 for a flat input). ``chunks``: the arrays of
-    the .weights file in order: layer, kind, count, low, high. ``oracle``: whose C code it was, ``alexeyab`` or
-    ``pjreddie``. ``steps``: passes without a reset between them.
+    the .weights file in order. ``oracle``: the C code, ``alexeyab`` or ``pjreddie``. ``steps``: passes without a
+    reset in between.
     """
 
     inputs: list[int]
@@ -84,7 +84,7 @@ class Reference(TypedDict):
 
 
 def load(path: Path) -> Reference:
-    """The reference in a ``.json.gz``."""
+    """Read a ``.json.gz``."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return cast(Reference, json.load(file))
 
@@ -104,7 +104,7 @@ def uniform(seed: int, start: int, count: int) -> NDArray[np.float64]:
 
 
 def floats(reference: Reference) -> int:
-    """How many floats the .weights file holds."""
+    """The number of floats in the .weights file."""
     return sum(chunk[2] for chunk in reference["chunks"])
 
 
@@ -133,7 +133,7 @@ def input_array(reference: Reference, step: int = 0) -> NDArray[np.float32]:
 
 
 def sample_positions(layer: int, count: int) -> NDArray[np.int64]:
-    """Which of a layer's ``count`` floats the reference holds: all of a short output, else ``SAMPLES`` by hash."""
+    """Positions of the values ``v`` among a layer's ``count`` floats: all if they are few, else ``SAMPLES`` by hash."""
     if count <= SAMPLES:
         return np.arange(count, dtype=np.int64)
     state = np.arange(SAMPLES, dtype=np.uint64) + np.uint64(layer * 1000003)
@@ -141,9 +141,9 @@ def sample_positions(layer: int, count: int) -> NDArray[np.int64]:
 
 
 def layer_error(entry: Entry, output: ArrayLike) -> float:
-    """How far a layer's output for one image is from C's, relative to C's rms; inf where the size differs.
+    """The error of a layer's output for one image, relative to the rms of C's output; inf if the sizes differ.
 
-    The larger of two: the worst of the samples, and the difference of the rms of all floats. NaN counts as inf.
+    The larger of the largest error of a sample and the error of the rms of all floats. NaN counts as inf.
     """
     flat = np.asarray(output, dtype=np.float64).reshape(-1)
     if flat.size != entry["n"]:
