@@ -1,4 +1,4 @@
-"""The section types: every module in this folder registers itself by being here."""
+"""The section types: every module in this package is imported and registers its section."""
 
 from importlib import import_module
 from pkgutil import walk_packages

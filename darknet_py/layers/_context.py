@@ -1,4 +1,4 @@
-"""What a training step passes to the layers: ``StepContext``, and the kind of gradients it asks for."""
+"""``StepContext``, the state that a training step passes to the layers, and ``Gradients``, how it computes them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class StepContext:
         burn_in: updates of the warm-up (``[net] burn_in``).
         subdivision: index of the mini-batch since the last update.
         sequence: mini-batches over which recurrent layers keep their state.
-        adversarial: whether this pass computes an adversarial perturbation of the images and no update.
+        adversarial: whether this pass computes an adversarial perturbation of the images instead of an update.
         gradients: how gradients are computed.
         label_smooth_eps: label smoothing of classifiers (``[net] label_smooth_eps``).
         reject: drops the deltas of suspect labels; takes a head's deltas [rows, 5 + classes] and the number of
             classes, and returns the deltas to use.
-        total: sums a tensor over the processes that share a mini-batch, where batch norm's statistics are those of
-            all its images.
-        time_steps: frames of a batch, one after another, over which recurrent layers are unrolled.
+        all_reduce: sums a tensor over all processes, for synchronised batch norm; None: each process uses the
+            statistics of its own images.
+        time_steps: consecutive frames in a batch, over which recurrent layers are unrolled.
         targets: ground truth of the images, float [batch, targets, 6], see ``pad_targets``.
     """
 
@@ -60,7 +60,7 @@ class StepContext:
     gradients: Gradients = Gradients.DARKNET
     label_smooth_eps: float = 0.0
     reject: Callable[[Tensor, int], Tensor] | None = None
-    total: Callable[[Tensor], Tensor] | None = None
+    all_reduce: Callable[[Tensor], Tensor] | None = None
     targets: Tensor | None = None
     time_steps: int = 1
 

@@ -20,7 +20,7 @@ from ._fusion import ConvolutionSpec
 from ._norm import Norm, without_norm
 from ._param_group import ParamGroup
 from ._parameters import he_uniform_, parameter
-from .base import Layer, Shape
+from .base import Layer, Shape, resolve_indices
 
 
 class Convolution(Layer):
@@ -96,7 +96,7 @@ class Convolution(Layer):
         self.strides = (options.stride_y, options.stride_x)
         self.owner: tuple[Convolution, ...] = ()  # a tuple keeps nn.Module from registering it twice
         self.feeds_bin_output = options.xnor and options.bin_output  # cleared by a layer that reads floats
-        _check(options, x)
+        _check_options(options, x)
         steps = (1, 1) if options.antialiasing else self.strides
         height, width = (
             (n + 2 * options.padding - options.size) // step + 1
@@ -120,18 +120,17 @@ class Convolution(Layer):
 
     def connect(self, index: int, earlier: Sequence[Layer]) -> None:
         """Find the layer whose parameters ``share_index`` shares."""
-        number = self.options.share_index
-        if number is None:
+        if self.options.share_index is None:
             return
-        number += index if number < 0 else 0
-        owner = earlier[number] if 0 <= number < index else None
+        (owner_index,) = resolve_indices((self.options.share_index,), index)
+        owner = earlier[owner_index] if 0 <= owner_index < index else None
         if not isinstance(owner, Convolution):
-            raise ValueError(f"share_index: expected an earlier [convolutional], got layer {number}")
-        mine = (self.options.filters, self.inputs // self.options.groups, self.options.size)
-        theirs = (owner.options.filters, owner.inputs // owner.options.groups, owner.options.size)
-        if mine != theirs:
+            raise ValueError(f"share_index: expected an earlier [convolutional], got layer {owner_index}")
+        shape = (self.options.filters, self.inputs // self.options.groups, self.options.size)
+        expected = (owner.options.filters, owner.inputs // owner.options.groups, owner.options.size)
+        if shape != expected:
             raise ValueError(
-                f"share_index: filters, channels, size: expected {theirs} as in layer {number}, got {mine}"
+                f"share_index: filters, channels, size: expected {expected} as in layer {owner_index}, got {shape}"
             )
         self.owner = owner.owner or (owner,)
 
@@ -200,7 +199,7 @@ class Convolution(Layer):
         return without_norm(arrays) if self.options.dontloadscales else arrays
 
     def initialise(self) -> None:
-        """Draw the weights by He's uniform rule and set the biases to 0."""
+        """Initialise the weights with ``he_uniform_`` and the biases with 0."""
         if self.options.share_index is not None:
             return
         he_uniform_(self.weights, self.weights[0].numel())
@@ -259,7 +258,7 @@ class Convolution(Layer):
         return " ".join((text, *(mark for mark, shown in marks if shown)))
 
 
-def _check(options: Convolution.Options, x: Shape) -> None:
+def _check_options(options: Convolution.Options, x: Shape) -> None:
     for key in ("filters", "size", "stride_x", "stride_y", "dilation", "groups"):
         if getattr(options, key) < 1:
             raise ValueError(f"{key}: expected 1 or more, got {getattr(options, key)}")

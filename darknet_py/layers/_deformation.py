@@ -1,9 +1,9 @@
 """Filters tied to rotated, scaled or flipped copies of others: sway, rotate, stretch, stretch_sway.
 
 The kernels of a convolution, one for each filter and channel, are divided into consecutive stages. Only the first
-quarter of the kernels is free. In each update C's CUDA code applies the inverse deformation of every stage to its
-velocity and averages the stages; after the update it copies the first quarter over the others and deforms each stage.
-All of that is linear, so a stage is a matrix over the elements of a kernel.
+quarter of the kernels is learned freely. In each update C's CUDA code applies the inverse deformation of every stage
+to its velocity and averages the stages; after the update it copies the first quarter over the others and deforms each
+stage. All of that is linear, so a stage is a matrix over the elements of a kernel.
 """
 
 from __future__ import annotations
@@ -82,13 +82,13 @@ def read_deformation(options: object, angle: float, size: int, kernels: int) -> 
 @functools.lru_cache
 def _matrices(kind: str, angle: int, size: int, reverse: bool) -> Tensor:
     """Return each stage's matrix, float64 [stages, size^2, size^2] (``sway_and_flip_weights_kernel`` and others)."""
-    plain = torch.eye(size * size, dtype=torch.float64)
+    identity = torch.eye(size * size, dtype=torch.float64)
     if kind == "rotate":
         rotations = (
-            plain.view(-1, size, size).rot90(-quarter, (1, 2)).reshape(size * size, -1).t() for quarter in range(4)
+            identity.view(-1, size, size).rot90(-quarter, (1, 2)).reshape(size * size, -1).t() for quarter in range(4)
         )
         return torch.stack([rotation.t() if reverse else rotation for rotation in rotations])
-    stages = [plain]
+    stages = [identity]
     for scale in _STRETCHES.get(kind, ()):
         scale = 1 / scale if reverse else scale
         stretched = _resample(size, lambda x, y, s=scale: (x / s, y / s))[0]  # type: ignore[misc]
@@ -99,7 +99,7 @@ def _matrices(kind: str, angle: int, size: int, reverse: bool) -> Tensor:
             cos, sin = math.cos(angle_rad), math.sin(angle_rad)
             rotated, lost = _resample(size, lambda x, y, c=cos, s=sin: (x * c + y * s, y * c - x * s))  # type: ignore[misc]
             stages.append(rotated * size**2 / (size**2 - lost))
-        stages.append(plain.view(-1, size, size).flip(2).reshape(size * size, -1))
+        stages.append(identity.view(-1, size, size).flip(2).reshape(size * size, -1))
     return torch.stack(stages)
 
 
@@ -113,7 +113,9 @@ def _resample(size: int, source: Callable[[int, int], tuple[float, float]]) -> t
     Returns:
         The matrix, float64 [size^2, size^2], and the sum of the weights that fall outside the kernel.
     """
-    matrix, lost, middle = torch.zeros(size * size, size * size, dtype=torch.float64), 0.0, size // 2
+    matrix = torch.zeros(size * size, size * size, dtype=torch.float64)
+    lost = 0.0
+    middle = size // 2
     for y in range(size):
         for x in range(size):
             across, down = (middle + part for part in source(x - middle, y - middle))

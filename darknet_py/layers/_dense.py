@@ -63,7 +63,7 @@ class Dense(Layer):
         return without_norm(arrays) if self.options.dontloadscales else arrays
 
     def initialise(self) -> None:
-        """Draw the weights by He's uniform rule and set the biases to 0."""
+        """Initialise the weights with ``he_uniform_`` and the biases with 0."""
         he_uniform_(self.weights, self.weights.shape[1])
         nn.init.zeros_(self.biases)
         if self.norm:

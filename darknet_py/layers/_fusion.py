@@ -1,4 +1,4 @@
-"""``ConvolutionSpec``: how a layer describes itself to the optimiser that replaces it by a fused convolution."""
+"""``ConvolutionSpec``: a layer described as a convolution, so that inference can replace it by a fused one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The result of a layer's loss, and how it enters the backward pass.
 
-Darknet has no loss function to differentiate: a layer with a loss writes a gradient, ``delta``, and passes it to
+Darknet does not differentiate a loss function: a layer with a loss writes a gradient, ``delta``, and passes it to
 the layer before without the derivative of its own logistic or softmax. ``Loss`` therefore holds two things:
 ``delta``, to train as Darknet does, and ``value``, a real loss, to train with its derivative.
 """
@@ -24,7 +24,7 @@ class Loss:
     """The loss of one layer over a mini-batch.
 
     Attributes:
-        cost: scalar, the number Darknet prints (``l.cost``). It is not what is minimised.
+        cost: scalar that Darknet prints (``l.cost``); it is not what is minimised.
         delta: what Darknet adds to the gradient of the layer's input, in the input's shape: minus a derivative,
             summed over the images.
         value: scalar, the real loss, summed over the images; it has a graph with ``Gradients.AUTOGRAD``.

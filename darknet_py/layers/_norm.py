@@ -21,9 +21,9 @@ _MOMENTUM = 0.01  # share of the new statistics in the rolling ones
 class Norm(nn.Module):
     """(x - mean) / sqrt(variance + 1e-5) * scales + biases per channel (``normalize_cpu``).
 
-    pjreddie's CPU code divides by sqrt(variance) + 1e-6 instead, but his GPU code, which trained his weights, uses
-    this formula, so it serves both dialects. In training the statistics are the batch's, and the rolling ones move by
-    0.01 towards them, with the unbiased variance, as in cuDNN.
+    pjreddie's CPU code divides by sqrt(variance) + 1e-6 instead, but the GPU code, which trained the published
+    weights, uses this formula, so it serves both dialects. In training the statistics are the batch's, and the rolling
+    ones move by 0.01 towards them, with the unbiased variance, as in cuDNN.
 
     Args:
         channels: number of channels.
@@ -60,21 +60,25 @@ class Norm(nn.Module):
                 self.rolling_variance.lerp_(x.var(dim=(0, 2, 3), correction=0), self.cpu_momentum)
             return F.batch_norm(x, None, None, self.scales, biases, True, 0.0, EPSILON)
         mean, variance = self.rolling_mean, self.rolling_variance
-        total = context.total if context is not None else None
-        if training and total is not None:
-            return sync_batch_norm(x, self.scales, biases, (mean, variance), _MOMENTUM, EPSILON, total)
+        all_reduce = context.all_reduce if context is not None else None
+        if training and all_reduce is not None:
+            return sync_batch_norm(x, self.scales, biases, (mean, variance), _MOMENTUM, EPSILON, all_reduce)
         return F.batch_norm(x, mean, variance, self.scales, biases, training, _MOMENTUM, EPSILON)
 
     def _cross_iteration(self, x: Tensor, biases: Tensor, context: StepContext | None) -> Tensor:
         """Normalise with the statistics of the iteration's mini-batches up to this one (``fast_v_cbn_kernel``)."""
-        number = context.subdivision + 1 if context is not None else 1
-        total = context.total if context is not None else None
-        count = x.numel() // x.shape[1] if total is None else float(total(x.new_tensor(x.numel() / x.shape[1])))
-        mean = all_reduce_sum(x.sum(dim=(0, 2, 3)), total) / count
-        square = torch.maximum(all_reduce_sum(x.square().sum(dim=(0, 2, 3)), total) / max(count - 1, 1), mean.square())
-        if number > 1 and self.accumulated is not None:
-            mean = mean / number + (1 - 1 / number) * self.accumulated[0]
-            square = square / number + (1 - 1 / number) * self.accumulated[1]
+        step = context.subdivision + 1 if context is not None else 1
+        all_reduce = context.all_reduce if context is not None else None
+        count = (
+            x.numel() // x.shape[1] if all_reduce is None else float(all_reduce(x.new_tensor(x.numel() / x.shape[1])))
+        )
+        mean = all_reduce_sum(x.sum(dim=(0, 2, 3)), all_reduce) / count
+        square = torch.maximum(
+            all_reduce_sum(x.square().sum(dim=(0, 2, 3)), all_reduce) / max(count - 1, 1), mean.square()
+        )
+        if step > 1 and self.accumulated is not None:
+            mean = mean / step + (1 - 1 / step) * self.accumulated[0]
+            square = square / step + (1 - 1 / step) * self.accumulated[1]
         self.accumulated = mean.detach(), square.detach()
         variance = (square - mean.square()).clamp(min=0)
         with torch.no_grad():
@@ -82,7 +86,7 @@ class Norm(nn.Module):
             self.rolling_variance.lerp_(variance, _MOMENTUM)
         if context is not None and context.darknet_gradients:
             factor = (variance.detach() + EPSILON).rsqrt()
-            y: Tensor = _Normalise.apply(x, mean.detach(), factor, total)  # type: ignore[no-untyped-call]
+            y: Tensor = _Normalise.apply(x, mean.detach(), factor, all_reduce)  # type: ignore[no-untyped-call]
         else:
             y = (x - mean.view(-1, 1, 1)) * (variance + EPSILON).rsqrt().view(-1, 1, 1)
         return y * self.scales.view(-1, 1, 1) + biases.view(-1, 1, 1)
@@ -116,7 +120,7 @@ class Norm(nn.Module):
 
 
 def without_norm(arrays: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Leave out batch norm's arrays."""
+    """Yield the (name, tensor) pairs that are not arrays of batch norm."""
     return ((name, tensor) for name, tensor in arrays if name not in _ARRAYS)
 
 
@@ -124,19 +128,20 @@ class _Normalise(torch.autograd.Function):
     """(x - mean) * factor with the gradient of C, as if the statistics were those of ``x`` alone."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mean: Tensor, factor: Tensor, total: AllReduce | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, mean: Tensor, factor: Tensor, all_reduce: AllReduce | None) -> Tensor:
         y = (x - mean.view(-1, 1, 1)) * factor.view(-1, 1, 1)
         ctx.save_for_backward(y, factor)
-        ctx.total = total
+        ctx.all_reduce = all_reduce
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient,), (y, factor) = gradients, ctx.saved_tensors
+        (gradient,) = gradients
+        y, factor = ctx.saved_tensors
         axes = (0, 2, 3)
         sums = torch.stack((gradient.sum(dim=axes), (gradient * y).sum(dim=axes)))
         count = gradient.new_full((1, sums.shape[1]), gradient.numel() / gradient.shape[1])
-        if ctx.total is not None:
-            *sums, count = ctx.total(torch.cat((sums, count)))
-        even, sloped = ((each / count).view(-1, 1, 1) for each in sums)
-        return factor.view(-1, 1, 1) * (gradient - even - y * sloped), None, None, None
+        if ctx.all_reduce is not None:
+            *sums, count = ctx.all_reduce(torch.cat((sums, count)))
+        mean, mean_product = ((each / count).view(-1, 1, 1) for each in sums)
+        return factor.view(-1, 1, 1) * (gradient - mean - y * mean_product), None, None, None

@@ -11,7 +11,7 @@ from ._deformation import Deformation
 
 @dataclass(frozen=True, kw_only=True)
 class ParamGroup:
-    """Parameters that are updated alike; ``training.optimizer`` says how each value enters the update.
+    """Parameters with the same update rule, which ``training.optimizer`` implements.
 
     Attributes:
         params: The parameters; may be empty.

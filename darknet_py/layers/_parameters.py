@@ -1,4 +1,4 @@
-"""Parameters without values, and Darknet's starting values for weights."""
+"""Uninitialised parameters, and Darknet's initialisation of weights."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 
 def parameter(*size: int) -> nn.Parameter:
-    """A float parameter of this size that nothing has been written to yet."""
+    """Return an uninitialised float parameter of this size."""
     return nn.Parameter(torch.empty(size))
 
 
 def he_uniform_(weights: Tensor, fan_in: int) -> Tensor:
-    """Fill ``weights`` in place with uniform values in +-sqrt(2 / fan_in), as Darknet's layers start.
+    """Fill ``weights`` in place with uniform values in +-sqrt(2 / fan_in), Darknet's initialisation.
 
     The limit is the standard deviation of He et al. (https://arxiv.org/abs/1502.01852).
     """

@@ -22,7 +22,7 @@ class Pooling(Layer):
         stride_x: int = option(0, "horizontal step; 0: stride")
         stride_y: int = option(0, "vertical step; 0: stride")
         size: int = option(0, "side of the window; 0: stride")
-        padding: int = option(-1, "padding of both sides together; -1: size - 1")
+        padding: int = option(-1, "sum of the padding on both sides; -1: size - 1")
 
         def __post_init__(self) -> None:
             """Resolve keys that depend on others."""

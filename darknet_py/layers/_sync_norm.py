@@ -20,7 +20,7 @@ def sync_batch_norm(
     rolling: tuple[Tensor, Tensor],
     momentum: float,
     epsilon: float,
-    total: AllReduce,
+    all_reduce: AllReduce,
 ) -> Tensor:
     """Compute ``F.batch_norm`` in training mode over all processes.
 
@@ -31,12 +31,12 @@ def sync_batch_norm(
         rolling: rolling mean and variance, each [channels]; updated in place.
         momentum: share of the new statistics in the rolling ones.
         epsilon: added to the variance.
-        total: sums a tensor over the processes.
+        all_reduce: sums a tensor over the processes.
 
     Returns:
         The normalised ``x``.
     """
-    y, mean, variance = _SyncNorm.apply(x, scales, biases, epsilon, total)  # type: ignore[no-untyped-call]
+    y, mean, variance = _SyncNorm.apply(x, scales, biases, epsilon, all_reduce)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         rolling[0].lerp_(mean, momentum)
         rolling[1].lerp_(variance, momentum)
@@ -44,41 +44,41 @@ def sync_batch_norm(
     return normalised
 
 
-def all_reduce_sum(x: Tensor, total: AllReduce | None) -> Tensor:
-    """Sum ``x`` over the processes, differentiably; with None it is ``x``."""
-    if total is None:
+def all_reduce_sum(x: Tensor, all_reduce: AllReduce | None) -> Tensor:
+    """Sum ``x`` over the processes, differentiably; return ``x`` where ``all_reduce`` is None."""
+    if all_reduce is None:
         return x
-    summed: Tensor = _AllReduceSum.apply(x, total)  # type: ignore[no-untyped-call]
+    summed: Tensor = _AllReduceSum.apply(x, all_reduce)  # type: ignore[no-untyped-call]
     return summed
 
 
 class _AllReduceSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, total: AllReduce) -> Tensor:
-        ctx.total = total
-        return total(x)
+    def forward(ctx: Any, x: Tensor, all_reduce: AllReduce) -> Tensor:
+        ctx.all_reduce = all_reduce
+        return all_reduce(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.total(gradients[0]), None
+        return ctx.all_reduce(gradients[0]), None
 
 
 class _SyncNorm(torch.autograd.Function):
-    """The gradients of scales and biases are those of this process's images, like those of other parameters."""
+    """Normalise with global statistics; gradients of scales and biases are local, like those of other parameters."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, scales: Tensor, biases: Tensor, epsilon: float, total: AllReduce
+        ctx: Any, x: Tensor, scales: Tensor, biases: Tensor, epsilon: float, all_reduce: AllReduce
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wide = x.float()
-        sums = total(torch.cat((wide.sum(dim=_AXES), wide.new_tensor([x.numel() / x.shape[1]]))))
+        x32 = x.float()
+        sums = all_reduce(torch.cat((x32.sum(dim=_AXES), x32.new_tensor([x.numel() / x.shape[1]]))))
         count = sums[-1]
         mean = sums[:-1] / count
-        centred = wide - mean.view(-1, 1, 1)
-        variance = total(centred.square().sum(dim=_AXES)) / count
+        centred = x32 - mean.view(-1, 1, 1)
+        variance = all_reduce(centred.square().sum(dim=_AXES)) / count
         factor = (variance + epsilon).rsqrt()
         ctx.save_for_backward(x, scales, mean, factor, count)
-        ctx.total = total
+        ctx.all_reduce = all_reduce
         y = centred * (factor * scales).view(-1, 1, 1) + biases.view(-1, 1, 1)
         unbiased = variance * (count / (count - 1).clamp(min=1))
         ctx.mark_non_differentiable(mean, unbiased)
@@ -88,8 +88,8 @@ class _SyncNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         x, scales, mean, factor, count = ctx.saved_tensors
         gradient = gradients[0].float()
-        normal = (x.float() - mean.view(-1, 1, 1)) * factor.view(-1, 1, 1)
-        for_biases, for_scales = gradient.sum(dim=_AXES), (gradient * normal).sum(dim=_AXES)
-        even, sloped = (ctx.total(torch.cat((for_biases, for_scales))) / count).chunk(2)
-        rest = gradient - even.view(-1, 1, 1) - normal * sloped.view(-1, 1, 1)
+        normalised = (x.float() - mean.view(-1, 1, 1)) * factor.view(-1, 1, 1)
+        for_biases, for_scales = gradient.sum(dim=_AXES), (gradient * normalised).sum(dim=_AXES)
+        mean_gradient, mean_product = (ctx.all_reduce(torch.cat((for_biases, for_scales))) / count).chunk(2)
+        rest = gradient - mean_gradient.view(-1, 1, 1) - normalised * mean_product.view(-1, 1, 1)
         return (rest * (factor * scales).view(-1, 1, 1)).to(x.dtype), for_scales, for_biases, None, None

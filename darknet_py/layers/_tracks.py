@@ -1,4 +1,4 @@
-"""The tracked objects of a head's predictions, which layers with a loss between embeddings read."""
+"""``TrackingHead``: a head that records the tracked object of each prediction, for losses of embeddings."""
 
 from __future__ import annotations
 

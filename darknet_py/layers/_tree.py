@@ -82,18 +82,18 @@ class Tree(nn.Module):
         """List the classes on the paths to the root.
 
         Args:
-            classes: int64 [n], where the paths start.
+            classes: int64 [n], start of each path.
 
         Returns:
-            For each node of a path, the number of the path in 0..n - 1 (ascending) and the class, int64 each.
+            For each node on a path, the index of its path in 0..n - 1 (ascending) and its class, int64 each.
         """
-        numbers, nodes = [torch.arange(len(classes), device=classes.device)], [classes]
+        path_indices, nodes = [torch.arange(len(classes), device=classes.device)], [classes]
         for _ in range(1, self.levels):
             above = self.parent[nodes[-1]]
-            numbers.append(numbers[-1][above >= 0])
+            path_indices.append(path_indices[-1][above >= 0])
             nodes.append(above[above >= 0])
-        order = torch.cat(numbers).argsort(stable=True)
-        return torch.cat(numbers)[order], torch.cat(nodes)[order]
+        order = torch.cat(path_indices).argsort(stable=True)
+        return torch.cat(path_indices)[order], torch.cat(nodes)[order]
 
     def descend(self, values: Tensor, threshold: float) -> Tensor:
         """Descend from the root to the best class (``hierarchy_top_prediction``).
@@ -110,17 +110,19 @@ class Tree(nn.Module):
         """
         count = values.shape[0]
         rows = torch.arange(count, device=values.device)
-        reached, product = torch.full((count,), -1, device=values.device), values.new_ones(count)
-        walking = torch.ones(count, dtype=torch.bool, device=values.device)
+        reached = torch.full((count,), -1, device=values.device)
+        product = values.new_ones(count)
+        active = torch.ones(count, dtype=torch.bool, device=values.device)
         group = torch.zeros(count, dtype=torch.long, device=values.device)
-        while bool(walking.any()):
+        while bool(active.any()):
             best = torch.where(self.group == group[:, None], values, float("-inf")).argmax(dim=1)
             extended = product * values[rows, best]
-            go = walking & ((extended > threshold) | (reached < 0))
-            walking = walking & (extended > threshold)
-            reached, product = torch.where(go, best, reached), torch.where(walking, extended, product)
+            advance = active & ((extended > threshold) | (reached < 0))
+            active = active & (extended > threshold)
+            reached = torch.where(advance, best, reached)
+            product = torch.where(active, extended, product)
             group = self.child[reached]
-            walking = walking & (group >= 0)
+            active = active & (group >= 0)
         return reached
 
 

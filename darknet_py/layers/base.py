@@ -2,8 +2,8 @@
 
 A section type is one class in one module of this package. It states five facts that are stated nowhere else: the
 section's names (``@section``); its keys with Darknet's defaults and the layers it reads (``Options``,
-``Options.sources``); the shape of its output (``shape``); its arithmetic (``forward``); and its arrays in a .weights
-file (``stored``). All else has defaults. See CONTRIBUTING.md, "Add a layer".
+``Options.sources``); the shape of its output (``shape``); its computation (``forward``); and its arrays in a
+.weights file (``stored``). Everything else has a default. See CONTRIBUTING.md, "Add a layer".
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ class Layer(nn.Module):
     class Options(schema.Options):
         """Keys that every layer section may carry."""
 
-        dontload: bool = option(False, "do not read this layer: the file holds no weights of it")
-        dontloadscales: bool = option(False, "the file holds no scales, rolling_mean and rolling_variance")
-        dontsave: bool = option(False, "do not write this layer (pjreddie)")
-        numload: int = option(0, "read only this many filters, the file holds no others; 0: all (pjreddie)")
+        dontload: bool = option(False, "do not load weights for this layer: the file contains none")
+        dontloadscales: bool = option(
+            False, "do not load scales, rolling_mean and rolling_variance: the file contains none"
+        )
+        dontsave: bool = option(False, "do not save the weights of this layer (pjreddie)")
+        numload: int = option(0, "load only this many filters: the file contains no more; 0: all (pjreddie)")
         learning_rate: float = option(1.0, "factor on the learning rate", train=True)
         stopbackward: int = option(0, "stop the gradient at this layer; above 1: for this many iterations", train=True)
         dont_update: int = option(0, "do not update this layer in the first N iterations", train=True)
@@ -72,13 +74,13 @@ class Layer(nn.Module):
     uses_context: ClassVar[bool] = False  # whether ``forward`` takes ``context=``, see ``Network.forward``
     options: Options
     shape: Shape  # of the output
-    state: tuple[Tensor, ...] | None = None  # what the last call left, each [batch, ...]; None: nothing
+    state: tuple[Tensor, ...] | None = None  # after the last call, each [batch, ...]; None: no call yet
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let a subclass that overrides ``forward`` inherit no statement about the ``forward`` of its base."""
+        """Reset the attributes that describe ``forward`` to their defaults in a subclass that overrides it."""
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls):
-            for name in _ABOUT_FORWARD:
+            for name in _DESCRIBE_FORWARD:
                 if name not in vars(cls):
                     setattr(cls, name, vars(Layer)[name])
 
@@ -157,7 +159,7 @@ class Layer(nn.Module):
         """The layer's parameters, grouped by how the optimizer updates them.
 
         Args:
-            gradients: Whose update rules hold: C's CPU build ignores some options.
+            gradients: the Darknet build whose update rules apply; its CPU build ignores some options.
 
         Returns:
             The weights, which are subject to decay and ``clip=``, and the other parameters, which are not.
@@ -174,12 +176,12 @@ class Layer(nn.Module):
         )
         return [replace(rest, params=tuple(weights), weight_decay=True, clip=self.options.clip), rest]
 
-    # What an optimised network asks (``inference.fused_network``). The answers are about ``forward`` in eval mode; by
-    # default the layer runs as it is, in float32.
+    # The rest describes ``forward`` in eval mode to ``inference.fused_network``. By default the layer runs unchanged,
+    # in float32.
 
     @property
     def dtype_agnostic(self) -> bool:
-        """Whether half precision does: the layer only moves, compares, adds or multiplies values."""
+        """Whether the layer is safe in half precision: it only moves, compares, adds or multiplies values."""
         return False
 
     @property
@@ -204,7 +206,7 @@ class Layer(nn.Module):
         return None
 
 
-_ABOUT_FORWARD = (
+_DESCRIBE_FORWARD = (
     "uses_context",
     "dtype_agnostic",
     "is_binary",

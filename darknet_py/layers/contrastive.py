@@ -20,7 +20,7 @@ _MAX_PROBABILITY = 0.9999  # replaces a probability that C's formula puts above 
 
 @section("contrastive")
 class Contrastive(Layer):
-    """Returns zeros, as Darknet's CPU code does (its GPU code copies the input); it matters in training only.
+    """Returns zeros, as Darknet's CPU code does (its GPU code copies the input); only its loss matters.
 
     With ``yolo_layer`` every anchor of every cell has an embedding, and those that the head assigned to targets of
     one identity (track) are positives of each other. Without it (Darknet crashes there) every image has one
@@ -31,7 +31,9 @@ class Contrastive(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_contrastive``."""
 
-        classes: int = option(1000, "number of classes, not used: the targets give it", train=True, effect="unused")
+        classes: int = option(
+            1000, "not used: the number of classes follows from the targets", train=True, effect="unused"
+        )
         yolo_layer: int = option(0, "number of the [yolo] layer whose targets are used; 0: none", train=True)
         temperature: float = option(1.0, "temperature of the softmax over similarities", train=True)
         cls_normalizer: float = option(1.0, "factor on the gradient", train=True)
@@ -67,7 +69,7 @@ class Contrastive(Layer):
         Returns:
             The loss; ``delta`` is the gradient of ``grad_contrastive_loss_positive`` and its negative counterpart.
         """
-        embeddings, labels, classes = self._labelled(x, targets, context)
+        embeddings, labels, classes = self._labelled_embeddings(x, targets, context)
         image = torch.arange(len(labels), device=x.device) // max(len(labels) // len(x), 1)
         has_label = labels >= 0
         z, labels, classes = embeddings[has_label], labels[has_label], classes[has_label]
@@ -92,13 +94,15 @@ class Contrastive(Layer):
         value = -(log_probs.sum(dim=1) / positive.sum(dim=1).clamp(min=1)).sum() * self.options.cls_normalizer
         return squared_loss(delta, value, accuracy=accuracy, count=delta.new_tensor(len(z)))
 
-    def _labelled(self, x: Tensor, targets: Tensor, context: StepContext) -> tuple[Tensor, Tensor, Tensor]:
+    def _labelled_embeddings(self, x: Tensor, targets: Tensor, context: StepContext) -> tuple[Tensor, Tensor, Tensor]:
         """Return embeddings [n, length], their labels [n] (-1: none), and classes [n]; pairs are within a class."""
         if self.head:
             cells = len(x) * x.shape[2] * x.shape[3]
             tracks = self.head[0].assigned_tracks
             if tracks is None or len(tracks.tracks) % cells:
-                raise ValueError("yolo_layer: expected a head of this size with the loss of this mini-batch")
+                raise ValueError(
+                    "yolo_layer: expected a head of the same size, whose loss for this mini-batch has been computed"
+                )
             anchors = len(tracks.tracks) // cells
             embeddings = x.unflatten(1, (anchors, -1)).permute(0, 1, 3, 4, 2).flatten(0, 3)
             return embeddings, *tracks
@@ -110,7 +114,7 @@ class Contrastive(Layer):
         return x.flatten(1), labels, torch.zeros_like(labels)
 
     def _to_map(self, embeddings: Tensor, x: Tensor) -> Tensor:
-        """Bring embeddings [n, length] into the shape of ``x``."""
+        """Reshape embeddings [n, length] to the shape of ``x``."""
         if not self.head:
             return embeddings.view_as(x)
         batch, _, height, width = x.shape
@@ -126,15 +130,15 @@ class Contrastive(Layer):
         if self.head:
             is_probability = (probability <= 1) & probability.isfinite()
             probability = torch.where(is_probability, probability, _MAX_PROBABILITY)
-            times = self._negative_counts(pairs, same, labels, classes)
+            negative_counts = self._negative_counts(pairs, same, labels, classes)
         else:
             probability = torch.nan_to_num(probability, 0.0, 0.0, 0.0)
             # For each positive, all others are negatives, the other positives too.
-            times = (same.sum(dim=1, keepdim=True) - same.long()) * pairs
+            negative_counts = (same.sum(dim=1, keepdim=True) - same.long()) * pairs
         count = same.sum(dim=1)
         factor = 1 / (count.clamp(min=1) * self.options.temperature * z.norm(dim=1).clamp(min=1e-30))
         positive = torch.where(pairs & same, 1 - probability, 0.0)
-        negative = times * torch.where(pairs, probability, 0.0)
+        negative = negative_counts * torch.where(pairs, probability, 0.0)
         weights = positive - negative
         gradient = weights @ z - (weights * sim).sum(dim=1, keepdim=True) * z
         return torch.where(count > 0, factor, 0.0)[:, None] * gradient

@@ -1,4 +1,4 @@
-"""``[cost]``: the loss of a classifier or regressor; nothing at inference."""
+"""``[cost]``: the loss of a classifier or regressor; the identity at inference."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Cost(Layer):
 
         type: CostType = option(CostType.SSE, "loss function", train=True)
         scale: float = option(1.0, "weight of the loss", train=True)
-        ratio: float = option(0.0, "share of the smallest gradients that is dropped", train=True, effect="none")
+        ratio: float = option(0.0, "share of the smallest gradients that are dropped", train=True, effect="none")
         noobj: float = option(1.0, "type=seg: weight of values whose target is 0 (pjreddie)", train=True)
         thresh: float = option(0.0, "gradients below this / number of inputs are set to 0 (pjreddie)", train=True)
 
@@ -75,7 +75,7 @@ class Cost(Layer):
         return Loss(error.detach().sum(), scale * delta.detach(), scale * value.sum())
 
     def describe(self) -> str:
-        """The kind."""
+        """The loss function."""
         return str(self.options.type)
 
 

@@ -63,8 +63,8 @@ class Crop(Layer):
         options = self.options
         height, width = x.shape[2:]
         saturation, exposure = (
-            torch.where(side > 0.5, 1 / factor, factor).view(-1, 1, 1, 1)
-            for factor, side in (
+            torch.where(coin > 0.5, 1 / factor, factor).view(-1, 1, 1, 1)
+            for factor, coin in (
                 (uniform[:, 0] * (options.saturation - 1) + 1, uniform[:, 1]),
                 (uniform[:, 2] * (options.exposure - 1) + 1, uniform[:, 3]),
             )

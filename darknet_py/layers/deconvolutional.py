@@ -71,7 +71,7 @@ class Deconvolutional(Layer):
         yield "weights", self.weights
 
     def initialise(self) -> None:
-        """Draw the weights by He's uniform rule and set the biases to 0."""
+        """Initialise the weights with ``he_uniform_`` and the biases with 0."""
         he_uniform_(self.weights, self.weights.shape[0] * self.options.size**2)
         nn.init.zeros_(self.biases)
         if self.norm:

@@ -17,7 +17,7 @@ _BLOCK = 7  # default side of the blocks
 
 @section("dropout")
 class Dropout(Layer):
-    """In training values are zeroed with ``probability`` and the others scaled up; or blocks of values (DropBlock)."""
+    """Zeroes values with ``probability`` in training and scales up the others; with ``dropblock``, blocks of values."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
@@ -43,7 +43,7 @@ class Dropout(Layer):
         return F.dropout(x, self.options.probability, self.training)
 
     def _drop_blocks(self, x: Tensor, context: StepContext | None) -> Tensor:
-        """Zero at most one block of each channel, growing as training goes on (``dropblock_fast_kernel``)."""
+        """Zero at most one block of each channel, which grow during training (``dropblock_fast_kernel``)."""
         growth = 1.0
         if context is not None:
             growth = min(1.0, context.iteration / max(0.85 * context.max_batches, 1))

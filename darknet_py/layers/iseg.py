@@ -30,7 +30,7 @@ class Iseg(Layer):
             raise ValueError(f"expected classes + ids = {options.classes + options.ids} channels, got {x.channels}")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float [batch, classes + ids, height, width]; same shape."""
+        """Return the activated maps of ``x``, float [batch, classes + ids, height, width]; same shape."""
         classes = self.options.classes
         return torch.cat((torch.sigmoid(x[:, :classes]), x[:, classes:]), dim=1)
 

@@ -37,7 +37,7 @@ class Local(Layer):
         super().__init__(options, x)
         if min(options.filters, options.size, options.stride) < 1:
             raise ValueError("filters, size and stride: expected 1 or more")
-        # The C code reserves (n - 1) / stride + 1 rows with pad, which its loop fills for size 3 alone.
+        # With pad, the C code allocates (n - 1) / stride + 1 rows, which its loop fills only for size 3.
         lost = 1 if options.pad else options.size
         height, width = ((n - lost) // options.stride + 1 for n in x[1:])
         self.shape = Shape(options.filters, height, width)
@@ -67,7 +67,7 @@ class Local(Layer):
         yield "weights", self.weights
 
     def initialise(self) -> None:
-        """Draw the weights by He's uniform rule and set the biases to 0."""
+        """Initialise the weights with ``he_uniform_`` and the biases with 0."""
         he_uniform_(self.weights, self.weights.shape[2])
         nn.init.zeros_(self.biases)
 

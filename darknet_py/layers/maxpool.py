@@ -13,7 +13,7 @@ from ._blur import blur, blur_shape
 from ._pooling import Pooling
 from .base import Shape, section
 
-_SEPARABLE = 5  # side of a window from which two passes along the axes are faster than one
+_MIN_SEPARABLE = 5  # side of a window from which two passes along the axes are faster than one
 
 
 @section("maxpool", "max")
@@ -72,22 +72,24 @@ class FusedMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maxima of ``x`` [batch, channels, height, width]."""
-        size, strides, before = self.layer.options.size, self.layer.strides, self.layer.options.padding // 2
-        count = self.layer.output_shape(Shape(*x.shape[1:]), strides)[1:]
+        size = self.layer.options.size
+        strides = self.layer.strides
+        before = self.layer.options.padding // 2
+        expected = self.layer.output_shape(Shape(*x.shape[1:]), strides)[1:]
         starts = tuple(-(-n // step) for n, step in zip(x.shape[2:], strides, strict=True))
-        if size == 2 and not before and count == starts:
+        if size == 2 and not before and expected == starts:
             return _pair_maximum(_pair_maximum(x, 2, strides[0]), 3, strides[1])
-        even = tuple((n + 2 * before - size) // step + 1 for n, step in zip(x.shape[2:], strides, strict=True))
-        if even != count or 2 * before > size:
+        symmetric = tuple((n + 2 * before - size) // step + 1 for n, step in zip(x.shape[2:], strides, strict=True))
+        if symmetric != expected or 2 * before > size:
             pooled: Tensor = self.layer(x)
             return pooled
-        if size < _SEPARABLE or strides != (1, 1):
+        if size < _MIN_SEPARABLE or strides != (1, 1):
             return F.max_pool2d(x, size, strides, before)
         return F.max_pool2d(F.max_pool2d(x, (size, 1), 1, (before, 0)), (1, size), 1, (0, before))
 
 
 def _pair_maximum(x: Tensor, axis: int, step: int) -> Tensor:
-    """The maximum of every ``step``-th element along an axis and its successor, which the last may not have."""
+    """Return the maximum of every ``step``-th element along an axis and its successor, if it has one."""
     every = (slice(None),) * axis
     first, second = x[(*every, slice(0, None, step))], x[(*every, slice(1, None, step))]
     if first.shape == second.shape:

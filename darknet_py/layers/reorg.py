@@ -44,7 +44,7 @@ class Reorg(Rearrange):
     def forward(self, x: Tensor) -> Tensor:
         """Return [batch, *shape] for ``x`` [batch, channels, height, width]."""
         if self.is_flat:
-            return self._flat(x)
+            return self._forward_flat(x)
         (batch, c, h, w), s = x.shape, self.options.stride
         if self.options.reverse:
             y = x.reshape(batch, s, s, c // (s * s), h, w).permute(0, 3, 4, 1, 5, 2)
@@ -52,10 +52,10 @@ class Reorg(Rearrange):
         y = x.reshape(batch, c // (s * s), h, s, w, s).permute(0, 3, 5, 1, 2, 4)
         return y.reshape(batch, self.shape.channels, h // s, w // s)
 
-    def _flat(self, x: Tensor) -> Tensor:
-        """``reorg_layer.c forward_reorg_layer`` with flatten= or extra=."""
+    def _forward_flat(self, x: Tensor) -> Tensor:
+        """Compute ``forward_reorg_layer`` with ``flatten`` or ``extra``."""
         if self.options.flatten:
-            # The reverse direction reads the input as [places, channels].
+            # The reverse direction reads the input as [cells, channels].
             pixels, channels = self.x.height * self.x.width, self.x.channels
             rows = x.reshape(-1, pixels, channels) if self.options.reverse else x.reshape(-1, channels, pixels)
             return rows.transpose(1, 2).reshape(-1, *self.shape)

@@ -125,10 +125,10 @@ class Shortcut(Join):
         if sample == alpha == beta == 1:
             overlap = x[:, :channels, ::stride, ::stride][:, :, :height, :width]
             return y + F.pad(overlap, (0, y.shape[3] - width, 0, y.shape[2] - height, 0, y.shape[1] - channels))
-        # A copy, which is differentiable and leaves the input alone.
+        # The copy keeps the in-place operations below differentiable and the input unchanged.
         y = y.clone()
-        place = y[:, :channels, ::sample, ::sample][:, :, :height, :width]
-        place.mul_(alpha).add_(x[:, :channels, ::stride, ::stride][:, :, :height, :width], alpha=beta)
+        region = y[:, :channels, ::sample, ::sample][:, :, :height, :width]
+        region.mul_(alpha).add_(x[:, :channels, ::stride, ::stride][:, :, :height, :width], alpha=beta)
         return y
 
     def _match_channels(self, x: Tensor) -> Tensor:
@@ -174,8 +174,8 @@ class Shortcut(Join):
     def describe(self) -> str:
         """Sources, kind of weights and activation."""
         text = " ".join(map(str, self.options.from_))
-        weighed = "" if self.weights is None else f" {self.options.weights_type}"
-        return f"{text}{weighed} {self.options.activation}"
+        weights_type = "" if self.weights is None else f" {self.options.weights_type}"
+        return f"{text}{weights_type} {self.options.activation}"
 
 
 def _strides(y: Shape, x: Shape) -> tuple[int, int]:

@@ -29,7 +29,7 @@ class Softmax(ClassifierHead):
     class Options(Layer.Options):
         """Keys of ``parse_softmax``."""
 
-        groups: int = option(1, "number of equal parts, each with a softmax of its own")
+        groups: int = option(1, "number of equal parts, each with its own softmax")
         temperature: float = option(1.0, "divisor of the scores before the softmax")
         tree: pathlib.Path | None = option(None, "file with a class hierarchy")
         spatial: bool = option(False, "softmax over the channels of each position (pjreddie)")
@@ -48,7 +48,7 @@ class Softmax(ClassifierHead):
 
     @property
     def temperature(self) -> float:
-        """As the key says."""
+        """Value of ``temperature``."""
         return self.options.temperature
 
     def forward(self, x: Tensor) -> Tensor:

@@ -243,7 +243,7 @@ class Trainer:
             gradients=self.gradients,
             label_smooth_eps=self.net.label_smooth_eps,
             reject=lambda delta, classes: self.label_rejection(self.net, self.iteration, delta, classes),
-            total=self.group.all_reduce if self.group.sync_bn else None,
+            all_reduce=self.group.all_reduce if self.group.sync_bn else None,
             time_steps=max(self.net.time_steps, 1),
         )
 

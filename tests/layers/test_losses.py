@@ -123,6 +123,26 @@ def test_no_truth_is_no_trouble() -> None:
             assert bool(loss.delta.isfinite().all())
 
 
+@pytest.mark.parametrize("name", ["yolo", "Gaussian_yolo", "region", "detection"])
+@pytest.mark.parametrize("unknown", [-1, 3])
+def test_targets_of_classes_that_the_head_does_not_have_are_ignored(name: str, unknown: int) -> None:
+    keys, shape = {
+        "yolo": (YOLO, (24, 4, 4)),
+        "Gaussian_yolo": (YOLO, (36, 4, 4)),
+        "region": (REGION, (16, 4, 4)),
+        "detection": (CELLS, (117, 1, 1)),
+    }[name]
+    x = inputs(shape, {}).float()
+    layer = random_networks.layer(name, keys, Shape(*shape)).train()
+    rows = torch.tensor([[0.3, 0.3, 0.2, 0.4, 1, 0], [0.7, 0.6, 0.3, 0.2, unknown, 0]])
+    losses = [
+        layer.loss(x, layer(x), part.expand(4, -1, -1), StepContext(size=(32, 32), seen=10**6))
+        for part in (rows, rows[:1])
+    ]
+    assert torch.equal(losses[0].delta, losses[1].delta)
+    assert float(losses[0].delta.abs().max()) > 0
+
+
 def test_truths_end_at_the_first_without_a_place() -> None:
     rows = torch.tensor([[0.5, 0.5, 0.1, 0.1, 1], [0, 0, 0, 0, 0], [0.2, 0.2, 0.1, 0.1, 2]])
     assert pad_targets([rows], torch.device("cpu"))[0, :, 4].tolist() == [1, 0, 0]

@@ -51,17 +51,16 @@ class AnchorHead(Head):
         super().__init__(options, x)
         self.mask = options.mask or tuple(range(options.num))
         if min(self.mask) < 0:
-            raise ValueError(f"mask: expected numbers from 0, got {self.mask}")
+            raise ValueError(f"mask: expected indices of 0 or more, got {self.mask}")
         if max(self.mask) >= options.num:
             warnings.warn(
                 f"[{self.names[0]}] mask={self.mask} goes beyond num={options.num}: those anchors have no size",
                 UnusedOptionWarning,
                 stacklevel=2,
             )
-        if options.counters_per_class and len(options.counters_per_class) != options.classes:
-            raise ValueError(
-                f"counters_per_class: {len(options.counters_per_class)} numbers for classes={options.classes}"
-            )
+        counters = len(options.counters_per_class)
+        if counters not in (0, options.classes):
+            raise ValueError(f"counters_per_class: expected {options.classes} values, one per class, got {counters}")
         if x.channels != self.inputs_for(options.classes):
             raise ValueError(
                 f"the layer before has {x.channels} filters, expected {self.inputs_for(options.classes)}: "
@@ -82,7 +81,7 @@ class AnchorHead(Head):
 
     @property
     def multi_scale(self) -> float:
-        """As ``random`` says."""
+        """Value of ``random``."""
         return self.options.random
 
     def inputs_for(self, classes: int) -> int:
@@ -104,7 +103,7 @@ class AnchorHead(Head):
 
     @property
     def loss_function(self) -> AnchorLoss:
-        """The loss, by the options."""
+        """The loss, configured by the options."""
         raise NotImplementedError
 
     def candidates(self, output: Tensor, threshold: float) -> tuple[Tensor, GridIndex, list[int]]:
@@ -115,7 +114,7 @@ class AnchorHead(Head):
             threshold: objectness must be above this.
 
         Returns:
-            The rows, float [n, entries], in Darknet's order; where they are; and their number in each image.
+            The rows, float [n, entries], in Darknet's order; their grid indices; and their number in each image.
         """
         cells = self.cells(output)
         image, row, column, anchor = (cells[..., self.box_entries] > threshold).nonzero().unbind(dim=1)
@@ -136,7 +135,7 @@ class AnchorHead(Head):
 
     @property
     def nms_options(self) -> NMSOptions:
-        """As ``nms_kind`` and ``beta_nms`` say; the pjreddie dialect has only the default."""
+        """``nms_kind`` and ``beta_nms``; the pjreddie dialect has only the default."""
         if self.options.dialect is Dialect.PJREDDIE:
             return NMSOptions()
         return NMSOptions(self.options.nms_kind, self.options.beta_nms)

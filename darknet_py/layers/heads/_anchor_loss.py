@@ -1,8 +1,8 @@
 """The loss of anchor heads (``forward_yolo_layer``, ``forward_gaussian_yolo_layer``).
 
-Darknet's delta comes with a real loss of the same targets and weights: binary cross-entropy of objectness and
-classes (half the squared error where the layer before applies the sigmoid), and for each matched box ``1 - IoU`` or
-half the squared error.
+``Loss.value`` is a differentiable loss with the targets and weights of Darknet's delta: binary cross-entropy of
+objectness and classes (half the squared error where the layer before applies the sigmoid), and for each matched box
+``1 - IoU`` or half the squared error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ._box_coder import Anchors, BoxCoder, grid_index
 class AnchorLoss(abc.ABC):
     """The loss of one head. What ``[yolo]`` and ``[Gaussian_yolo]`` compute differently is abstract.
 
-    A row is the output for one anchor of one cell: ``box_entries`` numbers of the box, objectness, class scores.
+    A row is the output for one anchor of one cell: ``box_entries`` values of the box, objectness, class scores.
 
     Attributes:
         options: thresholds and weights.
@@ -59,7 +59,8 @@ class AnchorLoss(abc.ABC):
         Returns:
             The loss, and the predictions that targets were assigned to.
         """
-        first, options = self.box_entries, self.options
+        first = self.box_entries
+        options = self.options
         rows = self._to_rows(output)
         batch, _, height, width = x.shape
         index = grid_index(batch, len(self.anchors.mask), height, width, x.device)
@@ -80,8 +81,8 @@ class AnchorLoss(abc.ABC):
             matched = rows[positives.rows]
             residuals = encoded - matched[:, self.box_columns]
             box_delta = torch.zeros_like(rows[:, :first]) - targets.box_decay[:, None] * rows[:, :first]
-            steps = self.box_delta(matched, preds.boxes[positives.rows], positives.boxes, residuals, weights)
-            box_delta.index_put_((positives.rows,), steps, accumulate=True)
+            matched_delta = self.box_delta(matched, preds.boxes[positives.rows], positives.boxes, residuals, weights)
+            box_delta.index_put_((positives.rows,), matched_delta, accumulate=True)
             objectness_delta = _finite(targets.objectness_weights * (targets.objectness - preds.objectness))
             class_delta = _finite(targets.class_weights * (targets.classes - preds.scores))
             divisor = self.box_divisor(objectness_delta, class_delta)
@@ -118,7 +119,7 @@ class AnchorLoss(abc.ABC):
 
     @abc.abstractmethod
     def box_loss(self, rows: Tensor, boxes: Tensor, gt_boxes: Tensor, residuals: Tensor, weights: Tensor) -> Tensor:
-        """Compute the real loss of matched boxes, float [n]; arguments as for ``box_delta``."""
+        """Compute the differentiable loss of matched boxes, float [n]; arguments as for ``box_delta``."""
 
     @abc.abstractmethod
     def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor:
@@ -149,11 +150,11 @@ class AnchorLoss(abc.ABC):
 
     def _cross_entropy(self, logits: Tensor, probs: Tensor, targets: Targets) -> Tensor:
         """Sum the loss of objectness and classes, both given as [rows, 1 + classes]."""
-        goal = torch.cat((targets.objectness[:, None], targets.classes), dim=1)
+        target = torch.cat((targets.objectness[:, None], targets.classes), dim=1)
         weights = torch.cat((targets.objectness_weights[:, None], targets.class_weights), dim=1)
         if self.inputs_are_probabilities:
-            return (weights * (goal - probs).square()).sum() / 2
-        return F.binary_cross_entropy_with_logits(logits, goal, weights, reduction="sum")
+            return (weights * (target - probs).square()).sum() / 2
+        return F.binary_cross_entropy_with_logits(logits, target, weights, reduction="sum")
 
 
 def area_weights(gt_boxes: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ This is ``process_batch`` of ``yolo_layer.c`` without a loop over boxes. Darknet
 first, all of which become negatives unless they overlap a target, and then through the targets, each of which
 is assigned to the anchors most similar to it in the cell that contains its centre. Both write to one table, so
 order matters: a later target overwrites the objectness target of an earlier one, adds to its box gradient, and
-marks another class. Here a match is a row number and a target; which match comes first or last for a row
-gives the contents of Darknet's table.
+marks another class. Here a match is a row index and a target; the first or last match of a row determines
+the contents of Darknet's table.
 
 A row is one anchor of one cell of one image. Darknet's delta of objectness and classes is always
 ``weight * (target - output)``, minus the derivative of a weighted cross-entropy after a sigmoid.
@@ -102,7 +102,7 @@ class Assignment(NamedTuple):
 
 @dataclass(frozen=True)
 class AssignmentRules:
-    """How the assignment of ``[yolo]`` and ``[Gaussian_yolo]`` differ; the defaults are those of ``[yolo]``.
+    """Differences between the assignment of ``[yolo]`` and ``[Gaussian_yolo]``; the defaults are those of ``[yolo]``.
 
     Attributes:
         focal_loss: weight classes by the focal loss (https://arxiv.org/abs/1708.02002, alpha 0.5, gamma 2).
@@ -182,9 +182,10 @@ def _negatives(
     rules: AssignmentRules,
     adversarial: bool,
 ) -> Targets:
-    """Targets of all predictions before any is matched: no object, unless ``ignored`` [rows]."""
+    """Return the targets of all predictions before matching: no object, unless ``ignored`` [rows]."""
     boxes, objectness, scores = preds
-    target, weights = torch.zeros_like(objectness), torch.full_like(objectness, options.obj_normalizer)
+    target = torch.zeros_like(objectness)
+    weights = torch.full_like(objectness, options.obj_normalizer)
     classes = torch.zeros_like(scores)
     class_weights = torch.zeros_like(scores)
     box_decay = torch.zeros_like(objectness)
@@ -223,7 +224,8 @@ def _class_targets(
         # Darknet's gradient of the focal loss at the target class, used as a factor on all classes of the row.
         p = scores[rows, classes] + 1e-15
         factor = -0.5 * (1 - p) * (2 * p * p.log() + p - 1)
-        targets.classes[rows], targets.class_weights[rows] = one_hot, factor[:, None].expand_as(one_hot)
+        targets.classes[rows] = one_hot
+        targets.class_weights[rows] = factor[:, None].expand_as(one_hot)
         return ~is_first
     targets.classes[rows] = one_hot * (1 - options.label_smooth_eps) + options.label_smooth_eps / 2
     targets.class_weights[rows] = torch.ones_like(one_hot)
@@ -236,7 +238,8 @@ def _objectness_targets(
     targets: Targets, objectness: Tensor, matches: Matches, options: AnchorLossOptions, rules: AssignmentRules
 ) -> None:
     """Set the objectness targets of matched rows; where a row has several matches, the last one's weight is used."""
-    rows, order = matches.rows, torch.arange(len(matches.rows), device=matches.rows.device)
+    rows = matches.rows
+    order = torch.arange(len(rows), device=rows.device)
     if options.objectness_smooth and rules.keep_smooth_objectness:
         # Darknet replaces only a delta of exactly 0, by the first match.
         untrained = (targets.objectness_weights * (targets.objectness - objectness))[rows] == 0
@@ -274,8 +277,9 @@ def _match_anchors(gt_boxes: Tensor, anchors: Anchors, coder: BoxCoder, options:
     # Mask entries beyond the list match no target.
     mask = torch.tensor(anchors.mask, device=gt_boxes.device)
     assigned = assigned[:, :, mask.clamp(max=listed - 1)] & (mask < listed)
-    image, number, anchor = (assigned & is_valid(gt_boxes, options.classes)[:, :, None]).nonzero().unbind(dim=1)
-    target, is_most_similar = gt_boxes[image, number], most_similar[image, number, mask[anchor]]
+    image, index, anchor = (assigned & is_valid(gt_boxes, options.classes)[:, :, None]).nonzero().unbind(dim=1)
+    target = gt_boxes[image, index]
+    is_most_similar = most_similar[image, index, mask[anchor]]
     width, height = coder.grid_size
     column, row = coder.cell(target[:, :4])
     rows = ((image * len(anchors.mask) + anchor) * height + row) * width + column

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class GridIndex(NamedTuple):
-    """Where predictions are in the output of a head.
+    """Indices of predictions in the output of a head.
 
     Attributes:
         image, row, column: int64 [n].
@@ -28,7 +28,7 @@ class GridIndex(NamedTuple):
         return torch.stack((self.column, self.row), dim=1)
 
     def select(self, rows: Tensor) -> GridIndex:
-        """Return the index of some predictions, given by number or by a mask."""
+        """Return the entries at ``rows``, int64 indices or a bool mask [n]."""
         return GridIndex(*(part[rows] for part in self))
 
 
@@ -59,7 +59,7 @@ class Anchors:
 
 @dataclass(frozen=True)
 class BoxCoder:
-    """Boxes (cx, cy, w, h) relative to the input, from and to the numbers (x, y, w, h) that a head outputs.
+    """Decodes a head's outputs (x, y, w, h) to boxes (cx, cy, w, h) relative to the input, and encodes boxes.
 
     With the cell (column, row), the anchor (pw, ph) and the input's size in pixels:
     ``cx = (column + x) / grid width + offset * w``, ``w = pw * exp(x_w) / input width``, likewise cy and h

@@ -12,7 +12,8 @@ from ._anchor_loss import AnchorLoss, area_weights
 from ._assignment import AssignmentRules
 from ._iou import IoULoss, darknet_iou_gradient, iou_by_kind
 
-_SIGMA_OFFSET, _EPSILON = 0.3, 1e-9
+_SIGMA_OFFSET = 0.3
+_EPSILON = 1e-9
 
 GAUSSIAN_RULES = AssignmentRules(
     smooth_classes=True, squared_iou=True, keep_smooth_objectness=False, adversarial_boxes=False
@@ -57,7 +58,8 @@ class GaussianYoloLoss(AnchorLoss):
 
         Coordinates and deviations have separate weights, so each term is differentiated with the other held constant.
         """
-        sigma, scale = rows[:, 1:8:2], area_weights(gt_boxes)[:, 0] / 2
+        sigma = rows[:, 1:8:2]
+        scale = area_weights(gt_boxes)[:, 0] / 2
         sigma_loss = -(_density(residuals.detach(), sigma) + _EPSILON).log().sum(dim=1) * scale
         if self.options.iou_loss is IoULoss.MSE:
             box_loss = -(_density(residuals, sigma.detach()) + _EPSILON).log().sum(dim=1) * scale
@@ -66,12 +68,13 @@ class GaussianYoloLoss(AnchorLoss):
         return weights * box_loss + self.uc_normalizer * sigma_loss
 
     def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor:
-        """Divide by the number of raised classes."""
+        """Return the number of classes whose score is raised, at least 1."""
         return (class_delta > 0).sum(dim=1).clamp(min=1).to(class_delta)
 
     def cost(self, delta: Tensor, boxes: Tensor, gt_boxes: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute ``sum(delta ** 2)``."""
-        total, others = delta.square().sum(), delta[:, 8:].square().sum()
+        total = delta.square().sum()
+        others = delta[:, 8:].square().sum()
         uncertainty = delta[:, 4:8].square().sum()  # entries 4 to 7, as in Darknet, though sigmas are the odd ones
         count = total.new_tensor(len(boxes))
         iou = iou_by_kind(boxes, gt_boxes, IoULoss.IOU)

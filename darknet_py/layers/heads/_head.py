@@ -106,7 +106,7 @@ class Head(Layer):
         return 0.0
 
     def inputs_for(self, classes: int) -> int:
-        """Return the number of channels that the layer before must have for so many classes."""
+        """Return the number of channels that the previous layer must have for ``classes`` classes."""
         raise NotImplementedError
 
     @property

@@ -33,7 +33,7 @@ def iou_by_kind(a: Tensor, b: Tensor, kind: IoULoss, exponent: float = 1.0) -> T
     Args:
         a: float [..., 4], (cx, cy, w, h); broadcasts with ``b``.
         b: float [..., 4].
-        kind: which of them; MSE gives the IoU.
+        kind: the measure; MSE gives the IoU.
         exponent: of DIoU's distance term: 0.6 where Darknet compares with a threshold, 1 in its loss and the paper.
 
     Returns:
@@ -66,7 +66,7 @@ def darknet_iou_gradient(boxes: Tensor, targets: Tensor, kind: IoULoss) -> Tenso
     Args:
         boxes: float [n, 4], predicted boxes (cx, cy, w, h).
         targets: float [n, 4], their targets.
-        kind: which measure; MSE gives that of IoU.
+        kind: the measure; MSE gives the gradient of IoU.
 
     Returns:
         float [n, 4], the gradient with respect to cx, cy, w, h: following it increases the IoU.
@@ -94,9 +94,9 @@ def darknet_iou_gradient(boxes: Tensor, targets: Tensor, kind: IoULoss) -> Tenso
     if kind is IoULoss.GIOU:
         enclosing_area, enclosing_side = enclosing.prod(dim=1, keepdim=True), enclosing.flip(1)
         d_area = (torch.where(bounds_low, -enclosing_side, zero), torch.where(bounds_high, enclosing_side, zero))
-        for number in range(2):
-            term = (enclosing_area * d_union[number] - union * d_area[number]) / enclosing_area.square()
-            edges[number] = torch.where(disjoint, term, edges[number] + term)
+        for edge in range(2):
+            term = (enclosing_area * d_union[edge] - union * d_area[edge]) / enclosing_area.square()
+            edges[edge] = torch.where(disjoint, term, edges[edge] + term)
     d_centre, d_size = edges[0] + edges[1], edges[1] - edges[0]
     if kind in (IoULoss.DIOU, IoULoss.CIOU):
         diagonal = enclosing.square().sum(dim=1, keepdim=True)

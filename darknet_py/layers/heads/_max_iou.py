@@ -9,7 +9,7 @@ _MAX_PAIRS = 1 << 24  # IoU values of predictions with targets that are held in 
 
 
 def is_valid(gt_boxes: Tensor, classes: int) -> Tensor:
-    """Return the mask [batch, targets] of those that are not padding and of a class that the head has."""
+    """Return the mask [batch, targets] of targets that are not padding and of a class in 0..classes - 1."""
     return (gt_boxes[..., 0] != 0) & (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < classes)
 
 
@@ -28,11 +28,12 @@ def max_iou(boxes: Tensor, gt_boxes: Tensor, classes: int) -> tuple[Tensor, Tens
     batch, count, _ = boxes.shape
     best = boxes.new_zeros(batch, count)
     target = torch.zeros(batch, count, dtype=torch.long, device=boxes.device)
-    valid, width = is_valid(gt_boxes, classes), max(1, _MAX_PAIRS // max(1, batch * count))
-    for start in range(0, gt_boxes.shape[1], width):
-        part = slice(start, start + width)
-        values, number = _pairwise_iou(boxes, gt_boxes[:, part, :4]).mul_(valid[:, None, part]).max(dim=2)
-        target = torch.where(values > best, number + start, target)
+    valid = is_valid(gt_boxes, classes)
+    chunk = max(1, _MAX_PAIRS // max(1, batch * count))
+    for start in range(0, gt_boxes.shape[1], chunk):
+        part = slice(start, start + chunk)
+        values, index = _pairwise_iou(boxes, gt_boxes[:, part, :4]).mul_(valid[:, None, part]).max(dim=2)
+        target = torch.where(values > best, index + start, target)
         best = torch.maximum(best, values)
     first = torch.arange(batch, device=boxes.device)[:, None] * gt_boxes.shape[1]
     return best.flatten(), (target + first).flatten()

@@ -31,7 +31,7 @@ class RegionLossOptions(schema.Options):
 
     classes: int = option(20, "number of classes")
     num: int = option(1, "number of anchors")
-    coords: int = option(4, "numbers per box; those above 4 are masks (pjreddie)")
+    coords: int = option(4, "values per box; those above 4 are masks (pjreddie)")
     softmax: bool = option(False, "softmax over the classes")
     classfix: int = option(
         0,
@@ -120,7 +120,7 @@ class RegionLoss:
             matches, target = self._match(rows, gt_boxes, grid_size)
             match_iou = iou(rows.boxes[matches], target[:, :4])
             self._box_targets(targets, matches, target, match_iou, grid_size)
-            class_rows, classes = matches, self._mapped(target[:, 4].long())
+            class_rows, classes = matches, self._map_classes(target[:, 4].long())
             scale = torch.full_like(match_iou, options.class_scale)
             if options.classfix > 0:
                 overlapping = (best_iou > options.thresh).nonzero()[:, 0]
@@ -147,14 +147,15 @@ class RegionLoss:
             count = value.new_tensor(len(matches))
         return squared_loss(delta, value, iou=match_iou.sum() / count.clamp(min=1), count=count)
 
-    def _mapped(self, classes: Tensor) -> Tensor:
-        """The head's numbers of the labels' classes [n]."""
+    def _map_classes(self, classes: Tensor) -> Tensor:
+        """Return the head's classes, int64 [n], of the labels' classes [n]."""
         return classes if self.class_map is None else self.class_map.to(classes.device)[classes]
 
     def _negatives(self, rows: RegionPredictions, best_iou: Tensor, seen: int) -> _Targets:
-        """Targets of all rows before any is matched: no object, unless they overlap a target."""
+        """Return the targets of all rows before matching: no object, unless they overlap a target."""
         options = self.options
-        objectness, weights = torch.zeros_like(best_iou), torch.full_like(best_iou, options.noobject_scale)
+        objectness = torch.zeros_like(best_iou)
+        weights = torch.full_like(best_iou, options.noobject_scale)
         if options.classfix == -1:
             objectness = best_iou
         else:
@@ -170,8 +171,8 @@ class RegionLoss:
         width, height = grid_size
         valid = (gt_boxes[..., 0] != 0) & (gt_boxes[..., 0] <= _CLASS_ONLY)
         valid &= (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < self.options.classes)
-        image, number = valid.nonzero().unbind(dim=1)
-        target = gt_boxes[image, number]
+        image, index = valid.nonzero().unbind(dim=1)
+        target = gt_boxes[image, index]
         grid = target.new_tensor(grid_size)
         column, row = (target[:, :2] * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
         first = ((image * height + row) * width + column) * self.options.num
@@ -189,14 +190,15 @@ class RegionLoss:
         self, targets: _Targets, matches: Tensor, target: Tensor, match_iou: Tensor, grid_size: tuple[int, int]
     ) -> None:
         """Set objectness and box of matched rows."""
-        options, mask = self.options, _is_last(matches, len(targets.objectness))
+        options = self.options
+        mask = _is_last(matches, len(targets.objectness))
         rows, target = matches[mask], target[mask]
         width, height = grid_size
         grid = target.new_tensor(grid_size)
         position = rows % (height * width * options.num)
-        cell, number = position // options.num, position % options.num
+        cell, anchor_index = position // options.num, position % options.num
         grid_xy = torch.stack((cell % width, cell // width), dim=1)
-        anchor = target.new_tensor(self.anchors)[number]
+        anchor = target.new_tensor(self.anchors)[anchor_index]
         targets.box[rows] = torch.cat((target[:, :2] * grid - grid_xy, (target[:, 2:4] * grid / anchor).log()), dim=1)
         targets.box_weights[rows] = options.coord_scale
         targets.objectness[rows] = match_iou[mask] if options.rescore else 1.0
@@ -214,8 +216,8 @@ class RegionLoss:
             targets.classes[rows] = F.one_hot(classes, self.options.classes).to(scores.dtype)
             targets.class_weights[rows] = scale[:, None].expand(-1, self.options.classes)
             return
-        number, nodes = tree.paths(classes)
-        rows, scale, groups = rows[number], scale[number], tree.group[nodes]
+        path, nodes = tree.paths(classes)
+        rows, scale, groups = rows[path], scale[path], tree.group[nodes]
         mask = _is_last(rows * tree.groups + groups, len(scores) * tree.groups)
         rows, nodes, scale, groups = rows[mask], nodes[mask], scale[mask], groups[mask]
         step, member = (tree.group == groups[:, None]).nonzero().unbind(dim=1)
@@ -224,7 +226,7 @@ class RegionLoss:
         targets.classes[rows, nodes] = 1.0
 
     def _class_only_targets(self, targets: _Targets, rows: RegionPredictions, gt_boxes: Tensor) -> None:
-        """Train images whose target is a class without a box: the most probable row learns it, the others nothing."""
+        """Train images whose target is a class without a box: the most probable row is trained, the others are not."""
         if self.tree is None:
             return
         without_box = (gt_boxes[..., :2] > _CLASS_ONLY).all(dim=-1)
@@ -239,7 +241,7 @@ class RegionLoss:
             self._class_targets(targets, rows.scores, row, label, rows.boxes.new_full((1,), self.options.class_scale))
 
     def _class_loss(self, scores: Tensor, targets: _Targets) -> Tensor:
-        """Sum the real loss of the classes."""
+        """Sum the differentiable loss of the classes."""
         if self.tree or self.options.softmax:
             weights = targets.classes * targets.class_weights
             return -(weights * scores.clamp(min=1e-30).log()).sum()

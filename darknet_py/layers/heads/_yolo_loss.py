@@ -32,21 +32,23 @@ class YoloLoss(AnchorLoss):
         return gradient.clamp(-self.options.max_delta, self.options.max_delta)
 
     def box_loss(self, rows: Tensor, boxes: Tensor, gt_boxes: Tensor, residuals: Tensor, weights: Tensor) -> Tensor:
-        """Compute ``1 - IoU`` of the kind that ``iou_loss`` says, or half the squared error."""
+        """Compute ``1 - IoU`` of the kind ``iou_loss``, or half the squared error."""
         if self.options.iou_loss is IoULoss.MSE:
             return weights * (area_weights(gt_boxes) * residuals.square()).sum(dim=1) / 2
         return weights * (1 - iou_by_kind(boxes, gt_boxes, self.options.iou_loss))
 
     def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor:
-        """Divide by the number of raised classes, where ``iou_thresh`` assigns several anchors to a target."""
+        """Return the number of raised classes where ``iou_thresh`` assigns several anchors to a target, otherwise 1."""
         count = (class_delta > 0).sum(dim=1).clamp(min=1).to(class_delta)
         undivided = (objectness_delta == 0) | (self.options.iou_thresh >= 1)
         return torch.where(undivided, torch.ones_like(count), count)
 
     def cost(self, delta: Tensor, boxes: Tensor, gt_boxes: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute ``sum(delta ** 2)``; with an IoU loss, the boxes contribute the mean of ``1 - IoU`` instead."""
-        options, count = self.options, max(1, len(boxes))
-        total, others = delta.square().sum(), options.obj_normalizer * delta[:, 4:].square().sum()
+        options = self.options
+        count = max(1, len(boxes))
+        total = delta.square().sum()
+        others = options.obj_normalizer * delta[:, 4:].square().sum()
         iou = iou_by_kind(boxes, gt_boxes, IoULoss.IOU)
         cost = total
         if self.show_details and options.iou_loss is not IoULoss.MSE:

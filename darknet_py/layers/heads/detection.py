@@ -14,6 +14,7 @@ from .._context import StepContext
 from .._loss import Loss, squared_loss
 from ..base import Shape, section
 from ._head import DecodeOptions, Head
+from ._max_iou import is_valid
 
 _RANDOM_UNTIL = 64000  # images
 
@@ -67,7 +68,7 @@ class Detection(Head):
         return self.options.side**2 * (5 * self.options.num + classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, ...] to [batch, count, 1, 1]."""
+        """Return ``x`` [batch, ...] as [batch, count, 1, 1], with a softmax of each cell's classes if ``softmax``."""
         flat = x.flatten(1)
         if self.options.softmax:
             classes = self.options.side**2 * self.options.classes
@@ -88,7 +89,8 @@ class Detection(Head):
     ) -> tuple[Tensor, Tensor]:
         """Decode all boxes; their probabilities are objectness * class score."""
         side, num, classes = self.options.side, self.options.num, self.options.classes
-        cells, flat = side * side, output.flatten(1)
+        cells = side * side
+        flat = output.flatten(1)
         scores, objectness, box = flat.split((cells * classes, cells * num, cells * num * 4), dim=1)
         box = box.reshape(-1, cells, num, 4)
         row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
@@ -103,25 +105,26 @@ class Detection(Head):
 
         The first target of each cell is trained, with the box of best IoU (``forward_detection_layer``).
         """
-        options, side = self.options, self.options.side
-        cells, flat = side * side, output.flatten(1)
+        options = self.options
+        side = options.side
+        cells = side * side
+        flat = output.flatten(1)
         splits = (cells * options.classes, cells * options.num, cells * options.num * 4)
         scores, objectness, box = flat.split(splits, dim=1)
         scores, objectness = scores.reshape(len(x) * cells, -1), objectness.reshape(len(x) * cells, -1)
         box = box.reshape(len(x) * cells, options.num, 4)
         cell, target, xy = self._first_targets(targets)
         with torch.no_grad():
-            objectness_target, weight = (
-                torch.zeros_like(objectness),
-                torch.full_like(objectness, options.noobject_scale),
-            )
+            objectness_target = torch.zeros_like(objectness)
+            weight = torch.full_like(objectness, options.noobject_scale)
             cell_iou, error = self._compare(box[cell], target, xy)
             best = torch.where((cell_iou > 0).any(dim=1), cell_iou.argmax(dim=1), error.argmin(dim=1))
             if options.forced:
                 best = (target[:, 2:4].prod(dim=1) < 0.1).long()
             if options.random and context.seen < _RANDOM_UNTIL:
                 best = torch.randint_like(best, options.num)
-            objectness_target[cell, best], weight[cell, best] = 1.0, options.object_scale
+            objectness_target[cell, best] = 1.0
+            weight[cell, best] = options.object_scale
             if options.rescore:
                 objectness_target[cell, best] = cell_iou[torch.arange(len(best), device=best.device), best]
             sizes = target[:, 2:4].sqrt() if options.sqrt else target[:, 2:4]
@@ -131,8 +134,10 @@ class Detection(Head):
         value = (weight * residuals[0].square()).sum() + options.class_scale * residuals[1].square().sum()
         value = (value + options.coord_scale * residuals[2].square().sum()) / 2
         with torch.no_grad():
-            d_scores, d_box = torch.zeros_like(scores), torch.zeros_like(box)
-            d_scores[cell], d_box[cell, best] = options.class_scale * residuals[1], options.coord_scale * residuals[2]
+            d_scores = torch.zeros_like(scores)
+            d_scores[cell] = options.class_scale * residuals[1]
+            d_box = torch.zeros_like(box)
+            d_box[cell, best] = options.coord_scale * residuals[2]
             parts = (d_scores, weight * residuals[0], d_box)
             delta = torch.cat([part.reshape(len(x), -1) for part in parts], dim=1).view_as(x)
             count = value.new_tensor(len(best))
@@ -140,10 +145,10 @@ class Detection(Head):
         return squared_loss(delta, value, iou=mean_iou, count=count)
 
     def _first_targets(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return cell [n], target [n, 6] and position in the cell [n, 2] of the first target of every cell."""
+        """Return cell [n], target [n, 6] and position in the cell [n, 2] of the first valid target of every cell."""
         side = self.options.side
-        image, number = ((targets[..., 0] != 0) & (targets[..., 4] < self.options.classes)).nonzero().unbind(dim=1)
-        target = targets[image, number]
+        image, index = is_valid(targets, self.options.classes).nonzero().unbind(dim=1)
+        target = targets[image, index]
         grid_xy = (target[:, :2] * side).long().clamp(0, side - 1)
         cell = (image * side + grid_xy[:, 1]) * side + grid_xy[:, 0]
         order = torch.arange(len(cell), device=cell.device)

@@ -94,7 +94,7 @@ class GaussianYolo(AnchorHead):
 
     @property
     def loss_function(self) -> GaussianYoloLoss:
-        """The loss, by the options."""
+        """The loss, configured by the options."""
         return GaussianYoloLoss(
             options=self.options,
             anchors=self._anchors,

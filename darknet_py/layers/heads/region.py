@@ -24,8 +24,8 @@ from ._region_loss import RegionLoss, RegionLossOptions, RegionPredictions
 class Region(Head):
     """Each anchor of each cell outputs (x, y, w, h, objectness, class scores); anchors are in cells of the map.
 
-    AlexeyAB's output is not a map: its tensor has the input's shape, but holds the numbers of one anchor of one cell
-    next to each other, cell by cell. pjreddie's keeps the input's order. Without ``softmax`` or ``tree``, AlexeyAB's
+    AlexeyAB's output is not a map: its tensor has the input's shape, but holds the values of one anchor of one cell
+    contiguously, cell by cell. pjreddie's keeps the input's order. Without ``softmax`` or ``tree``, AlexeyAB's
     class scores stay raw, while pjreddie's are sigmoids.
     """
 
@@ -71,7 +71,7 @@ class Region(Head):
 
     @property
     def multi_scale(self) -> float:
-        """As ``random`` says."""
+        """Value of ``random``."""
         return self.options.random
 
     def inputs_for(self, classes: int) -> int:
@@ -85,7 +85,7 @@ class Region(Head):
             x: float [batch, num * (coords + 1 + classes), height, width].
 
         Returns:
-            Same shape; see the class for the order of its numbers.
+            Same shape; see the class for the order of its values.
         """
         t, coords = x.unflatten(1, (self.options.num, -1)), self.options.coords
         box, scores = t[:, :, :coords], t[:, :, coords:]
@@ -182,7 +182,7 @@ class Region(Head):
             best = self.tree.descend(absolute, options.hierarchy)
             value = scale
         else:
-            # The last class above the threshold; Darknet fixes it at 0.5 whatever -hier says.
+            # The last class above the threshold; Darknet fixes the threshold at 0.5 regardless of -hier.
             passed = absolute > options.hierarchy
             best = passed.shape[1] - 1 - passed.flip(1).to(torch.int8).argmax(dim=1)
             value = absolute.gather(1, best[:, None])[:, 0]

@@ -101,7 +101,7 @@ class Yolo(AnchorHead, TrackingHead):
 
     @property
     def loss_function(self) -> YoloLoss:
-        """The loss, by the options."""
+        """The loss, configured by the options."""
         return YoloLoss(
             options=self.options,
             anchors=self._anchors,
@@ -126,7 +126,7 @@ class FusedYoloActivation(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, anchors * (5 + classes), height, width] of any floating dtype; shape kept, in float32."""
+        """Return ``layer(x)`` in float32; ``x``: any float dtype, [batch, anchors * (5 + classes), height, width]."""
         x = x.float()
         y = x.sigmoid()
         new, old = self.layer.entries(y), self.layer.entries(x)
@@ -138,7 +138,7 @@ class FusedYoloActivation(nn.Module):
 
 
 def _tracks_of_rows(matches: Matches, rows: int) -> AssignedTracks:
-    """Return identity and class of each of so many rows, by its last match that has an identity."""
+    """Return identity and class for each of ``rows`` rows, those of its last match that has an identity."""
     known = matches.select(matches.tracks >= 0)
     order = torch.arange(len(known.rows), device=known.rows.device)
     last = order.new_full((rows,), -1).scatter_reduce_(0, known.rows, order, "amax")

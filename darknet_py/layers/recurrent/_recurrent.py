@@ -44,7 +44,7 @@ class Recurrent(Layer):
         steps = 1 if context is None else context.time_steps
         frames = (x,) if steps == 1 else x.chunk(steps)
         state = self.start(frames[0])
-        if self._continues(context) and self.state is not None and _matches(state, self.state):
+        if self._continues(context) and self.state is not None and _have_same_shapes(state, self.state):
             state = self.state
         outputs = []
         for frame in frames:
@@ -73,7 +73,7 @@ class Recurrent(Layer):
         return y
 
     def parts(self) -> tuple[str, ...]:
-        """Names of the layers that this one consists of, in the order of a file."""
+        """Names of the layers that this one consists of, in the order of a .weights file."""
         raise NotImplementedError
 
     @property
@@ -119,5 +119,5 @@ def part_options(kind: type[T], whole: Layer.Options, **keys: Any) -> T:
     return replace(kind(dialect=whole.dialect), **keys)
 
 
-def _matches(a: State, b: State) -> bool:
+def _have_same_shapes(a: State, b: State) -> bool:
     return all(p.shape == q.shape and p.device == q.device for p, q in zip(a, b, strict=True))
