@@ -25,7 +25,7 @@ from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .layers import DecodeOptions
 from .network import Network
-from .postprocess import postprocess, require_heads, uses_letterbox
+from .postprocess import postprocess_outputs, require_heads, uses_letterbox
 from .results.results import Results, from_raw
 
 
@@ -154,7 +154,7 @@ class Detector:
         with torch.inference_mode():
             outputs = self.run(x)
             computed = time.perf_counter()
-            detections = postprocess(
+            detections = postprocess_outputs(
                 self.network,
                 outputs,
                 self.size,
@@ -182,7 +182,7 @@ class Detector:
         """
         size = (x.shape[3], x.shape[2]) if x.dim() == 4 else self.size
         with torch.inference_mode():
-            detections = postprocess(self.network, self.run(x), size, self.options, nms=self.nms)
+            detections = postprocess_outputs(self.network, self.run(x), size, self.options, nms=self.nms)
         return [from_raw(of_image, size[::-1], names=self.names) for of_image in detections]
 
 

@@ -92,7 +92,7 @@ def apply_nms(detections: RawDetections, threshold: float, options: NMSOptions) 
     return batched_nms(detections, threshold, options) if threshold else detections
 
 
-def postprocess(
+def postprocess_outputs(
     network: Network,
     outputs: Sequence[Tensor],
     size: tuple[int, int],

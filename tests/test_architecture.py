@@ -1,4 +1,4 @@
-"""The rules of docs/design.md that a program can check: who imports whom, who prints, how long a file is."""
+"""The rules of docs/design.md that a program can check: imports, printing, names, length of files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from darknet_py.layers import LAYERS
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "darknet_py"
 LINES = 300  # of a file
-# Longer files, and why each has one reason to change all the same.
+# Longer files, with the one reason that each has to change.
 LONG_FILES = {
     "training/trainer.py": "the state of a run and the loop over its iterations, evaluations and checkpoints",
 }
 
-# What a module or folder may import: its own row and those above it, and never in a circle.
+# What a module or package may import: its own row and earlier rows, without cycles.
 ROWS = (
     ("errors", "signals", "_liveness", "_table", "_typing", "_version"),
     ("activations", "boxes", "cfg", "files"),
@@ -44,7 +44,7 @@ ROWS = (
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 
 MAY_PRINT = ("commands", "cli", "__main__")
-# Sections' names that the package also needs as plain words; the others stand in layers/ and nowhere else.
+# Section names that are also ordinary words; all others occur in layers/ only.
 PLAIN_WORDS = {"activation", "cost", "crop", "detection", "empty", "local", "logistic", "max", "net", "network", "rnn"}
 
 
@@ -163,6 +163,21 @@ def test_files_beside_the_package_are_short() -> None:
     beside = [path for folder in ("tests", "tools", "examples", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in beside}
     assert not {name: length for name, length in lengths.items() if length > LINES}
+
+
+def test_class_names_are_unique() -> None:
+    places: dict[str, list[str]] = {}
+    for path in modules():
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(named(path))
+    assert not {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
+@each_module
+def test_a_module_does_not_have_the_name_of_its_function(path: pathlib.Path) -> None:
+    names = {node.name for node in tree(path).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assert path.stem not in names
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if unit(path) not in ("layers", "boxes")], ids=named)

@@ -15,7 +15,7 @@ from darknet_py.postprocess import (
     decode,
     decode_dense,
     from_scores,
-    postprocess,
+    postprocess_outputs,
     require_heads,
     to_rows,
     uses_letterbox,
@@ -106,7 +106,7 @@ def test_a_row_for_each_box_and_class() -> None:
 def test_nms_follows_the_last_head() -> None:
     net, greedy = detector(), detector("greedynms")
     maps = outputs(net)
-    (plain, _), (diou, _) = (postprocess(n, maps, SIZE, OPTIONS, nms=0.3) for n in (net, greedy))
+    (plain, _), (diou, _) = (postprocess_outputs(n, maps, SIZE, OPTIONS, nms=0.3) for n in (net, greedy))
     expected = batched_nms(decode(net, maps, SIZE, OPTIONS)[0], 0.3, NMSOptions())
     assert torch.equal(plain.probs, expected.probs)
     assert not torch.equal(diou.probs, plain.probs)
@@ -115,7 +115,9 @@ def test_nms_follows_the_last_head() -> None:
 def test_an_nms_threshold_of_0_disables_it() -> None:
     net = detector()
     maps = outputs(net)
-    for kept, raw in zip(postprocess(net, maps, SIZE, OPTIONS, nms=0), decode(net, maps, SIZE, OPTIONS), strict=True):
+    for kept, raw in zip(
+        postprocess_outputs(net, maps, SIZE, OPTIONS, nms=0), decode(net, maps, SIZE, OPTIONS), strict=True
+    ):
         assert torch.equal(kept.probs, raw.probs)
     assert apply_nms(raw, 0, NMSOptions()) is raw
 
@@ -125,10 +127,10 @@ def test_the_letterbox_is_undone_by_the_size_of_each_image() -> None:
     maps = outputs(net)
     sizes = [(90, 30), (20, 70)]
     raw = decode(net, maps, SIZE, OPTIONS)
-    undone = postprocess(net, maps, SIZE, OPTIONS, nms=0, image_sizes=sizes, letterbox=True)
+    undone = postprocess_outputs(net, maps, SIZE, OPTIONS, nms=0, image_sizes=sizes, letterbox=True)
     for detections, boxes, image_size in zip(undone, raw, sizes, strict=True):
         assert torch.equal(detections.boxes, undo_letterbox(boxes.boxes, image_size, SIZE))
-    stretched = postprocess(net, maps, SIZE, OPTIONS, nms=0, image_sizes=sizes)
+    stretched = postprocess_outputs(net, maps, SIZE, OPTIONS, nms=0, image_sizes=sizes)
     assert all(torch.equal(a.boxes, b.boxes) for a, b in zip(stretched, raw, strict=True))
 
 
@@ -136,8 +138,8 @@ def test_nms_in_pixels_returns_relative_boxes_but_compares_pixels() -> None:
     net = detector("greedynms")  # measures distances, which differ in an image that is not square
     maps = outputs(net, batch=1)
     sizes = [(480, 20)]
-    (relative,) = postprocess(net, maps, SIZE, OPTIONS, nms=0.1, image_sizes=sizes)
-    (pixels,) = postprocess(net, maps, SIZE, OPTIONS, nms=0.1, image_sizes=sizes, nms_in_pixels=True)
+    (relative,) = postprocess_outputs(net, maps, SIZE, OPTIONS, nms=0.1, image_sizes=sizes)
+    (pixels,) = postprocess_outputs(net, maps, SIZE, OPTIONS, nms=0.1, image_sizes=sizes, nms_in_pixels=True)
     assert torch.equal(relative.boxes, pixels.boxes)
     assert not torch.equal(relative.probs, pixels.probs)
 
@@ -146,13 +148,13 @@ def test_darknet_order_sorts_stably_by_one_class_after_the_other() -> None:
     net = detector()
     maps = outputs(net, batch=1)
     (raw,) = decode(net, maps, SIZE, OPTIONS)
-    (ordered,) = postprocess(net, maps, SIZE, OPTIONS, nms=0.3, darknet_order=True)
+    (ordered,) = postprocess_outputs(net, maps, SIZE, OPTIONS, nms=0.3, darknet_order=True)
     rows = list(range(len(raw.probs)))
     for cls in range(2):
         rows.sort(key=lambda row: -float(raw.probs[row, cls]))
     assert rows != sorted(rows)
     assert torch.equal(ordered.boxes, raw.boxes[rows])
-    (unordered,) = postprocess(net, maps, SIZE, OPTIONS, nms=0.3)
+    (unordered,) = postprocess_outputs(net, maps, SIZE, OPTIONS, nms=0.3)
     assert torch.equal(ordered.probs, unordered.probs[rows])
 
 

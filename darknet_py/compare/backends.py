@@ -24,7 +24,7 @@ from ..hub import model_files
 from ..hub.model_files import Model
 from ..layers import DecodeOptions
 from ..network import Network
-from ..postprocess import postprocess, to_rows
+from ..postprocess import postprocess_outputs, to_rows
 from ..weights.containers import is_container
 
 Size = tuple[int, int]  # width and height
@@ -154,7 +154,7 @@ def file_names(model: Model) -> str:
 
 def detect(network: Network, outputs: Sequence[Tensor], size: Size, threshold: float, nms: float) -> Tensor:
     """Detections of the first image after NMS: rows [n, 6], see ``postprocess.to_rows``."""
-    return to_rows(postprocess(network, outputs, size, DecodeOptions(threshold), nms=nms)[0])
+    return to_rows(postprocess_outputs(network, outputs, size, DecodeOptions(threshold), nms=nms)[0])
 
 
 def single_image_config(network: Network) -> Config:

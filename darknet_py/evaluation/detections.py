@@ -28,7 +28,7 @@ from ..images.reading import read_image
 from ..inference import engines
 from ..layers import DecodeOptions
 from ..network import Network, evaluating
-from ..postprocess import postprocess, require_heads, uses_letterbox
+from ..postprocess import postprocess_outputs, require_heads, uses_letterbox
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -115,7 +115,7 @@ def collect(
     def detect(loaded: Sequence[_LoadedInput]) -> list[RawDetections]:
         x = torch.stack([one.x for one in loaded if one.x is not None])
         with torch.inference_mode():
-            return postprocess(
+            return postprocess_outputs(
                 network,
                 run(x.to(next(network.parameters()).device)),
                 size,
