@@ -52,7 +52,7 @@ class Classification:
         return [(number, self.names[number], float(self.probs[number])) for number in order]
 
     def to_text(self, k: int = 5, dialect: Dialect | str = Dialect.ALEXEYAB) -> str:
-        """Darknet's lines of the ``k`` most probable classes: ``dog: 0.84``, pjreddie's ``84.00%: dog``."""
+        """Format Darknet's lines of the ``k`` most probable classes: ``dog: 0.84``, pjreddie's ``84.00%: dog``."""
         rows = self.top(k)
         if Dialect(dialect) is Dialect.PJREDDIE:
             return "\n".join(f"{100 * prob:5.2f}%: {name}" for _, name, prob in rows)
@@ -61,12 +61,12 @@ class Classification:
         return "\n".join(f"{name}: {prob:f}" for _, name, prob in rows)
 
     def summary(self, k: int = 5) -> dict[str, Any]:
-        """The path and the ``k`` most probable classes as plain values: class, name, probability."""
+        """Return the path and the ``k`` most probable classes as plain values: class, name, probability."""
         rows = [{"class": n, "name": name, "probability": round(prob, 6)} for n, name, prob in self.top(k)]
         return {"path": self.path, "classes": rows}
 
     def to_json(self, k: int = 5) -> str:
-        """``summary(k)`` as JSON text."""
+        """Format ``summary(k)`` as JSON."""
         return json.dumps(self.summary(k), ensure_ascii=False)
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Classifier:
 
     Args:
         network: a network with weights.
-        names: class names, as a file or a sequence; more than the network has classes are left out.
+        names: class names, as a file or a sequence; names beyond the number of classes are ignored.
         letterbox: letterbox the image instead of taking its centre crop; None: as the dialect does.
         leaves: with a class tree, set the probability of classes that have children to 0; None: as the dialect does.
         batch: images per forward pass.
@@ -167,7 +167,7 @@ def require_classifier(network: Network) -> None:
 
 
 def num_classes(network: Network) -> int:
-    """Number of classes of a classifier."""
+    """Return the number of classes of a classifier."""
     return math.prod(network[-1].shape)
 
 
@@ -192,7 +192,8 @@ def read_leaf_classes(network: Network, path: StrPath) -> Tensor:
     Raises:
         DataError: the network has no class tree, or none of the names is in it.
     """
-    tree, file = network.class_tree, os.fspath(path)
+    tree = network.class_tree
+    file = os.fspath(path)
     if tree is None:
         raise DataError(f"{file}: leaves need a class tree: expected a network whose softmax layer has tree=")
     names = data_file.read_names(file)

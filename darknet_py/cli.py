@@ -29,13 +29,13 @@ Darknet's command lines work unchanged: darknet-py detector test coco.data yolov
 
 
 def verbs() -> dict[str, ModuleType]:
-    """The modules of the verbs, by name."""
+    """Return the modules of the verbs, by name."""
     names = sorted(module.name for module in iter_modules(commands.__path__) if not module.name.startswith("_"))
     return {name.replace("_", "-"): import_module(f"{commands.__name__}.{name}") for name in names}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Build the parser of the whole command line."""
     top = argparse.ArgumentParser(
         "darknet-py", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -53,7 +53,8 @@ class Detector:
         dtype: precision of the engine, see ``inference.engines``.
 
     Raises:
-        DataError: the network has no detection head, an argument is out of range, or the names do not fit.
+        DataError: the network has no detection head, an argument is out of range, or there are too few or too many
+            names.
     """
 
     def __init__(

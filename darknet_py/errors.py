@@ -3,7 +3,7 @@
     DarknetError(ValueError)
       ConfigError     my.cfg:6: [convolutional] size: expected an integer, got 'three'
       WeightsError    x.weights: ends in layer 2 [convolutional] weights: expected 18432 bytes, found 2484
-      DataError       labels/0001.txt:3: class 80 but the network has 80 classes (0..79)
+      DataError       labels/0001.txt:3: class 80, but the network has 80 classes (0..79)
 
     UnusedOptionWarning(UserWarning)    an option of a cfg that has no effect; an error if ``strict``
 

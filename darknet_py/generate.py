@@ -12,7 +12,7 @@ from .errors import DataError
 from .layers import ClassifierHead
 from .network import Network, evaluating
 
-_MIN_PROBABILITY = 0.0001  # less probable characters are never drawn
+_MIN_PROBABILITY = 0.0001  # less probable characters are never sampled
 
 
 def generate_text(
@@ -23,10 +23,10 @@ def generate_text(
     Args:
         network: a network with as many outputs as inputs, one for each character.
         start: characters that the network reads first, at least one.
-        length: number of characters to draw.
-        temperature: divisor of the logits: below 1 probable characters are drawn more often than by the network's
-            probabilities, above 1 less often; 0: always the most probable one.
-        seed: seed of the random draws.
+        length: number of characters to sample.
+        temperature: divisor of the logits: below 1 sharpens the distribution, above 1 flattens it; 0: always
+            the most probable character.
+        seed: random seed.
 
     Raises:
         DataError: the network's inputs and outputs differ, or an argument is out of range.
@@ -43,7 +43,7 @@ def generate_text(
 
 def _characters(network: Network, start: bytes, length: int, temperature: float, rng: random.Random) -> Iterator[bytes]:
     heads = [layer for layer in network if isinstance(layer, ClassifierHead)]
-    own_temperature = heads[-1].temperature if heads else 1.0
+    head_temperature = heads[-1].temperature if heads else 1.0
     with evaluating(network):
         network.reset()
         for character in start[:-1]:
@@ -51,7 +51,7 @@ def _characters(network: Network, start: bytes, length: int, temperature: float,
         yield start
         character = start[-1]
         for _ in range(length):
-            character = _sample(_predict(network, character), temperature / own_temperature, rng)
+            character = _sample(_predict(network, character), temperature / head_temperature, rng)
             yield bytes((character,))
         network.reset()
 
@@ -66,7 +66,7 @@ def _predict(network: Network, character: int) -> Tensor:
 
 
 def _sample(probs: Tensor, temperature: float, rng: random.Random) -> int:
-    """Draw a character as ``sample_array`` does."""
+    """Sample a character as ``sample_array`` does."""
     if temperature == 0:
         return int(probs.argmax())
     # softmax(x / t) is softmax(x) to the power 1 / t, normalised.

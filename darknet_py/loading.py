@@ -58,14 +58,15 @@ def load(
     if is_container(cfg):
         if weights is not None:
             raise WeightsError(f"{os.fspath(cfg)}: contains weights: expected no other weights, found {weights}")
-        saved, weights = checkpoint.load(cfg), cfg
+        saved = checkpoint.load(cfg)
+        weights = cfg
         network = checkpoint.build(saved, cfg, size=size, dialect=dialect, strict=strict)
     else:
         if weights is not None and is_container(weights):
             saved = checkpoint.load(weights)
             dialect = dialect or saved.dialect
         network = Network(cfg_.load(cfg), size=size, dialect=dialect or Dialect.ALEXEYAB, strict=strict)
-    if weights is None or upto is not None or any(_unread(layer.options) for layer in network):
+    if weights is None or upto is not None or any(_has_unloaded_weights(layer.options) for layer in network):
         network.initialise()
     if saved is not None and weights is not None:
         checkpoint.fill(network, saved, weights, upto=upto)
@@ -92,6 +93,6 @@ def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:
         weights_.save(network, path, upto=upto)
 
 
-def _unread(options: object) -> bool:
-    """Whether a file does not fill the layer."""
+def _has_unloaded_weights(options: object) -> bool:
+    """Whether a layer has weights that are not loaded from the file."""
     return any(getattr(options, key) for key in ("dontload", "dontloadscales", "numload"))

@@ -1,8 +1,8 @@
 """``TiledDetector``: detection on large images in overlapping tiles of the network's size.
 
-Tiles keep small objects large enough for the network. Two tiles see different parts of an object that the edge of one
-of them cuts, so the IoU of whole boxes does not tell that it is one object. Boxes of two tiles are therefore compared
-inside the intersection of the tiles, by the network's own NMS rule. The most confident box is kept; where its tile
+Tiles keep small objects large enough for the network. Where the edge of a tile cuts an object, two tiles see different
+parts of it, and the IoU of their boxes may be low. Boxes of two tiles are therefore compared inside the intersection
+of the tiles only, by the network's own NMS rule. The most confident box is kept; where its tile
 cuts it, it is extended by the boxes it suppresses, from tile to tile. A cut box that is inside a box which another
 tile sees uncut is always suppressed. The whole image is one more tile, for objects larger than tiles.
 """
@@ -24,8 +24,8 @@ from .images.reading import ImageSource, read_image
 from .postprocess import nms_options
 from .results.results import Results
 
-_EDGE_MARGIN = 0.02  # fraction of a tile's side: a box that close to an edge of its tile counts as cut
-_CONTAINED = 0.7  # fraction of a cut box inside an uncut one from which it is a part of that
+_EDGE_MARGIN = 0.02  # of a tile's side: a box closer than this to an edge of its tile counts as cut
+_CONTAINED = 0.7  # a cut box with a larger fraction of its area inside an uncut box is a part of that box
 
 
 class TileDetections(NamedTuple):
@@ -95,7 +95,7 @@ class TiledDetector:
         )
 
     def stream(self, sources: Iterable[ImageSource], *, workers: int = 0) -> Iterator[Results]:
-        """Yield the results of each image; ``workers`` has no effect, it is there for the interface of ``Detector``."""
+        """Yield the results of each image; ``workers`` has no effect, and is accepted as ``Detector.stream`` has it."""
         return map(self, sources)
 
 
@@ -138,7 +138,7 @@ def _concatenate(results: list[Results], tiles: Tensor) -> TileDetections:
 
 
 def merge(detections: TileDetections, image_size: tuple[int, int], nms: float, options: NMSOptions) -> TileDetections:
-    """Merge detections of several tiles that are one object.
+    """Merge detections of different tiles that belong to one object.
 
     Args:
         detections: detections after NMS within each tile.

@@ -71,7 +71,7 @@ def named(block: Block) -> str:
 
 @pytest.mark.parametrize("page", document_cfg.BLOCKS)
 def test_generated_parts_are_up_to_date(page: str) -> None:
-    assert document_cfg.renewed(page, text(page)) == text(page), "run python tools/document_cfg.py"
+    assert document_cfg.regenerate(page, text(page)) == text(page), "run python tools/document_cfg.py"
 
 
 def test_every_section_that_stores_something_has_its_order_in_the_page() -> None:

@@ -162,8 +162,9 @@ def example() -> str:
         content = file.read_bytes()
     fields = [(4, "major 0"), (4, "minor 2"), (4, "revision 5"), (8, "seen 64, a uint64 since version 0.2")]
     for array in weights.stored(network):
-        fields += [(4, f"{array.place}[{i}] = {value:g}") for i, value in enumerate(array.tensor.flatten().tolist())]
-    lines, stream = [], io.BytesIO(content)
+        fields += [(4, f"{array.label}[{i}] = {value:g}") for i, value in enumerate(array.tensor.flatten().tolist())]
+    lines = []
+    stream = io.BytesIO(content)
     for size, meaning in fields:
         lines.append(f"{stream.tell():04x}  {stream.read(size).hex(' '):24}{meaning}")
     assert not stream.read(1)
@@ -178,8 +179,8 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
 }
 
 
-def renewed(page: str, text: str) -> str:
-    """Return the text of a page with its blocks regenerated. Raises ValueError if one is missing."""
+def regenerate(page: str, text: str) -> str:
+    """Return the text of a page with its blocks generated again. Raises ValueError if one is missing."""
     for name, write in BLOCKS[page].items():
         first, last = f"<!-- {name}: {_NOTE} -->\n", f"\n<!-- end of {name} -->"
         before, start, rest = text.partition(first)
@@ -199,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for page in BLOCKS:
         path = ROOT / page
         old = path.read_text(encoding="utf-8")
-        new = renewed(page, old)
+        new = regenerate(page, old)
         if new != old:
             stale.append(page)
             print(f"{page}: {'out of date, run tools/document_cfg.py' if args.check else 'written'}")
@@ -210,7 +211,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _keys(options: type[schema.Options], left_out: Iterable[str]) -> list[str]:
     """Tables of the keys, those for inference first."""
-    known, hints = schema.keys(options), typing.get_type_hints(options)
+    known = schema.keys(options)
+    hints = typing.get_type_hints(options)
     rows: dict[bool, list[tuple[str, str, str, str]]] = {False: [], True: []}
     for key, option in known.items():
         if key not in left_out:

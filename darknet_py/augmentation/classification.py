@@ -46,7 +46,7 @@ class ClassificationMix(enum.IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationAugmentation:
-    """The options of augmentation: keys of ``[net]``; ``min_crop`` and ``max_crop`` are sides in pixels."""
+    """Options of the augmentation: keys of ``[net]``; ``min_crop`` and ``max_crop`` are sides in pixels."""
 
     min_crop: int
     max_crop: int
@@ -76,7 +76,7 @@ class ClassificationAugmentation:
 
 @dataclass(frozen=True)
 class CropParams:
-    """Which square of an image is cropped.
+    """The square to crop from an image.
 
     Attributes:
         angle: rotation about the image's centre in radians.
@@ -101,8 +101,8 @@ def sample_crop(
     low, high = sorted((augmentation.min_crop, augmentation.max_crop))
     scale = rng.integers(low, high, endpoint=True) / max(1, int(min(height, width * aspect)))
     angle = np.deg2rad(rng.uniform(-augmentation.angle, augmentation.angle))
-    reach = max(0.0, (width * scale / aspect - side) / 2), max(0.0, (height * scale - side) / 2)
-    dx, dy = (rng.uniform(-r, r) for r in reach)
+    limits = max(0.0, (width * scale / aspect - side) / 2), max(0.0, (height * scale - side) / 2)
+    dx, dy = (rng.uniform(-limit, limit) for limit in limits)
     return CropParams(angle, scale, aspect, dx, dy)
 
 
@@ -124,7 +124,7 @@ def crop_square(image: ImageArray, params: CropParams, side: int) -> FloatImage:
     cos, sin = np.cos(params.angle), np.sin(params.angle)
     x = (cos * across - sin * down + width / 2).clip(-1, width)
     y = (sin * across + cos * down + height / 2).clip(-1, height)
-    # A black border of one pixel is what coordinates outside are clipped to; the second one behind has weight 0.
+    # Coordinates outside are clipped to a black border of one pixel; the second pixel, right and below, has weight 0.
     padded = np.pad(image, ((1, 2), (1, 2), (0, 0)))
     left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     dx, dy = ((a - b)[..., None].astype(np.float32) for a, b in ((x, left), (y, top)))
@@ -168,7 +168,7 @@ def mix_images(
     """Combine images and their classes.
 
     Args:
-        mix: how.
+        mix: the kind of combination.
         images: float32 [height, width, channels], all of one size.
         classes: float32 [classes] of each image.
         rng: random number generator.

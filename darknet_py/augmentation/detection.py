@@ -35,7 +35,7 @@ _HEAD_KEYS = {"jitter": "jitter", "resize": "resize", "max": "max_objects"}
 
 
 class DetectionMix(enum.IntEnum):
-    """How images are combined; the value is their number."""
+    """How images are combined; the value is the number of images."""
 
     NONE = 1
     MIXUP = 2
@@ -44,7 +44,7 @@ class DetectionMix(enum.IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionAugmentation:
-    """The options of augmentation: keys of ``[net]`` and of the last head.
+    """Options of the augmentation: keys of ``[net]`` and of the last head.
 
     Attributes:
         max_objects: targets per image (``max=``).
@@ -127,7 +127,8 @@ class SampledParams:
 
 def sample_params(augmentation: DetectionAugmentation, rng: np.random.Generator) -> SampledParams:
     """Sample the parameters for one image."""
-    jitter, resize = tuple(rng.random(4)), tuple(rng.random(2))
+    jitter = tuple(rng.random(4))
+    resize = tuple(rng.random(2))
     flip = bool(augmentation.flip and rng.integers(2))
     shift = colour.sample_shift(augmentation.hue, augmentation.saturation, augmentation.exposure, rng)
     blur = (0, _BLUR_BACKGROUND, augmentation.blur)[rng.integers(3)] if augmentation.blur else 0
@@ -247,7 +248,9 @@ def augment(
     pairs = list(zip(sources, params, strict=True))
     if len(sources) == DetectionMix.MOSAIC:
         centre = mosaic.sample_centre(size, rng)
-        samples = [augment_image(augmentation, size, *source, drawn, rng, k) for k, (source, drawn) in enumerate(pairs)]
+        samples = [
+            augment_image(augmentation, size, *source, sampled, rng, k) for k, (source, sampled) in enumerate(pairs)
+        ]
         tiles = [
             mosaic.make_tile(k, centre, sample.window, size, exact=augmentation.corrected)
             for k, sample in enumerate(samples)
@@ -256,7 +259,7 @@ def augment(
         targets = mosaic.merge_boxes(boxes, tiles, size, augmentation.max_objects, bound=augmentation.mosaic_bound)
         targets[:, _TRACK_ID] = 0
         return to_float_chw(mosaic.compose([sample.image for sample in samples], tiles)), targets
-    samples = [augment_image(augmentation, size, *source, drawn, rng) for source, drawn in pairs]
+    samples = [augment_image(augmentation, size, *source, sampled, rng) for source, sampled in pairs]
     for sample in samples[1:]:
         sample.targets[:, _TRACK_ID] = 0
     targets = np.concatenate([sample.targets for sample in samples])[: augmentation.max_objects]

@@ -21,7 +21,7 @@ class CropWindow(NamedTuple):
     """A window of an image, in pixels.
 
     Attributes:
-        left: pixels that are cut off at the left side; negative: padded. Likewise ``right``, ``top``, ``bottom``.
+        left: pixels cropped at the left edge; negative: padding. Likewise ``right``, ``top``, ``bottom``.
         width: width of the image.
         height: height of the image.
     """
@@ -127,8 +127,8 @@ def shuffle(targets: TargetArray, limit: int, rng: np.random.Generator) -> Targe
 def transform_boxes(targets: TargetArray, window: CropWindow, size: Size, flip: bool) -> TargetArray:
     """Transform targets to a window, as ``correct_boxes`` and ``fill_truth_detection`` do.
 
-    Dropped are targets with their centre at (0, 0), outside the image, and smaller than a pixel of the input; a
-    truncated object is kept however little of it is visible.
+    Targets are dropped if their centre is (0, 0), if they are outside the image, or if a side is less than a pixel of
+    the input. A truncated object is kept, however small its visible part is.
 
     Args:
         targets: float32 [n, 5 or more], (cx, cy, w, h) relative to the image, class, ...
@@ -139,9 +139,11 @@ def transform_boxes(targets: TargetArray, window: CropWindow, size: Size, flip: 
     Returns:
         float32 [m, 5 or more], boxes relative to the window and clipped to it.
     """
-    centre, half = targets[:, :2].astype(np.float64), targets[:, 2:4].astype(np.float64) / 2
+    centre = targets[:, :2].astype(np.float64)
+    half = targets[:, 2:4].astype(np.float64) / 2
     invalid = (centre == 0).all(axis=1) | (centre + half < 0).any(axis=1) | (centre - half > 1).any(axis=1)
-    image_size, origin = np.array((window.width, window.height)), np.array((window.left, window.top))
+    image_size = np.array((window.width, window.height))
+    origin = np.array((window.left, window.top))
     low, high = (((edge * image_size - origin) / window.size) for edge in (centre - half, centre + half))
     if flip:
         low[:, 0], high[:, 0] = 1 - high[:, 0], 1 - low[:, 0].copy()
@@ -153,5 +155,5 @@ def transform_boxes(targets: TargetArray, window: CropWindow, size: Size, flip: 
 
 
 def shortest_side(targets: TargetArray, size: Size) -> int:
-    """The shortest side of the boxes of targets, float32 [n, 5 or more], in whole pixels of an input; 0 if n is 0."""
+    """Return the shortest side of the boxes of targets [n, 5 or more], in whole pixels of an input; 0 if n is 0."""
     return int((targets[:, 2:4] * size).min()) if len(targets) else 0

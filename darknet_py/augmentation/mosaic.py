@@ -12,7 +12,7 @@ from ..images.reading import ImageArray
 from .geometry import CropWindow, Size
 
 TILES = 4  # top left, top right, bottom left, bottom right
-_MARGIN = 0.2  # the centre's least distance from the edges, relative to the side
+_MARGIN = 0.2  # minimum distance of the centre from the edges, relative to the side
 
 
 class MosaicTile(NamedTuple):
@@ -34,9 +34,9 @@ def sample_centre(size: Size, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def make_tile(tile: int, centre: tuple[int, int], window: CropWindow, size: Size, *, exact: bool = False) -> MosaicTile:
-    """Compute where a tile is and which part of its image it shows.
+    """Compute the position of a tile and the part of its image that it shows.
 
-    It shows the side of the image at the mosaic's centre, without the border of mean colour.
+    A tile shows the part of its image next to the mosaic's centre, without the border of mean colour.
 
     Args:
         tile: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
@@ -84,14 +84,15 @@ def transform_boxes(targets: TargetArray, tile: MosaicTile, size: Size, *, bound
         float32 [m, 5 or more], boxes relative to the mosaic; those outside are dropped.
     """
     unit = np.array(size)
-    xy, wh = targets[:, :2] + np.array((tile.dx, tile.dy)) / unit, targets[:, 2:4].astype(np.float64)
+    xy = targets[:, :2] + np.array((tile.dx, tile.dy)) / unit
+    wh = targets[:, 2:4].astype(np.float64)
     low, high = (((xy + sign * wh / 2) * unit).astype(int) for sign in (-1, 1))
     if bound:
         low, high = np.maximum(low, (tile.x0, tile.y0)), np.minimum(high, (tile.x1, tile.y1))
         xy, wh = (low + high) / 2 / unit, (high - low) / unit
     else:
-        before, behind = np.minimum(low, 0) / unit, np.maximum(high - unit, 0) / unit
-        xy, wh = xy - before / 2 - behind / 2, wh + before - behind
+        below, above = np.minimum(low, 0) / unit, np.maximum(high - unit, 0) / unit  # parts outside the mosaic
+        xy, wh = xy - below / 2 - above / 2, wh + below - above
         low, high = (((xy + sign * wh / 2) * unit).astype(int) for sign in (-1, 1))
     valid = (low >= 0) & (high <= unit) & (wh > 1 / unit) & (wh < 1) & (xy > 0) & (xy < 1)
     rows = np.concatenate((xy, wh, targets[:, 4:]), axis=1)[valid.all(axis=1)]

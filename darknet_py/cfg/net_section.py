@@ -27,7 +27,7 @@ NAMES = ("net", "network")  # names of the section
 
 @dataclass(frozen=True, kw_only=True)
 class Net(Options):
-    """Keys of ``parse_net_options``; keys marked pjreddie are his alone."""
+    """Options of ``[net]`` (``parse_net_options``); only pjreddie's fork reads those marked pjreddie."""
 
     width: int = option(0, "input width in pixels")
     height: int = option(0, "input height in pixels")

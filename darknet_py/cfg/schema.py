@@ -1,10 +1,10 @@
-"""A section's entries to a frozen dataclass of options: the only place that converts text.
+"""Convert the entries of a section to a frozen dataclass of typed options.
 
-A field of an ``Options`` class is one key. Its annotation is the type the text is converted to; ``option()``
-gives Darknet's default, the description in ``docs/cfg.md``, whether the key has an effect here, and the key
-itself where it differs from the field's name. Numbers are read as C's ``atoi`` and ``atof`` read them: up to
-the first character that is not part of a number (``255#x`` is 255, an integer ``1e3`` is 1). Text that starts
-with no number is an error here, where C silently takes 0.
+No other module converts text. A field of an ``Options`` class is one key, and its annotation the type of the value.
+``option()`` gives Darknet's default, the description in ``docs/cfg.md``, whether the key has an effect here, and the
+key itself where it differs from the field's name. Numbers are read as C's ``atoi`` and ``atof`` read them: up to the
+first character that is not part of a number (``255#x`` is 255, an integer ``1e3`` is 1). Text that does not start with
+a number is an error here; C takes it as 0 without a message.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def keys(options: type[Options]) -> dict[str, dataclasses.Field[Any]]:
 class IneffectiveOption(NamedTuple):
     """A key of a cfg that is set to something other than its default and changes no result."""
 
-    place: str  # "my.cfg:12: [cost]"
+    location: str  # "my.cfg:12: [cost]"
     key: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.place} {self.key}: {self.reason}"
+        return f"{self.location} {self.key}: {self.reason}"
 
 
 def ineffective_options(config: Config, options: Iterable[Options]) -> Iterator[IneffectiveOption]:
@@ -152,9 +152,9 @@ def _find_file(name: pathlib.Path, config: Config) -> pathlib.Path:
     """
     if str(name) in config.files:
         return config.files[str(name)]
-    own = pathlib.Path(config.path).parent
-    shares = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
-    folders = (own, own.parent, pathlib.Path(), *(pathlib.Path(share, "darknet") for share in shares))
+    cfg_folder = pathlib.Path(config.path).parent
+    data_folders = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
+    folders = (cfg_folder, cfg_folder.parent, pathlib.Path(), *(pathlib.Path(path, "darknet") for path in data_folders))
     for folder in folders:
         if (folder / name).is_file():
             return folder / name

@@ -17,7 +17,7 @@ class ClassFilter:
     """A detector that drops the detections of all but some classes. NMS is per class, so the others do not change.
 
     Args:
-        detector: what detects.
+        detector: the detector to filter.
         classes: numbers of the classes to keep.
     """
 

@@ -1,4 +1,4 @@
-"""From a verb's arguments to the network they name."""
+"""Load the network that a verb's arguments name."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ class ResultWriter:
     Args:
         images: folder for the images with boxes, written image by image; None: none.
         labels: folder for Darknet label files, written image by image; None: none.
-        json_path: file for one object per image with its boxes, written by ``close``; ``-``: stdout; None: none.
-        darknet_json_path: file for the array that Darknet's ``-out`` writes, as above.
+        json_path: JSON file with an object per image, written by ``close``; ``-``: stdout; None: none.
+        darknet_json_path: JSON file in the format of Darknet's ``-out``, written by ``close``; ``-`` and None as above.
 
     Raises:
         DataError: a folder cannot be created.
@@ -111,7 +111,7 @@ class JsonLines:
 
 
 def result_dict(result: Results, **position: Any) -> dict[str, Any]:
-    """Detections of an image as plain values; ``position``: index and timestamp of a frame."""
+    """Return the detections of an image as plain values; ``position``: index and timestamp of a frame."""
     height, width = result.orig_shape
     return {"path": result.path, **position, "width": width, "height": height, "boxes": result.summary()}
 
@@ -136,8 +136,8 @@ def format_result(result: Results) -> str:
     lines = [f"{result.path}: {width}x{height}, {count}, {sum(result.speed.values()):.1f} ms"]
     boxes = result.boxes
     for cls, conf, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True):
-        place = f"{x1:6.0f} {y1:6.0f} {x2 - x1:6.0f} {y2 - y1:6.0f}"
-        lines.append(f"  {result.names[cls]:20} {conf:6.1%} {place}")
+        box = f"{x1:6.0f} {y1:6.0f} {x2 - x1:6.0f} {y2 - y1:6.0f}"
+        lines.append(f"  {result.names[cls]:20} {conf:6.1%} {box}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What verbs that train share: build the network, run the trainer, print the result."""
+"""Shared by the verbs that train: build the network, run the trainer, print the result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def train(
 
 
 def parse_gpus(text: str | None) -> list[int]:
-    """The numbers in Darknet's ``-gpus 0,1``. Raises DataError for any other text."""
+    """Parse the numbers of Darknet's ``-gpus 0,1``. Raises DataError for any other text."""
     try:
         return [int(part) for part in (text or "").split(",") if part.strip()]
     except ValueError:
@@ -55,7 +55,7 @@ def parse_gpus(text: str | None) -> list[int]:
 def launch(gpus: Sequence[int]) -> int | None:
     """Run this command line on several GPUs, in a process for each, and return the exit status.
 
-    None for fewer than two GPUs, and in the processes that it has started.
+    Returns None, and runs nothing, for fewer than two GPUs and in the processes that it has started.
     """
     if len(gpus) < 2 or "RANK" in os.environ:
         return None
@@ -87,5 +87,5 @@ def add_darknet_options(parser: argparse.ArgumentParser) -> None:
     """Add the flags that Darknet's commands for training share."""
     group = parser.add_argument_group("train")
     group.add_argument("-clear", action="store_true", help="start at iteration 0")
-    group.add_argument("-gpus", metavar="LIST", help="GPUs that share every batch: 0,1")
-    group.add_argument("-chart", metavar="FILE", help="file of the loss chart (chart_NAME.png)")
+    group.add_argument("-gpus", metavar="LIST", help="train on several GPUs, for example 0,1; they share every batch")
+    group.add_argument("-chart", metavar="FILE", help="file of the loss chart (default: chart_NAME.png)")

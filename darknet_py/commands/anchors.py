@@ -1,8 +1,8 @@
 """Compute anchors for a data set, and write the cfg with them.
 
-Prints the mean IoU of the objects with the nearest anchor for the cfg's anchors and for the new ones, the anchors of
-each head, and the lines for the cfg. -o writes the cfg with them and keeps its comments. The heads must be trained
-again. Darknet's own command line: detector calc_anchors DATA -num_of_clusters 9."""
+Prints the mean IoU of the objects with their best anchor, for the cfg's anchors and for the new ones, the anchors of
+each head, and the lines for the cfg. -o writes the cfg with the new anchors and keeps its comments; its heads must be
+trained again. Darknet's own command line: detector calc_anchors DATA -num_of_clusters 9."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def run(args: argparse.Namespace) -> int:
     is_named = args.model in catalogue.entries()
     config = cfg.load(catalogue.cfg_path(args.model) if is_named else args.model)
     network = Network(config, size=tuple(args.size) if args.size else None)
-    own = AnchorCfg(network)
+    cfg_anchors = AnchorCfg(network)
     dataset = load_dataset(args.data, args.subset)
     labels.log_problems(dataset.problems)
     boxes = anchors.collect_sizes(dataset, network.shape.width, network.shape.height)
-    count = args.clusters or len(own.anchors)
+    count = args.clusters or len(cfg_anchors.anchors)
     rng = np.random.default_rng(args.seed)
     compute_anchors = anchors.cluster_anchors if args.method == "darknet" else anchors.search_anchors
     new = compute_anchors(boxes, count, rng)
-    old_iou = own.mean_best_iou(boxes)
+    old_iou = cfg_anchors.mean_best_iou(boxes)
     new_iou = anchors.mean_best_iou(boxes, new)
     shape = f"{network.shape.width} x {network.shape.height}"
     print(f"{len(boxes)} objects in {len(dataset)} images, for an input of {shape}")
-    print(f"avg IoU {old_iou:.2%} with {len(own.used)} anchors of {config.path}")
+    print(f"avg IoU {old_iou:.2%} with {len(cfg_anchors.used)} anchors of {config.path}")
     print(f"avg IoU {new_iou:.2%} with {count} new anchors")
-    print("\n".join(own.describe(new, boxes)))
+    print("\n".join(cfg_anchors.describe(new, boxes)))
     print(f"anchors = {anchors.format_anchors(new)}")
     print("counters_per_class = " + ", ".join(map(str, anchors.count_classes(dataset, len(dataset.names)))))
     if new_iou - old_iou < _MIN_GAIN:
@@ -71,5 +71,5 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.output:
         with atomic_write(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(own.rewrite(new))
+            file.write(cfg_anchors.rewrite(new))
     return 0

@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         const=0.2,
         metavar="OVERLAP",
-        help="split large images into tiles of the network's input size, overlapping by this share (0.2)",
+        help="split large images into tiles of the network's input size, overlapping by this fraction (default: 0.2)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -65,14 +65,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="detected",
         metavar="DIR",
-        help="write images and videos with boxes to a folder (detected)",
+        help="write images and videos with boxes to a folder (default: detected)",
     )
     output.add_argument(
         "--save-txt",
         nargs="?",
         const="detected",
         metavar="DIR",
-        help="write Darknet label files to a folder (detected)",
+        help="write Darknet label files to a folder (default: detected)",
     )
     for names in ("--json", "--jsonl", "--darknet-json"):
         _options.add(output, names)

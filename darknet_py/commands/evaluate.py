@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="evaluation",
         metavar="DIR",
-        help="write curves, confusion matrix and contact sheets to a folder (evaluation)",
+        help="write curves, confusion matrix and contact sheets to a folder (default: evaluation)",
     )
     _options.add(output, "--json")
     output.add_argument("--coco-json", metavar="FILE", help="write the detections in COCO's results format")

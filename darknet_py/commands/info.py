@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         offset = 0  # in floats after the header
         for array in weights.stored(network, writing=True):
             shape = " x ".join(map(str, array.tensor.shape))
-            print(f"{offset:>12} {array.tensor.numel():>10}  {array.place}  [{shape}]")
+            print(f"{offset:>12} {array.tensor.numel():>10}  {array.label}  [{shape}]")
             offset += array.tensor.numel()
         return 0
     print(network)

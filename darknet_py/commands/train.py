@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("data", metavar="DATA", help="the data set")
     parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
-    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="weights to start from (random)")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="weights to start from (default: random)")
     start = parser.add_argument_group("start")
     start.add_argument("--resume", action="store_true", help="resume from the state in the output folder, if any")
     start.add_argument(
@@ -44,14 +44,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--gradients",
         choices=("darknet", "autograd"),
         default="darknet",
-        help="gradients as Darknet computes them, or the derivatives of its losses (darknet)",
+        help="gradients as Darknet computes them, or the derivatives of its losses (default: darknet)",
     )
     recipe.add_argument(
         "--patience",
         type=int,
         default=0,
         metavar="N",
-        help="stop after this many evaluations without improvement (never)",
+        help="stop after this many evaluations without improvement; 0: never (default: 0)",
     )
     _add_files(parser)
     _add_machine(parser)
@@ -67,18 +67,22 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="iterations between numbered files (1000; 10000 if max_batches is 10000 or more)",
+        help="iterations between numbered files (default: 1000; 10000 if max_batches is 10000 or more)",
     )
-    files.add_argument("--save-last", type=int, default=0, metavar="N", help="iterations between _last files (100)")
+    files.add_argument(
+        "--save-last", type=int, default=0, metavar="N", help="iterations between _last files (default: 100)"
+    )
     files.add_argument(
         "--map-every",
         type=int,
         default=0,
         metavar="N",
-        help="iterations between evaluations (4 epochs, at least 100)",
+        help="iterations between evaluations (default: 4 epochs, at least 100)",
     )
     files.add_argument("--no-map", action="store_true", help="do not compute mAP")
-    files.add_argument("--chart", metavar="FILE", help="loss chart (DIR/chart_NAME.png); '' for none")
+    files.add_argument(
+        "--chart", metavar="FILE", help="file of the loss chart; '' for none (default: DIR/chart_NAME.png)"
+    )
     files.add_argument("--tensorboard", action="store_true", help="also write event files to DIR/tensorboard")
     _options.add(files, "--quiet")
 

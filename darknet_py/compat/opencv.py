@@ -214,11 +214,11 @@ def _resize(frame: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArra
 
 def _taps(size: int, target: int) -> tuple[npt.NDArray[np.int64], ...]:
     """For each of ``target`` pixels: the two neighbouring source pixels and their weights."""
-    at = ((np.arange(target) + 0.5) * (size / target) - 0.5).astype(np.float32)
-    low = np.floor(at).astype(np.int64)
-    share = np.where((low < 0) | (low >= size - 1), np.float32(0), at - low.astype(np.float32))
+    position = ((np.arange(target) + 0.5) * (size / target) - 0.5).astype(np.float32)
+    low = np.floor(position).astype(np.int64)
+    weight = np.where((low < 0) | (low >= size - 1), np.float32(0), position - low.astype(np.float32))
     low = low.clip(0, size - 1)
-    weights = (np.rint(w * 2048).astype(np.int64) for w in (1 - share, share))
+    weights = (np.rint(w * 2048).astype(np.int64) for w in (1 - weight, weight))
     return (low, np.minimum(low + 1, size - 1), *weights)
 
 

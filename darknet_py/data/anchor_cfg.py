@@ -19,12 +19,12 @@ _MAX_CELLS = 32  # width of an input in units of the anchors, up to which they a
 
 
 class AnchorCfg:
-    """The heads of a network that have anchors.
+    """The anchors of a network's heads, and which head uses which.
 
     Attributes:
         anchors: float64 [n, 2], the anchors of the cfg in pixels of the input; all heads have the same list.
         masks: indices of the anchors of each head, in the cfg's order.
-        used: the anchors that a mask contains.
+        used: float64 [m, 2], the anchors that a mask contains.
 
     Raises:
         ConfigError: no head has anchors, or the heads' lists differ.
@@ -72,7 +72,7 @@ class AnchorCfg:
         return split_masks([-self._map_size(index)[1] for index, _ in self._heads], count)
 
     def mean_best_iou(self, boxes: BoxSizes) -> float:
-        """Mean over boxes [n, 2], in pixels, of the IoU with the best anchor that a head uses."""
+        """Compute the mean over boxes, float64 [n, 2] in pixels, of the IoU with the best anchor that a head uses."""
         return mean_best_iou(boxes, self.used)
 
     def describe(self, anchors: BoxSizes, boxes: BoxSizes) -> list[str]:
@@ -81,8 +81,8 @@ class AnchorCfg:
         lines = []
         for (index, _), mask in zip(self._heads, self.masks_for(len(anchors)), strict=True):
             height, width = self._map_size(index)
-            own = format_anchors(anchors[mask]).replace(", ", " ").replace(",", "x")
-            lines.append(f"layer {index}, {width} x {height} cells: {own} ({best[mask].sum():.0%} of the objects)")
+            text = format_anchors(anchors[mask]).replace(", ", " ").replace(",", "x")
+            lines.append(f"layer {index}, {width} x {height} cells: {text} ({best[mask].sum():.0%} of the objects)")
         return lines
 
     def rewrite(self, anchors: BoxSizes) -> str:

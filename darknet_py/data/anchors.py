@@ -48,14 +48,14 @@ def count_classes(dataset: Dataset, classes: int = 0) -> list[int]:
 
 
 def size_iou(boxes: BoxSizes, anchors: BoxSizes) -> BoxSizes:
-    """IoU of boxes [n, 2] and anchors [m, 2] with a common centre: float64 [n, m]."""
+    """Compute the IoU of boxes [n, 2] and anchors [m, 2] with a common centre: float64 [n, m]."""
     intersection = np.minimum(boxes[:, None], anchors[None]).prod(axis=2)
     result: BoxSizes = intersection / (boxes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - intersection)
     return result
 
 
 def mean_best_iou(boxes: BoxSizes, anchors: BoxSizes) -> float:
-    """Mean over boxes [n, 2] of the IoU with the best of the anchors [m, 2], 0..1: Darknet's "avg IoU" / 100."""
+    """Compute the mean over boxes [n, 2] of the IoU with the best anchor [m, 2], 0..1: Darknet's "avg IoU" / 100."""
     return float(size_iou(boxes, anchors).max(axis=1).mean())
 
 
@@ -75,7 +75,8 @@ def run_kmeans(boxes: BoxSizes, centres: BoxSizes) -> BoxSizes:
     Returns:
         The centres, float64 [k, 2].
     """
-    centres, nearest = centres.copy(), np.zeros(len(boxes), np.intp)
+    centres = centres.copy()
+    nearest = np.zeros(len(boxes), np.intp)
     if len(centres) == 1:
         centres[0] = boxes.mean(axis=0)
         return centres
@@ -110,7 +111,7 @@ def cluster_anchors(boxes: BoxSizes, count: int, rng: np.random.Generator) -> Bo
 def search_anchors(
     boxes: BoxSizes, count: int, rng: np.random.Generator, *, restarts: int = 10, mutations: int = 1000
 ) -> BoxSizes:
-    """Search better anchors: k-means from several k-means++ initialisations, then random mutations of the best.
+    """Search for better anchors: k-means from several k-means++ initialisations, then random mutations of the best.
 
     Args:
         boxes: float64 [n, 2].
@@ -133,7 +134,7 @@ def search_anchors(
     best = max(candidates, key=lambda anchors: mean_best_iou(subset, anchors))
     best_iou = mean_best_iou(subset, best)
     for step in range(mutations):
-        # Some sides at a time, with a standard deviation that decreases.
+        # Mutate some sides at a time, with a decreasing standard deviation.
         deviation = 0.2 * (1 - step / mutations) + 0.01
         mutated = rng.random(best.shape) < max(0.3, 1 / best.size)
         candidate = best * np.exp(mutated * rng.normal(0, deviation, best.shape))
@@ -175,14 +176,14 @@ def calc_anchors(
     folder: StrPath = ".",
     seed: int | None = None,
 ) -> Iterable[str]:
-    """Do what Darknet's ``detector calc_anchors`` does: write ``anchors.txt`` and ``counters_per_class.txt``.
+    """Write ``anchors.txt`` and ``counters_per_class.txt``, as Darknet's ``detector calc_anchors`` does.
 
     Args:
         dataset: the data set.
         count: number of anchors.
         width: width of the network's input.
         height: height of the network's input.
-        classes: least number of classes to count.
+        classes: minimum number of classes to count.
         folder: where the files are written.
         seed: seed of k-means.
 
@@ -215,6 +216,10 @@ def _write_line(folder: StrPath, name: str, line: str) -> None:
 
 def split_masks(strides: Sequence[int], count: int) -> list[list[int]]:
     """Divide ``count`` anchors, smallest first, equally over heads of these strides, the finest head first.
+
+    Args:
+        strides: pixels per cell of each head, or other numbers in the same order.
+        count: number of anchors.
 
     Returns:
         The mask of each head: indices of its anchors.

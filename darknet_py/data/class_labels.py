@@ -14,11 +14,11 @@ ClassVector = npt.NDArray[np.float32]  # [classes]
 
 
 def match_labels(image: str, labels: Sequence[str], on_problem: Callable[[Problem], None]) -> list[int]:
-    """Return the numbers of the labels that occur in a path; any other number than one label is a problem."""
+    """Return the classes whose label occurs in a path; none or several are reported as a problem."""
     matches = [number for number, label in enumerate(labels) if label in image]
     if len(matches) != 1:
-        found = ", ".join(labels[number] for number in matches) or "none"
-        on_problem(Problem(image, f"expected one label in the path, found {found}"))
+        listed = ", ".join(labels[number] for number in matches) or "none"
+        on_problem(Problem(image, f"expected one label in the path, found {listed}"))
     return matches
 
 

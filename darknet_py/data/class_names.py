@@ -20,9 +20,11 @@ def resolve_class_names(names: ClassNames, classes: int, *, exact: bool = True) 
     if names is None:
         return [str(number) for number in range(classes)]
     if isinstance(names, str | os.PathLike):
-        source, resolved = f"{os.fspath(names)}: ", list(read_names(names))
+        prefix = f"{os.fspath(names)}: "
+        resolved = list(read_names(names))
     else:
-        source, resolved = "", list(names)
+        prefix = ""
+        resolved = list(names)
     if exact and len(resolved) != classes:
-        raise DataError(f"{source}{len(resolved)} class names, but the network has {classes} classes")
+        raise DataError(f"{prefix}{len(resolved)} class names, but the network has {classes} classes")
     return resolved

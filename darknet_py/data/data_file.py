@@ -17,7 +17,7 @@ from .text_files import read_lines
 
 @dataclass(frozen=True)
 class DataFile:
-    """The entries of a ``.data`` file; of several equal keys the first counts."""
+    """The entries of a ``.data`` file; of a repeated key the first one counts."""
 
     path: str
     values: Mapping[str, str] = field(default_factory=dict)

@@ -38,13 +38,16 @@ def read_data_yaml(path: StrPath) -> dict[str, Value]:
 
 def _join_brackets(path: StrPath) -> Iterator[tuple[str, int, str]]:
     """Yield location, indentation and text of each line that is not blank; brackets over several lines are joined."""
-    pending, pending_location, pending_indent = "", "", 0
+    pending = ""
+    pending_location = ""
+    pending_indent = 0
     for number, raw in enumerate(read_lines(path), start=1):
         line = _strip_comment(raw).rstrip()
         if not line.strip() or (not pending and line.strip() in ("---", "...")):
             continue
         if not pending:
-            pending_location, pending_indent = f"{path}:{number}", len(line) - len(line.lstrip())
+            pending_location = f"{path}:{number}"
+            pending_indent = len(line) - len(line.lstrip())
         pending = f"{pending} {line.strip()}".strip()
         if sum(map(pending.count, "[{")) <= sum(map(pending.count, "]}")):
             yield pending_location, pending_indent, pending
@@ -55,7 +58,8 @@ def _join_brackets(path: StrPath) -> Iterator[tuple[str, int, str]]:
 
 def _strip_comment(line: str) -> str:
     """Return the line up to a ``#`` that follows a blank and is not quoted; a quote opens at the start of a value."""
-    quote, before = "", " "
+    quote = ""
+    before = " "
     for position, letter in enumerate(line):
         if quote:
             quote = "" if letter == quote else quote
@@ -93,7 +97,8 @@ def _parse_value(text: str, location: str) -> Value:
         if text[0] in "[{&*!|>":
             raise DataError(f"{location}: expected plain text, a list or a mapping, found {text[:60]!r}")
         return _unquote(text)
-    items, position = [], 0
+    items = []
+    position = 0
     while position < len(inner):
         match = _ITEM.match(inner, position)
         if match is None:

@@ -16,7 +16,7 @@ class Sample:
     Attributes:
         image: path of the image.
         targets: float32 [n, 5], (cx, cy, w, h) relative to the image, class.
-        ignored: like ``targets``; objects that evaluation counts neither as found nor as missed.
+        ignored: like ``targets``; objects that evaluation counts neither as true positives nor as missed.
         image_id: the image's number in the annotation file, if it has one.
     """
 
@@ -51,8 +51,9 @@ class Dataset:
         return iter(self.samples)
 
     def drop_unknown_classes(self, classes: int) -> Dataset:
-        """Return the data set without targets of class ``classes`` or more; each class of an image is a problem."""
-        problems, samples = list(self.problems), []
+        """Return the data set without targets of class ``classes`` or more; each of these in an image is a problem."""
+        problems = list(self.problems)
+        samples = []
         for sample in self.samples:
             for cls in sorted({int(k) for k in sample.targets[:, 4] if k >= classes}):
                 problems.append(Problem(sample.image, unknown_class_message(cls, classes)))

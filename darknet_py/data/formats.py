@@ -1,4 +1,4 @@
-"""Load a data set in any of the usual formats, which are told apart by the path.
+"""Load a data set in any of the usual formats, recognised by the path.
 
 * ``.data``: Darknet's, see ``data_file``.
 * ``.txt``, ``.list``, or a folder of images: images with label files beside them or in ``labels/``.
@@ -34,7 +34,8 @@ def load_dataset(path: StrPath, subset: str = "valid", *, classes: int | None = 
     Raises:
         DataError: the path has none of the formats, or a file cannot be read.
     """
-    file, source = pathlib.Path(path), os.fspath(path)
+    file = pathlib.Path(path)
+    source = os.fspath(path)
     suffix = file.suffix.lower()
     if suffix == ".data":
         return load_data_file(path, subset, classes=classes)

@@ -1,4 +1,4 @@
-"""Label files: where the labels of an image are, and what they contain.
+"""Find and read the label file of an image.
 
 A line ``class x y w h`` is an object: its class, and its box relative to the image (0..1). Darknet derives the path
 of the label file from that of the image (``label_path``), treats an image without a label file as one without
@@ -63,7 +63,7 @@ def label_path(image: str) -> str:
 
 
 def candidate_label_paths(image: str) -> list[str]:
-    """Return where an image's label file may be: Darknet's path, ``labels/`` for the last ``images/``, beside it."""
+    """Return the paths to try for a label file: Darknet's, ``labels/`` for the last ``images/``, beside the image."""
     stem = os.path.splitext(image)[0]
     parts = stem.replace("\\", "/").split("/")
     candidates = [label_path(image)]
@@ -137,7 +137,7 @@ def _check_values(row: Sequence[float]) -> Iterator[str]:
 
 
 def unknown_class_message(cls: int, classes: int) -> str:
-    """The message of a problem: a class that the network does not have."""
+    """Return the message of a problem: a class that the network does not have."""
     return f"class {cls}, but the network has {classes} classes (0..{classes - 1}); ignored"
 
 

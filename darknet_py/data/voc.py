@@ -43,7 +43,7 @@ def load_voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC_
 
     Args:
         folder: the folder with ``Annotations`` and ``JPEGImages``.
-        subset: name of the list in ``ImageSets/Main``; "valid" stands for "val" as well. All images without a list.
+        subset: name of the list in ``ImageSets/Main``; "valid" stands for "val" as well. Without a list, all images.
         names: the classes; if objects have others, all names that occur, sorted.
 
     Raises:

@@ -130,12 +130,15 @@ def render_image(
 def _render_digit(rng: np.random.Generator, sample: Array) -> Array:
     """Render a sample in a random size, rotation and slant: ink [height, width], 0..1, cropped to the digit."""
     scale = np.exp(rng.uniform(np.log(_MIN_SIZE), np.log(_MAX_SIZE))) / _CELLS  # pixels per pixel of the sample
-    stretch, slant, angle = np.exp(rng.normal(0, 0.1)), rng.normal(0, 0.12), rng.normal(0, 0.1)
+    stretch = np.exp(rng.normal(0, 0.1))
+    slant = rng.normal(0, 0.12)
+    angle = rng.normal(0, 0.1)
     side = int(2 * _CELLS * scale)
     y, x = (np.mgrid[0:side, 0:side] - (side - 1) / 2) / scale
     x, y = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     # The sample is interpolated with a Gaussian at each of its pixels, and thresholded with a soft edge.
-    centre, index = (_CELLS - 1) / 2, np.arange(_CELLS)
+    centre = (_CELLS - 1) / 2
+    index = np.arange(_CELLS)
     columns = np.exp(-2 * ((x + slant * y) / stretch + centre - index[:, None, None]) ** 2)
     rows = np.exp(-2 * (y + centre - index[:, None, None]) ** 2)
     height = np.einsum("ij,iyx,jyx->yx", sample, rows, columns, optimize=True) / (np.pi / 2)

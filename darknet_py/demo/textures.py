@@ -11,7 +11,8 @@ Pixels = npt.NDArray[np.float64]
 def render_texture(rng: np.random.Generator, side: int) -> Pixels:
     """Render a random gradient, stripes, checks or blobs: float64 [side, side, 3], RGB, 0..1."""
     y, x = np.mgrid[0:side, 0:side] / side
-    angle, waves = rng.uniform(0, np.pi), rng.uniform(1, 8)
+    angle = rng.uniform(0, np.pi)
+    waves = rng.uniform(1, 8)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     phase = rng.uniform(0, 2 * np.pi)
     stripes = np.sin(2 * np.pi * waves * along + phase)

@@ -82,8 +82,8 @@ def evaluate_accuracy(
     Args:
         network: a classifier.
         images: paths of the images.
-        labels: for each class, a string that occurs in the paths of its images; more than there are classes are left
-            out.
+        labels: for each class, a string that occurs in the paths of its images; labels beyond the number of classes
+            are ignored.
         k: a class among the ``k`` highest scores counts for ``topk``.
         view: views of each image.
         leaves: for a class tree, bool [classes], which of them count, see ``classifier.read_leaf_classes``; None: those

@@ -55,7 +55,7 @@ class GroundTruth:
         return GroundTruth(index // 2, table[:, :4], table[:, 4].astype(np.int64), index % 2 == 1)
 
     def count_per_class(self, classes: int) -> Integers:
-        """Number of boxes that are not ignored: int64 [classes]."""
+        """Count the boxes that are not ignored: int64 [classes]."""
         return np.bincount(self.classes[~self.ignored], minlength=classes)
 
 
@@ -133,7 +133,7 @@ def _pairwise_iou(a: Floats, b: Floats, size: Integers) -> Floats:
 
 
 def _pairwise_iou_of_pixels(a: Floats, b: Floats, size: Integers) -> Floats:
-    """IoU with the pixels of both edges, of boxes clipped to the image."""
+    """IoU in whole pixels, both edges included, of boxes clipped to the image."""
     unit = np.tile(size, 2)
     p, q = (
         np.concatenate((xywh[:, :2] - xywh[:, 2:] / 2, xywh[:, :2] + xywh[:, 2:] / 2), axis=1).astype(np.float64)
@@ -181,18 +181,18 @@ class PrecisionRecallCurve:
         best = np.maximum.accumulate(self.precision[::-1])[::-1]
         if points == 0:
             return float((np.diff(self.recall, prepend=0.0) * best).sum())
-        # Times the reciprocal, as the compiler makes it of C's division (and as VOC's and COCO's tools have it):
-        # 6 * 0.1 is above 0.6, so that a recall of 3 / 5 does not reach the seventh of eleven points.
-        at = np.searchsorted(self.recall, np.arange(points) * (1 / (points - 1)), side="left")
-        return float(np.append(best, 0.0)[at].mean())
+        # Multiply by the reciprocal, as the compiled C code and the tools of VOC and COCO do: 6 * 0.1 is above 0.6, so
+        # a recall of 3 / 5 does not reach the seventh of eleven points.
+        ranks = np.searchsorted(self.recall, np.arange(points) * (1 / (points - 1)), side="left")
+        return float(np.append(best, 0.0)[ranks].mean())
 
     def best(self) -> tuple[float, float]:
         """Return the score threshold with the highest F1, and that F1; 0, 0 for an empty curve."""
         if not len(self.confidence):
             return 0.0, 0.0
-        last = np.append(self.confidence[1:] != self.confidence[:-1], True)  # a threshold keeps all equals or none
-        at = int(np.where(last, self.f1, -1).argmax())
-        return float(self.confidence[at]), float(self.f1[at])
+        last = np.append(self.confidence[1:] != self.confidence[:-1], True)  # equal ones pass together
+        rank = int(np.where(last, self.f1, -1).argmax())
+        return float(self.confidence[rank]), float(self.f1[rank])
 
 
 def rank_detections(detections: Detections, matches: TargetMatches) -> tuple[Integers, Bools]:
@@ -208,9 +208,9 @@ def rank_detections(detections: Detections, matches: TargetMatches) -> tuple[Int
 
 def _is_first(target: Integers) -> Bools:
     """Whether an entry is the first with its value; -1 never is."""
-    values, at = np.unique(target, return_index=True)
+    values, index = np.unique(target, return_index=True)
     first = np.zeros(len(target), np.bool_)
-    first[at[values >= 0]] = True
+    first[index[values >= 0]] = True
     return first
 
 
@@ -281,7 +281,7 @@ def count_tp_fp(
 def _counts(
     detections: Detections, matches: TargetMatches, tp: Integers, fp: Integers, classes: int
 ) -> DetectionCounts:
-    """Counts of the rows ``tp`` and ``fp``."""
+    """Count true and false positives per class, given their rows ``tp`` and ``fp``."""
     tp_per_class, fp_per_class = (np.bincount(detections.classes[rows], minlength=classes) for rows in (tp, fp))
     mean_iou = float(matches.iou[tp].sum()) / max(1, len(tp) + len(fp))
     return DetectionCounts(tp_per_class, fp_per_class, mean_iou)

@@ -36,7 +36,7 @@ STATISTICS = (
 CocoClasses = tuple[Any, Any]  # COCO and COCOeval
 
 BACKENDS = {"pycocotools": ("coco.COCO", "cocoeval.COCOeval"), "faster_coco_eval": ("COCO", "COCOeval_faster")}
-"""Packages that evaluate, in order of preference, with the places of their COCO and COCOeval classes."""
+"""Packages that evaluate, in order of preference, with the names of their COCO and COCOeval classes."""
 
 
 def find_backend(name: str | None = None) -> tuple[str, CocoClasses]:
@@ -44,25 +44,25 @@ def find_backend(name: str | None = None) -> tuple[str, CocoClasses]:
 
     Raises ImportError with the command that installs it.
     """
-    for package, places in BACKENDS.items():
+    for package, class_names in BACKENDS.items():
         if name not in (None, package):
             continue
         with contextlib.suppress(ModuleNotFoundError):
-            return package, tuple(pkgutil.resolve_name(f"{package}.{place}") for place in places)
+            return package, tuple(pkgutil.resolve_name(f"{package}.{class_name}") for class_name in class_names)
     if name is None:
         raise ImportError("the coco protocol needs pycocotools: pip install 'darknet-torch[eval]'")
     raise ImportError(f"{name}: not installed: pip install {name.replace('_', '-')}")
 
 
 def category_ids(dataset: Dataset) -> tuple[int, ...]:
-    """The COCO category id of each class."""
+    """Return the COCO category id of each class."""
     if dataset.categories:
         return dataset.categories
     return COCO91 if len(dataset.names) == len(COCO91) else tuple(range(1, len(dataset.names) + 1))
 
 
 def image_ids(dataset: Dataset) -> list[int]:
-    """The COCO id of each image, all distinct."""
+    """Return the COCO id of each image, all distinct."""
     given = [sample.image_id for sample in dataset]
     ids = [number for number in given if number is not None]
     if len(ids) < len(given):
@@ -73,7 +73,7 @@ def image_ids(dataset: Dataset) -> list[int]:
 
 
 def to_results(dataset: Dataset, detections: Detections) -> list[dict[str, Any]]:
-    """Records of COCO's results format: ``bbox`` is (x, y, w, h) in pixels, clipped to the image, six decimals as in C.
+    """Return records of COCO's results format, with ``bbox`` (x, y, w, h) in pixels, clipped and rounded as in C.
 
     https://cocodataset.org/#format-results
     """
@@ -90,11 +90,12 @@ def to_results(dataset: Dataset, detections: Detections) -> list[dict[str, Any]]
 
 
 def to_annotations(dataset: Dataset, detections: Detections) -> dict[str, Any]:
-    """The data set in COCO's annotation format; the area of an object is that of its box.
+    """Return the data set in COCO's annotation format; the area of an object is that of its box.
 
     ``detections`` provide the sizes of the images. https://cocodataset.org/#format-data
     """
-    ids, categories, sizes = image_ids(dataset), category_ids(dataset), detections.sizes.tolist()
+    ids, categories = image_ids(dataset), category_ids(dataset)
+    sizes = detections.sizes.tolist()
     annotations: list[dict[str, Any]] = []
     for image, (width, height), sample in zip(ids, sizes, dataset, strict=True):
         for rows, crowd in ((sample.targets, 0), (sample.ignored, 1)):

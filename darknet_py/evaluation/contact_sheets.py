@@ -62,7 +62,7 @@ def _draw(data: EvaluationData, boxes: Callable[[int], SheetBoxes], *, confidenc
 
 
 def select_images(num_targets: Sequence[int]) -> list[int]:
-    """Select up to sixteen images spread over the data set, only ones with targets if there are enough."""
+    """Select up to sixteen images spread over the data set; only images with targets if there are enough."""
     with_targets = [image for image, count in enumerate(num_targets) if count]
     pool = with_targets if len(with_targets) >= _IMAGES else list(range(len(num_targets)))
     return [pool[index * len(pool) // _IMAGES] for index in range(_IMAGES)] if len(pool) > _IMAGES else pool

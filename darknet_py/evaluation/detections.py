@@ -45,7 +45,7 @@ class Detections:
         classes: int64 [n].
         sizes: int64 [images, 2], width and height in pixels; 1, 1 for an image that could not be read.
         problems: the images that could not be read.
-        seconds: how long it took.
+        seconds: duration of the detection.
     """
 
     image: Integers
@@ -60,7 +60,7 @@ class Detections:
         return len(self.confidence)
 
     def pixels(self, offset: float = 0.0) -> Floats:
-        """Boxes as float32 [n, 4], (x1, y1, x2, y2) in pixels, clipped to ``offset`` .. width or height."""
+        """Return boxes as float32 [n, 4], (x1, y1, x2, y2) in pixels, clipped to ``offset`` .. width or height."""
         size = np.tile(self.sizes[self.image], 2).astype(np.float32)
         half = self.boxes[:, 2:] / 2
         corners = np.concatenate((self.boxes[:, :2] - half, self.boxes[:, :2] + half), axis=1) * size + offset
@@ -91,8 +91,8 @@ def collect(
         nms: IoU threshold of class-wise NMS, 0..1; 0 disables it.
         mapping: int64 [n], the numbers of a tree's classes to report; row i is reported as class i.
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
-        nms_in_pixels: apply NMS to boxes in pixels as ``detector valid`` does; a difference for the kinds of NMS
-            that measure distances.
+        nms_in_pixels: apply NMS to boxes in pixels, as ``detector valid`` does; this changes the result of kinds of
+            NMS that use distances.
         batch: images per forward pass.
         workers: threads that read images.
         engine: what runs the network, see ``inference.engines``.
@@ -113,7 +113,7 @@ def collect(
     size = network.shape.width, network.shape.height
 
     def detect(loaded: Sequence[_LoadedInput]) -> list[RawDetections]:
-        x = torch.stack([one.x for one in loaded if one.x is not None])
+        x = torch.stack([item.x for item in loaded if item.x is not None])
         with torch.inference_mode():
             return postprocess_outputs(
                 network,
@@ -121,26 +121,27 @@ def collect(
                 size,
                 options,
                 nms=nms,
-                image_sizes=[one.size for one in loaded],
+                image_sizes=[item.size for item in loaded],
                 letterbox=letterbox,
                 nms_in_pixels=nms_in_pixels,
                 darknet_order=True,
             )
 
     columns = [_NO_ROWS]
-    sizes, problems = [], []
+    sizes = []
+    problems = []
     counts = []
     with evaluating(network):
         for group in _batches(network, dataset, letterbox, batch, workers, progress):
-            readable = [one for one in group if one.x is not None]
+            readable = [item for item in group if item.x is not None]
             detections = iter(detect(readable) if readable else ())
-            for one in group:
-                rows = _NO_ROWS if one.x is None else _rows(next(detections))
+            for item in group:
+                rows = _NO_ROWS if item.x is None else _rows(next(detections))
                 columns.append(rows)
                 counts.append(len(rows[1]))
-                sizes.append(one.size)
-                if one.problem:
-                    problems.append(one.problem)
+                sizes.append(item.size)
+                if item.problem:
+                    problems.append(item.problem)
     boxes, confidence, classes = (np.concatenate(column) for column in zip(*columns, strict=True))
     image = np.repeat(np.arange(len(counts)), counts)
     shape = np.array(sizes, np.int64).reshape(-1, 2)
@@ -161,7 +162,8 @@ def _batches(
     """Read the images of a data set, in batches."""
     from tqdm import tqdm
 
-    channels, size = network.shape.channels, (network.shape.width, network.shape.height)
+    channels = network.shape.channels
+    size = network.shape.width, network.shape.height
 
     def read(sample: Sample) -> _LoadedInput:
         try:

@@ -113,7 +113,7 @@ def prepare_dataset(
 ) -> Dataset:
     """Load a data set with one name for each class of the network, without targets of other classes.
 
-    Raises DataError where it has no images, or another number of class names.
+    Raises DataError if it has no images, or another number of class names than the network has classes.
     """
     classes = require_heads(network)[-1].classes
     if isinstance(data, str | os.PathLike):
@@ -149,7 +149,8 @@ def evaluate_detections(
     aps = [curve.average_precision(points) for curve in curves]
     mean_ap = _mean(aps, num_targets, only_with_targets=voc)
     map50 = mean_ap
-    package, statistics = "", dict[str, float]()
+    package = ""
+    statistics: dict[str, float] = {}
     if protocol is Protocol.COCO:
         package, statistics, aps = coco.evaluate_coco(dataset, detections, backend)
         mean_ap, map50 = statistics["AP"], statistics["AP50"]

@@ -32,7 +32,7 @@ _INK, _GREY, _LIGHT, _BOLD = "#24292f", "#6e7781", "#d0d7de", "#0b5cad"
 def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
     """Write all plots of an evaluation into a folder, which is created if absent, and return the files.
 
-    Raises ImportError without matplotlib, and DataError where the folder is not writable.
+    Raises ImportError without matplotlib, and DataError if a file cannot be written.
     """
     import_figure_class()
     target = pathlib.Path(folder)
@@ -46,8 +46,8 @@ def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name, plot in plots.items():
-            drawn = plot(evaluation)
-            content = _to_jpeg(drawn) if isinstance(drawn, Image.Image) else _to_png(drawn)
+            image = plot(evaluation)
+            content = _to_jpeg(image) if isinstance(image, Image.Image) else _to_png(image)
             with atomic_write(target / name) as file:
                 file.write(content)
     except OSError as error:
@@ -57,9 +57,10 @@ def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
 
 def _to_png(figure: Figure) -> bytes:
     """Encode as PNG with a palette of 256 colours, a third of the size that matplotlib writes."""
-    drawn, content = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    rendered = io.BytesIO()
+    content = io.BytesIO()
+    figure.savefig(rendered, format="png")
+    image = Image.open(rendered).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     image.save(content, format="PNG", optimize=True)
     return content.getvalue()
 
@@ -208,7 +209,7 @@ def _format_axes(axes: Axes, x: str, y: str, classes: int) -> None:
     if classes > _MAX_NAMED:
         axes.plot([], [], color=_GREY, alpha=0.5, linewidth=0.8, label=f"each of {classes} classes")
     if axes.get_legend_handles_labels()[0]:
-        # Curves leave no free space inside: many names go to the right of the axes, few entries next to the title.
+        # Curves fill the axes: the legend is to the right if it names each class, else next to the title.
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}
         above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1.04), "ncols": 3}
         axes.legend(**(beside if classes <= _MAX_NAMED else above), edgecolor="none", fontsize=9)

@@ -25,7 +25,7 @@ def recall_lines(network: Network, dataset: Dataset, workers: int = 2) -> Iterat
     """Yield Darknet's line for each image with the sums so far: ``image hits targets RPs/Img IOU Recall``.
 
     As in ``validate_detector_recall``, images are stretched, boxes with an objectness above 0.001 are kept, NMS at
-    IoU 0.4 ignores classes, and a ground-truth box counts as found if its best IoU is above 0.5.
+    IoU 0.4 ignores classes, and a ground-truth box counts as detected if its best IoU is above 0.5.
 
     Args:
         network: a detector.

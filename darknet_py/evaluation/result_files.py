@@ -42,7 +42,7 @@ def write(
 ) -> list[pathlib.Path]:
     """Write detections on a data set that has a name for each class, and return the files.
 
-    ``stem`` replaces the default file name (``coco_results``, ``comp4_det_test_``, ...). Raises DataError where a file
+    ``stem`` replaces the default file name (``coco_results``, ``comp4_det_test_``, ...). Raises DataError if a file
     cannot be written.
     """
     kind = Format(kind)
@@ -71,7 +71,7 @@ def _voc(dataset: Dataset, detections: Detections, stem: str) -> Contents:
     for image, cls, confidence, corners in _rows(detections, offset=1):
         lines[cls].append(f"{stems[image]} {confidence:f} {_numbers(corners)}\n")
     for name, text in zip(dataset.names, lines, strict=True):
-        yield f"{stem or 'comp4_det_test_'}{_safe(name)}.txt", "".join(text)
+        yield f"{stem or 'comp4_det_test_'}{_safe_name(name)}.txt", "".join(text)
 
 
 def _imagenet(dataset: Dataset, detections: Detections, stem: str) -> Contents:
@@ -128,8 +128,8 @@ def _stems(dataset: Dataset) -> list[str]:
     return [pathlib.PurePath(sample.image).stem for sample in dataset]
 
 
-def _safe(name: str) -> str:
-    """A class name as part of a file name."""
+def _safe_name(name: str) -> str:
+    """Return a class name as part of a file name."""
     return name.replace("/", "_").replace("\\", "_")
 
 

@@ -1,6 +1,6 @@
 """``Evaluation``: the scores of a detector on a data set, with the protocol they were computed by.
 
-mAP of two tools is comparable only by the same protocol, so it is printed with the number:
+Values of mAP are comparable only if the protocol is the same, so it is printed with them:
 
 * ``darknet``: AlexeyAB's ``detector map`` (``validate_detector_map``). IoU above the threshold, area under the curve
   (or the mean precision at 11 or 101 recalls), mean over all classes, 0 for those without targets.
@@ -106,8 +106,8 @@ class Evaluation:
         average_iou: mean IoU of the detections above ``threshold`` with their targets, 0 for a false positive.
         problems: labels and images that could not be used.
         data: what the scores were computed from.
-        coco: the twelve statistics of pycocotools by name, its -1 for "no target".
-        backend: the package that computed them.
+        coco: for the coco protocol, the twelve statistics of ``COCOeval`` by name; -1 where there is no target.
+        backend: the package that computed them, or empty.
     """
 
     protocol: Protocol
@@ -138,8 +138,9 @@ class Evaluation:
         return self.to_darknet_text() if self.protocol is Protocol.DARKNET else self.to_table()
 
     def to_darknet_text(self) -> str:
-        """The output of ``detector map``, character by character."""
-        score, at = self.all, f" for conf_thresh = {self.threshold:1.2f}, "
+        """Format the output of ``detector map``, character by character."""
+        score = self.all
+        prefix = f" for conf_thresh = {self.threshold:1.2f}, "
         area = f"used {self.points} Recall-points" if self.points else "used Area-Under-Curve for each unique Recall"
         return "\n".join(
             (
@@ -150,8 +151,9 @@ class Evaluation:
                     f"(TP = {one.tp}, FP = {one.fp}) "
                     for number, one in enumerate(self.classes)
                 ),
-                f"\n{at}precision = {score.precision:1.2f}, recall = {score.recall:1.2f}, F1-score = {score.f1:1.2f} ",
-                f"{at}TP = {score.tp}, FP = {score.fp}, FN = {score.fn}, "
+                f"\n{prefix}precision = {score.precision:1.2f}, recall = {score.recall:1.2f}, "
+                f"F1-score = {score.f1:1.2f} ",
+                f"{prefix}TP = {score.tp}, FP = {score.fp}, FN = {score.fn}, "
                 f"average IoU = {100 * self.average_iou:2.2f} % ",
                 f"\n IoU threshold = {100 * self.match_iou:2.0f} %, {area} ",
                 f" mean average precision (mAP@{self.match_iou:0.2f}) = {self.map:f}, or {100 * self.map:2.2f} % ",
@@ -160,7 +162,7 @@ class Evaluation:
         )
 
     def to_table(self) -> str:
-        """A table with a row for each class and one for all; ratios in percent."""
+        """Format a table with a row for each class and one for all; ratios in percent."""
         head = ("class", "targets", "AP", "TP", "FP", "FN", "precision", "recall", "F1", "best F1", "at score")
         rows = [head, *(_row(one) for one in self.classes if one.targets or one.tp or one.fp), _row(self.all)]
         text = format_table(rows, "<>")
@@ -171,7 +173,7 @@ class Evaluation:
         return "\n".join((*text, *notes, "", *self.summary()))
 
     def summary(self) -> list[str]:
-        """mAP with its protocol, and the best F1 with its score threshold."""
+        """Format mAP with its protocol, and the best F1 with its score threshold."""
         if self.protocol is Protocol.COCO:
             shown = [f"{name:<9} {_percent(value)}" for name, value in self.coco.items()]
         else:
@@ -180,7 +182,7 @@ class Evaluation:
         return [*shown, f"({self.rule})", best]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but ``data``, for JSON."""
+        """Return everything but ``data`` as plain values, for JSON."""
         return {
             "protocol": str(self.protocol),
             "rule": self.rule,

@@ -105,12 +105,12 @@ def fetch(name: str | CatalogueEntry, progress: bool = True) -> pathlib.Path:
         WeightsError: all downloads failed, with their reasons, or the file is damaged (DataError for an image).
     """
     entry = name if isinstance(name, CatalogueEntry) else find(name)
-    if present := path(entry):
+    if existing := path(entry):
         try:
-            entry.check.check_content(present)
+            entry.check.check_content(existing)
         except SourceError as error:
-            raise _error_class(entry)(f"{present}: {error}: delete it and fetch {entry.name} again") from error
-        return present
+            raise _error_class(entry)(f"{existing}: {error}: delete it and fetch {entry.name} again") from error
+        return existing
     target = cache_folder() / entry.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def names_path(name: str) -> pathlib.Path | None:
 
 
 def rows() -> list[tuple[str, str, str, str, str]]:
-    """Return the catalogue as text: name, kind, cfg, size in MB, and path, or how to get the file."""
+    """Return a row of text for each entry: name, kind, cfg, size in MB, and path or how to get the file."""
     return [
         (
             entry.name,
@@ -203,11 +203,11 @@ def _package_file(file: str, error: type[DarknetError]) -> pathlib.Path:
 
 def _status(entry: CatalogueEntry) -> str:
     try:
-        present = path(entry)
+        existing = path(entry)
     except DarknetError:
         return "damaged"
-    if present:
-        return str(present)
+    if existing:
+        return str(existing)
     return "can be downloaded" if entry.sources else f"manual download: {entry.page}"
 
 

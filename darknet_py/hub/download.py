@@ -47,9 +47,9 @@ class Check:
 
     def check_size(self, path: pathlib.Path) -> None:
         """Raise SourceError if the size of a file is not as expected."""
-        found = path.stat().st_size
-        if self.bytes is not None and found != self.bytes:
-            raise SourceError(f"expected {self.bytes} bytes, found {found}")
+        size = path.stat().st_size
+        if self.bytes is not None and size != self.bytes:
+            raise SourceError(f"expected {self.bytes} bytes, found {size}")
 
     def check_content(self, path: pathlib.Path) -> None:
         """Raise SourceError if size, header or SHA-256 of a file are not as expected."""
@@ -59,9 +59,9 @@ class Check:
             file.seek(0)
             if self.weights and (len(start) < 4 or int.from_bytes(start, "little") > _LARGEST_VERSION):
                 raise SourceError(f"expected a weights file, found a file that starts with {start!r}")
-            found = hashlib.file_digest(file, "sha256").hexdigest() if self.sha256 else ""
-        if found != self.sha256:
-            raise SourceError(f"expected SHA-256 {self.sha256}, found {found}")
+            digest = hashlib.file_digest(file, "sha256").hexdigest() if self.sha256 else ""
+        if digest != self.sha256:
+            raise SourceError(f"expected SHA-256 {self.sha256}, found {digest}")
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,17 @@ class Url:
         if start:
             request.add_header("Range", f"bytes={start}-")
         try:
-            answer = _OPENER.open(request, timeout=TIMEOUT)
+            response = _OPENER.open(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise
             part.unlink()
             raise ConnectionError("the server cannot resume the download") from error
-        with answer:
-            resumed = str(answer.headers["Content-Range"]).startswith(f"bytes {start}-")
+        with response:
+            resumed = str(response.headers["Content-Range"]).startswith(f"bytes {start}-")
             start = start if resumed else 0
-            length = answer.headers["Content-Length"]
+            length = response.headers["Content-Length"]
             total = start + int(length) if length else check.bytes
             if check.bytes is not None and total != check.bytes:
                 raise SourceError(f"expected {check.bytes} bytes, the server offers {total}")
@@ -115,7 +115,7 @@ class Url:
                 part.open("ab" if resumed else "wb") as file,
                 _progress_bar(part.stem, start, total, progress) as advance,
             ):
-                while block := answer.read(BLOCK):
+                while block := response.read(BLOCK):
                     file.write(block)
                     advance(len(block))
         size = part.stat().st_size

@@ -18,7 +18,7 @@ from . import catalogue
 
 @dataclass(frozen=True)
 class Model:
-    """The files of a model; None if there is none."""
+    """The files of a model; None for a file that it does not have."""
 
     cfg: StrPath
     weights: StrPath | None = None

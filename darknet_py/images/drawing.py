@@ -27,7 +27,7 @@ _MIN_FONT_SIZE = 10  # pixels
 
 
 def class_colour(cls: int, classes: int) -> Colour:
-    """Colour of a class among ``classes``, as in ``get_color``: red, green, blue in 0..255."""
+    """Return the colour of class ``cls`` of ``classes``, as ``get_color`` does: red, green, blue in 0..255."""
     position = 5 * (cls * 123457 % classes) / classes
     low = int(position)
     weight = position - low
@@ -74,7 +74,7 @@ def draw_boxes(
     """Draw labelled boxes on a copy of an image.
 
     Args:
-        image: uint8 [height, width] or [height, width, channels], RGB or grey; of more channels the first three.
+        image: uint8 [height, width] or [height, width, channels], RGB or grey; channels after the third are ignored.
         xyxy: (x1, y1, x2, y2) of each row in pixels; clipped to the image.
         cls: class of each row.
         conf: confidence of each row, 0..1.

@@ -63,7 +63,7 @@ def find_font(text: str, size: int, path: StrPath | None = None) -> Font | None:
 
 @functools.cache
 def default_font(size: int) -> Font:
-    """Pillow's own font (Aileron)."""
+    """Return Pillow's own font (Aileron)."""
     return cast(Font, ImageFont.load_default(size))  # a FreeType font if a size is given
 
 

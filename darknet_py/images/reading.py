@@ -40,7 +40,8 @@ def read_image(source: ImageSource, channels: int = 3) -> ImageArray:
     Raises:
         DataError: the image cannot be read, or its channels do not match.
     """
-    name, array = "image", source
+    name = "image"
+    array = source
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         array = _read_file(name, channels)
@@ -108,13 +109,13 @@ def _to_uint8(array: npt.NDArray[Any]) -> ImageArray:
 
 
 def _match_channels(array: ImageArray, channels: int) -> ImageArray:
-    own = array.shape[2]
-    if own == channels:
+    image_channels = array.shape[2]
+    if image_channels == channels:
         return array
-    if own not in (1, 3, 4) or channels not in (1, 3):
+    if image_channels not in (1, 3, 4) or channels not in (1, 3):
         hint = f"; for {channels} channels {_MULTICHANNEL_HINT}" if channels not in (1, 3) else ""
-        raise DataError(f"the network reads {channels} channels, the image has {own}{hint}")
-    if own == 1:
+        raise DataError(f"the network reads {channels} channels, the image has {image_channels}{hint}")
+    if image_channels == 1:
         return np.repeat(array, 3, axis=2)
     colour = array[:, :, :3]
     return colour if channels == 3 else ((colour @ _GREY_WEIGHTS) >> 8).astype(np.uint8)[:, :, None]

@@ -60,7 +60,7 @@ def resize(image: Tensor, width: int, height: int) -> Tensor:
         return _to_float(image).clone(memory_format=torch.contiguous_format)
     left, right, dx = _neighbours(columns, width, image.device)
     upper, lower, dy = _neighbours(rows, height, image.device)
-    # Columns are gathered before the conversion to float: of a photograph they are a small part.
+    # Gather columns before the conversion to float: a network's input has far fewer than a photograph.
     part = _to_float(image.gather(2, left.expand(channels, rows, width))).mul_(1 - dx)
     part += _to_float(image.gather(2, right.expand(channels, rows, width))).mul_(dx)
     part[:, :, slice(-1 if columns > 1 else 0, None)] = _to_float(image[:, :, -1:])

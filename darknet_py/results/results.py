@@ -118,20 +118,20 @@ class Results:
         return f"Results({self.path or 'image'!r}, {width}x{height}, {len(self)} rows)"
 
     def __str__(self) -> str:
-        """Darknet's lines, ``dog: 84%``; see ``to_text``."""
+        """Format Darknet's lines, ``dog: 84%``; see ``to_text``."""
         return self.to_text()
 
     def to_text(self, coordinates: bool = False) -> str:
-        """Darknet's lines, ``dog: 84%``, one for each row from left to right.
+        """Format Darknet's lines, ``dog: 84%``, one for each row from left to right.
 
         ``coordinates``: add the box in whole pixels, as ``-ext_output`` does.
         """
         return formats.to_text(self.boxes, self.names, coordinates)
 
     def to_txt(self, confidence: bool = False) -> str:
-        """The text of a Darknet label file: ``class cx cy w h`` of each box with its best class.
+        """Format a Darknet label file: a line ``class cx cy w h`` for each box, with its best class.
 
-        ``confidence``: add a column.
+        ``confidence``: append the confidence to each line.
         """
         return formats.to_labels(self.boxes, confidence)
 
@@ -140,7 +140,7 @@ class Results:
         return formats.to_dicts(self.boxes, self.names)
 
     def to_json(self) -> str:
-        """``summary()`` as JSON text."""
+        """Format ``summary()`` as JSON."""
         return json.dumps(self.summary(), ensure_ascii=False, indent=2)
 
     def to_darknet_json(self, frame_id: int = 1) -> dict[str, Any]:

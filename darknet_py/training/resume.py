@@ -165,7 +165,7 @@ def load_weights(network: Network, path: StrPath, upto: int | None = None) -> st
         count = content.layers if upto is None else upto
         checkpoint.fill(network, content, path, upto=count)
     else:
-        count = weights.fits_upto(network, path) if upto is None else upto
+        count = weights.count_filled_layers(network, path) if upto is None else upto
         weights.load(network, path, upto=None if count == layers else count)
     if count < layers:
         network.seen = 0

@@ -162,16 +162,16 @@ def fill(network: Network, checkpoint: Checkpoint, path: StrPath, *, upto: int |
         backbone = f"a backbone of {checkpoint.layers} layers, load it with upto={checkpoint.layers}"
         raise WeightsError(f"{os.fspath(path)}: expected {count} layers, found {backbone}")
     expected = {name: tensor for name, tensor in network.state_dict().items() if layer_of(name) < count}
-    found = {name: tensor for name, tensor in checkpoint.state_dict.items() if layer_of(name) < count}
-    where = f"{os.fspath(path)}: "
-    for name in sorted(expected.keys() ^ found.keys(), key=layer_of):
+    loaded = {name: tensor for name, tensor in checkpoint.state_dict.items() if layer_of(name) < count}
+    prefix = f"{os.fspath(path)}: "
+    for name in sorted(expected.keys() ^ loaded.keys(), key=layer_of):
         problem = f"{name} is missing" if name in expected else f"{name} is not in the network"
-        raise WeightsError(f"{where}{problem}: expected the cfg that it was written for ({checkpoint.cfg_name})")
+        raise WeightsError(f"{prefix}{problem}: expected the cfg that it was written for ({checkpoint.cfg_name})")
     for name, tensor in expected.items():
-        if tensor.shape != found[name].shape:
-            raise WeightsError(f"{where}{name}: expected {tuple(tensor.shape)}, found {tuple(found[name].shape)}")
+        if tensor.shape != loaded[name].shape:
+            raise WeightsError(f"{prefix}{name}: expected {tuple(tensor.shape)}, found {tuple(loaded[name].shape)}")
     for name, tensor in expected.items():
-        tensor.copy_(found[name])
+        tensor.copy_(loaded[name])
     major, minor, revision = checkpoint.version
     network.version = (major, minor, revision)
     network.seen = checkpoint.seen

@@ -19,7 +19,7 @@ import torch
 from .._typing import StrPath
 from ..errors import DarknetError, WeightsError
 from ..files import atomic_write
-from .diagnostics import foreign
+from .diagnostics import identify_format
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 _JSON = "[{0123456789-tfn"  # first characters of JSON other than strings
@@ -81,7 +81,7 @@ def read(path: StrPath) -> Any:
                 f"{name}: expected tensors and plain values, found other objects, which would run code from the file. "
                 "Save the state dict instead: torch.save(model.state_dict(), 'state.pt')"
             ) from error
-        kind = foreign(start) or "a damaged file"
+        kind = identify_format(start) or "a damaged file"
         raise WeightsError(f"{name}: expected a file of torch.save, found {kind}") from error
 
 

@@ -29,7 +29,7 @@ from ..cfg import Dialect
 from ..errors import WeightsError
 from ..files import atomic_write
 from ..network import Network
-from .diagnostics import explain, foreign
+from .diagnostics import explain, identify_format
 
 
 class Header(NamedTuple):
@@ -57,7 +57,7 @@ class StoredArray(NamedTuple):
     """One array of a file."""
 
     layer: int  # its index
-    place: str  # "layer 2 [convolutional] weights", for error messages
+    label: str  # "layer 2 [convolutional] weights", for error messages
     tensor: Tensor  # the parameter or buffer itself, or a view of it
 
 
@@ -100,8 +100,8 @@ def read_header(file: BinaryIO, dialect: Dialect, path: str) -> Header:
     return Header(*struct.unpack(layout, content))
 
 
-def fits_upto(network: Network, path: StrPath) -> int:
-    """Return the number of layers a file fills: all of the network, or the first ones if it is a backbone.
+def count_filled_layers(network: Network, path: StrPath) -> int:
+    """Count the layers that a file has weights for: all of the network, or the first ones for a backbone.
 
     Raises:
         WeightsError: the file cannot be read, is too long, or ends within a layer.
@@ -121,7 +121,7 @@ def fits_upto(network: Network, path: StrPath) -> int:
         if left == 0 and index and arrays[index - 1].layer != array.layer:
             return array.layer
         left -= 4 * array.tensor.numel()
-    if left or foreign(start):
+    if left or identify_format(start):
         raise WeightsError(f"{name}: {explain(network, arrays, total, start)}")
     return len(network.layers)
 
@@ -154,7 +154,7 @@ def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network
             arrays = [a for a in stored(network, transposed=header.transposed) if upto is None or a.layer < upto]
             left = os.fstat(file.fileno()).st_size - file.tell()
             expected = 4 * sum(array.tensor.numel() for array in arrays)
-            if left < expected or (left > expected and (upto is None or foreign(start))):
+            if left < expected or (left > expected and (upto is None or identify_format(start))):
                 raise WeightsError(f"{name}: {explain(network, arrays, left, start)}")
             for array in arrays:
                 _read_into(file, array.tensor)

@@ -25,27 +25,29 @@ _FOREIGN = (
 
 
 class Array(Protocol):
-    """One array of a file (``weights.StoredArray``)."""
+    """An array of a .weights file (``weights.StoredArray``)."""
 
     @property
     def layer(self) -> int:
         """Index of its layer."""
 
     @property
-    def place(self) -> str:
-        """Its name in error messages."""
+    def label(self) -> str:
+        """Layer and name, for error messages."""
 
     @property
     def tensor(self) -> Tensor:
         """The parameter or buffer itself."""
 
 
-def foreign(start: bytes) -> str:
-    """Return what a file is that starts with these bytes, if it is a known format other than .weights, else ``""``."""
+def identify_format(start: bytes) -> str:
+    """Describe the format of a file that starts with these bytes; ``""`` if it may be a .weights file."""
     if start[8:10] == b'{"':
         return "a safetensors file"
     stripped = start.lstrip()
-    return next((what for magic, what in _FOREIGN if stripped.startswith(magic) or start.startswith(magic)), "")
+    return next(
+        (description for magic, description in _FOREIGN if stripped.startswith(magic) or start.startswith(magic)), ""
+    )
 
 
 def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) -> str:
@@ -57,19 +59,19 @@ def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) 
         left: bytes in the file after its header.
         start: first bytes of the file.
     """
-    kind = foreign(start)
+    kind = identify_format(start)
     if kind:
         return f"expected Darknet weights, found {kind}"
     sizes = [4 * array.tensor.numel() for array in arrays]
     ends = list(accumulate(sizes))
     total = ends[-1] if ends else 0
     if left > total:
-        after = f"after {arrays[-1].place}, the last array" if arrays else "as the network has no weights"
+        after = f"after {arrays[-1].label}, the last array" if arrays else "as the network has no weights"
         text = f"expected {total} bytes of weights, found {left}: {left - total} too many {after}"
     else:
         last = next(index for index, end in enumerate(ends) if end > left)
         rest = left - (ends[last] - sizes[last])
-        text = f"ends in {arrays[last].place}: expected {sizes[last]} bytes, found {rest}"
+        text = f"ends in {arrays[last].label}: expected {sizes[last]} bytes, found {rest}"
         if rest == 0 and (last == 0 or arrays[last - 1].layer != arrays[last].layer):
             layer = arrays[last].layer
             hint = f": a backbone, load it with upto={layer}" if last else ""
@@ -90,8 +92,8 @@ def _suggest_classes(network: Network, surplus: int) -> str:
         growth = 0.0  # bytes per class
         for index, head in heads:
             source = network.sources[index][0]
-            more = head.inputs_for(head.classes + 1) - head.inputs_for(head.classes)
-            growth += more * _bytes_per_output(layers[source]) if source != INPUT else 0
+            channels = head.inputs_for(head.classes + 1) - head.inputs_for(head.classes)
+            growth += channels * _bytes_per_output(layers[source]) if source != INPUT else 0
         current = heads[-1][1].classes
         suggestion = f"[{heads[-1][1].names[0]}] classes={{}}"
     else:

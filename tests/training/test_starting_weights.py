@@ -19,8 +19,8 @@ def test_a_backbone_is_recognised_by_its_length(tmp_path: pathlib.Path) -> None:
     for upto, name in ((3, "tiny.conv.3"), (None, "tiny.weights")):
         weights.save(whole, tmp_path / name, upto=upto)
     network = resume.build_network(cfg, seed=2)
-    assert weights.fits_upto(network, tmp_path / "tiny.conv.3") == 3
-    assert weights.fits_upto(network, tmp_path / "tiny.weights") == 5
+    assert weights.count_filled_layers(network, tmp_path / "tiny.conv.3") == 3
+    assert weights.count_filled_layers(network, tmp_path / "tiny.weights") == 5
     assert "the first 3 of 5 layers" in resume.load_weights(network, tmp_path / "tiny.conv.3")
     assert network.seen == 0
     assert torch.equal(network.get_parameter("layers.2.weights"), whole.get_parameter("layers.2.weights"))

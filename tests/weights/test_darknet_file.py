@@ -79,7 +79,7 @@ def test_every_array_is_at_its_offset(tmp_path: pathlib.Path) -> None:
 
 
 def order(net: Network) -> list[str]:
-    return [array.place.split("] ")[1] for array in weights.stored(net)]
+    return [array.label.split("] ")[1] for array in weights.stored(net)]
 
 
 GATES = {

@@ -139,7 +139,7 @@ def test_a_network_can_be_saved_to_the_file_it_was_loaded_from(tmp_path: pathlib
 def test_dontloadscales_acts_on_convolutions_and_connected_layers_only() -> None:
     text = "[net]\nwidth=2\nheight=2\nchannels=3\n[batchnorm]\ndontloadscales=1\n"
     net = nan_network(text + "[connected]\noutput=2\nbatch_normalize=1\ndontloadscales=1\n")
-    assert [array.place for array in weights.stored(net)] == [
+    assert [array.label for array in weights.stored(net)] == [
         *(f"layer 0 [batchnorm] {name}" for name in ("biases", "scales", "rolling_mean", "rolling_variance")),
         *(f"layer 1 [connected] {name}" for name in ("biases", "weights")),
     ]

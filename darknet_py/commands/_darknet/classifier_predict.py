@@ -20,7 +20,8 @@ def run(args: argparse.Namespace) -> int:
     """Classify each image and print the classes."""
     from ...classifier import Classifier
 
-    options, network = read_data(args), load_network(args)
+    options = read_data(args)
+    network = load_network(args)
     key = "names" if "names" in options.values else "labels"
     classifier = Classifier(network, names=options.get_path(key))
     for image in args.input:

@@ -7,16 +7,18 @@ from __future__ import annotations
 import argparse
 
 from .. import _training
-from . import add_arguments
+from . import IGNORED, add_arguments
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_arguments(parser, weights="?")
     _training.add_darknet_options(parser)
-    parser.add_argument("-topk", action="store_true", help="compute the top-k accuracy of the valid list on the way")
-    parser.add_argument("-mjpeg_port", type=int, help="accepted; nothing is served, see the chart's file")
-    parser.add_argument("-show_imgs", action="store_true", help="accepted; no window is opened")
+    parser.add_argument(
+        "-topk", action="store_true", help="compute the top-k accuracy on the valid list during training"
+    )
+    parser.add_argument("-mjpeg_port", type=int, help="ignored: the chart is written to a file, see -chart")
+    parser.add_argument("-show_imgs", action="store_true", help=IGNORED)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """Compute anchors for a data set: ``detector calc_anchors DATA -num_of_clusters 9 -width 416 -height 416``.
 
-As Darknet computes them; ``darknet-py anchors`` finds better ones and writes them into a cfg."""
+The anchors are those of Darknet; ``darknet-py anchors`` computes better ones and writes them into a cfg."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-hier", type=float, default=0.5, help="threshold of a child class of a class tree (default: 0.5)"
     )
     parser.add_argument("-letter_box", action="store_true", help="keep the aspect ratio of frames")
-    parser.add_argument("-ext_output", action="store_true", help="print the boxes too")
+    parser.add_argument("-ext_output", action="store_true", help="also print the coordinates of the boxes")
     parser.add_argument("-out_filename", metavar="FILE", help="write the video with boxes: .avi, .mp4, .mkv or .mov")
     parser.add_argument("-prefix", help="write the frames with boxes to PREFIX_00000001.jpg, ...")
     parser.add_argument("-json_file_output", metavar="FILE", help="write JSON, one object per frame")

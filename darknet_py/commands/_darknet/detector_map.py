@@ -15,7 +15,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-iou_thresh", type=float, default=0.5, help="IoU at which a detection counts as correct (default: 0.5)"
     )
     parser.add_argument(
-        "-points", type=int, default=0, help="average precision over N recalls; 0: area under the curve (default: 0)"
+        "-points",
+        type=int,
+        default=0,
+        metavar="N",
+        help="average precision over N recalls; 0: area under the curve (default: 0)",
     )
     parser.add_argument("-letter_box", action="store_true", help="ignored as in Darknet: [net] letter_box= decides")
 

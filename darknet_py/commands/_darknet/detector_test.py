@@ -21,8 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-hier", type=float, default=0.5, help="threshold of a child class of a class tree (default: 0.5)"
     )
-    parser.add_argument("-ext_output", action="store_true", help="print the boxes too")
-    parser.add_argument("-out", metavar="FILE", help="write JSON")
+    parser.add_argument("-ext_output", action="store_true", help="also print the coordinates of the boxes")
+    parser.add_argument("-out", metavar="FILE", help="write JSON in Darknet's format")
     parser.add_argument("-save_labels", action="store_true", help="write a label file next to each image")
     parser.add_argument("-letter_box", action="store_true", help="keep the aspect ratio of images")
 

@@ -1,14 +1,14 @@
 """Train a detector: ``detector train DATA CFG WEIGHTS -map -dont_show -clear -gpus 0,1``.
 
 Files are written into the folder that ``backup=`` of DATA names. Several GPUs share every batch of the cfg; Darknet
-gives each a batch of its own and multiplies the learning rate by their number."""
+gives each GPU a whole batch and multiplies the learning rate by the number of GPUs."""
 
 from __future__ import annotations
 
 import argparse
 
 from .. import _training
-from . import add_arguments
+from . import IGNORED, add_arguments
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,12 +16,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser, weights="?")
     _training.add_darknet_options(parser)
     parser.add_argument("-map", action="store_true", help="compute mAP during training and keep the best weights")
-    parser.add_argument("-mAP_epochs", type=float, default=4, metavar="N", help="epochs between evaluations (4)")
-    parser.add_argument("-thresh", type=float, default=0.25, help="confidence for TP, FP and F1 (0.25)")
-    parser.add_argument("-iou_thresh", type=float, default=0.5, help="IoU at which a detection counts as correct (0.5)")
-    parser.add_argument("-mjpeg_port", type=int, help="accepted; nothing is served, see the chart's file")
-    parser.add_argument("-show_imgs", action="store_true", help="accepted; no window is opened")
-    parser.add_argument("-benchmark_layers", action="store_true", help="accepted; see darknet-py benchmark")
+    parser.add_argument(
+        "-mAP_epochs", type=float, default=4, metavar="N", help="epochs between evaluations (default: 4)"
+    )
+    parser.add_argument("-thresh", type=float, default=0.25, help="score threshold for TP, FP and F1 (default: 0.25)")
+    parser.add_argument(
+        "-iou_thresh", type=float, default=0.5, help="IoU at which a detection counts as correct (default: 0.5)"
+    )
+    parser.add_argument("-mjpeg_port", type=int, help="ignored: the chart is written to a file, see -chart")
+    parser.add_argument("-show_imgs", action="store_true", help=IGNORED)
+    parser.add_argument("-benchmark_layers", action="store_true", help="ignored: see darknet-py benchmark")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Write the detections of the valid list as result files: ``detector valid DATA CFG WEIGHTS -out NAME``.
 
-``eval=`` of DATA is the format, ``results=`` the folder. With ``map=``, a file of class numbers, the classes are those
-of the class tree that the file names, as in combine9k.data for YOLO9000."""
+``eval=`` of DATA is the format, ``results=`` the folder. ``map=`` of DATA is a file of class numbers: only
+these classes of the class tree are reported, as in combine9k.data for YOLO9000."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Train a character-level language model: ``rnn train CFG WEIGHTS -file shakespeare.txt -clear``.
 
-Darknet's last versions run this without changing the weights; here it trains. Files are written into backup/."""
+In Darknet's last versions this command does not change the weights; here it trains. Files are written into backup/."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from .. import _training
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("cfg", metavar="CFG")
-    parser.add_argument("weights", metavar="WEIGHTS", nargs="?")
-    parser.add_argument("-file", default="data/shakespeare.txt", metavar="TEXT", help="the text to train on")
-    parser.add_argument("-i", type=int, metavar="GPU", help="number of the GPU; -1: the CPU; by default the fastest")
+    parser.add_argument("cfg", metavar="CFG", help="cfg file of the network")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="weights to start from (default: random)")
+    parser.add_argument(
+        "-file",
+        default="data/shakespeare.txt",
+        metavar="FILE",
+        help="text to train on (default: data/shakespeare.txt)",
+    )
+    parser.add_argument(
+        "-i", type=int, metavar="GPU", help="GPU number; -1: the CPU (default: CUDA if available, then MPS)"
+    )
     _training.add_darknet_options(parser)
 
 
