@@ -1,4 +1,4 @@
-"""Export a network to a file for another runtime, and verify it against PyTorch before it is kept.
+"""Export a network to a file for another runtime, and verify the file against PyTorch.
 
 The suffix selects the format: .onnx, .pt2 (torch.export, for ``torch.export.load``) or .xml (OpenVINO IR with a .bin
 file). The file's own runtime, if it is installed, runs it on noise, and the outputs are compared with the network's.
@@ -26,12 +26,12 @@ from .onnx.session import create_session, is_onnxruntime_installed
 from .traceable import Heads, TraceableNetwork, trace
 from .verify import Array, Runner, make_runner, verify_outputs
 
-_Runners = dict[Heads, Runner]  # what to verify
+_Runners = dict[Heads, Runner]  # by the outputs that they return
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What ``export`` wrote, and how far its outputs are from PyTorch's.
+    """The file that ``export`` wrote, and how far its outputs are from PyTorch's.
 
     Attributes:
         path: The file.
@@ -75,14 +75,15 @@ def export(
         opset: ONNX opset, 18 or later.
         fp16: Store weights and compute layers in float16; inputs and outputs stay float32.
         names: Class names for the metadata: a file with one name a line, or a sequence; None: the network's own.
-        letterbox: For the metadata: whether images are letterboxed; None: as the cfg and dialect say.
+        letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
         threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
         nms: IoU threshold of NMS, 0..1, 0 disables it: constant of the graph with ``heads="nms"``, else metadata.
 
     Raises:
         DarknetError: The network cannot be exported, or the file's outputs differ from PyTorch's by more than rounding.
     """
-    target, heads = pathlib.Path(path), Heads(heads)
+    target = pathlib.Path(path)
+    heads = Heads(heads)
     class_names: Sequence[str] = ()
     if names is not None:
         classes = network.heads[-1].classes if network.heads else 0
@@ -150,7 +151,7 @@ def _write_openvino(
         for key, value in metadata(network, names=options["names"], letterbox=options["letterbox"]).items():
             model.set_rt_info(value, ["darknet_py", key])
         openvino.save_model(model, path, compress_to_fp16=options["fp16"])
-        del model  # it maps the file into memory
+        del model  # it keeps the file mapped into memory
         shutil.rmtree(folder, ignore_errors=True)
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

@@ -1,4 +1,4 @@
-"""Hide what converters report about their own internals."""
+"""``quiet_converters``: silence warnings and log messages of converters about their own internals."""
 
 from __future__ import annotations
 

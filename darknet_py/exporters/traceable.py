@@ -101,12 +101,12 @@ class TraceableNetwork(nn.Module):
 
     @property
     def input_names(self) -> list[str]:
-        """``input`` and ``state_LAYER_INDEX``."""
+        """Names of the inputs: ``input`` and ``state_LAYER_INDEX``."""
         return ["input", *self._state_names()]
 
     @property
     def output_names(self) -> list[str]:
-        """``SECTION_LAYER`` of each head, or ``boxes`` and ``scores``; then ``next_state_LAYER_INDEX``."""
+        """Names of the outputs: ``SECTION_LAYER`` of each head, or ``boxes`` and ``scores``; ``next_state_LAYER_INDEX``."""
         outputs = ["boxes", "scores"]
         if self.heads is Heads.RAW:
             sections = self.network.config.sections[1:]
@@ -185,7 +185,7 @@ def _check_other_size(module: TraceableNetwork, args: tuple[Tensor, ...]) -> Non
 
 
 def size_multiple(network: Network) -> int:
-    """What width and height of a dynamic input are multiples of: the largest stride, if the network's own size is."""
+    """Return the step of a dynamic width and height: the largest stride, if the network's own size is a multiple."""
     stride = _largest_stride(network)
     return 1 if network.shape.height % stride or network.shape.width % stride else stride
 
@@ -196,7 +196,7 @@ def _largest_stride(network: Network) -> int:
 
 
 def _size_dims(network: Network) -> dict[int, Any]:
-    """Dynamic height and width."""
+    """Return the dynamic height and width for ``torch.export``, by dimension."""
     step = size_multiple(network)
     minimum = min(_MIN_CELLS * _largest_stride(network), *network.shape[1:])
     rows, columns = (torch.export.Dim(name, min=max(2, minimum // step)) for name in ("rows", "columns"))

@@ -1,4 +1,4 @@
-"""Verify an exported file: its runtime and PyTorch run the same noise."""
+"""Verify an exported file: compare its runtime's outputs with PyTorch's on noise."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..postprocess import apply_nms, from_scores, nms_options
 from .traceable import Heads, TraceableNetwork, size_multiple
 
 _MAX_CANDIDATES = 5000  # boxes and classes above the threshold; NMS of more takes too long
-_BINARY_TRIES = 8  # inputs for a network with discontinuous layers; one of them must agree
+_DISCONTINUOUS_TRIES = 8  # inputs for a network with discontinuous layers; one of them must agree
 _TOLERANCE = {False: 1e-3, True: 5e-2}  # of float32 and float16, relative to the RMS; rounding stays far below
 Array = npt.NDArray[np.float32]
 Runner = Callable[[list[Array]], list[Array]]  # inputs and states -> outputs and next states
 
 
 class OutputDifference(NamedTuple):
-    """How far outputs are apart.
+    """The difference between two sets of outputs.
 
     Attributes:
         max_abs: Largest absolute difference.
@@ -56,8 +56,8 @@ def verify_outputs(
 ) -> OutputDifference:
     """Compare the outputs of an exported network with PyTorch's on noise.
 
-    Networks with discontinuous layers (``xnor``, activation ``stair``) are compared on up to 8 inputs, and the best one
-    counts: where rounding flips a sign, every value after it changes, between runs of PyTorch as well.
+    Networks with discontinuous layers (``xnor``, activation ``stair``) are compared on up to 8 inputs, and the smallest
+    difference is returned: where rounding flips a sign, every later value changes, in PyTorch itself as well.
 
     Args:
         network: The network that was exported.
@@ -93,12 +93,12 @@ def verify_outputs(
         # With rounding of float16 a score may cross the threshold.
         any_count = heads is Heads.NMS and (fp16 or discontinuous)
         pairs = zip(expected, outputs, strict=True)
-        return _worst([_compare_output(mine, theirs, heads is Heads.NMS, any_count) for mine, theirs in pairs])
+        return _worst([_compare_output(y, output, heads is Heads.NMS, any_count) for y, output in pairs])
 
     differences = []
     for x, states in _make_inputs(module, dynamic, batches):
         tries = [compare(x, states)]
-        while discontinuous and tries[-1].relative_rms > _TOLERANCE[fp16] and len(tries) < _BINARY_TRIES:
+        while discontinuous and tries[-1].relative_rms > _TOLERANCE[fp16] and len(tries) < _DISCONTINUOUS_TRIES:
             tries.append(compare(x.roll(len(tries), dims=-1), states))
         differences.append(min(tries, key=lambda difference: difference.relative_rms))
     worst = _worst(differences)
@@ -127,7 +127,7 @@ def _compare_output(expected: Tensor, output: Array, is_rows: bool, any_count: b
 
 
 def _difference(expected: npt.NDArray[np.float64], output: npt.NDArray[np.float64]) -> OutputDifference:
-    """The difference of two arrays, which must have NaN and Inf in the same places."""
+    """The difference of two arrays, which must have NaN and Inf at the same indices."""
     same = (expected == output) | (np.isnan(expected) & np.isnan(output))
     if not (np.isfinite(expected) & np.isfinite(output) | same).all():
         return OutputDifference(math.inf, math.inf)
@@ -140,7 +140,7 @@ def _difference(expected: npt.NDArray[np.float64], output: npt.NDArray[np.float6
 
 
 def _is_discontinuous(layer: Layer) -> bool:
-    """Whether a layer's output jumps, so that rounding of its input may change it by any amount."""
+    """Whether rounding of a layer's input may change its output by any amount."""
     return layer.is_binary or getattr(layer.options, "activation", None) is Activation.STAIR
 
 
@@ -151,7 +151,8 @@ def _make_inputs(
     counts = batches if dynamic in (True, "batch") else (1,)
     inputs = [(module.example_input(count), module.initial_state(count)) for count in counts]
     if dynamic in (True, "size"):
-        step, x = size_multiple(module.network), inputs[-1][0]
+        step = size_multiple(module.network)
+        x = inputs[-1][0]
         larger = torch.nn.functional.pad(x, (0, step, 0, 2 * step), value=0.5)
         inputs.append((larger, module.initial_state(len(x))))
     return inputs

@@ -1,4 +1,4 @@
-"""``keep_freed_memory``: let the process keep freed memory, so that the next image finds it mapped.
+"""``keep_freed_memory``: keep freed memory in the process, so that it is already mapped for the next image.
 
 glibc requests every tensor above 32 MB from the kernel and returns it when it is freed; the kernel then fills page
 after page with zeros again. In the first layers of a large network that takes longer than their arithmetic.
@@ -10,7 +10,8 @@ import ctypes
 import functools
 import os
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_M_TRIM_THRESHOLD = -1  # of <malloc.h>
+_M_MMAP_THRESHOLD = -3
 _INT_MAX = (1 << 31) - 1  # bytes
 _SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
@@ -19,8 +20,8 @@ _SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES
 def keep_freed_memory() -> bool:
     """Make glibc's malloc keep freed memory, for the whole process and permanently.
 
-    Inference on CPUs is faster, and the process stays at its peak size. The command line does so; a program that
-    embeds this package decides for itself. Settings in the environment (``MALLOC_TRIM_THRESHOLD_``,
+    Inference on CPUs is faster, and the process stays at its peak size. The command line calls it; a program that
+    embeds this package may. Settings in the environment (``MALLOC_TRIM_THRESHOLD_``,
     ``MALLOC_MMAP_THRESHOLD_``, ``GLIBC_TUNABLES``) take precedence.
 
     Returns:

@@ -29,7 +29,7 @@ from .engines import create_engine, is_installed
 from .fused_network import FusedNetwork
 
 _CONVOLUTIONS = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, height and width, kernel size
-_MATRIX = 2048
+_MATRIX = 2048  # rows and columns of the matrix product
 _PAUSE = 0.05  # seconds until idle threads of a runtime sleep
 
 Run = Callable[[Tensor], Any]
@@ -78,7 +78,8 @@ def benchmark_network(
         to ``peak_gflops``.
     """
     peaks = measure_peaks(network, dtype=dtype)
-    peak, gflop = max(peaks.values()), network.flops * len(x) / 1e9
+    peak = max(peaks.values())
+    gflop = network.flops * len(x) / 1e9
     steps = time_layers(network, x, dtype=dtype, repeats=repeats)
     total = sum(step.ms for step in steps)
     with open_runtimes(network, dtype=dtype, other_runtimes=other_runtimes) as runs:
@@ -107,7 +108,7 @@ def benchmark_network(
 def set_unit_variance(network: Network) -> None:
     """Set the rolling variances of a network with random weights to 1.
 
-    Darknet initialises them with 0, with which outputs overflow and arithmetic may be slower.
+    Darknet initialises them with 0, which makes outputs overflow and may make arithmetic slower.
     """
     for name, tensor in network.named_buffers():
         if name.endswith("rolling_variance"):
@@ -133,7 +134,7 @@ def time_layers(network: Network, x: Tensor, *, dtype: str = "fp32", repeats: in
             step.module.register_forward_hook(after)
         for _ in range(repeats):
             fused(x)
-        passes = max(1, len(seconds[id(fused.plan[0].module)]) // repeats)  # large batches run in several
+        passes = max(1, len(seconds[id(fused.plan[0].module)]) // repeats)  # a large batch takes several
     timings = []
     for step in fused.plan:
         ms = 1000 * passes * statistics.median(seconds[id(step.module)])
@@ -166,7 +167,7 @@ def measure_peaks(network: Network, *, dtype: str = "fp32", repeats: int = 5) ->
 
 @contextmanager
 def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool = True) -> Iterator[dict[str, Run]]:
-    """Prepare the runtimes that are installed and support the network, by name, for use inside the block."""
+    """Yield functions that run the network, by name of the runtime, for each installed one that supports it."""
     names = ("torch", "plain", *(("openvino", "onnxruntime") if other_runtimes else ()))
     with tempfile.TemporaryDirectory() as folder:
         runs: dict[str, Run] = {}
@@ -185,26 +186,26 @@ def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool
 def time_interleaved(
     runs: Mapping[str, Run], x: Tensor, *, repeats: int = 10, warmup: int = 2, cpu_time: bool = False
 ) -> dict[str, list[float]]:
-    """Time several functions of ``x`` in turns, each after a pause and an untimed call.
+    """Time several functions of ``x``, interleaved, each after a pause and an untimed call.
 
     Args:
         runs: The functions by name.
-        x: Their argument.
-        repeats: Timed turns.
-        warmup: Turns before them.
+        x: Their argument, float32 [batch, channels, height, width].
+        repeats: Timed rounds.
+        warmup: Untimed rounds before them.
         cpu_time: Measure the CPU time of the process instead of wall-clock time: for one thread on a busy machine.
 
     Returns:
-        The times in milliseconds by name, one per turn.
+        The times in milliseconds by name, one per round.
     """
     clock = time.process_time if cpu_time else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
-        for turn in range(warmup + repeats):
+        for round_index in range(warmup + repeats):
             for name, run in runs.items():
                 time.sleep(_PAUSE)
                 seconds = _time(functools.partial(run, x), x, 2, clock)[-1]
-                if turn >= warmup:
+                if round_index >= warmup:
                     times[name].append(1000 * seconds)
     return times
 

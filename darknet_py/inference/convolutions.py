@@ -1,8 +1,8 @@
 """Fused convolutions: batch norm folded in, bias and activation applied in place, a following sum included.
 
-On CPUs it is the oneDNN operator that torch.compile emits: weights packed once, bias and activation applied before the
-result leaves the registers. It needs no compilation. Where torch has no such operator, and on other devices, it is a
-convolution with the activation in place.
+On CPUs this uses the oneDNN operator that torch.compile emits: weights are packed once, bias and activation are applied
+before the result leaves the registers, and nothing is compiled. Where torch has no such operator, and on other devices,
+a convolution is followed by the activation in place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ONEDNN: dict[Activation, _PostOp] = {
 
 @dataclass(frozen=True)
 class Target:
-    """What fused modules are built for.
+    """The dtype and device that fused modules are built for.
 
     Attributes:
         dtype: dtype they compute in.
@@ -67,7 +67,7 @@ class FusedConvolution(nn.Module):
     Args:
         spec: the convolution.
         x: shape of its input.
-        target: what to build for.
+        target: dtype and device to build for.
         sum_activation: activation that follows the sum with the second argument of ``forward``; None: no sum.
     """
 
@@ -80,15 +80,15 @@ class FusedConvolution(nn.Module):
         self.activate_sum = None if sum_activation is None else in_place(sum_activation)
         self.blur = spec.blur
         self.geometry = (spec.padding, spec.stride, spec.dilation, spec.groups)
-        weights, biases = self._folded(spec)
-        weights = self._lay_out(weights.detach().to(target.dtype), x)
+        weights, biases = self._fold(spec)
+        weights = self._prepare_weights(weights.detach().to(target.dtype), x)
         self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("biases", biases.detach().to(target.dtype), persistent=False)
 
-    def _folded(self, spec: ConvolutionSpec) -> tuple[Tensor, Tensor]:
+    def _fold(self, spec: ConvolutionSpec) -> tuple[Tensor, Tensor]:
         return spec.fold_norm()
 
-    def _lay_out(self, weights: Tensor, x: Shape) -> Tensor:
+    def _prepare_weights(self, weights: Tensor, x: Shape) -> Tensor:
         return weights.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, *added: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class FusedConvolution(nn.Module):
         return y if self.activate_sum is None else self.activate_sum(y.add_(added[0]))
 
     def convolve(self, x: Tensor) -> Tensor:
-        """The convolution alone, in newly allocated memory."""
+        """Compute the convolution alone, in newly allocated memory; shapes as in ``forward``."""
         padding, strides, dilation, groups = self.geometry
         return F.conv2d(x, self.weights, self.biases, strides, padding, dilation, groups)
 
@@ -115,7 +115,7 @@ class FusedPointwise(FusedConvolution):
     """A 1x1 convolution of a map with one cell, as in squeeze-and-excitation: a matrix product."""
 
     def convolve(self, x: Tensor) -> Tensor:
-        """The convolution alone, in newly allocated memory."""
+        """Compute the convolution alone, in newly allocated memory; shapes as in ``forward``."""
         if x.shape[2:] != (1, 1):
             return super().convolve(x)
         return F.linear(x.flatten(1), self.weights.flatten(1), self.biases)[:, :, None, None]
@@ -138,12 +138,12 @@ class PackedConvolution(FusedConvolution):
             self.activate_sum = identity
         self.sum_post_op = "relu" if sum_activation is Activation.RELU else None
 
-    def _folded(self, spec: ConvolutionSpec) -> tuple[Tensor, Tensor]:
-        weights, biases = super()._folded(spec)
+    def _fold(self, spec: ConvolutionSpec) -> tuple[Tensor, Tensor]:
+        weights, biases = super()._fold(spec)
         return (-weights, -biases) if spec.activation is Activation.MISH else (weights, biases)
 
-    def _lay_out(self, weights: Tensor, x: Shape) -> Tensor:
-        weights = super()._lay_out(weights, x)
+    def _prepare_weights(self, weights: Tensor, x: Shape) -> Tensor:
+        weights = super()._prepare_weights(weights, x)
         packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weights, *self.geometry, [1, *x])
         return packed
 
@@ -157,6 +157,6 @@ class PackedConvolution(FusedConvolution):
         return self.activate_sum(y)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """The convolution, followed by its activation where oneDNN has it, negated before mish."""
+        """Compute the convolution, with its activation where oneDNN supports it; for mish, the negated convolution."""
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weights, self.biases, *self.geometry, *self.post_op)
         return y

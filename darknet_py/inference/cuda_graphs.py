@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_WARM_UP = 3  # runs in which cuDNN chooses its kernels, which must not be recorded
-_SHAPES = 4  # recordings kept; each holds the memory of all its maps
+_WARM_UP = 3  # runs before the recording, in which cuDNN chooses its kernels
+_MAX_RECORDINGS = 4  # each holds the memory of all its maps
 
 
 class _Recording(NamedTuple):
@@ -32,7 +32,7 @@ class Graphs:
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Return what ``run(x)`` returns, in newly allocated memory."""
         if x.shape not in self._recordings:
-            while len(self._recordings) >= _SHAPES:
+            while len(self._recordings) >= _MAX_RECORDINGS:
                 del self._recordings[next(iter(self._recordings))]
             self._recordings[x.shape] = self._record(x)
         recording = self._recordings[x.shape]
@@ -41,7 +41,7 @@ class Graphs:
         return [y.clone() for y in recording.outputs]
 
     def _record(self, x: Tensor) -> _Recording:
-        # Tensors of inference mode could not be written to outside of it.
+        # Tensors created in inference mode could not be written to outside of it.
         with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(x.device):
             static = torch.empty_like(x).copy_(x)
             stream = torch.cuda.Stream()

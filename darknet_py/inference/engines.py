@@ -1,8 +1,8 @@
-"""Inference engines: what computes the outputs of a network's heads.
+"""Inference engines, which compute the outputs of a network's heads.
 
     plain         the layers themselves, one by one
     torch         the fused network of ``optimise`` (the default)
-    graph         the same, captured as one CUDA graph per input shape; needs a GPU
+    graph         the fused network, captured as one CUDA graph per input shape; needs a GPU
     openvino      OpenVINO on CPUs and Intel GPUs; pip install openvino
     onnxruntime   ONNX Runtime; pip install onnx onnxscript onnxruntime
     auto          the fastest that is installed for the network's device
@@ -71,7 +71,7 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
     if not is_installed(name):
         raise DarknetError(f"engine {name}: not installed: pip install {' '.join(_REQUIRED_PACKAGES[name])}")
     if network.stateful:
-        raise DarknetError(f"engine {name}: the network has recurrent layers, whose state it does not keep; use torch")
+        raise DarknetError(f"engine {name}: does not keep the state of recurrent layers: expected torch")
     return _OpenVINOEngine(network, dtype) if name == "openvino" else _ONNXRuntimeEngine(network)
 
 
@@ -81,7 +81,7 @@ def is_installed(name: str) -> bool:
 
 
 def _fastest(network: Network) -> str:
-    """OpenVINO on CPUs where it is installed; ONNX Runtime is not faster than the built-in engine."""
+    """Return openvino on CPUs where it is installed, else torch; ONNX Runtime is not faster than torch."""
     on_cpu = all(p.device.type == "cpu" for p in network.parameters())
     return "openvino" if on_cpu and is_installed("openvino") and not network.stateful else "torch"
 

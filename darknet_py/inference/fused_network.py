@@ -1,10 +1,10 @@
-"""``optimise``: the same network, faster at inference, with the same boxes.
+"""``optimise``: fuse and reorganise a network for faster inference with the same results.
 
 Batch norm is folded into the convolution before it (in double precision), bias, activation and a following sum are
 applied with the convolution, maps are in channels_last order, weights are packed once, and an output is freed after its
 last reader. On a CPU the images of a batch run through the whole network one by one, which is as fast and needs the
-memory of one, or a few at a time where the layers are so small that calling them takes longer. Figures are in
-docs/performance.md.
+memory of one image; where the layers are so small that the overhead of calling them dominates, a few images run at a
+time. Measurements are in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Step(NamedTuple):
         layers: numbers of the layers that it replaces.
         output: number of the layer whose output it computes.
         sources: numbers of the layers whose outputs it reads; -1 is the network's input.
-        module: what is called.
+        module: computes the output from those of the sources.
     """
 
     layers: tuple[int, ...]
@@ -47,7 +47,7 @@ class Step(NamedTuple):
 def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> FusedNetwork:
     """Return a module that computes what ``network(x)`` computes in eval mode, faster and without gradients.
 
-    It follows later changes of the network's parameters. The weights are held a second time. A network in training
+    Later changes of the network's parameters take effect. The weights are kept twice in memory. A network in training
     mode or of another dtype than float32 runs unchanged, as does one with binary convolutions in float32.
 
     Args:
@@ -104,7 +104,7 @@ class FusedNetwork(nn.Module):
         if self.network.training or any(t.dtype is not torch.float32 for t in self._tensors):
             plain: list[Tensor] = self.network(x)
             return plain
-        if self._state() != self._prepared:
+        if self._versions() != self._prepared:
             self._prepare()
         x = self.network.to_batch(x)
         with torch.no_grad():
@@ -118,7 +118,8 @@ class FusedNetwork(nn.Module):
 
         Neither the layers' temporary memory nor the weights are included.
         """
-        held, peak = self.network.shape.floats, 0
+        held = self.network.shape.floats
+        peak = 0
         for step, dead in zip(self.plan, self._dead, strict=True):
             held += self.network[step.output].shape.floats
             peak = max(peak, held)
@@ -136,10 +137,10 @@ class FusedNetwork(nn.Module):
             raise ValueError("graph: needs a stateless network on a CUDA device, and no compile=True")
         packed = on_cpu and not self.compiled and has_onednn() and (self.dtype is torch.float32 or has_fast_bf16())
         self._tensors = [t for t in (*network.parameters(), *network.buffers()) if not t.is_inference()]
-        self._prepared = self._state()
-        # Other rounding than that of the layers would flip some signs, and each would flip more in later layers.
+        self._prepared = self._versions()
+        # Any other rounding than that of the layers would flip signs, and each flip causes more in later layers.
         binary = self.dtype is torch.float32 and any(layer.is_binary for layer in network)
-        self._order = torch.preserve_format if binary else torch.channels_last
+        self._memory_format = torch.preserve_format if binary else torch.channels_last
         with torch.no_grad():
             plan = list(_unfused(network) if binary else _plan(network, Target(self.dtype, device, packed)))
         self.steps = nn.ModuleList(step.module for step in plan)  # registered for torch.compile and for hooks
@@ -148,7 +149,7 @@ class FusedNetwork(nn.Module):
         self._run = self._compiled() if self.compiled else Graphs(self._interpret) if self.graph else self._interpret
         self._largest = max(sum(x.floats for x in _inputs(network, i)) + y.shape.floats for i, y in enumerate(network))
         # A stateful layer must see the whole batch.
-        self._whole = not on_cpu or network.stateful or binary
+        self._runs_whole_batch = not on_cpu or network.stateful or binary
 
     def _compiled(self) -> Callable[[Tensor], list[Tensor]]:
         if any(p.is_cuda for p in self.network.parameters()):
@@ -156,7 +157,7 @@ class FusedNetwork(nn.Module):
         return torch.compile(self._interpret, options={"freezing": True})
 
     def _interpret(self, x: Tensor) -> list[Tensor]:
-        outputs = {INPUT: x.to(self.dtype, memory_format=self._order)}
+        outputs = {INPUT: x.to(self.dtype, memory_format=self._memory_format)}
         for step, dead in zip(self.plan, self._dead, strict=True):
             inputs = [outputs[source] for source in step.sources]
             try:
@@ -170,23 +171,23 @@ class FusedNetwork(nn.Module):
 
     def _images_per_pass(self, x: Tensor) -> int:
         """Number of images that run through the network at once."""
-        if self._whole:
+        if self._runs_whole_batch:
             return max(1, len(x))
-        grown = x.shape[2] * x.shape[3] / (self.network.shape.height * self.network.shape.width)
-        each = self._largest * grown * self.dtype.itemsize
-        fitting = int(_CACHE * torch.get_num_threads() / each)
-        step = self.network.flops * grown / len(self.plan) * self.dtype.itemsize / 4
-        return max(1, min(fitting, math.ceil(_LARGE_STEP / max(step, 1.0))))
+        scale = x.shape[2] * x.shape[3] / (self.network.shape.height * self.network.shape.width)
+        bytes_per_image = self._largest * scale * self.dtype.itemsize
+        limit = int(_CACHE * torch.get_num_threads() / bytes_per_image)
+        flops_per_step = self.network.flops * scale / len(self.plan) * self.dtype.itemsize / 4
+        return max(1, min(limit, math.ceil(_LARGE_STEP / max(flops_per_step, 1.0))))
 
-    def _state(self) -> list[int]:
-        """Addresses and version counters of the network's tensors: they change when a value changes or moves."""
+    def _versions(self) -> list[int]:
+        """Return addresses and version counters of the network's tensors, which change when a tensor changes."""
         return [part for tensor in self._tensors for part in (tensor.data_ptr(), tensor._version)]
 
 
 def _plan(network: Network, target: Target) -> Iterator[Step]:
     """Yield the steps in the order of the layers; a convolution and the sum that follows it are one step."""
     numbers = _aliases(network)
-    graph = [tuple(source if source == INPUT else numbers[source] for source in of) for of in network.sources]
+    graph = [tuple(source if source == INPUT else numbers[source] for source in sources) for sources in network.sources]
     sums = _fusible_sums(network, numbers, graph)
     convolutions = {total: number for number, total in sums.items()}
     for index, layer in enumerate(network):
@@ -194,12 +195,15 @@ def _plan(network: Network, target: Target) -> Iterator[Step]:
             continue
         first = convolutions.get(index, index)
         activation = layer.as_sum(*_inputs(network, index)) if first != index else None
-        x, is_output = _inputs(network, first)[0], index in network.outputs
-        module = fuse(network[first], x, target, sum_activation=activation, is_output=is_output)
+        is_output = index in network.outputs
+        module = fuse(
+            network[first], _inputs(network, first)[0], target, sum_activation=activation, is_output=is_output
+        )
         sources = graph[first]
         if first != index:
             sources = (*sources, *(source for source in graph[index] if source != first))
-        yield Step(tuple(n for n, of in enumerate(numbers) if of in (first, index)), index, sources, module)
+        layers = tuple(n for n, computed_by in enumerate(numbers) if computed_by in (first, index))
+        yield Step(layers, index, sources, module)
 
 
 def _unfused(network: Network) -> Iterator[Step]:
@@ -209,7 +213,7 @@ def _unfused(network: Network) -> Iterator[Step]:
 
 
 def _aliases(network: Network) -> list[int]:
-    """For each layer, the number of the layer that computes its output: its own, or that of its source if identical."""
+    """Return for each layer the number of the layer that computes its output: itself, or its source if an identity."""
     numbers: list[int] = []
     for index, layer in enumerate(network):
         sources = network.sources[index]
@@ -220,7 +224,7 @@ def _aliases(network: Network) -> list[int]:
 
 
 def _fusible_sums(network: Network, numbers: Sequence[int], graph: Sequence[tuple[int, ...]]) -> dict[int, int]:
-    """Map convolutions whose only reader is a plain sum to that sum, one for each sum."""
+    """Map each convolution that can be fused with a sum, its only reader, to that sum; one convolution per sum."""
     readers: dict[int, list[int]] = {}
     for index, sources in enumerate(graph):
         for source in sources if numbers[index] == index else ():
@@ -229,8 +233,8 @@ def _fusible_sums(network: Network, numbers: Sequence[int], graph: Sequence[tupl
     for index, layer in enumerate(network):
         if layer.as_sum(*_inputs(network, index)) is None:
             continue
-        alone = [s for s in graph[index] if s != INPUT and readers[s] == [index] and s not in network.outputs]
-        convolutions = [source for source in alone if network[source].as_convolution() is not None]
+        single_reader = [s for s in graph[index] if s != INPUT and readers[s] == [index] and s not in network.outputs]
+        convolutions = [source for source in single_reader if network[source].as_convolution() is not None]
         if convolutions:
             sums[convolutions[0]] = index
     return sums

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..activations import Activation
 
-_TILE = 1 << 18  # values of a map that stay in the second-level cache between mish's passes
+_TILE = 1 << 18  # values that stay in the second-level cache between mish's passes
 
 InPlace = Callable[[Tensor], Tensor]
 
@@ -21,17 +21,22 @@ def identity(y: Tensor) -> Tensor:
 
 
 def mish_(y: Tensor) -> Tensor:
-    """Mish in place, several times faster than ``F.mish``; see ``negated_mish_``."""
+    """Compute mish in place, several times faster than ``F.mish``; see ``negated_mish_``.
+
+    Args:
+        y: float [batch, channels, height, width] in channels_last order.
+    """
     if y.device.type != "cpu" or torch.compiler.is_compiling():
         return F.mish(y, inplace=True)
     return negated_mish_(y.neg_())
 
 
 def negated_mish_(y: Tensor) -> Tensor:
-    """``mish(-y)`` in place, where a convolution with negated weights gives ``y`` at no cost.
+    """Compute ``mish(-y)`` in place, for a convolution whose negated weights give ``y`` at no cost.
 
     With z = -x and n = sigmoid(z), ``mish(x) = x tanh(log(1 + e^x)) = z - 2 z / (1 + n^2)``: three passes, one of them
-    the sigmoid, where mish of x itself would need more. Tile by tile, so that only the first pass reads main memory.
+    the sigmoid, while mish of x itself needs more. The map is processed in tiles, so that only the first pass reads main
+    memory.
 
     Args:
         y: float [batch, channels, height, width] in channels_last order.

@@ -1,6 +1,6 @@
-"""The modules that an optimised network runs instead of the layers, chosen by what each layer says of itself.
+"""``fuse``: choose the module that an optimised network runs instead of a layer, by what the layer declares.
 
-A module is called as the layer is and returns the same values up to rounding. Maps are in channels_last order
+A module has the layer's inputs and returns the same values up to rounding. Maps are in channels_last order
 throughout, which oneDNN and tensor cores require.
 """
 
@@ -36,14 +36,14 @@ class Float32Region(nn.Module):
 def fuse(
     layer: Layer, x: Shape, target: Target, *, sum_activation: Activation | None = None, is_output: bool = False
 ) -> nn.Module:
-    """Return the module to run for a layer; the layer itself where nothing can be gained.
+    """Return the module to run for a layer; the layer itself if no faster one exists.
 
     Args:
         layer: the layer, in eval mode.
         x: shape of its first input.
-        target: what to build for.
-        sum_activation: for a convolution that includes the sum that follows: the activation behind the sum.
-        is_output: whether the output leaves the network, which is float32 then.
+        target: dtype and device to build for.
+        sum_activation: for a convolution fused with a following sum, the activation after the sum.
+        is_output: whether the network returns the output, which then is float32.
     """
     spec = layer.as_convolution()
     if spec is not None:

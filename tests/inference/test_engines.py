@@ -99,6 +99,6 @@ def test_unknown_and_uninstalled_engines_are_refused(net: Network, monkeypatch: 
 def test_stateful_networks_run_in_torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
     net = random_networks.network("[net]\ninputs=5\n[rnn]\nhidden=4\noutput=3\n")
     monkeypatch.setattr(engines, "is_installed", lambda _name: True)
-    with pytest.raises(DarknetError, match="has recurrent layers, whose state it does not keep"):
+    with pytest.raises(DarknetError, match="does not keep the state of recurrent layers: expected torch"):
         engines.create_engine(net, "openvino")
     engines.create_engine(net, "auto")

@@ -77,11 +77,11 @@ def _split_unsqueeze(graph: onnx.GraphProto) -> None:
         position = list(graph.node).index(node)
         name = node.input[0]
         graph.node.remove(node)
-        for number, axis in enumerate(axes):
-            last = number == len(axes) - 1
+        for offset, axis in enumerate(axes):
+            last = offset == len(axes) - 1
             out = node.output[0] if last else f"{node.output[0]}/{axis}"
             value = onnx.helper.make_tensor(f"{node.output[0]}/axis_{axis}", onnx.TensorProto.INT64, [1], [axis])
             graph.initializer.append(value)
             step = onnx.helper.make_node("Unsqueeze", [name, value.name], [out], name=f"{node.name}_{axis}")
-            graph.node.insert(position + number, step)
+            graph.node.insert(position + offset, step)
             name = out

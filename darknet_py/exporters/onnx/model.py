@@ -52,7 +52,7 @@ def to_onnx(
         opset: ONNX opset, 18 or later.
         fp16: Store weights and compute layers in float16; inputs and outputs stay float32.
         names: Class names for the metadata; empty: the network's own.
-        letterbox: For the metadata: whether images are letterboxed; None: as the cfg and dialect say.
+        letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
         threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
         nms: IoU threshold of NMS, 0..1, 0 disables it: constant of the graph with ``heads="nms"``, else metadata.
 

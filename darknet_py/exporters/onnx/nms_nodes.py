@@ -1,6 +1,6 @@
-"""Class-wise NMS as ONNX nodes after ``boxes`` and ``scores``, of standard operators only.
+"""Class-wise NMS as ONNX nodes after ``boxes`` and ``scores``, with standard operators only.
 
-For heads with plain IoU, NonMaxSuppression does everything. It does not support the overlaps of ``greedynms``
+For heads with plain IoU, NonMaxSuppression is enough. It does not support the overlaps of ``greedynms``
 (yolov4) and ``diounms``: there it only selects and sorts the boxes above the threshold, and a Loop runs Darknet's
 greedy NMS, one iteration per kept box.
 """
