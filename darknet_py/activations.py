@@ -1,8 +1,8 @@
 """Darknet's activations by the names that cfg files use (``activations.c``, ``activations.h``).
 
 A member is callable: ``Activation("mish")(x)``. All keep the shape; the three ``normalize_channels``
-kinds normalise over dimension 1, the others are elementwise. Names that Darknet does not know become
-relu there, with a message on stderr; here they are an error when the cfg is read.
+kinds normalise over dimension 1, the others are elementwise. Darknet replaces an unknown name by
+relu, with a message on stderr; here it is an error when the cfg is read.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _softmax_gradient(y: Tensor) -> Tensor:
     return y * (1 - y)
 
 
-# C computes the gradient from the output. For the other activations that is exact, but gelu's formula is one of the
+# C computes the gradient from the output, which is exact for the other activations. But gelu's formula expects the
 # input, revleaky divides (on the GPU) where leaky multiplies, and normalize_channels ignores the influence of a channel
 # on the others (on the GPU; the CPU code has another formula).
 _GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -113,7 +113,7 @@ _GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Activation(enum.StrEnum):
-    """Values of ``activation=``, callable."""
+    """Values of ``activation=``; each is a callable."""
 
     LINEAR = "linear"
     LOGISTIC = "logistic"

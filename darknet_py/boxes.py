@@ -1,8 +1,8 @@
 """Operations on boxes: conversion, IoU, non-maximum suppression, letterbox arithmetic.
 
 A box is four numbers in the last dimension, ``(cx, cy, w, h)``: centre and size. NMS follows ``box.c do_nms_sort``
-and ``diounms_sort``: class by class, highest score first, each box that is kept removes all that follow and overlap
-it by more than the threshold.
+and ``diounms_sort``: class by class and in descending order of score, each box that is kept suppresses all later
+boxes that overlap it by more than the threshold.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_BLOCK = 1024  # boxes whose overlap with all others is held in memory at once
+_BLOCK = 1024  # boxes whose overlaps with all others are in memory at once
 
 
 class RawDetections(NamedTuple):
@@ -46,7 +46,7 @@ class NMSOptions:
     """The overlap measure of NMS.
 
     Attributes:
-        kind: which measure.
+        kind: the measure.
         beta: exponent of the distance term of DIOUNMS.
     """
 
@@ -67,13 +67,13 @@ class NMSOptions:
 
 
 def xywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """Convert boxes [..., 4] from (cx, cy, w, h) to (x1, y1, x2, y2)."""
+    """Convert boxes, float [..., 4], from (cx, cy, w, h) to (x1, y1, x2, y2)."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat((centre - half, centre + half), dim=-1)
 
 
 def xyxy_to_xywh(boxes: Tensor) -> Tensor:
-    """Convert boxes [..., 4] from (x1, y1, x2, y2) to (cx, cy, w, h)."""
+    """Convert boxes, float [..., 4], from (x1, y1, x2, y2) to (cx, cy, w, h)."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return torch.cat(((low + high) / 2, high - low), dim=-1)
 
@@ -163,11 +163,12 @@ def batched_nms(detections: RawDetections, threshold: float, options: NMSOptions
             part = slice(start, start + longest)
             keep[part] = nms_keep(detections.boxes[rows[part]], threshold, options)
             continue
-        # A class with fewer boxes is filled up with those that follow: as the last, they suppress none of its own.
+        # A class with fewer boxes is padded with the boxes after it: being last, they suppress none of the class.
         offset = torch.arange(longest, device=cls.device)
-        positions, own = starts[classes][:, None] + offset, offset < counts[classes][:, None]
+        positions = starts[classes][:, None] + offset
+        is_own = offset < counts[classes][:, None]
         boxes = detections.boxes[rows[positions.clamp(max=len(rows) - 1)]]
-        keep[positions[own]] = _greedy(boxes, torch.ones_like(own), threshold, options)[own]
+        keep[positions[is_own]] = _greedy(boxes, torch.ones_like(is_own), threshold, options)[is_own]
     probs = detections.probs.clone()
     probs[rows[~keep], cls[~keep]] = 0
     return detections._replace(probs=probs)
@@ -178,10 +179,10 @@ def _groups(counts: Tensor) -> Iterator[tuple[list[int], int]]:
     order, sizes = counts.argsort(descending=True).tolist(), counts.tolist()
     while order and sizes[order[0]] > 1:
         longest = sizes[order[0]]
-        similar = sum(2 * sizes[number] > longest for number in order)  # the others would be mostly padding
-        together = max(1, min(similar, _BLOCK**2 // longest**2))
-        yield order[:together], longest
-        order = order[together:]
+        similar = sum(2 * sizes[k] > longest for k in order)  # the others would be mostly padding
+        group_size = max(1, min(similar, _BLOCK**2 // longest**2))
+        yield order[:group_size], longest
+        order = order[group_size:]
 
 
 def nms_keep(boxes: Tensor, threshold: float, options: NMSOptions) -> Tensor:
@@ -205,9 +206,9 @@ def nms_keep(boxes: Tensor, threshold: float, options: NMSOptions) -> Tensor:
 
 
 def _greedy(boxes: Tensor, candidates: Tensor, threshold: float, options: NMSOptions) -> Tensor:
-    """Return which of ``boxes`` [..., n, 4] are kept, bool [..., n], of those that ``candidates`` [..., n] marks."""
-    # The greedy order without a loop over boxes: a box is suppressed if an earlier box that is kept overlaps it.
-    # Repeating this converges after as many rounds as the longest chain of such decisions.
+    """Return the mask of kept boxes, bool [..., n]; ``boxes``: float [..., n, 4]; ``candidates``: bool [..., n]."""
+    # Greedy NMS as a fixed-point iteration: a box is suppressed if an earlier box that is kept overlaps it. It
+    # converges after as many iterations as the longest chain of suppressions.
     overlaps = (options.overlap(boxes[..., :, None, :], boxes[..., None, :, :]) > threshold).triu(diagonal=1)
     keep = candidates
     while True:

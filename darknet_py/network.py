@@ -27,16 +27,16 @@ class Network(nn.Module):
     Args:
         config: the parsed cfg.
         size: width and height of the input in pixels instead of the cfg's.
-        dialect: whose rules apply where AlexeyAB's and pjreddie's Darknet differ.
-        strict: treat unknown keys and other text without effect as errors.
+        dialect: ``alexeyab`` or ``pjreddie``: the fork whose behaviour applies where they differ.
+        strict: raise an error for unknown keys and other text without effect.
 
     Attributes:
         options: keys of ``[net]``.
         shape: shape of the input for one image.
         sources: for each layer, the numbers of the layers that it reads; -1 is the network's input.
-        version: (major, minor, revision) that a .weights file is saved with.
-        seen: images trained on, which a .weights file is saved with.
-        names: class names that a checkpoint contained.
+        version: (major, minor, revision) in the header of a .weights file.
+        seen: images trained on, also in that header.
+        names: class names from a checkpoint; empty if unknown.
 
     Raises:
         ConfigError: the cfg is wrong, with file, line and layer.
@@ -55,16 +55,16 @@ class Network(nn.Module):
         self.dialect = Dialect(dialect)
         first, *others = config.sections
         if first.name not in NAMES:
-            raise ConfigError(f"{config.path}:{first.line}: expected [net] first, got [{first.name}]")
+            raise ConfigError(f"{config.path}:{first.line}: expected [net] as the first section, got [{first.name}]")
         if not others:
             raise ConfigError(f"{config.path}: expected layers after [{first.name}], found none")
         self.options = schema.read(Net, first, config, dialect=self.dialect, strict=strict)
-        with _place(config, first):
+        with _locate_errors(config, first):
             self.shape = _input_shape(self.options, size)
         self.sources: list[tuple[int, ...]] = []
         layers: list[Layer] = []
         for index, section in enumerate(others):
-            with _place(config, section, index):
+            with _locate_errors(config, section, index):
                 layers.append(self._build_layer(section, layers, strict))
         self.layers = nn.ModuleList(layers)
         self._dead = dead_after(enumerate(self.sources), self.outputs)
@@ -74,7 +74,8 @@ class Network(nn.Module):
         self.eval()
 
     def _build_layer(self, section: Section, earlier: Sequence[Layer], strict: bool) -> Layer:
-        kind, index = find(section.name), len(earlier)
+        kind = find(section.name)
+        index = len(earlier)
         options = schema.read(kind.Options, section, self.config, dialect=self.dialect, strict=strict)
         sources = options.sources(index)
         for source in sources:
@@ -145,7 +146,7 @@ class Network(nn.Module):
         return list(outputs.values())
 
     def locate(self, index: int, inputs: Sequence[Tensor]) -> str:
-        """Describe layer ``index`` and what it was given, for errors."""
+        """Describe layer ``index`` and the shapes of its inputs, for errors."""
         section = self.config.sections[1 + index]
         shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
         return f"in layer {index} [{section.name}] ({self.config.path}:{section.line}), input shapes {shapes}"
@@ -159,7 +160,7 @@ class Network(nn.Module):
         raise ValueError(f"expected a batch of {tuple(self.shape)} (channels, height, width), got {tuple(x.shape)}")
 
     def initialise(self) -> Network:
-        """Set every parameter to Darknet's starting values, drawn from torch's global generator."""
+        """Set every parameter to Darknet's initial values, drawn from torch's global generator."""
         with torch.no_grad():
             for layer in self:
                 layer.initialise()
@@ -176,7 +177,7 @@ class Network(nn.Module):
         return sum(layer.flops for layer in self)
 
     def __str__(self) -> str:
-        """Darknet's table: number, section, options, shapes, BFLOPS, floats in a .weights file."""
+        """Return Darknet's table: number, section, options, shapes, BFLOPS, floats in a .weights file."""
         rows = [("", "layer", "options", "input", "output", "BFLOPS", "floats")]
         total = 0
         for index, (layer, section) in enumerate(zip(self, self.config.sections[1:], strict=True)):
@@ -184,15 +185,15 @@ class Network(nn.Module):
             total += floats
             source = self.sources[index][0]
             x = self.shape if source == INPUT else self[source].shape
-            shown = f"{layer.flops / 1e9:.3f}" if layer.flops else ""
-            words = (str(index), section.name, layer.describe(), _size(x), _size(layer.shape), shown)
-            rows.append((*words, f"{floats:,}" if floats else ""))
+            bflops = f"{layer.flops / 1e9:.3f}" if layer.flops else ""
+            row = (str(index), section.name, layer.describe(), _size(x), _size(layer.shape), bflops)
+            rows.append((*row, f"{floats:,}" if floats else ""))
         return "\n".join(format_table(rows, "><<>")) + f"\nTotal BFLOPS {self.flops / 1e9:.3f}, {total:,} floats"
 
 
 @contextmanager
 def evaluating(network: Network) -> Iterator[None]:
-    """Put the network in eval mode for the block, and back into its mode afterwards."""
+    """Put the network in eval mode inside the block, and restore its mode afterwards."""
     training = network.training
     network.eval()
     try:
@@ -202,8 +203,8 @@ def evaluating(network: Network) -> Iterator[None]:
 
 
 @contextmanager
-def _place(config: Config, section: Section, index: int | None = None) -> Iterator[None]:
-    """Turn a ValueError of the block into a ConfigError with file, line and layer."""
+def _locate_errors(config: Config, section: Section, index: int | None = None) -> Iterator[None]:
+    """Convert a ValueError raised inside the block to a ConfigError with file, line and layer."""
     try:
         yield
     except ConfigError:

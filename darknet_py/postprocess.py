@@ -1,9 +1,9 @@
-"""From the outputs of the detection heads to boxes: decode, merge the heads, undo the letterbox, NMS.
+"""Convert the outputs of the detection heads to boxes: decode, merge the heads, undo the letterbox, apply NMS.
 
 ``Detector``, evaluation, ``compare``, the check of exported files and the OpenCV-style API all use these functions.
-The order of the steps is C's (``get_network_boxes``, ``correct_yolo_boxes``, ``do_nms_sort``): NMS sees boxes
-relative to the image, because the kinds of NMS that measure distances between centres decide differently on
-boxes relative to a letterboxed input.
+The order of the steps is C's (``get_network_boxes``, ``correct_yolo_boxes``, ``do_nms_sort``): NMS is applied to
+boxes relative to the image, because the kinds of NMS that measure distances between centres give other results
+for boxes relative to a letterboxed input.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def require_heads(network: Network) -> list[Head]:
 
 
 def uses_letterbox(network: Network, letterbox: bool | None = None) -> bool:
-    """Whether images are letterboxed: ``letterbox`` if given, else as C does it for the network.
+    """Whether images are letterboxed: ``letterbox`` if given, else C's rule for the network.
 
-    AlexeyAB letterboxes where ``[net] letter_box=1`` and stretches otherwise; pjreddie always letterboxes.
+    AlexeyAB's code letterboxes if ``[net] letter_box=1`` and stretches otherwise; pjreddie's always letterboxes.
     """
     if letterbox is not None:
         return letterbox
@@ -40,7 +40,7 @@ def uses_letterbox(network: Network, letterbox: bool | None = None) -> bool:
 
 
 def nms_options(network: Network) -> NMSOptions:
-    """The NMS options of a network: those of its last head, as in C."""
+    """Return the NMS options of a network: those of its last head, as in C."""
     return require_heads(network)[-1].nms_options
 
 
@@ -66,13 +66,13 @@ def decode(
 def decode_dense(
     network: Network, outputs: Sequence[Tensor], size: tuple[int, int], threshold: float | None = None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Decode every box of every head, none left out, as a static graph.
+    """Decode every box of every head as a static graph, without a score threshold.
 
     Args:
         network: a network with heads.
         outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head.
         size: width and height of the network's input in pixels.
-        threshold: for heads whose probabilities depend on one (a class tree).
+        threshold: score threshold for heads whose probabilities depend on it (a class tree).
 
     Returns:
         For each head: boxes [batch, n, 4], (cx, cy, w, h) relative to the network's input, and class
@@ -82,13 +82,22 @@ def decode_dense(
 
 
 def from_scores(boxes: Tensor, scores: Tensor, threshold: float) -> RawDetections:
-    """Detections of dense boxes [n, 4] and class probabilities [n, classes]: those not above ``threshold`` become 0."""
+    """Convert dense boxes and class probabilities of one image to detections.
+
+    Args:
+        boxes: float [n, 4], (cx, cy, w, h).
+        scores: float [n, classes], 0..1.
+        threshold: probabilities that are not above it are set to 0.
+
+    Returns:
+        All n boxes; their objectness is the largest probability that remains.
+    """
     probs = torch.where(scores > threshold, scores, 0)
     return RawDetections(boxes, probs.amax(dim=1), probs)
 
 
 def apply_nms(detections: RawDetections, threshold: float, options: NMSOptions) -> RawDetections:
-    """Class-wise NMS; an IoU ``threshold`` of 0 disables it, as in C."""
+    """Apply class-wise NMS, see ``batched_nms``; an IoU ``threshold`` of 0 disables it, as in C."""
     return batched_nms(detections, threshold, options) if threshold else detections
 
 
@@ -115,13 +124,13 @@ def postprocess_outputs(
         image_sizes: width and height of each image in pixels; None: boxes stay relative to the network's input.
         letterbox: whether the images were letterboxed.
         nms_in_pixels: apply NMS to boxes in pixels of the image (``detector valid``) instead of relative ones.
-        darknet_order: order the boxes as C's NMS leaves them, which sorts them by one class after the other.
+        darknet_order: return the boxes in the order of C's NMS, which sorts them by each class in turn.
 
     Returns:
         One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the image.
     """
     results = []
-    kind = nms_options(network)
+    options_of_nms = nms_options(network)
     for index, detections in enumerate(decode(network, outputs, size, options)):
         image_size = size if image_sizes is None else image_sizes[index]
         if letterbox and image_sizes is not None:
@@ -129,7 +138,7 @@ def postprocess_outputs(
         scaled = detections
         if nms_in_pixels:
             scaled = detections._replace(boxes=detections.boxes * detections.boxes.new_tensor(image_size).repeat(2))
-        kept = detections._replace(probs=apply_nms(scaled, nms, kind).probs)
+        kept = detections._replace(probs=apply_nms(scaled, nms, options_of_nms).probs)
         if darknet_order:
             order = _class_sorted(detections.probs)
             kept = RawDetections(*(column[order] for column in kept))
@@ -138,13 +147,13 @@ def postprocess_outputs(
 
 
 def to_rows(detections: RawDetections) -> Tensor:
-    """A row for each box and class whose probability is not 0: [n, 6] of class, confidence, cx, cy, w, h."""
+    """Return one row for each box and class of nonzero probability, float [n, 6]: class, confidence, cx, cy, w, h."""
     box, cls = (detections.probs > 0).nonzero(as_tuple=True)
     return torch.cat((cls[:, None].float(), detections.probs[box, cls][:, None], detections.boxes[box]), dim=1)
 
 
 def _class_sorted(probs: Tensor) -> Tensor:
-    """The order [n] that a stable descending sort by class 0, then class 1, ... gives (``do_nms_sort``)."""
+    """Return the order, int64 [n], of a stable descending sort by class 0, then class 1, ... (``do_nms_sort``)."""
     table = probs.cpu().numpy()
     used = table[:, table.any(axis=0)]
     order = np.lexsort(-used.T) if used.size else np.arange(len(table))

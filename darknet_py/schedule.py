@@ -1,7 +1,7 @@
-"""How [net] schedules training: images per iteration, the learning rate, the length of sequences (``network.c``).
+"""Images per iteration, learning rate and sequence length of training, from the options of [net] (``network.c``).
 
 Every policy starts with ``burn_in`` iterations of warm-up, in which the learning rate rises with exponent ``power``.
-poly has the same exponent; poly and sgdr count iterations from the first, warm-up included.
+poly uses the same exponent. poly and sgdr include the warm-up in their iteration count.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ from .errors import ConfigError
 
 
 def images_per_forward(net: Net) -> int:
-    """Images in a mini-batch, C's ``net.batch``: batch // subdivisions * time_steps, both factors at least 1."""
+    """Return the number of images in a mini-batch, C's ``net.batch``.
+
+    It is ``batch // subdivisions * time_steps``, both factors at least 1.
+    """
     return max(net.batch // max(net.subdivisions, 1), 1) * max(net.time_steps, 1)
 
 
 def images_per_iteration(net: Net) -> int:
-    """Images that one update of the weights is computed from: those of ``subdivisions`` mini-batches.
+    """Return the number of images per update of the weights: those of ``subdivisions`` mini-batches.
 
-    ``seen`` of a .weights file is a multiple of it. It is not ``batch`` if time_steps > 1, or if ``batch`` is not a
-    multiple of ``subdivisions``.
+    ``seen`` of a .weights file is a multiple of it. It differs from ``batch`` if time_steps > 1, or if ``batch`` is not
+    a multiple of ``subdivisions``.
     """
     return images_per_forward(net) * max(net.subdivisions, 1)
 
 
 def learning_rate(net: Net, iteration: int, rng: random.Random | None = None) -> float:
-    """The learning rate of an update, before a layer's own factor (``get_current_rate``).
+    """Return the learning rate of an update, before a layer's own factor (``get_current_rate``).
 
     Args:
         net: The options of [net].
         iteration: Number of the update; 1 for the first.
-        rng: Generator that policy=random draws from; by default Python's global one.
+        rng: Random generator for policy=random; None: Python's global one.
 
     Raises:
         ConfigError: The policy's options contradict each other or are missing.
@@ -47,7 +50,10 @@ def learning_rate(net: Net, iteration: int, rng: random.Random | None = None) ->
 
 
 def sequence_length(net: Net, iteration: int) -> int:
-    """Mini-batches over which recurrent layers keep their state (``get_current_seq_subdivisions``), 1 or more."""
+    """Return the number of mini-batches, 1 or more, over which recurrent layers keep their state.
+
+    This is ``get_current_seq_subdivisions``.
+    """
     parts = float(min(net.sequential_subdivisions or net.subdivisions, net.subdivisions))
     for step, scale in zip(net.steps, net.seq_scales, strict=False):
         if step > iteration:
@@ -82,7 +88,9 @@ def _sgdr(net: Net, iteration: int) -> float:
 
 def _max_batches(net: Net) -> int:
     if net.max_batches < 1:
-        raise ConfigError(f"policy={net.policy} needs max_batches, the total number of iterations")
+        raise ConfigError(
+            f"policy={net.policy}: expected max_batches, the total number of iterations, got {net.max_batches}"
+        )
     return net.max_batches
 
 

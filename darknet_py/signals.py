@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class DeferredSignals:
     """Context manager: the first signal inside the block sets ``received``, the second raises KeyboardInterrupt.
 
-    Signal handlers can only be set in the main thread; in any other thread the block changes nothing.
+    Signal handlers can only be set in the main thread; in any other thread nothing is deferred.
 
     Args:
         on_first: Called when the first signal arrives.

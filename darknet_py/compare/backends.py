@@ -32,7 +32,7 @@ Size = tuple[int, int]  # width and height
 
 @dataclass(frozen=True)
 class BackendOutput:
-    """What a backend computed for one image.
+    """The outputs of a backend for one image.
 
     Attributes:
         layers: Output of each layer that the backend exposes, float32 [channels, height, width], by layer number.
@@ -48,7 +48,7 @@ class Backend:
     """One side of a comparison: ``load`` it for an input size, then ``run`` it on an input.
 
     Attributes:
-        network: This package's reading of the cfg, if there is one; it gives the layers' sections and shapes.
+        network: The cfg as this package reads it, for the sections and shapes of the layers; None without a cfg.
         dialect: The dialect of the file or library, if it is known before loading.
         size: Width and height of the input, if the file accepts no other.
         channels: Channels of the input, for backends without a network.
@@ -70,7 +70,7 @@ class Backend:
             x: The input, float32 [1, channels, height, width] in 0..1.
             threshold: Score threshold of detections.
             nms: IoU threshold of NMS; 0 disables it.
-            other: The network of the other side, if it has one: names the layers of outputs that have no number.
+            other: The network of the other side, if it has one: gives layer numbers to outputs without one.
         """
         raise NotImplementedError
 
@@ -148,17 +148,25 @@ def _find_model(text: str) -> Model:
 
 
 def file_names(model: Model) -> str:
-    """``CFG,WEIGHTS`` as the user writes it."""
+    """Return ``CFG,WEIGHTS`` as on the command line."""
     return ",".join(os.fspath(path) for path in (model.cfg, model.weights) if path is not None)
 
 
 def detect(network: Network, outputs: Sequence[Tensor], size: Size, threshold: float, nms: float) -> Tensor:
-    """Detections of the first image after NMS: rows [n, 6], see ``postprocess.to_rows``."""
+    """Return the detections of the first image after NMS, float [n, 6], see ``postprocess.to_rows``.
+
+    Args:
+        network: A network with heads.
+        outputs: What ``network(x)`` returned.
+        size: Width and height of the network's input in pixels.
+        threshold: Score threshold.
+        nms: IoU threshold of NMS; 0 disables it.
+    """
     return to_rows(postprocess_outputs(network, outputs, size, DecodeOptions(threshold), nms=nms)[0])
 
 
 def single_image_config(network: Network) -> Config:
-    """The cfg with the input size of ``network``, for batches of one image and one time step."""
+    """Return the cfg with the input size of ``network``, for batches of one image and one time step."""
     values = {"batch": "1", "subdivisions": "1", "time_steps": "1"}
     options, shape = network.options, network.shape
     if (0, 0) != (options.width, options.height) != (shape.width, shape.height):

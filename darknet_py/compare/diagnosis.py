@@ -1,7 +1,7 @@
 """Probable causes of a difference between the outputs of a layer in two networks.
 
-First what the files prove: different options, different weights. Where the files agree, the pattern of the
-difference points to the usual mistakes of Darknet ports.
+Different options or weights are certain causes and come first. Where options and weights agree, the pattern of the
+difference points to common mistakes of Darknet ports.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def diagnose(number: int, a: Network | None, b: Network | None, left: Tensor, ri
     """Return probable causes of the difference in layer ``number``, the most certain first.
 
     Args:
-        number: Number of the layer.
+        number: Index of the layer.
         a: The network of side A, if it has one.
         b: The network of side B, if it has one.
         left: Output of the layer in A, float [channels, height, width].
-        right: Output of the layer in B.
+        right: Output of the layer in B, float [channels, height, width].
     """
     causes = []
     if a is not None and b is not None:
@@ -73,7 +73,7 @@ def compare_weights(number: int, a: Network, b: Network) -> list[str]:
 
 
 def diagnose_values(left: Tensor, right: Tensor) -> list[str]:
-    """Return probable causes by the pattern of the difference between two outputs of one shape."""
+    """Return probable causes by the pattern of the difference between two outputs, float of the same shape."""
     left, right = left.double(), right.double()
     if not (left.isfinite().all() and right.isfinite().all()):
         return ["outputs contain NaN or Inf"]
@@ -88,7 +88,7 @@ def diagnose_values(left: Tensor, right: Tensor) -> list[str]:
         causes.append("only negative values differ: activation, or its slope")
     elif left.dim() == 3:
         causes += _diagnose_channels(left, right, scale)
-    return causes or ["options and weights are equal: arithmetic differs (padding, rounding of sizes, activation)"]
+    return causes or ["options and weights are equal: the computation differs (padding, rounding of sizes, activation)"]
 
 
 def _diagnose_location(differs: Tensor) -> list[str]:

@@ -1,7 +1,7 @@
 """A C Darknet library (AlexeyAB's or pjreddie's ``libdarknet.so``) as a backend of ``compare``.
 
-The C API exposes the output of the last layer only. So the library gets a cfg with one more layer that concatenates the
-outputs of all the others, whatever their shapes are.
+The C API exposes the output of the last layer only. So the library gets a cfg with an additional last layer that
+concatenates the flattened outputs of all others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .backends import BackendOutput, ExternalBackend, Size, file_names, single_i
 _DEBIAN = "/usr/lib/darknet/libdarknet.so"
 _OUTPUT = "output.npz"
 _LIBRARY = re.compile(r"(.+?\.(?:so|dylib|dll)[.\d]*):(.+)")  # LIBRARY:MODEL[,WEIGHTS]
-_QUOTED_LINES = 3  # of the library's last messages
+_QUOTED_LINES = 3  # of the library's output, the last
 
 
 def find_library() -> str:
@@ -67,11 +67,11 @@ def detect_dialect(library: StrPath) -> Dialect:
 def run_library(
     library: StrPath, network: Network, weights: StrPath, x: Tensor, threshold: float, nms: float
 ) -> tuple[dict[int, Tensor], Tensor | None]:
-    """Run a C library on one image in a process of its own.
+    """Run a C library on one image in a separate process.
 
     Args:
         library: The shared library.
-        network: This package's reading of the cfg, at the size of ``x``.
+        network: The network of the cfg, at the size of ``x``.
         weights: The .weights file.
         x: The input, float32 [1, channels, height, width] in 0..1.
         threshold: Score threshold of detections.
@@ -114,7 +114,7 @@ def run_library(
 
 @contextmanager
 def serve_library(library: StrPath, network: Network, x: Tensor) -> Iterator[Callable[[Tensor], None]]:
-    """Load a network into a C library in a process of its own, and keep it ready inside the block, for timing.
+    """Load a network into a C library in a separate process, and keep it loaded inside the block, for timing.
 
     Args:
         library: The shared library.
@@ -122,12 +122,12 @@ def serve_library(library: StrPath, network: Network, x: Tensor) -> Iterator[Cal
         x: The input that every call computes, float32 [batch, channels, height, width] in 0..1.
 
     Yields:
-        A function that runs ``x`` image by image and returns when that is done; its argument is ignored.
+        A function that runs ``x`` image by image and returns afterwards; its argument is ignored.
 
     Raises:
         DarknetError: The library failed; the message quotes it.
     """
-    detect_dialect(library)  # refuses other files
+    detect_dialect(library)  # raises for other files
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         _write_cfg(folder / "network.cfg", single_image_config(network))
@@ -177,12 +177,12 @@ def _write_cfg(path: pathlib.Path, config: Config) -> None:
 
 
 def _head_options(network: Network) -> dict[str, object]:
-    """What the library needs for its detections."""
+    """Return the options with which the library detects: classes, image size, NMS."""
     if not network.heads:
         return {"classes": 0}
     options, shape = nms_options(network), network.shape
-    # Image size for get_network_boxes, so that boxes are relative to the input: pjreddie's undoes a letterbox unless
-    # the image has the shape of the input; boxes of [detection] heads are multiplied by these numbers.
+    # Image size for get_network_boxes, such that boxes are relative to the input: pjreddie's code undoes a letterbox
+    # unless the image has the aspect ratio of the input, and multiplies boxes of [detection] heads by this size.
     no_letterbox = network.dialect is Dialect.ALEXEYAB or shape.width == shape.height
     return {
         "classes": network.heads[-1].classes,
@@ -198,7 +198,7 @@ def _run_job(job: pathlib.Path, library: str) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
     ) as process:
         log, _ = process.communicate()
-    if not (job.parent / _OUTPUT).exists():  # Darknet exits with status 0 as well where a file is missing
+    if not (job.parent / _OUTPUT).exists():  # Darknet exits with status 0 even if a file is missing
         raise _failure(library, process.returncode, log)
 
 

@@ -1,7 +1,7 @@
-"""Run a C Darknet library in a process of its own, because it exits the process on bad files.
+"""Run a C Darknet library in a separate process, because it exits the process on bad files.
 
-A program that takes the path of a job (JSON, see ``libdarknet.py``) and imports nothing of the package. It depends on
-the layout of one C struct only, the start of ``detection``: the forks' other structs differ.
+This program takes the path of a job (JSON, see ``libdarknet.py``) and imports nothing from the package. It depends on
+the layout of one C struct only, the start of ``detection``; the other structs differ between forks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CDetection(ctypes.Structure):
 
 
 def open_library(path: str) -> Any:
-    """Open the library and declare its functions; ``load`` and ``predict`` are the fork's own."""
+    """Open the library and declare its functions; ``load`` and ``predict`` are those of its fork."""
     c: Any = ctypes.CDLL(path)
     pointer, integer, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
     c.set_batch_network.argtypes = [pointer, integer]
@@ -44,7 +44,9 @@ def open_library(path: str) -> Any:
     else:
         c.predict, c.load = c.network_predict, c.load_network
         c.load.argtypes = [ctypes.c_char_p, ctypes.c_char_p, integer]
-    c.load.restype, c.predict.restype, c.predict.argtypes = pointer, _FLOATS, [pointer, _FLOATS]
+    c.load.restype = pointer
+    c.predict.restype = _FLOATS
+    c.predict.argtypes = [pointer, _FLOATS]
     c.get_network_boxes.restype = pointer
     c.get_network_boxes.argtypes = [
         *(pointer, integer, integer, real, real, pointer, integer, ctypes.POINTER(integer)),
@@ -55,7 +57,7 @@ def open_library(path: str) -> Any:
 
 
 def load_network(c: Any, cfg: str, weights: str) -> Any:
-    """Load a network for one image at a time."""
+    """Load a network with batch size 1."""
     arguments = [cfg.encode(), weights.encode(), 0]
     network = c.load(*arguments, 1) if len(c.load.argtypes) == 4 else c.load(*arguments)
     c.set_batch_network(network, 1)
@@ -69,8 +71,9 @@ def predict(c: Any, network: Any, x: np.ndarray[Any, Any], count: int) -> np.nda
 
 
 def detect(c: Any, network: Any, job: dict[str, Any]) -> list[list[float]]:
-    """Rows of class, confidence, cx, cy, w, h relative to the input, after NMS."""
-    count, classes = ctypes.c_int(), job["classes"]
+    """Return detections after NMS, rows of class, confidence, cx, cy, w, h relative to the input."""
+    count = ctypes.c_int()
+    classes = job["classes"]
     width, height = job["size"]
     start = c.get_network_boxes(network, width, height, job["threshold"], 0.5, None, 1, ctypes.byref(count), 0)
     total = count.value
@@ -99,7 +102,7 @@ def _is_layout(rows: list[CDetection], classes: int) -> bool:
 
 
 def _detections_at(start: int, count: int, stride: int) -> list[CDetection]:
-    return [CDetection.from_address(start + number * stride) for number in range(count)]
+    return [CDetection.from_address(start + index * stride) for index in range(count)]
 
 
 def serve(c: Any, job: dict[str, Any], x: np.ndarray[Any, Any]) -> None:
@@ -114,7 +117,7 @@ def serve(c: Any, job: dict[str, Any], x: np.ndarray[Any, Any]) -> None:
 
 
 def main(job_file: str) -> None:
-    """Run a job: outputs of all layers by the cfg that concatenates them, detections by the plain cfg; or serve."""
+    """Run a job: write the outputs of all layers and the detections to a file, or serve if the job has pipes."""
     job = json.loads(pathlib.Path(job_file).read_text(encoding="utf-8"))
     c = open_library(job["library"])
     x = np.ascontiguousarray(np.load(job["input"]), dtype=np.float32)

@@ -21,7 +21,7 @@ class BoxMatches:
         a: Number of boxes of A.
         b: Number of boxes of B.
         matched: Number of pairs.
-        near_threshold: Unmatched boxes whose confidence is so near the threshold that rounding explains them.
+        near_threshold: Number of unmatched boxes so close to the threshold that rounding explains them.
         max_pixels: Largest difference of cx, cy, w or h in pixels of the input, over all pairs.
         max_confidence: Largest difference of confidence, over all pairs.
     """
@@ -48,20 +48,20 @@ def match_boxes(a: Tensor, b: Tensor, size: tuple[int, int], threshold: float) -
         size: Width and height of the input in pixels.
         threshold: Score threshold of the detections.
     """
-    free_b = torch.ones(len(b), dtype=torch.bool)
-    free_a = torch.ones(len(a), dtype=torch.bool)
+    is_unmatched_b = torch.ones(len(b), dtype=torch.bool)
+    is_unmatched_a = torch.ones(len(a), dtype=torch.bool)
     max_pixels = max_confidence = 0.0
     scale = b.new_tensor(size).repeat(2)
-    for number in a[:, 1].argsort(descending=True).tolist():
-        row = a[number]
+    for index in a[:, 1].argsort(descending=True).tolist():
+        row = a[index]
         close = (b[:, 1] - row[1]).abs() < _MAX_CONFIDENCE_DIFFERENCE
-        ious = torch.where(free_b & close & (b[:, 0] == row[0]), iou(row[2:], b[:, 2:]), 0)
+        ious = torch.where(is_unmatched_b & close & (b[:, 0] == row[0]), iou(row[2:], b[:, 2:]), 0)
         if len(b) and float(ious.max()) > _MIN_IOU:
             match = int(ious.argmax())
-            free_b[match] = False
-            free_a[number] = False
+            is_unmatched_b[match] = False
+            is_unmatched_a[index] = False
             max_pixels = max(max_pixels, float(((b[match, 2:] - row[2:]) * scale).abs().max()))
             max_confidence = max(max_confidence, float((b[match, 1] - row[1]).abs()))
-    unmatched = torch.cat((a[free_a, 1], b[free_b, 1]))
+    unmatched = torch.cat((a[is_unmatched_a, 1], b[is_unmatched_b, 1]))
     near_threshold = int((unmatched < threshold + _MAX_CONFIDENCE_DIFFERENCE).sum())
-    return BoxMatches(len(a), len(b), int((~free_a).sum()), near_threshold, max_pixels, max_confidence)
+    return BoxMatches(len(a), len(b), int((~is_unmatched_a).sum()), near_threshold, max_pixels, max_confidence)

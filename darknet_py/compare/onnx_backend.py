@@ -21,7 +21,7 @@ _LAYER_NUMBER = re.compile(r".*_(\d+)")
 
 
 class OnnxBackend(Backend):
-    """An ONNX file in ONNX Runtime; what its outputs are follows from their names and sizes, see ``Heads``."""
+    """An ONNX file in ONNX Runtime; the names and sizes of its outputs determine their meaning, see ``Heads``."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -38,18 +38,18 @@ class OnnxBackend(Backend):
         if isinstance(height, int) and isinstance(width, int) and width * height > 1:
             self.size = width, height
         self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
-        written = self.metadata.get("dialect")
-        self.dialect = Dialect(written) if written else None
+        dialect = self.metadata.get("dialect")
+        self.dialect = Dialect(dialect) if dialect else None
 
     def __str__(self) -> str:
         """File and runtime."""
         return f"{self.path} (ONNX Runtime)"
 
     def load(self, size: Size | None, dialect: Dialect | None) -> None:
-        """Refuse a size that the file does not accept."""
+        """Raise DarknetError for a size that the file does not accept."""
         if self.size is not None and size is not None and self.size != size:
             width, height = self.size
-            raise DarknetError(f"{self.path}: its input is {width}x{height}: expected no other --imgsz")
+            raise DarknetError(f"{self.path}: its input is {width}x{height}: expected --imgsz {width} {height}")
 
     def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
         """Return the heads' outputs, or the boxes that the file decodes itself."""
@@ -76,7 +76,7 @@ class OnnxBackend(Backend):
         return BackendOutput(layers, detect(other, list(outputs.values()), size, threshold, nms))
 
     def _layer_numbers(self, outputs: dict[str, Tensor], other: Network | None) -> list[int]:
-        """Numbers of the layers that the outputs belong to: the other side's heads in order, else by their names."""
+        """Return the layer number of each output: the other side's heads in order, else from the output's name."""
         if other is None:
             matches = [_LAYER_NUMBER.fullmatch(name) for name in outputs]
             return [int(match[1]) if match else position for position, match in enumerate(matches)]
@@ -84,11 +84,11 @@ class OnnxBackend(Backend):
         floats = [y[0].numel() for y in outputs.values()]
         expected = [other[end].shape.floats for end in ends]
         if floats != expected:
-            raise DarknetError(f"{self.path}: outputs of {floats} floats: expected {expected}, as the other model has")
+            raise DarknetError(f"{self.path}: outputs of {floats} floats: expected {expected}, as in the other model")
         return ends
 
     def _nms_options(self, other: Network | None) -> NMSOptions:
-        """NMS options of the other side's heads, else those in the file's metadata."""
+        """Return the NMS options of the other side's heads, else those in the file's metadata."""
         if other is not None and other.heads:
             return nms_options(other)
         heads = json.loads(self.metadata.get("head_options", "[]"))

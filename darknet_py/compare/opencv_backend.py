@@ -70,7 +70,7 @@ class OpenCVBackend(ExternalBackend):
 
 
 def _names_by_number(names: list[str], network: Network) -> dict[int, str]:
-    """OpenCV's name of the last part of each layer except heads; the number in an activation's name is one higher."""
+    """Return OpenCV's name of the last part of each layer except heads; an activation's number is one too high."""
     by_number: dict[int, str] = {}
     activations = {str(activation) for activation in Activation}
     for name in names:

@@ -1,7 +1,7 @@
 """Compare two models layer by layer where both expose their layers, else by their detections.
 
 A difference is ``max |a - b| / RMS(a)`` of a layer's outputs, so that one tolerance fits all layers. The first
-layer above the tolerance is the one to look at: later layers inherit its difference.
+layer above the tolerance is where to search for the cause: later layers inherit its difference.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from .opencv_backend import OpenCVBackend
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """How far the outputs of one layer are apart.
+    """The difference between the outputs of one layer.
 
     Attributes:
         number: Number of the layer.
         section: Its section in A, or in B if A has no such layer.
         other_section: Its section in B, or in A if B has no such layer.
         shape: Shape of its output: (channels, height, width).
-        difference: ``max |a - b| / RMS(a)``; None if not both sides expose the layer.
+        difference: ``max |a - b| / RMS(a)``; None unless both sides expose the layer.
     """
 
     number: int
@@ -57,7 +57,7 @@ class ComparisonReport:
         input: Description of the input.
         tolerance: Largest difference of a layer that passes.
         layers: One entry per layer.
-        boxes: How the detections match; None if not both models detect.
+        boxes: Matches of the detections; None unless both models are detectors.
         first: The first layer above the tolerance, or with different sections.
         causes: Probable causes of the difference in ``first``, the most certain first.
         unequal_weights: Numbers of the layers whose stored weights differ.
@@ -75,7 +75,7 @@ class ComparisonReport:
 
     @property
     def is_same(self) -> bool:
-        """Whether everything that both models expose agrees."""
+        """Whether all layers that both models expose and all detections agree."""
         return self.first is None and (self.boxes is None or self.boxes.is_same)
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def find_backend(text: str) -> Backend:
 
 
 def relative_difference(left: Tensor, right: Tensor) -> float:
-    """``max |left - right| / RMS(left)`` over finite values; inf if the sizes, or the places of NaN and Inf, differ."""
+    """Compute ``max |left - right| / RMS(left)`` over finite values; inf if sizes or indices of NaN and Inf differ."""
     if left.numel() != right.numel():
         return math.inf
     left, right = left.flatten().double(), right.flatten().double()
@@ -191,7 +191,7 @@ def _make_input(sides: list[Backend], size: Size | None, image: ImageSource | No
     if not shapes:
         size = size or next((side.size for side in sides if side.size), None)
         if size is None:
-            raise DarknetError(f"{sides[0]} and {sides[1]}: accept inputs of any size: expected --imgsz WIDTH HEIGHT")
+            raise DarknetError(f"{sides[0]} and {sides[1]}: both accept any input size: expected --imgsz WIDTH HEIGHT")
         shapes = [Shape(side.channels, size[1], size[0]) for side in sides]
     shape = shapes[0]
     if shapes[-1] != shape:

@@ -43,9 +43,9 @@ def convert(
         cfg: The network; required unless ``source`` is a checkpoint of this package.
         names: Class names for the target: a file with one name a line, or a sequence; None: the source's own.
         dialect: Dialect of the cfg and of a .weights file; None: that of the checkpoint, else AlexeyAB's.
-        upto: The source holds the first so many layers (a backbone), and so does the target.
-        by_order: ``source`` is the state dict of another PyTorch port; match its tensors to the layers by their order,
-            since their names differ, see ``conversion.layout``.
+        upto: Number of layers that the source contains (a backbone) and the target will contain; None: all.
+        by_order: ``source`` is the state dict of another PyTorch port, whose tensors are matched to the layers by their
+            order, see ``conversion.layout``.
         fuse_bn: Fuse batch norm into the weights, which changes the cfg.
         write_cfg: Where to write the cfg of the target.
 
@@ -77,7 +77,7 @@ def convert(
 def _load(
     source: StrPath, cfg: StrPath | None, dialect: Dialect | str | None, upto: int | None
 ) -> tuple[Network, int | None]:
-    """Return the network in a checkpoint or .weights file, and how many layers the file holds (None: all)."""
+    """Return the network in a checkpoint or .weights file, and how many layers the file contains (None: all)."""
     if not is_container(source):
         if cfg is None:
             raise ConfigError(f"{os.fspath(source)}: a .weights file does not name its network: expected cfg as well")

@@ -15,7 +15,7 @@ _BATCH_NORM_KEYS = ("batch_normalize", "cbn")
 
 
 def fuse_batch_norm(network: Network) -> Network:
-    """Return a network without batch norm in its layers whose outputs are the same within rounding.
+    """Return a network whose layers have batch norm fused into their weights; outputs are equal up to rounding.
 
     The weights are computed in float64 as in ``torch.nn.utils.fusion.fuse_conv_bn_weights``. The new cfg is the text of
     the old one without the keys that enable batch norm; class names, header and input size are kept. ``[batchnorm]``
@@ -40,7 +40,7 @@ def fuse_batch_norm(network: Network) -> Network:
 
 
 def _fused_weights(module: nn.Module) -> dict[str, Tensor]:
-    """The weights and biases of a layer with batch norm fused; empty for other layers."""
+    """Return weights and biases of a layer with batch norm fused into them; empty for other layers."""
     fuse: Callable[[], tuple[Tensor, Tensor]] | None = getattr(module, "fold_norm", None)
     if fuse is None or getattr(module, "norm", None) is None:
         return {}
@@ -49,7 +49,7 @@ def _fused_weights(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _without_batch_norm(config: Config) -> Config:
-    """The cfg without the keys that enable batch norm; its other lines are unchanged."""
+    """Return the cfg without the keys that enable batch norm; its other lines are unchanged."""
     text = config.text or cfg_.dumps(config)
     sections = cfg_.loads(text).sections[1:]
     removed = {entry.line for section in sections for entry in section.entries if entry.key in _BATCH_NORM_KEYS}

@@ -1,8 +1,8 @@
 """Fill a network from the state dict of another PyTorch port of Darknet, by the order of its tensors.
 
-Such ports keep the layers in the order of the cfg but name them differently. So each layer takes as many tensors as it
-stores; within a layer they are matched by the last part of their name (``weight``, ``bias``, ``running_mean``,
-``running_var``) and by shape. The network is changed only if every shape fits.
+Such ports keep the layers in the order of the cfg but name them differently. So each layer is assigned the next
+tensors, as many as it stores; within a layer they are matched by the last part of their name (``weight``, ``bias``,
+``running_mean``, ``running_var``) and by shape. The network is changed only if every shape fits.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _ARRAY_NAMES = {
 class _ArrayGroup(NamedTuple):
     """The arrays of a layer, or of one part of a recurrent layer."""
 
-    place: str
+    location: str
     arrays: dict[str, Tensor]
 
 
 def find_state_dict(content: Any, path: str) -> dict[str, Tensor]:
-    """Return the state dict in the content of a .pt or .safetensors file, without counters of batches.
+    """Return the state dict in the content of a .pt or .safetensors file, without ``num_batches_tracked``.
 
     Args:
-        content: A dict of tensors, or a dict that holds one under a usual key (``state_dict``, ``model``, ...).
+        content: A dict of tensors, or a dict that contains one under a common key (``state_dict``, ``model``, ...).
         path: Name of the file, for errors.
 
     Raises:
@@ -87,13 +87,13 @@ def fill_by_order(network: Network, state: Mapping[str, Tensor], path: str) -> N
         block = tensors[start : start + len(group.arrays)]
         start += len(group.arrays)
         if len(block) < len(group.arrays):
-            raise WeightsError(f"{path}: ends before {group.place}: {counts}")
+            raise WeightsError(f"{path}: ends before {group.location}: {counts}")
         try:
             pairs += _match_arrays(group.arrays, block)
         except ValueError as error:
-            raise WeightsError(f"{path}: {group.place}: {error} ({counts})") from None
+            raise WeightsError(f"{path}: {group.location}: {error} ({counts})") from None
     if start < len(tensors):
-        raise WeightsError(f"{path}: too many tensors, from {tensors[start][0]} on: {counts}")
+        raise WeightsError(f"{path}: too many tensors, first {tensors[start][0]}: {counts}")
     for parameter, value in pairs:
         parameter.copy_(value.reshape(parameter.shape))
     return network
@@ -104,9 +104,9 @@ def _array_groups(network: Network) -> list[_ArrayGroup]:
     for index, (layer, section) in enumerate(zip(network, network.config.sections[1:], strict=True)):
         for name, tensor in layer.stored():
             part, _, array = name.rpartition(".")
-            place = f"layer {index} [{section.name}]{' ' + part if part else ''}"
-            if not groups or groups[-1].place != place:
-                groups.append(_ArrayGroup(place, {}))
+            location = f"layer {index} [{section.name}]{' ' + part if part else ''}"
+            if not groups or groups[-1].location != location:
+                groups.append(_ArrayGroup(location, {}))
             groups[-1].arrays[array] = tensor
     return groups
 
@@ -133,10 +133,10 @@ def _array_name(name: str, value: Tensor, arrays: Mapping[str, Tensor]) -> str:
     last = name.rpartition(".")[2]
     if last in _ARRAY_NAMES:
         return _ARRAY_NAMES[last]
-    # "weight" is the name of a kernel and of a norm's scales; those are a vector.
+    # "weight" names both a kernel and the scales of batch norm; only the scales are a vector.
     return "scales" if "scales" in arrays and value.dim() == 1 else "weights"
 
 
 def _squeezed_shape(tensor: Tensor) -> tuple[int, ...]:
-    """The shape without dimensions of length 1: a matrix may be stored as a 1x1 kernel."""
+    """Return the shape without dimensions of length 1: a matrix may be stored as a 1x1 kernel."""
     return tuple(length for length in tensor.shape if length != 1)

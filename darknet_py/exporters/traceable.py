@@ -106,7 +106,7 @@ class TraceableNetwork(nn.Module):
 
     @property
     def output_names(self) -> list[str]:
-        """Names of the outputs: ``SECTION_LAYER`` of each head, or ``boxes`` and ``scores``; ``next_state_LAYER_INDEX``."""
+        """Names of the outputs: ``SECTION_LAYER`` of heads, or ``boxes`` and ``scores``; ``next_state_LAYER_INDEX``."""
         outputs = ["boxes", "scores"]
         if self.heads is Heads.RAW:
             sections = self.network.config.sections[1:]

@@ -35,8 +35,8 @@ def negated_mish_(y: Tensor) -> Tensor:
     """Compute ``mish(-y)`` in place, for a convolution whose negated weights give ``y`` at no cost.
 
     With z = -x and n = sigmoid(z), ``mish(x) = x tanh(log(1 + e^x)) = z - 2 z / (1 + n^2)``: three passes, one of them
-    the sigmoid, while mish of x itself needs more. The map is processed in tiles, so that only the first pass reads main
-    memory.
+    the sigmoid, while mish of x itself needs more. The map is processed in tiles, so that only the first pass reads
+    main memory.
 
     Args:
         y: float [batch, channels, height, width] in channels_last order.

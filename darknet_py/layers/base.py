@@ -117,7 +117,7 @@ class Layer(nn.Module):
                 yield name, tensor[:count] if count else tensor
 
     def initialise(self) -> None:
-        """Set the parameters to Darknet's starting values, drawn from torch's global generator."""
+        """Set the parameters to Darknet's initial values, drawn from torch's global generator."""
         for child in self.children():
             if isinstance(child, Layer):
                 child.initialise()

@@ -197,7 +197,7 @@ def test_an_exported_file_equals_the_model(heads: str, small: Network, tmp_path:
     assert not report.is_same
     assert report.first is None if heads != "raw" else first(report) == 2
     assert not report.boxes or not report.boxes.is_same
-    with pytest.raises(DarknetError, match="its input is 64x64: expected no other --imgsz"):
+    with pytest.raises(DarknetError, match="its input is 64x64: expected --imgsz 64 64"):
         compare_models(argument(changed), str(tmp_path / "a.onnx"), size=(96, 96))
 
 

@@ -59,7 +59,7 @@ def test_by_order_loads_a_sequential(head: Network, wrapped: bool) -> None:
         (lambda s: s.pop("6.bias"), "ends before layer 3 [conv]: 11 tensors in the file, expected 12"),
         (
             lambda s: s.update(extra=torch.zeros(3)),
-            "too many tensors, from extra on: 13 tensors in the file",
+            "too many tensors, first extra: 13 tensors in the file",
         ),
         (
             lambda s: s.update({"0.weight": torch.zeros(8, 3, 5, 5)}),
