@@ -33,9 +33,10 @@ def corpus(*groups: str) -> list[object]:
     params: list[object] = []
     for group in groups:
         folder, _, reason = FOLDERS[group]
-        paths = sorted(folder.glob("*.cfg"))
-        params += [pytest.param(path, id=f"{group}/{path.stem}") for path in paths]
-        if not paths:
+        files = paths.official_cfgs() if group == "alexeyab" else sorted(folder.glob("*.cfg"))
+        marks = [paths.needs_shared] if group == "alexeyab" else []
+        params += [pytest.param(path, id=f"{group}/{path.stem}", marks=marks) for path in files]
+        if not files:
             params.append(pytest.param(folder, id=group, marks=pytest.mark.skip(reason=reason)))
     return params
 

@@ -39,18 +39,20 @@ def head() -> Network:
 
 def cases() -> list[object]:
     params: list[object] = []
-    for folder in (paths.CFGS, paths.GOLDEN / "cases", paths.OFFICIAL, paths.RARE):
+    for folder in (paths.CFGS, paths.GOLDEN / "cases", paths.RARE):
         for path in sorted(folder.glob("*.cfg")):
             quick = folder.name == "cases" or (path.stem in QUICK and folder.name == "cfgs")
             params.append(
                 pytest.param(path, id=f"{folder.name}/{path.stem}", marks=[] if quick else [pytest.mark.slow])
             )
-    return params
+    marks = (pytest.mark.slow, paths.needs_shared)
+    return params + [pytest.param(path, id=f"alexeyab/{path.stem}", marks=marks) for path in paths.official_cfgs()]
 
 
 @pytest.mark.filterwarnings("ignore::darknet_py.errors.UnusedOptionWarning")
 @pytest.mark.parametrize("path", cases())
 def test_weights_round_trip_through_both_checkpoint_formats(path: pathlib.Path) -> None:
+    paths.require_files_of(path)
     dialect = "pjreddie" if path.name.startswith("pj_") else "alexeyab"
     net = save_random_weights(path, dialect)
     if any(layer.options.dontload or layer.options.dontsave or layer.options.numload for layer in net):

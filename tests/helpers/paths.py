@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -33,6 +34,12 @@ NO_SHARED = "needs the folder ../shared"
 """The reason of all skips due to a missing ../shared; the summary of a test run counts them by it."""
 
 needs_shared = pytest.mark.skipif(not CONFORMANCE.is_dir(), reason=NO_SHARED)
+
+
+def official_cfgs() -> list[Path]:
+    """The cfgs of AlexeyAB in ../shared, whether the folder exists or not."""
+    names: dict[str, object] = json.loads((GOLDEN / "totals.json").read_text(encoding="utf-8"))
+    return [CONFORMANCE / f"{name}.cfg" for name in names if name.startswith("alexeyab/")]
 
 
 def require_shared() -> Path:
