@@ -27,7 +27,8 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "cfgs/*.md", "weights/*.md", "tests/golden/*.md")
     for path in ROOT.glob(pattern)
 )
-RUN = ("README.md", "CONTRIBUTING.md", "docs/python.md", "docs/training.md")  # their Python is executed, that of other pages must compile
+# The Python of these pages is executed, that of the others must compile.
+RUN = ("README.md", "CONTRIBUTING.md", "docs/python.md", "docs/training.md")
 
 each_page = pytest.mark.parametrize("page", PAGES)
 
