@@ -1,4 +1,4 @@
-"""Each activation against a formula in double precision, written down a second time; and far out."""
+"""Each activation against an independent formula in double precision, also for large inputs."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_channel_activations_normalise_each_cell(kind: Activation) -> None:
     assert (whole.sum(dim=1) < 1).all()
 
 
-@pytest.mark.parametrize("word", ["silu", "sigmoid", "hard_swish", "Leaky", ""])
-def test_names_that_darknet_does_not_have(word: str) -> None:
+@pytest.mark.parametrize("name", ["silu", "sigmoid", "hard_swish", "Leaky", ""])
+def test_names_that_darknet_does_not_have(name: str) -> None:
     with pytest.raises(ValueError, match="is not a valid Activation"):
-        Activation(word)
+        Activation(name)

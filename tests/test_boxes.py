@@ -1,4 +1,4 @@
-"""Overlap and suppression against the rules written out plainly, box by box, in Python's floats."""
+"""Overlap and NMS against loops over boxes in double precision."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.helpers.random_networks import random
 Box = list[float]
 Overlap = Callable[[Box, Box], float]
 
-THRESHOLD = 0.4503  # no overlap of boxes on a grid of 1/16 is that near to it
+THRESHOLD = 0.4503  # no overlap of boxes on a grid of 1/16 is within rounding of it
 
 
 def corners(a: Box, b: Box) -> tuple[list[Box], list[Box]]:
-    """Left sides and tops of both; right sides and bottoms of both."""
+    """Return the lefts and tops of both boxes, and their rights and bottoms."""
     low = [[box[k] - box[k + 2] / 2 for box in (a, b)] for k in (0, 1)]
     high = [[box[k] + box[k + 2] / 2 for box in (a, b)] for k in (0, 1)]
     return low, high
 
 
-def plain_iou(a: Box, b: Box) -> float:
+def loop_iou(a: Box, b: Box) -> float:
     """``box_iou``."""
     low, high = corners(a, b)
     width, height = min(high[0]) - max(low[0]), min(high[1]) - max(low[1])
@@ -36,32 +36,32 @@ def plain_iou(a: Box, b: Box) -> float:
     return shared / union if shared and union else 0.0
 
 
-def plain_diou(a: Box, b: Box, exponent: float) -> float:
+def loop_diou(a: Box, b: Box, exponent: float) -> float:
     """``box_diou`` and ``box_diounms``."""
     low, high = corners(a, b)
     diagonal = (max(high[0]) - min(low[0])) ** 2 + (max(high[1]) - min(low[1])) ** 2
     distance = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
-    return plain_iou(a, b) - ((distance / diagonal) ** exponent if diagonal else 0.0)
+    return loop_iou(a, b) - ((distance / diagonal) ** exponent if diagonal else 0.0)
 
 
 RULES: dict[NMSKind, Callable[[float], Overlap]] = {
-    NMSKind.DEFAULT: lambda beta: plain_iou,
-    NMSKind.CORNERSNMS: lambda beta: plain_iou,
-    NMSKind.GREEDYNMS: lambda beta: lambda a, b: plain_diou(a, b, 0.6),
-    NMSKind.DIOUNMS: lambda beta: lambda a, b: plain_diou(a, b, beta),
+    NMSKind.DEFAULT: lambda beta: loop_iou,
+    NMSKind.CORNERSNMS: lambda beta: loop_iou,
+    NMSKind.GREEDYNMS: lambda beta: lambda a, b: loop_diou(a, b, 0.6),
+    NMSKind.DIOUNMS: lambda beta: lambda a, b: loop_diou(a, b, beta),
 }
 
 
-def plain_nms(found: RawDetections, threshold: float, overlap: Overlap) -> list[list[float]]:
-    """``do_nms_sort``: class by class, strongest first, and what was suppressed suppresses nothing."""
-    places, probs = found.boxes.tolist(), found.probs.tolist()
-    for k in range(found.probs.shape[1]):
+def loop_nms(detections: RawDetections, threshold: float, overlap: Overlap) -> list[list[float]]:
+    """``do_nms_sort``: class by class, highest score first; a suppressed box suppresses no other."""
+    xywh, probs = detections.boxes.tolist(), detections.probs.tolist()
+    for k in range(detections.probs.shape[1]):
         order = sorted(range(len(probs)), key=lambda row: -probs[row][k])
         for rank, i in enumerate(order):
             if probs[i][k] == 0:
                 continue
             for j in order[rank + 1 :]:
-                if overlap(places[i], places[j]) > threshold:
+                if overlap(xywh[i], xywh[j]) > threshold:
                     probs[j][k] = 0.0
     return probs
 
@@ -79,32 +79,32 @@ def candidates(draw: st.DrawFn) -> RawDetections:
     return RawDetections(torch.tensor(rows, dtype=torch.float64), torch.ones(len(rows)), probs / len(rows))
 
 
-HOW = st.builds(NMSOptions, st.sampled_from(NMSKind), st.sampled_from([0.3, 0.6, 1.0]))
+OPTIONS = st.builds(NMSOptions, st.sampled_from(NMSKind), st.sampled_from([0.3, 0.6, 1.0]))
 
 
 @given(st.lists(st.tuples(BOXES, BOXES), min_size=1, max_size=30))
 def test_overlap(pairs: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:
     a, b = (torch.tensor([pair[side] for pair in pairs], dtype=torch.float64) for side in (0, 1))
     for beta in (0.6, 1.0):
-        expected = torch.tensor([plain_diou(list(p), list(q), beta) for p, q in pairs], dtype=torch.float64)
+        expected = torch.tensor([loop_diou(list(p), list(q), beta) for p, q in pairs], dtype=torch.float64)
         torch.testing.assert_close(boxes.diou(a, b, beta), expected, rtol=0, atol=1e-12)
-    expected = torch.tensor([plain_iou(list(p), list(q)) for p, q in pairs], dtype=torch.float64)
+    expected = torch.tensor([loop_iou(list(p), list(q)) for p, q in pairs], dtype=torch.float64)
     torch.testing.assert_close(boxes.iou(a, b), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(boxes.iou(a, b), boxes.iou(b, a), rtol=0, atol=0)
 
 
-def test_overlap_of_what_is_nothing() -> None:
+def test_overlap_of_boxes_without_an_area() -> None:
     point = torch.tensor([0.5, 0.5, 0.0, 0.0])
     square = torch.tensor([0.5, 0.5, 1.0, 1.0])
     assert boxes.iou(point, point) == 0
     assert boxes.diou(point, point, 0.6) == 0
     assert boxes.iou(square, square) == boxes.diou(square, square, 0.6) == 1
-    assert boxes.iou(square, square + torch.tensor([1.0, 0, 0, 0])) == 0  # sides that touch
-    apart = boxes.diou(square, square + torch.tensor([1.0, 0, 0, 0]), 0.6)
-    assert apart.item() == pytest.approx(-((1 / 5) ** 0.6))
+    assert boxes.iou(square, square + torch.tensor([1.0, 0, 0, 0])) == 0  # adjacent squares
+    distant = boxes.diou(square, square + torch.tensor([1.0, 0, 0, 0]), 0.6)
+    assert distant.item() == pytest.approx(-((1 / 5) ** 0.6))
 
 
-def test_greedynms_is_no_plain_overlap() -> None:
+def test_greedynms_subtracts_a_distance_term() -> None:
     a, b = torch.tensor([0.5, 0.5, 0.4, 0.4]), torch.tensor([0.6, 0.5, 0.4, 0.4])
     greedy = NMSOptions(NMSKind.GREEDYNMS, beta=1.0).overlap(a, b)
     assert greedy.item() == pytest.approx(0.6 - (0.01 / (0.25 + 0.16)) ** 0.6, abs=1e-6)
@@ -112,76 +112,76 @@ def test_greedynms_is_no_plain_overlap() -> None:
     assert NMSOptions(NMSKind.CORNERSNMS).overlap(a, b).item() == pytest.approx(0.6, abs=1e-6)
 
 
-@given(candidates(), HOW)
-def test_suppression(found: RawDetections, how: NMSOptions) -> None:
-    kept = boxes.batched_nms(found, THRESHOLD, how).probs
-    assert kept.tolist() == plain_nms(found, THRESHOLD, RULES[how.kind](how.beta))
+@given(candidates(), OPTIONS)
+def test_nms_equals_the_loop_over_boxes(detections: RawDetections, options: NMSOptions) -> None:
+    kept = boxes.batched_nms(detections, THRESHOLD, options).probs
+    assert kept.tolist() == loop_nms(detections, THRESHOLD, RULES[options.kind](options.beta))
 
 
-@given(candidates(), HOW)
-def test_suppressing_again_changes_nothing(found: RawDetections, how: NMSOptions) -> None:
-    once = boxes.batched_nms(found, THRESHOLD, how)
-    assert torch.equal(boxes.batched_nms(once, THRESHOLD, how).probs, once.probs)
-    assert torch.equal(once.boxes, found.boxes)
-    assert ((once.probs == 0) | (once.probs == found.probs)).all()
-    for column, before in zip(once.probs.unbind(1), found.probs.unbind(1), strict=True):
-        assert column.max() == before.max(), "the strongest of a class always stays"
+@given(candidates(), OPTIONS)
+def test_nms_is_idempotent(detections: RawDetections, options: NMSOptions) -> None:
+    once = boxes.batched_nms(detections, THRESHOLD, options)
+    assert torch.equal(boxes.batched_nms(once, THRESHOLD, options).probs, once.probs)
+    assert torch.equal(once.boxes, detections.boxes)
+    assert ((once.probs == 0) | (once.probs == detections.probs)).all()
+    for column, before in zip(once.probs.unbind(1), detections.probs.unbind(1), strict=True):
+        assert column.max() == before.max(), "the box of the highest score of a class is kept"
 
 
-@given(candidates(), HOW, st.randoms(use_true_random=False))
-def test_the_order_of_boxes_does_not_matter(found: RawDetections, how: NMSOptions, chance: object) -> None:
-    order = list(range(len(found.boxes)))
-    chance.shuffle(order)  # type: ignore[attr-defined]
-    shuffled = RawDetections(*(part[order] for part in found))
-    kept = boxes.batched_nms(found, THRESHOLD, how).probs
-    assert torch.equal(boxes.batched_nms(shuffled, THRESHOLD, how).probs, kept[order])
+@given(candidates(), OPTIONS, st.randoms(use_true_random=False))
+def test_the_order_of_boxes_does_not_matter(detections: RawDetections, options: NMSOptions, rng: object) -> None:
+    order = list(range(len(detections.boxes)))
+    rng.shuffle(order)  # type: ignore[attr-defined]
+    shuffled = RawDetections(*(part[order] for part in detections))
+    kept = boxes.batched_nms(detections, THRESHOLD, options).probs
+    assert torch.equal(boxes.batched_nms(shuffled, THRESHOLD, options).probs, kept[order])
 
 
-@given(candidates(), HOW)
-def test_classes_do_not_meet(found: RawDetections, how: NMSOptions) -> None:
-    whole = boxes.batched_nms(found, THRESHOLD, how).probs
+@given(candidates(), OPTIONS)
+def test_classes_are_suppressed_independently(detections: RawDetections, options: NMSOptions) -> None:
+    whole = boxes.batched_nms(detections, THRESHOLD, options).probs
     for k in range(whole.shape[1]):
-        alone = found._replace(probs=found.probs[:, k : k + 1])
-        assert torch.equal(boxes.batched_nms(alone, THRESHOLD, how).probs[:, 0], whole[:, k])
+        alone = detections._replace(probs=detections.probs[:, k : k + 1])
+        assert torch.equal(boxes.batched_nms(alone, THRESHOLD, options).probs[:, 0], whole[:, k])
 
 
 @pytest.mark.parametrize("kind", NMSKind)
-def test_more_boxes_than_are_held_at_once(kind: NMSKind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nms_of_more_boxes_than_one_block(kind: NMSKind, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 300
     monkeypatch.setattr(boxes, "_BLOCK", 64)
-    place = random(count, 4, low=0.0, high=1.0).double()
-    place[:, 2:] = 0.02 + 0.15 * place[:, 2:]
+    xywh = random(count, 4, low=0.0, high=1.0).double()
+    xywh[:, 2:] = 0.02 + 0.15 * xywh[:, 2:]
     probs = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:, None].double() / count
-    found = RawDetections(place, torch.ones(count), probs)
-    kept = boxes.batched_nms(found, 0.2, NMSOptions(kind)).probs
+    detections = RawDetections(xywh, torch.ones(count), probs)
+    kept = boxes.batched_nms(detections, 0.2, NMSOptions(kind)).probs
     assert 0 < (kept > 0).sum() < count - 20
-    assert kept.tolist() == plain_nms(found, 0.2, RULES[kind](0.6))
+    assert kept.tolist() == loop_nms(detections, 0.2, RULES[kind](0.6))
 
 
 @pytest.mark.parametrize("kind", NMSKind)
-def test_an_overlap_of_the_threshold_itself_suppresses_nothing(kind: NMSKind) -> None:
+def test_an_overlap_equal_to_the_threshold_suppresses_nothing(kind: NMSKind) -> None:
     pair = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.5, 0.5, 1.0, 0.5]])  # one centre, half the area
     assert boxes.nms_keep(pair, 0.5, NMSOptions(kind)).all()
     assert boxes.nms_keep(pair, 0.4999, NMSOptions(kind)).tolist() == [True, False]
 
 
-def test_the_limit_of_what_is_held_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_size_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     count = boxes._BLOCK + 70
-    place = random(count, 4, low=0.0, high=1.0)
-    place[:, 2:] *= 0.15
-    whole = boxes.nms_keep(place, 0.2, NMSOptions())
+    xywh = random(count, 4, low=0.0, high=1.0)
+    xywh[:, 2:] *= 0.15
+    whole = boxes.nms_keep(xywh, 0.2, NMSOptions())
     monkeypatch.setattr(boxes, "_BLOCK", 100)
-    assert torch.equal(boxes.nms_keep(place, 0.2, NMSOptions()), whole)
+    assert torch.equal(boxes.nms_keep(xywh, 0.2, NMSOptions()), whole)
     assert 0 < whole[-70:].sum() < 70
 
 
 def test_no_boxes() -> None:
-    none = RawDetections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 3))
-    assert boxes.batched_nms(none, 0.45, NMSOptions()).probs.shape == (0, 3)
+    empty = RawDetections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 3))
+    assert boxes.batched_nms(empty, 0.45, NMSOptions()).probs.shape == (0, 3)
 
 
 @given(st.lists(BOXES, min_size=1))
-def test_forms_are_each_others_inverse(rows: list[tuple[float, ...]]) -> None:
+def test_conversions_of_box_formats_are_inverse(rows: list[tuple[float, ...]]) -> None:
     xywh = torch.tensor(rows)
     xyxy = boxes.xywh_to_xyxy(xywh)
     assert torch.equal(xyxy[:, 2:] - xyxy[:, :2], xywh[:, 2:])
@@ -202,7 +202,7 @@ def test_a_letterboxed_image_fits_and_touches(width: int, height: int, across: i
 
 
 @given(st.integers(10, 2000), st.integers(10, 2000), st.integers(32, 1000), st.integers(32, 1000))
-def test_boxes_go_back_to_the_image(width: int, height: int, across: int, down: int) -> None:
+def test_undo_letterbox_maps_boxes_to_the_image(width: int, height: int, across: int, down: int) -> None:
     net, (inner_width, inner_height) = (across, down), boxes.letterbox_size((width, height), (across, down))
     if not inner_width or not inner_height:
         return

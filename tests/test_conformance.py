@@ -1,8 +1,8 @@
 """The official networks and the rare options against C Darknet, layer by layer.
 
-The values of ``golden/conformance`` hold the networks of ``cfgs/`` and small ones for rare options; those of
-``../shared/conformance/alexeyab`` hold AlexeyAB's cfgs, which are not part of this project. Networks of more than a few
-million floats are ``slow``.
+``golden/conformance`` contains C's values of the networks in ``cfgs/`` and of small ones with rare options;
+``../shared/conformance/alexeyab`` those of AlexeyAB's cfgs, which are not part of this project. Networks of more than a
+few million floats are ``slow``.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from darknet_py.errors import UnusedOptionWarning
 from darknet_py.inference.fused_network import FusedNetwork, optimise
 from darknet_py.network import Network
 from tests.helpers import paths, reference_values
-from tests.helpers.optimised_networks import TOLERANCE, apart, run
+from tests.helpers.optimised_networks import TOLERANCE, max_relative_error, run
 from tests.helpers.reference_values import Entry, Reference
 
 LAYER_TOLERANCE = 1e-3  # of the layer's rms
-LOOSE_TOLERANCE = 0.2  # signs and stairs: a value within rounding of a step may fall on either side
-LOOSE = ("xnor=1", "binary=1", "activation=stair")
+DISCONTINUOUS_TOLERANCE = 0.2  # rounding may move a value across a step
+DISCONTINUOUS = ("xnor=1", "binary=1", "activation=stair")
 BOX_TOLERANCE = 2e-3
-FAST = 6_100_000  # floats
+MAX_FAST = 6_100_000  # floats
 VALUES = paths.GOLDEN / "conformance"
 
 
 class Case(NamedTuple):
-    """A cfg and C's values of it, at another size or of the first layers alone where the values are."""
+    """A cfg and C's values of it: at another size if ``size``, of the first layers if ``layers``."""
 
     cfg: Path
     values: Path
@@ -50,30 +50,30 @@ BACKBONES = {"cspresnext50": ((512, 512), 81)}
 
 
 def cases() -> list[Any]:
-    found = []
+    params = []
     for path in sorted(VALUES.glob("cfgs/*.json.gz")):
         name = path.name.removesuffix(".json.gz")
         case = Case(paths.CFGS / f"{name}.cfg", path, *BACKBONES.get(name, ()))
-        found.append(parameter(f"cfgs/{name}", case, reference_values.floats(reference_values.load(path))))
+        params.append(parameter(f"cfgs/{name}", case, reference_values.floats(reference_values.load(path))))
     for path in sorted(VALUES.glob("rare/*.json.gz")):
         name = path.name.removesuffix(".json.gz")
-        found.append(parameter(f"rare/{name}", Case(path.with_name(f"{name}.cfg"), path), 0))
+        params.append(parameter(f"rare/{name}", Case(path.with_name(f"{name}.cfg"), path), 0))
     totals: dict[str, Any] = json.loads((paths.GOLDEN / "totals.json").read_text())
     for key, total in totals.items():
         if key.startswith("alexeyab/"):
             path = paths.CONFORMANCE / key
             case = Case(path.with_name(f"{path.name}.cfg"), path.with_name(f"{path.name}.json.gz"))
-            found.append(parameter(key, case, total["floats"], paths.needs_shared))
-    return found
+            params.append(parameter(key, case, total["floats"], paths.needs_shared))
+    return params
 
 
 def parameter(name: str, case: Case, floats: int, *marks: pytest.MarkDecorator) -> Any:
-    slow = (pytest.mark.slow,) if floats > FAST else ()
+    slow = (pytest.mark.slow,) if floats > MAX_FAST else ()
     return pytest.param(case, id=name, marks=(*marks, *slow))
 
 
 def load(case: Case, expected: Reference, folder: Path) -> Network:
-    """The network with its reference's weights, which are also saved again and compared."""
+    """Load the network with the reference's weights, and check that saving them gives the same bytes."""
     reference_values.write_weights(expected, folder / "a.weights")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedOptionWarning)
@@ -88,7 +88,7 @@ def load(case: Case, expected: Reference, folder: Path) -> Network:
 def wrong_layers(
     network: Network | FusedNetwork, modules: Mapping[int, nn.Module], expected: Reference, tolerance: float
 ) -> list[str]:
-    """Layers whose output is not C's, ``modules`` being those that give one."""
+    """Return the layers of ``modules`` whose output differs from C's."""
     wrong: list[str] = []
     step = 0
 
@@ -102,9 +102,9 @@ def wrong_layers(
 
     handles = [
         watch(entry, number)
-        for number, of_step in enumerate(expected["steps"])
-        for entry in of_step["layers"]
-        if entry["type"] != "cost" and entry["i"] in modules  # C leaves a cost untouched without a target
+        for number, step_values in enumerate(expected["steps"])
+        for entry in step_values["layers"]
+        if entry["type"] != "cost" and entry["i"] in modules  # C computes no cost without a target
     ]
     network.reset()
     with torch.inference_mode():
@@ -116,7 +116,7 @@ def wrong_layers(
 
 
 def detect(net: Network, expected: Reference, engine: str) -> NDArray[np.float64]:
-    """Detections after NMS as rows [class, probability, x, y, w, h]."""
+    """Return the detections after NMS as rows [class, probability, x, y, w, h]."""
     net.reset()
     detector = darknet_py.Detector(net, threshold=expected["steps"][0]["thresh"], nms=0.45, engine=engine)
     boxes = detector.batch(torch.from_numpy(reference_values.input_array(expected)))[0].boxes
@@ -124,7 +124,7 @@ def detect(net: Network, expected: Reference, engine: str) -> NDArray[np.float64
 
 
 def missing_boxes(net: Network, expected: Reference, engine: str) -> list[list[float]]:
-    """Boxes of C that the detector does not return."""
+    """Return C's boxes without a matching detection."""
     step = expected["steps"][0]
     if "nms" not in step or expected["oracle"] != "alexeyab":
         return []
@@ -139,25 +139,25 @@ def missing_boxes(net: Network, expected: Reference, engine: str) -> list[list[f
 
 @pytest.mark.parametrize("case", cases())
 def test_every_layer_and_box_is_that_of_c(case: Case, tmp_path: Path) -> None:
-    """The layers one by one; then the fused network: every output that C has, and the same boxes."""
+    """Compare the outputs of all layers and the boxes, of the plain and of the fused network."""
     paths.require_files_of(case.cfg)
     expected, text = reference_values.load(case.values), case.cfg.read_text()
     net = load(case, expected, tmp_path)
-    loose = any(word in text for word in LOOSE)
-    tolerance = LOOSE_TOLERANCE if loose else LAYER_TOLERANCE
+    is_discontinuous = any(word in text for word in DISCONTINUOUS)
+    tolerance = DISCONTINUOUS_TOLERANCE if is_discontinuous else LAYER_TOLERANCE
     assert wrong_layers(net, dict(enumerate(net.layers)), expected, tolerance) == []
     assert missing_boxes(net, expected, "plain") == []
     fused = optimise(net)
     assert wrong_layers(fused, {step.output: step.module for step in fused.plan}, expected, tolerance) == []
     assert missing_boxes(net, expected, "torch") == []
     x = torch.from_numpy(reference_values.input_array(expected))
-    assert loose or apart(run(net, x), run(fused, x)) < TOLERANCE
+    assert is_discontinuous or max_relative_error(run(net, x), run(fused, x)) < TOLERANCE
 
 
-def test_all_networks_of_the_project_are_held() -> None:
-    held = {path.name.removesuffix(".json.gz") for path in VALUES.glob("cfgs/*.json.gz")}
+def test_all_networks_of_the_project_have_reference_values() -> None:
+    referenced = {path.name.removesuffix(".json.gz") for path in VALUES.glob("cfgs/*.json.gz")}
     own = {path.stem for path in paths.CFGS.glob("*.cfg")}
-    assert own - held == {"digits"}  # made here: C's numbers of it are in docs/training.md
+    assert own - referenced == {"digits"}  # made here: C's numbers of it are in docs/training.md
 
 
 @paths.needs_shared

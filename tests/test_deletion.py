@@ -26,7 +26,7 @@ SOFTMAX = BODY + CONVOLUTION.format(3, 1, "linear", 0) + "[avgpool]\n[softmax]\n
 VECTOR = CONNECTED.format(3) + "[softmax]\n"
 COST = BODY + CONVOLUTION.format(3, 1, "logistic", 0) + "[avgpool]\n[cost]\n"
 
-# The cfgs of a detector and a classifier that do without a section; "" is for all other sections.
+# The cfgs of a detector and a classifier without a section; "" is for all other sections.
 DETECTORS = {"": YOLO, "yolo": REGION, "convolutional": GRID}
 CLASSIFIERS = {"": SOFTMAX, "convolutional": VECTOR, "avgpool": VECTOR, "softmax": COST}
 
@@ -74,7 +74,7 @@ print("done")
 
 
 def section_files() -> dict[str, pathlib.Path]:
-    """By the first name of every section type, its file."""
+    """Return the module of every section type, relative to the package, by the section's first name."""
     kinds = {kind.names[0]: kind for kind in LAYERS.values()}
     return {name: pathlib.Path(*kind.__module__.split(".")[1:]).with_suffix(".py") for name, kind in kinds.items()}
 

@@ -1,4 +1,4 @@
-"""The graph: what is built, in which shapes it runs, what is alive while it runs, what the table says."""
+"""``Network``: outputs, input shapes, lifetimes of the layers' outputs, errors, copies, and the layer table."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_layer_that_takes_the_context_declares_it(kind: type[Layer]) -> None:
 
 
 def readers(net: Network) -> dict[int, int]:
-    """The last layer that reads each output, from the cfg's text as this test knows it."""
+    """Return the last layer that reads each output of ``TWO_HEADS``."""
     return {0: 3, 1: 2, 2: 5, 3: 4, 4: 5, 5: 8, 6: 7, 8: 9, 9: 10, 10: 11}
 
 
@@ -202,15 +202,15 @@ def test_outputs_are_freed_after_their_last_reader() -> None:
     alive[-1] = weakref.ref(x)
     with torch.inference_mode():
         outputs = net(x)
-    # Routes of one layer hand their source on, so 0 lives on as 3 and 5 as 8.
+    # A route with one source returns it unchanged, so output 0 is alive as 3, and 5 as 8.
     last = readers(net) | {0: 4, 3: 4, 5: 9, 8: 9, -1: 11, 7: 99}
-    for index, living in seen.items():
-        assert living == {n for n in alive if n < index and last[n] >= index}, f"before layer {index}"
+    for index, alive_numbers in seen.items():
+        assert alive_numbers == {n for n in alive if n < index and last[n] >= index}, f"before layer {index}"
     assert {n for n, output in alive.items() if output() is not None} == {-1, 7, 11}
     assert len(outputs) == 2
 
 
-def test_the_table() -> None:
+def test_the_layer_table() -> None:
     lines = str(network(TWO_HEADS)).splitlines()
     assert len(lines) == 1 + 12 + 1
     assert lines[0].split() == ["layer", "options", "input", "output", "BFLOPS", "floats"]
@@ -241,7 +241,7 @@ def test_copies(copied: Any) -> None:
     assert all(map(torch.equal, run(net, x), expected))
 
 
-def test_state_dict_is_named_as_errors_name_things() -> None:
+def test_state_dict_keys_contain_the_layer_number() -> None:
     names = list(network(PLAIN).state_dict())
     assert names[:2] == ["layers.0.biases", "layers.0.weights"]
     assert "layers.2.norm.rolling_mean" in names
@@ -253,18 +253,18 @@ def test_shared_weights_belong_to_one_layer() -> None:
     net = network(text + f"[convolutional]\n{shared}[convolutional]\n{shared.replace('=0', '=-1')}")
     assert [name for name in net.state_dict() if name.startswith(("layers.5", "layers.6"))] == []
     x = random(1, 4, 8, 16)
-    owner, borrower = net[0], net[5]
+    owner, sharing = net[0], net[5]
     with torch.inference_mode():
-        borrowed, own = borrower(x), owner(x)
-        assert torch.equal(torch.where(borrowed > 0, borrowed, 0.1 * borrowed), own)
+        shared_output, own_output = sharing(x), owner(x)
+        assert torch.equal(torch.where(shared_output > 0, shared_output, 0.1 * shared_output), own_output)
         for _, tensor in owner.stored():
             tensor.mul_(2)
-        assert not torch.equal(borrower(x), borrowed)
+        assert not torch.equal(sharing(x), shared_output)
     other = copy.deepcopy(net)
     with torch.inference_mode():
         for _, tensor in other[0].stored():
             tensor.zero_()
-        assert torch.equal(borrower(x), net[6](x)), "a copy borrows from the copy"
+        assert torch.equal(sharing(x), net[6](x)), "a copied layer uses the weights of the copied network"
         assert other[5](x).abs().max() == 0
 
 
@@ -279,7 +279,7 @@ def test_training_mode_and_back() -> None:
     assert run(net.eval(), x)[0].shape == before.shape
 
 
-def test_dialects_have_names() -> None:
+def test_dialects_are_given_by_name() -> None:
     assert network(PLAIN, dialect="pjreddie").dialect is Dialect.PJREDDIE
     with pytest.raises(ValueError, match="darknet53"):
         network(PLAIN, dialect="darknet53")

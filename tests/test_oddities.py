@@ -115,7 +115,7 @@ def test_newer_keys_act_in_pjreddies_dialect_too() -> None:
     assert layer.shape == Shape(2, 8, 4)
     assert (
         layer(random_networks.random(1, 4, 8, 8)) < 0
-    ).any()  # relu, which his code falls back to, has no such values
+    ).any()  # pjreddie's code falls back to relu, which is not negative
     assert layer.options.activation is Activation.MISH  # type: ignore[attr-defined]
 
 

@@ -29,7 +29,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @pytest.fixture(scope="module")
-def tiny3(tmp_path_factory: pytest.TempPathFactory) -> Files:
+def tiny_yolov3(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """yolov3-tiny with random weights: pjreddie's code does not support groups in [route]."""
     return write_model(tmp_path_factory.mktemp("tiny3"), "yolov3-tiny")
 
@@ -57,7 +57,7 @@ def pjreddie() -> str:
 
 def alexeyab() -> str:
     path = os.environ.get("DARKNET_LIBRARY")
-    return library(path, "DARKNET_LIBRARY names no libdarknet.so of AlexeyAB's code")
+    return library(path, "DARKNET_LIBRARY does not name a libdarknet.so of AlexeyAB's code")
 
 
 def first(report: ComparisonReport) -> int:
@@ -173,9 +173,9 @@ def test_a_checkpoint_equals_the_model_it_was_saved_from(tiny: Files, tmp_path: 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Network:
     """A detector of three layers that detects objects in noise, with its files in one folder."""
-    place = tmp_path_factory.mktemp("small")
-    net = noise_dataset.detector(place)
-    loading.save(net, place / "tiny.weights")
+    folder = tmp_path_factory.mktemp("small")
+    net = noise_dataset.detector(folder)
+    loading.save(net, folder / "tiny.weights")
     return net
 
 

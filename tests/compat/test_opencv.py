@@ -58,13 +58,13 @@ def model(tmp_path: pathlib.Path) -> DetectionModel:
 def test_official_weights_give_opencvs_boxes(
     name: str, request: pytest.FixtureRequest, shared: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    place = opencv_versions.find_folder(4)
+    folder = opencv_versions.find_folder(4)
     weights, cfg = request.getfixturevalue(f"{name.replace('-', '_')}_weights"), ROOT / "cfgs" / f"{name}.cfg"
     paths = sorted((shared / "data" / "photographs").glob("*.jpg"))
     frames = [np.asarray(Image.open(path).convert("RGB"))[:, :, ::-1] for path in paths]
     np.savez(tmp_path / "frames.npz", *frames)
     args = (str(cfg), str(weights), str(tmp_path / "frames.npz"), json.dumps(CALLS))
-    expected = iter(json.loads(opencv_versions.run(place, IN_OPENCV, *args)))
+    expected = iter(json.loads(opencv_versions.run(folder, IN_OPENCV, *args)))
     model = DetectionModel(weights, cfg)
     model.setInputParams(scale=1 / 255, size=(416, 416), swapRB=True)
     total = 0
@@ -73,18 +73,18 @@ def test_official_weights_give_opencvs_boxes(
         for image in frames:
             for call in CALLS:
                 classes, confidences, boxes = model.detect(image, *call)
-                theirs = next(expected)
-                assert [int(k) for k in classes] == theirs[0]
-                np.testing.assert_allclose(confidences, theirs[1], atol=1e-3)
-                assert np.asarray(boxes).tolist() == theirs[2]
+                expected_result = next(expected)
+                assert [int(k) for k in classes] == expected_result[0]
+                np.testing.assert_allclose(confidences, expected_result[1], atol=1e-3)
+                assert np.asarray(boxes).tolist() == expected_result[2]
                 total += len(classes)
     assert total > 100
 
 
 def test_frames_are_resized_as_opencv_does(tmp_path: pathlib.Path) -> None:
-    place = opencv_versions.find_folder(4)
+    folder = opencv_versions.find_folder(4)
     np.save(tmp_path / "a.npy", frame())
-    opencv_versions.run(place, RESIZED, str(tmp_path / "a.npy"), str(tmp_path / "b.npz"))
+    opencv_versions.run(folder, RESIZED, str(tmp_path / "a.npy"), str(tmp_path / "b.npz"))
     with np.load(tmp_path / "b.npz") as resized:
         for number, (width, height) in enumerate(((416, 416), (100, 60), (64, 200), (90, 70))):
             error = np.abs(_resize(frame(), width, height) - resized[f"arr_{number}"])

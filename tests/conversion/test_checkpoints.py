@@ -27,7 +27,7 @@ QUICK = ("yolov3-tiny", "yolov4-tiny")  # the other files have hundreds of megab
 
 
 @pytest.fixture(autouse=True)
-def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 

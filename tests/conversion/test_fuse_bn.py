@@ -16,7 +16,7 @@ from tests.helpers.weights_files import HEAD, save_random_weights
 
 
 @pytest.fixture(autouse=True)
-def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 

@@ -17,7 +17,7 @@ from tests.helpers.weights_files import HEAD, plain_torch_network, save_random_w
 
 
 @pytest.fixture(autouse=True)
-def _there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -38,13 +38,13 @@ def random_plain() -> nn.Sequential:
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_by_order_loads_a_sequential(head: Network, wrapped: bool) -> None:
-    theirs = random_plain()
-    state = theirs.state_dict()
+    port = random_plain()
+    state = port.state_dict()
     torch.save({"model": state, "epoch": 3} if wrapped else state, "port.pt")
     # [shortcut] from=-1 adds layer 1 to itself.
     net = convert("port.pt", "b.weights", cfg="head.cfg", by_order=True)
     x = torch.rand(2, 3, 32, 32)
-    expected = theirs[6](2 * theirs[:6](x))
+    expected = port[6](2 * port[:6](x))
     with torch.no_grad():
         raw = x
         for layer in list(net)[:2]:

@@ -41,11 +41,11 @@ def test_batch_and_size_are_dynamic(heads: str, tmp_path: pathlib.Path) -> None:
     run, module = make_runner(create_session(tmp_path / "a.onnx")), TraceableNetwork(net, Heads(heads))
     for shape in ((1, 3, 96, 64), (3, 3, 64, 128), (8, 3, 80, 80)):
         x = random_networks.random(*shape, low=0)
-        for mine, theirs in zip(module(x), run([x.numpy()]), strict=True):
-            assert float((mine - torch.from_numpy(theirs)).square().mean() / mine.square().mean()) < 1e-8
+        for expected, output in zip(module(x), run([x.numpy()]), strict=True):
+            assert float((expected - torch.from_numpy(output)).square().mean() / expected.square().mean()) < 1e-8
     if heads == "raw":
-        for mine, plain in zip(module(x), net(x), strict=True):
-            torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-5)
+        for expected, plain in zip(module(x), net(x), strict=True):
+            torch.testing.assert_close(expected, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_states_are_inputs_and_outputs(tmp_path: pathlib.Path) -> None:

@@ -152,7 +152,7 @@ numpy.savez(sys.argv[3], *net.forward(sys.argv[4:]))
     ["", *(pytest.param(n, marks=pytest.mark.slow) for n in ("yolov4-tiny", "yolov7-tiny", "yolov3", "yolov4"))],
 )
 def test_opencv_reads_raw_heads(name: str, major: int, tmp_path: pathlib.Path) -> None:
-    place = opencv_versions.find_folder(major)
+    opencv_folder = opencv_versions.find_folder(major)
     net = detector()
     if name:
         paths.require_shared()
@@ -164,11 +164,11 @@ def test_opencv_reads_raw_heads(name: str, major: int, tmp_path: pathlib.Path) -
     np.save(tmp_path / "x.npy", x.numpy())
     outputs = TraceableNetwork(net, Heads.RAW).output_names
     opencv_versions.run(
-        place, IN_OPENCV, str(tmp_path / "a.onnx"), str(tmp_path / "x.npy"), str(tmp_path / "y.npz"), *outputs
+        opencv_folder, IN_OPENCV, str(tmp_path / "a.onnx"), str(tmp_path / "x.npy"), str(tmp_path / "y.npz"), *outputs
     )
     with np.load(tmp_path / "y.npz") as file:
         maps = [torch.from_numpy(file[f"arr_{number}"]) for number in range(len(outputs))]
-    # A threshold between two scores: of thousands of boxes, rounding would move one across any other.
+    # A threshold midway between two scores, so that rounding moves no score across it.
     best = TraceableNetwork(net, Heads.BOXES)(x)[1].flatten().topk(101).values
     options, size = DecodeOptions(float(best[99:].mean())), (net.shape.width, net.shape.height)
     preds, expected_preds = decode(net, maps, size, options), decode(net, net(x), size, options)
@@ -192,8 +192,8 @@ def test_exported_official_weights_give_the_boxes_of_the_detector(
         part = x[-batch:]
         with torch.inference_mode():
             maps = net(part)
-        for mine, theirs in zip(maps, map(torch.from_numpy, raw([part.numpy()])), strict=True):
-            assert float((mine - theirs).square().mean().sqrt() / mine.square().mean().sqrt()) < 1e-4
+        for y, output in zip(maps, map(torch.from_numpy, raw([part.numpy()])), strict=True):
+            assert float((y - output).square().mean().sqrt() / y.square().mean().sqrt()) < 1e-4
         (detections,) = nms([part.numpy()])
         expected_boxes = expected(net, part)
         assert sum(map(len, expected_boxes.values())) > batch

@@ -1,4 +1,4 @@
-"""What tests of optimised networks share: runs of both, how far apart they are, and a network to start from."""
+"""Run a network and its optimised form, and compare their outputs and boxes."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ BOX_TOLERANCE = 1e-4
 
 
 def run(net: Network | FusedNetwork, x: Tensor) -> list[Tensor]:
-    """The outputs, from a fresh state."""
+    """Return the outputs after a reset."""
     net.reset()
     with torch.inference_mode():
         outputs: list[Tensor] = net(x)
     return outputs
 
 
-def apart(expected: list[Tensor], found: list[Tensor]) -> float:
-    """The largest difference over the outputs, relative to their rms."""
-    assert [y.shape for y in expected] == [y.shape for y in found]
-    assert all(y.dtype is torch.float32 for y in found)
+def max_relative_error(expected: list[Tensor], outputs: list[Tensor]) -> float:
+    """Return the largest RMS difference of an output, relative to the RMS of the expected one."""
+    assert [y.shape for y in expected] == [y.shape for y in outputs]
+    assert all(y.dtype is torch.float32 for y in outputs)
     worst = [
         (a - b).square().mean().sqrt() / a.square().mean().sqrt().clamp(min=1e-9)
-        for a, b in zip(expected, found, strict=True)
+        for a, b in zip(expected, outputs, strict=True)
     ]
     return float(max(worst))
 
 
 def assert_same(net: Network, x: Tensor) -> None:
-    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
+    assert max_relative_error(run(net, x), run(optimise(net), x)) < TOLERANCE
     if not net.heads:
         return
     plain, fast = (darknet_py.Detector(net, threshold=0.1, engine=name) for name in ("plain", "torch"))
-    for expected, found in zip(plain.batch(x), fast.batch(x), strict=True):
-        assert torch.equal(expected.boxes.cls.sort()[0], found.boxes.cls.sort()[0])
-        for row, confidence, box in zip(found.boxes.cls, found.boxes.conf, found.boxes.xywhn, strict=True):
-            mine = (expected.boxes.cls == row) & ((expected.boxes.conf - confidence).abs() < BOX_TOLERANCE)
-            off = (expected.boxes.xywhn[mine] - box).abs() / (1 + box.abs())
-            assert off.amax(dim=1).min() < BOX_TOLERANCE
+    for expected, result in zip(plain.batch(x), fast.batch(x), strict=True):
+        assert torch.equal(expected.boxes.cls.sort()[0], result.boxes.cls.sort()[0])
+        for row, confidence, box in zip(result.boxes.cls, result.boxes.conf, result.boxes.xywhn, strict=True):
+            same = (expected.boxes.cls == row) & ((expected.boxes.conf - confidence).abs() < BOX_TOLERANCE)
+            error = (expected.boxes.xywhn[same] - box).abs() / (1 + box.abs())
+            assert error.amax(dim=1).min() < BOX_TOLERANCE
 
 
 TEXT = """

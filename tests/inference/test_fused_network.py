@@ -1,4 +1,4 @@
-"""The optimised network gives what the network gives: on every small network at hand, at every batch size."""
+"""The optimised network gives the outputs of the network, at every batch size and dtype."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from torch import Tensor
 
 import darknet_py
 from darknet_py.errors import UnusedOptionWarning
-from darknet_py.inference import allocator, convolutions
-from darknet_py.inference import fused_network as optimise_
+from darknet_py.inference import allocator, convolutions, fused_network
 from darknet_py.inference.fused_network import optimise
 from darknet_py.network import Network
 from tests.helpers import paths, random_networks, reference_values
-from tests.helpers.optimised_networks import TEXT, TOLERANCE, apart, assert_same, run
+from tests.helpers.optimised_networks import TEXT, TOLERANCE, assert_same, max_relative_error, run
 
 CASES = paths.GOLDEN / "cases"
 
@@ -29,8 +28,8 @@ each_rare = pytest.mark.parametrize("name", sorted(path.name[:-8] for path in pa
 each_cfg = pytest.mark.parametrize("name", sorted(path.name for path in paths.CFGS.glob("*.cfg")))
 
 
-def held_up(folder: pathlib.Path, name: str, scratch: pathlib.Path) -> tuple[Network, Tensor]:
-    """A network of a folder of references with its weights, and two images."""
+def reference_network(folder: pathlib.Path, name: str, scratch: pathlib.Path) -> tuple[Network, Tensor]:
+    """Return a network of a folder of reference values with its weights, and two images."""
     golden = reference_values.load(folder / f"{name}.json.gz")
     reference_values.write_weights(golden, scratch / "a.weights")
     with warnings.catch_warnings():
@@ -41,20 +40,20 @@ def held_up(folder: pathlib.Path, name: str, scratch: pathlib.Path) -> tuple[Net
 
 
 @each_golden
-def test_a_golden_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> None:
-    assert_same(*held_up(CASES, name, tmp_path))
+def test_golden_networks_give_the_same_outputs(name: str, tmp_path: pathlib.Path) -> None:
+    assert_same(*reference_network(CASES, name, tmp_path))
 
 
 @each_rare
-def test_a_rare_network_gives_the_same(name: str, tmp_path: pathlib.Path) -> None:
-    assert_same(*held_up(paths.RARE, name, tmp_path))
+def test_networks_of_rare_options_give_the_same_outputs(name: str, tmp_path: pathlib.Path) -> None:
+    assert_same(*reference_network(paths.RARE, name, tmp_path))
 
 
 @each_cfg
-def test_a_network_of_ours_gives_the_same_at_a_small_size(name: str) -> None:
+def test_networks_of_this_project_give_the_same_outputs(name: str) -> None:
     net = random_networks.randomise(Network(darknet_py.cfg.load(paths.CFGS / name), size=(96, 64)))
     assert (
-        apart(
+        max_relative_error(
             run(net, random_networks.random(1, 3, 64, 96, low=0)),
             run(optimise(net), random_networks.random(1, 3, 64, 96, low=0)),
         )
@@ -63,30 +62,30 @@ def test_a_network_of_ours_gives_the_same_at_a_small_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_without_onednn_it_is_the_same(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_are_the_same_with_and_without_onednn(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if packed and not convolutions.has_onednn():
         pytest.skip("this torch has no oneDNN")
-    monkeypatch.setattr(optimise_, "has_onednn", lambda: packed)
+    monkeypatch.setattr(fused_network, "has_onednn", lambda: packed)
     net, x = random_networks.network(TEXT.format(before="swish", after="relu")), random_networks.random(2, 3, 12, 16)
-    fast = optimise(net)
-    assert any(isinstance(step, convolutions.PackedConvolution) for step in fast.steps) == packed
-    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+    fused = optimise(net)
+    assert any(isinstance(step, convolutions.PackedConvolution) for step in fused.steps) == packed
+    assert max_relative_error(run(net, x), run(fused, x)) < TOLERANCE
 
 
 def test_a_large_batch_runs_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(7, 3, 12, 16)
-    fast, sizes = optimise(net), []
+    fused, sizes = optimise(net), []
     monkeypatch.setattr(
         "darknet_py.inference.fused_network._CACHE", 2 * 4 * (24 + 12) * 12 * 16 // torch.get_num_threads()
     )
-    fast.steps[0].register_forward_hook(lambda _step, inputs, _y: sizes.append(len(inputs[0])))
-    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+    fused.steps[0].register_forward_hook(lambda _step, inputs, _y: sizes.append(len(inputs[0])))
+    assert max_relative_error(run(net, x), run(fused, x)) < TOLERANCE
     assert sizes == [2, 2, 2, 1]
 
 
-def test_another_size_than_the_cfgs() -> None:
+def test_another_input_size_than_that_of_the_cfg() -> None:
     net, x = random_networks.network(TEXT.format(before="mish", after="linear")), random_networks.random(1, 3, 20, 28)
-    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
+    assert max_relative_error(run(net, x), run(optimise(net), x)) < TOLERANCE
 
 
 def test_the_input_is_not_changed() -> None:
@@ -99,36 +98,36 @@ def test_the_input_is_not_changed() -> None:
     assert torch.equal(x, before)
 
 
-def test_it_follows_changes_of_the_weights() -> None:
+def test_changes_of_the_weights_take_effect() -> None:
     net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(1, 3, 12, 16)
-    fast = optimise(net)
-    first = run(fast, x)
+    fused = optimise(net)
+    first = run(fused, x)
     random_networks.randomise(net, seed=1)
-    assert apart(first, run(fast, x)) > 0.01
-    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+    assert max_relative_error(first, run(fused, x)) > 0.01
+    assert max_relative_error(run(net, x), run(fused, x)) < TOLERANCE
 
 
-def test_the_state_is_that_of_the_network() -> None:
+def test_the_state_is_shared_with_the_network() -> None:
     text = "[net]\nwidth=5\nheight=1\nchannels=1\nbatch=1\n[rnn]\nhidden=4\noutput=3\nactivation=tanh\n"
     net = random_networks.network(text.replace("width=5\nheight=1\nchannels=1", "inputs=5"))
-    fast, x = optimise(net), random_networks.random(1, 5)
+    fused, x = optimise(net), random_networks.random(1, 5)
     expected = [net(x)[0].detach() for _ in range(3)]
     net.reset()
-    outputs = [fast(x)[0].detach() for _ in range(3)]
+    outputs = [fused(x)[0].detach() for _ in range(3)]
     assert not torch.equal(outputs[0], outputs[2])
-    assert apart(expected, outputs) < TOLERANCE
-    fast.reset()
-    assert apart([expected[0]], fast(x)) < TOLERANCE
+    assert max_relative_error(expected, outputs) < TOLERANCE
+    fused.reset()
+    assert max_relative_error([expected[0]], fused(x)) < TOLERANCE
 
 
-def test_in_training_mode_and_in_float64_the_network_itself_runs() -> None:
+def test_in_training_mode_and_in_float64_the_original_network_runs() -> None:
     net, x = random_networks.network(TEXT.format(before="leaky", after="linear")), random_networks.random(2, 3, 12, 16)
-    fast = optimise(net)
+    fused = optimise(net)
     net.train()
-    fast(x)[0].sum().backward()
+    fused(x)[0].sum().backward()
     assert all(p.grad is not None for p in net.parameters())
     net.eval().double()
-    assert fast(x.double())[0].dtype is torch.float64
+    assert fused(x.double())[0].dtype is torch.float64
 
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -137,20 +136,20 @@ CPUS = pytest.mark.parametrize("has_bf16", [False, True], ids=["avx2", "avx512_b
 
 @pytest.fixture
 def cpu(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """A CPU with or without bfloat16 in hardware, as oneDNN sees it."""
+    """Simulate a CPU with or without bfloat16 in hardware."""
     if has_bf16 and not convolutions.has_fast_bf16():
         pytest.skip("this CPU computes in bfloat16 by emulation only")
-    monkeypatch.setattr(optimise_, "has_fast_bf16", lambda: has_bf16)
+    monkeypatch.setattr(fused_network, "has_fast_bf16", lambda: has_bf16)
     return has_bf16
 
 
 @CPUS
 def test_bf16_is_near(cpu: bool) -> None:
     net, x = random_networks.network(TEXT.format(before="mish", after="linear")), random_networks.random(2, 3, 12, 16)
-    fast = optimise(net, dtype="bf16")
-    error = apart(run(net, x), run(fast, x))
+    fused = optimise(net, dtype="bf16")
+    error = max_relative_error(run(net, x), run(fused, x))
     assert 1e-4 < error < 3e-2
-    has_packed = any(isinstance(step, convolutions.PackedConvolution) for step in fast.steps)
+    has_packed = any(isinstance(step, convolutions.PackedConvolution) for step in fused.steps)
     assert has_packed == (cpu and convolutions.has_onednn()), "oneDNN cannot pack bfloat16 weights on other CPUs"
 
 
@@ -213,18 +212,18 @@ def test_on_a_gpu(dtype: str, limit: float) -> None:
     net, x = random_networks.network(TEXT.format(before="mish", after="leaky")), random_networks.random(2, 3, 12, 16)
     expected = run(net, x)
     outputs = run(optimise(net.cuda(), dtype=dtype), x.cuda())
-    assert apart(expected, [y.cpu() for y in outputs]) < limit
+    assert max_relative_error(expected, [y.cpu() for y in outputs]) < limit
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_graphs_on_a_gpu() -> None:
     net = random_networks.network(TEXT.format(before="mish", after="leaky")).cuda()
-    fast = optimise(net, graph=True)
+    fused = optimise(net, graph=True)
     for seed, batch in enumerate((1, 2, 1, 3, 4, 5, 1)):
         x = random_networks.random(batch, 3, 12, 16, seed=seed).cuda()
         with torch.inference_mode(batch % 2 == 0):
-            assert apart(run(net, x), run(fast, x)) < 5e-3
+            assert max_relative_error(run(net, x), run(fused, x)) < 5e-3
 
 
 def test_cuda_graphs_need_a_gpu() -> None:
@@ -234,9 +233,9 @@ def test_cuda_graphs_need_a_gpu() -> None:
 
 def test_peak_activation_memory_is_that_of_the_outputs_alive_at_once() -> None:
     text = "[net]\nwidth=8\nheight=8\nchannels=2\n" + "[convolutional]\nfilters={}\nactivation=leaky\n" * 3
-    fast = optimise(random_networks.network(text.format(4, 16, 1) + "[route]\nlayers=0,2\n"))
-    assert fast.peak_activation_memory() == 4 * 64 * (4 + 16 + 1)
-    assert fast.peak_activation_memory(3) == 3 * fast.peak_activation_memory()
+    fused = optimise(random_networks.network(text.format(4, 16, 1) + "[route]\nlayers=0,2\n"))
+    assert fused.peak_activation_memory() == 4 * 64 * (4 + 16 + 1)
+    assert fused.peak_activation_memory(3) == 3 * fused.peak_activation_memory()
 
 
 def test_freed_memory_is_kept_with_glibc() -> None:

@@ -1,4 +1,4 @@
-"""The steps of an optimised network, kind by kind."""
+"""Each kind of step of an optimised network."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from darknet_py.layers import LAYERS, Layer, StepContext
 from darknet_py.layers._convolution import Convolution
 from tests.helpers import random_networks
 from tests.helpers.layer_samples import SAMPLES
-from tests.helpers.optimised_networks import TEXT, TOLERANCE, apart, assert_same, run
+from tests.helpers.optimised_networks import TEXT, TOLERANCE, assert_same, max_relative_error, run
 
 
 @pytest.mark.parametrize("before", sorted(Activation))
 def test_every_activation_in_a_convolution(before: str) -> None:
     net = random_networks.network(TEXT.format(before=before, after="linear"))
     x = random_networks.random(2, 3, 12, 16)
-    assert apart(run(net, x), run(optimise(net), x)) < TOLERANCE
+    assert max_relative_error(run(net, x), run(optimise(net), x)) < TOLERANCE
 
 
 @pytest.mark.parametrize("after", ["linear", "relu", "leaky", "mish", "logistic"])
 @pytest.mark.parametrize("before", ["linear", "leaky", "mish"])
 def test_a_sum_is_fused_with_the_convolution_before_it(before: str, after: str) -> None:
     net = random_networks.network(TEXT.format(before=before, after=after).replace("layers=-1,-2,-3", "layers=-1,-3"))
-    fast = optimise(net)
-    assert len(fast.steps) == len(net.layers) - 1
+    fused = optimise(net)
+    assert len(fused.steps) == len(net.layers) - 1
     x = random_networks.random(3, 3, 12, 16)
-    assert apart(run(net, x), run(fast, x)) < TOLERANCE
+    assert max_relative_error(run(net, x), run(fused, x)) < TOLERANCE
 
 
 def test_a_pointwise_convolution_of_one_cell_is_a_matrix_product() -> None:
@@ -38,11 +38,11 @@ def test_a_pointwise_convolution_of_one_cell_is_a_matrix_product() -> None:
     net = random_networks.network(
         text + "[conv]\nfilters=2\nactivation=mish\n[conv]\nfilters=8\n[scale_channels]\nfrom=0\n"
     )
-    fast = optimise(net)
-    assert sum(isinstance(step, convolutions.FusedPointwise) for step in fast.steps) == 2
+    fused = optimise(net)
+    assert sum(isinstance(step, convolutions.FusedPointwise) for step in fused.steps) == 2
     for batch in (1, 3):
         x = random_networks.random(batch, 3, 4, 6)
-        assert apart(run(net, x), run(fast, x)) < TOLERANCE
+        assert max_relative_error(run(net, x), run(fused, x)) < TOLERANCE
 
 
 def test_a_sum_of_an_output_with_other_readers_is_not_fused() -> None:
@@ -62,9 +62,9 @@ def test_an_identity_is_not_a_step_and_does_not_prevent_a_fused_sum(between: str
     net = random_networks.network(
         text + steps.format(between, -2 - between.count("[")) + "[maxpool]\nsize=2\nstride=2\n"
     )
-    fast = optimise(net)
-    assert len(fast.plan) == 3
-    assert sorted(number for step in fast.plan for number in step.layers) == list(range(len(net.layers)))
+    fused = optimise(net)
+    assert len(fused.plan) == 3
+    assert sorted(number for step in fused.plan for number in step.layers) == list(range(len(net.layers)))
     assert_same(net, random_networks.random(2, 4, 8, 8))
 
 
@@ -81,7 +81,7 @@ def test_fused_pooling_equals_pooling_of_windows(size: tuple[int, int], keys: st
 
 
 class Doubled(Convolution):
-    """A convolution of the user's own."""
+    """A user-defined convolution with its own forward."""
 
     uses_context = True
 
@@ -90,7 +90,7 @@ class Doubled(Convolution):
 
 
 class Named(Convolution):
-    """A convolution of the user's own whose forward is that of the base."""
+    """A user-defined convolution that inherits forward."""
 
 
 @pytest.mark.parametrize(("kind", "is_fused"), [(Doubled, False), (Named, True)])
@@ -99,9 +99,9 @@ def test_a_subclass_with_its_own_forward_is_not_replaced(
 ) -> None:
     monkeypatch.setitem(LAYERS, "conv", kind)
     net = random_networks.network("[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\nfilters=4\nsize=3\n[maxpool]\n")
-    fast = optimise(net)
-    assert isinstance(fast.steps[0], convolutions.FusedConvolution) == is_fused
-    assert (fast.steps[0] is net[0]) == (not is_fused)
+    fused = optimise(net)
+    assert isinstance(fused.steps[0], convolutions.FusedConvolution) == is_fused
+    assert (fused.steps[0] is net[0]) == (not is_fused)
     assert_same(net, random_networks.random(1, 3, 8, 8))
 
 
@@ -114,7 +114,7 @@ def test_every_dtype_agnostic_layer_runs_in_bf16() -> None:
             with torch.inference_mode():
                 exact, rounded = layer(*inputs), layer(*(x.bfloat16() for x in inputs))
             assert rounded.dtype is torch.bfloat16, sample
-            assert apart([exact], [rounded.float()]) < 3e-2, sample
+            assert max_relative_error([exact], [rounded.float()]) < 3e-2, sample
             tested.add(sample.name)
     assert {"avgpool", "maxpool", "route", "shortcut", "upsample"} <= tested
 

@@ -1,4 +1,4 @@
-"""What must hold of every section type, whoever wrote it (samples.py has one of each)."""
+"""The contract of every section type, tested on the samples of helpers/layer_samples.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers import random_networks
 from tests.helpers.layer_samples import SAMPLES, Sample
 
 KINDS = sorted(set(LAYERS.values()), key=lambda kind: kind.names)
-FREE_OF_INPUT = ("contrastive", "implicit")  # their output depends on no input
+FREE_OF_INPUT = ("contrastive", "implicit")  # the output does not depend on the input
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.names[0])
 each_sample = pytest.mark.parametrize("sample", SAMPLES, ids=str)
@@ -38,8 +38,8 @@ def run(layer: Layer, xs: list[Tensor]) -> Tensor:
     return y
 
 
-def second(layer: Layer, xs: list[Tensor]) -> Tensor:
-    """What a second call gives: a first one reads no state yet."""
+def run_twice(layer: Layer, xs: list[Tensor]) -> Tensor:
+    """Return the output of a second call, which depends on the state that the first one left."""
     run(layer, xs)
     with torch.no_grad():
         y = layer(*xs)
@@ -110,7 +110,7 @@ def test_images_of_a_batch_are_independent(sample: Sample) -> None:
 
 
 @each_sample
-def test_it_depends_on_its_input_and_leaves_it_alone(sample: Sample) -> None:
+def test_it_depends_on_its_input_and_does_not_change_it(sample: Sample) -> None:
     layer, xs = sample.build(), inputs(sample)
     before = [x.clone() for x in xs]
     y = run(layer, xs)
@@ -138,15 +138,15 @@ def test_stored_yields_every_tensor_once(sample: Sample) -> None:
 @each_sample
 def test_stored_tensors_are_live(sample: Sample) -> None:
     layer, xs = sample.build(), inputs(sample)
-    y = second(layer, xs)
+    y = run_twice(layer, xs)
     for name, tensor in layer.stored():
         kept = tensor.detach().clone()
         with torch.no_grad():
             tensor.mul_(2.5).add_(0.3)
-        assert not torch.equal(second(layer, xs), y), name
+        assert not torch.equal(run_twice(layer, xs), y), name
         with torch.no_grad():
             tensor.copy_(kept)
-    assert torch.equal(second(layer, xs), y)
+    assert torch.equal(run_twice(layer, xs), y)
 
 
 @each_sample
@@ -190,8 +190,8 @@ def test_it_follows_dtype_and_device(sample: Sample) -> None:
     y = run(layer.double(), inputs(sample, dtype=torch.float64))
     assert y.dtype == torch.float64
     torch.testing.assert_close(y.float(), expected, rtol=1e-4, atol=1e-5)
-    there = layer.float().to("meta")  # no other device is sure to be here; on this one nothing may be on the CPU
-    assert run(there, [x.to("meta") for x in inputs(sample)]).device.type == "meta"
+    on_meta = layer.float().to("meta")  # available everywhere; a tensor left on the CPU raises an error
+    assert run(on_meta, [x.to("meta") for x in inputs(sample)]).device.type == "meta"
 
 
 @each_sample

@@ -43,7 +43,7 @@ def test_masked_ignores_unknown_targets() -> None:
     assert delta.tolist() == [[0, 1, 0, 2]]
 
 
-def test_l1_moves_by_the_sign() -> None:
+def test_l1_delta_is_the_sign_of_the_difference() -> None:
     cost, delta, _ = loss(X, T, type="L1")
     assert cost == pytest.approx(float((T - X).abs().sum()))
     assert delta.tolist() == [[1, 1, -1, -1], [-1, -1, 1, -1]]  # a difference of 0 counts as negative

@@ -1,4 +1,4 @@
-"""``[deconvolutional]``: every input cell lays its kernel down, ``stride`` apart."""
+"""``[deconvolutional]``: the sum of the kernels, each scaled by an input cell and shifted by ``stride``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``[dropout]`` in training, and how DropBlock grows until 85 % of ``max_batches`` (``dropblock_fast_kernel``)."""
+"""``[dropout]`` in training; DropBlock's blocks grow until 85 % of ``max_batches`` (``dropblock_fast_kernel``)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ activation=linear
 """
 
 
-def dropped(keys: str, iteration: int, height: int = 12) -> Tensor:
-    """The layer's output for ones, [4, 100, height, 12], in the iteration after so many updates."""
+def dropout_output(keys: str, iteration: int, height: int = 12) -> Tensor:
+    """Return the layer's output for ones, [4, 100, height, 12], after ``iteration`` updates."""
     network = Network(cfg.loads(CFG.format(keys, height=height)))
     with torch.no_grad():
         for name, tensor in network[0].stored():
@@ -49,7 +49,7 @@ def dropped(keys: str, iteration: int, height: int = 12) -> Tensor:
 
 
 def test_kept_values_are_scaled_up() -> None:
-    y = dropped("probability=.25", 0)
+    y = dropout_output("probability=.25", 0)
     assert float((y == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
     assert torch.equal(y[y != 0], torch.full_like(y[y != 0], 1 / 0.75))
 
@@ -68,7 +68,7 @@ def test_kept_values_are_scaled_up() -> None:
     ],
 )
 def test_blocks_grow(size: str, iteration: int, side: int) -> None:
-    y = dropped("dropblock=1\nprobability=1\n" + size.replace(" ", "\n"), iteration)
+    y = dropout_output("dropblock=1\nprobability=1\n" + size.replace(" ", "\n"), iteration)
     counts = set((y == 0).sum(dim=(2, 3)).flatten().tolist())
     assert counts <= {0, side**2}
     assert side**2 in counts
@@ -79,14 +79,17 @@ def test_blocks_grow(size: str, iteration: int, side: int) -> None:
 
 @pytest.mark.parametrize(("iteration", "side"), [(43, 2), (85, 4)])
 def test_relative_blocks_are_squares_of_the_shorter_side(iteration: int, side: int) -> None:
-    y = dropped("dropblock=1\nprobability=1\ndropblock_size_rel=.5", iteration, height=8)
+    y = dropout_output("dropblock=1\nprobability=1\ndropblock_size_rel=.5", iteration, height=8)
     counts = set((y == 0).sum(dim=(2, 3)).flatten().tolist())
     assert counts - {0} == {side**2}
 
 
 @pytest.mark.parametrize("iteration", [9, 34, 85, 99])
 def test_blocks_become_more_frequent(iteration: int) -> None:
-    """A channel has one if the least of its 144 uniform numbers is below probability * growth / side^2."""
-    share = float((dropped("dropblock=1\ndropblock_size_abs=1\nprobability=.01", iteration) == 0).float().mean()) * 144
-    chance = 1 - (1 - 0.01 * min(1, iteration / 85)) ** 144
-    assert share == pytest.approx(chance, abs=4 * math.sqrt(chance * (1 - chance) / 400))
+    """A channel has one if the minimum of its 144 uniform numbers is below probability * growth / side^2."""
+    share = (
+        float((dropout_output("dropblock=1\ndropblock_size_abs=1\nprobability=.01", iteration) == 0).float().mean())
+        * 144
+    )
+    probability = 1 - (1 - 0.01 * min(1, iteration / 85)) ** 144
+    assert share == pytest.approx(probability, abs=4 * math.sqrt(probability * (1 - probability) / 400))

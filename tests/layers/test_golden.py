@@ -87,7 +87,7 @@ def test_layers_give_the_outputs_of_c(name: str, tmp_path: Path) -> None:
     for number, step in enumerate(golden["steps"]):
         seen = outputs(net, reference_values.input_array(golden, number))
         for entry in step["layers"]:
-            if entry["type"] == "cost":  # C computes nothing there without a target
+            if entry["type"] == "cost":  # C computes no cost without a target
                 continue
             error = reference_values.layer_error(entry, seen[entry["i"]])
             if not error <= tolerance:

@@ -1,4 +1,4 @@
-"""``[implicit]``: the values that it starts with."""
+"""``[implicit]``: initial values."""
 
 from __future__ import annotations
 

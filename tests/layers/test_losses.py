@@ -1,4 +1,4 @@
-"""The losses of layers: the true derivative against finite differences, the hand-made ones where they must agree."""
+"""The losses of layers: autograd against finite differences, and Darknet's delta where it is the derivative."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANCHORS = "4,6,9,8,16,20"
 YOLO = {"classes": "3", "num": "3", "anchors": ANCHORS, "ignore_thresh": ".4", "iou_thresh": ".3"}
 REGION = {"classes": "3", "num": "2", "anchors": "1,1,2,3"}
 CELLS = {"classes": "3", "num": "2", "side": "3", "coords": "4"}
-# Section, keys, channels of the input; each has a true derivative that must be that of ``value``.
+# Section, keys and shape of the input.
 CASES: list[tuple[str, dict[str, str], tuple[int, int, int]]] = [
     *(("yolo", {**YOLO, "iou_loss": kind, "scale_x_y": "1.1"}, (24, 4, 5)) for kind in IoULoss),
     ("yolo", {**YOLO, "iou_loss": "ciou", "counters_per_class": "9,3,1", "label_smooth_eps": ".1"}, (24, 4, 4)),
@@ -34,17 +34,17 @@ CASES: list[tuple[str, dict[str, str], tuple[int, int, int]]] = [
     *(("cost", {"type": kind, "scale": "2"}, (6, 1, 1)) for kind in ("sse", "smooth")),
     ("contrastive", {"temperature": ".5"}, (6, 1, 1)),
 ]
-STRAIGHT = ("region", "detection", "logistic", "cost")  # where C's delta is the derivative too
+EXACT = ("region", "detection", "logistic", "cost")  # where C's delta is minus the derivative
 
 
 def targets(boxes: int = 3) -> Tensor:
-    chance = torch.Generator().manual_seed(5)
+    rng = torch.Generator().manual_seed(5)
     rows = []
     for _ in range(4):
-        place = torch.rand(boxes, 2, generator=chance) * 0.8 + 0.1
-        size = torch.rand(boxes, 2, generator=chance) * 0.5 + 0.1
-        classes = torch.randint(0, 3, (boxes, 1), generator=chance)
-        rows.append(torch.cat((place, size, classes), dim=1))
+        centre = torch.rand(boxes, 2, generator=rng) * 0.8 + 0.1
+        size = torch.rand(boxes, 2, generator=rng) * 0.5 + 0.1
+        classes = torch.randint(0, 3, (boxes, 1), generator=rng)
+        rows.append(torch.cat((centre, size, classes), dim=1))
     return pad_targets(rows, torch.device("cpu"))
 
 
@@ -53,7 +53,7 @@ def labels(x: Tensor) -> Tensor:
     return torch.cat((hits, hits.flip(1)), dim=1)
 
 
-def judged(layer: Layer, x: Tensor, gradients: Gradients) -> Loss:
+def compute_loss(layer: Layer, x: Tensor, gradients: Gradients) -> Loss:
     known = targets() if layer.names[0] in ("yolo", "Gaussian_yolo", "region", "detection") else labels(x)
     layer.train()
     return layer.loss(x, layer(x), known.to(x.dtype), StepContext(size=(32, 32), seen=10**6, gradients=gradients))
@@ -68,23 +68,25 @@ def inputs(shape: tuple[int, int, int], keys: dict[str, str]) -> Tensor:
 def test_autograd_is_the_derivative_of_the_value(name: str, keys: dict[str, str], shape: tuple[int, int, int]) -> None:
     layer, x = random_networks.layer(name, keys, Shape(*shape)), inputs(shape, keys)
     leaf = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(judged(layer, leaf, Gradients.AUTOGRAD).value, leaf)
+    (gradient,) = torch.autograd.grad(compute_loss(layer, leaf, Gradients.AUTOGRAD).value, leaf)
     assert float(gradient.abs().max()) > 1e-3
     for seed in range(3):
-        way = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
-        ahead, behind = (judged(layer, x + step * way, Gradients.AUTOGRAD).value.detach() for step in (1e-6, -1e-6))
-        expected = float((gradient * way).sum())
-        assert float(ahead - behind) / 2e-6 == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
+        after, before = (
+            compute_loss(layer, x + step * direction, Gradients.AUTOGRAD).value.detach() for step in (1e-6, -1e-6)
+        )
+        expected = float((gradient * direction).sum())
+        assert float(after - before) / 2e-6 == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize(("name", "keys", "shape"), [case for case in CASES if case[0] in STRAIGHT], ids=str)
+@pytest.mark.parametrize(("name", "keys", "shape"), [case for case in CASES if case[0] in EXACT], ids=str)
 def test_delta_is_minus_the_derivative(name: str, keys: dict[str, str], shape: tuple[int, int, int]) -> None:
     layer, x = random_networks.layer(name, keys, Shape(*shape)), inputs(shape, keys)
     leaf = x.clone().requires_grad_()
-    loss = judged(layer, leaf, Gradients.AUTOGRAD)
+    loss = compute_loss(layer, leaf, Gradients.AUTOGRAD)
     (gradient,) = torch.autograd.grad(loss.value, leaf)
     if keys.get("softmax") == "1" and name == "detection":
-        gradient, delta = gradient[:, 27:], loss.delta[:, 27:]  # behind a softmax C leaves its slope out
+        gradient, delta = gradient[:, 27:], loss.delta[:, 27:]  # C leaves out the derivative of the softmax
     else:
         delta = loss.delta
     assert torch.allclose(-gradient, delta, atol=1e-9)
@@ -93,26 +95,26 @@ def test_delta_is_minus_the_derivative(name: str, keys: dict[str, str], shape: t
 def test_objectness_and_classes_of_yolo_are_cross_entropy() -> None:
     layer, x = random_networks.layer("yolo", {**YOLO, "iou_loss": "giou"}, Shape(24, 4, 4)), inputs((24, 4, 4), {})
     leaf = x.clone().requires_grad_()
-    loss = judged(layer, leaf, Gradients.AUTOGRAD)
+    loss = compute_loss(layer, leaf, Gradients.AUTOGRAD)
     (gradient,) = torch.autograd.grad(loss.value, leaf)
-    true, mine = (tensor.view(4, 3, 8, 4, 4)[:, :, 4:] for tensor in (-gradient, loss.delta))
-    assert torch.allclose(true, mine, atol=1e-9)
+    derivative, delta = (tensor.view(4, 3, 8, 4, 4)[:, :, 4:] for tensor in (-gradient, loss.delta))
+    assert torch.allclose(derivative, delta, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", [IoULoss.IOU, IoULoss.GIOU])
-def test_c_s_slope_is_the_derivative_but_for_twice_the_size(kind: IoULoss) -> None:
-    chance = torch.Generator().manual_seed(1)
-    box = torch.rand(50, 4, generator=chance, dtype=torch.float64) * 0.3 + 0.35
-    goal = torch.rand(50, 4, generator=chance, dtype=torch.float64) * 0.3 + 0.35
-    assert bool((iou(box, goal) > 0).all())
+def test_darknets_iou_gradient_is_the_derivative_with_doubled_sizes(kind: IoULoss) -> None:
+    rng = torch.Generator().manual_seed(1)
+    box = torch.rand(50, 4, generator=rng, dtype=torch.float64) * 0.3 + 0.35
+    target = torch.rand(50, 4, generator=rng, dtype=torch.float64) * 0.3 + 0.35
+    assert bool((iou(box, target) > 0).all())
     leaf = box.clone().requires_grad_()
-    (true,) = torch.autograd.grad(iou_by_kind(leaf, goal, kind).sum(), leaf)
+    (derivative,) = torch.autograd.grad(iou_by_kind(leaf, target, kind).sum(), leaf)
     assert torch.allclose(
-        darknet_iou_gradient(box, goal, kind), true * torch.tensor([1.0, 1, 2, 2], dtype=torch.float64)
+        darknet_iou_gradient(box, target, kind), derivative * torch.tensor([1.0, 1, 2, 2], dtype=torch.float64)
     )
 
 
-def test_no_truth_is_no_trouble() -> None:
+def test_images_without_targets_give_a_finite_loss() -> None:
     empty = pad_targets([torch.zeros(0, 5)] * 2, torch.device("cpu"))
     for name, keys, shape in CASES:
         if name in ("yolo", "region", "detection"):
@@ -143,7 +145,7 @@ def test_targets_of_classes_that_the_head_does_not_have_are_ignored(name: str, u
     assert float(losses[0].delta.abs().max()) > 0
 
 
-def test_truths_end_at_the_first_without_a_place() -> None:
+def test_targets_end_at_the_first_whose_x_is_0() -> None:
     rows = torch.tensor([[0.5, 0.5, 0.1, 0.1, 1], [0, 0, 0, 0, 0], [0.2, 0.2, 0.1, 0.1, 2]])
     assert pad_targets([rows], torch.device("cpu"))[0, :, 4].tolist() == [1, 0, 0]
     with pytest.raises(ValueError, match="x y w h class"):
@@ -151,7 +153,7 @@ def test_truths_end_at_the_first_without_a_place() -> None:
 
 
 @pytest.mark.parametrize("name", list(Activation))
-def test_only_a_few_activations_have_a_gradient_of_their_own(name: Activation) -> None:
+def test_only_some_activations_have_a_separate_darknet_gradient(name: Activation) -> None:
     x = torch.randn(2, 6, 3, 3, generator=torch.Generator().manual_seed(2))
     results = []
     for darknet_gradients in (False, True):
@@ -160,12 +162,12 @@ def test_only_a_few_activations_have_a_gradient_of_their_own(name: Activation) -
         (gradient,) = torch.autograd.grad(y.square().sum(), leaf)
         results.append((y.detach(), gradient))
     assert torch.equal(results[0][0], results[1][0])
-    own = name in ("gelu", "revleaky") or name.startswith("normalize_channels")
-    assert torch.allclose(results[0][1], results[1][1]) != own
+    is_separate = name in ("gelu", "revleaky") or name.startswith("normalize_channels")
+    assert torch.allclose(results[0][1], results[1][1]) != is_separate
 
 
-def test_contrastive_needs_pairs_of_a_head() -> None:
-    """Rows that a head claimed for one identity pull each other; others of the class push."""
+def test_contrastive_trains_the_embeddings_that_a_head_matched() -> None:
+    """Predictions matched to one identity are positives of each other; others of the class are negatives."""
     text = (
         "[net]\nwidth=8\nheight=8\nchannels=24\nbatch=2\n[yolo]\nclasses=3\nnum=3\nanchors=1,1, 2,2, 6,6\n"
         "[route]\nlayers=-2\n[conv]\nfilters=12\nactivation=linear\n[contrastive]\nyolo_layer=-3\n"
@@ -185,7 +187,7 @@ def test_contrastive_needs_pairs_of_a_head() -> None:
 
 
 def test_classes_of_targets_are_mapped(tmp_path: pathlib.Path) -> None:
-    """``map=``: line n is the class that a target of class n counts as."""
+    """``map=``: line n is the head's class of a target of class n."""
     (tmp_path / "a.map").write_text("2\n0\n1\n")
     x, boxes = inputs((24, 4, 4), {}).float(), targets().float()
     mapped = boxes.clone()
@@ -199,7 +201,7 @@ def test_classes_of_targets_are_mapped(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_cost_without_details_is_the_sum_of_squares() -> None:
-    """``show_details=0``: as ``forward_yolo_layer`` prints it then, whatever the loss of the boxes is."""
+    """``show_details=0``: the cost that ``forward_yolo_layer`` prints, for any loss of the boxes."""
     x, known = inputs((24, 4, 4), {}).float(), targets().float()
     costs = []
     for keys in ({"show_details": "0"}, {}):
@@ -213,7 +215,7 @@ def test_the_cost_without_details_is_the_sum_of_squares() -> None:
 
 @pytest.mark.parametrize(("adversarial", "classes"), [(False, [0, 0, 1, 1]), (True, [0, 1, 0, 1])])
 def test_contrastive_images_without_labels_are_compared_in_pairs(adversarial: bool, classes: list[int]) -> None:
-    """Two neighbours are views of one image; in an adversarial pass they are to be told apart."""
+    """Images 2k and 2k + 1 are views of one image and positives; in an adversarial pass they are negatives."""
     layer = random_networks.layer("contrastive", {"temperature": ".5"}, Shape(6, 1, 1)).train()
     x = torch.randn(4, 6, 1, 1, generator=torch.Generator().manual_seed(0))
     context = StepContext(size=(1, 1), adversarial=adversarial)

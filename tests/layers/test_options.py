@@ -1,6 +1,6 @@
-"""Every option that concerns inference does something: for each there is a sample where its value matters.
+"""Every option that concerns inference has an effect: for each there is a sample whose result depends on it.
 
-An option that is read and has no effect is a defect; those that matter elsewhere are listed with the place.
+``ELSEWHERE`` lists the options with an effect outside a layer's result, and where it is tested.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ ELSEWHERE = {
     "numload": "weights.stored; weights/test_darknet_file.py",
     "share_index": "Convolutional.connect; test_network.py",
 }
-# They must agree with the layer before, or with the state, so that any other value is refused.
+# They must fit the previous layer, or the state, so that any other value is an error.
 BOUND = {"classes", "num", "coords", "side", "ids", "scale_wh"}
 BOUND_BY_STATE = {"stride", "pad", "padding"}
-# Keys that no sample carries because they are alternatives to those it has.
+# Samples of keys that exclude keys of ``SAMPLES``.
 MORE = (
     Sample("region", f"{TREE_HEAD} map={MAP}", next(s.inputs for s in SAMPLES if s.keys == TREE_HEAD)),
     Sample("region", f"classes={TREE_CLASSES} num=1", (Shape(TREE_CLASSES + 5, 3, 4),)),
@@ -58,7 +58,7 @@ def inference_keys() -> Iterator[tuple[type[Layer], str]]:
 
 
 def alternatives(kind: type[Layer], key: str, now: str | None) -> Iterator[str]:
-    """Other values for a key, as text."""
+    """Yield other values of a key, as text."""
     known = schema.keys(kind.Options)[key]
     hint = schema.type_hints(kind.Options)[known.name]
     if isinstance(hint, types.UnionType):
@@ -81,7 +81,7 @@ def alternatives(kind: type[Layer], key: str, now: str | None) -> Iterator[str]:
 
 @functools.cache
 def effect(sample: Sample) -> str | None:
-    """Everything that can be seen of a layer at inference; None where it is refused."""
+    """Return everything that a layer does at inference as text; None if its options are refused."""
     try:
         layer = sample.build()
     except (DarknetError, ValueError):
@@ -90,24 +90,24 @@ def effect(sample: Sample) -> str | None:
     with torch.no_grad():
         layer(*xs)
         y = layer(*xs)
-    seen: list[object] = [layer.shape, layer.options.sources(9), plain(y)]
+    seen: list[object] = [layer.shape, layer.options.sources(9), to_text(y)]
     seen += [(name, tuple(tensor.shape), tensor.stride()) for name, tensor in layer.stored()]
     if isinstance(layer, Head):
         seen.append((layer.nms_options, layer.nms_options.overlap(*torch.tensor([[0.5, 0.5, 1, 1], [0.7, 0.5, 1, 1]]))))
-        for which in (DecodeOptions(0.1), DecodeOptions(0.1, class_map=True)):
-            seen += [tuple(map(plain, found)) for found in layer.decode(y, (32, 24), which)]
-    return plain(seen)
+        for decode_options in (DecodeOptions(0.1), DecodeOptions(0.1, class_map=True)):
+            seen += [tuple(map(to_text, image)) for image in layer.decode(y, (32, 24), decode_options)]
+    return to_text(seen)
 
 
-def plain(value: object) -> str:
+def to_text(value: object) -> str:
     return repr(value.tolist()) if isinstance(value, Tensor) else repr(value)
 
 
 @pytest.mark.parametrize(("kind", "key"), list(inference_keys()), ids=lambda part: getattr(part, "names", (part,))[0])
-def test_it_has_an_effect(kind: type[Layer], key: str) -> None:
+def test_every_option_has_an_effect(kind: type[Layer], key: str) -> None:
     tried = 0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a changed option makes pointless is reported, which is no effect
+        warnings.simplefilter("ignore")  # a changed option may leave others unused
         for sample in (*MORE, *SAMPLES):
             if sample.kind is not kind:
                 continue
@@ -132,18 +132,18 @@ PACKAGE = pathlib.Path(darknet_py.__file__).parent
 
 
 @functools.cache
-def words() -> frozenset[str]:
-    """Every attribute that the package reads, and every string it could name one by."""
-    found: set[str] = set()
+def names_in_package() -> frozenset[str]:
+    """Return every attribute that the package reads, and every string, as it may name an attribute."""
+    result: set[str] = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                found.add(node.attr)
+                result.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(node.value)
-    return frozenset(found)
+                result.add(node.value)
+    return frozenset(result)
 
 
 @pytest.mark.parametrize("key", [key for key, known in schema.keys(Net).items() if not known.metadata["train"]])
 def test_every_key_of_the_network_is_used(key: str) -> None:
-    assert schema.keys(Net)[key].name in words()
+    assert schema.keys(Net)[key].name in names_in_package()

@@ -1,4 +1,4 @@
-"""``[reorg]`` and ``[reorg3d]``, float by float."""
+"""``[reorg]`` and ``[reorg3d]``: the position of every value."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def reorg(name: str, x: Tensor, dialect: Dialect = Dialect.ALEXEYAB, **keys: int
     return torch.cat([layer(row[None]) for row in x]) if len(x) > 1 else layer(x)
 
 
-def counted(*size: int) -> Tensor:
+def numbered(*size: int) -> Tensor:
     return torch.arange(torch.Size(size).numel()).view(size).float()
 
 
 def reorg_cpu(x: list[float], channels: int, height: int, width: int, stride: int, forward: bool) -> list[float]:
-    """``reorg_cpu`` of one image: where float (k, j, i) goes to or comes from."""
+    """Compute ``reorg_cpu`` of one image with C's loops."""
     narrow = channels // stride**2
     y = [0.0] * len(x)
     for k in range(channels):
@@ -33,19 +33,19 @@ def reorg_cpu(x: list[float], channels: int, height: int, width: int, stride: in
             for i in range(width):
                 offset, k2 = k // narrow, k % narrow
                 w2, h2 = i * stride + offset % stride, j * stride + offset // stride
-                wide = w2 + width * stride * (h2 + height * stride * k2)
-                here = i + width * (j + height * k)
+                larger = w2 + width * stride * (h2 + height * stride * k2)
+                index = i + width * (j + height * k)
                 if forward:
-                    y[wide] = x[here]
+                    y[larger] = x[index]
                 else:
-                    y[here] = x[wide]
+                    y[index] = x[larger]
     return y
 
 
 @pytest.mark.parametrize(("shape", "stride"), [((4, 6, 8), 2), ((8, 4, 2), 2), ((9, 3, 6), 3), ((5, 2, 3), 1)])
 def test_reorg_reads_the_memory_as_a_larger_map(shape: tuple[int, int, int], stride: int) -> None:
     channels, height, width = shape
-    x = counted(1, *shape)
+    x = numbered(1, *shape)
     # C calls it with the input's shape: it takes from a map stride times larger with stride ** 2 fewer channels.
     expected = reorg_cpu(x.flatten().tolist(), channels, height, width, stride, forward=False)
     y = reorg("reorg", x, stride=stride)
@@ -57,7 +57,7 @@ def test_reorg_reads_the_memory_as_a_larger_map(shape: tuple[int, int, int], str
 
 @pytest.mark.parametrize(("shape", "stride"), [((4, 6, 8), 2), ((1, 3, 6), 3)])
 def test_reorg3d_is_space_to_depth(shape: tuple[int, int, int], stride: int) -> None:
-    x = counted(2, *shape)
+    x = numbered(2, *shape)
     y = reorg("reorg3d", x, stride=stride)
     for k in range(y.shape[1]):
         block, channel = divmod(k, shape[0])
@@ -65,7 +65,7 @@ def test_reorg3d_is_space_to_depth(shape: tuple[int, int, int], stride: int) -> 
 
 
 def test_reorg3d_reversed_is_not_the_inverse() -> None:
-    x = counted(1, 16, 2, 3)
+    x = numbered(1, 16, 2, 3)
     y = reorg("reorg3d", x, stride=2, reverse=1)
     assert y.shape == (1, 4, 4, 6)
     expected = x.flatten().reshape(2, 2, 1, 4, 6).permute(2, 3, 0, 4, 1)
@@ -74,14 +74,14 @@ def test_reorg3d_reversed_is_not_the_inverse() -> None:
 
 
 def test_pjreddies_flatten_transposes_channels_and_cells() -> None:
-    x = counted(2, 4, 2, 2)
+    x = numbered(2, 4, 2, 2)
     y = reorg("reorg", x, PJ, stride=1, flatten=1)
     assert torch.equal(y.reshape(2, 4, 4), x.reshape(2, 4, 4).transpose(1, 2))
     assert torch.equal(reorg("reorg", y, PJ, stride=1, flatten=1, reverse=1), x)
 
 
 def test_pjreddies_extra_appends_zeros() -> None:
-    x = counted(2, 2, 1, 3) + 1
+    x = numbered(2, 2, 1, 3) + 1
     y = reorg("reorg", x, PJ, extra=4)
     assert y.shape == (2, 10, 1, 1)
     assert torch.equal(y[:, :6].flatten(1), x.flatten(1))
@@ -89,5 +89,5 @@ def test_pjreddies_extra_appends_zeros() -> None:
 
 
 def test_alexeyab_ignores_flatten_and_extra() -> None:
-    x = counted(1, 4, 2, 2)
+    x = numbered(1, 4, 2, 2)
     assert torch.equal(reorg("reorg", x, stride=2, flatten=1, extra=3), reorg("reorg", x, stride=2))

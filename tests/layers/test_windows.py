@@ -1,4 +1,4 @@
-"""Pools and local response normalisation against windows walked cell by cell, as C's loops walk them."""
+"""Pooling and local response normalisation against loops over windows, as in C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GEOMETRY = [(2, 2, -1), (2, 1, -1), (3, 2, -1), (3, 1, 0), (5, 1, -1), (4, 2, -1
 
 
 def windows(x: Tensor, size: int, stride: int, padding: int) -> Iterator[list[Tensor]]:
-    """Rows of windows, each the cells [channels, n] that lie inside the image."""
+    """Yield rows of windows, each the cells [channels, n] inside the map."""
     padding = size - 1 if padding < 0 else padding
     height, width = ((n + padding - size) // stride + 1 for n in x.shape[1:])
     for row in range(height):
@@ -27,14 +27,14 @@ def windows(x: Tensor, size: int, stride: int, padding: int) -> Iterator[list[Te
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), GEOMETRY)
-@pytest.mark.parametrize(("name", "best"), [("maxpool", torch.amax), ("local_avgpool", torch.mean)])
+@pytest.mark.parametrize(("name", "reduce"), [("maxpool", torch.amax), ("local_avgpool", torch.mean)])
 def test_pooling_equals_the_definition(
-    name: str, best: Callable[..., Tensor], size: int, stride: int, padding: int
+    name: str, reduce: Callable[..., Tensor], size: int, stride: int, padding: int
 ) -> None:
     x = random_networks.random(1, 2, 7, 10)
     keys = {"size": str(size), "stride": str(stride), "padding": str(padding)}
-    walked = windows(x[0], size, stride, padding)
-    rows = [torch.stack([best(cells, dim=1) for cells in row], dim=1) for row in walked]
+    rows_of_windows = windows(x[0], size, stride, padding)
+    rows = [torch.stack([reduce(cells, dim=1) for cells in row], dim=1) for row in rows_of_windows]
     expected = torch.stack(rows, dim=1)[None]
     torch.testing.assert_close(random_networks.layer(name, keys, Shape(2, 7, 10))(x), expected)
 

@@ -1,4 +1,4 @@
-"""``[region]`` against its rules written out plainly: both dialects, with and without a tree and a map."""
+"""``[region]`` against loops over cells and anchors: both dialects, with and without a tree and a map."""
 
 from __future__ import annotations
 
@@ -63,37 +63,37 @@ def absolute(scores: list[float]) -> list[float]:
     return values
 
 
-def top_down(values: list[float], threshold: float) -> int:
+def descend(values: list[float], threshold: float) -> int:
     """``hierarchy_top_prediction`` over values that are absolute already."""
-    chance, group = 1.0, 0
+    product, group = 1.0, 0
     while True:
         best = max(GROUPS[group], key=lambda k: values[k])
-        if chance * values[best] <= threshold:
+        if product * values[best] <= threshold:
             return best if group == 0 else PARENTS[GROUPS[group][0]]
-        chance *= values[best]
+        product *= values[best]
         children = [g for g, members in enumerate(GROUPS) if PARENTS[members[0]] == best]
         if not children:
             return best
         group = children[0]
 
 
-def of_tree(obj: float, scores: list[float], which: DecodeOptions, dialect: Dialect) -> list[float]:
+def tree_probs(obj: float, scores: list[float], options: DecodeOptions, dialect: Dialect) -> list[float]:
     values = absolute([v for group in GROUPS for v in softmax([scores[k] for k in group])])
-    if which.class_map:
-        return [obj * values[k] if obj * values[k] > which.threshold else 0.0 for k in MAP]
+    if options.class_map:
+        return [obj * values[k] if obj * values[k] > options.threshold else 0.0 for k in MAP]
     probs = [0.0] * len(PARENTS)
     if dialect is PJ:
-        if obj > which.threshold:
-            probs[top_down(values, which.hierarchy)] = obj
+        if obj > options.threshold:
+            probs[descend(values, options.hierarchy)] = obj
         return probs
     for k in reversed(range(len(PARENTS))):
         if values[k] > 0.5:
-            probs[k] = values[k] if obj > which.threshold else 0.0
+            probs[k] = values[k] if obj > options.threshold else 0.0
             break
     return probs
 
 
-def rows(x: Tensor, keys: dict[str, object], which: DecodeOptions, dialect: Dialect) -> Iterator[Row]:
+def rows(x: Tensor, keys: dict[str, object], options: DecodeOptions, dialect: Dialect) -> Iterator[Row]:
     """One image [anchors, entries, height, width]; anchors first for pjreddie, cells first for AlexeyAB."""
     _, _, height, width = x.shape
     cells = [(n, j, i) for n in range(2) for j in range(height) for i in range(width)]
@@ -106,14 +106,14 @@ def rows(x: Tensor, keys: dict[str, object], which: DecodeOptions, dialect: Dial
         if keys.get("classfix") == -1 and obj < 0.5:
             obj = 0.0
         if "tree" in keys:
-            probs = of_tree(obj, scores, which, dialect)
+            probs = tree_probs(obj, scores, options, dialect)
         else:
             if keys.get("softmax"):
                 scores = softmax(scores)
             elif dialect is PJ:
                 scores = [sigmoid(v) for v in scores]
-            sure = obj > which.threshold or dialect is AB
-            probs = [obj * v if obj * v > which.threshold and sure else 0.0 for v in scores]
+            is_object = obj > options.threshold or dialect is AB
+            probs = [obj * v if obj * v > options.threshold and is_object else 0.0 for v in scores]
         if any(probs):
             yield box, probs
 
@@ -147,38 +147,40 @@ def test_boxes(
     mapped: bool,
 ) -> None:
     if dialect is AB and "tree" in keys:
-        hierarchy = 0.5  # fixed in his code
-    which = DecodeOptions(threshold, hierarchy, mapped and "tree" in keys)
+        hierarchy = 0.5  # fixed in AlexeyAB's code
+    options = DecodeOptions(threshold, hierarchy, mapped and "tree" in keys)
     layer = head(folder, shape, dialect, **keys)
     x = random_networks.random(2, layer.shape.channels, *shape, seed=seed, low=-3, high=3)
-    for found, image in zip(layer.decode(layer(x), (96, 64), which), x, strict=True):
-        expected = list(rows(image.view(2, -1, *shape), keys, which, dialect))
+    for detections, image in zip(layer.decode(layer(x), (96, 64), options), x, strict=True):
+        expected = list(rows(image.view(2, -1, *shape), keys, options, dialect))
         boxes, probs = zip(*expected, strict=True) if expected else ([], [])
-        torch.testing.assert_close(found.boxes, torch.tensor(boxes).reshape(-1, 4), rtol=2e-5, atol=2e-6)
-        torch.testing.assert_close(found.probs, torch.tensor(probs).reshape(found.probs.shape), rtol=2e-5, atol=2e-6)
+        torch.testing.assert_close(detections.boxes, torch.tensor(boxes).reshape(-1, 4), rtol=2e-5, atol=2e-6)
+        torch.testing.assert_close(
+            detections.probs, torch.tensor(probs).reshape(detections.probs.shape), rtol=2e-5, atol=2e-6
+        )
         if dialect is AB:
-            assert torch.equal(found.objectness, torch.ones(len(boxes)))
+            assert torch.equal(detections.objectness, torch.ones(len(boxes)))
 
 
 def test_alexeyabs_output_is_cell_by_cell_and_pjreddies_keeps_its_order(folder: pathlib.Path) -> None:
     x = random_networks.random(1, 16, 2, 3)
-    ours, his = (head(folder, (2, 3), dialect, classes=3, softmax=1)(x) for dialect in (AB, PJ))
-    assert ours.shape == his.shape == x.shape
-    cells = ours.reshape(2, 3, 2, 8).permute(2, 3, 0, 1)
-    maps = his.reshape(2, 8, 2, 3)
+    alexeyab, pjreddie = (head(folder, (2, 3), dialect, classes=3, softmax=1)(x) for dialect in (AB, PJ))
+    assert alexeyab.shape == pjreddie.shape == x.shape
+    cells = alexeyab.reshape(2, 3, 2, 8).permute(2, 3, 0, 1)
+    maps = pjreddie.reshape(2, 8, 2, 3)
     assert torch.equal(cells[:, 2:], maps[:, 2:])
     torch.testing.assert_close(cells[:, :2].sigmoid(), maps[:, :2])
 
 
-def test_background_takes_the_place_of_objectness(folder: pathlib.Path) -> None:
+def test_background_replaces_objectness(folder: pathlib.Path) -> None:
     layer = head(folder, (2, 2), PJ, classes=3, softmax=1, background=1)
     x = random_networks.random(1, 16, 2, 2, low=-3, high=3)
     scores = x.view(2, 8, 2, 2)[:, 4:].softmax(dim=1)
     torch.testing.assert_close(layer(x).view(2, 8, 2, 2)[:, 4:], scores)
-    (found,) = layer.decode(layer(x), (32, 32), DecodeOptions(0.3001))
+    (detections,) = layer.decode(layer(x), (32, 32), DecodeOptions(0.3001))
     expected = scores[:, 1:].permute(0, 2, 3, 1).reshape(-1, 3)
     expected = torch.where(expected > 0.3001, expected, 0)
-    torch.testing.assert_close(found.probs, expected[expected.any(dim=1)])
+    torch.testing.assert_close(detections.probs, expected[expected.any(dim=1)])
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_background_takes_the_place_of_objectness(folder: pathlib.Path) -> None:
         ("a -1\nb 0\nc 0\n", "0\n\none\n", "a.map:3: expected a class number in 0..2, got 'one'"),
     ],
 )
-def test_files_that_are_no_tree_or_map(tree: str, numbers: str, message: str, tmp_path: pathlib.Path) -> None:
+def test_invalid_tree_and_map_files_are_refused(tree: str, numbers: str, message: str, tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.tree").write_text(tree)
     (tmp_path / "a.map").write_text(numbers)
     with pytest.raises((DarknetError, ValueError), match=re.escape(message)):

@@ -1,4 +1,4 @@
-"""``[history]``: the frame and zeros where a call has one, the frames before it where a call has more."""
+"""``[history]``: a call with one frame has no history; with several, each frame is followed by the earlier ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_several_frames_are_newest_first() -> None:
     expected = [(x[0], zero, zero), (x[1], x[0], zero), (x[2], x[1], x[0]), (x[3], x[2], x[1])]
     assert torch.equal(y, torch.stack([torch.cat(rows) for rows in expected]))
     assert torch.equal(layer(x, context=frames(4))[0], torch.cat((x[0], x[3], x[2]))), (
-        "the last frames are there in the next call"
+        "the next call continues with the last frames"
     )
     layer.reset()
     assert torch.equal(layer(x, context=frames(4)), y)

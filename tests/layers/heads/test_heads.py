@@ -1,7 +1,7 @@
-"""Boxes of each head against the rules written out plainly, one cell, anchor and class after the other.
+"""Boxes of each head against loops over cells, anchors and classes, on random inputs.
 
-Golden figures hold the heads against C on one input each; here chance makes many, with several images, odd
-maps and thresholds, so that the vectorised code has no case of its own.
+The golden values cover one input per head; these tests vary the number of images, the size of the map and the
+threshold.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def sigmoid(t: float) -> float:
     return 1 / (1 + math.exp(-t))
 
 
-def check(found: list[RawDetections], expected: list[list[Row]]) -> None:
-    for candidates, rows in zip(found, expected, strict=True):
-        for tensor, part in zip(candidates, zip(*rows, strict=True) if rows else ([], [], []), strict=True):
+def assert_detections(detections: list[RawDetections], expected: list[list[Row]]) -> None:
+    for image_detections, rows in zip(detections, expected, strict=True):
+        for tensor, part in zip(image_detections, zip(*rows, strict=True) if rows else ([], [], []), strict=True):
             values = torch.tensor(part).reshape(tensor.shape)
             torch.testing.assert_close(tensor, values, rtol=2e-5, atol=2e-6)
 
 
 def rows_above(rows: Iterator[Row], threshold: float) -> list[Row]:
-    """Rows with their probabilities cut; a value within rounding of the threshold would prove nothing."""
+    """Set probabilities that are not above the threshold to 0."""
     return [(box, obj, [p if p > threshold else 0.0 for p in probs]) for box, obj, probs in rows]
 
 
@@ -52,32 +52,34 @@ seeds = st.integers(0, 2**31)
 thresholds = st.sampled_from([0.0, 0.1003, 0.2501, 0.6007])
 
 
-def yolo_rows(x: Tensor, new: bool, scale: float, mask: list[int], threshold: float) -> Iterator[Row]:
+def yolo_rows(x: Tensor, new_coords: bool, scale: float, mask: list[int], threshold: float) -> Iterator[Row]:
     """``forward_yolo_layer`` and ``get_yolo_detections`` for one image [anchors, entries, height, width]."""
     _, _, height, width = x.shape
     for j in range(height):
         for i in range(width):
             for n, anchor in enumerate(mask):
                 t = x[n, :, j, i].tolist()
-                s = t if new else [sigmoid(v) for v in t]
-                place = [(i + s[0] * scale - (scale - 1) / 2) / width, (j + s[1] * scale - (scale - 1) / 2) / height]
-                factors = [(2 * v) ** 2 for v in t[2:4]] if new else [math.exp(v) for v in t[2:4]]
-                sizes = [factors[k] * ANCHORS[2 * anchor + k] / SIZE[k] for k in (0, 1)]
+                s = t if new_coords else [sigmoid(v) for v in t]
+                xy = [(i + s[0] * scale - (scale - 1) / 2) / width, (j + s[1] * scale - (scale - 1) / 2) / height]
+                factors = [(2 * v) ** 2 for v in t[2:4]] if new_coords else [math.exp(v) for v in t[2:4]]
+                wh = [factors[k] * ANCHORS[2 * anchor + k] / SIZE[k] for k in (0, 1)]
                 if s[4] > threshold:
-                    yield place + sizes, s[4], [s[4] * v for v in s[5:]]
+                    yield xy + wh, s[4], [s[4] * v for v in s[5:]]
 
 
 @settings(max_examples=30)
 @given(shapes, seeds, thresholds, st.sampled_from([1.0, 1.05, 2.0]), st.booleans(), st.sampled_from(Dialect))
-def test_yolo(shape: tuple[int, int], seed: int, threshold: float, scale: float, new: bool, dialect: Dialect) -> None:
+def test_yolo(
+    shape: tuple[int, int], seed: int, threshold: float, scale: float, new_coords: bool, dialect: Dialect
+) -> None:
     keys = {"classes": "2", "num": "3", "mask": "2,0", "anchors": ",".join(map(str, ANCHORS))}
-    keys |= {"scale_x_y": str(scale), "new_coords": str(int(new))}
+    keys |= {"scale_x_y": str(scale), "new_coords": str(int(new_coords))}
     layer = head("yolo", keys, Shape(14, *shape), dialect)
-    x = random_networks.random(2, 14, *shape, seed=seed, low=0.01 if new else -2, high=1 if new else 2)
+    x = random_networks.random(2, 14, *shape, seed=seed, low=0.01 if new_coords else -2, high=1 if new_coords else 2)
     if dialect is Dialect.PJREDDIE:  # knows neither key
-        new, scale = False, 1.0
-    expected = [rows_above(yolo_rows(p.view(2, 7, *shape), new, scale, [2, 0], threshold), threshold) for p in x]
-    check(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
+        new_coords, scale = False, 1.0
+    expected = [rows_above(yolo_rows(p.view(2, 7, *shape), new_coords, scale, [2, 0], threshold), threshold) for p in x]
+    assert_detections(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
 
 
 def gaussian_rows(x: Tensor, point: str, threshold: float) -> Iterator[Row]:
@@ -91,9 +93,9 @@ def gaussian_rows(x: Tensor, point: str, threshold: float) -> Iterator[Row]:
                 s = [sigmoid(v) for v in t]
                 w, h = math.exp(t[4]) * ANCHORS[2 * n] / SIZE[0], math.exp(t[6]) * ANCHORS[2 * n + 1] / SIZE[1]
                 box = [(i + 1.1 * s[0] - 0.05) / width + shift * w, (j + 1.1 * s[2] - 0.05) / height + shift * h, w, h]
-                sure = 1 - (s[1] + s[3] + s[5] + s[7]) / 4
+                certainty = 1 - (s[1] + s[3] + s[5] + s[7]) / 4
                 if s[8] > threshold:
-                    yield box, s[8], [s[8] * v * sure for v in s[9:]]
+                    yield box, s[8], [s[8] * v * certainty for v in s[9:]]
 
 
 @settings(max_examples=20)
@@ -103,30 +105,30 @@ def test_gaussian_yolo(shape: tuple[int, int], seed: int, threshold: float, poin
     layer = head("Gaussian_yolo", keys, Shape(22, *shape))
     x = random_networks.random(2, 22, *shape, seed=seed, low=-2, high=2)
     expected = [rows_above(gaussian_rows(p.view(2, 11, *shape), point, threshold), threshold) for p in x]
-    check(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
+    assert_detections(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
 
 
-def detection_rows(flat: list[float], side: int, num: int, classes: int, root: bool) -> Iterator[Row]:
+def detection_rows(flat: list[float], side: int, num: int, classes: int, is_sqrt: bool) -> Iterator[Row]:
     """``get_detection_detections`` for one image."""
     objectness, boxes = flat[side * side * classes :], flat[side * side * (classes + num) :]
     for cell in range(side * side):
         for n in range(num):
             x, y, w, h = boxes[4 * (cell * num + n) :][:4]
-            place = [(cell % side + x) / side, (cell // side + y) / side]
+            xy = [(cell % side + x) / side, (cell // side + y) / side]
             scale = objectness[cell * num + n]
-            sizes = [w * w, h * h] if root else [w, h]
-            yield place + sizes, scale, [scale * p for p in flat[cell * classes :][:classes]]
+            wh = [w * w, h * h] if is_sqrt else [w, h]
+            yield xy + wh, scale, [scale * p for p in flat[cell * classes :][:classes]]
 
 
 @settings(max_examples=20)
 @given(st.integers(1, 3), seeds, thresholds, st.booleans())
-def test_detection(side: int, seed: int, threshold: float, root: bool) -> None:
-    keys = {"classes": "3", "coords": "4", "num": "2", "side": str(side), "sqrt": str(int(root))}
+def test_detection(side: int, seed: int, threshold: float, is_sqrt: bool) -> None:
+    keys = {"classes": "3", "coords": "4", "num": "2", "side": str(side), "sqrt": str(int(is_sqrt))}
     layer = head("detection", keys, Shape(13 * side * side, 1, 1))
     x = random_networks.random(2, 13 * side * side, 1, 1, seed=seed, low=0.01)
-    expected = [rows_above(detection_rows(p.flatten().tolist(), side, 2, 3, root), threshold) for p in x]
+    expected = [rows_above(detection_rows(p.flatten().tolist(), side, 2, 3, is_sqrt), threshold) for p in x]
     expected = [[row for row in rows if any(row[2])] for rows in expected]
-    check(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
+    assert_detections(layer.decode(layer(x), SIZE, DecodeOptions(threshold)), expected)
 
 
 def test_detection_softmax_is_over_the_classes_of_a_cell() -> None:
@@ -150,7 +152,7 @@ def test_the_threshold_is_strict_and_nan_is_never_above_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["yolo", "Gaussian_yolo"])
-def test_who_suppresses(name: str) -> None:
+def test_nms_options_follow_the_keys_and_the_dialect(name: str) -> None:
     shape = Shape(6 if name == "yolo" else 10, 1, 1)
     keys = {"classes": "1", "num": "1", "nms_kind": "diounms", "beta_nms": "0.9"}
     assert head(name, keys, shape).nms_options == NMSOptions(NMSKind.DIOUNMS, 0.9)
@@ -158,7 +160,7 @@ def test_who_suppresses(name: str) -> None:
     assert head("yolo", keys, Shape(6, 1, 1), Dialect.PJREDDIE).nms_options == NMSOptions(NMSKind.DEFAULT)
 
 
-def test_anchors_that_are_not_given_are_half_a_pixel() -> None:
+def test_missing_anchors_are_half_a_pixel() -> None:
     layer = head("yolo", {"classes": "1", "num": "2", "anchors": "8,4"}, Shape(12, 1, 1))
-    found = layer.decode(layer(torch.zeros(1, 12, 1, 1)), (16, 16), DecodeOptions(0.1))[0]
-    assert found.boxes[:, 2:].tolist() == [[0.5, 0.25], [0.5 / 16, 0.5 / 16]]
+    detections = layer.decode(layer(torch.zeros(1, 12, 1, 1)), (16, 16), DecodeOptions(0.1))[0]
+    assert detections.boxes[:, 2:].tolist() == [[0.5, 0.25], [0.5 / 16, 0.5 / 16]]

@@ -1,7 +1,4 @@
-"""``[conv_lstm]`` where no C value can be had: its CPU code knows neither bottleneck nor another cell activation.
-
-The rule is written out here from ``forward_conv_lstm_layer_gpu`` with torch's own convolution.
-"""
+"""Options of ``[conv_lstm]`` that C's CPU code does not support, against ``forward_conv_lstm_layer_gpu`` in torch."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from tests.helpers import random_networks
 X = Shape(4, 5, 6)
 
 
-def built(**keys: object) -> Layer:
+def make_layer(**keys: object) -> Layer:
     return random_networks.layer(
         "conv_lstm", {"output": "4", "size": "3", "pad": "1"} | {k: str(v) for k, v in keys.items()}, X
     )
@@ -28,22 +25,22 @@ def conv(layer: Layer, name: str, x: Tensor) -> Tensor:
 
 
 def test_bottleneck() -> None:
-    layer = built(bottleneck=1, lstm_activation="leaky", shortcut=1)
+    layer = make_layer(bottleneck=1, lstm_activation="leaky", shortcut=1)
     h = c = torch.zeros(2, *X)
     with torch.no_grad():
         for frame in range(3):
             x = random_networks.random(2, *X, seed=frame)
-            mixed = F.leaky_relu(conv(layer, "wf", torch.cat((h, x), dim=1)), 0.1)
-            f, i, o = (torch.sigmoid(conv(layer, gate, mixed)) for gate in ("uf", "ui", "uo"))
-            c = f * c + i * F.leaky_relu(conv(layer, "ug", mixed), 0.1)
+            combined = F.leaky_relu(conv(layer, "wf", torch.cat((h, x), dim=1)), 0.1)
+            f, i, o = (torch.sigmoid(conv(layer, gate, combined)) for gate in ("uf", "ui", "uo"))
+            c = f * c + i * F.leaky_relu(conv(layer, "ug", combined), 0.1)
             h = o * F.leaky_relu(c, 0.1)
             expected = h.clone()
-            expected[:, :2] += mixed[:, :2]
+            expected[:, :2] += combined[:, :2]
             torch.testing.assert_close(layer(x), expected)
 
 
 def test_peepholes_read_the_old_cell_and_the_output_gate_the_new_one() -> None:
-    layer = built(peephole=1)
+    layer = make_layer(peephole=1)
     h = c = torch.zeros(1, *X)
     with torch.no_grad():
         for frame in range(3):
@@ -58,16 +55,16 @@ def test_peepholes_read_the_old_cell_and_the_output_gate_the_new_one() -> None:
 
 @pytest.mark.parametrize(("constrain", "expected"), [(1, 1.0), (3, 3.0), (0, 24.0), (-1, 24.0)])
 def test_the_cell_is_limited_after_the_output_is_computed(constrain: int, expected: float) -> None:
-    layer = built(lstm_activation="linear", state_constrain=constrain)
+    layer = make_layer(lstm_activation="linear", state_constrain=constrain)
     with torch.no_grad():
         for name, tensor in layer.state_dict().items():
             tensor.fill_({"ug.biases": 8.0, "uf.biases": 99.0, "ui.biases": 99.0, "uo.biases": 99.0}.get(name, 0.0))
-        seen = [layer(torch.zeros(1, *X)).max().item() for _ in range(3)]
+        outputs = [layer(torch.zeros(1, *X)).max().item() for _ in range(3)]
     assert layer.state[1].max() == pytest.approx(expected)  # type: ignore[index]
     limit = constrain if constrain > 0 else 99
-    assert seen == pytest.approx([8, 8 + min(8, limit), 8 + min(16, limit)])
+    assert outputs == pytest.approx([8, 8 + min(8, limit), 8 + min(16, limit)])
 
 
 def test_a_bottleneck_needs_as_many_input_as_output_channels() -> None:
     with pytest.raises(ValueError, match="bottleneck: expected output=5 input channels, got 4"):
-        built(bottleneck=1, output=5)
+        make_layer(bottleneck=1, output=5)

@@ -1,4 +1,4 @@
-"""What all recurrent layers have in common: a state that lasts from call to call, and frames in time order."""
+"""The state of recurrent layers between calls, and batches of several frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECURRENT = [sample for sample in SAMPLES if issubclass(sample.kind, Recurrent) 
 each = pytest.mark.parametrize("sample", RECURRENT, ids=str)
 
 
-def built(sample: Sample) -> Recurrent:
+def make_layer(sample: Sample) -> Recurrent:
     layer = sample.build()
     assert isinstance(layer, Recurrent)
     return layer
@@ -39,7 +39,7 @@ def test_every_recurrent_layer_is_tested() -> None:
 
 @each
 def test_the_state_is_kept_between_calls_and_cleared_by_reset(sample: Sample) -> None:
-    layer, (x,) = built(sample), frames(sample, 1)
+    layer, (x,) = make_layer(sample), frames(sample, 1)
     first, second, third = run(layer, x, x, x)
     assert not torch.equal(first, second)
     assert not torch.equal(second, third)
@@ -49,7 +49,7 @@ def test_the_state_is_kept_between_calls_and_cleared_by_reset(sample: Sample) ->
 
 @each
 def test_order_matters(sample: Sample) -> None:
-    layer, (a, b) = built(sample), frames(sample, 2)
+    layer, (a, b) = make_layer(sample), frames(sample, 2)
     (_, forward) = run(layer, a, b)
     layer.reset()
     (alone,) = run(layer, b)
@@ -58,7 +58,7 @@ def test_order_matters(sample: Sample) -> None:
 
 @each
 def test_another_batch_size_clears_the_state(sample: Sample) -> None:
-    layer, (x,) = built(sample), frames(sample, 1)
+    layer, (x,) = make_layer(sample), frames(sample, 1)
     first, _ = run(layer, x, x)
     (one,) = run(layer, x[:1])
     torch.testing.assert_close(one, first[:1])
@@ -68,7 +68,7 @@ def test_another_batch_size_clears_the_state(sample: Sample) -> None:
 
 @each
 def test_images_of_a_batch_have_separate_states(sample: Sample) -> None:
-    layer, xs = built(sample), frames(sample, 3)
+    layer, xs = make_layer(sample), frames(sample, 3)
     whole = run(layer, *xs)
     for row in range(2):
         layer.reset()
@@ -78,28 +78,28 @@ def test_images_of_a_batch_have_separate_states(sample: Sample) -> None:
 
 @each
 def test_frames_in_one_call_equal_frames_in_separate_calls(sample: Sample) -> None:
-    layer, xs = built(sample), frames(sample, 3)
-    apart = torch.cat(run(layer, *xs))
+    layer, xs = make_layer(sample), frames(sample, 3)
+    separate = torch.cat(run(layer, *xs))
     with torch.no_grad():
-        together = built(sample)(torch.cat(xs), context=StepContext(size=(1, 1), time_steps=3))
-    torch.testing.assert_close(together, apart)
+        together = make_layer(sample)(torch.cat(xs), context=StepContext(size=(1, 1), time_steps=3))
+    torch.testing.assert_close(together, separate)
 
 
 @each
 def test_training_neither_reads_nor_leaves_a_state(sample: Sample) -> None:
-    layer, (x,) = built(sample), frames(sample, 1)
+    layer, (x,) = make_layer(sample), frames(sample, 1)
     run(layer, x)
     layer.train()
     assert torch.equal(*run(layer, x, x))
     layer.eval()
-    fresh = built(sample)
+    fresh = make_layer(sample)
     fresh.load_state_dict(layer.state_dict())
     assert torch.equal(run(layer, x)[0], run(fresh, x)[0])
 
 
 @each
 def test_the_state_is_not_a_parameter_and_holds_no_graph(sample: Sample) -> None:
-    layer, (x,) = built(sample), frames(sample, 1)
+    layer, (x,) = make_layer(sample), frames(sample, 1)
     names = list(layer.state_dict())
     layer(x)
     assert list(layer.state_dict()) == names
@@ -110,7 +110,7 @@ def test_the_state_is_not_a_parameter_and_holds_no_graph(sample: Sample) -> None
 
 @each
 def test_a_copy_has_a_separate_state(sample: Sample) -> None:
-    layer, (x,) = built(sample), frames(sample, 1)
+    layer, (x,) = make_layer(sample), frames(sample, 1)
     run(layer, x)
     other = copy.deepcopy(layer)
     assert torch.equal(run(layer, x)[0], run(other, x)[0])
