@@ -141,6 +141,11 @@ def test_command_lines_are_understood(place: str, line: str) -> None:
     cli.parser().parse_args(shlex.split(line, comments=True))
 
 
+def test_api_page_has_every_public_name() -> None:
+    shown = re.findall(r"^::: darknet_py\.(\w+)$", text("docs/api.md"), re.MULTILINE)
+    assert sorted(shown) == sorted(set(darknet_py.__all__) - {"__version__"})
+
+
 def test_every_verb_is_shown() -> None:
     shown = {line.split()[0] for _, line in command_lines()}
     assert {"detect", "detector", "info", "check", "partial", "fetch"} <= shown
