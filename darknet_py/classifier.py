@@ -82,7 +82,7 @@ class Classifier:
         letterbox: letterbox the image instead of taking its centre crop; None: as the dialect does.
         leaves: with a class tree, set the probability of classes that have children to 0; None: as the dialect does.
         batch: images per forward pass.
-        engine: what runs the network, see ``inference.engines``.
+        engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
 
     Raises:

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         sub = subparsers.add_parser(
             name,
             help=text.partition("\n")[0].replace("`", "").rstrip("."),
-            description=text,
+            description=text.replace("``", ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.set_defaults(run=module.run)

@@ -49,7 +49,7 @@ class Detector:
         hierarchy: with a class tree, the probability above which a class is descended into (Darknet's ``-hier``).
         class_map: with a class tree, report the classes of the head's ``map=`` file instead of the tree's own.
         batch: images per forward pass.
-        engine: what runs the network, see ``inference.engines``; ``plain`` runs the layers one by one.
+        engine: inference engine, see ``inference.engines``; ``plain`` runs the layers one by one.
         dtype: precision of the engine, see ``inference.engines``.
 
     Raises:

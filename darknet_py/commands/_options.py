@@ -12,8 +12,9 @@ from ..cfg import Dialect
 
 _Spec = dict[str, Any]
 
+NAME = "a name of the catalogue (see: darknet-py fetch --list)"
 _INPUT: _Spec = {"dest": "size", "type": int, "nargs": 2, "metavar": ("WIDTH", "HEIGHT")}
-_ENGINES = "torch, plain, graph, openvino, onnxruntime, or auto (the fastest available)"
+_ENGINES = "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, or auto: the fastest installed"
 
 SHARED: dict[str, _Spec] = {
     # which network, and how it is read
@@ -23,8 +24,11 @@ SHARED: dict[str, _Spec] = {
     "--fetch": {"action": "store_true", "help": "download the catalogue's weights for a cfg given without weights"},
     "--upto": {"type": int, "metavar": "N", "help": "load only the first N layers of the weights file (a backbone)"},
     # where and how it runs
-    "--device": {"metavar": "DEVICE", "help": "cpu, cuda, cuda:1, mps, ... or auto (CUDA if available, then MPS)"},
-    "--engine": {"metavar": "ENGINE", "help": f"what runs the network: {_ENGINES}"},
+    "--device": {
+        "metavar": "DEVICE",
+        "help": "cpu, cuda, cuda:1, mps, ..., or auto: CUDA if available, else MPS, else the CPU",
+    },
+    "--engine": {"metavar": "ENGINE", "help": f"inference engine: {_ENGINES}"},
     "--dtype": {"choices": ["fp32", "bf16", "fp16"], "help": "floating-point type to compute in"},
     "--batch": {"type": int, "metavar": "N", "help": "images per forward pass"},
     "--workers": {"type": int, "metavar": "N", "help": "threads that read images"},
@@ -78,9 +82,7 @@ def add(
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add MODEL, WEIGHTS and the options of ``add_network``."""
-    parser.add_argument(
-        "model", metavar="MODEL", help="a cfg file, a .pt or .safetensors checkpoint, or a name of the catalogue"
-    )
+    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, a .pt or .safetensors checkpoint, or {NAME}")
     parser.add_argument(
         "weights", metavar="WEIGHTS", nargs="?", help="weights of a cfg (default: those of the catalogue)"
     )
@@ -88,7 +90,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a network is read and where it runs."""
+    """Add the options of how a network is read and where it runs."""
     group = parser.add_argument_group("network")
     add(group, "--imgsz/--size")
     add(group, "--dialect", default="alexeyab")
@@ -98,6 +100,6 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine(group: argparse._ActionsContainer) -> None:
-    """Add the options that say what runs the network and in which precision."""
+    """Add the options of the inference engine and its precision."""
     add(group, "--engine", default="torch")
     add(group, "--dtype", default="fp32")

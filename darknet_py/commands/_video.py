@@ -1,4 +1,4 @@
-"""``detect`` on videos: its options, which sources are videos, and the loop over frames."""
+"""``detect`` on videos: options, recognition of video sources, and the loop over frames."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how videos are read."""
+    """Add the options of how videos are read."""
     group = parser.add_argument_group("videos and cameras")
     exclusive = group.add_mutually_exclusive_group()
-    exclusive.add_argument("--every", action="store_true", help="process every frame, of live sources too")
+    exclusive.add_argument("--every", action="store_true", help="process every frame (default for files)")
     exclusive.add_argument(
         "--latest",
         action="store_true",
-        help="process the newest frame and drop those missed (default for live sources)",
+        help="process the newest frame and drop older ones (default for live sources)",
     )
     group.add_argument("--stride", type=int, default=1, metavar="N", help="process every Nth frame (default: 1)")
     group.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")

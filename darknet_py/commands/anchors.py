@@ -16,7 +16,7 @@ _MIN_GAIN = 0.01  # mean IoU below which new anchors are not worth training the 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("data", metavar="DATA", help="a .data file, list, folder, data.yaml, COCO json or VOC folder")
-    parser.add_argument("model", metavar="MODEL", help="a cfg file, or a name of the catalogue")
+    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, or {_options.NAME}")
     parser.add_argument("--clusters", type=int, metavar="N", help="number of anchors (default: that of the cfg)")
     parser.add_argument(
         "--method",

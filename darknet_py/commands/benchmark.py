@@ -3,7 +3,7 @@
     darknet-py benchmark yolov4-tiny
     darknet-py benchmark my.cfg --imgsz 608 608 --batch 8 --dtype bf16 --json report.json
 
-Without weights random ones are used, which take the same time. "of peak" is relative to the best throughput of large
+Without WEIGHTS, random ones are used, which take the same time. "of peak" is relative to the best throughput of large
 convolutions and a matrix product on this machine. The runtimes that are installed (OpenVINO, ONNX Runtime, OpenCV 4)
 are timed interleaved with this package; --darknet adds a C library."""
 

@@ -3,9 +3,9 @@
     darknet-py check my.cfg my.weights
     darknet-py check my.data --per-class
 
-Writes nothing. Of a network: options without effect, layers that do not fit each other, and weights that are too short,
-too long, or of another network or number of classes. Of a data set (a .data file, a data.yaml, COCO's JSON, a folder):
-missing, broken, implausible and duplicate images and labels. The exit status is 1 if there are problems."""
+Reports, for a network, options without effect, layers that do not fit each other, and weights that are too short, too
+long, or of another network or number of classes; for a data set (a .data file, a data.yaml, COCO's JSON, a folder),
+missing, broken, invalid and duplicate images and labels. The exit status is 1 if there are problems."""
 
 from __future__ import annotations
 

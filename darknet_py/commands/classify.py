@@ -19,9 +19,9 @@ _VIEWS = ("valid", "validcrop", "validfull", "validmulti", "valid10")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("model", metavar="MODEL", help="a cfg file, or a name of the catalogue")
-    parser.add_argument("weights", metavar="WEIGHTS", help="its weights")
-    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="what to classify")
+    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, or {_options.NAME}")
+    parser.add_argument("weights", metavar="WEIGHTS", help="weights of the network")
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="image, folder, glob pattern or .txt list")
     parser.add_argument(
         "--top", type=int, metavar="K", help="number of classes to print (default: 5), or k of the top-k accuracy"
     )
@@ -30,11 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--view",
         choices=_VIEWS,
         default="valid",
-        help="part of each image that --valid classifies, as Darknet's function of that name (default: valid)",
+        help="crops and sizes of each image for --valid, as Darknet's command of that name (default: valid)",
     )
     for names in ("--names", "--json", "--jsonl"):
         _options.add(parser, names)
-    _options.add(parser, "--letterbox", note="(default: by dialect; otherwise the centre is cropped)")
+    _options.add(parser, "--letterbox", note="instead of cropping the centre (default: only with --dialect pjreddie)")
     _options.add(parser, "--batch", default=8)
     _options.add(parser, "--workers", default=2)
     _options.add_engine(parser)

@@ -7,8 +7,8 @@
 A and B are each one of
     MODEL[,WEIGHTS]              a cfg, a .pt or .safetensors checkpoint, or a name of the catalogue
     FILE.onnx                    run by ONNX Runtime: the heads' outputs and the detections
-    opencv:MODEL[,WEIGHTS]       OpenCV 4 reading the cfg
-    darknet:[LIBRARY:]MODEL[,WEIGHTS]   libdarknet.so of AlexeyAB or pjreddie; without LIBRARY the installed one
+    opencv:MODEL[,WEIGHTS]       run by OpenCV 4, which reads cfg and weights itself
+    darknet:[LIBRARY:]MODEL[,WEIGHTS]   run by libdarknet.so of AlexeyAB or pjreddie (default: the installed one)
 
 Both get the same input. The difference of a layer is the largest absolute difference of its outputs, relative to the
 RMS of A's output. The exit status is 1 if the models differ."""
@@ -31,13 +31,13 @@ _SHOWN_LAYERS = 20  # numbers of layers with unequal weights that are listed
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("a", metavar="A", help="a model, see above")
-    parser.add_argument("b", metavar="B", help="another model")
-    parser.add_argument("--image", metavar="FILE", help="input image (default: noise, without objects)")
+    parser.add_argument("a", metavar="A", help="the first model, see above")
+    parser.add_argument("b", metavar="B", help="the second model")
+    parser.add_argument("--image", metavar="FILE", help="input image (default: noise)")
     _options.add(parser, "--seed", note="of the noise (default: 0)", default=0)
     _options.add(parser, "--imgsz/--size")
     parser.add_argument(
-        "--tolerance", type=float, default=1e-4, metavar="T", help="largest difference that passes (default: 1e-4)"
+        "--tolerance", type=float, default=1e-4, metavar="T", help="maximum difference of equal layers (default: 1e-4)"
     )
     _options.add(parser, "--dialect", note="(default: the other model's, or alexeyab)")
     _options.add(parser, "--conf", default=0.25)

@@ -32,9 +32,10 @@ _WEIGHTS_SUFFIXES = (".weights", ".pt", ".safetensors")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("model", metavar="MODEL", help="a cfg file, or a name of the catalogue")
+    parser.usage = "%(prog)s [options] MODEL [WEIGHTS] SOURCE [SOURCE ...]"
+    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, or {_options.NAME}")
     parser.add_argument(
-        "sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="what to detect objects in; for a cfg, its weights first"
+        "sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="images and videos; for a cfg, its weights first"
     )
     boxes = parser.add_argument_group("boxes")
     _options.add(boxes, "--names")

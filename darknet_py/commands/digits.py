@@ -5,7 +5,7 @@
     darknet-py train set/digits.data digits
 
 Writes digits.data, train.txt, valid.txt, digits.names, and images of 96 x 96 pixels with label files to DIR, and prints
-the path of the .data file. The catalogue's network digits was trained on the data set of seed 0."""
+the path of the .data file. The network `digits` of the catalogue was trained on the data set of seed 0."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
     darknet-py evaluate my.cfg my.weights data.yaml --protocol coco --plots report --json scores.json
 
 DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a Pascal VOC
-folder. Prints average precision per class, and mAP with the protocol it was computed by: for the same
-detections the protocols give different values, see --protocol."""
+folder. Prints the average precision of each class, and mAP with its protocol: for the same detections the protocols
+give different values, see --protocol."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     darknet-py export yolov4-tiny -o yolov4-tiny.onnx --heads nms --dynamic batch
     darknet-py export yolov4.cfg yolov4.weights -o yolov4.xml --names coco.names
 
-The file's own runtime, if it is installed, runs it on noise, and its outputs are compared with PyTorch's."""
+To verify the file, its own runtime (if installed) runs it on noise, and the outputs are compared with PyTorch's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Show a network: layers, shapes, BFLOPS and parameters.
 
-The table that Darknet prints when it builds a network. Weights are optional."""
+Prints the table that Darknet prints when it builds a network. Weights are optional."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Write the first layers of a .weights file as a backbone: ``partial yolov4.cfg yolov4.weights yolov4.conv.137 137``.
 
-Darknet's command: training of another network can start from the file. The count of images seen is set to 0, as in
-Darknet."""
+Darknet's command. Training of another network can start from the file; its number of images seen is 0."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", metavar="WEIGHTS", help="weights of the network, or of its first N or more layers")
     parser.add_argument("output", metavar="OUTPUT", help="file to write, usually called NAME.conv.N")
     parser.add_argument("upto", metavar="N", type=int, help="number of layers to keep; every section counts")
-    parser.add_argument("--keep-seen", action="store_true", help="keep the count of images seen")
+    parser.add_argument("--keep-seen", action="store_true", help="keep the number of images seen")
     _options.add(parser, "--dialect", default="alexeyab")
 
 

@@ -8,7 +8,7 @@ DATA is a .data file, a list or folder of images with label files, a data.yaml, 
 Pascal VOC folder; for a classifier a .data file with labels=. WEIGHTS are those of the whole network or of a backbone;
 if a training run has left its state beside them, that run is resumed. [net] of the cfg has the hyperparameters. The
 output folder gets NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., a loss chart and a CSV log.
-Ctrl-C saves the state; --resume continues from it bit for bit. Under torchrun the processes share every batch."""
+Ctrl-C saves the state; --resume continues from it bit for bit. Under torchrun the processes split every batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import _model, _options, _training
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("data", metavar="DATA", help="the data set")
-    parser.add_argument("model", metavar="MODEL", help="a cfg, or a name of the catalogue")
+    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, or {_options.NAME}")
     parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="weights to start from (default: random)")
     start = parser.add_argument_group("start")
     start.add_argument("--resume", action="store_true", help="resume from the state in the output folder, if any")

@@ -90,7 +90,7 @@ def evaluate_accuracy(
             without children.
         batch: images per forward pass.
         workers: threads that read images.
-        engine: what runs the network, see ``inference.engines``.
+        engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
 
     Raises:

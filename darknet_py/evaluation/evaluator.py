@@ -69,7 +69,7 @@ def evaluate(
         backend: package that evaluates for coco, see ``coco.BACKENDS``; None: the first that is installed.
         batch: images per forward pass.
         workers: threads that read images.
-        engine: what runs the network, see ``inference.engines``.
+        engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
         progress: show a progress bar on stderr if that is a terminal.
 

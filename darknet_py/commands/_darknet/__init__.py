@@ -30,13 +30,17 @@ def add_functions(parser: argparse.ArgumentParser, command: str) -> None:
         text = module.__doc__ or ""
         short = text.partition("\n")[0].replace("`", "").rstrip(".")
         sub = subparsers.add_parser(
-            function, help=short, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+            function,
+            help=short,
+            description=text.replace("``", ""),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.configure(sub)
         sub.set_defaults(run=module.run)
 
 
 IGNORED = "ignored: no window is opened"
+HIERARCHY = "for class trees, the probability above which a child class is preferred to its parent (default: 0.5)"
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, data: bool = True, weights: str | None = None) -> None:
@@ -45,12 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser, *, data: bool = True, weights
     Args:
         parser: the parser of the function.
         data: whether the function takes a .data file.
-        weights: argparse's ``nargs`` of WEIGHTS.
+        weights: argparse's ``nargs`` of WEIGHTS; ``"?"``: weights to start a training from.
     """
     if data:
         parser.add_argument("data", metavar="DATA", help=".data file with lines such as names = coco.names")
     parser.add_argument("cfg", metavar="CFG", help="cfg file of the network")
-    parser.add_argument("weights", metavar="WEIGHTS", nargs=weights, help="weights of the network")
+    text = "weights to start from (default: random)" if weights == "?" else "weights of the network"
+    parser.add_argument("weights", metavar="WEIGHTS", nargs=weights, help=text)
     parser.add_argument(
         "-i", type=int, metavar="GPU", help="GPU number; -1: the CPU (default: CUDA if available, then MPS)"
     )

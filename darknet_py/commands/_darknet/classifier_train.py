@@ -17,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-topk", action="store_true", help="compute the top-k accuracy on the valid list during training"
     )
-    parser.add_argument("-mjpeg_port", type=int, help="ignored: the chart is written to a file, see -chart")
+    parser.add_argument(
+        "-mjpeg_port", type=int, metavar="PORT", help="ignored: the chart is written to a file, see -chart"
+    )
     parser.add_argument("-show_imgs", action="store_true", help=IGNORED)
 
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...errors import DataError
-from . import IGNORED, add_arguments, load_network, read_data
+from . import HIERARCHY, IGNORED, add_arguments, load_network, read_data
 
 _REFUSED = {
     "json_port": "not supported: use -json_file_output FILE, which writes the same objects",
@@ -29,10 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
     parser.add_argument("input", metavar="VIDEO", nargs="?", help="video file or URL (default: a camera)")
     parser.add_argument("-c", type=int, default=0, metavar="INDEX", help="camera number (default: 0)")
-    parser.add_argument("-thresh", type=float, default=0.25, help="score threshold (default: 0.25)")
-    parser.add_argument(
-        "-hier", type=float, default=0.5, help="threshold of a child class of a class tree (default: 0.5)"
-    )
+    parser.add_argument("-thresh", type=float, default=0.25, metavar="P", help="score threshold (default: 0.25)")
+    parser.add_argument("-hier", type=float, default=0.5, metavar="P", help=HIERARCHY)
     parser.add_argument("-letter_box", action="store_true", help="keep the aspect ratio of frames")
     parser.add_argument("-ext_output", action="store_true", help="also print the coordinates of the boxes")
     parser.add_argument("-out_filename", metavar="FILE", help="write the video with boxes: .avi, .mp4, .mkv or .mov")

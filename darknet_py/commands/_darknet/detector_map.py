@@ -10,9 +10,15 @@ from . import add_arguments, load_network
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_arguments(parser)
-    parser.add_argument("-thresh", type=float, default=0.25, help="score threshold for TP, FP and F1 (default: 0.25)")
     parser.add_argument(
-        "-iou_thresh", type=float, default=0.5, help="IoU at which a detection counts as correct (default: 0.5)"
+        "-thresh", type=float, default=0.25, metavar="P", help="score threshold for TP, FP and F1 (default: 0.25)"
+    )
+    parser.add_argument(
+        "-iou_thresh",
+        type=float,
+        default=0.5,
+        metavar="IOU",
+        help="IoU at which a detection counts as correct (default: 0.5)",
     )
     parser.add_argument(
         "-points",

@@ -1,4 +1,4 @@
-"""Compute the recall of the boxes before NMS: ``detector recall DATA CFG WEIGHTS``."""
+"""Compute class-agnostic recall: ``detector recall DATA CFG WEIGHTS``."""
 
 from __future__ import annotations
 

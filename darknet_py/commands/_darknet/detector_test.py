@@ -10,17 +10,15 @@ from collections.abc import Iterator
 
 from ...files import atomic_write
 from .. import _output
-from . import add_arguments, load_network, read_data
+from . import HIERARCHY, add_arguments, load_network, read_data
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_arguments(parser)
     parser.add_argument("input", metavar="IMAGE", nargs="?", help="image (default: paths from stdin)")
-    parser.add_argument("-thresh", type=float, default=0.25, help="score threshold (default: 0.25)")
-    parser.add_argument(
-        "-hier", type=float, default=0.5, help="threshold of a child class of a class tree (default: 0.5)"
-    )
+    parser.add_argument("-thresh", type=float, default=0.25, metavar="P", help="score threshold (default: 0.25)")
+    parser.add_argument("-hier", type=float, default=0.5, metavar="P", help=HIERARCHY)
     parser.add_argument("-ext_output", action="store_true", help="also print the coordinates of the boxes")
     parser.add_argument("-out", metavar="FILE", help="write JSON in Darknet's format")
     parser.add_argument("-save_labels", action="store_true", help="write a label file next to each image")

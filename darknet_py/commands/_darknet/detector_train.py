@@ -19,11 +19,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-mAP_epochs", type=float, default=4, metavar="N", help="epochs between evaluations (default: 4)"
     )
-    parser.add_argument("-thresh", type=float, default=0.25, help="score threshold for TP, FP and F1 (default: 0.25)")
     parser.add_argument(
-        "-iou_thresh", type=float, default=0.5, help="IoU at which a detection counts as correct (default: 0.5)"
+        "-thresh", type=float, default=0.25, metavar="P", help="score threshold for TP, FP and F1 (default: 0.25)"
     )
-    parser.add_argument("-mjpeg_port", type=int, help="ignored: the chart is written to a file, see -chart")
+    parser.add_argument(
+        "-iou_thresh",
+        type=float,
+        default=0.5,
+        metavar="IOU",
+        help="IoU at which a detection counts as correct (default: 0.5)",
+    )
+    parser.add_argument(
+        "-mjpeg_port", type=int, metavar="PORT", help="ignored: the chart is written to a file, see -chart"
+    )
     parser.add_argument("-show_imgs", action="store_true", help=IGNORED)
     parser.add_argument("-benchmark_layers", action="store_true", help="ignored: see darknet-py benchmark")
 
