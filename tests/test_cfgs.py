@@ -35,7 +35,7 @@ NETWORKS = {
     "cspresnext50": (20_614_824, "csresnext50-panet-spp"),
     "digits": (231_066, ""),
 }
-BACKBONE_ALONE = {"cspresnext50": 81}  # how many layers the other file shares
+SHARED_LAYERS = {"cspresnext50": 81}  # number of layers that equal the official file's; others: all
 
 # Name, layers, bytes of the official file.
 WEIGHTS_FILES = [
@@ -58,7 +58,7 @@ each_network = pytest.mark.parametrize("name", NETWORKS)
 OFFICIAL = [name for name, (_, file) in NETWORKS.items() if file]
 
 
-class Counted(NamedTuple):
+class LayerCount(NamedTuple):
     """One layer counted from the text: channels, pixels per cell (0: a single cell), stored floats."""
 
     channels: int
@@ -71,37 +71,37 @@ def read(name: str) -> Config:
 
 
 @functools.cache
-def count(name: str) -> tuple[Counted, ...]:
+def count_layers(name: str) -> tuple[LayerCount, ...]:
     net, *sections = read(name).sections
-    layers = [Counted(int(values(net)["channels"]), 1, 0)]  # the input comes first, so layer i is layers[i + 1]
+    layers = [LayerCount(int(values(net)["channels"]), 1, 0)]  # the input comes first, so layer i is layers[i + 1]
     for index, section in enumerate(sections):
         layers.append(count_layer(section, index, layers))
     return tuple(layers[1:])
 
 
-def count_layer(section: Section, index: int, layers: list[Counted]) -> Counted:
-    given = values(section)
+def count_layer(section: Section, index: int, layers: list[LayerCount]) -> LayerCount:
+    keys = values(section)
     channels, stride, _ = layers[-1]
     match section.name:
         case "convolutional":
-            filters, size = int(given["filters"]), int(given["size"])
-            per_filter = 4 if given.get("batch_normalize") == "1" else 1
-            weights = filters * channels * size * size // int(given.get("groups", 1))
-            return Counted(filters, stride * int(given["stride"]), filters * per_filter + weights)
+            filters, size = int(keys["filters"]), int(keys["size"])
+            per_filter = 4 if keys.get("batch_normalize") == "1" else 1
+            weights = filters * channels * size * size // int(keys.get("groups", 1))
+            return LayerCount(filters, stride * int(keys["stride"]), filters * per_filter + weights)
         case "maxpool":
-            return Counted(channels, stride * int(given["stride"]), 0)
+            return LayerCount(channels, stride * int(keys["stride"]), 0)
         case "upsample":
-            return Counted(channels, stride // int(given["stride"]), 0)
+            return LayerCount(channels, stride // int(keys["stride"]), 0)
         case "reorg":
-            return Counted(channels * int(given["stride"]) ** 2, stride * int(given["stride"]), 0)
+            return LayerCount(channels * int(keys["stride"]) ** 2, stride * int(keys["stride"]), 0)
         case "route":
-            read_ones = [layers[n + 1 if n >= 0 else n + index + 1] for n in map(int, given["layers"].split(","))]
-            assert len({layer.stride for layer in read_ones}) == 1
-            return Counted(sum(x.channels for x in read_ones) // int(given.get("groups", 1)), read_ones[0].stride, 0)
+            sources = [layers[n + 1 if n >= 0 else n + index + 1] for n in map(int, keys["layers"].split(","))]
+            assert len({layer.stride for layer in sources}) == 1
+            return LayerCount(sum(x.channels for x in sources) // int(keys.get("groups", 1)), sources[0].stride, 0)
         case "avgpool":
-            return Counted(channels, 0, 0)
+            return LayerCount(channels, 0, 0)
         case "shortcut" | "softmax" | "yolo" | "region":
-            return Counted(channels, stride, 0)
+            return LayerCount(channels, stride, 0)
     raise AssertionError(f"this test cannot count [{section.name}]")
 
 
@@ -119,21 +119,21 @@ def test_every_cfg_is_tested() -> None:
 
 
 @each_network
-def test_floats_counted_from_the_text(name: str) -> None:
-    assert sum(layer.floats for layer in count(name)) == NETWORKS[name][0]
+def test_the_text_gives_the_expected_number_of_floats(name: str) -> None:
+    assert sum(layer.floats for layer in count_layers(name)) == NETWORKS[name][0]
 
 
 @pytest.mark.parametrize(("name", "layers", "size"), WEIGHTS_FILES)
 def test_official_weights_end_at_a_layer(name: str, layers: int, size: int) -> None:
-    assert 20 + 4 * sum(layer.floats for layer in count(name)[:layers]) == size
+    assert 20 + 4 * sum(layer.floats for layer in count_layers(name)[:layers]) == size
 
 
 @each_network
 def test_the_network_stores_the_same_number_of_floats(name: str) -> None:
     net = Network(read(name), strict=True)
     stored = [sum(tensor.numel() for _, tensor in layer.stored()) for layer in net]
-    assert stored == [layer.floats for layer in count(name)]
-    assert [layer.shape.channels for layer in net] == [layer.channels for layer in count(name)]
+    assert stored == [layer.floats for layer in count_layers(name)]
+    assert [layer.shape.channels for layer in net] == [layer.channels for layer in count_layers(name)]
 
 
 @each_network
@@ -143,35 +143,35 @@ def test_sections_use_their_first_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_layers_equal_those_of_the_official_file(name: str) -> None:
-    ours, theirs = read(name), official(name)
-    shared = BACKBONE_ALONE.get(name)
+    actual, expected = read(name), official(name)
+    shared = SHARED_LAYERS.get(name)
     if shared is None:
-        assert len(ours.sections) == len(theirs.sections)
+        assert len(actual.sections) == len(expected.sections)
     stop = None if shared is None else shared + 1
-    for index, (mine, other) in enumerate(zip(ours.sections[1:stop], theirs.sections[1:stop], strict=True)):
-        layer = base.find(mine.name)
-        assert base.find(other.name) is layer, f"layer {index}"
+    for index, (first, second) in enumerate(zip(actual.sections[1:stop], expected.sections[1:stop], strict=True)):
+        layer = base.find(first.name)
+        assert base.find(second.name) is layer, f"layer {index}"
         options = (
             schema.read(layer.Options, section, config, dialect=Dialect.ALEXEYAB, strict=False)
-            for section, config in ((mine, ours), (other, theirs))
+            for section, config in ((first, actual), (second, expected))
         )
         assert next(options) == next(options), f"layer {index}"
 
 
-@pytest.mark.parametrize("name", sorted(set(OFFICIAL) - BACKBONE_ALONE.keys()))
+@pytest.mark.parametrize("name", sorted(set(OFFICIAL) - SHARED_LAYERS.keys()))
 def test_net_options_equal_those_of_the_official_file(name: str) -> None:
-    ours, theirs = (
+    actual, expected = (
         schema.read(Net, config.sections[0], config, dialect=Dialect.ALEXEYAB, strict=False)
         for config in (read(name), official(name))
     )
-    if theirs.batch == 1:  # that file is set for detection; ours are set for training
-        theirs = dataclasses.replace(theirs, batch=ours.batch, subdivisions=ours.subdivisions)
-    assert ours == theirs
+    if expected.batch == 1:  # that file is set for detection; ours are set for training
+        expected = dataclasses.replace(expected, batch=actual.batch, subdivisions=actual.subdivisions)
+    assert actual == expected
 
 
-def test_classifier_is_the_backbone_of_yolov4() -> None:
-    ours, theirs = read("cspdarknet53"), read("yolov4")
-    assert ours.sections[1:106] == theirs.sections[1:106]
+def test_the_classifier_is_the_backbone_of_yolov4() -> None:
+    classifier, detector = read("cspdarknet53"), read("yolov4")
+    assert classifier.sections[1:106] == detector.sections[1:106]
 
 
 STAGE = re.compile(r"# ==== layers? (\d+)(?:-(\d+))? -> (\d+) channels, (?:stride (\d+)|1 x 1): \S")
@@ -180,32 +180,32 @@ STAGE = re.compile(r"# ==== layers? (\d+)(?:-(\d+))? -> (\d+) channels, (?:strid
 @each_network
 def test_every_stage_has_a_correct_heading_and_a_comment(name: str) -> None:
     lines = read(name).text.split("\n")
-    layers = count(name)
-    following = 0
-    for at, line in enumerate(lines):
+    layers = count_layers(name)
+    next_layer = 0
+    for number, line in enumerate(lines):
         if not line.startswith("# ="):
             continue
         match = STAGE.match(line)
         assert match, line
         first, last = int(match[1]), int(match[2] or match[1])
-        assert first == following, line
+        assert first == next_layer, line
         assert int(match[3]) == layers[last].channels, line
         assert int(match[4] or 0) == layers[last].stride, line
-        assert sum(text.startswith("[") for text in lines[:at]) == first + 1, line  # [net] is not a layer
-        assert re.match(r"# \w", lines[at + 1]), f"{line}: nothing said"
-        following = last + 1
-    assert following == len(layers)
+        assert sum(text.startswith("[") for text in lines[:number]) == first + 1, line  # [net] is not a layer
+        assert re.match(r"# \w", lines[number + 1]), f"{line}: no comment follows"
+        next_layer = last + 1
+    assert next_layer == len(layers)
 
 
 @each_network
-def test_head_of_the_file_names_paper_and_weights(name: str) -> None:
+def test_the_head_comment_names_paper_and_weights(name: str) -> None:
     head = read(name).text.partition("[net]")[0]
     assert re.search(r"arXiv:\d{4}\.\d{4,5}", head)
     assert re.search(r"\S+\.weights", head)
 
 
 @each_network
-def test_lines_are_uniform(name: str) -> None:
+def test_lines_have_a_uniform_format(name: str) -> None:
     text = read(name).text
     for line in text.split("\n"):
         assert re.fullmatch(r"|# \S.*\S|\[[a-z]+\]|[a-z_]+=[^\s#]+( [^\s#]+)*", line), line
@@ -215,24 +215,24 @@ def test_lines_are_uniform(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "classes"), [("coco", 80), ("voc", 20)])
-def test_names(name: str, classes: int) -> None:
+def test_class_names_are_unique_and_among_those_of_coco(name: str, classes: int) -> None:
     names = (CFGS / f"{name}.names").read_text().splitlines()
     assert len(names) == len(set(names)) == classes
     assert all(name == name.strip() != "" for name in names)
     assert set(names) <= set((CFGS / "coco.names").read_text().splitlines())
 
 
-def test_names_are_darknets() -> None:
+def test_the_names_of_coco_equal_darknets() -> None:
     path = paths.require_shared() / "data" / "coco.names"
     assert (CFGS / "coco.names").read_text().split("\n") == path.read_text().split("\n")
 
 
 @each_network
-def test_readme_figures(name: str) -> None:
+def test_the_figures_of_the_readme_are_true(name: str) -> None:
     rows = re.findall(rf"^\| `{name}\.cfg` \|.*\| (\d+) x (\d+) \| ([\d,]+) \| ([\d.]+) \|", readme(), re.MULTILINE)
     flops = Network(read(name)).flops / 1e9
-    given = values(read(name).sections[0])
-    assert rows == [(given["width"], given["height"], f"{NETWORKS[name][0]:,}", f"{flops:.3f}")]
+    keys = values(read(name).sections[0])
+    assert rows == [(keys["width"], keys["height"], f"{NETWORKS[name][0]:,}", f"{flops:.3f}")]
 
 
 def readme() -> str:

@@ -140,7 +140,7 @@ def test_images_without_a_label_are_wrong_and_reported(
     assert caplog.messages[0] == f"{images[0]}: none of the labels occurs in this path; counted as wrong"
 
 
-def test_refusals(tmp_path: pathlib.Path, images: list[str]) -> None:
+def test_invalid_arguments_are_refused(tmp_path: pathlib.Path, images: list[str]) -> None:
     network = _network(tmp_path)
     with pytest.raises(DataError, match="2 class names, but the network has 6 classes"):
         Classifier(network, names=["a", "b"])
@@ -151,7 +151,7 @@ def test_refusals(tmp_path: pathlib.Path, images: list[str]) -> None:
 
 
 # The five lines that C Darknet prints for `classifier predict` (AlexeyAB), and pjreddie's, with the weights of
-# conformance/alexeyab/darknet.json.gz on noise that every machine makes alike.
+# conformance/alexeyab/darknet.json.gz, on noise that is the same on every machine.
 _ALEXEYAB = {177: 0.023421, 401: 0.018289, 480: 0.017543, 158: 0.016266, 587: 0.014328}
 _PJREDDIE = {177: 2.07, 158: 1.46, 480: 1.45, 401: 1.35, 714: 1.25}
 
@@ -160,7 +160,7 @@ _PJREDDIE = {177: 2.07, 158: 1.46, 480: 1.45, 401: 1.35, 714: 1.25}
     ("dialect", "seed", "size", "expected"),
     [("alexeyab", 100, (300, 200), _ALEXEYAB), ("pjreddie", 101, (200, 300), _PJREDDIE)],
 )
-def test_predictions_are_cs(
+def test_predictions_equal_cs(
     shared: pathlib.Path,
     tmp_path: pathlib.Path,
     dialect: str,

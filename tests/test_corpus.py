@@ -19,14 +19,14 @@ from tests.helpers import paths, random_networks
 
 DEBIAN = paths.DEBIAN / "cfg"
 FOLDERS = {
-    "ours": (paths.CFGS, 9, "the project's own"),
-    "golden": (paths.GOLDEN / "cases", 50, "the suite's own"),
+    "package": (paths.CFGS, 9, "part of the project"),
+    "golden": (paths.GOLDEN / "cases", 50, "part of the project"),
     "alexeyab": (paths.OFFICIAL, 95, paths.NO_SHARED),
-    "rare": (paths.RARE, 26, "the suite's own"),
+    "rare": (paths.RARE, 26, "part of the project"),
     "debian": (DEBIAN, 45, "Debian's package darknet is not installed"),
 }
 QUICK = 9_000_000  # floats
-RUNS = 2.5e9  # operations for an image; every architecture has a member below
+RUNNABLE = 2.5e9  # operations per image; every architecture has a network below that
 
 
 def corpus(*groups: str) -> list[object]:
@@ -45,7 +45,7 @@ def dialect_of(path: Path) -> str:
     return "pjreddie" if path.parent == DEBIAN or path.name.startswith("pj_") else "alexeyab"
 
 
-def built(path: Path, device: str = "meta") -> Network:
+def build(path: Path, device: str = "meta") -> Network:
     with warnings.catch_warnings(), torch.device(device):
         warnings.simplefilter("ignore", UnusedOptionWarning)
         return Network(cfg.load(path), dialect=dialect_of(path))
@@ -56,7 +56,7 @@ def floats(net: Network) -> int:
 
 
 @pytest.mark.parametrize("group", FOLDERS)
-def test_the_number_of_cfgs(group: str) -> None:
+def test_every_folder_has_its_number_of_cfgs(group: str) -> None:
     folder, count, reason = FOLDERS[group]
     if not folder.is_dir():
         pytest.skip(reason)
@@ -66,7 +66,7 @@ def test_the_number_of_cfgs(group: str) -> None:
 @pytest.mark.parametrize("path", corpus(*FOLDERS))
 def test_cfgs_build_and_print(path: Path) -> None:
     paths.require_files_of(path)
-    net = built(path)
+    net = build(path)
     lines = str(net).splitlines()
     assert len(lines) == len(net.layers) + 2
     assert [line.split()[0] for line in lines[1:-1]] == [str(number) for number in range(len(net.layers))]
@@ -84,31 +84,31 @@ def test_cfgs_round_trip(path: Path) -> None:
     assert config.text.encode("utf-8", "surrogateescape") == path.read_bytes()
 
 
-def random_weights(net: Network, path: Path) -> None:
-    """A file of the version that pjreddie writes, with numbers drawn for the network."""
+def write_random_weights(net: Network, path: Path) -> None:
+    """Write a file of random weights, of the version that pjreddie writes."""
     net.version = (0, 2, 0)
     weights.save(random_networks.randomise(net), path)
 
 
-def his(flops: float = float("inf")) -> list[object]:
-    """pjreddie's cfgs up to so many operations for an image; large files are slow."""
+def pjreddie_cfgs(flops: float = float("inf")) -> list[object]:
+    """pjreddie's cfgs with at most ``flops`` operations per image; those of large files are marked slow."""
     params: list[object] = []
     for path in sorted(DEBIAN.glob("*.cfg")):
-        net = built(path)
+        net = build(path)
         if net.flops <= flops:
             marks = [pytest.mark.slow] if floats(net) > QUICK else []
             params.append(pytest.param(path, id=path.stem, marks=marks))
-    none = pytest.mark.skip(reason=FOLDERS["debian"][2])
-    return params or [pytest.param(DEBIAN, id="none", marks=none)]
+    skip = pytest.mark.skip(reason=FOLDERS["debian"][2])
+    return params or [pytest.param(DEBIAN, id="none", marks=skip)]
 
 
-each_of_his = pytest.mark.parametrize("path", his())
+each_pjreddie_cfg = pytest.mark.parametrize("path", pjreddie_cfgs())
 
 
-@each_of_his
+@each_pjreddie_cfg
 def test_pjreddies_weights_are_saved_byte_for_byte(path: Path, tmp_path: Path) -> None:
-    net = built(path, "cpu")
-    random_weights(net, tmp_path / "a.weights")
+    net = build(path, "cpu")
+    write_random_weights(net, tmp_path / "a.weights")
     assert (tmp_path / "a.weights").stat().st_size == 20 + 4 * floats(net)
     for tensor in net.state_dict().values():
         tensor.zero_()
@@ -116,9 +116,9 @@ def test_pjreddies_weights_are_saved_byte_for_byte(path: Path, tmp_path: Path) -
     assert (tmp_path / "b.weights").read_bytes() == (tmp_path / "a.weights").read_bytes()
 
 
-@pytest.mark.parametrize("path", his(RUNS))
+@pytest.mark.parametrize("path", pjreddie_cfgs(RUNNABLE))
 def test_pjreddies_networks_run(path: Path) -> None:
-    net = random_networks.randomise(built(path, "cpu"))
+    net = random_networks.randomise(build(path, "cpu"))
     x = random_networks.random(1, *net.shape, low=0)
     with torch.inference_mode():
         outputs = net(x)
@@ -130,19 +130,19 @@ def test_pjreddies_networks_run(path: Path) -> None:
 DARKNET = shutil.which("darknet")
 
 
-@pytest.mark.skipif(DARKNET is None, reason="no darknet on this machine (Debian's package has pjreddie's)")
-@each_of_his
+@pytest.mark.skipif(DARKNET is None, reason="darknet is not installed (Debian's package is pjreddie's)")
+@each_pjreddie_cfg
 def test_pjreddies_program_reads_our_weights(path: Path, tmp_path: Path) -> None:
-    """``darknet partial`` loads a file and writes it again, layer by layer, by his own order and sizes."""
-    net = built(path, "cpu")
-    random_weights(net, tmp_path / "a.weights")
-    # One image at a time: a batch as in training would take gigabytes.
+    """``darknet partial`` loads a file and writes it again, layer by layer, in the order and sizes of the C code."""
+    net = build(path, "cpu")
+    write_random_weights(net, tmp_path / "a.weights")
+    # One image per batch: a training batch would take gigabytes.
     text = re.sub(r"(?m)^(\s*)(batch|subdivisions)(\s*)=.*$", r"\1\2=1", path.read_text())
     (tmp_path / "one.cfg").write_text(text)
     command = [cast(str, DARKNET), "partial", "one.cfg", "a.weights", "b.weights", str(len(net.layers))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode == 1 and "Couldn't open file" in done.stderr:
-        pytest.skip(f"his program looks for files of this cfg in its own folder: {done.stderr.splitlines()[-1]}")
+        pytest.skip(f"the program looks for files of this cfg in its own folder: {done.stderr.splitlines()[-1]}")
     assert done.returncode == 0, done.stderr[-500:]
     written = (tmp_path / "b.weights").read_bytes()
     assert written[20:] == (tmp_path / "a.weights").read_bytes()[20:]

@@ -80,11 +80,11 @@ def same(a: Results, b: Results) -> bool:
 def test_every_kind_of_source_gives_the_same_boxes(tmp_path: pathlib.Path) -> None:
     array, path = image(), tmp_path / "a.png"
     Image.fromarray(array).save(path)
-    find = detector()
-    expected = find(array)
+    detect = detector()
+    expected = detect(array)
     assert len(expected) > 3
-    assert all(same(find(source), expected) for source in (path, str(path), Image.open(path), Image.fromarray(array)))
-    assert find(path).path == str(path)
+    assert all(same(detect(source), expected) for source in (path, str(path), Image.open(path), Image.fromarray(array)))
+    assert detect(path).path == str(path)
     assert expected.path == ""
 
 
@@ -102,7 +102,7 @@ def test_an_empty_list_has_no_results() -> None:
     assert detector()([]) == []
 
 
-def test_thresholds() -> None:
+def test_thresholds_filter_by_confidence_and_overlap() -> None:
     low, high = detector(threshold=0.1, nms=0)(image()), detector(threshold=0.3, nms=0)(image())
     assert 0 < len(high) < len(low)
     assert (low.boxes.conf > 0.1).all()
@@ -114,9 +114,9 @@ def test_thresholds() -> None:
 
 
 def test_nms_runs_over_all_heads_with_the_options_of_the_last() -> None:
-    find = detector()
-    assert [head.nms_options.kind for head in find.network.heads] == ["greedynms", "default"]
-    preds = find.batch(random(1, 3, 32, 48, low=0))[0]
+    detect = detector()
+    assert [head.nms_options.kind for head in detect.network.heads] == ["greedynms", "default"]
+    preds = detect.batch(random(1, 3, 32, 48, low=0))[0]
     both = detector(nms=0).batch(random(1, 3, 32, 48, low=0))[0].boxes
     for c in (0, 1):
         rows = both.xywh[both.cls == c]
@@ -126,13 +126,13 @@ def test_nms_runs_over_all_heads_with_the_options_of_the_last() -> None:
 
 def test_boxes_of_a_letterboxed_image_are_relative_to_the_image() -> None:
     array = image(90, 30)
-    find = detector(letterbox=True)
+    detect = detector(letterbox=True)
     inside = np.full((32, 48, 3), 127.5)
     stretched = darknet_py.images.resizing.resize(darknet_py.images.resizing.to_tensor(array), 48, 16)
     inside[8:24] = stretched.permute(1, 2, 0).numpy() * 255
     x = torch.from_numpy(inside / 255).permute(2, 0, 1)[None].float()
-    expected = undo_letterbox(find.batch(x)[0].boxes.xywhn, (90, 30), (48, 32))
-    preds = find(array)
+    expected = undo_letterbox(detect.batch(x)[0].boxes.xywhn, (90, 30), (48, 32))
+    preds = detect(array)
     torch.testing.assert_close(preds.boxes.xywhn, expected, rtol=1e-4, atol=1e-4)
     assert preds.orig_shape == (30, 90)
 
@@ -179,19 +179,19 @@ def test_boxes_of_batch_are_relative_to_the_input() -> None:
     torch.testing.assert_close(boxes.xywh, boxes.xywhn * torch.tensor([96, 64, 96, 64]))
 
 
-def test_names() -> None:
+def test_results_have_the_given_class_names() -> None:
     assert detector(names=["cat", "dog"])(image()).names == {0: "cat", 1: "dog"}
     assert detector()(image()).names == {0: "0", 1: "1"}
-    for wrong in (["cat"], []):
-        with pytest.raises(DataError, match=f"{len(wrong)} class names"):
-            detector(names=wrong)
+    for names in (["cat"], []):
+        with pytest.raises(DataError, match=f"{len(names)} class names"):
+            detector(names=names)
 
 
 def test_other_precisions_and_networks_without_parameters() -> None:
-    find = detector()
-    expected = find(image())
-    find.network.double()
-    assert same(find(image()), expected)
+    detect = detector()
+    expected = detect(image())
+    detect.network.double()
+    assert same(detect(image()), expected)
     bare = network("[net]\nwidth=4\nheight=4\nchannels=6\n[yolo]\nclasses=1\nnum=1\nanchors=2,2\n")
     assert Detector(bare).batch(torch.zeros(1, 6, 4, 4))[0].boxes.xyxy.shape == (0, 4)
     assert len(Detector(bare, threshold=0.2)(np.zeros((4, 4, 6), np.uint8))) == 16
@@ -232,8 +232,8 @@ def photograph(name: str) -> pathlib.Path:
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 def test_official_weights_give_darknets_boxes(official: Network, name: str, mode: str) -> None:
     expected = PHOTOGRAPHS[f"{name} {official.official} {mode}"]
-    find = Detector(official, letterbox=mode == "letterbox")
-    boxes = find(photograph(name)).boxes
+    detect = Detector(official, letterbox=mode == "letterbox")
+    boxes = detect(photograph(name)).boxes
     preds = torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).tolist()
     for row in expected:
         matches = [pred for pred in preds if all(abs(a - b) < TOLERANCE for a, b in zip(pred, row, strict=True))]

@@ -48,7 +48,7 @@ def network(tmp_path: pathlib.Path) -> Network:
     return resume.build_network(tmp_path / "r.cfg", seed=1)
 
 
-def test_a_batch_is_pieces_of_the_text_time_step_by_time_step(network: Network, tmp_path: pathlib.Path) -> None:
+def test_a_batch_has_pieces_of_the_text_in_time_step_order(network: Network, tmp_path: pathlib.Path) -> None:
     batch = next(iter(TextBatches(network, tmp_path / "text.txt", seed=2)))
     assert len(batch.pairs) == 2
     for x, target in batch.pairs:
@@ -56,8 +56,8 @@ def test_a_batch_is_pieces_of_the_text_time_step_by_time_step(network: Network, 
         assert x.shape == target.shape == (8 * 8, 128)
         assert torch.equal(x.sum(dim=1), torch.ones(64))
         read = x.argmax(dim=1).view(8, 8).T
-        then = target.argmax(dim=1).view(8, 8).T
-        for piece, following in zip(read, then, strict=True):
+        following_characters = target.argmax(dim=1).view(8, 8).T
+        for piece, following in zip(read, following_characters, strict=True):
             assert bytes(piece.tolist()).decode() + chr(following[-1]) in TEXT
             assert torch.equal(piece[1:], following[:-1])
 
@@ -79,7 +79,7 @@ def test_unusable_texts_are_refused(network: Network, tmp_path: pathlib.Path) ->
         TextBatches(network, tmp_path / "high.txt")
 
 
-def test_it_learns_a_text_and_continues_it(network: Network, tmp_path: pathlib.Path) -> None:
+def test_the_network_learns_a_text_and_continues_it(network: Network, tmp_path: pathlib.Path) -> None:
     torch.set_num_threads(1)
     Trainer(network, TextFile(tmp_path / "text.txt"), TrainOptions(output=tmp_path, verbose=False, chart="")).run()
     text = b"".join(generate_text(network, start=b"abcd", length=40, temperature=0.3))
@@ -88,7 +88,7 @@ def test_it_learns_a_text_and_continues_it(network: Network, tmp_path: pathlib.P
     assert again == text
 
 
-def test_characters_are_drawn_by_their_probability() -> None:
+def test_characters_are_sampled_by_their_probability() -> None:
     probs = torch.tensor([0.5, 0.3, 0.19995, 0.00005], dtype=torch.float64)
     rng = random.Random(0)
     counts = collections.Counter(_sample(probs, 1.0, rng) for _ in range(20000))
@@ -109,8 +109,8 @@ def test_temperature_is_that_of_the_softmax_layer(network: Network) -> None:
     plain = network(x)[-1].flatten().double()
     object.__setattr__(cold[-1].options, "temperature", 0.5)
     expected = cold(x)[-1].flatten().double()
-    mine = plain ** (1 / 0.5)
-    torch.testing.assert_close(mine / mine.sum(), expected, atol=1e-6, rtol=1e-4)
+    sharpened = plain ** (1 / 0.5)
+    torch.testing.assert_close(sharpened / sharpened.sum(), expected, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

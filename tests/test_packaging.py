@@ -1,4 +1,4 @@
-"""What is installed is what was meant: the wheel's files, the pins, and the lines that people copy."""
+"""Packaging: the files of the wheel, pinned requirements, and the command lines of the README."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PINS = dict(
 
 
 def canonical(requirement: str) -> str:
-    """The name that the package index files a requirement under."""
+    """The normalised name of a requirement (PEP 503)."""
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()
 
 
@@ -40,9 +40,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 def test_the_wheel_holds_the_package_and_its_networks_and_nothing_else(wheel: pathlib.Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    carried = [file for file in (ROOT / "cfgs").iterdir() if file.suffix in (".cfg", ".names")]
-    carried.append(ROOT / "cfgs" / "digits.weights")
-    networks = {f"darknet_py/cfgs/{file.name}" for file in carried}
+    packaged = [file for file in (ROOT / "cfgs").iterdir() if file.suffix in (".cfg", ".names")]
+    packaged.append(ROOT / "cfgs" / "digits.weights")
+    networks = {f"darknet_py/cfgs/{file.name}" for file in packaged}
     assert networks
     assert networks <= inside
     code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "darknet_py").rglob("*.py")}
@@ -68,8 +68,8 @@ def test_an_installed_package_finds_its_networks(wheel: pathlib.Path, tmp_path: 
 def test_every_requirement_is_pinned_within_its_range() -> None:
     pinned = {canonical(name): version for name, version in PINS.items()}
     extras = PROJECT["optional-dependencies"].values()
-    wanted = [line for lines in (PROJECT["dependencies"], *extras) for line in lines]
-    for requirement in wanted:
+    requirements = [line for lines in (PROJECT["dependencies"], *extras) for line in lines]
+    for requirement in requirements:
         name = canonical(requirement)
         if name == PROJECT["name"]:
             continue
@@ -88,11 +88,11 @@ def test_every_extra_for_users_is_in_all() -> None:
 
 
 @pytest.mark.parametrize("script", [".ci/run", "tools/check"])
-def test_scripts_can_be_run(script: str) -> None:
+def test_scripts_are_executable_and_parse(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     assert subprocess.run(["bash", "-n", str(ROOT / script)], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("line", ["python -m pip install -c constraints.txt -e '.[dev]'", "python -m pytest --cov"])
-def test_the_readme_tells_how_to_run_the_tests_as_ci_does(line: str) -> None:
+def test_the_readme_has_the_command_lines_of_ci(line: str) -> None:
     assert line in (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""pjreddie's dialect against his C code, if Debian's package ``darknet`` is installed."""
+"""pjreddie's dialect compared with pjreddie's C code, if Debian's package ``darknet`` is installed."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ print(json.dumps([[k, d.prob[k], *d.box] for d in kept for k in range(80) if d.p
 """
 
 
-def lively(net: dk.Network) -> None:
-    """Random values for which no layer's output vanishes or grows without bound.
+def randomise(net: dk.Network) -> None:
+    """Set random weights with which no layer's output vanishes or explodes.
 
-    Variances near 100: his CPU divides by sqrt(variance) + 1e-6 and not by sqrt(variance + 1e-5), which
-    the layers of a deep network would add up to more than rounding if variances were near 1.
+    Variances are near 100: pjreddie's CPU code divides by sqrt(variance) + 1e-6 instead of sqrt(variance + 1e-5),
+    and with variances near 1 the difference would add up over the layers of a deep network.
     """
     generator = torch.Generator().manual_seed(7)
     for name, tensor in net.state_dict().items():
@@ -94,28 +94,28 @@ def lively(net: dk.Network) -> None:
 def test_outputs_equal_those_of_the_c_library(name: str, tmp_path: pathlib.Path) -> None:
     cfg = SHARE / "cfg" / f"{name}.cfg"
     net = dk.load(cfg, dialect="pjreddie")
-    lively(net)
+    randomise(net)
     dk.save_weights(net, tmp_path / "w")
     shape = (net.shape.floats,) if net.shape.height == 1 else tuple(net.shape)
     frames = np.random.default_rng(3).random((2, *shape), dtype=np.float32)
     np.save(tmp_path / "x.npy", frames)
-    ours = [net(torch.from_numpy(frame)[None])[-1].flatten().numpy(force=True) for frame in frames]
+    actual = [net(torch.from_numpy(frame)[None])[-1].flatten().numpy(force=True) for frame in frames]
     subprocess.run(
         [sys.executable, "-c", PREDICT, LIBRARY, cfg, tmp_path / "w", tmp_path / "x.npy", tmp_path / "y.npy"],
-        input="".join(f"{len(y)}\n" for y in ours),
+        input="".join(f"{len(y)}\n" for y in actual),
         text=True,
         check=True,
         capture_output=True,
     )
-    for mine, theirs in zip(ours, np.load(tmp_path / "y.npy"), strict=True):
-        assert np.abs(mine - theirs).max() < 1e-4 * np.sqrt(np.square(theirs).mean())
+    for output, expected in zip(actual, np.load(tmp_path / "y.npy"), strict=True):
+        assert np.abs(output - expected).max() < 1e-4 * np.sqrt(np.square(expected).mean())
 
 
 def test_boxes_equal_those_of_the_c_library(yolov3_tiny_weights: pathlib.Path, tmp_path: pathlib.Path) -> None:
     cfg = SHARE / "cfg" / "yolov3-tiny.cfg"
     detector = dk.Detector(dk.load(cfg, yolov3_tiny_weights, dialect="pjreddie"), threshold=0.3)
     for image in IMAGES:
-        path = tmp_path / f"{image}.png"  # no jpeg: his decoder and Pillow's differ by a level or two
+        path = tmp_path / f"{image}.png"  # not a JPEG: the decoders of Darknet and Pillow differ by a level or two
         Image.open(SHARE / f"data/{image}.jpg").convert("RGB").save(path)
         done = subprocess.run(
             [sys.executable, "-c", DETECT, LIBRARY, cfg, yolov3_tiny_weights, path],
@@ -123,10 +123,10 @@ def test_boxes_equal_those_of_the_c_library(yolov3_tiny_weights: pathlib.Path, t
             text=True,
             check=True,
         )
-        theirs = sorted(json.loads(done.stdout.splitlines()[-1]))
+        expected = sorted(json.loads(done.stdout.splitlines()[-1]))
         boxes = detector(path).boxes
-        ours = sorted(zip(boxes.cls.tolist(), boxes.conf.tolist(), *boxes.xywh.T.tolist(), strict=True))
-        assert [row[0] for row in ours] == [row[0] for row in theirs]
-        assert theirs
-        for mine, other in zip(ours, theirs, strict=True):
-            assert mine == pytest.approx(other, rel=1e-3, abs=0.1)
+        actual = sorted(zip(boxes.cls.tolist(), boxes.conf.tolist(), *boxes.xywh.T.tolist(), strict=True))
+        assert [row[0] for row in actual] == [row[0] for row in expected]
+        assert expected
+        for row, expected_row in zip(actual, expected, strict=True):
+            assert row == pytest.approx(expected_row, rel=1e-3, abs=0.1)

@@ -32,7 +32,7 @@ def test_the_folder_of_invalid_cfgs_is_not_empty() -> None:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_message_of_an_invalid_cfg(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_of_an_invalid_cfg_is_exact(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_DIRS", "/usr/local/share:/usr/share")
     text = path.read_text(encoding="utf-8")
     expected = path.name + ":" + text.splitlines()[0].removeprefix("# ")
@@ -79,9 +79,9 @@ OTHERS = "; the weights are of another network, or the file is damaged"
 
 FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "expected a header of 16 or 20 bytes, found 0 bytes"),
-    "tiny": (b"12345678", "expected a header of 16 or 20 bytes, found 8 bytes"),
-    "header cut": (HEADER[:15], "expected a header of 20 bytes, found 15 bytes"),
-    "header alone": (
+    "8 bytes": (b"12345678", "expected a header of 16 or 20 bytes, found 8 bytes"),
+    "truncated header": (HEADER[:15], "expected a header of 20 bytes, found 15 bytes"),
+    "header only": (
         HEADER,
         "ends in layer 0 [conv] biases: expected 8 bytes, found 0; the file ends where layer 0 begins",
     ),
@@ -122,7 +122,7 @@ FILES: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("upto", [None, 4])
-def test_message_of_weights_that_do_not_fit(name: str, upto: int | None, tmp_path: pathlib.Path) -> None:
+def test_the_message_of_weights_that_do_not_fit_is_exact(name: str, upto: int | None, tmp_path: pathlib.Path) -> None:
     content, message = FILES[name]
     path = tmp_path / "a.weights"
     path.write_bytes(content)
@@ -182,7 +182,7 @@ def test_the_message_suggests_the_number_of_classes_that_would_fit(classes: int,
         weights.load(heads(2), path)
 
 
-def test_missing_and_unreadable_files(tmp_path: pathlib.Path) -> None:
+def test_missing_and_unreadable_files_are_refused(tmp_path: pathlib.Path) -> None:
     config = tmp_path / "made.cfg"
     config.write_text(TEXT)
     missing = tmp_path / "none.weights"
@@ -193,14 +193,14 @@ def test_missing_and_unreadable_files(tmp_path: pathlib.Path) -> None:
             darknet_py.load(config, path)
 
 
-def test_cfg_and_weights_swapped(tmp_path: pathlib.Path) -> None:
+def test_swapped_cfg_and_weights_are_recognised(tmp_path: pathlib.Path) -> None:
     config, data = tmp_path / "made.cfg", weights_file(tmp_path / "made.weights", FLOATS)
     config.write_text(TEXT)
     with pytest.raises(ConfigError, match="are cfg and weights swapped"):
         darknet_py.load(data, config)
 
 
-def test_a_network_without_weights_refuses_any(tmp_path: pathlib.Path) -> None:
+def test_a_network_without_weights_refuses_a_file_with_weights(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.weights"
     path.write_bytes(floats(1))
     with pytest.raises(
@@ -210,7 +210,7 @@ def test_a_network_without_weights_refuses_any(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(("count", "message"), [(1, "1 class names"), (3, "3 class names"), (0, "0 class names")])
-def test_names_that_do_not_match_the_classes(count: int, message: str, tmp_path: pathlib.Path) -> None:
+def test_a_wrong_number_of_class_names_is_refused(count: int, message: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.names"
     path.write_text("".join(f"class {number}\n" for number in range(count)))
     with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {message}, but the network has 2 classes$"):
@@ -219,7 +219,7 @@ def test_names_that_do_not_match_the_classes(count: int, message: str, tmp_path:
         detector.Detector(heads(2), names=[str(number) for number in range(count)])
 
 
-def test_names_that_cannot_be_read(tmp_path: pathlib.Path) -> None:
+def test_an_unreadable_names_file_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match=f"^{re.escape(str(tmp_path / 'none'))}: No such file or directory"):
         detector.Detector(heads(2), names=tmp_path / "none")
 

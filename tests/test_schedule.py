@@ -1,4 +1,4 @@
-"""Learning rates against the formulas of ``get_current_rate``, and what is random or rare in an iteration."""
+"""Learning rates equal the formulas of ``get_current_rate``; options that few cfgs use act in an iteration."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from darknet_py.training.label_rejection import LabelRejection
 from tests.helpers import random_networks
 
 BASE: dict[str, Any] = {"learning_rate": 0.1, "max_batches": 100}
-# Policy, keys, update, rate.
-RATES: list[tuple[str, dict[str, Any], int, float]] = [
+# Policy, keys, iteration, learning rate.
+LEARNING_RATES: list[tuple[str, dict[str, Any], int, float]] = [
     ("constant", {}, 50, 0.1),
     ("constant", {"burn_in": 10}, 5, 0.1 * 0.5**4),
     ("poly", {"burn_in": 10, "power": 2.0}, 5, 0.1 * 0.5**2),
@@ -42,13 +42,13 @@ RATES: list[tuple[str, dict[str, Any], int, float]] = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "keys", "number", "expected"), RATES)
+@pytest.mark.parametrize(("policy", "keys", "number", "expected"), LEARNING_RATES)
 def test_learning_rates_follow_the_policy(policy: str, keys: dict[str, Any], number: int, expected: float) -> None:
     net = Net(**{**BASE, **keys}, policy=Policy(policy))
     assert schedule.learning_rate(net, number) == pytest.approx(expected, abs=1e-12)
 
 
-def test_random_rates_come_from_the_given_generator() -> None:
+def test_a_random_learning_rate_comes_from_the_given_generator() -> None:
     net = Net(**BASE, policy=Policy.RANDOM, power=2.0)
     assert schedule.learning_rate(net, 3, random.Random(1)) == 0.1 * random.Random(1).uniform(0, 1) ** 2
 
@@ -71,8 +71,8 @@ def test_sequences_grow_with_seq_scales() -> None:
     assert schedule.sequence_length(Net(subdivisions=8), 100) == 1
 
 
-def test_norm_across_mini_batches() -> None:
-    """Statistics of mini-batch k are the mean over those up to k; one alone is a plain norm but for N - 1."""
+def test_cross_iteration_norm_averages_over_mini_batches() -> None:
+    """Statistics of mini-batch k are the mean over those up to k; one alone: batch norm, except for N - 1."""
     norm = Norm(3, cross_iteration=True).train()
     norm.initialise()
     parts = torch.rand(3, 4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
@@ -90,8 +90,8 @@ def test_dropblock_zeroes_squares() -> None:
     layer = random_networks.layer("dropout", keys, Shape(40, 12, 12)).train()
     torch.manual_seed(0)
     y = layer(torch.ones(2, 40, 12, 12), context=StepContext(size=(12, 12), iteration=90, max_batches=100))
-    lost = (y == 0).sum(dim=(2, 3))
-    assert set(lost.flatten().tolist()) == {0, 9}
+    dropped = (y == 0).sum(dim=(2, 3))
+    assert set(dropped.flatten().tolist()) == {0, 9}
     assert torch.allclose(y.mean(dim=(1, 2, 3)), torch.ones(2))
     early = StepContext(size=(12, 12), iteration=1, max_batches=100000)
     assert float((layer(torch.ones(2, 40, 12, 12), context=early) == 0).float().mean()) < 0.01

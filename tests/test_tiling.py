@@ -69,7 +69,7 @@ def test_tiles_cover_the_image_and_overlap(whole: int, part: int, overlap: float
 @settings(max_examples=60)
 @given(st.data())
 @pytest.mark.parametrize("kind", NMSKind)
-def test_each_rectangle_is_detected_once_at_any_place(kind: NMSKind, data: st.DataObject) -> None:
+def test_each_rectangle_is_detected_once_at_any_position(kind: NMSKind, data: st.DataObject) -> None:
     image = np.zeros((200, 300, 3), np.uint8)
     targets = []
     for number in range(6):  # one in each cell of a grid, so that they do not touch
@@ -125,7 +125,7 @@ def test_an_overlap_out_of_range_is_refused(overlap: float) -> None:
 def test_photographs_across_tile_edges_give_the_boxes_of_each_alone(
     shared: pathlib.Path, yolov4_tiny_weights: pathlib.Path
 ) -> None:
-    """Nine photographs on a large canvas, far smaller for the network as a whole than one by one."""
+    """Nine photographs on a large canvas, which is reduced to the input size unless it is tiled."""
     net = dk.load("yolov4-tiny", yolov4_tiny_weights)
     detector = dk.Detector(net, threshold=0.5)
     names = ("dog", "horses", "giraffe", "person", "eagle", "dog", "person", "horses", "dog")
@@ -148,7 +148,7 @@ def test_photographs_across_tile_edges_give_the_boxes_of_each_alone(
 
     tiled_hits = hits(TiledDetector(detector)(canvas).boxes)
     assert max(tiled_hits) == 1
-    # Two cars are missing: at another size they are trucks.
+    # Two cars are missing: at another size they are detected as trucks.
     assert sum(tiled_hits) >= 0.85 * len(expected) > 22
     assert sum(hits(detector(canvas).boxes)) < 0.5 * len(expected)
 

@@ -16,7 +16,7 @@ from tests.helpers import paths
 
 
 class Total(TypedDict):
-    """Floats, and what C prints behind "Total BFLOPS"; None where AlexeyAB's code aborts."""
+    """Number of floats, and the BFLOPS that C prints; None where AlexeyAB's code aborts."""
 
     floats: int
     bflops: str | None
@@ -25,7 +25,7 @@ class Total(TypedDict):
 TOTALS = cast(dict[str, Total], json.loads((paths.GOLDEN / "totals.json").read_text(encoding="utf-8")))
 FOLDERS = {
     "alexeyab": (paths.OFFICIAL, paths.NO_SHARED),
-    "rare": (paths.RARE, "never missing"),
+    "rare": (paths.RARE, "part of the project"),
     "debian": (paths.DEBIAN / "cfg", "Debian's package darknet is not installed"),
 }
 LAST_DIGIT = 0.001  # C adds the layers up in float32
@@ -38,7 +38,7 @@ def network(name: str) -> Network:
     if not path.is_file():
         pytest.skip(reason)
     paths.require_files_of(path)
-    # Debian ships pjreddie's; his code alone runs the ResNets, whose shortcuts join maps of unequal size.
+    # Debian has pjreddie's cfgs; only pjreddie's code runs the ResNets, whose shortcuts add maps of different sizes.
     dialect = "pjreddie" if group == "debian" or TOTALS[name]["bflops"] is None else "alexeyab"
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore", UnusedOptionWarning)
@@ -51,7 +51,7 @@ def test_all_groups_have_totals() -> None:
 
 
 @pytest.mark.parametrize("name", TOTALS)
-def test_totals(name: str) -> None:
+def test_floats_and_bflops_equal_darknets(name: str) -> None:
     net, total = network(name), TOTALS[name]
     assert sum(tensor.numel() for layer in net for _, tensor in layer.stored()) == total["floats"]
     if total["bflops"] is not None:

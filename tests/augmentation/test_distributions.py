@@ -61,10 +61,10 @@ def test_colour_shifts_follow_hue_saturation_and_exposure() -> None:
 
 
 def test_flip_noise_and_blur_have_darknets_probabilities() -> None:
-    drawn = sample_many(DetectionAugmentation(blur=9, gaussian_noise=30))
-    assert is_fair(sum(d.flip for d in drawn))
-    assert is_fair(sum(d.noise == 30 for d in drawn))
-    assert all(is_fair(sum(d.blur == value for d in drawn), 1 / 3) for value in (0, 1, 9))
+    params = sample_many(DetectionAugmentation(blur=9, gaussian_noise=30))
+    assert is_fair(sum(d.flip for d in params))
+    assert is_fair(sum(d.noise == 30 for d in params))
+    assert all(is_fair(sum(d.blur == value for d in params), 1 / 3) for value in (0, 1, 9))
     assert not any(d.flip for d in sample_many(DetectionAugmentation(flip=False)))
 
 
@@ -121,14 +121,15 @@ def test_the_centre_of_a_mosaic_is_uniform() -> None:
 
 def test_half_of_the_images_of_a_mosaic_are_aligned_to_their_tile() -> None:
     rng = np.random.default_rng(14)
-    image, augmentation = np.zeros((100, 100, 3), np.uint8), DetectionAugmentation(jitter=0.3, flip=False)
+    image = np.zeros((100, 100, 3), np.uint8)
+    augmentation = DetectionAugmentation(jitter=0.3, flip=False)
     aligned = 0
     for _ in range(400):
-        drawn = detection.sample_params(augmentation, rng)
+        params = detection.sample_params(augmentation, rng)
         window = detection.augment_image(
-            augmentation, (32, 32), image, np.zeros((0, 5), np.float32), drawn, rng, tile=3
+            augmentation, (32, 32), image, np.zeros((0, 5), np.float32), params, rng, tile=3
         ).window
-        plain = detection.compute_window(augmentation, drawn, 100, 100)
+        plain = detection.compute_window(augmentation, params, 100, 100)
         assert window in (plain, plain.align_to_tile(3, False))
         aligned += window != plain
     assert is_fair(aligned, n=400)
@@ -153,10 +154,10 @@ def test_a_classifiers_options_come_from_net() -> None:
     assert ClassificationAugmentation.from_cfg(Net(), (224, 224)) == ClassificationAugmentation(
         min_crop=224, max_crop=448
     )
-    made = ClassificationAugmentation.from_cfg(
+    mixed = ClassificationAugmentation.from_cfg(
         Net(min_crop=128, max_crop=448, mosaic=True, cutmix=True, mixup=1, angle=7), (256, 256)
     )
-    assert (made.min_crop, made.max_crop, made.mix, made.angle) == (128, 448, ClassificationMix.CUTMIX_OR_MOSAIC, 7)
+    assert (mixed.min_crop, mixed.max_crop, mixed.mix, mixed.angle) == (128, 448, ClassificationMix.CUTMIX_OR_MOSAIC, 7)
     assert ClassificationAugmentation.from_cfg(Net(cutmix=True, mixup=1), (9, 9)).mix is ClassificationMix.CUTMIX
     assert ClassificationAugmentation.from_cfg(Net(mixup=1), (9, 9)).mix is ClassificationMix.MIXUP
     assert ClassificationAugmentation.from_cfg(Net(mosaic=True), (9, 9)).mix is ClassificationMix.MOSAIC

@@ -184,9 +184,9 @@ def test_targets_are_shuffled_before_they_are_limited() -> None:
 
 def test_an_empty_window_is_replaced_by_the_whole_image() -> None:
     image, targets = make_sample(np.random.default_rng(8))
-    drawn = SampledParams((1, 1, 1, 1), (1, 1), False, colour.NO_SHIFT, 0, 0)
+    empty = SampledParams((1, 1, 1, 1), (1, 1), False, colour.NO_SHIFT, 0, 0)
     augmented, boxes = detection.augment(
-        DetectionAugmentation(jitter=0.9), SIZE, [(image, targets)], [drawn], np.random.default_rng(0)
+        DetectionAugmentation(jitter=0.9), SIZE, [(image, targets)], [empty], np.random.default_rng(0)
     )
     plain = SampledParams((0.5,) * 4, (0.5, 0.5), False, colour.NO_SHIFT, 0, 0)
     whole, same = detection.augment(detection.RESIZE_ONLY, SIZE, [(image, targets)], [plain], np.random.default_rng(0))

@@ -6,13 +6,13 @@ from darknet_py import cfg
 from darknet_py.cfg.editing import replace_values
 
 
-def test_comments_blanks_and_line_ends_stay() -> None:
+def test_comments_blanks_and_line_ends_are_kept() -> None:
     text = "# top\r\n[net]\r\nwidth = 8 # wide\r\n\r\n;x\r\n[yolo]\r\n  num =  9#n\r\n# end\r\n"
     edited = replace_values(cfg.loads(text), {1: {"num": "3", "mask": "0,1"}, 0: {"width": "16"}})
     assert edited == "# top\r\n[net]\r\nwidth = 16 # wide\r\n\r\n;x\r\n[yolo]\r\n  num =  3#n\r\nmask=0,1\r\n# end\r\n"
 
 
-def test_of_a_repeated_key_the_first_line_is_changed_as_it_counts() -> None:
+def test_the_first_line_of_a_repeated_key_is_changed() -> None:
     assert replace_values(cfg.loads("[net]\nwidth=1\nwidth=2"), {0: {"width": "3"}}) == "[net]\nwidth=3\nwidth=2"
 
 

@@ -54,7 +54,7 @@ def other_value(options: type[schema.Options], key: str) -> str:
     return str(int(not default) if isinstance(default, bool) else default + 1)
 
 
-def test_the_register_of_options_without_effect() -> None:
+def test_options_without_effect_are_declared() -> None:
     """Darknet reads these too and computes the same with any value of them."""
     assert {(section, key) for section, _, key in declared("none")} == {
         ("net", "show_receptive_field"),
@@ -95,7 +95,7 @@ def test_other_options_are_never_reported(section: str, options: type[schema.Opt
     assert list(schema.ineffective_options(config, [values])) == []
 
 
-def test_no_code_reads_them() -> None:
+def test_no_code_reads_options_without_effect() -> None:
     normal = {schema.keys(options)[key].name for _, options, key in declared("normal")}
     others = {schema.keys(options)[key].name for _, options, key in declared("none", "unused", "unsupported", "speed")}
     assert len(others - normal) > 15
@@ -120,7 +120,9 @@ def test_every_effect_is_declared_by_some_option() -> None:
         assert list(declared(effect)), effect
 
 
-def test_loading_is_silent_and_check_notes_them(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loading_is_silent_and_check_reports_options_without_effect(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "x.cfg"
     path.write_text(NETWORK.format("show_receptive_field=1\nuse_cuda_graph=1\n", "smooth=.1\n", "sim_thresh=.5\n"))
     with warnings.catch_warnings():

@@ -45,11 +45,11 @@ def content(config: Config) -> Sections:
         ("[net]\n" + "a" * 5000 + "=1", [("net", [("a" * 5000, "1")])]),
     ],
 )
-def test_parsing(text: str, expected: Sections) -> None:
+def test_text_is_parsed_into_sections_and_entries(text: str, expected: Sections) -> None:
     assert content(cfg.loads(text)) == expected
 
 
-def test_line_numbers() -> None:
+def test_sections_and_entries_have_line_numbers() -> None:
     config = cfg.loads("# one\r\n\r\n[net]\r\nwidth=1\r\n; five\r\n[yolo]\r\n\r\nmask=0")
     assert [section.line for section in config.sections] == [3, 6]
     assert [entry.line for section in config.sections for entry in section.entries] == [4, 8]

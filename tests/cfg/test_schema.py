@@ -75,7 +75,7 @@ def read(text: str, kind: type[schema.Options] = Options, *, strict: bool = Fals
         ("word=a=b#c", "word", "a=b#c"),
     ],
 )
-def test_values(text: str, name: str, value: object) -> None:
+def test_values_are_converted_to_the_type_of_the_field(text: str, name: str, value: object) -> None:
     options = read(text, strict=True)
     assert getattr(options, name) == value
     assert type(getattr(options, name)) is type(value)
@@ -130,7 +130,7 @@ def test_invalid_values_are_refused(text: str, message: str) -> None:
         read(text)
 
 
-def test_a_required_key() -> None:
+def test_a_missing_required_key_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"^x.cfg:1: \[conv\] missing key layers= \(the layers\)$"):
         read("", RequiredOptions)
     assert read("layers=-1,4", RequiredOptions).layers == (-1, 4)

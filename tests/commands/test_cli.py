@@ -36,7 +36,7 @@ anchors=8,8, 16,16
 
 @pytest.fixture
 def model(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
-    """A network that sees class 1 in the middle of everything: cfg and weights."""
+    """Cfg and weights of a network that detects class 1 in the centre of every image."""
     (tmp_path / "tiny.cfg").write_text(CFG)
     net = dk.load(tmp_path / "tiny.cfg")
     for value in net.state_dict().values():
@@ -100,7 +100,9 @@ def test_two_images_of_one_name_do_not_overwrite_each_other(model: tuple[str, st
     assert sorted(p.name for p in pathlib.Path("out").iterdir()) == ["a.png", "a_2.png"]
 
 
-def test_darknets_command_line(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_detector_test_prints_and_writes_what_darknet_does(
+    model: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     line = [
         "detector",
         "test",

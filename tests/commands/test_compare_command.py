@@ -51,7 +51,7 @@ def test_json_on_stdout_replaces_the_table(capsys: pytest.CaptureFixture[str]) -
     assert report["causes"] == ["activation: leaky in A, relu in B"]
 
 
-def test_image_and_tolerance_options(tmp_path: pathlib.Path) -> None:
+def test_compare_takes_an_image_and_a_tolerance(tmp_path: pathlib.Path) -> None:
     noise_dataset.images(tmp_path)
     assert cli.main(["compare", A, A, "--image", "set/0.png"]) == 0
     assert cli.main(["compare", A, "b.cfg,tiny.weights", "--tolerance", "100", "--conf", "1"]) == 0

@@ -51,7 +51,7 @@ def test_output_and_files_are_those_of_darknet(model: tuple[str, str], capsys: p
         assert [one.timestamp for one in video] == pytest.approx([number / 25 for number in range(6)])
 
 
-def test_frames_without_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_dontdraw_bbox_writes_frames_without_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)
     assert cli.main(line(model, "clip.mp4", "-prefix", "f", "-dontdraw_bbox", "-out_filename", "res.mp4")) == 0
     assert capsys.readouterr().out.count("dog: 98%\n") == 2
@@ -60,8 +60,8 @@ def test_frames_without_boxes(model: tuple[str, str], capsys: pytest.CaptureFixt
     assert pathlib.Path("res.mp4").exists()
 
 
-class Device:
-    """A camera that gives the clip again and again."""
+class RepeatingCamera:
+    """A camera whose frames are those of the clip, repeated."""
 
     def __init__(self, number: int) -> None:
         self.number, self.frame = number, 0
@@ -80,10 +80,10 @@ class Device:
         pass
 
 
-def test_a_camera_with_a_time_limit(
+def test_a_camera_stops_after_the_time_limit(
     model: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Device, CAP_PROP_FPS=5))
+    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=RepeatingCamera, CAP_PROP_FPS=5))
     assert cli.main(line(model, "-c", "3", "-time_limit_sec", "1", "-json_file_output", "out.json")) == 0
     assert capsys.readouterr().out.startswith("Webcam index: 3\nObjects:\n\ndog: 98%\n")
     assert len(json.loads(pathlib.Path("out.json").read_text())) > 1
@@ -92,13 +92,13 @@ def test_a_camera_with_a_time_limit(
     assert capsys.readouterr().err == "darknet-py: camera 0: not found, or in use by another program\n"
 
 
-class Stopped(Device):
-    """A camera in front of which somebody presses Ctrl-C when something has been written."""
+class InterruptedCamera(RepeatingCamera):
+    """A camera that raises SIGINT, as Ctrl-C does, once detections have been written."""
 
     pressed = False
 
     def read(self) -> tuple[bool, object]:
-        written = pathlib.Path("out.json")  # the camera is read by a thread, which may be first
+        written = pathlib.Path("out.json")  # may not exist yet: the camera is read by another thread
         if not self.pressed and written.exists() and written.stat().st_size > 300:
             self.pressed = True
             signal.raise_signal(signal.SIGINT)
@@ -106,7 +106,7 @@ class Stopped(Device):
 
 
 def test_ctrl_c_leaves_complete_files(model: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Stopped, CAP_PROP_FPS=5))
+    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=InterruptedCamera, CAP_PROP_FPS=5))
     assert cli.main(line(model, "-c", "3", "-json_file_output", "out.json", "-out_filename", "res.avi")) == 130
     frames = json.loads(pathlib.Path("out.json").read_text())
     with open_video("res.avi") as video:

@@ -12,13 +12,15 @@ from tests.helpers import noise_dataset
 
 @pytest.fixture
 def line(tmp_path: pathlib.Path) -> list[str]:
-    """A command line as far as it goes without flags."""
+    """A command line without flags."""
     weights.save(noise_dataset.detector(tmp_path), tmp_path / "tiny.weights")
     folder = noise_dataset.images(tmp_path)
     return ["evaluate", str(tmp_path / "tiny.cfg"), str(tmp_path / "tiny.weights"), str(folder / "my.data"), "--quiet"]
 
 
-def test_table_and_darknets_text(line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_the_table_or_darknets_text(
+    line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     expected = evaluate(noise_dataset.detector(tmp_path), tmp_path / "set" / "my.data", progress=False)
     assert cli.main(line) == 0
     assert capsys.readouterr().out.strip() == expected.to_table().strip()

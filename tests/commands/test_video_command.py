@@ -30,7 +30,9 @@ def lines(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
 
 
-def test_rows_json_lines_and_the_video_with_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_detect_writes_rows_json_lines_and_the_video_with_boxes(
+    model: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 8)
     line = ["detect", *model, "clip.mp4", "--names", "tiny.names", "--save", "out", "--jsonl", "detections.jsonl"]
     assert cli.main(line) == 0

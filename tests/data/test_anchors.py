@@ -96,7 +96,7 @@ def network(name: str) -> Network:
     return Network(cfg.load(ROOT / "cfgs" / name))
 
 
-def changed(before: str, after: str) -> list[str]:
+def changed_keys(before: str, after: str) -> list[str]:
     lines = difflib.ndiff(before.splitlines(), after.splitlines())
     return [line[2:].partition("=")[0].strip() for line in lines if line.startswith("+ ")]
 
@@ -115,14 +115,14 @@ def test_anchors_are_assigned_to_heads_by_size(name: str, coarse_first: bool) ->
     assert masks == sorted(masks, reverse=coarse_first)
     assert AnchorCfg(new).anchors == pytest.approx(computed.round())
     assert [head.shape.width for head in new.heads] == [head.shape.width for head in old.heads]
-    assert sorted(changed(old.config.text, text)) == sorted(["anchors", "num", "mask", "filters"] * heads)
+    assert sorted(changed_keys(old.config.text, text)) == sorted(["anchors", "num", "mask", "filters"] * heads)
 
 
 def test_the_same_number_of_anchors_changes_one_line_per_head() -> None:
     old = network("yolov4.cfg")
     computed = anchors.cluster_anchors(SIZES, 9, rng())
     text = AnchorCfg(old).rewrite(computed)
-    assert changed(old.config.text, text) == ["anchors"] * 3
+    assert changed_keys(old.config.text, text) == ["anchors"] * 3
     assert AnchorCfg(Network(cfg.loads(text))).masks == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
@@ -138,7 +138,7 @@ def test_yolov2_anchors_are_in_cells() -> None:
     computed = anchors.cluster_anchors(SIZES, 6, rng())
     new = AnchorCfg(Network(cfg.loads(old.rewrite(computed))))
     assert new.anchors == pytest.approx(computed, abs=0.01)
-    assert sorted(changed(old._network.config.text, old.rewrite(computed))) == ["anchors", "filters", "num"]
+    assert sorted(changed_keys(old._network.config.text, old.rewrite(computed))) == ["anchors", "filters", "num"]
 
 
 def test_fewer_anchors_than_heads_are_refused() -> None:

@@ -46,7 +46,7 @@ def _rows(dataset: Dataset) -> list[list[list[float]]]:
         ("/d.v2/7", "/d.v2/7.txt"),
     ],
 )
-def test_label_paths_are_darknets(image: str, expected: str) -> None:
+def test_label_paths_equal_darknets(image: str, expected: str) -> None:
     assert labels.label_path(image) == expected
 
 

@@ -63,7 +63,7 @@ def test_darknets_tp_is_the_first_in_c_order_but_its_curve_ranks_by_confidence()
     assert (other.all.tp, other.all.fp) == (1, 0)
 
 
-def test_difficult_targets() -> None:
+def test_difficult_targets_are_left_out_as_in_darknet_and_voc() -> None:
     """A match of one is left out of Darknet's curve but is an FP in its counts; VOC leaves it out of both."""
     dataset = make_dataset([[[*_A, 0]]], [[[*_B, 0]]])
     detections = make_detections([(0, 0, 0.9, _B), (0, 0, 0.8, _A), (0, 1, 0.7, _B)], 1)
@@ -133,7 +133,7 @@ _ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), _BOX), max_size
 
 
 @given(_ROWS, _ROWS, st.sampled_from([0, 2, 11, 101]), st.randoms(use_true_random=False))
-def test_average_precision_is_that_of_cs_average_precision_in_c(
+def test_average_precision_equals_cs(
     targets: list[tuple[int, int, tuple[float, ...]]],
     boxes: list[tuple[int, int, tuple[float, ...]]],
     points: int,

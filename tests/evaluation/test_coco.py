@@ -35,7 +35,7 @@ def faster() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_101_points_are_pycocotools_where_matching_is_unambiguous(seed: int) -> None:
+def test_101_points_equal_pycocotools_where_matching_is_unambiguous(seed: int) -> None:
     dataset, detections = random_dataset(seed)
     ours = evaluate_detections(dataset, detections, "darknet", points=101)
     theirs = evaluate_detections(dataset, detections, "coco")
@@ -45,7 +45,7 @@ def test_101_points_are_pycocotools_where_matching_is_unambiguous(seed: int) -> 
 
 @settings(max_examples=10)
 @given(st.integers(0, 1000))
-def test_coco_scores_are_pycocotools_own(seed: int) -> None:
+def test_coco_scores_equal_those_of_pycocotools(seed: int) -> None:
     """The written annotations and results give the same numbers in pycocotools."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -72,7 +72,7 @@ def test_coco_map_without_detections_is_0() -> None:
     assert evaluate_detections(make_dataset([[[*_A, 0]]]), make_detections([], 1), "coco").map == 0
 
 
-def test_image_and_category_ids() -> None:
+def test_image_and_category_ids_are_those_of_coco() -> None:
     names = ["COCO_val2014_000000000042.jpg", "000000000009.png", "7.jpg"]
     empty = np.zeros((0, 5), np.float32)
     made = Dataset([Sample(name, empty, empty) for name in names], tuple(map(str, range(80))))
@@ -85,27 +85,27 @@ def test_image_and_category_ids() -> None:
 
 
 def _crowded(seed: int) -> tuple[Dataset, Detections]:
-    """Boxes of all sizes, up to more than a hundred an image, with crowds and a class without targets."""
-    random = np.random.default_rng(seed)
+    """Boxes of all sizes, some images with more than a hundred, with crowds and a class without targets."""
+    rng = np.random.default_rng(seed)
 
     def random_boxes(count: int) -> list[list[float]]:
-        place, size = random.random((count, 2)), random.random((count, 2)) ** 3
-        boxes: list[list[float]] = np.hstack((place, size + 0.005, random.integers(2, size=(count, 1)))).tolist()
+        centres, size = rng.random((count, 2)), rng.random((count, 2)) ** 3
+        boxes: list[list[float]] = np.hstack((centres, size + 0.005, rng.integers(2, size=(count, 1)))).tolist()
         return boxes
 
-    targets, crowds = ([random_boxes(int(random.integers(15))) for _ in range(3)] for _ in range(2))
+    targets, crowds = ([random_boxes(int(rng.integers(15))) for _ in range(3)] for _ in range(2))
     rows: list[Row] = []
     for image, boxes in enumerate(targets):
-        near = [[*np.array(box[:4]) * random.normal(1, 0.05, 4), box[4]] for box in boxes]
-        for x, y, w, h, k in near + random_boxes(int(random.integers(150))):
-            rows.append((image, int(k), round(float(random.random()), 2), (x, y, w, h)))
+        near = [[*np.array(box[:4]) * rng.normal(1, 0.05, 4), box[4]] for box in boxes]
+        for x, y, w, h, k in near + random_boxes(int(rng.integers(150))):
+            rows.append((image, int(k), round(float(rng.random()), 2), (x, y, w, h)))
     return make_dataset(targets, crowds), make_detections(rows, 3)
 
 
 @pytest.mark.usefixtures("faster")
 @settings(max_examples=30)
 @given(st.integers(0, 10**6))
-def test_both_packages_compute_the_same(seed: int) -> None:
+def test_both_packages_compute_the_same_scores(seed: int) -> None:
     dataset, detections = _crowded(seed)
     one, other = (evaluate_detections(dataset, detections, "coco", backend=package) for package in coco.BACKENDS)
     assert (one.backend, other.backend) == ("pycocotools", "faster_coco_eval")
@@ -115,7 +115,7 @@ def test_both_packages_compute_the_same(seed: int) -> None:
 
 
 @pytest.mark.usefixtures("faster")
-def test_both_packages_compute_the_same_from_cocos_annotation_file(tmp_path: pathlib.Path) -> None:
+def test_both_packages_compute_the_same_scores_from_cocos_annotation_file(tmp_path: pathlib.Path) -> None:
     dataset, detections = _crowded(7)
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(coco.to_annotations(dataset, detections)))

@@ -17,7 +17,7 @@ _LOSSLESS = {"yolov4-tiny": (0.452699, 8192, 382, 193, 51.55), "yolov3-tiny": (0
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(_LOSSLESS))
-def test_mean_average_precision_is_cs(name: str, shared: pathlib.Path, request: pytest.FixtureRequest) -> None:
+def test_mean_average_precision_equals_cs(name: str, shared: pathlib.Path, request: pytest.FixtureRequest) -> None:
     weights = request.getfixturevalue(f"{name.replace('-', '_')}_weights")
     network = loading.load(pathlib.Path(__file__).parents[2] / "cfgs" / f"{name}.cfg", weights)
     names = shared / "data" / "coco.names"
@@ -80,7 +80,7 @@ def line(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("match_iou", "points", "confidence", "hard", "expected"), _FLAGS)
-def test_flags_and_difficult_objects_are_cs(
+def test_map_with_flags_and_difficult_objects_equals_cs(
     match_iou: float,
     points: int,
     confidence: float,
@@ -99,7 +99,7 @@ def test_flags_and_difficult_objects_are_cs(
 
 
 @pytest.mark.slow
-def test_recall_is_cs(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_recall_equals_cs(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["detector", "recall", *line]) == 0
     *_, last = capsys.readouterr().out.splitlines()
     assert last == "   23   119   197\tRPs/Img: 104.58\tIOU: 54.38%\tRecall:60.41%"

@@ -67,7 +67,7 @@ def test_the_network_stays_in_its_mode(network: Network, folder: pathlib.Path) -
     assert network.training
 
 
-def test_the_text_is_darknets(evaluation: Evaluation) -> None:
+def test_the_text_equals_darknets(evaluation: Evaluation) -> None:
     lines = str(evaluation).split("\n")
     one = evaluation.classes[1]
     shown = f"class_id = 1, name = traffic/light, ap = {100 * one.average_precision:.2f}%   \t "
@@ -92,7 +92,9 @@ def test_the_protocol_is_printed_with_map(evaluation: Evaluation) -> None:
     assert json.loads(json.dumps(evaluation.to_dict()))["classes"][0]["name"] == "cat"
 
 
-def test_valid_writes_what_the_data_file_says(network: Network, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_valid_writes_the_format_and_folder_of_the_data_file(
+    network: Network, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     with (folder / "my.data").open("a") as file:
         file.write(f"eval = coco\nresults = {tmp_path / 'r'}\n")
     (path,) = write_valid_results(network, folder / "my.data", out="mine", progress=False)

@@ -39,7 +39,7 @@ TREE = BODY.format(6) + "[avgpool]\n[softmax]\ntree=six.tree\n"
 SIX = ("animal -1", "thing -1", "dog 0", "cat 0", "car 1", "bus 1")
 
 
-def network(name: str, text: str, seed: int) -> None:
+def write_network(name: str, text: str, seed: int) -> None:
     """Write a cfg and pseudorandom weights to the working directory."""
     pathlib.Path(f"{name}.cfg").write_text(text)
     net = loading.load(f"{name}.cfg")
@@ -51,7 +51,7 @@ def network(name: str, text: str, seed: int) -> None:
     loading.save(net, f"{name}.weights")
 
 
-def files() -> None:
+def write_files() -> None:
     """Write networks, images, lists and .data files to the working directory, as C read them."""
     lists = {
         "t.tree": [f"n{n:03} {-1 if n < 10 else (n - 10) // 20}" for n in range(210)],
@@ -77,52 +77,52 @@ def files() -> None:
         rows, columns = ((6, 10), (8, 5))[number % 2]
         noise = reference_values.uniform(200 + number, 0, rows * columns * 3).reshape(rows, columns, 3)
         Image.fromarray(np.kron((noise * 255.99).astype(np.uint8), np.ones((10, 10, 1), np.uint8))).save(name)
-    network("t", REGION, 40)
-    network("y", YOLO, 61)
-    network("six", TREE, 81)
+    write_network("t", REGION, 40)
+    write_network("y", YOLO, 61)
+    write_network("six", TREE, 81)
 
 
 @pytest.fixture(autouse=True)
 def _in_folder_of_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    files()
+    write_files()
 
 
 def numbers(line: str) -> list[float]:
     return [float(word) for word in re.findall(r"(?<![A-Za-z])-?\d+(?:\.\d+)?(?:e-\d+)?", line)]
 
 
-def agree(ours: str, theirs: str) -> None:
+def assert_close_text(actual: str, golden: str) -> None:
     """Compare text word for word, and numbers up to the rounding of float32 pixels."""
-    our_lines, their_lines = ([line for line in text.splitlines() if line.strip()] for text in (ours, theirs))
-    assert len(our_lines) == len(their_lines) > 0
-    for a, b in zip(our_lines, their_lines, strict=True):
+    actual_lines, expected_lines = ([line for line in text.splitlines() if line.strip()] for text in (actual, golden))
+    assert len(actual_lines) == len(expected_lines) > 0
+    for a, b in zip(actual_lines, expected_lines, strict=True):
         assert re.sub(r"[\d.\se-]", "", a) == re.sub(r"[\d.\se-]", "", b)
         assert numbers(a) == pytest.approx(numbers(b), abs=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("imagenet", "t"), ("coco", "y"), ("voc", "y"), ("kitti", "y")])
-def test_result_files_are_cs(kind: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_result_files_equal_cs(kind: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``imagenet`` has ``map=``: two hundred classes of a tree, numbered by the lines of the map."""
     assert cli.main(["detector", "valid", f"{kind}.data", f"{name}.cfg", f"{name}.weights", "-i", "-1"]) == 0
     written = capsys.readouterr().out.split()
     assert len(written) == {"voc": 3, "kitti": 2}.get(kind, 1)
     for path in written:
-        ours, theirs = (pathlib.Path(p).read_text() for p in (path, GOLDEN / pathlib.Path(path).name))
+        actual, golden = (pathlib.Path(p).read_text() for p in (path, GOLDEN / pathlib.Path(path).name))
         if kind == "coco":
-            assert [one.keys() for one in json.loads(ours)] == [one.keys() for one in json.loads(theirs)]
-        agree(ours, theirs)
+            assert [one.keys() for one in json.loads(actual)] == [one.keys() for one in json.loads(golden)]
+        assert_close_text(actual, golden)
 
 
 @pytest.mark.parametrize("name", ["tree", "leaves"])
-def test_accuracy_is_cs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_accuracy_equals_cs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``leaves=`` names two classes that have children, and omits two that have none."""
     line = [f"{name}.data", "six.cfg", "six.weights"]
     assert cli.main(["classifier", "valid", *line, "-i", "-1"]) == 0
-    ours, theirs = capsys.readouterr().out, (GOLDEN / f"{name}.txt").read_text()
-    assert ours.splitlines() == theirs.splitlines()
+    actual, golden = capsys.readouterr().out, (GOLDEN / f"{name}.txt").read_text()
+    assert actual.splitlines() == golden.splitlines()
     assert cli.main(["classify", "six.cfg", "six.weights", "--valid", f"{name}.data", "--device", "cpu"]) == 0
-    first, among = numbers(theirs.splitlines()[-1].partition(":")[2])[1::2]
+    first, among = numbers(golden.splitlines()[-1].partition(":")[2])[1::2]
     out = capsys.readouterr().out
     assert out == f"top 1: {100 * first:.2f} %, top 2: {100 * among:.2f} % of 12 images\n"
 
@@ -141,7 +141,7 @@ def test_a_map_that_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == "darknet-py: t.map: No such file or directory\n"
 
 
-def test_a_map_may_have_names_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_map_may_come_with_its_own_names(capsys: pytest.CaptureFixture[str]) -> None:
     pathlib.Path("t.names").write_text("".join(f"d{n}\n" for n in range(200)))
     data = pathlib.Path("imagenet.data")
     data.write_text(data.read_text().replace("eval=imagenet", "eval=voc"))
@@ -161,6 +161,6 @@ def test_leaves_that_are_not_in_the_tree_are_reported(
     assert cli.main(["classifier", "valid", "leaves.data", "six.cfg", "six.weights", "-i", "-1"]) == 1
     expected = "darknet-py: six.leaves: none of its 1 lines is a class of the tree (animal, ...)\n"
     assert capsys.readouterr().err.endswith(expected)
-    network("flat", TREE.replace("tree=six.tree", "groups=1"), 80)
+    write_network("flat", TREE.replace("tree=six.tree", "groups=1"), 80)
     assert cli.main(["classifier", "valid", "leaves.data", "flat.cfg", "flat.weights", "-i", "-1"]) == 1
     assert "expected a network whose softmax layer has tree=" in capsys.readouterr().err

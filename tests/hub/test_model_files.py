@@ -12,7 +12,7 @@ from darknet_py.hub import catalogue, model_files
 
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names that are fetched; none really is."""
+    """Names that are fetched; nothing is downloaded."""
     names: list[str] = []
 
     def fetch(name: str | catalogue.CatalogueEntry, progress: bool = True) -> pathlib.Path:

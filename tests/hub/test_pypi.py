@@ -1,4 +1,4 @@
-"""Downloading one file of a distribution, with pip from a local package index."""
+"""Download one file of a distribution, with pip from a local package index."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wheel(**members: bytes) -> bytes:
 
 @pytest.fixture
 def index(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """A package index that pip uses and nothing else."""
+    """The only package index that pip uses."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -119,13 +119,14 @@ def test_links_in_a_source_archive_are_refused(
     else:
         info.size = len(CONTENT)
 
-    def bring(_package: Package, folder: pathlib.Path, _progress: bool) -> pathlib.Path:
+    def fake_download(_package: Package, folder: pathlib.Path, _progress: bool) -> pathlib.Path:
         with tarfile.open(folder / "demo.tar.gz", "w:gz") as archive:
             archive.addfile(info, None if linked else io.BytesIO(CONTENT))
         return folder / "demo.tar.gz"
 
-    monkeypatch.setattr(Package, "_download", bring)
-    package, target = Package("demo==1.0", "0" * 64, MEMBER, source=True), tmp_path / "demo.weights"
+    monkeypatch.setattr(Package, "_download", fake_download)
+    package = Package("demo==1.0", "0" * 64, MEMBER, source=True)
+    target = tmp_path / "demo.weights"
     if linked:
         with pytest.raises(SourceError, match="is not a regular file"):
             package.fetch(target, CHECK, progress=False)

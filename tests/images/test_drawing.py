@@ -35,7 +35,7 @@ def difference(drawn: Image.Image, image: ImageArray) -> npt.NDArray[np.bool_]:
         (79, 80, (0, 255, 239)),
     ],
 )
-def test_colours_are_darknets(cls: int, classes: int, expected: drawing.Colour) -> None:
+def test_colours_equal_darknets(cls: int, classes: int, expected: drawing.Colour) -> None:
     assert drawing.class_colour(cls, classes) == expected
 
 

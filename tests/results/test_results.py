@@ -63,12 +63,12 @@ def no_detections() -> Results:
     return Results(none.view(0, 4), none, none.long(), shape=(20, 30), image=np.zeros((20, 30, 3), np.uint8))
 
 
-def test_the_text_is_darknets(horses: Results) -> None:
+def test_the_text_equals_darknets(horses: Results) -> None:
     assert horses.to_text(coordinates=True) == LINES
     assert str(horses) == "\n".join(line.partition("\t")[0] for line in LINES.splitlines())
 
 
-def test_label_files_are_darknets(horses: Results) -> None:
+def test_label_files_equal_darknets(horses: Results) -> None:
     # The lines have four digits of numbers that have six here: one may be rounded the other way.
     lines = sorted(horses.to_txt().splitlines())
     assert len(lines) == 7
@@ -80,7 +80,7 @@ def test_label_files_are_darknets(horses: Results) -> None:
     assert horses.to_txt(confidence=True).startswith("17 0.2048 0.5784 0.3911 0.4105 0.7101\n")
 
 
-def test_the_json_of_a_frame_is_darknets(horses: Results) -> None:
+def test_the_json_of_a_frame_equals_darknets(horses: Results) -> None:
     frame = horses.to_darknet_json(3)
     assert list(frame) == ["frame_id", "filename", "objects"]
     assert (frame["frame_id"], frame["filename"]) == (3, "horses.png")
@@ -126,7 +126,7 @@ def test_rows_can_be_indexed(horses: Results) -> None:
         horses[10]
 
 
-def test_arrays_and_devices(horses: Results) -> None:
+def test_results_can_be_moved_and_converted(horses: Results) -> None:
     arrays = horses.numpy()
     assert isinstance(arrays.boxes.xyxy, np.ndarray)
     assert arrays.to_text(coordinates=True) == LINES
@@ -189,7 +189,7 @@ def test_save_writes_the_format_of_the_suffix(horses: Results, tmp_path: pathlib
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
-def test_save_says_why_it_fails(horses: Results, tmp_path: pathlib.Path) -> None:
+def test_the_error_of_save_names_file_and_reason(horses: Results, tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match="suffix such as"):
         horses.save(tmp_path / "out.xyz")
     with pytest.raises(DataError, match=r"nowhere.*No such file"):
@@ -203,18 +203,18 @@ def test_save_says_why_it_fails(horses: Results, tmp_path: pathlib.Path) -> None
         horses.plot()
 
 
-def test_supervision_accepts_results_and_the_conversion(horses: Results, no_detections: Results) -> None:
+def test_supervision_reads_results_directly_and_converted(horses: Results, no_detections: Results) -> None:
     supervision = pytest.importorskip("supervision", reason="needs the extra 'supervision'")
     for result in (horses, no_detections):
-        own = result.to_supervision()
-        assert own.xyxy.dtype == np.float32
-        assert own.xyxy.shape == (len(result), 4)
-        assert own.class_id.tolist() == result.boxes.cls.tolist()
-        duck = supervision.Detections.from_ultralytics(result)
-        assert np.array_equal(duck.xyxy, own.xyxy)
-        assert np.array_equal(duck.confidence, own.confidence)
-        assert np.array_equal(duck.class_id, own.class_id)
-        assert duck.data["class_name"].tolist() == own.data["class_name"].tolist()
-        assert len(own.with_nms(0.5)) <= len(own)
+        converted = result.to_supervision()
+        assert converted.xyxy.dtype == np.float32
+        assert converted.xyxy.shape == (len(result), 4)
+        assert converted.class_id.tolist() == result.boxes.cls.tolist()
+        direct = supervision.Detections.from_ultralytics(result)
+        assert np.array_equal(direct.xyxy, converted.xyxy)
+        assert np.array_equal(direct.confidence, converted.confidence)
+        assert np.array_equal(direct.class_id, converted.class_id)
+        assert direct.data["class_name"].tolist() == converted.data["class_name"].tolist()
+        assert len(converted.with_nms(0.5)) <= len(converted)
     annotated = supervision.BoxAnnotator().annotate(np.zeros((*SHAPE, 3), np.uint8), horses.to_supervision())
     assert annotated.any()

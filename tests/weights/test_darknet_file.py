@@ -35,7 +35,9 @@ def vector(section: str, inputs: int = 3) -> str:
         ((0, 1000, 0), Dialect.PJREDDIE, "<iiiI"),
     ],
 )
-def test_header_layout(version: tuple[int, int, int], dialect: Dialect, layout: str, tmp_path: pathlib.Path) -> None:
+def test_the_header_layout_follows_version_and_dialect(
+    version: tuple[int, int, int], dialect: Dialect, layout: str, tmp_path: pathlib.Path
+) -> None:
     start = struct.pack(layout, *version, 12345)
     path = weights_file(tmp_path / "a.weights", FLOATS, start)
     net = weights.load(nan_network(TEXT, dialect=dialect), path)
@@ -91,7 +93,7 @@ GATES = {
 
 
 @pytest.mark.parametrize(("name", "dialect"), GATES)
-def test_order_of_gates(name: str, dialect: str, tmp_path: pathlib.Path) -> None:
+def test_gates_are_stored_in_the_order_of_the_dialect(name: str, dialect: str, tmp_path: pathlib.Path) -> None:
     net = nan_network(vector(f"[{name}]\noutput=2"), dialect=dialect)
     parts = [f"{gate}_layer" if name == "gru" else gate for gate in GATES[name, dialect].split()]
     assert order(net) == [f"{part}.{array}" for part in parts for array in ("biases", "weights")]
@@ -114,7 +116,7 @@ def test_order_of_gates(name: str, dialect: str, tmp_path: pathlib.Path) -> None
         ("[yolo]\nclasses=1\nnum=1", "alexeyab", ""),
     ],
 )
-def test_order_of_arrays(text: str, dialect: str, expected: str) -> None:
+def test_arrays_are_stored_in_darknets_order(text: str, dialect: str, expected: str) -> None:
     channels = 6 if "yolo" in text else 3
     assert (
         order(nan_network(f"[net]\nwidth=2\nheight=2\nchannels={channels}\n{text}", dialect=dialect))
@@ -168,7 +170,7 @@ def test_memory_layouts_do_not_matter(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_floating_point_types(dtype: torch.dtype, tmp_path: pathlib.Path) -> None:
+def test_networks_of_other_dtypes_are_saved_as_float32(dtype: torch.dtype, tmp_path: pathlib.Path) -> None:
     path = weights_file(tmp_path / "a.weights", FLOATS)  # integers up to 66 are exact in all of them
     net = weights.load(nan_network(TEXT).to(dtype), path)
     assert all(tensor.dtype == dtype for tensor in net.state_dict().values())

@@ -61,7 +61,9 @@ def test_upto_out_of_range_is_refused(upto: int, action: Any, tmp_path: pathlib.
         ("numload=2", 26 + 2 + 4 + 32, {"layers.2.biases", "layers.2.weights"}),
     ],
 )
-def test_dontload_and_numload(keys: str, floats: int, unread: set[str], tmp_path: pathlib.Path) -> None:
+def test_dontload_and_numload_read_fewer_arrays(
+    keys: str, floats: int, unread: set[str], tmp_path: pathlib.Path
+) -> None:
     net = nan_network(TEXT.replace("filters=3\n", f"filters=3\n{keys}\n"))
     weights.load(net, weights_file(tmp_path / "a.weights", floats))
     state = net.state_dict()
@@ -70,10 +72,10 @@ def test_dontload_and_numload(keys: str, floats: int, unread: set[str], tmp_path
     if "numload" in keys:
         assert state["layers.2.biases"][:2].tolist() == [26, 27]
         assert state["layers.2.weights"][:2].flatten().tolist() == [28, 29, 30, 31]
-    assert weights.save(net, tmp_path / "b.weights") == 20 + 4 * FLOATS, "it is all written nevertheless"
+    assert weights.save(net, tmp_path / "b.weights") == 20 + 4 * FLOATS, "all arrays are written"
 
 
-def test_dontloadscales(tmp_path: pathlib.Path) -> None:
+def test_dontloadscales_reads_no_batch_norm_arrays(tmp_path: pathlib.Path) -> None:
     net = nan_network(TEXT.replace("pad=1\n", "pad=1\ndontloadscales=1\n") + "dontloadscales=1\n")
     weights.load(net, weights_file(tmp_path / "a.weights", FLOATS - 12))
     unread = {name.rpartition(".")[2] for name, tensor in net.state_dict().items() if tensor.isnan().any()}
@@ -81,7 +83,7 @@ def test_dontloadscales(tmp_path: pathlib.Path) -> None:
     assert net.state_dict()["layers.0.weights"].flatten()[0] == 2
 
 
-def test_dontsave(tmp_path: pathlib.Path) -> None:
+def test_dontsave_writes_no_arrays_of_the_layer(tmp_path: pathlib.Path) -> None:
     net = nan_network(TEXT.replace("filters=3\n", "filters=3\ndontsave=1\n"))
     weights.load(net, weights_file(tmp_path / "a.weights", FLOATS))
     weights.save(net, tmp_path / "b.weights")
