@@ -164,7 +164,7 @@ def test_net_options_equal_those_of_the_official_file(name: str) -> None:
         schema.read(Net, config.sections[0], config, dialect=Dialect.ALEXEYAB, strict=False)
         for config in (read(name), official(name))
     )
-    if expected.batch == 1:  # that file is set for detection; ours are set for training
+    if expected.batch == 1:  # the official file is set for detection, those of the package for training
         expected = dataclasses.replace(expected, batch=actual.batch, subdivisions=actual.subdivisions)
     assert actual == expected
 

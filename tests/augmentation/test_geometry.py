@@ -225,8 +225,8 @@ def head(**keys: Any) -> Any:
 
 def test_the_options_come_from_net_and_the_last_head(caplog: pytest.LogCaptureFixture) -> None:
     net = Net(hue=0.1, exposure=1.5, flip=False, mosaic=True, cutmix=True, mixup=1)
-    made = DetectionAugmentation.from_cfg(net, head(jitter=0.3, resize=1.5, max=90))
-    assert made == DetectionAugmentation(
+    augmentation = DetectionAugmentation.from_cfg(net, head(jitter=0.3, resize=1.5, max=90))
+    assert augmentation == DetectionAugmentation(
         jitter=0.3, resize=1.5, max_objects=90, hue=0.1, exposure=1.5, flip=False, mix=DetectionMix.MOSAIC
     )
     assert "cutmix=1 is for classifiers" in caplog.text
