@@ -176,7 +176,8 @@ def batched_nms(detections: RawDetections, threshold: float, options: NMSOptions
 
 def _groups(counts: Tensor) -> Iterator[tuple[list[int], int]]:
     """Yield classes to process together, limited by memory, and the number of boxes of the largest of them."""
-    order, sizes = counts.argsort(descending=True).tolist(), counts.tolist()
+    order = counts.argsort(descending=True).tolist()
+    sizes = counts.tolist()
     while order and sizes[order[0]] > 1:
         longest = sizes[order[0]]
         similar = sum(2 * sizes[k] > longest for k in order)  # the others would be mostly padding

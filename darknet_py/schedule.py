@@ -78,7 +78,8 @@ def _poly(net: Net, iteration: int) -> float:
 
 
 def _sgdr(net: Net, iteration: int) -> float:
-    start, cycle = 0, net.sgdr_cycle or _max_batches(net)
+    start = 0
+    cycle = net.sgdr_cycle or _max_batches(net)
     while start + cycle < iteration and net.sgdr_mult > 0:
         start += cycle
         cycle *= net.sgdr_mult

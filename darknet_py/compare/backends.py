@@ -168,7 +168,8 @@ def detect(network: Network, outputs: Sequence[Tensor], size: Size, threshold: f
 def single_image_config(network: Network) -> Config:
     """Return the cfg with the input size of ``network``, for batches of one image and one time step."""
     values = {"batch": "1", "subdivisions": "1", "time_steps": "1"}
-    options, shape = network.options, network.shape
+    options = network.options
+    shape = network.shape
     if (0, 0) != (options.width, options.height) != (shape.width, shape.height):
         values |= {"width": str(shape.width), "height": str(shape.height)}
     first, *others = network.config.sections

@@ -180,7 +180,8 @@ def _head_options(network: Network) -> dict[str, object]:
     """Return the options with which the library detects: classes, image size, NMS."""
     if not network.heads:
         return {"classes": 0}
-    options, shape = nms_options(network), network.shape
+    options = nms_options(network)
+    shape = network.shape
     # Image size for get_network_boxes, such that boxes are relative to the input: pjreddie's code undoes a letterbox
     # unless the image has the aspect ratio of the input, and multiplies boxes of [detection] heads by this size.
     no_letterbox = network.dialect is Dialect.ALEXEYAB or shape.width == shape.height

@@ -38,11 +38,13 @@ def open_library(path: str) -> Any:
     pointer, integer, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
     c.set_batch_network.argtypes = [pointer, integer]
     if hasattr(c, "network_predict_ptr"):  # AlexeyAB's network_predict takes the struct by value
-        c.predict, c.load = c.network_predict_ptr, c.load_network_custom
+        c.predict = c.network_predict_ptr
+        c.load = c.load_network_custom
         c.load.argtypes = [ctypes.c_char_p, ctypes.c_char_p, integer, integer]
         c.diounms_sort.argtypes = [pointer, integer, integer, real, integer, real]
     else:
-        c.predict, c.load = c.network_predict, c.load_network
+        c.predict = c.network_predict
+        c.load = c.load_network
         c.load.argtypes = [ctypes.c_char_p, ctypes.c_char_p, integer]
     c.load.restype = pointer
     c.predict.restype = _FLOATS

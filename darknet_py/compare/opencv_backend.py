@@ -46,7 +46,8 @@ class OpenCVBackend(ExternalBackend):
         """
         import cv2
 
-        network, weights = self.loaded_network, os.fspath(self.weights)
+        network = self.loaded_network
+        weights = os.fspath(self.weights)
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "network.cfg")
             path.write_text(cfg_.dumps(single_image_config(network)), encoding="utf-8", errors="surrogateescape")

@@ -171,7 +171,8 @@ def trace(module: TraceableNetwork, dynamic: bool | str) -> torch.export.Exporte
 
 def _check_other_size(module: TraceableNetwork, args: tuple[Tensor, ...]) -> None:
     """Run the network on a larger input. Raises DarknetError if it supports one size only."""
-    network, step = module.network, size_multiple(module.network)
+    network = module.network
+    step = size_multiple(network)
     try:
         with torch.no_grad():
             module(torch.nn.functional.pad(args[0], (0, step, 0, 2 * step)), *args[1:])

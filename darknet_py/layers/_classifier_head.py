@@ -1,4 +1,4 @@
-"""The base class of layers that output class probabilities, as classifiers and text generators see them."""
+"""``ClassifierHead``, the base class of layers that output class probabilities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class ClassifierHead(Layer):
     """A layer whose output is a probability for every class.
 
     Attributes:
-        tree: hierarchy of the classes, whose probabilities are conditional on the parent class; or None.
+        tree: hierarchy of the classes, with which probabilities are conditional on the parent class; or None.
     """
 
     tree: Tree | None

@@ -1,4 +1,4 @@
-"""The section that copies the outputs of other layers one after the other, for C libraries that show one output."""
+"""``concatenation``: a section that concatenates the outputs of other layers, for C libraries that expose only one."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from ..cfg import Entry, Section
 
 
 def concatenation(layers: Iterable[int]) -> Section:
-    """Return a section whose output in C is the concatenated floats of ``layers``, whatever their shapes are."""
+    """Return a section whose output in C is the concatenation of the flattened outputs of ``layers``."""
     return Section("route", (Entry("layers", ",".join(map(str, layers))),))

@@ -151,7 +151,8 @@ class Convolution(Layer):
             if source.norm:
                 y = source.norm(y, source.biases, context)
         if not self.feeds_bin_output:
-            y, before = options.activation(y, self.darknet_gradients(context)), y
+            before = y
+            y = options.activation(y, self.darknet_gradients(context))
             if options.assisted_excitation >= 1 and self.training and context is not None:
                 y = excite(before, y, options.activation, int(options.assisted_excitation), context)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
@@ -208,7 +209,7 @@ class Convolution(Layer):
             self.norm.initialise()
 
     def param_groups(self, gradients: Gradients = Gradients.DARKNET) -> list[ParamGroup]:
-        """As for every layer; weights also have ``grad_centr`` (with batch norm only), ``reverse`` and deformations."""
+        """Return the groups of ``Layer``, with ``grad_centr``, ``reverse`` and deformations for the weights."""
         weights, others = super().param_groups(gradients)
         weights = replace(weights, centralise=self.options.grad_centr and self.norm is not None)
         if gradients is not Gradients.DARKNET_CPU:
@@ -282,7 +283,7 @@ def _binary(x: Tensor, weights: Tensor, biases: Tensor, padding: int, strides: t
 
 
 def _sign_ste(x: Tensor) -> Tensor:
-    """The sign of ``x`` with the gradient of ``hardtanh(x)`` (straight-through estimator), as C trains it."""
+    """The sign of ``x`` with the gradient of ``hardtanh(x)`` (straight-through estimator), as in C."""
     clipped = F.hardtanh(x)
     return clipped + (torch.where(x > 0, 1.0, -1.0) - clipped).detach()
 

@@ -17,7 +17,7 @@ from .base import Layer, Shape
 
 
 class Dense(Layer):
-    """A fully connected layer; unlike a convolution's, its weights precede batch norm in a file."""
+    """A fully connected layer; unlike in a convolution, weights precede batch norm in a .weights file."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):

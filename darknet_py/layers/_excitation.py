@@ -10,7 +10,7 @@ from torch import Tensor
 from ..activations import Activation
 from ._context import StepContext
 
-# C computes their derivative from the output, which is the excited one here.
+# C computes their derivative from the output, which includes the excitation here.
 _PIECEWISE_LINEAR = frozenset(
     Activation(name) for name in ("relu", "relu6", "relie", "ramp", "leaky", "revleaky", "hardtan")
 )
@@ -56,7 +56,7 @@ def object_mask(targets: Tensor, height: int, width: int) -> Tensor:
 def excite(before: Tensor, after: Tensor, activation: Activation, amount: int, context: StepContext) -> Tensor:
     """Add alpha times the mean over the channels at objects (``assisted_excitation_forward_gpu``).
 
-    C's gradient ignores what was added.
+    C's gradient ignores the added term.
 
     Args:
         before: float [images, channels, height, width], the map before its activation.

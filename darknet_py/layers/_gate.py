@@ -14,7 +14,7 @@ from .base import resolve_indices
 
 
 class Gate(Join):
-    """The product of the layer before, the gate, and the layer ``from``, the map."""
+    """The product of the previous layer, which is the gate, and of the layer ``from``, which is the map."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Join.Options):

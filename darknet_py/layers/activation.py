@@ -14,7 +14,7 @@ from .base import Layer, section
 
 @section("activation")
 class ActivationLayer(Layer):
-    """Supports every activation; C returns zeros for swish, mish and hard_mish outside convolutions."""
+    """Computes every activation; C returns zeros for swish, mish and hard_mish outside convolutions."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):

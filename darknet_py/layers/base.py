@@ -156,7 +156,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def param_groups(self, gradients: Gradients = Gradients.DARKNET) -> list[ParamGroup]:
-        """The layer's parameters, grouped by how the optimizer updates them.
+        """Return the layer's parameters, grouped by how the optimizer updates them.
 
         Args:
             gradients: the Darknet build whose update rules apply; its CPU build ignores some options.
@@ -194,15 +194,15 @@ class Layer(nn.Module):
         return False
 
     def as_convolution(self) -> ConvolutionSpec | None:
-        """The layer as a convolution with batch norm and activation, if it is one."""
+        """Return the layer as a convolution with batch norm and activation, or None if it is not one."""
         return None
 
     def as_sum(self, *inputs: Shape) -> Activation | None:
-        """The activation f, if the layer computes f(a + b) of two maps, given the inputs' shapes."""
+        """Return the activation f if the layer computes f(a + b) of two maps, given the inputs' shapes, or None."""
         return None
 
     def fused(self) -> nn.Module | None:
-        """A faster module with the same output up to rounding, for inputs of any floating dtype."""
+        """Return a faster module with the same output up to rounding, for inputs of any floating dtype, or None."""
         return None
 
 

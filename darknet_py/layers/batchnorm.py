@@ -16,7 +16,7 @@ from .base import Layer, Shape, section
 
 @section("batchnorm")
 class Batchnorm(Layer):
-    """AlexeyAB's layer has biases, which come first in a file; pjreddie's has none."""
+    """AlexeyAB's layer has biases, which come first in a .weights file; pjreddie's has none."""
 
     uses_context = True
 

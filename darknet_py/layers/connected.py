@@ -8,4 +8,4 @@ from .base import section
 
 @section("connected", "conn")
 class Connected(Dense):
-    """Unlike a convolution's, the weights precede the arrays of batch norm in a file."""
+    """Unlike in ``[convolutional]``, the weights precede the arrays of batch norm in a .weights file."""

@@ -154,8 +154,8 @@ class Contrastive(Layer):
         sweeps = torch.arange(limit, device=labels.device)[None, :, None]
         position = torch.where((pairs & negatives)[:, None], sweeps * total + rank, 0)
         valid = (position > 0) & (sweeps < same.sum(dim=1)[:, None, None])
-        # Negatives that are not a pair are counted, but only a pair ends the loop: so compare the count at the pair
-        # before.
+        # C counts negatives that are not pairs as well, but checks the limit only at pairs: so compare the count at the
+        # previous pair.
         flat = torch.where(valid, position, 0).flatten(1)
         before = F.pad(flat.cummax(dim=1).values, (1, 0))[:, :-1].view_as(position)
         return (valid & (before < limit)).sum(dim=1)

@@ -49,7 +49,8 @@ class Crop(Layer):
         """Return [batch, channels, crop_height, crop_width] for ``x`` [batch, channels, height, width] in 0..1."""
         if self.training:
             return self._augment(x, torch.rand(len(x), 8, device=x.device))
-        (top, left), (_, height, width) = self.corner, self.shape
+        top, left = self.corner
+        _, height, width = self.shape
         y = x[:, :, top : top + height, left : left + width]
         return y if self.options.noadjust else y * 2 - 1
 

@@ -18,7 +18,7 @@ from .base import Layer, Shape, section
 
 @section("deconvolutional", "deconv")
 class Deconvolutional(Layer):
-    """Weights are [channels, filters, size, size]. C cannot load them; a file has the order of a convolution."""
+    """Weights are [channels, filters, size, size]. C cannot load them; .weights files have a convolution's order."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):

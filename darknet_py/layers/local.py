@@ -50,7 +50,8 @@ class Local(Layer):
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Return [batch, filters, ...] for ``x`` [batch, channels, height, width]."""
-        options, (_, height, width) = self.options, self.shape
+        options = self.options
+        _, height, width = self.shape
         if options.pad:
             reach = [
                 (n - 1) * options.stride + options.size - size - 1

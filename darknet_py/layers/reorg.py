@@ -45,7 +45,8 @@ class Reorg(Rearrange):
         """Return [batch, *shape] for ``x`` [batch, channels, height, width]."""
         if self.is_flat:
             return self._forward_flat(x)
-        (batch, c, h, w), s = x.shape, self.options.stride
+        batch, c, h, w = x.shape
+        s = self.options.stride
         if self.options.reverse:
             y = x.reshape(batch, s, s, c // (s * s), h, w).permute(0, 3, 4, 1, 5, 2)
             return y.reshape(batch, self.shape.channels, h * s, w * s)

@@ -19,7 +19,8 @@ class Reorg3d(Rearrange):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [batch, *shape] for ``x`` [batch, channels, height, width]."""
-        (batch, c, h, w), s = x.shape, self.options.stride
+        batch, c, h, w = x.shape
+        s = self.options.stride
         if self.options.reverse:
             y = x.reshape(batch, s, s, c // s**4, h * s, w * s).permute(0, 3, 4, 1, 5, 2)
             return y.reshape(batch, self.shape.channels, h * s, w * s)

@@ -41,7 +41,7 @@ class WeightsNormalization(enum.StrEnum):
 
 @section("shortcut")
 class Shortcut(Join):
-    """The output has the input's shape; of a source with other channels, those that both have are added.
+    """The output has the input's shape; of a source with another number of channels, the common ones are added.
 
     Sources of another size are added as in pjreddie's code: every second (third, ...) cell of the larger map
     corresponds to a cell of the smaller one (``shortcut_cpu``). AlexeyAB's code does not support them.
@@ -139,13 +139,13 @@ class Shortcut(Join):
     def _normalise_weights(self, weights: Tensor, context: StepContext | None) -> Tensor:
         """Normalise ``weights`` [sources] or [sources, channels] over the sources.
 
-        The floor of 0.001 under relu is the one of the GPU and of the fused network
-        (``fuse_conv_batchnorm``); C's unfused CPU path has 0.
+        With relu, weights are clamped to 0.001 or more, as in C's GPU code and in its fused network
+        (``fuse_conv_batchnorm``); C's unfused CPU code clamps to 0.
         """
         softmax = self.options.weights_normalization is WeightsNormalization.SOFTMAX
         if self.darknet_gradients(context):
-            plain = context is not None and context.gradients is Gradients.DARKNET_CPU
-            shares: Tensor = _NormaliseWeights.apply(weights, softmax, plain)  # type: ignore[no-untyped-call]
+            omit_factor = context is not None and context.gradients is Gradients.DARKNET_CPU
+            shares: Tensor = _NormaliseWeights.apply(weights, softmax, omit_factor)  # type: ignore[no-untyped-call]
             return shares
         return _normalise(weights, softmax)
 
@@ -160,7 +160,7 @@ class Shortcut(Join):
             nn.init.ones_(self.weights)
 
     def param_groups(self, gradients: Gradients = Gradients.DARKNET) -> list[ParamGroup]:
-        """As every layer's; C's CUDA code does not decay the weights and limits their velocity to 1."""
+        """Return the groups of ``Layer``; C's CUDA code does not decay the weights and limits their velocity to 1."""
         groups = super().param_groups(gradients)
         if gradients is Gradients.DARKNET_CPU:
             return groups
@@ -194,13 +194,14 @@ def _normalise(weights: Tensor, softmax: bool) -> Tensor:
 class _NormaliseWeights(torch.autograd.Function):
     """Normalised weights s with C's gradient: that of s times s, or times s (1 - s) with softmax.
 
-    ``plain``: without that factor, as the CPU build has it.
+    ``omit_factor``: the gradient is not multiplied by that factor, as in C's CPU build.
     """
 
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, softmax: bool, plain: bool) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, softmax: bool, omit_factor: bool) -> Tensor:
         shares = _normalise(weights, softmax)
-        ctx.softmax, ctx.plain = softmax, plain
+        ctx.softmax = softmax
+        ctx.omit_factor = omit_factor
         ctx.save_for_backward(shares)
         return shares
 
@@ -208,4 +209,4 @@ class _NormaliseWeights(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (shares,) = ctx.saved_tensors
         factor = shares * (1 - shares) if ctx.softmax else shares
-        return gradients[0] if ctx.plain else gradients[0] * factor, None, None
+        return gradients[0] if ctx.omit_factor else gradients[0] * factor, None, None

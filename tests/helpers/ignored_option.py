@@ -25,6 +25,6 @@ def ignore(section: str, key: str) -> None:
 
 
 def pytest_configure() -> None:
-    """Ignore the option that the environment names."""
+    """Ignore the option named in the environment variable."""
     section, key = os.environ[VARIABLE].split()
     ignore(section, key)

@@ -1,6 +1,6 @@
-"""Every section type with keys and inputs it can be built from, so that one test can hold all of them to the contract.
+"""Samples of every section type: keys and input shapes, for tests that apply to all layers.
 
-Where an option shows only beside another one (``bin_output`` beside ``xnor``), a sample has the other.
+An option with an effect only together with another one (``bin_output`` with ``xnor``) is sampled with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PJ = Dialect.PJREDDIE
 
 
 class Sample(NamedTuple):
-    """A section's name, its keys as ``key=value`` words, and the shapes it reads."""
+    """A section's name, its keys as ``key=value`` separated by spaces, and the shapes of its inputs."""
 
     name: str
     keys: str
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     dialect: Dialect = Dialect.ALEXEYAB
 
     def build(self) -> Layer:
-        """The layer, filled, in eval mode."""
+        """Build the layer with random weights, in eval mode."""
         return random_networks.layer(self.name, self.pairs(), *self.inputs, dialect=self.dialect)
 
     def pairs(self) -> dict[str, str]:
@@ -128,7 +128,7 @@ TABLE: tuple[tuple[str, str, tuple[tuple[Shape, ...], ...], tuple[Dialect, ...]]
 
 
 def samples() -> Iterator[Sample]:
-    """The table, a row for each input and dialect."""
+    """Yield one sample for each row of the table, input and dialect."""
     for name, keys, inputs, dialects in TABLE:
         for shapes in inputs:
             for dialect in dialects or (Dialect.ALEXEYAB,):

@@ -35,9 +35,9 @@ nms_kind=greedynms
 """
 
 
-def detector(place: pathlib.Path) -> Network:
-    """Return the network and write its cfg to ``place``/tiny.cfg."""
-    path = place / "tiny.cfg"
+def detector(folder: pathlib.Path) -> Network:
+    """Return the network and write its cfg to ``folder``/tiny.cfg."""
+    path = folder / "tiny.cfg"
     path.write_text(CFG)
     torch.manual_seed(1)
     network = loading.load(path)
@@ -47,9 +47,9 @@ def detector(place: pathlib.Path) -> Network:
     return network
 
 
-def images(place: pathlib.Path) -> pathlib.Path:
+def images(folder: pathlib.Path) -> pathlib.Path:
     """Write five images, the fourth of them broken, their labels, a list, names and a .data file; return the folder."""
-    folder = place / "set"
+    folder = folder / "set"
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(5):

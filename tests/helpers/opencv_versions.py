@@ -26,24 +26,26 @@ def folders() -> dict[str, str]:
     return by_version
 
 
-def _version(place: str) -> str:
+def _version(folder: str) -> str:
     code = "import cv2; print(cv2.__version__, cv2.__file__)"
-    version, _, file = run(place, code).strip().partition(" ")
-    assert file.startswith((place, os.path.realpath(place))), f"DARKNET_OPENCV: no OpenCV in {place}"
+    version, _, file = run(folder, code).strip().partition(" ")
+    assert file.startswith((folder, os.path.realpath(folder))), f"DARKNET_OPENCV: no OpenCV in {folder}"
     return version
 
 
 def find_folder(major: int) -> str:
     """Return the folder of a major version; skip the test if there is none."""
-    for version, place in folders().items():
+    for version, folder in folders().items():
         if version.startswith(f"{major}."):
-            return place
+            return folder
     pytest.skip(f"no OpenCV {major} here: DARKNET_OPENCV names folders with one each, see CONTRIBUTING.md")
 
 
-def run(place: str, code: str, *arguments: str) -> str:
+def run(folder: str, code: str, *arguments: str) -> str:
     """Run code with the OpenCV of a folder and return what it prints."""
-    start = f"import sys; sys.path[:0] = [{place!r}] if {place!r} else []\n"
-    done = subprocess.run([sys.executable, "-c", start + code, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    start = f"import sys; sys.path[:0] = [{folder!r}] if {folder!r} else []\n"
+    result = subprocess.run(
+        [sys.executable, "-c", start + code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout

@@ -20,7 +20,7 @@ from darknet_py.network import Network
 
 HEADER = struct.pack("<iiiQ", 0, 2, 5, 6400)  # of a .weights file: 0.2.5, 6400 images seen
 
-# A small network; every array has another length, so that a value's position in a file says which array it is in.
+# A small network whose arrays have different lengths, so that a value's position in a file identifies its array.
 TEXT = """
 [net]
 width=4
@@ -87,7 +87,7 @@ def nan_network(text: str, **options: Any) -> Network:
 
 
 def weights_file(path: pathlib.Path, count: int, header: bytes = HEADER) -> pathlib.Path:
-    """Write a .weights file with the floats 0, 1, 2, ...: each is its own position."""
+    """Write a .weights file with the floats 0, 1, 2, ...: each value is its position."""
     path.write_bytes(header + np.arange(count, dtype="<f4").tobytes())
     return path
 

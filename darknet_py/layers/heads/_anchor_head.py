@@ -1,4 +1,4 @@
-"""The base class of ``[yolo]`` and ``[Gaussian_yolo]``: anchors in pixels of the input, one sigmoid per class."""
+"""``AnchorHead``, the base of ``[yolo]`` and ``[Gaussian_yolo]``: anchors in pixels of the input, sigmoid scores."""
 
 from __future__ import annotations
 

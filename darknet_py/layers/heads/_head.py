@@ -1,4 +1,4 @@
-"""``Head``, the base class of the detection heads: what the code outside ``layers`` knows about them."""
+"""``Head``, the base class of the detection heads and their interface to the code outside ``layers``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..base import Layer, Shape
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """Which boxes ``Head.decode`` returns, and with which classes.
+    """Options of ``Head.decode``: which boxes and classes to return.
 
     Attributes:
         threshold: score threshold: class probabilities that are not above it are set to 0.
@@ -111,5 +111,5 @@ class Head(Layer):
 
     @property
     def nms_options(self) -> NMSOptions:
-        """How NMS compares boxes of this head."""
+        """Options of NMS for boxes of this head."""
         return NMSOptions()

@@ -1,4 +1,4 @@
-"""The ground-truth box that each prediction overlaps best, in limited memory."""
+"""``max_iou``: the best IoU of each prediction with a ground-truth box, computed in chunks to limit memory."""
 
 from __future__ import annotations
 

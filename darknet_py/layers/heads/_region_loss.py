@@ -120,7 +120,8 @@ class RegionLoss:
             matches, target = self._match(rows, gt_boxes, grid_size)
             match_iou = iou(rows.boxes[matches], target[:, :4])
             self._box_targets(targets, matches, target, match_iou, grid_size)
-            class_rows, classes = matches, self._map_classes(target[:, 4].long())
+            class_rows = matches
+            classes = self._map_classes(target[:, 4].long())
             scale = torch.full_like(match_iou, options.class_scale)
             if options.classfix > 0:
                 overlapping = (best_iou > options.thresh).nonzero()[:, 0]

@@ -56,7 +56,8 @@ class GaussianYolo(AnchorHead):
             Same shape: ``s * sigmoid(x) - (s - 1) / 2`` for the means of x and y with s = ``scale_x_y``, the means
             of w and h unchanged, and deviations, objectness and class scores in 0..1.
         """
-        t, scale = self.entries(x), self.options.scale_x_y
+        t = self.entries(x)
+        scale = self.options.scale_x_y
         y = torch.sigmoid(t)
         xy = y[:, :, 0:4:2] * scale - (scale - 1) / 2
         box = (xy[:, :, 0:1], y[:, :, 1:2], xy[:, :, 1:2], y[:, :, 3:4], t[:, :, 4:5], y[:, :, 5:6], t[:, :, 6:7])

@@ -87,7 +87,8 @@ class Region(Head):
         Returns:
             Same shape; see the class for the order of its values.
         """
-        t, coords = x.unflatten(1, (self.options.num, -1)), self.options.coords
+        coords = self.options.coords
+        t = x.unflatten(1, (self.options.num, -1))
         box, scores = t[:, :, :coords], t[:, :, coords:]
         if self.pjreddie:
             box = torch.cat((torch.sigmoid(box[:, :, :2]), box[:, :, 2:]), dim=2)
@@ -115,13 +116,15 @@ class Region(Head):
 
     def predictions(self, output: Tensor) -> RegionPredictions:
         """Decode all predictions (``get_region_box``)."""
-        cells, coords = self._cells(output), self.options.coords
+        cells = self._cells(output)
+        coords = self.options.coords
         height, width = output.shape[2:]
         axes = (torch.arange(n, device=output.device) for n in (height, width))
         row, column = torch.meshgrid(*axes, indexing="ij")
         grid_xy = torch.stack((column, row), dim=-1)[:, :, None].to(output)
         xy = cells[..., :2] if self.pjreddie else torch.sigmoid(cells[..., :2])
-        log_size, grid_size = cells[..., 2:4], output.new_tensor((width, height))
+        log_size = cells[..., 2:4]
+        grid_size = output.new_tensor((width, height))
         sizes = log_size.exp() * output.new_tensor(self.anchors) / grid_size
         boxes = torch.cat(((grid_xy + xy) / grid_size, sizes), dim=-1)
         return RegionPredictions(xy, log_size, cells[..., coords], cells[..., coords + 1 :], boxes)
@@ -146,7 +149,8 @@ class Region(Head):
         """Decode all boxes; their probabilities are objectness * class, with a tree those of ``decode``."""
         if self.tree is not None and (threshold is None or self.pjreddie):
             raise ValueError("with a class tree, probabilities depend on thresholds: only raw outputs can be exported")
-        cells, coords = self._cells(output), self.options.coords
+        cells = self._cells(output)
+        coords = self.options.coords
         xy = cells[..., :2] if self.pjreddie else torch.sigmoid(cells[..., :2])
         boxes = decode_grid(xy, cells[..., 2:4].exp(), self.anchors, (output.shape[3], output.shape[2]))
         scale, scores = self._scale(cells[..., coords : coords + 1]), cells[..., coords + 1 :]

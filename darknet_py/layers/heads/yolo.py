@@ -54,7 +54,8 @@ class Yolo(AnchorHead, TrackingHead):
             Same shape: ``s * sigmoid(x) - (s - 1) / 2`` for x and y with s = ``scale_x_y``, w and h unchanged, and
             objectness and class scores in 0..1. With ``new_coords`` the sigmoid is applied by the layer before.
         """
-        t, scale = self.entries(x), self.scale_xy
+        t = self.entries(x)
+        scale = self.scale_xy
         if self.new_coords:
             xy, wh, scores = t[:, :, :2], t[:, :, 2:4], t[:, :, 4:]
         else:
@@ -129,8 +130,8 @@ class FusedYoloActivation(nn.Module):
         """Return ``layer(x)`` in float32; ``x``: any float dtype, [batch, anchors * (5 + classes), height, width]."""
         x = x.float()
         y = x.sigmoid()
-        new, old = self.layer.entries(y), self.layer.entries(x)
-        new[:, :, 2:4] = old[:, :, 2:4]
+        new = self.layer.entries(y)
+        new[:, :, 2:4] = self.layer.entries(x)[:, :, 2:4]
         scale = self.layer.scale_xy
         if scale != 1:
             new[:, :, :2].mul_(scale).sub_((scale - 1) / 2)

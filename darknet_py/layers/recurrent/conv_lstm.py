@@ -85,7 +85,7 @@ class ConvLstm(Recurrent):
         i = torch.sigmoid(self._gate("i", x, h, c, context))
         c = f * c + i * activation(self._gate("g", x, h, None, context))
         h = torch.sigmoid(self._gate("o", x, h, c, context)) * activation(c)
-        # C computes h before it limits the cell; NaN becomes a small number there and 0 here.
+        # As in C, h is computed before the cell is clamped. NaN becomes a small number in C and 0 here.
         steps = 1 if context is None else context.time_steps
         limit = self.options.state_constrain if self.options.state_constrain >= 0 else _FRAMES * steps
         cell = torch.nan_to_num(c, 0.0, 0.0, 0.0)
@@ -115,7 +115,7 @@ class ConvLstm(Recurrent):
         return total
 
     def parts(self) -> tuple[str, ...]:
-        """Peepholes f i o, state f i g o, input f i g o, as far as the layer has them."""
+        """Those of peepholes f i o, state f i g o and input f i g o that the layer has, in this order."""
         order = [f"{kind}{gate}" for kind, gates in (("v", "fio"), ("w", "figo"), ("u", "figo")) for gate in gates]
         return tuple(name for name in order if name in self._modules)
 
