@@ -70,7 +70,7 @@ def main() -> int:
 def rows(
     network: Network, x: Tensor, expected: list[Tensor], precision: str, args: argparse.Namespace
 ) -> Iterator[str]:
-    """Return a row for each mode of execution."""
+    """Yield a row for each mode of execution."""
     from darknet_py.inference import benchmark
     from darknet_py.inference.fused_network import optimise
 

@@ -20,7 +20,8 @@ import sys
 import warnings
 
 CFGS = pathlib.Path(__file__).parents[1] / "cfgs"
-BATCHES, SIZES = (1, 2, 4, 8, 16, 32), (320, 416, 512, 608, 800, 960, 1280)
+BATCHES = (1, 2, 4, 8, 16, 32)
+SIZES = (320, 416, 512, 608, 800, 960, 1280)
 
 
 def main() -> int:
@@ -39,16 +40,18 @@ def main() -> int:
         heading = "ms | ps/FLOP | relative to the median | growth MB | live MB | growth / live"
         print(f"| {pathlib.Path(name).stem} {args.dtype} | {heading} |")
         print("|---|---|---|---|---|---|---|")
-        at = [(0, batch) for batch in BATCHES] + [(size, 4) for size in SIZES]
-        # A process per row: memory that an earlier row has freed would hide the growth.
+        configurations = [(0, batch) for batch in BATCHES] + [(size, 4) for size in SIZES]  # 0: the cfg's size
+        # A process per row: memory that was freed after an earlier row would hide the growth.
         command = [sys.executable, __file__, name, "--dtype", args.dtype, "--threads", str(args.threads)]
         rows = []
-        for size, batch in at:
+        for size, batch in configurations:
             line = [*command, "--repeats", str(args.repeats), "--one", str(size), str(batch)]
             text = subprocess.run(line, check=True, capture_output=True, text=True).stdout
             rows.append([float(word) for word in text.split()])
-        median = statistics.median(row[1] / row[2] for row, (_, batch) in zip(rows, at, strict=True) if batch >= 4)
-        for (_, batch), (side, ms, gflop, growth, live) in zip(at, rows, strict=True):
+        median = statistics.median(
+            row[1] / row[2] for row, (_, batch) in zip(rows, configurations, strict=True) if batch >= 4
+        )
+        for (_, batch), (side, ms, gflop, growth, live) in zip(configurations, rows, strict=True):
             share = ms / gflop / median
             figures = f"{ms:.1f} | {ms / gflop:.2f} | {share:.2f} | {growth:.0f} | {live:.0f} | {growth / live:.2f}"
             print(f"| {side:.0f} b{batch} | {figures} |", flush=True)

@@ -4,10 +4,10 @@
     python benchmarks/training.py DATA [CFG[:BATCH[:SUBDIVISIONS]] ...] [--darknet PATH] [--iterations 30] [--rounds 3]
     python benchmarks/training.py DATA yolov4.cfg:16 --device cuda      with and without AMP
 
-DATA is a .data file with train= and names=. In each round, both train for a part of the iterations from random
-weights, as commands and without mAP; the time from the end of the first iteration to the end of the last is measured
-by the lines they print. So loading and augmentation are included, starting is not. A row is the median of the rounds.
-Needs an idle machine.
+DATA is a .data file with train= and names=. In each round, the training commands of both run a part of the
+iterations, from random weights and without mAP. The time from the end of the first iteration to the end of the last is
+measured by the lines that they print, so it includes loading and augmentation, but not the start of the program. A row
+is the median of the rounds. Needs an idle machine.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def row(args: argparse.Namespace, network: str, kinds: dict[str, list[str]]) -> 
         values = {"batch": batch, "subdivisions": subdivisions, "max_batches": str(steps), "burn_in": "1000"}
         cfg.write_text(set_net_values(path.read_text(), values))
         data = pathlib.Path(folder, "set.data")
-        data.write_text(f"backup={folder}\n{args.data.read_text()}")  # the first of two equal keys counts
-        ours = [sys.executable, "-m", "darknet_py", "train", str(data), str(cfg), "--no-map", "--chart", ""]
-        lines = {kind: [*ours, "--output", folder, *more] for kind, more in kinds.items()}
+        data.write_text(f"backup={folder}\n{args.data.read_text()}")  # the first value of a repeated key counts
+        command = [sys.executable, "-m", "darknet_py", "train", str(data), str(cfg), "--no-map", "--chart", ""]
+        lines = {kind: [*command, "--output", folder, *more] for kind, more in kinds.items()}
         if args.darknet:
             lines["C"] = [str(args.darknet.resolve()), "detector", "train", str(data), str(cfg), "-clear", "-dont_show"]
         for _ in range(args.rounds):
@@ -89,21 +89,21 @@ def time_training(line: Sequence[str], threads: int, steps: int, folder: str) ->
     The command runs in a pseudo-terminal, because C flushes every line to terminals only.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(CFGS.parent)}
-    ours, theirs = pty.openpty()
+    reader, writer = pty.openpty()
     process = subprocess.Popen(
-        line, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment, cwd=folder
+        line, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, env=environment, cwd=folder
     )
-    os.close(theirs)
+    os.close(writer)
     times: dict[int, float] = {}
     text = b""
     while True:
         try:
-            text += os.read(ours, 65536)
+            text += os.read(reader, 65536)
         except OSError:  # the process has exited
             break
         for match in ITERATION_LINE.finditer(text):
             times.setdefault(int(match[1]), time.perf_counter())
-    os.close(ours)
+    os.close(reader)
     if process.wait() or not {1, steps} <= set(times):
         raise SystemExit(f"{' '.join(line)} failed:\n{text[-2000:].decode(errors='replace')}")
     return times[steps] - times[1]

@@ -47,7 +47,7 @@ class Classification:
     parents: Sequence[str] = ()
 
     def top(self, k: int = 5) -> list[tuple[int, str, float]]:
-        """Return number, name and probability of the ``k`` most probable classes; of equals the lower number first."""
+        """Return number, name and probability of the ``k`` most probable classes; ties by number."""
         order = self.probs.argsort(descending=True, stable=True)[:k].tolist()
         return [(number, self.names[number], float(self.probs[number])) for number in order]
 

@@ -2,9 +2,9 @@
 
 Tiles keep small objects large enough for the network. Where the edge of a tile cuts an object, two tiles see different
 parts of it, and the IoU of their boxes may be low. Boxes of two tiles are therefore compared inside the intersection
-of the tiles only, by the network's own NMS rule. The most confident box is kept; where its tile
-cuts it, it is extended by the boxes it suppresses, from tile to tile. A cut box that is inside a box which another
-tile sees uncut is always suppressed. The whole image is one more tile, for objects larger than tiles.
+of the tiles only, by the network's own NMS rule. The most confident box is kept; if its tile cuts it, it is extended by
+the boxes that it suppresses, from tile to tile. A cut box inside an uncut box of another tile is always suppressed. The
+whole image is an additional tile, for objects larger than tiles.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def test_a_box_at_an_edge_of_the_image_is_not_cut() -> None:
 
 
 def test_a_cut_box_inside_an_uncut_one_is_suppressed() -> None:
-    """At least 70 % of it must be inside, within the intersection of the tiles."""
+    """More than 70 % of its area must be inside, within the intersection of the tiles."""
     uncut = (38, 10, 60, 50, 0.5)
     assert merge_two([uncut], [(0, 10, 8, 20, 0.9)]) == [[38, 10, 60, 50]]
     assert merge_two([uncut], [(0, 10, 6, 20, 0.9)]) == [[36, 10, 42, 20], [38, 10, 60, 50]]

@@ -73,18 +73,18 @@ _INPUT = "[net]\nwidth=6\nheight=6\nchannels=4\n"
 
 
 def kinds() -> list[type[Layer]]:
-    """The section types in the alphabetical order of their first names."""
+    """Return the section types in the alphabetical order of their first names."""
     return sorted(set(LAYERS.values()), key=lambda kind: kind.names[0].lower())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def sections() -> str:
-    """The table of section types."""
+    """Format the table of section types."""
     rows = []
     for kind in kinds():
         first, *others = kind.names
@@ -94,18 +94,18 @@ def sections() -> str:
 
 
 def verbs() -> str:
-    """The table of commands."""
+    """Format the table of commands."""
     rows = ((f"`{name}`", _text(module.__doc__).partition("\n")[0]) for name, module in cli.verbs().items())
     return table(("command", "description"), rows)
 
 
 def activations() -> str:
-    """The names that ``activation=`` takes."""
+    """List the names that ``activation=`` takes."""
     return ", ".join(f"`{kind.value}`" for kind in Activation)
 
 
 def reference() -> str:
-    """All sections with their keys."""
+    """Format all sections with their keys."""
     common = schema.keys(Layer.Options)
     parts = ["## [net]", "Also called `[network]`. " + _sentence(inspect.getmodule(Net)), *_keys(Net, ())]
     parts += ["## Keys of every layer", "Keys of any section except `[net]`.", *_keys(Layer.Options, ())]
@@ -119,7 +119,7 @@ def reference() -> str:
 
 
 def ineffective() -> str:
-    """The options that change no result here, by section."""
+    """Format the table of options that change no result here, by section."""
     common = schema.keys(Layer.Options)
     sections = [("`[net]`", schema.keys(Net)), ("any layer", common)]
     for kind in kinds():
@@ -135,7 +135,7 @@ def ineffective() -> str:
 
 
 def order() -> str:
-    """The arrays of each section type in the order of the file, from small networks."""
+    """Format the table of each section type's arrays in the order of the file, from small networks."""
     rows = []
     for text in _EXAMPLES:
         arrays = {dialect: _arrays(text, dialect) for dialect in Dialect}
@@ -149,7 +149,7 @@ def order() -> str:
 
 
 def example() -> str:
-    """The bytes of a file of one layer, with their meaning."""
+    """Format the bytes of a file of one layer, with their meaning."""
     text = "[net]\nwidth=2\nheight=2\nchannels=1\n\n[convolutional]\nfilters=2\nsize=1\nactivation=linear\n"
     network = Network(cfg.loads(text))
     with torch.no_grad():

@@ -44,9 +44,9 @@ def _summary(figures: Figures, columns: Sequence[str]) -> list[str]:
         cells = {name: row[column] for name, row in figures.items() if row.get(column, "") != ""}
         good = {name: value for name, value in cells.items() if isinstance(value, float)}
         worst = max(good, key=lambda name: good[name], default="")
-        kinds = {reason(value) for value in cells.values() if isinstance(value, str)}
-        far = f"{good[worst]:.0e} ({worst})" if worst and good[worst] else "0"
-        lines.append(f"| {column} | {len(good)} of {len(cells)} | {far} | {'; '.join(sorted(kinds))} |")
+        reasons = {reason(value) for value in cells.values() if isinstance(value, str)}
+        largest = f"{good[worst]:.0e} ({worst})" if worst and good[worst] else "0"
+        lines.append(f"| {column} | {len(good)} of {len(cells)} | {largest} | {'; '.join(sorted(reasons))} |")
     return lines
 
 
@@ -60,9 +60,9 @@ def _table(figures: Figures, columns: Sequence[str]) -> list[str]:
     return [*lines, "", *(f"{number}. {text}" for text, number in notes.items())]
 
 
-def _replace_between(text: str, what: str, lines: Sequence[str]) -> str:
-    """Return ``text`` with other lines between two comments."""
-    start, end = f"<!-- {what}: tools/export_table.py -->", f"<!-- end of {what} -->"
+def _replace_between(text: str, name: str, lines: Sequence[str]) -> str:
+    """Return ``text`` with other lines between the two comments that mark a block."""
+    start, end = f"<!-- {name}: tools/export_table.py -->", f"<!-- end of {name} -->"
     before, _, rest = text.partition(start)
     return "\n".join([before + start, "", *lines, "", end]) + rest.partition(end)[2]
 

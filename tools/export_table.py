@@ -3,7 +3,7 @@
 
     python -m tools.export_table [--folder DIR ...] [--figures FILE] [NAME ...]
 
-Each network gets the weights of C Darknet's reference values if they are in the folder of its cfg, else random ones.
+Each network gets the weights of C Darknet's reference values if these are in the folder of its cfg, else random ones.
 The exported files run on noise. A cell is the RMS of the difference from PyTorch relative to the RMS of the output.
 Large inputs are made smaller where the network supports other sizes: graph and weights are the same. Results are
 stored in a JSON file, so that a run that was stopped continues; ``--fresh`` measures again. The columns of OpenCV are
@@ -42,7 +42,7 @@ from tools import export_page
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "conformance"
-LARGE = 128 * 128  # pixels from which on an input is made smaller
+LARGE = 128 * 128  # pixels; larger inputs are made smaller
 CELLS = (5, 3)  # width and height of the smallest feature map of a smaller input
 CANDIDATES = 300  # boxes and classes above the threshold with heads=nms
 _RUN = """
@@ -84,15 +84,16 @@ def main() -> int:
 def measure(path: pathlib.Path) -> dict[str, Any]:
     """Return a cell for each target, by column; empty if it needs heads and the network has none."""
     network = load_network(path)
-    heads, shape = bool(network.heads), network.shape
+    heads = bool(network.heads)
+    shape = network.shape
     row: dict[str, Any] = {"layers": len(network.layers)}
     row["input"] = f"{shape.width} x {shape.height}" if max(shape[1:]) > 1 else str(shape.floats)
     row["weights"] = "reference" if find_reference(path) else "random"
     with tempfile.TemporaryDirectory() as folder:
         onnx = pathlib.Path(folder, "network.onnx")
         row["onnx"] = cell(lambda: measure_onnxruntime(network, onnx))
-        for version, place in opencv_versions.folders().items():
-            row[f"OpenCV {version}"] = cell(partial(measure_opencv, network, onnx, place))
+        for version, opencv_folder in opencv_versions.folders().items():
+            row[f"OpenCV {version}"] = cell(partial(measure_opencv, network, onnx, opencv_folder))
         row["openvino"] = cell(lambda: measure_openvino(network, onnx))
         row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative_rms)
         row["pt2"] = row["size"] if isinstance(row["size"], float) else ""
@@ -131,7 +132,8 @@ def find_reference(path: pathlib.Path) -> pathlib.Path | None:
 
 def shrink(network: Network) -> Network:
     """Return the network with a smaller input, if its parameters do not depend on the size."""
-    shape, step = network.shape, size_multiple(network)
+    shape = network.shape
+    step = size_multiple(network)
     width, height = (step * cells for cells in CELLS)
     pixels = shape.width * shape.height
     if pixels <= max(LARGE, width * height) or step == 1 or any("crop" in layer.names for layer in network):
@@ -159,14 +161,14 @@ def measure_onnxruntime(
     """Export to ONNX and compare with batches of 1, 3 and 8."""
     result = export(network, onnx, heads=heads, dynamic="batch", threshold=threshold)
     run = make_runner(create_session(onnx))
-    more = verify_outputs(network, run, heads, "batch", threshold=threshold, batches=(8,))
-    return max(result.relative_rms, more.relative_rms)
+    larger_batch = verify_outputs(network, run, heads, "batch", threshold=threshold, batches=(8,))
+    return max(result.relative_rms, larger_batch.relative_rms)
 
 
-def cell(work: Callable[[], float]) -> float | str:
-    """Return the result of ``work``, or the message of its exception."""
+def cell(function: Callable[[], float]) -> float | str:
+    """Return the result of ``function``, or the message of its exception."""
     try:
-        return work()
+        return function()
     except DarknetError as error:
         return str(error)
     except Exception as error:  # a runtime's own error is a result here
@@ -193,10 +195,10 @@ def measure_opencv(network: Network, onnx: pathlib.Path, folder: str) -> float:
     def run(arrays: list[Array]) -> list[Array]:
         np.save(x, arrays[0])
         command = [sys.executable, "-c", _RUN, folder, str(onnx), str(x), str(out), *program.output_names]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            messages = [line.partition("error: ")[2] for line in done.stderr.splitlines() if "error: " in line]
-            raise DarknetError(messages[-1] if messages else f"exit status {done.returncode}")
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            messages = [line.partition("error: ")[2] for line in process.stderr.splitlines() if "error: " in line]
+            raise DarknetError(messages[-1] if messages else f"exit status {process.returncode}")
         with np.load(out) as file:
             outputs = [file[f"arr_{i}"] for i in range(len(shapes))]
         return [y.reshape(shape) if y.size == shape.numel() else y for y, shape in zip(outputs, shapes, strict=True)]

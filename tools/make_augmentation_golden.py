@@ -1,4 +1,4 @@
-"""Make tests/golden/augmentation.npz: what OpenCV and C Darknet do with small images, labels and boxes.
+"""Make tests/golden/augmentation.npz: results of OpenCV and C Darknet for small images, labels and boxes.
 
     python tools/make_augmentation_golden.py LIBDARKNET.SO
 
@@ -40,7 +40,7 @@ class Model(c.Structure):
 
 
 def opencv(rng: np.random.Generator) -> dict[str, Any]:
-    """Resizing, colours and blur."""
+    """Resize an image, shift its colours and blur it."""
     coarse = rng.integers(0, 256, (7, 9, 3), dtype=np.uint8)
     image_array = cv2.resize(coarse, (33, 25), interpolation=cv2.INTER_CUBIC)
     out = {"image": image_array}
@@ -68,13 +68,13 @@ def opencv(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def boxes(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Objects of three classes, some of them partly or wholly outside."""
+    """Sample boxes of three classes, some of them partly or entirely outside the image."""
     xy, wh = rng.uniform(-0.05, 1.05, (count, 2)), rng.uniform(0.01, 0.5, (count, 2))
     return np.concatenate((xy, wh, rng.integers(0, 3, (count, 1))), axis=1).astype(np.float32)
 
 
 def boxes_of_windows_and_tiles(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """``fill_truth_detection`` for windows of an image, ``blend_truth_mosaic`` for mosaic tiles."""
+    """Run ``fill_truth_detection`` for windows of an image, and ``blend_truth_mosaic`` for mosaic tiles."""
     out: dict[str, Any] = {}
     labels = boxes(rng, 12)
     labels[0, :2] = 0
@@ -87,7 +87,8 @@ def boxes_of_windows_and_tiles(lib: Any, rng: np.random.Generator) -> dict[str, 
         for case in range(6):
             width, height = (int(n) for n in rng.integers(80, 200, 2))
             left, right, top, bottom = (int(n) for n in rng.integers(-30, 31, 4))
-            net, flip = (int(rng.integers(50, 130)), int(rng.integers(50, 130))), case % 2
+            net = int(rng.integers(50, 130)), int(rng.integers(50, 130))
+            flip = case % 2
             sx, sy = (width - left - right) / width, (height - top - bottom) / height
             target = np.zeros((20, 6), np.float32)
             scale = (left / width / sx, top / height / sy, 1 / sx, 1 / sy)
@@ -107,9 +108,9 @@ def boxes_of_windows_and_tiles(lib: Any, rng: np.random.Generator) -> dict[str, 
         borders = [int(rng.integers(0, limit + 1)) for limit in (x, w - x, y, h - y)]
         new, old = np.zeros((30, 6), np.float32), np.zeros((30, 6), np.float32)
         old[: len(inside), :5] = inside
-        place = (w, h, c.c_float(x), c.c_float(y), quadrant)
+        mosaic = (w, h, c.c_float(x), c.c_float(y), quadrant)
         lib.blend_truth_mosaic(
-            new.ctypes.data_as(FLOATS), 30, 6, old.ctypes.data_as(FLOATS), *place, *borders, w, h, bound
+            new.ctypes.data_as(FLOATS), 30, 6, old.ctypes.data_as(FLOATS), *mosaic, *borders, w, h, bound
         )
         out[f"tile_{case}"] = np.array((quadrant, bound, w, h, x, y, *borders))
         out[f"tile_boxes_{case}"] = new[new[:, 0] != 0][:, :5]
@@ -117,7 +118,7 @@ def boxes_of_windows_and_tiles(lib: Any, rng: np.random.Generator) -> dict[str, 
 
 
 def crops_and_distortions(lib: Any, rng: np.random.Generator, image_array: np.ndarray) -> dict[str, Any]:
-    """``rotate_crop_image`` and ``distort_image``."""
+    """Run ``rotate_crop_image`` and ``distort_image``."""
     lib.rotate_crop_image.restype = Image
     planes = np.ascontiguousarray(image_array.transpose(2, 0, 1), np.float32) / np.float32(255)
     image = Image(image_array.shape[1], image_array.shape[0], 3, planes.ctypes.data_as(FLOATS))
@@ -126,9 +127,9 @@ def crops_and_distortions(lib: Any, rng: np.random.Generator, image_array: np.nd
         ((0, 1.3, 1, 0, 0), (0.2, 0.8, 1.2, 2.5, -3), (-1, 2, 0.8, -5, 4))
     ):
         numbers = [c.c_float(v) for v in (angle, scale, right, down, aspect)]
-        got = lib.rotate_crop_image(image, numbers[0], numbers[1], 18, 18, *numbers[2:])
+        cropped = lib.rotate_crop_image(image, numbers[0], numbers[1], 18, 18, *numbers[2:])
         out[f"crop_params_{case}"] = np.array((angle, scale, aspect, right, down))
-        out[f"crop_{case}"] = np.ctypeslib.as_array(got.data, (3, 18, 18)).transpose(1, 2, 0).copy()
+        out[f"crop_{case}"] = np.ctypeslib.as_array(cropped.data, (3, 18, 18)).transpose(1, 2, 0).copy()
     for case, shift in enumerate(((0.1, 1.4, 0.8), (-0.3, 0.6, 1.5))):
         copy = planes.copy()
         lib.distort_image(Image(image.w, image.h, 3, copy.ctypes.data_as(FLOATS)), *map(c.c_float, shift))
@@ -138,8 +139,10 @@ def crops_and_distortions(lib: Any, rng: np.random.Generator, image_array: np.nd
 
 
 def clusters(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """``do_kmeans`` and its initial centres."""
-    lib.do_kmeans.restype, lib.make_matrix.restype, lib.sample.restype = Model, Matrix, c.POINTER(c.c_int)
+    """Run ``do_kmeans`` and return its initial and final centres."""
+    lib.do_kmeans.restype = Model
+    lib.make_matrix.restype = Matrix
+    lib.sample.restype = c.POINTER(c.c_int)
     sizes = np.exp(rng.normal(3.5, 0.8, (150, 2))).astype(np.float32)
     matrix = lib.make_matrix(len(sizes), 2)
     for row, values in enumerate(sizes):
@@ -159,7 +162,8 @@ def clusters(lib: Any, rng: np.random.Generator) -> dict[str, Any]:
 
 def main() -> None:
     """Write the file."""
-    lib, rng = c.CDLL(os.path.abspath(sys.argv[1])), np.random.default_rng(7)
+    lib = c.CDLL(os.path.abspath(sys.argv[1]))
+    rng = np.random.default_rng(7)
     arrays = opencv(rng)
     arrays |= (
         boxes_of_windows_and_tiles(lib, rng) | crops_and_distortions(lib, rng, arrays["image"]) | clusters(lib, rng)

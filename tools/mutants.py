@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Break the code in one place at a time, and see that a test notices.
+"""Mutation testing: change one line of the code at a time, and check that a test fails.
 
     tools/check mutants                   every mutation
-    tools/check mutants ema tiling        those of these features
+    tools/check mutants ema tiling        the mutations of these features
 
 Each mutation of tools/mutants.toml replaces a text that occurs once in a file, in a copy of the checkout; one of the
-tests named with it must fail there. A mutation that no test notices (it survives) is an error, as is a text that is not
-found exactly once: whoever changes such a line changes the table with it. Tests that need ../shared are skipped in the
-copy, so a fresh clone gives the same result.
+tests that it names must fail there. It is an error if a mutation survives (all its tests pass), or if its text does not
+occur exactly once: change the table together with such a line. Tests that need ../shared are skipped in the copy, so a
+fresh clone gives the same result.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _TESTS_PASSED, _TESTS_FAILED = 0, 1  # exit codes of pytest
 
 
 class Mutation(NamedTuple):
-    """A change that the tests must notice.
+    """A change of the code that must make a test fail.
 
     Attributes:
-        feature: what it is part of; a word for the command line.
+        feature: the feature that it breaks, for the command line.
         file: path in the checkout, below darknet_py.
         old: the text that is replaced; it occurs once in the file.
-        new: what takes its place.
-        tests: pytest's arguments for the tests of which one must fail, relative to tests/.
+        new: the text that replaces it.
+        tests: arguments of pytest, relative to tests/; one of these tests must fail.
     """
 
     feature: str
@@ -56,7 +56,7 @@ def read_table() -> list[Mutation]:
 
 
 class Outcome(NamedTuple):
-    """What the tests said: killed, SURVIVED, or why there is no answer; seconds."""
+    """The result of a mutation: killed, SURVIVED, or why there is none; duration in seconds; output of pytest."""
 
     word: str
     seconds: float
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 
 
 def problem(mutation: Mutation) -> str:
-    """Say why a mutation cannot be tried; empty where it can."""
+    """Return why a mutation cannot be applied, or an empty string."""
     path = ROOT / "darknet_py" / mutation.file
     count = path.read_text(encoding="utf-8").count(mutation.old) if path.is_file() else 0
     if count != 1:
@@ -77,7 +77,7 @@ def problem(mutation: Mutation) -> str:
 
 
 def copy_checkout(folder: pathlib.Path) -> None:
-    """Copy the files that git knows or would add."""
+    """Copy the files that are tracked by git, and the untracked ones that it does not ignore."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -98,14 +98,14 @@ def run_tests(folder: pathlib.Path, words: Sequence[str]) -> Outcome:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "CI": "1"}
     started = time.monotonic()
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             line, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT
         )
     except subprocess.TimeoutExpired:
         return Outcome("timeout", TIMEOUT, "")
     words_of = {_TESTS_PASSED: "SURVIVED", _TESTS_FAILED: "killed"}
-    word = words_of.get(done.returncode, f"pytest ended with {done.returncode}")
-    return Outcome(word, time.monotonic() - started, done.stdout + done.stderr)
+    word = words_of.get(process.returncode, f"pytest ended with {process.returncode}")
+    return Outcome(word, time.monotonic() - started, process.stdout + process.stderr)
 
 
 def try_mutation(mutation: Mutation, folders: queue.Queue[pathlib.Path]) -> Outcome:
@@ -122,7 +122,7 @@ def try_mutation(mutation: Mutation, folders: queue.Queue[pathlib.Path]) -> Outc
 
 
 def main() -> int:
-    """Try the mutations and return 1 where one survives."""
+    """Apply the mutations and return 1 if one survives."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", nargs="*", help="only mutations of these features")
     parser.add_argument("--jobs", type=int, default=2, help="mutations that are tried at once")
@@ -132,8 +132,8 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown features: {', '.join(sorted(unknown))}")
     mutations = [mutation for mutation in table if not args.features or mutation.feature in args.features]
-    wrong = [text for text in map(problem, mutations) if text]
-    for text in wrong:
+    stale = [text for text in map(problem, mutations) if text]
+    for text in stale:
         print(f"stale: {text}", flush=True)
     mutations = [mutation for mutation in mutations if not problem(mutation)]
     with tempfile.TemporaryDirectory() as scratch:
@@ -142,22 +142,22 @@ def main() -> int:
             copy_checkout(pathlib.Path(scratch, f"{number}", "checkout"))
             folders.put(pathlib.Path(scratch, f"{number}", "checkout"))
         every = sorted({word for mutation in mutations for word in mutation.tests.split()})
-        plain = run_tests(pathlib.Path(scratch, "0", "checkout"), every)
-        if plain.word != "SURVIVED":
-            print(plain.output, "the tests must pass before the code is broken", sep="\n")
+        baseline = run_tests(pathlib.Path(scratch, "0", "checkout"), every)
+        if baseline.word != "SURVIVED":
+            print(baseline.output, "the tests must pass before the code is broken", sep="\n")
             return 1
-        bad = len(wrong)
+        failures = len(stale)
         with ThreadPoolExecutor(args.jobs) as pool:
             outcomes = pool.map(lambda mutation: try_mutation(mutation, folders), mutations)
             for mutation, outcome in zip(mutations, outcomes, strict=True):
-                bad += outcome.word != "killed"
+                failures += outcome.word != "killed"
                 change = f"{mutation.file}: {mutation.old.strip()!r} -> {mutation.new.strip()!r}"
                 print(f"{outcome.word:9} {outcome.seconds:5.1f} s  {mutation.feature:16} {change}", flush=True)
                 if outcome.word not in ("killed", "SURVIVED"):
                     print(outcome.output[-3000:])
-    count = len(mutations) + len(wrong)
-    print(f"{count - bad} of {count} killed")
-    return 1 if bad else 0
+    count = len(mutations) + len(stale)
+    print(f"{count - failures} of {count} killed")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

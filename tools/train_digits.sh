@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make cfgs/digits.weights anew: the set of seed 0, the recipe of cfgs/digits.cfg, seed 1, one thread of the CPU.
+# Train cfgs/digits.weights again: the set of seed 0, the recipe of cfgs/digits.cfg, seed 1, one thread of the CPU.
 #
 #   tools/train_digits.sh [DIR]     DIR keeps the set and all files of the training
 #

@@ -26,7 +26,7 @@ _MAX_NOISE = 127  # levels, of the standard deviation
 
 
 class HSVShift(NamedTuple):
-    """A change of colour: ``hue`` in turns is added; saturation and value are multiplied by the other two."""
+    """A change of colour: ``hue``, in turns, is added; ``saturation`` and ``exposure`` are factors."""
 
     hue: float = 0.0
     saturation: float = 1.0

@@ -41,7 +41,7 @@ def collect_sizes(dataset: Dataset, width: int, height: int) -> BoxSizes:
 
 
 def count_classes(dataset: Dataset, classes: int = 0) -> list[int]:
-    """Count the objects of each class (the value of ``counters_per_class=``), of at least ``classes`` classes."""
+    """Count the objects of each class (the value of ``counters_per_class=``), for ``classes`` classes or more."""
     numbers = [int(number) for sample in dataset for number in sample.targets[:, 4]]
     counts: list[int] = np.bincount(np.array(numbers, np.int64), minlength=classes).tolist()
     return counts

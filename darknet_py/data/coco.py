@@ -20,7 +20,8 @@ from .text_files import read_lines
 def load_coco(path: StrPath) -> Dataset:
     """Load a COCO annotation file. Crowds become ignored objects; classes are numbered in the order of categories.
 
-    Images are searched beside the file and in the folders that COCO has (``val2017/``, ``images/val2017/``).
+    Images are searched in the folder of the file and its parent, and there in COCO's folders (``val2017/``,
+    ``images/val2017/``).
 
     Raises:
         DataError: the file cannot be read or has another structure.

@@ -1,7 +1,7 @@
 """Load a data set in any of the usual formats, recognised by the path.
 
 * ``.data``: Darknet's, see ``data_file``.
-* ``.txt``, ``.list``, or a folder of images: images with label files beside them or in ``labels/``.
+* ``.txt``, ``.list``, or a folder of images: images with label files next to them or in ``labels/``.
 * ``.yaml``: ``data.yaml`` of Ultralytics and Roboflow; label files as above.
 * ``.json``: COCO's annotations, see ``coco``.
 * a folder with ``Annotations`` and ``JPEGImages``: Pascal VOC, see ``voc``.

@@ -8,7 +8,7 @@ There are two matching rules, each as its tool has it, because nearly all differ
   with the others, IoU is computed in whole pixels with both edges included, and may equal the threshold.
 
 In both, the most confident detection matched to a ground-truth box is a true positive and every other is a false
-positive, even where another ground-truth box is free: a detection has only one candidate.
+positive, even where another ground-truth box is unmatched: a detection is compared with one box only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class GroundTruth:
         image: int64 [n], index of the image in the data set.
         boxes: float32 [n, 4], (cx, cy, w, h) relative to the image.
         classes: int64 [n].
-        ignored: bool [n], boxes that are neither to be found nor a false positive (VOC's difficult, COCO's crowd).
+        ignored: bool [n], boxes to leave out of the evaluation (VOC's difficult, COCO's crowd).
     """
 
     image: Integers

@@ -19,8 +19,8 @@ def compute_confusion_matrix(
 ) -> Integers:
     """Count pairs of predicted and true class.
 
-    Detections above ``score_threshold`` and ground-truth boxes that are not ignored are paired whatever their classes,
-    greedily by descending IoU, as long as it exceeds ``match_iou``. What remains is paired with "background".
+    Detections above ``score_threshold`` and ground-truth boxes that are not ignored are paired regardless of class,
+    greedily by descending IoU, if it exceeds ``match_iou``. Unpaired ones are counted with "background".
 
     Returns:
         int64 [classes + 1, classes + 1], predicted class by row, true class by column; the last is "background".

@@ -79,7 +79,7 @@ def draw_boxes(
         cls: class of each row.
         conf: confidence of each row, 0..1.
         names: name of each class. If no installed font has its letters, a class is labelled ``class 7``.
-        box: index of the box that a row belongs to; by default each row is a box of its own.
+        box: index of the box that a row belongs to; by default each row is a separate box.
         labels: draw labels.
         confidences: write the confidence behind the name of the best class.
         line_width: pixels; by default 0.3 % of the image's mean side.

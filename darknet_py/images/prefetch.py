@@ -19,7 +19,7 @@ def map_prefetched(function: Callable[[T], R], items: Iterable[T], workers: int 
         function: called for each item; its exceptions are raised in the item's place.
         items: the items.
         workers: number of threads; 0: no threads.
-        depth: results that may wait for the consumer; 0: four for each worker.
+        depth: maximum number of results ahead of the consumer; 0: four for each worker.
 
     Yields:
         The results in the order of ``items``.
@@ -44,7 +44,7 @@ def map_prefetched(function: Callable[[T], R], items: Iterable[T], workers: int 
 def map_interleaved(function: Callable[[T], R], items: Iterable[T], workers: int, count: int) -> Generator[R]:
     """``map(function, items)`` in groups of ``count`` on threads that are idle while the consumer runs.
 
-    For a consumer that uses all cores: one more thread would make each of its own threads wait.
+    For a consumer that uses all cores, whose threads would have to wait for another busy thread.
     """
     rest = iter(items)
     with ThreadPoolExecutor(workers) as pool:

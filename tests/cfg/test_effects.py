@@ -1,4 +1,4 @@
-"""Options behave as their declared ``effect`` says: which are reported, and that no code reads them."""
+"""Options are reported, and read by the code, as their declared ``effect`` says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One option name for one thing in all verbs."""
+"""An option has the same name, type and meaning in all verbs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORBIDDEN = {
 
 
 def options() -> list[tuple[str, argparse.Action]]:
-    """Verb and option of every verb but Darknet's."""
+    """Return each option of each verb, except Darknet's commands."""
     top = cli.parser()
     (verbs,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
     return [

@@ -10,7 +10,7 @@ import pytest
 from darknet_py import cli, loading
 from darknet_py.evaluation.evaluator import evaluate, evaluate_detections
 
-# What C Darknet (AlexeyAB 59596d7, CPU) printed by `detector map` for data/coco128 beside this checkout, its
+# What C Darknet (AlexeyAB 59596d7, CPU) printed by `detector map` for data/coco128 of the reference folder, its
 # images re-encoded as PNG so that both read the same pixels: mAP, detections, TP, FP, mean IoU.
 _LOSSLESS = {"yolov4-tiny": (0.452699, 8192, 382, 193, 51.55), "yolov3-tiny": (0.244552, 10377, 165, 266, 28.87)}
 
