@@ -34,7 +34,7 @@ def verbs() -> dict[str, ModuleType]:
     return {name.replace("_", "-"): import_module(f"{commands.__name__}.{name}") for name in names}
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
     top = argparse.ArgumentParser(
         "darknet-py", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and return the exit status."""
     try:
-        args = parser().parse_args(argv)
+        args = build_parser().parse_args(argv)
     except SystemExit as error:  # argparse has printed the usage or the help
         return int(error.code or 0)
     run: Callable[[argparse.Namespace], int] = args.run

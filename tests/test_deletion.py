@@ -43,7 +43,7 @@ for module in pkgutil.walk_packages(dk.__path__, "darknet_py."):
 from darknet_py import cli
 from darknet_py.layers import LAYERS
 assert section not in LAYERS and LAYERS, section
-cli.parser()
+cli.build_parser()
 
 def network(text):
     path = folder / "a.cfg"

@@ -123,7 +123,15 @@ def distort(image: FloatImage, shift: HSVShift) -> FloatImage:
 
 
 def blur(image: ImageArray, size: int) -> ImageArray:
-    """Blur a uint8 image with a Gaussian of ``size`` pixels (odd), as cv::GaussianBlur with its default sigma."""
+    """Blur an image, uint8 [height, width, channels], as cv::GaussianBlur does.
+
+    Args:
+        image: the image.
+        size: size of the kernel in pixels, odd; sigma is OpenCV's default for it.
+
+    Returns:
+        uint8 [height, width, channels].
+    """
     return _to_uint8(gaussian_filter(image, size))
 
 

@@ -76,7 +76,7 @@ class DetectionAugmentation:
         if net.cutmix:
             _log.warning("cutmix=1 is for classifiers; a detector is trained without it, as in Darknet")
         if net.mosaic and net.letter_box:
-            raise ConfigError("[net] mosaic=1 and letter_box=1: expected one of them only")
+            raise ConfigError("[net] mosaic=1 and letter_box=1: expected at most one of them")
         if net.mosaic:
             mix = DetectionMix.MOSAIC
         elif net.mixup and not net.cutmix:  # Darknet lets cutmix replace mixup, and then ignores it

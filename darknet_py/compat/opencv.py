@@ -83,7 +83,7 @@ class DetectionModel:
         return self
 
     def setInputMean(self, mean: float | Sequence[float]) -> DetectionModel:
-        """Set the mean to subtract from values in 0..255: one number, as in cv2 for the first channel, or several."""
+        """Set the mean to subtract from values in 0..255, per channel; one number: the first channel's, as in cv2."""
         values = [float(value) for value in np.ravel(mean)][:3]
         self._mean = (*values, *[0.0] * (3 - len(values)))  # type: ignore[assignment]
         return self

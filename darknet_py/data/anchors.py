@@ -218,7 +218,7 @@ def split_masks(strides: Sequence[int], count: int) -> list[list[int]]:
     """Divide ``count`` anchors, smallest first, equally over heads of these strides, the finest head first.
 
     Args:
-        strides: pixels per cell of each head, or other numbers in the same order.
+        strides: pixels per cell of each head, or any numbers in the same order.
         count: number of anchors.
 
     Returns:

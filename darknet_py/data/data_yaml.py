@@ -53,7 +53,7 @@ def _join_brackets(path: StrPath) -> Iterator[tuple[str, int, str]]:
             yield pending_location, pending_indent, pending
             pending = ""
     if pending:
-        raise DataError(f"{pending_location}: a bracket that is not closed: {pending[:60]!r}")
+        raise DataError(f"{pending_location}: unclosed bracket: {pending[:60]!r}")
 
 
 def _strip_comment(line: str) -> str:

@@ -84,7 +84,7 @@ def _read_annotation(path: pathlib.Path, problems: list[Problem]) -> list[_VOCOb
         problems.append(Problem(str(path), "no annotation: treated as an image without objects"))
         return []
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise DataError(f"{path}: an annotation with a DTD, which VOC's do not have: not read")
+        raise DataError(f"{path}: expected a VOC annotation without a DTD, found one with a DTD")
     try:
         root = ElementTree.fromstring(text)
         width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))

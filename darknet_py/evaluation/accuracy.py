@@ -85,9 +85,9 @@ def evaluate_accuracy(
         labels: for each class, a string that occurs in the paths of its images; labels beyond the number of classes
             are ignored.
         k: a class among the ``k`` highest scores counts for ``topk``.
-        view: views of each image.
-        leaves: for a class tree, bool [classes], which of them count, see ``classifier.read_leaf_classes``; None: those
-            without children.
+        view: crops and sizes of each image whose outputs are added.
+        leaves: for a class tree, bool [classes], the classes that count, see ``classifier.read_leaf_classes``; None:
+            those without children.
         batch: images per forward pass.
         workers: threads that read images.
         engine: inference engine, see ``inference.engines``.

@@ -215,7 +215,13 @@ def _is_first(target: Integers) -> Bools:
 
 
 def compute_curve(confidence: Floats, is_tp: Bools, targets: int) -> PrecisionRecallCurve:
-    """Compute the curve of ranked detections, see ``rank_detections``; ``targets``: number of ground-truth boxes."""
+    """Compute the curve of ranked detections, see ``rank_detections``.
+
+    Args:
+        confidence: float32 [n], descending.
+        is_tp: bool [n], whether a detection is a true positive.
+        targets: number of ground-truth boxes.
+    """
     tp = np.cumsum(is_tp, dtype=np.float64)
     precision = tp / np.arange(1, len(is_tp) + 1)
     recall = tp / targets if targets else 0 * tp

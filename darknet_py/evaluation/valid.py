@@ -77,7 +77,7 @@ def _reported_classes(network: Network, options: DataFile) -> tuple[Sequence[str
         return resolve_class_names(names_file, classes), None
     tree = head.tree
     if tree is None:
-        raise DataError(f"{options.path}: map: expected a network whose head has a tree, which the map numbers")
+        raise DataError(f"{options.path}: map: expected a network whose head has a class tree")
     path = options.get_path("map")
     mapping = read_map(pathlib.Path(path), classes)
     names = tree.names if names_file is None else resolve_class_names(names_file, classes, exact=False)

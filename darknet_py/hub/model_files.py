@@ -52,7 +52,7 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
     entry = next((e for e in catalogue.entries().values() if e.cfg == path.name and e.kind != "backbone"), None)
     if weights is None and fetch:
         if entry is None:
-            raise DarknetError(f"{path.name}: expected weights, as the catalogue has none for it")
+            raise DarknetError(f"{path.name}: expected weights: the catalogue has none for this cfg")
         weights = catalogue.fetch(entry, progress)
     names = catalogue.names_path(entry.name) if entry is not None else None
     return Model(path, weights, names)

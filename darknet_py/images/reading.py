@@ -114,7 +114,7 @@ def _match_channels(array: ImageArray, channels: int) -> ImageArray:
         return array
     if image_channels not in (1, 3, 4) or channels not in (1, 3):
         hint = f"; for {channels} channels {_MULTICHANNEL_HINT}" if channels not in (1, 3) else ""
-        raise DataError(f"the network reads {channels} channels, the image has {image_channels}{hint}")
+        raise DataError(f"expected an image of {channels} channels, as the network reads, found {image_channels}{hint}")
     if image_channels == 1:
         return np.repeat(array, 3, axis=2)
     colour = array[:, :, :3]

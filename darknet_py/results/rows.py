@@ -76,9 +76,14 @@ class Boxes:
 
 
 def make_boxes(xywhn: Tensor, conf: Tensor, cls: Tensor, box: Tensor, shape: tuple[int, int]) -> Boxes:
-    """Build ``Boxes`` from ``xywhn``, ``conf``, ``cls`` and ``box``, sorted by descending confidence.
+    """Build ``Boxes``, sorted by descending confidence.
 
-    ``shape``: height and width of the image in pixels.
+    Args:
+        xywhn: float [n, 4], (cx, cy, w, h) relative to the image.
+        conf: float [n], confidence in 0..1.
+        cls: int64 [n], class number.
+        box: int64 [n], equal for rows of one box.
+        shape: height and width of the image in pixels.
     """
     order = conf.argsort(descending=True, stable=True)
     xywhn, conf, cls, box = (field[order] for field in (xywhn, conf, cls, box))
@@ -92,5 +97,5 @@ def _to_slice(index: Index, length: int) -> Any:
     if not isinstance(index, int):
         return index
     if not -length <= index < length:
-        raise IndexError(f"row {index} of {length}")
+        raise IndexError(f"row {index} is out of range for {length} rows")
     return slice(index % length, index % length + 1)

@@ -21,7 +21,7 @@ FORBIDDEN = {
 
 def options() -> list[tuple[str, argparse.Action]]:
     """Return each option of each verb, except Darknet's commands."""
-    top = cli.parser()
+    top = cli.build_parser()
     (verbs,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
     return [
         (verb, action)
@@ -91,7 +91,7 @@ def test_verbs_have_the_options_of_the_vocabulary(line: str, names: str) -> None
 
 def test_size_is_an_alias_of_imgsz() -> None:
     for line in (["info", "m", "--imgsz", "320", "256"], ["info", "m", "--size", "320", "256"]):
-        assert cli.parser().parse_args(line).size == [320, 256]
+        assert cli.build_parser().parse_args(line).size == [320, 256]
 
 
 @pytest.mark.parametrize("verb", sorted(cli.verbs()))

@@ -69,7 +69,7 @@ def test_roboflows_paths_with_one_parent_too_many_are_resolved(tmp_path: pathlib
     [
         ("val: *here", ":1: expected plain text"),
         ("just words", ":1: expected `key: value`"),
-        ("\nnames: [a,\n b", ":2: a bracket that is not closed"),
+        ("\nnames: [a,\n b", ":2: unclosed bracket"),
         ("names: [a, [b]]", ":1: expected items between commas"),
     ],
 )
@@ -147,7 +147,7 @@ def test_classes_of_another_voc_folder_are_the_names_that_occur(tmp_path: pathli
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "an annotation with a DTD"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "a VOC annotation without a DTD"),
         ("<annotation>", "expected a VOC annotation"),
         (_annotation("<object><name>a</name></object>"), "expected a VOC annotation"),
     ],

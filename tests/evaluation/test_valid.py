@@ -130,7 +130,7 @@ def test_accuracy_equals_cs(name: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_a_map_that_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     line = ["detector", "valid", "imagenet.data", "y.cfg", "y.weights", "-i", "-1"]
     assert cli.main(line) == 1
-    expected = "darknet-py: imagenet.data: map: expected a network whose head has a tree, which the map numbers\n"
+    expected = "darknet-py: imagenet.data: map: expected a network whose head has a class tree\n"
     assert capsys.readouterr().err == expected
     shutil.copy("y.names", "t.names")
     assert cli.main(["detector", "valid", "imagenet.data", "t.cfg", "t.weights", "-i", "-1"]) == 1

@@ -49,7 +49,7 @@ def test_a_path_downloads_nothing_without_fetch(fetched: list[str]) -> None:
 def test_a_cfg_outside_the_catalogue_has_no_class_names(tmp_path: pathlib.Path) -> None:
     (tmp_path / "mine.cfg").write_text("[net]")
     assert model_files.find(tmp_path / "mine.cfg", "mine.weights").names is None
-    with pytest.raises(DarknetError, match=r"mine\.cfg: expected weights, as the catalogue has none for it"):
+    with pytest.raises(DarknetError, match=r"mine\.cfg: expected weights: the catalogue has none for this cfg"):
         model_files.find(tmp_path / "mine.cfg", fetch=True)
 
 

@@ -108,7 +108,7 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
         "float.tif": "expected pixels of uint8 .* got float32",
         "deep.tif": "of 8 or 16 bits, found 32",
         "line.npy": r"\[height, width, channels\], got the shape",
-        "spectrum.npy": "the network reads 3 channels, the image has 7",
+        "spectrum.npy": "expected an image of 3 channels, as the network reads, found 7",
         "folder.jpg": "directory|Permission",
     }
 
@@ -123,5 +123,7 @@ def test_the_error_names_the_file_and_the_reason(tmp_path: pathlib.Path) -> None
 def test_objects_and_arrays_that_are_not_images_are_refused() -> None:
     with pytest.raises(DataError, match="got NoneType"):
         read_image(None)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="reads 5 channels, the image has 3; for 5 channels save it as"):
+    with pytest.raises(
+        DataError, match="an image of 5 channels, as the network reads, found 3; for 5 channels save it as"
+    ):
         read_image(noise(4, 4, 3), 5)

@@ -122,7 +122,7 @@ def test_rows_can_be_indexed(horses: Results) -> None:
     assert set(horses[horses.boxes.cls == 19].boxes.cls.tolist()) == {19}
     assert horses.boxes[[0, 3]].conf.shape == (2,)
     assert horses[0].path == "horses.png"
-    with pytest.raises(IndexError, match="row 10 of 10"):
+    with pytest.raises(IndexError, match="row 10 is out of range for 10 rows"):
         horses[10]
 
 
