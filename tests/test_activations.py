@@ -52,7 +52,7 @@ def test_every_activation_has_a_formula_here() -> None:
 
 
 @each_kind
-def test_values(kind: Activation) -> None:
+def test_values_equal_the_formula(kind: Activation) -> None:
     corners = torch.tensor([-6.0, -4, -2, -1, -0.5, -0.0, 0, 0.5, 1, 2, 4, 6])
     x = torch.cat((random(500, low=-9, high=9), corners)).view(1, 8, 8, 8).expand(2, -1, -1, -1).contiguous()
     x[1] *= 0.1
@@ -66,7 +66,7 @@ def test_values(kind: Activation) -> None:
 
 @each_kind
 @pytest.mark.parametrize("size", [20.5, 89.0, 1e4, 1e8])
-def test_large_values(kind: Activation, size: float) -> None:
+def test_large_inputs_give_finite_values_and_gradients(kind: Activation, size: float) -> None:
     x = torch.tensor([[size, -size, size / 2], [-size, -size, -size], [size, size, size], [-size, 1, 0]])
     x.requires_grad_()
     y = kind(x)

@@ -83,7 +83,7 @@ OPTIONS = st.builds(NMSOptions, st.sampled_from(NMSKind), st.sampled_from([0.3, 
 
 
 @given(st.lists(st.tuples(BOXES, BOXES), min_size=1, max_size=30))
-def test_overlap(pairs: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:
+def test_iou_and_diou_equal_the_loop(pairs: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:
     a, b = (torch.tensor([pair[side] for pair in pairs], dtype=torch.float64) for side in (0, 1))
     for beta in (0.6, 1.0):
         expected = torch.tensor([loop_diou(list(p), list(q), beta) for p, q in pairs], dtype=torch.float64)
@@ -175,7 +175,7 @@ def test_the_block_size_does_not_change_the_result(monkeypatch: pytest.MonkeyPat
     assert 0 < whole[-70:].sum() < 70
 
 
-def test_no_boxes() -> None:
+def test_nms_of_no_boxes() -> None:
     empty = RawDetections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 3))
     assert boxes.batched_nms(empty, 0.45, NMSOptions()).probs.shape == (0, 3)
 
@@ -192,7 +192,7 @@ SIDE = st.integers(1, 2000)
 
 
 @given(SIDE, SIDE, st.integers(32, 1000), st.integers(32, 1000))
-def test_a_letterboxed_image_fits_and_touches(width: int, height: int, across: int, down: int) -> None:
+def test_a_letterboxed_image_fits_and_fills_one_side(width: int, height: int, across: int, down: int) -> None:
     inner = boxes.letterbox_size((width, height), (across, down))
     assert inner[0] == across or inner[1] == down
     assert inner[0] <= across

@@ -81,7 +81,7 @@ def test_a_head_that_another_layer_reads_is_an_output() -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 24), (64, 32), (16, 8), (40, 12)])
-def test_size_override(size: tuple[int, int]) -> None:
+def test_the_size_argument_replaces_that_of_the_cfg(size: tuple[int, int]) -> None:
     net = network(TWO_HEADS, size=size)
     assert net.shape == Shape(3, size[1], size[0])
     x = random(1, 3, size[1], size[0])
@@ -92,7 +92,7 @@ def test_size_override(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 7])
-def test_channels(channels: int) -> None:
+def test_any_number_of_input_channels(channels: int) -> None:
     net = network(PLAIN.replace("channels=3", f"channels={channels}"))
     assert run(net, random(1, channels, 8, 16))[0].shape == (1, 5, 4, 8)
 
@@ -230,7 +230,7 @@ def test_sections_keep_the_names_that_the_cfg_uses() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"])
-def test_copies(copied: Any) -> None:
+def test_copies_are_equal_and_separate(copied: Any) -> None:
     net, x = network(TWO_HEADS), random(1, 3, 24, 32)
     expected, other = run(net, x), copied(net)
     assert all(map(torch.equal, run(other, x), expected))
@@ -268,7 +268,7 @@ def test_shared_weights_belong_to_one_layer() -> None:
         assert other[5](x).abs().max() == 0
 
 
-def test_training_mode_and_back() -> None:
+def test_training_mode_updates_the_statistics_of_batch_norm() -> None:
     net, x = network(PLAIN), random(4, 3, 8, 16)
     assert not net.training
     before = run(net, x)[0]

@@ -85,9 +85,11 @@ def test_a_route_to_an_antialiased_layer_gets_the_blurred_map() -> None:
 
 def test_spatial_softmax_acts_in_pjreddies_dialect_only() -> None:
     x = random_networks.random(1, 3, 2, 2)
-    ours, theirs = (random_networks.layer("softmax", {"spatial": "1"}, Shape(3, 2, 2), dialect=d)(x) for d in Dialect)
-    torch.testing.assert_close(ours.sum(), torch.tensor(1.0))
-    torch.testing.assert_close(theirs.sum(dim=1), torch.ones(1, 2, 2))
+    alexeyab, pjreddie = (
+        random_networks.layer("softmax", {"spatial": "1"}, Shape(3, 2, 2), dialect=d)(x) for d in Dialect
+    )
+    torch.testing.assert_close(alexeyab.sum(), torch.tensor(1.0))
+    torch.testing.assert_close(pjreddie.sum(dim=1), torch.ones(1, 2, 2))
 
 
 def test_contrastive_outputs_zeros() -> None:
@@ -122,8 +124,8 @@ def test_newer_keys_act_in_pjreddies_dialect_too() -> None:
 def test_images_are_stretched_or_letterboxed_by_dialect() -> None:
     boxed = [darknet_py.Detector(random_networks.network(HEAD, dialect=dialect)).letterbox for dialect in Dialect]
     assert boxed == [False, True]
-    asked = HEAD.replace("[net]\n", "[net]\nletter_box=1\n")
-    assert darknet_py.Detector(random_networks.network(asked)).letterbox
+    with_letterbox = HEAD.replace("[net]\n", "[net]\nletter_box=1\n")
+    assert darknet_py.Detector(random_networks.network(with_letterbox)).letterbox
 
 
 def test_the_number_of_class_names_is_checked() -> None:
@@ -133,12 +135,12 @@ def test_the_number_of_class_names_is_checked() -> None:
 
 def test_missing_anchors_are_0_5_and_masked_anchors_beyond_num_are_0() -> None:
     anchors = operator.attrgetter("anchors")
-    few = random_networks.layer("yolo", {"classes": "1", "num": "2", "anchors": "7,8"}, Shape(12, 2, 2))
-    assert anchors(few) == ((7, 8), (0.5, 0.5))
+    incomplete = random_networks.layer("yolo", {"classes": "1", "num": "2", "anchors": "7,8"}, Shape(12, 2, 2))
+    assert anchors(incomplete) == ((7, 8), (0.5, 0.5))
     keys = {"classes": "1", "num": "2", "mask": "1,2", "anchors": "7,8,5,6,3,4"}
     with pytest.warns(UnusedOptionWarning, match=r"mask=\(1, 2\) goes beyond num=2"):
-        many = random_networks.layer("yolo", keys, Shape(12, 2, 2))
-    assert anchors(many) == ((5, 6), (0, 0))
+        beyond_num = random_networks.layer("yolo", keys, Shape(12, 2, 2))
+    assert anchors(beyond_num) == ((5, 6), (0, 0))
 
 
 def test_the_threshold_of_a_class_tree_is_used() -> None:
@@ -146,7 +148,7 @@ def test_the_threshold_of_a_class_tree_is_used() -> None:
     head = random_networks.layer("region", keys, Shape(int(keys["classes"]) + 5, 4, 4))
     assert isinstance(head, Region)
     output = head(10 * random_networks.random(1, head.shape.channels, 4, 4))
-    low, high = (head.decode(output, (128, 128), DecodeOptions(0.01, sure))[0].probs for sure in (0.1, 0.9))
+    low, high = (head.decode(output, (128, 128), DecodeOptions(0.01, hierarchy))[0].probs for hierarchy in (0.1, 0.9))
     assert (high[high > 0] > 0.9).all()
     assert len(low) > len(high)
 

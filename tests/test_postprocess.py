@@ -95,7 +95,7 @@ def test_scores_at_the_threshold_are_not_detections() -> None:
     assert detections.objectness.tolist() == [0.75, 0]
 
 
-def test_a_row_for_each_box_and_class() -> None:
+def test_to_rows_returns_a_row_for_each_box_and_class() -> None:
     boxes = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]])
     probs = torch.tensor([[0.25, 0.0, 0.75], [0.0, 0.5, 0.0]])
     rows = to_rows(RawDetections(boxes, probs.amax(dim=1), probs))

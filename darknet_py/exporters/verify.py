@@ -147,7 +147,7 @@ def _is_discontinuous(layer: Layer) -> bool:
 def _make_inputs(
     module: TraceableNetwork, dynamic: bool | str, batches: Sequence[int]
 ) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
-    """Inputs and states: one per batch size if the batch is dynamic, and a larger image if the size is."""
+    """Return inputs and states: one per batch size if the batch is dynamic, and a larger image if the size is."""
     counts = batches if dynamic in (True, "batch") else (1,)
     inputs = [(module.example_input(count), module.initial_state(count)) for count in counts]
     if dynamic in (True, "size"):
@@ -159,7 +159,7 @@ def _make_inputs(
 
 
 def _detection_rows(boxes: Tensor, scores: Tensor, threshold: float, nms: float, network: Network) -> Tensor:
-    """Detections [n, 7] as an exported file with ``Heads.NMS`` orders them: by image, class and score."""
+    """Return detections, float [n, 7], in the order of an exported file with ``Heads.NMS``: by image, class, score."""
     rows = []
     for image, (box, probs) in enumerate(zip(boxes, scores, strict=True)):
         detections = apply_nms(from_scores(box, probs, threshold), nms, nms_options(network))

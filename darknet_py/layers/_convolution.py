@@ -237,7 +237,7 @@ class Convolution(Layer):
 
     @property
     def flops(self) -> float:
-        """Two for each multiplication by a weight; 32 binary ones count as one."""
+        """Two per multiplication by a weight; 32 binary multiplications count as one."""
         options = self.options
         weights = options.filters * (self.inputs // options.groups) * options.size**2
         return 2.0 * weights * self.inner.height * self.inner.width / (32 if options.xnor else 1)

@@ -98,8 +98,8 @@ class Tree(nn.Module):
     def descend(self, values: Tensor, threshold: float) -> Tensor:
         """Descend from the root to the best class (``hierarchy_top_prediction``).
 
-        A step goes to the best child if the product of all values on the path is above the threshold. Darknet
-        passes absolute probabilities, so that ancestors count repeatedly.
+        Each step moves to the best child if the product of all values on the path is above the threshold. Darknet
+        passes absolute probabilities, so the product contains those of ancestors repeatedly.
 
         Args:
             values: float [n, classes].

@@ -74,5 +74,5 @@ class Dropout(Layer):
 
 
 def _clamp_start(start: Tensor, last: int) -> Tensor:
-    """Move blocks into the map: C subtracts the last valid start from those beyond it instead of clamping them."""
+    """Move blocks into the map: as in C, a start beyond ``last`` is reduced by ``last`` instead of being clamped."""
     return torch.where(start > last, start - last, start).clamp(0, last)

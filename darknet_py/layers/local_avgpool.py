@@ -12,7 +12,7 @@ from .base import section
 
 @section("local_avgpool", "local_avg")
 class LocalAvgpool(Pooling):
-    """Windows as in ``[maxpool]``; padding counts neither in the sum nor in the number of elements."""
+    """Windows as in ``[maxpool]``; padding is excluded from the mean (``count_include_pad=False``)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the windows' means of ``x`` [batch, channels, height, width]."""

@@ -18,7 +18,7 @@ _MIN_SEPARABLE = 5  # side of a window from which two passes along the axes are 
 
 @section("maxpool", "max")
 class Maxpool(Pooling):
-    """Padding counts as -inf; by default the output size is rounded up (13 to 7 with stride 2)."""
+    """Padding is -inf; by default the output size is rounded up (13 to 7 with stride 2)."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Pooling.Options):

@@ -14,7 +14,7 @@ from .base import Layer, section
 
 @section("normalization", "lrn")
 class Normalization(Layer):
-    """Differs from torch's LocalResponseNorm: alpha multiplies the sum, not the mean, and one square is left out.
+    """Differs from torch's LocalResponseNorm: alpha multiplies the sum, not the mean, and one square is missing.
 
     ``normalization_layer.c`` starts its running sum one term short, so that the square of channel
     size / 2 is missing in every window (docs/oddities.md).

@@ -34,7 +34,10 @@ class ScaleChannels(Gate):
         self.shape = x
 
     def forward(self, gate: Tensor, x: Tensor, context: StepContext | None = None) -> Tensor:
-        """Return the activated product; C divides the gradient of a gate per cell by the number of cells (on GPUs)."""
+        """Return the activated product, of the shape of ``x``.
+
+        With ``scale_wh``, C's GPU code divides the gradient of the gate by the number of cells.
+        """
         if (
             self.options.scale_wh
             and self.darknet_gradients(context)

@@ -13,7 +13,7 @@ from .base import Layer, Shape, section
 
 @section("upsample")
 class Upsample(Layer):
-    """A negative stride downsamples by the sum, not the mean, of each block (``upsample_cpu``)."""
+    """A negative stride downsamples by the sum (not the mean) of each block (``upsample_cpu``)."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):

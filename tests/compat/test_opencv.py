@@ -1,4 +1,4 @@
-"""``DetectionModel`` against OpenCV 4's own: equal classes and pixels, close confidences."""
+"""``DetectionModel`` against that of OpenCV 4: equal classes and pixels, close confidences."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_the_mean_is_subtracted_before_scaling(model: DetectionModel) -> None:
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_files_in_either_order(swapped: bool, tmp_path: pathlib.Path) -> None:
+def test_cfg_and_weights_are_accepted_in_either_order(swapped: bool, tmp_path: pathlib.Path) -> None:
     net = noise_detector(tmp_path)
     loading.save(net, tmp_path / "a.weights")
     loading.save(net, tmp_path / "a.pt")

@@ -138,7 +138,7 @@ def test_a_binary_network_is_verified_on_an_input_that_flips_no_sign(flips: int)
     assert (difference.max_abs == 0) == (flips == 1)
 
 
-def test_half_precision(tmp_path: pathlib.Path) -> None:
+def test_fp16_files_store_half_precision_weights(tmp_path: pathlib.Path) -> None:
     result = export(detector(), tmp_path / "a.onnx", heads="boxes", fp16=True)
     assert 0 < result.relative_rms < 2e-2
     types = {tensor.data_type for tensor in onnx.load(tmp_path / "a.onnx").graph.initializer}
@@ -146,7 +146,7 @@ def test_half_precision(tmp_path: pathlib.Path) -> None:
     assert onnx.load(tmp_path / "a.onnx").graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
 
 
-def test_torch_export(tmp_path: pathlib.Path) -> None:
+def test_torch_export_files_give_the_same_outputs(tmp_path: pathlib.Path) -> None:
     net = detector()
     assert export(net, tmp_path / "a.pt2", dynamic=True, names=["a", "b", "c", "d"]).max_abs_difference == 0
     notes = {"names.txt": ""}
@@ -156,7 +156,7 @@ def test_torch_export(tmp_path: pathlib.Path) -> None:
     assert json.loads(notes["names.txt"]) == ["a", "b", "c", "d"]
 
 
-def test_openvino(tmp_path: pathlib.Path) -> None:
+def test_openvino_files_are_verified(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     result = export(detector(), tmp_path / "a.xml", heads="nms", dynamic="batch")
     assert result.runtime == "OpenVINO"

@@ -112,13 +112,13 @@ def _box_targets(stream: _Stream, reference: TrainingReference) -> list[Tensor]:
     """Per image float [n, 5]: x, y, w, h relative to the image, and the class."""
     on_grid = reference["kind"] == "detection"
     low = np.array([0.1, 0.1, 0.1, 0.1] if on_grid else [0.1, 0.1, 0.05, 0.05], np.float32)
-    reach = np.array([0.8, 0.8, 0.5, 0.5], np.float32)
+    span = np.array([0.8, 0.8, 0.5, 0.5], np.float32)
     targets = []
     for _ in range(reference["batch"]):
         occupied: set[tuple[int, int]] = set()
         rows: list[list[float]] = []
-        for *place, kind in stream.take(3 if on_grid else 4, 5):
-            box = low + reach * np.array(place, np.float32)
+        for *box_values, kind in stream.take(3 if on_grid else 4, 5):
+            box = low + span * np.array(box_values, np.float32)
             cell = (int(box[0] * reference["side"]), int(box[1] * reference["side"])) if on_grid else (len(rows), 0)
             if cell not in occupied:
                 occupied.add(cell)
@@ -163,11 +163,11 @@ def train(folder: str, name: str, scratch: Path) -> Difference:
     darknet_py.save_weights(network, scratch / "last.weights")
     last = _floats((scratch / "last.weights").read_bytes())
     moved = np.linalg.norm(expected - first)
-    worst, array, end = 0.0, "", 0
+    largest, array, end = 0.0, "", 0
     for layer, kind, count, _, _ in reference["chunks"]:
         part = slice(end, end + count)
         end += count
         of_array = np.linalg.norm(last[part] - expected[part])
-        if of_array > worst:
-            worst, array = float(of_array), f"layer {layer} {kind}"
+        if of_array > largest:
+            largest, array = float(of_array), f"layer {layer} {kind}"
     return Difference(float(np.linalg.norm(last - expected) / moved), array, cost_error, lr_error)

@@ -22,19 +22,19 @@ PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"
 
 def environment() -> dict[str, str]:
     """The environment of a subprocess, which imports this checkout and uses one thread."""
-    known = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return {**known, "PYTHONPATH": str(paths.ROOT), "OMP_NUM_THREADS": "1"}
+    inherited = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    return {**inherited, "PYTHONPATH": str(paths.ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def begin(*words: str | os.PathLike[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def begin(*arguments: str | os.PathLike[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """Start ``darknet-py train ...`` in a subprocess."""
-    line = [sys.executable, *launcher, "-m", "darknet_py", "train", *(os.fspath(word) for word in words)]
+    line = [sys.executable, *launcher, "-m", "darknet_py", "train", *(os.fspath(argument) for argument in arguments)]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
 
 
-def command(*words: str | os.PathLike[str], launcher: tuple[str, ...] = (), expected: int = 0) -> tuple[str, str]:
+def command(*arguments: str | os.PathLike[str], launcher: tuple[str, ...] = (), expected: int = 0) -> tuple[str, str]:
     """Run ``darknet-py train ...`` in a subprocess and return what it wrote to stdout and stderr."""
-    process = begin(*words, launcher=launcher)
+    process = begin(*arguments, launcher=launcher)
     out, err = process.communicate(timeout=600)
     assert process.returncode == expected, err
     return out, err

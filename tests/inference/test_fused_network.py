@@ -144,7 +144,7 @@ def cpu(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> bool:
 
 
 @CPUS
-def test_bf16_is_near(cpu: bool) -> None:
+def test_bf16_outputs_are_close(cpu: bool) -> None:
     net, x = random_networks.network(TEXT.format(before="mish", after="linear")), random_networks.random(2, 3, 12, 16)
     fused = optimise(net, dtype="bf16")
     error = max_relative_error(run(net, x), run(fused, x))
@@ -199,7 +199,7 @@ def test_an_error_names_the_layer() -> None:
     assert error.value.__notes__ == ["in layer 2 [connected] (made.cfg:8), input shapes (1, 3, 8, 8)"]
 
 
-def test_constructors_leave_the_allocator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_constructors_do_not_change_the_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator, "keep_freed_memory", lambda: pytest.fail("changed the allocator"))
     monkeypatch.setattr("ctypes.CDLL", lambda *_: pytest.fail("changed the allocator"))
     optimise(random_networks.network(TEXT.format(before="mish", after="linear")))
@@ -208,7 +208,7 @@ def test_constructors_leave_the_allocator_alone(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(("dtype", "limit"), [("fp32", 5e-3), ("bf16", 3e-2), ("fp16", 5e-3)])
-def test_on_a_gpu(dtype: str, limit: float) -> None:
+def test_outputs_on_a_gpu_are_close(dtype: str, limit: float) -> None:
     net, x = random_networks.network(TEXT.format(before="mish", after="leaky")), random_networks.random(2, 3, 12, 16)
     expected = run(net, x)
     outputs = run(optimise(net.cuda(), dtype=dtype), x.cuda())

@@ -163,7 +163,7 @@ def test_copies_are_equal_and_separate(sample: Sample) -> None:
 
 
 @each_sample
-def test_state_dict(sample: Sample) -> None:
+def test_a_state_dict_restores_the_outputs(sample: Sample) -> None:
     layer, xs = sample.build(), inputs(sample)
     other = random_networks.randomise(sample.build(), seed=1)
     other.load_state_dict(layer.state_dict())
@@ -171,7 +171,7 @@ def test_state_dict(sample: Sample) -> None:
 
 
 @each_sample
-def test_initial_values(sample: Sample) -> None:
+def test_initialise_sets_finite_distinct_weights(sample: Sample) -> None:
     layer = sample.build()
     for _, tensor in layer.stored():
         tensor.data.fill_(math.nan)
@@ -209,7 +209,7 @@ def test_gradients_reach_its_parameters(sample: Sample) -> None:
 
 
 @each_sample
-def test_row_of_the_layer_table(sample: Sample) -> None:
+def test_descriptions_are_one_line_and_operations_are_finite(sample: Sample) -> None:
     layer = sample.build()
     assert "\n" not in layer.describe()
     assert layer.describe() in repr(layer)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import onnx
 
 _MAX_BYTES = 2**31 - 2**24  # of weights in one file: protobuf's limit, less space for the graph
-OPSET = 18  # the lowest that torch writes without converting afterwards; OpenCV 4.14 reads it
+OPSET = 18  # the lowest that torch writes without a version conversion; OpenCV 4.14 reads it
 
 
 def to_onnx(
@@ -122,7 +122,7 @@ def write_onnx(model: onnx.ModelProto, path: pathlib.Path) -> bool:
 
 
 def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | None = None) -> dict[str, str]:
-    """Return the metadata of an exported file by key; values other than text are JSON."""
+    """Return the metadata of an exported file by key; values other than strings are JSON."""
     from ..._version import __version__
 
     layers = {id(layer): index for index, layer in enumerate(network)}
@@ -151,7 +151,7 @@ def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | N
 
 
 def _weights_sha256(network: Network) -> str:
-    """SHA-256 of the .weights file to which the network would be saved."""
+    """Return the SHA-256 of the .weights file that saving the network would write."""
     major, minor, revision = network.version
     header = weights.Header(major, minor, revision, network.seen)
     total = hashlib.sha256(struct.pack(header.layout(network.dialect), *header))

@@ -1,8 +1,8 @@
 """Target assignment of anchor heads: which prediction is trained towards which ground-truth box.
 
-This is ``process_batch`` of ``yolo_layer.c`` without a loop over boxes. Darknet goes through the predictions
-first, all of which become negatives unless they overlap a target, and then through the targets, each of which
-is assigned to the anchors most similar to it in the cell that contains its centre. Both write to one table, so
+This is ``process_batch`` of ``yolo_layer.c`` without a loop over boxes. Darknet first loops over the predictions,
+all of which become negatives unless they overlap a target, and then over the targets, each of which is assigned
+to the anchors most similar to it in the cell that contains its centre. Both write to one table, so
 order matters: a later target overwrites the objectness target of an earlier one, adds to its box gradient, and
 marks another class. Here a match is a row index and a target; the first or last match of a row determines
 the contents of Darknet's table.
@@ -62,7 +62,7 @@ class Targets:
         objectness_weights: float [rows].
         classes: float [rows, classes], 0..1.
         class_weights: float [rows, classes].
-        box_decay: float [rows], weight of pulling the box outputs to 0; above 0 in adversarial passes only.
+        box_decay: float [rows], weight of an L2 penalty on the box outputs; above 0 in adversarial passes only.
     """
 
     objectness: Tensor

@@ -1,8 +1,8 @@
 """The loss of ``[region]`` (``region_layer.c forward_region_layer``), without a loop over boxes.
 
-Here Darknet's deltas contain the derivative of the sigmoid: they are minus the derivative of half the squared error of
-objectness and box, and of the classes' cross-entropy after a softmax. A later target overwrites an earlier one in
-the same row, box included; in a class tree it overwrites only the groups on its path to the root.
+Unlike in ``[yolo]``, Darknet's deltas include the derivative of the sigmoid: they are minus the derivative of half the
+squared error of objectness and box, and of the classes' cross-entropy after a softmax. A later target overwrites an
+earlier one in the same row, box included; in a class tree it overwrites only the groups on its path to the root.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .._loss import Loss, squared_loss
 from .._tree import Tree
 from ._max_iou import max_iou
 
-_WARM_UP = 12800  # images during which all boxes are pulled towards their anchor
+_WARM_UP = 12800  # images during which all boxes are trained towards their anchor
 _CLASS_ONLY = 100000  # a target whose x and y are beyond this has a class and no box
 
 
@@ -35,8 +35,8 @@ class RegionLossOptions(schema.Options):
     softmax: bool = option(False, "softmax over the classes")
     classfix: int = option(
         0,
-        "-1: objectness below 0.5 counts as 0, and is trained towards the IoU; 1, 2: predictions with an IoU above "
-        "thresh learn the class",
+        "-1: objectness below 0.5 is treated as 0 and trained towards the IoU; 1, 2: predictions with an IoU above "
+        "thresh are trained on the class of their target",
     )
     background: bool = option(False, "a background class instead of objectness (pjreddie)")
     focal_loss: bool = option(False, "focal loss of the classes", train=True)

@@ -69,7 +69,7 @@ def yolo_rows(x: Tensor, new_coords: bool, scale: float, mask: list[int], thresh
 
 @settings(max_examples=30)
 @given(shapes, seeds, thresholds, st.sampled_from([1.0, 1.05, 2.0]), st.booleans(), st.sampled_from(Dialect))
-def test_yolo(
+def test_yolo_boxes_equal_the_loop(
     shape: tuple[int, int], seed: int, threshold: float, scale: float, new_coords: bool, dialect: Dialect
 ) -> None:
     keys = {"classes": "2", "num": "3", "mask": "2,0", "anchors": ",".join(map(str, ANCHORS))}
@@ -100,7 +100,7 @@ def gaussian_rows(x: Tensor, point: str, threshold: float) -> Iterator[Row]:
 
 @settings(max_examples=20)
 @given(shapes, seeds, thresholds, st.sampled_from(["center", "left_top", "right_bottom"]))
-def test_gaussian_yolo(shape: tuple[int, int], seed: int, threshold: float, point: str) -> None:
+def test_gaussian_yolo_boxes_equal_the_loop(shape: tuple[int, int], seed: int, threshold: float, point: str) -> None:
     keys = {"classes": "2", "num": "2", "anchors": "10,14,23,27", "scale_x_y": "1.1", "yolo_point": point}
     layer = head("Gaussian_yolo", keys, Shape(22, *shape))
     x = random_networks.random(2, 22, *shape, seed=seed, low=-2, high=2)
@@ -122,7 +122,7 @@ def detection_rows(flat: list[float], side: int, num: int, classes: int, is_sqrt
 
 @settings(max_examples=20)
 @given(st.integers(1, 3), seeds, thresholds, st.booleans())
-def test_detection(side: int, seed: int, threshold: float, is_sqrt: bool) -> None:
+def test_detection_boxes_equal_the_loop(side: int, seed: int, threshold: float, is_sqrt: bool) -> None:
     keys = {"classes": "3", "coords": "4", "num": "2", "side": str(side), "sqrt": str(int(is_sqrt))}
     layer = head("detection", keys, Shape(13 * side * side, 1, 1))
     x = random_networks.random(2, 13 * side * side, 1, 1, seed=seed, low=0.01)

@@ -136,7 +136,7 @@ KEYS: list[dict[str, object]] = [
     hierarchy=st.sampled_from([0.3, 0.5, 0.8]),
     mapped=st.booleans(),
 )
-def test_boxes(
+def test_region_boxes_equal_the_loop(
     folder: pathlib.Path,
     keys: dict[str, object],
     dialect: Dialect,

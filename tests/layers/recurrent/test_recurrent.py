@@ -48,7 +48,7 @@ def test_the_state_is_kept_between_calls_and_cleared_by_reset(sample: Sample) ->
 
 
 @each
-def test_order_matters(sample: Sample) -> None:
+def test_the_order_of_frames_matters(sample: Sample) -> None:
     layer, (a, b) = make_layer(sample), frames(sample, 2)
     (_, forward) = run(layer, a, b)
     layer.reset()
