@@ -121,7 +121,7 @@ class DetectionModel:
             frame: uint8 [height, width, channels].
 
         Returns:
-            For each head float32 [n, 5 + classes]: (cx, cy, w, h) relative to the frame, the largest probability (where
+            Float32 [n, 5 + classes] of each head, (cx, cy, w, h) relative to the frame, the largest probability (where
             cv2 has the objectness), and the class probabilities.
         """
         return tuple(np.concatenate(parts, axis=1) for parts in self._rows(frame))

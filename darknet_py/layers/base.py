@@ -25,7 +25,13 @@ from ._param_group import ParamGroup
 
 
 class Shape(NamedTuple):
-    """Shape of a layer's output for one image; a flat vector is ``Shape(n, 1, 1)``."""
+    """Shape of a layer's output for one image; a flat vector is ``Shape(n, 1, 1)``.
+
+    Attributes:
+        channels: number of channels.
+        height: rows of each channel.
+        width: columns of each channel.
+    """
 
     channels: int
     height: int
@@ -38,7 +44,17 @@ class Shape(NamedTuple):
 
 
 class Layer(nn.Module):
-    """One section of a cfg as a module: tensors [batch, channels, height, width] in, one tensor out."""
+    """One section of a cfg as a module: tensors [batch, channels, height, width] in, one tensor out.
+
+    Attributes:
+        names: names of the section, see ``section``.
+        has_loss: whether ``loss`` is defined.
+        stateful: whether ``state`` is kept from call to call.
+        uses_context: whether ``forward`` takes ``context=``, see ``Network.forward``.
+        options: the section's keys.
+        shape: shape of the output for one image.
+        state: state after the last call, each tensor [batch, ...]; None: no call yet.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Options(schema.Options):
@@ -68,13 +84,13 @@ class Layer(nn.Module):
             """Layers that layer ``index`` reads, by number; -1 is the network's input."""
             return (index - 1,)
 
-    names: ClassVar[tuple[str, ...]]  # of the sections, see ``section``
-    has_loss: ClassVar[bool] = False  # whether ``loss`` is defined
-    stateful: ClassVar[bool] = False  # whether ``state`` is kept from call to call
-    uses_context: ClassVar[bool] = False  # whether ``forward`` takes ``context=``, see ``Network.forward``
+    names: ClassVar[tuple[str, ...]]
+    has_loss: ClassVar[bool] = False
+    stateful: ClassVar[bool] = False
+    uses_context: ClassVar[bool] = False
     options: Options
-    shape: Shape  # of the output
-    state: tuple[Tensor, ...] | None = None  # after the last call, each [batch, ...]; None: no call yet
+    shape: Shape
+    state: tuple[Tensor, ...] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Reset the attributes that describe ``forward`` to their defaults in a subclass that overrides it."""
