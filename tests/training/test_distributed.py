@@ -29,8 +29,9 @@ CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["norm", *(pytest.param(case, marks=pytest.mark.slow) for case in CASES if case != "norm")]
+)
 def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     norm, keys, flags = CASES[case]
     cfg = synthetic_data.cfg(tmp_path, max_batches=20, norm=norm, **{"learning_rate": 0.003, **keys})
