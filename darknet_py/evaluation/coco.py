@@ -115,7 +115,7 @@ def to_annotations(dataset: Dataset, detections: Detections) -> dict[str, Any]:
 
 
 class CocoScores(NamedTuple):
-    """The package that evaluated, its twelve statistics by name, and AP of each class; -1 where there is no target."""
+    """Results of ``COCOeval``: the package, its twelve statistics by name, and AP of each class; -1 without targets."""
 
     package: str
     statistics: dict[str, float]

@@ -1,4 +1,4 @@
-"""Class-agnostic recall: how many ground-truth boxes are covered by any detection (``detector recall``)."""
+"""Class-agnostic recall: the fraction of ground-truth boxes that any detection covers (``detector recall``)."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """What an evaluation was computed from, for plots and result files; ``curves``: one for each class."""
+    """The data behind an evaluation, for plots and result files; ``curves``: one for each class."""
 
     dataset: Dataset
     detections: Detections
@@ -147,9 +147,9 @@ class Evaluation:
                 "\n calculation mAP (mean average precision)...",
                 f"\n detections_count = {self.data.matches.counted.sum()}, unique_truth_count = {score.targets}  ",
                 *(
-                    f"class_id = {number}, name = {one.name}, ap = {100 * one.average_precision:2.2f}%   \t "
-                    f"(TP = {one.tp}, FP = {one.fp}) "
-                    for number, one in enumerate(self.classes)
+                    f"class_id = {cls}, name = {row.name}, ap = {100 * row.average_precision:2.2f}%   \t "
+                    f"(TP = {row.tp}, FP = {row.fp}) "
+                    for cls, row in enumerate(self.classes)
                 ),
                 f"\n{prefix}precision = {score.precision:1.2f}, recall = {score.recall:1.2f}, "
                 f"F1-score = {score.f1:1.2f} ",
@@ -164,10 +164,11 @@ class Evaluation:
     def to_table(self) -> str:
         """Format a table with a row for each class and one for all; ratios in percent."""
         head = ("class", "targets", "AP", "TP", "FP", "FN", "precision", "recall", "F1", "best F1", "at score")
-        rows = [head, *(_row(one) for one in self.classes if one.targets or one.tp or one.fp), _row(self.all)]
+        shown = [score for score in self.classes if score.targets or score.tp or score.fp]
+        rows = [head, *map(_row, shown), _row(self.all)]
         text = format_table(rows, "<>")
         text.insert(-1, "-" * len(text[0]))
-        absent = sum(not (one.targets or one.tp or one.fp) for one in self.classes)
+        absent = len(self.classes) - len(shown)
         notes = [f"not shown: {absent} classes without targets and detections"] if absent else []
         notes.append(f"TP, FP, FN, precision, recall and F1: score above {self.threshold:g}, IoU {self.match_iou:g}")
         return "\n".join((*text, *notes, "", *self.summary()))
@@ -175,11 +176,11 @@ class Evaluation:
     def summary(self) -> list[str]:
         """Format mAP with its protocol, and the best F1 with its score threshold."""
         if self.protocol is Protocol.COCO:
-            shown = [f"{name:<9} {_percent(value)}" for name, value in self.coco.items()]
+            lines = [f"{name:<9} {_percent(value)}" for name, value in self.coco.items()]
         else:
-            shown = [f"mAP@{self.match_iou:.2f} = {100 * self.map:.2f} %"]
+            lines = [f"mAP@{self.match_iou:.2f} = {100 * self.map:.2f} %"]
         best = f"best F1 {100 * self.all.best_f1:.1f} % at a score threshold of {self.all.best_threshold:.3f}"
-        return [*shown, f"({self.rule})", best]
+        return [*lines, f"({self.rule})", best]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but ``data`` as plain values, for JSON."""
@@ -196,7 +197,7 @@ class Evaluation:
             "detections": len(self.data.detections),
             "seconds": round(self.data.detections.seconds, 3),
             "all": _record(self.all),
-            "classes": [_record(one) for one in self.classes],
+            "classes": [_record(score) for score in self.classes],
             "coco": dict(self.coco),
             "backend": self.backend,
             "problems": [str(problem) for problem in self.problems],
