@@ -130,6 +130,9 @@ class Classifier:
         Args:
             source: a path, a PIL image, an array [height, width, 3] of uint8 in RGB order, or a list of these.
 
+        Returns:
+            The classification of the image, or a list with that of each image.
+
         Raises:
             DataError: an image cannot be read.
         """

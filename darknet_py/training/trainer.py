@@ -205,7 +205,7 @@ class Trainer:
         return TrainResult(self.iteration, self.progress.average_loss, best, stopped_early, weights, logger.score_name)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next iteration depends on, besides the weights and torch's random generator."""
+        """Return what the next iteration depends on, besides the weights and torch's random generator."""
         return {
             "iteration": self.iteration,
             "optimizer": self.optimizer.state_dict(),
