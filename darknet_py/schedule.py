@@ -64,7 +64,9 @@ def sequence_length(net: Net, iteration: int) -> int:
 
 def _steps(net: Net, iteration: int) -> float:
     if len(net.steps) != len(net.scales):
-        raise ConfigError(f"policy=steps: {len(net.steps)} steps but {len(net.scales)} scales")
+        raise ConfigError(
+            f"policy=steps: expected one scale per step, got {len(net.scales)} scales for {len(net.steps)} steps"
+        )
     lr = net.learning_rate
     for step, scale in zip(net.steps, net.scales, strict=True):
         if step > iteration:

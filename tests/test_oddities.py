@@ -37,7 +37,7 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
         ("[empty]\n[route]\nlayers=3", "layer 1 [route] refers to layer 3, which does not precede it"),
         ("[yolo]\nnms_kind=diou", "nms_kind: expected one of default, greedynms"),
         ("[crnn]\noutput=2\nhidden=2", "expected convolutions that keep the size"),
-        ("[maxpool]\nsize=2\npadding=4", "padding=4: expected less than 2 * size=4"),
+        ("[maxpool]\nsize=2\npadding=4", "padding=4: expected less than 2 * size = 4"),
     ],
 )
 def test_cfgs_that_c_misreads_or_crashes_on_are_refused(text: str, message: str) -> None:

@@ -56,7 +56,7 @@ def test_a_random_learning_rate_comes_from_the_given_generator() -> None:
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
-        ({"policy": Policy.STEPS, "steps": (1, 2)}, "2 steps but 0 scales"),
+        ({"policy": Policy.STEPS, "steps": (1, 2)}, "expected one scale per step, got 0 scales for 2 steps"),
         ({"policy": Policy.POLY, "max_batches": 0}, "max_batches"),
     ],
 )

@@ -76,7 +76,7 @@ class Backend:
 
 
 class NativeBackend(Backend):
-    """This package."""
+    """A model run by this package."""
 
     def __init__(self, text: str) -> None:
         self.model = _find_model(text)

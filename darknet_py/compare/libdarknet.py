@@ -209,7 +209,7 @@ def _failure(library: str, status: int, log: bytes) -> DarknetError:
 
 
 class LibdarknetBackend(ExternalBackend):
-    """A C library."""
+    """A model run by a C Darknet library."""
 
     def __init__(self, text: str) -> None:
         match = _LIBRARY.fullmatch(text)

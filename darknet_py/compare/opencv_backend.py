@@ -20,7 +20,7 @@ from .backends import BackendOutput, ExternalBackend, file_names, single_image_c
 
 
 class OpenCVBackend(ExternalBackend):
-    """OpenCV 4."""
+    """A model run by OpenCV 4."""
 
     def __init__(self, text: str) -> None:
         try:

@@ -92,7 +92,7 @@ class Norm(nn.Module):
         return y * self.scales.view(-1, 1, 1) + biases.view(-1, 1, 1)
 
     def stored(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the arrays that follow the biases in a file."""
+        """Yield the arrays that follow the biases in a .weights file."""
         yield "scales", self.scales
         yield "rolling_mean", self.rolling_mean
         yield "rolling_variance", self.rolling_variance

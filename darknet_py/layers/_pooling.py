@@ -45,7 +45,7 @@ class Pooling(Layer):
                 f"a {options.size}x{options.size} window does not fit into a map of {x.width} x {x.height}"
             )
         if options.padding // 2 >= options.size:
-            raise ValueError(f"padding={options.padding}: expected less than 2 * size={2 * options.size}")
+            raise ValueError(f"padding={options.padding}: expected less than 2 * size = {2 * options.size}")
 
     def output_shape(self, x: Shape, strides: tuple[int, int]) -> Shape:
         """Return the shape of the output for one image of shape ``x``."""

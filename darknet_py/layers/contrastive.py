@@ -50,7 +50,7 @@ class Contrastive(Layer):
             (number,) = resolve_indices((self.options.yolo_layer,), index)
             head = earlier[number] if 0 <= number < index else None
             if not isinstance(head, TrackingHead):
-                raise ValueError(f"yolo_layer: layer {number} is not a [yolo] layer before layer {index}")
+                raise ValueError(f"yolo_layer: expected an earlier [yolo], got layer {number}")
             self.head = (head,)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ class LocalAvgpool(Pooling):
     """Windows as in ``[maxpool]``; padding is excluded from the mean (``count_include_pad=False``)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the windows' means of ``x`` [batch, channels, height, width]."""
+        """Return the mean of each window of ``x`` [batch, channels, height, width]."""
         sums = F.avg_pool2d(self.pad(x, self.strides, 0.0), self.options.size, self.strides)
         inside = self.pad(torch.ones_like(x[:1, :1]), self.strides, 0.0)
         return sums / F.avg_pool2d(inside, self.options.size, self.strides)

@@ -44,7 +44,7 @@ class Route(Join):
         # Maps of different sizes are concatenated as flat vectors, which fully connected layers can read.
         self.flat = len({x[1:] for x in inputs}) > 1
         if self.flat and options.groups > 1:
-            raise ValueError("groups: expected layers of one size")
+            raise ValueError("groups: expected layers of equal width and height")
         channels = sum(x.channels // options.groups for x in inputs)
         self.shape = Shape(sum(x.floats for x in inputs), 1, 1) if self.flat else inputs[0]._replace(channels=channels)
 

@@ -77,7 +77,7 @@ class Shortcut(Join):
         if weighted and options.weights_normalization is WeightsNormalization.NONE:
             raise ValueError("weights_type: expected weights_normalization=relu, avg_relu or softmax, got none")
         if weighted and any(x[1:] != self.shape[1:] for x in inputs):
-            raise ValueError("weights_type: expected layers of one size")
+            raise ValueError("weights_type: expected layers of equal width and height")
         for x in inputs[1:]:
             _strides(self.shape, x)
         self.per_channel = options.weights_type is WeightsType.PER_CHANNEL

@@ -44,7 +44,7 @@ class Softmax(ClassifierHead):
         if options.groups < 1 or x.floats % options.groups:
             raise ValueError(f"{x.floats} inputs do not divide into groups={options.groups}")
         if self.tree and len(self.tree.names) != x.floats:
-            raise ValueError(f"tree: {len(self.tree.names)} classes for {x.floats} inputs")
+            raise ValueError(f"tree: {len(self.tree.names)} classes, expected {x.floats}, one per input")
 
     @property
     def temperature(self) -> float:

@@ -55,7 +55,7 @@ class Recurrent(Layer):
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _continues(self, context: StepContext | None) -> bool:
-        """Whether this call continues the sequence of the last one."""
+        """Whether this call continues the sequence of the previous call."""
         if not self.training:
             return True
         return context is not None and context.subdivision % context.sequence != 0
