@@ -70,7 +70,7 @@ def sides(request: pytest.FixtureRequest) -> tuple[Files, str]:
     """A model, and the prefix of the backend that runs the other side."""
     runners: dict[str, Callable[[], str]] = {"ours": str, "opencv": opencv, "pjreddie": pjreddie, "alexeyab": alexeyab}
     prefix = runners[request.param]()
-    pair: Files = request.getfixturevalue("tiny3" if request.param == "pjreddie" else "tiny")
+    pair: Files = request.getfixturevalue("tiny_yolov3" if request.param == "pjreddie" else "tiny")
     return pair, prefix
 
 
