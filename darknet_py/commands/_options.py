@@ -6,6 +6,7 @@ A verb adds them with ``add(parser, "--conf", default=0.25)`` and describes what
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import Any
 
 from ..cfg import Dialect
@@ -80,23 +81,22 @@ def add(
     parser.add_argument(*names.split("/"), help=text.replace("%", "%%"), **spec)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add MODEL, WEIGHTS and the options of ``add_network``."""
+def add_model(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+    """Add MODEL, WEIGHTS and the options of ``add_network``, except those in ``without``."""
     parser.add_argument("model", metavar="MODEL", help=f"a cfg file, a .pt or .safetensors checkpoint, or {NAME}")
     parser.add_argument(
         "weights", metavar="WEIGHTS", nargs="?", help="weights of a cfg (default: those of the catalogue)"
     )
-    add_network(parser)
+    add_network(parser, without=without)
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add the options of how a network is read and where it runs."""
+def add_network(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+    """Add the options of how a network is read and where it runs, except those in ``without``."""
     group = parser.add_argument_group("network")
-    add(group, "--imgsz/--size")
-    add(group, "--dialect", default="alexeyab")
-    add(group, "--device", default="auto")
-    add(group, "--strict")
-    add(group, "--fetch")
+    defaults = {"--imgsz/--size": None, "--dialect": "alexeyab", "--device": "auto", "--strict": None, "--fetch": None}
+    for names, default in defaults.items():
+        if names not in without:
+            add(group, names, default=default)
 
 
 def add_engine(group: argparse._ActionsContainer) -> None:

@@ -22,7 +22,7 @@ _DATA_SUFFIXES = (".data", ".yaml", ".yml", ".json", ".txt")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _options.add_model(parser)
+    _options.add_model(parser, without=("--device",))
     _options.add(parser, "--names")
     parser.add_argument(
         "--per-class", action="store_true", help="for a data set: print the number of objects per class"
