@@ -93,7 +93,7 @@ def copy_checkout(folder: pathlib.Path) -> None:
 
 def run_tests(folder: pathlib.Path, words: Sequence[str]) -> Outcome:
     """Run pytest in a copy."""
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "slow or not slow"]
+    options = ["-n", "0", "-x", "-q", "-p", "no:cacheprovider", "-m", "slow or not slow"]
     line = [sys.executable, "-m", "pytest", *options, *(f"tests/{word}" for word in words)]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "CI": "1"}
     started = time.monotonic()
