@@ -159,7 +159,15 @@ def find_backend(text: str) -> Backend:
 
 
 def relative_difference(left: Tensor, right: Tensor) -> float:
-    """Compute ``max |left - right| / RMS(left)`` over finite values; inf if sizes or indices of NaN and Inf differ."""
+    """Compute ``max |left - right| / RMS(left)`` over finite values.
+
+    Args:
+        left: float tensor of any shape.
+        right: float tensor with as many values, which are compared in their order in memory.
+
+    Returns:
+        The relative difference, 0 or more; inf if the numbers of values or the indices of NaN and Inf differ.
+    """
     if left.numel() != right.numel():
         return math.inf
     left, right = left.flatten().double(), right.flatten().double()

@@ -77,7 +77,7 @@ class TraceableNetwork(nn.Module):
         return max(self.network.shape[1:]) > 1 or self.network.options.width > 0
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
-        """Return the states for the first call: zeros."""
+        """Return the states for the first call: zeros, float32 [batch, *shape of the state] each."""
         return tuple(torch.zeros(batch, *shape) for shapes in self.state_shapes for shape in shapes)
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:

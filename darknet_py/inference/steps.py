@@ -28,7 +28,7 @@ class Float32Region(nn.Module):
         self.dtype = dtype
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Run the layer on inputs of any floating dtype."""
+        """Run the layer on inputs [batch, channels, height, width] of any floating dtype."""
         y: Tensor = self.layer(*(x.float() for x in inputs))
         return y.to(self.dtype)
 

@@ -45,7 +45,7 @@ def sync_batch_norm(
 
 
 def all_reduce_sum(x: Tensor, all_reduce: AllReduce | None) -> Tensor:
-    """Sum ``x`` over the processes, differentiably; return ``x`` where ``all_reduce`` is None."""
+    """Sum ``x``, float of any shape, over the processes, differentiably; return ``x`` where ``all_reduce`` is None."""
     if all_reduce is None:
         return x
     summed: Tensor = _AllReduceSum.apply(x, all_reduce)  # type: ignore[no-untyped-call]

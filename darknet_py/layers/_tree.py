@@ -54,7 +54,16 @@ class Tree(nn.Module):
         self.register_buffer("depth", torch.tensor(depth), persistent=False)
 
     def softmax(self, x: Tensor, dim: int, temperature: float = 1.0) -> Tensor:
-        """Compute the softmax within every group; the classes are dimension ``dim`` of ``x``."""
+        """Compute the softmax within every group of siblings (``softmax_tree``).
+
+        Args:
+            x: float [..., classes, ...], logits.
+            dim: dimension of the classes.
+            temperature: divisor of the logits.
+
+        Returns:
+            Probabilities given the parent class, in the shape of ``x``; each group sums to 1.
+        """
         rows = x.movedim(dim, 0) / temperature
         top = torch.full_like(rows[:1], float("-inf")).expand(self.groups, *rows.shape[1:]).clone()
         index = self.group.view(-1, *[1] * (rows.dim() - 1)).expand_as(rows)

@@ -44,7 +44,7 @@ class Cost(Layer):
     has_loss = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x``."""
+        """Return ``x`` [batch, ...] unchanged."""
         return x
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:

@@ -18,5 +18,5 @@ class Empty(Layer):
         return True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x``."""
+        """Return ``x`` [batch, ...] unchanged."""
         return x

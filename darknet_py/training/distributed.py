@@ -81,7 +81,7 @@ class ProcessGroup:
         return device
 
     def all_reduce(self, x: Tensor) -> Tensor:
-        """The sum of ``x`` over the processes, as a new tensor."""
+        """Sum ``x``, of any shape and the same in all processes, over the processes; return a new tensor."""
         x = x.detach().clone()
         if self.world_size > 1:
             torch.distributed.all_reduce(x)

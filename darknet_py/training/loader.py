@@ -99,7 +99,16 @@ class Maker(Protocol):
         """Number of images that are needed."""
 
     def make(self, job: Job, sources: Sequence[tuple[ImageArray, Array]]) -> tuple[Array, Array]:
-        """The training image and its target."""
+        """Augment images to one training example.
+
+        Args:
+            job: What to make.
+            sources: The images, uint8 [height, width, channels], and their targets, float32 [n, 5] or [n, 6] of
+                cx, cy, w, h, class, track relative to the image; for a classifier [classes].
+
+        Returns:
+            The image, float32 [channels, height, width] in 0..1, and its targets in the same form.
+        """
 
 
 class Loader:

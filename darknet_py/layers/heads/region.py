@@ -115,7 +115,7 @@ class Region(Head):
         return output.reshape(batch, height, width, self.options.num, -1)
 
     def predictions(self, output: Tensor) -> RegionPredictions:
-        """Decode all predictions (``get_region_box``)."""
+        """Decode all predictions of ``output`` [batch, channels, height, width] (``get_region_box``)."""
         cells = self._cells(output)
         coords = self.options.coords
         height, width = output.shape[2:]

@@ -68,7 +68,7 @@ class Recurrent(Layer):
             yield from ((f"{name}.{array}", tensor) for array, tensor in part.stored(transposed))
 
     def run_part(self, name: str, x: Tensor, context: StepContext | None) -> Tensor:
-        """Return the output of the part ``name``."""
+        """Return the output of the part ``name`` for ``x`` [batch, channels, height, width]."""
         y: Tensor = self.get_submodule(name)(x, context=context)
         return y
 
@@ -103,7 +103,7 @@ class ThreePart(Recurrent):
         return (x.new_zeros(x.shape[0], *self.self_layer.shape),)
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:
-        """Compute one frame."""
+        """Compute one frame ``x`` [batch, channels, height, width]; the state is one tensor [batch, hidden, ...]."""
         (old,) = state
         new = self.input_layer(x, context=context) + self.self_layer(old, context=context)
         new = old + new if self.options.shortcut else new
