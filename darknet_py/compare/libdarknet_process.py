@@ -35,7 +35,9 @@ class CDetection(ctypes.Structure):
 def open_library(path: str) -> Any:
     """Open the library and declare its functions; ``load`` and ``predict`` are those of its fork."""
     c: Any = ctypes.CDLL(path)
-    pointer, integer, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
+    pointer = ctypes.c_void_p
+    integer = ctypes.c_int
+    real = ctypes.c_float
     c.set_batch_network.argtypes = [pointer, integer]
     if hasattr(c, "network_predict_ptr"):  # AlexeyAB's network_predict takes the struct by value
         c.predict = c.network_predict_ptr

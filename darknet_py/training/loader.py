@@ -204,7 +204,8 @@ class Loader:
 
     def _read(self, job: Job, part: int) -> tuple[ImageArray, Array, str]:
         """Read the image that is drawn, or the first of those drawn after it that can be read."""
-        rng, count = self.plan.choices(job.iteration, job.index, part), len(self._source)
+        rng = self.plan.choices(job.iteration, job.index, part)
+        count = len(self._source)
         index = int(rng.integers(count))
         if self.plan.net.track:
             index = self.plan.sequenced(job.iteration, job.index, part, count)

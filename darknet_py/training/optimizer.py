@@ -129,7 +129,9 @@ class SGD(Optimizer):
     slots = ("velocity",)
 
     def _update(self, update: _Update) -> None:
-        group, parameters, velocity = update.group, update.parameters, update.state["velocity"]
+        group = update.group
+        parameters = update.parameters
+        velocity = update.state["velocity"]
         torch._foreach_mul_(velocity, self.net.momentum)
         torch._foreach_sub_(velocity, update.gradients)
         if update.deformation:
@@ -154,8 +156,11 @@ class Adam(Optimizer):
     slots = ("mean", "square")
 
     def _update(self, update: _Update) -> None:
-        net, parameters, gradients = self.net, update.parameters, update.gradients
-        mean, square = update.state["mean"], update.state["square"]
+        net = self.net
+        parameters = update.parameters
+        gradients = update.gradients
+        mean = update.state["mean"]
+        square = update.state["square"]
         if update.deformation:
             gradients = [update.deformation.average(g) for g in gradients]
         direction = list(torch._foreach_add(gradients, parameters, alpha=net.decay * update.images))
@@ -194,7 +199,8 @@ class EMA:
     @torch.no_grad()
     def update(self, iteration: int) -> None:
         """Take the parameters after update ``iteration`` into the average, or the average into the parameters."""
-        alpha, max_batches = self._net.ema_alpha, self._net.max_batches
+        alpha = self._net.ema_alpha
+        max_batches = self._net.max_batches
         if not alpha or iteration < max_batches // 2:
             return
         if self.tensors is None:

@@ -159,7 +159,8 @@ def load_weights(network: Network, path: StrPath, upto: int | None = None) -> st
     Raises:
         WeightsError: The file cannot be read or does not fit.
     """
-    name, layers = os.fspath(path), len(network.layers)
+    name = os.fspath(path)
+    layers = len(network.layers)
     if is_container(path):
         content = checkpoint.load(path)
         count = content.layers if upto is None else upto

@@ -144,7 +144,9 @@ class Trainer:
         """
         if not pairs:
             raise DataError("no mini-batch: expected one (images, targets) pair per subdivision")
-        cost, images, self.layer_metrics = 0.0, 0, []
+        cost = 0.0
+        images = 0
+        self.layer_metrics = []
         sequence_length = schedule.sequence_length(self.net, self.iteration)
         with self.engine.training(self.iteration):
             for subdivision, (x, targets) in enumerate(pairs):
@@ -172,13 +174,15 @@ class Trainer:
                 or weight is NaN or Inf.
             KeyboardInterrupt: A signal has ended the run.
         """
-        metrics, stopped_early = None, False
+        metrics = None
+        stopped_early = False
         with ExitStack() as stack:
             start = self._prepare(stack)
             session = open_session(
                 self.network, self.data, self.options, self.group, start, iteration=self.iteration, seed=self.seed
             )
-            writer, logger = session.writer, session.logger
+            writer = session.writer
+            logger = session.logger
             stack.callback(logger.close)
             self._enter_training_modes(stack)
             signals = stack.enter_context(DeferredSignals(lambda: logger.message(_STOPPING)))
@@ -201,7 +205,8 @@ class Trainer:
                 if self.group.is_main:
                     writer.save(self.network, "final")
                     logger.draw_chart(metrics, force=True)
-        best, weights = self.progress.best, writer.path("final")
+        best = self.progress.best
+        weights = writer.path("final")
         return TrainResult(self.iteration, self.progress.average_loss, best, stopped_early, weights, logger.score_name)
 
     def state_dict(self) -> dict[str, Any]:
@@ -263,7 +268,8 @@ class Trainer:
 
     def _prepare(self, stack: ExitStack) -> resume.Start:
         """Join the other processes, fill the network and move it; ``stack`` undoes what does not outlive the run."""
-        options, network = self.options, self.network
+        options = self.options
+        network = self.network
         if options.process_group is None:
             self.group = ProcessGroup.init(sync_bn=options.sync_bn)
             stack.callback(self.group.destroy)
@@ -340,7 +346,8 @@ class Trainer:
 
     def _evaluate(self, session: Session) -> float | None:
         """The score, if an evaluation is due after this iteration; the best weights are saved."""
-        metric, progress = session.metric, self.progress
+        metric = session.metric
+        progress = self.progress
         is_due = self.iteration >= max(progress.evaluated_at + session.map_every, self.net.burn_in)
         if metric is None or not (is_due or self.iteration == self.net.max_batches):
             return None

@@ -88,7 +88,9 @@ class Detection(Head):
         self, output: Tensor, size: tuple[int, int], threshold: float | None = None
     ) -> tuple[Tensor, Tensor]:
         """Decode all boxes; their probabilities are objectness * class score."""
-        side, num, classes = self.options.side, self.options.num, self.options.classes
+        side = self.options.side
+        num = self.options.num
+        classes = self.options.classes
         cells = side * side
         flat = output.flatten(1)
         scores, objectness, box = flat.split((cells * classes, cells * num, cells * num * 4), dim=1)
