@@ -186,6 +186,7 @@ class FusedNetwork(nn.Module):
 
 def _plan(network: Network, target: Target) -> Iterator[Step]:
     """Yield the steps in the order of the layers; a convolution and the sum that follows it are one step."""
+    outputs = network.outputs
     numbers = _aliases(network)
     graph = [tuple(source if source == INPUT else numbers[source] for source in sources) for sources in network.sources]
     sums = _fusible_sums(network, numbers, graph)
@@ -195,10 +196,8 @@ def _plan(network: Network, target: Target) -> Iterator[Step]:
             continue
         first = convolutions.get(index, index)
         activation = layer.as_sum(*_inputs(network, index)) if first != index else None
-        is_output = index in network.outputs
-        module = fuse(
-            network[first], _inputs(network, first)[0], target, sum_activation=activation, is_output=is_output
-        )
+        x = _inputs(network, first)[0]
+        module = fuse(network[first], x, target, sum_activation=activation, is_output=index in outputs)
         sources = graph[first]
         if first != index:
             sources = (*sources, *(source for source in graph[index] if source != first))
@@ -214,10 +213,11 @@ def _unfused(network: Network) -> Iterator[Step]:
 
 def _aliases(network: Network) -> list[int]:
     """Return for each layer the number of the layer that computes its output: itself, or its source if an identity."""
+    outputs = network.outputs
     numbers: list[int] = []
     for index, layer in enumerate(network):
         sources = network.sources[index]
-        removable = index not in network.outputs and INPUT not in sources
+        removable = index not in outputs and INPUT not in sources
         is_alias = removable and layer.is_identity(*_inputs(network, index))
         numbers.append(numbers[sources[0]] if is_alias else index)
     return numbers
@@ -229,11 +229,12 @@ def _fusible_sums(network: Network, numbers: Sequence[int], graph: Sequence[tupl
     for index, sources in enumerate(graph):
         for source in sources if numbers[index] == index else ():
             readers.setdefault(source, []).append(index)
+    outputs = network.outputs
     sums: dict[int, int] = {}
     for index, layer in enumerate(network):
         if layer.as_sum(*_inputs(network, index)) is None:
             continue
-        single_reader = [s for s in graph[index] if s != INPUT and readers[s] == [index] and s not in network.outputs]
+        single_reader = [s for s in graph[index] if s != INPUT and readers[s] == [index] and s not in outputs]
         convolutions = [source for source in single_reader if network[source].as_convolution() is not None]
         if convolutions:
             sums[convolutions[0]] = index
