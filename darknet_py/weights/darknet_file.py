@@ -109,10 +109,7 @@ def count_filled_layers(network: Network, path: StrPath) -> int:
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
-            start = file.read(64)
-            file.seek(0)
-            header = read_header(file, network.dialect, name)
-            left = os.fstat(file.fileno()).st_size - file.tell()
+            start, header, left = _read_start(file, network, name)
     except OSError as error:
         raise WeightsError(f"{name}: {error.strerror or error}") from error
     arrays = list(stored(network, transposed=header.transposed))
@@ -148,11 +145,8 @@ def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
-            start = file.read(64)
-            file.seek(0)
-            header = read_header(file, network.dialect, name)
+            start, header, left = _read_start(file, network, name)
             arrays = [a for a in stored(network, transposed=header.transposed) if upto is None or a.layer < upto]
-            left = os.fstat(file.fileno()).st_size - file.tell()
             expected = 4 * sum(array.tensor.numel() for array in arrays)
             if left < expected or (left > expected and (upto is None or identify_format(start))):
                 raise WeightsError(f"{name}: {explain(network, arrays, left, start)}")
@@ -193,6 +187,14 @@ def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int 
             return file.tell()
     except OSError as error:
         raise WeightsError(f"{os.fspath(path)}: {error.strerror or error}") from error
+
+
+def _read_start(file: BinaryIO, network: Network, path: str) -> tuple[bytes, Header, int]:
+    """Read the header; return the first bytes of the file, the header, and the number of bytes after it."""
+    start = file.read(64)
+    file.seek(0)
+    header = read_header(file, network.dialect, path)
+    return start, header, os.fstat(file.fileno()).st_size - file.tell()
 
 
 def _check_upto(network: Network, upto: int | None) -> None:
