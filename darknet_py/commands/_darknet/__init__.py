@@ -63,6 +63,20 @@ def add_arguments(parser: argparse.ArgumentParser, *, data: bool = True, weights
         parser.add_argument("-dont_show", action="store_true", help=IGNORED)
 
 
+def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the thresholds that mAP and its counts are computed with."""
+    parser.add_argument(
+        "-thresh", type=float, default=0.25, metavar="P", help="score threshold for TP, FP and F1 (default: 0.25)"
+    )
+    parser.add_argument(
+        "-iou_thresh",
+        type=float,
+        default=0.5,
+        metavar="IOU",
+        help="IoU at which a detection counts as correct (default: 0.5)",
+    )
+
+
 def read_data(args: argparse.Namespace) -> DataFile:
     """Read the .data file."""
     from ...data import data_file

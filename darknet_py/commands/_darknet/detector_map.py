@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from . import add_arguments, load_network
+from . import add_arguments, add_evaluation_arguments, load_network
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_arguments(parser)
-    parser.add_argument(
-        "-thresh", type=float, default=0.25, metavar="P", help="score threshold for TP, FP and F1 (default: 0.25)"
-    )
-    parser.add_argument(
-        "-iou_thresh",
-        type=float,
-        default=0.5,
-        metavar="IOU",
-        help="IoU at which a detection counts as correct (default: 0.5)",
-    )
+    add_evaluation_arguments(parser)
     parser.add_argument(
         "-points",
         type=int,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from .. import _training
-from . import IGNORED, add_arguments
+from . import IGNORED, add_arguments, add_evaluation_arguments
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,16 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-mAP_epochs", type=float, default=4, metavar="N", help="epochs between evaluations (default: 4)"
     )
-    parser.add_argument(
-        "-thresh", type=float, default=0.25, metavar="P", help="score threshold for TP, FP and F1 (default: 0.25)"
-    )
-    parser.add_argument(
-        "-iou_thresh",
-        type=float,
-        default=0.5,
-        metavar="IOU",
-        help="IoU at which a detection counts as correct (default: 0.5)",
-    )
+    add_evaluation_arguments(parser)
     parser.add_argument(
         "-mjpeg_port", type=int, metavar="PORT", help="ignored: the chart is written to a file, see -chart"
     )
