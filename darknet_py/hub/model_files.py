@@ -37,6 +37,25 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
     Raises:
         DarknetError: there is no such model, it is not a network, or its weights cannot be downloaded.
     """
+    cfg = find_cfg(model)
+    if is_name(model):
+        name = os.fspath(model)
+        return Model(cfg, weights or catalogue.fetch(name, progress), catalogue.names_path(name))
+    entry = next((e for e in catalogue.entries().values() if e.cfg == cfg.name and e.kind != "backbone"), None)
+    if weights is None and fetch:
+        if entry is None:
+            raise DarknetError(f"{cfg.name}: expected weights: the catalogue has none for this cfg")
+        weights = catalogue.fetch(entry, progress)
+    names = catalogue.names_path(entry.name) if entry is not None else None
+    return Model(cfg, weights, names)
+
+
+def find_cfg(model: StrPath) -> pathlib.Path:
+    """Find the cfg of a model, a name or a path, without looking for its weights.
+
+    Raises:
+        DarknetError: there is no such model, or it is not a network.
+    """
     text = os.fspath(model)
     path = pathlib.Path(text)
     if is_name(model):
@@ -46,16 +65,10 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
                 f"{text!r}: expected a network, found the {named.kind} of that name: "
                 f"the networks are {', '.join(networks())}"
             )
-        return Model(catalogue.cfg_path(text), weights or catalogue.fetch(text, progress), catalogue.names_path(text))
+        return catalogue.cfg_path(text)
     if not path.exists():
         raise ConfigError(f"{text}: no such file{did_you_mean(path.stem, networks())}")
-    entry = next((e for e in catalogue.entries().values() if e.cfg == path.name and e.kind != "backbone"), None)
-    if weights is None and fetch:
-        if entry is None:
-            raise DarknetError(f"{path.name}: expected weights: the catalogue has none for this cfg")
-        weights = catalogue.fetch(entry, progress)
-    names = catalogue.names_path(entry.name) if entry is not None else None
-    return Model(path, weights, names)
+    return path
 
 
 def is_name(model: StrPath) -> bool:

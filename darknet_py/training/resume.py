@@ -71,8 +71,7 @@ def build_network(
     Raises:
         ConfigError: The cfg cannot be read or is invalid.
     """
-    path = model_files.find(cfg, weights="not needed").cfg  # with weights given, none are fetched
-    config = cfg_.load(path)
+    config = cfg_.load(model_files.find_cfg(cfg))
     if values:
         config = cfg_.loads(replace_values(config, {0: values}), config.path)
     network = Network(config, size=size, dialect=dialect, strict=strict)
