@@ -26,17 +26,6 @@ from tests.test_properties import configs
 QUICK = ("yolov3-tiny", "yolov4-tiny")  # the other files have hundreds of megabytes
 
 
-@pytest.fixture(autouse=True)
-def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def head() -> Network:
-    pathlib.Path("head.cfg").write_text(HEAD)
-    return save_random_weights(pathlib.Path("head.cfg"))
-
-
 def cases() -> list[object]:
     params: list[object] = []
     for folder in (paths.CFGS, paths.GOLDEN / "cases", paths.RARE):

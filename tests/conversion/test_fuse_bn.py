@@ -12,18 +12,7 @@ from darknet_py.conversion.checkpoints import convert
 from darknet_py.conversion.fuse_bn import fuse_batch_norm
 from darknet_py.network import Network
 from tests.helpers import random_networks
-from tests.helpers.weights_files import HEAD, save_random_weights
-
-
-@pytest.fixture(autouse=True)
-def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def head() -> Network:
-    pathlib.Path("head.cfg").write_text(HEAD)
-    return save_random_weights(pathlib.Path("head.cfg"))
+from tests.helpers.weights_files import HEAD
 
 
 def test_convert_with_fuse_bn_keeps_the_outputs(head: Network) -> None:

@@ -13,18 +13,7 @@ import darknet_py
 from darknet_py.conversion.checkpoints import convert
 from darknet_py.errors import WeightsError
 from darknet_py.network import Network
-from tests.helpers.weights_files import HEAD, plain_torch_network, save_random_weights
-
-
-@pytest.fixture(autouse=True)
-def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def head() -> Network:
-    pathlib.Path("head.cfg").write_text(HEAD)
-    return save_random_weights(pathlib.Path("head.cfg"))
+from tests.helpers.weights_files import plain_torch_network
 
 
 def random_plain() -> nn.Sequential:

@@ -7,28 +7,12 @@ import pathlib
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from darknet_py.data import data_file, labels
-from darknet_py.data.dataset import Dataset, load_image_list
+from darknet_py.data.dataset import load_image_list
 from darknet_py.data.labels import Problem
 from darknet_py.errors import DataError
-
-
-def _image(path: pathlib.Path, size: tuple[int, int] = (40, 20)) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size).save(path)
-    return str(path)
-
-
-def _text(path: pathlib.Path, text: str) -> pathlib.Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def _rows(dataset: Dataset) -> list[list[list[float]]]:
-    return [np.round(sample.targets.astype(float), 4).tolist() for sample in dataset]
+from tests.helpers.data_files import rounded_targets, write_image, write_text
 
 
 @pytest.mark.parametrize(
@@ -85,7 +69,7 @@ _GOOD = "1 0.5 0.5 0.25 0.5"
 def test_invalid_labels_are_reported_with_file_and_line(
     tmp_path: pathlib.Path, text: str, count: int, expected: list[str]
 ) -> None:
-    path = _text(tmp_path / "7.txt", text)
+    path = write_text(tmp_path / "7.txt", text)
     problems: list[Problem] = []
     rows = labels.read_label_file(path, problems.append, 80)
     assert rows.shape == (count, 5)
@@ -96,7 +80,7 @@ def test_invalid_labels_are_reported_with_file_and_line(
 
 
 def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pathlib.Path) -> None:
-    image = _image(tmp_path / "images" / "7.png")
+    image = write_image(tmp_path / "images" / "7.png")
     dataset = load_image_list([image, image])
     assert [len(sample.targets) for sample in dataset] == [0, 0]
     (problem,) = dataset.problems
@@ -106,17 +90,17 @@ def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pa
 
 def test_a_data_file_is_loaded(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    image = _image(tmp_path / "p" / "a b.png")
-    _text(tmp_path / "p" / "a b.txt", _GOOD)
-    _text(tmp_path / "hard" / "a b.txt", "0 .1 .1 .1 .1\n3 .2 .2 .1 .1")
-    _text(tmp_path / "d" / "valid.txt", f"{image}\r\n\n")
-    _text(tmp_path / "d" / "hard.txt", str(tmp_path / "hard" / "a b.png"))
-    _text(tmp_path / "my.names", "cat\ndog\n\n")
+    image = write_image(tmp_path / "p" / "a b.png")
+    write_text(tmp_path / "p" / "a b.txt", _GOOD)
+    write_text(tmp_path / "hard" / "a b.txt", "0 .1 .1 .1 .1\n3 .2 .2 .1 .1")
+    write_text(tmp_path / "d" / "valid.txt", f"{image}\r\n\n")
+    write_text(tmp_path / "d" / "hard.txt", str(tmp_path / "hard" / "a b.png"))
+    write_text(tmp_path / "my.names", "cat\ndog\n\n")
     text = "# of\n; comments\nvalid = d/valid.txt\nvalid = other\ndifficult= d/hard.txt\n\nnames =my.names\ntop=x\n"
-    path = _text(tmp_path / "my.data", text)
+    path = write_text(tmp_path / "my.data", text)
     dataset = data_file.load_data_file(path, classes=2)
     assert dataset.names == ("cat", "dog")
-    assert _rows(dataset) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
+    assert rounded_targets(dataset) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
     assert [len(sample.ignored) for sample in dataset] == [1]
     assert [problem.message for problem in dataset.problems] == [
         "class 3, but the network has 2 classes (0..1); ignored"
@@ -130,8 +114,8 @@ def test_a_data_file_is_loaded(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
 def test_paths_of_a_list_are_relative_to_the_working_directory_or_to_the_list(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _image(tmp_path / "set" / "images" / "a.png")
-    listed = _text(tmp_path / "set" / "list.txt", "images/a.png\nimages/none.png")
+    write_image(tmp_path / "set" / "images" / "a.png")
+    listed = write_text(tmp_path / "set" / "list.txt", "images/a.png\nimages/none.png")
     monkeypatch.chdir(tmp_path)
     assert data_file.read_list(listed) == [str(tmp_path / "set" / "images" / "a.png"), "images/none.png"]
     monkeypatch.chdir(tmp_path / "set")
@@ -144,7 +128,7 @@ def test_paths_of_a_list_are_relative_to_the_working_directory_or_to_the_list(
 )
 def test_the_error_names_a_missing_entry(tmp_path: pathlib.Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message.replace("...", r"\.\.\.")):
-        data_file.load_data_file(_text(tmp_path / "my.data", text))
+        data_file.load_data_file(write_text(tmp_path / "my.data", text))
 
 
 def test_difficult_lists_must_be_parallel() -> None:
