@@ -7,10 +7,12 @@ Results are written to stdout; progress, warnings and errors to stderr. Exit sta
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(error.code or 0)
     run: Callable[[argparse.Namespace], int] = args.run
     keep_freed_memory()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _escaping_streams():
         warnings.simplefilter("default", UnusedOptionWarning)
         warnings.showwarning = _print_warning
         try:
@@ -78,6 +80,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
     return status
+
+
+@contextlib.contextmanager
+def _escaping_streams() -> Iterator[None]:
+    """Print what the console's encoding does not have as escapes, such as ``\\u0448``, and not fail on it."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    try:
+        for stream in streams:
+            stream.reconfigure(errors="backslashreplace")
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
 
 
 def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:

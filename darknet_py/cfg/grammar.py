@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from .._typing import StrPath
 from ..errors import ConfigError
+from ..text_files import decode_text
 
 _WHITESPACE = str.maketrans("", "", " \t\r")
 
@@ -107,7 +108,7 @@ def load(path: StrPath) -> Config:
     """
     name = os.fspath(path)
     try:
-        text = pathlib.Path(name).read_bytes().decode("utf-8", errors="surrogateescape")
+        text = decode_text(pathlib.Path(name).read_bytes())
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror or error}") from error
     if "\0" in text:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..results.results import Results
 
 T = TypeVar("T")
+_JSON_ERRORS = "backslashreplace"  # of a file name that is not UTF-8: \udcfc is an escape of JSON too
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # kept; other images are saved as PNG
 
 
@@ -92,7 +93,7 @@ class JsonLines:
     def __enter__(self) -> Self:
         if self._path and self._path != "-":
             try:
-                self._file = open(self._path, "w", encoding="utf-8")
+                self._file = open(self._path, "w", encoding="utf-8", errors=_JSON_ERRORS)
             except OSError as error:
                 raise DataError(f"{self._path}: {error.strerror or error}") from error
         return self
@@ -106,7 +107,7 @@ class JsonLines:
         if not self._path:
             return
         file = self._file or sys.stdout
-        file.write(json.dumps(content, ensure_ascii=False) + "\n")
+        file.write(_to_json(content, file) + "\n")
         file.flush()
 
 
@@ -118,15 +119,20 @@ def result_dict(result: Results, **position: Any) -> dict[str, Any]:
 
 def write_json(path: str, content: object) -> None:
     """Write JSON to a file, or to stdout if ``path`` is ``-``. Raises DataError."""
-    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
     if path == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(_to_json(content, sys.stdout, indent=1) + "\n")
         return
     try:
-        with atomic_write(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        with atomic_write(path, "w", encoding="utf-8", errors=_JSON_ERRORS) as file:
+            file.write(_to_json(content, file, indent=1) + "\n")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def _to_json(content: object, file: IO[str], indent: int | None = None) -> str:
+    """JSON as a stream can write it: letters as they are in UTF-8, escaped in other encodings."""
+    is_utf8 = (getattr(file, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    return json.dumps(content, ensure_ascii=not is_utf8, indent=indent)
 
 
 def format_result(result: Results) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 
 from .._typing import StrPath
 from ..errors import DataError
+from ..text_files import read_lines
 from .dataset import Dataset, Sample
 from .labels import TargetArray
-from .text_files import read_lines
 
 
 def load_coco(path: StrPath) -> Dataset:

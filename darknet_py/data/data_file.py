@@ -1,6 +1,7 @@
 """Darknet's files that describe a data set: ``.data``, lists of images, class names.
 
-Paths in these files are relative to the working directory, as in Darknet, or else to the folder of the file.
+Paths in these files are found by ``text_files.PathFinder``: relative to the working directory, as in Darknet, or else
+to the folder of the file.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from .._typing import StrPath
 from ..errors import DataError
+from ..text_files import PathFinder, read_lines, read_list, to_unicode
 from .dataset import Dataset, load_image_list
-from .text_files import read_lines
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class DataFile:
             raise DataError(f"{self.path}: {key}: expected an integer, got {text!r}") from None
 
     def get_path(self, key: str) -> str:
-        """Return a value as a path, see ``resolve_path``. Raises DataError if the file does not have the key."""
-        return resolve_path(self[key], self.path)
+        """Return the path of the file that a key names. Raises DataError if there is no such key or file."""
+        return PathFinder(self.path).require(self[key], key)
 
 
 def read_data_file(path: StrPath) -> DataFile:
@@ -61,23 +62,10 @@ def read_data_file(path: StrPath) -> DataFile:
     return DataFile(os.fspath(path), values)
 
 
-def read_list(path: StrPath) -> list[str]:
-    """Read a list file: a path per line, see ``resolve_path``. Raises DataError if it cannot be read."""
-    return [resolve_path(line.strip(), path) for line in read_lines(path) if line.strip()]
-
-
 def read_names(path: StrPath) -> tuple[str, ...]:
     """Read class names, one per line; empty lines at the end are ignored. Raises DataError if it cannot be read."""
-    text = "\n".join(read_lines(path)).rstrip()
+    text = to_unicode("\n".join(read_lines(path)).rstrip())
     return tuple(line.strip() for line in text.split("\n")) if text else ()
-
-
-def resolve_path(path: str, file: StrPath) -> str:
-    """Return a path that a file contains: relative to the working directory, or to the file's folder if it is there."""
-    if os.path.isabs(path) or os.path.exists(path):
-        return path
-    beside_file = os.path.join(os.path.dirname(os.fspath(file)), path)
-    return beside_file if os.path.exists(beside_file) else path
 
 
 def load_data_file(path: StrPath, subset: str = "valid", *, classes: int | None = None) -> Dataset:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from .._typing import StrPath
 from ..errors import DataError
-from .text_files import read_lines
+from ..text_files import read_lines
 
 Value = str | list[str] | dict[str, str]
 

@@ -16,9 +16,10 @@ from dataclasses import replace
 from .._typing import StrPath
 from ..errors import DataError
 from ..images.sources import IMAGE_SUFFIXES, expand_sources
+from ..text_files import read_list
 from . import data_yaml
 from .coco import load_coco
-from .data_file import load_data_file, read_list
+from .data_file import load_data_file
 from .dataset import Dataset, load_image_list
 from .voc import is_voc_folder, load_voc
 

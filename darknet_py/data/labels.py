@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .._typing import StrPath
-from .text_files import read_lines
+from ..errors import DataError
+from ..text_files import read_lines
 
 TargetArray = npt.NDArray[np.float32]  # [n, 5]: (cx, cy, w, h) relative to the image, class
 
@@ -155,7 +156,12 @@ def read_image_labels(image: str, on_problem: Callable[[Problem], None], classes
     candidates = candidate_label_paths(image)
     for path in candidates:
         if os.path.isfile(path):
-            return read_label_file(path, on_problem, classes)
+            try:
+                return read_label_file(path, on_problem, classes)
+            except DataError as error:
+                message = str(error).removeprefix(f"{path}: ")
+                on_problem(Problem(path, f"{message}; treated as an image without objects"))
+                return empty_targets()
     message = f"no label file: treated as an image without objects; tried {', '.join(candidates)}"
     on_problem(Problem(image, message))
     return empty_targets()

@@ -13,9 +13,9 @@ import numpy as np
 from .._typing import StrPath
 from ..errors import DataError
 from ..images.sources import IMAGE_SUFFIXES
+from ..text_files import read_lines
 from .dataset import Dataset, Sample
 from .labels import Problem, TargetArray
-from .text_files import read_lines
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),

@@ -18,7 +18,7 @@ from torch import Tensor
 from .._typing import StrPath
 from ..cfg import Dialect
 from ..classifier import num_classes, predict_probabilities, read_leaf_classes, require_classifier
-from ..data.data_file import read_data_file, read_list, read_names
+from ..data.data_file import read_data_file, read_names
 from ..data.labels import Problem, log_problems
 from ..errors import DataError
 from ..images import resizing
@@ -26,6 +26,7 @@ from ..images.prefetch import map_prefetched
 from ..images.reading import read_image
 from ..inference import engines
 from ..network import Network
+from ..text_files import read_list
 
 
 class EvalTransform(enum.StrEnum):

@@ -51,7 +51,9 @@ def write(
     try:
         for name, text in contents.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(target / name, "w", encoding="utf-8") as file:
+            # Of file names that are not UTF-8: their bytes in a text, escapes in JSON.
+            errors = "backslashreplace" if name.endswith(".json") else "surrogateescape"
+            with atomic_write(target / name, "w", encoding="utf-8", errors=errors) as file:
                 file.write(text)
     except OSError as error:
         raise DataError(f"{error.filename or target}: {error.strerror or error}") from error

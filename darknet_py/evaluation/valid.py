@@ -10,12 +10,13 @@ from torch import Tensor
 from .._typing import StrPath
 from ..data import labels
 from ..data.class_names import resolve_class_names
-from ..data.data_file import DataFile, read_data_file, read_list
+from ..data.data_file import DataFile, read_data_file
 from ..data.dataset import Dataset, Sample
 from ..errors import DataError
 from ..layers import read_map
 from ..network import Network
 from ..postprocess import require_heads
+from ..text_files import read_list
 from . import result_files
 from .detections import collect
 from .result_files import Format

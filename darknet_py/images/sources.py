@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from ..errors import DataError
 from ..hub import catalogue
+from ..text_files import read_list
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _SAMPLE_PREFIX = "sample:"
@@ -18,8 +19,8 @@ def expand_sources(sources: Iterable[str]) -> list[str]:
 
     Args:
         sources: each an image; a folder (its images, without subfolders, sorted); a pattern such as
-            ``photos/*.jpg`` (its matches, sorted); a ``.txt`` list, a path per line, relative to the working
-            directory (as in Darknet) or to the list; or an image of the catalogue (``sample:bus``).
+            ``photos/*.jpg`` (its matches, sorted); a ``.txt`` list, a path per line, see ``text_files.PathFinder``; or
+            an image of the catalogue (``sample:bus``).
 
     Returns:
         The paths, in the order of ``sources``.
@@ -40,10 +41,10 @@ def _expand_one(source: str) -> list[str]:
             raise DataError(f"{source}: no images in this folder (looked for {' '.join(IMAGE_SUFFIXES)})")
         return images
     if path.suffix == ".txt" and path.is_file():
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        if not any(lines):
+        listed = read_list(source)
+        if not listed:
             raise DataError(f"{source}: an empty list: expected the path of an image on each line")
-        return [_resolve_listed(line, path.parent) for line in lines if line]
+        return listed
     if path.exists():
         return [source]
     is_pattern = glob.has_magic(source)
@@ -51,9 +52,3 @@ def _expand_one(source: str) -> list[str]:
     if not matches:
         raise DataError(f"{source}: {'nothing matches' if is_pattern else 'no such file or folder'}")
     return matches
-
-
-def _resolve_listed(line: str, folder: pathlib.Path) -> str:
-    """A path of a list: relative to the working directory if it exists there, else to the list's folder."""
-    in_folder = folder / line
-    return str(in_folder) if not pathlib.Path(line).exists() and in_folder.exists() else line

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..text_files import read_lines
 
 
 def map_classes(targets: Tensor, class_map: Tensor | None, classes: int) -> Tensor:
@@ -43,13 +44,9 @@ def read_map(path: pathlib.Path, classes: int) -> Tensor:
         DataError: if the file cannot be read or a line is not a class of the head.
     """
     numbers = []
-    try:
-        lines = path.read_text().split("\n")
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    for line, text in enumerate(lines, start=1):
+    for line, text in enumerate(read_lines(path), start=1):
         if text.strip():
-            if not text.strip().isdigit() or int(text) >= classes:
+            if not text.strip().isdecimal() or int(text) >= classes:
                 raise DataError(f"{path}:{line}: expected a class number in 0..{classes - 1}, got {text!r}")
             numbers.append(int(text))
     return torch.tensor(numbers)

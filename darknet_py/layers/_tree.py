@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
+from ..text_files import read_lines, to_unicode
 
 
 class Tree(nn.Module):
@@ -138,11 +139,7 @@ class Tree(nn.Module):
 def _read(path: pathlib.Path) -> tuple[list[str], list[int]]:
     names: list[str] = []
     parents: list[int] = []
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -152,7 +149,7 @@ def _read(path: pathlib.Path) -> tuple[list[str], list[int]]:
             raise DataError(f"{path}:{number}: expected a name and the number of its parent, got {line!r}") from None
         if not -1 <= parents[-1] < len(names):
             raise DataError(f"{path}:{number}: parent {parents[-1]} is not an earlier class")
-        names.append(name)
+        names.append(to_unicode(name))
     if not names:
         raise DataError(f"{path}: no classes")
     return names, parents

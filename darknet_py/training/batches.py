@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import text_files
 from .._typing import StrPath
 from ..augmentation import classification, detection
 from ..data import class_labels, data_file, labels
@@ -160,7 +161,7 @@ def read_classifier_data(data: Data | None, subset: str) -> tuple[list[str], tup
         raise DataError("a classifier trains on a .data file with train= and labels=")
     settings = data_file.read_data_file(path)
     names = data_file.read_names(settings.get_path("labels")) if "labels" in settings.values else ()
-    return data_file.read_list(settings.get_path(subset)), names
+    return text_files.read_list(settings.get_path(subset)), names
 
 
 def _data_file_path(data: Data | None) -> StrPath:

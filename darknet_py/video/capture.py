@@ -108,7 +108,10 @@ class PyAVCapture:
         target, connect_timeout = (name, timeout) if remote else (f"file:{name}", None)
         try:
             self._container: av.container.InputContainer = self._av.open(
-                target, timeout=connect_timeout, options={**_default_options(name), **options}
+                target,
+                timeout=connect_timeout,
+                options={**_default_options(name), **options},
+                metadata_errors="replace",  # titles in a code page
             )
         except (self._av.error.FFmpegError, OSError) as error:
             raise self._data_error(error) from error

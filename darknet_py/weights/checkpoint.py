@@ -35,6 +35,7 @@ from .._typing import StrPath
 from ..cfg import Config, Dialect, schema
 from ..errors import WeightsError
 from ..network import Network
+from ..text_files import read_text, to_unicode
 from . import containers
 
 FORMAT = "darknet_py 1"
@@ -90,7 +91,7 @@ def create(network: Network, upto: int | None = None) -> Checkpoint:
         network.seen,
         count,
         tuple(network.names),
-        {name: path.read_text(encoding="utf-8") for name, path in _named_files(network).items()},
+        {name: to_unicode(read_text(path)) for name, path in _named_files(network).items()},
     )
 
 

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from darknet_py import text_files
 from darknet_py.data import data_file, labels
 from darknet_py.data.dataset import load_image_list
 from darknet_py.data.labels import Problem
@@ -117,9 +118,9 @@ def test_paths_of_a_list_are_relative_to_the_working_directory_or_to_the_list(
     write_image(tmp_path / "set" / "images" / "a.png")
     listed = write_text(tmp_path / "set" / "list.txt", "images/a.png\nimages/none.png")
     monkeypatch.chdir(tmp_path)
-    assert data_file.read_list(listed) == [str(tmp_path / "set" / "images" / "a.png"), "images/none.png"]
+    assert text_files.read_list(listed) == [str(tmp_path / "set" / "images" / "a.png"), "images/none.png"]
     monkeypatch.chdir(tmp_path / "set")
-    assert data_file.read_list("list.txt")[0] == "images/a.png"
+    assert text_files.read_list("list.txt")[0] == "images/a.png"
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,9 @@ def test_a_map_that_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]) 
     assert "t.names: 3 class names: expected 200, as many as t.map has lines, or 210, as many as the network" in error
     os.remove("t.map")
     assert cli.main(["detector", "valid", "imagenet.data", "t.cfg", "t.weights", "-i", "-1"]) == 1
-    assert capsys.readouterr().err == "darknet-py: t.map: No such file or directory\n"
+    assert capsys.readouterr().err == (
+        "darknet-py: imagenet.data: map: no such file or folder: 't.map'; tried t.map, ../t.map\n"
+    )
 
 
 def test_a_map_may_come_with_its_own_names(capsys: pytest.CaptureFixture[str]) -> None:

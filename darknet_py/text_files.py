@@ -1,0 +1,172 @@
+"""Text files that users and other programs write: their encoding, their lines, and the paths in them.
+
+UTF-8 and UTF-16 are recognised, with and without a byte order mark. Bytes of another encoding are kept as surrogates,
+as Python keeps those of file names, so that a path still names its file; ``to_unicode`` decodes them for display.
+"""
+
+from __future__ import annotations
+
+import codecs
+import locale
+import logging
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+
+from ._typing import StrPath
+from .errors import DataError
+
+_log = logging.getLogger(__name__)
+_BYTE_ORDER_MARKS = (  # UTF-32's begin with those of UTF-16
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_MAX_NAMED = 6  # places that an error lists
+
+
+def decode_text(content: bytes) -> str:
+    """Decode the content of a text file; bytes that are not UTF-8 become surrogates (``surrogateescape``)."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            errors = "surrogateescape" if encoding == "utf-8" else "replace"
+            return content.removeprefix(mark).decode(encoding, errors)
+    # ASCII letters in UTF-16: every second byte is 0.
+    even, odd = content[::2], content[1::2]
+    for zeros, letters, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
+        if 2 * zeros.count(0) > len(zeros) and 0 not in letters:
+            return content.decode(encoding, "replace")
+    return content.decode("utf-8", "surrogateescape")
+
+
+def to_unicode(text: str) -> str:
+    """Decode the bytes that ``decode_text`` has kept, by the locale's encoding, else as Windows-1252 or Latin-1."""
+    if not any("\udc80" <= letter <= "\udcff" for letter in text):
+        return text
+    content = text.encode("utf-8", "surrogateescape")
+    for encoding in (locale.getencoding(), "cp1252"):
+        try:
+            return content.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return content.decode("latin-1")
+
+
+def read_text(path: StrPath) -> str:
+    """Return the text of a file. Raises DataError if it cannot be read or has binary data."""
+    try:
+        text = decode_text(pathlib.Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{os.fspath(path)}: {getattr(error, 'strerror', None) or error}") from error
+    if "\0" in text:
+        raise DataError(f"{os.fspath(path)}: expected text, found binary data")
+    return text
+
+
+def read_lines(path: StrPath) -> list[str]:
+    """Return the lines of a text file, without line ends of any system. Raises DataError as ``read_text`` does."""
+    return _LINE_END.split(read_text(path))
+
+
+def read_list(path: StrPath) -> list[str]:
+    """Read a list: a path per line, see ``PathFinder``; empty lines are left out.
+
+    Paths that are not found are returned as they are. Raises DataError as ``read_text`` does.
+    """
+    finder = PathFinder(path)
+    listed = [finder.find(line.strip()) or line.strip() for line in read_lines(path) if line.strip()]
+    finder.log_shortened()
+    return listed
+
+
+class PathFinder:
+    """Finds the files that a text file names.
+
+    A path is relative to the working directory, as in Darknet; or else to the folder of the file, or to the folder
+    above. Data sets are often moved or unpacked elsewhere, so leading folders of a path are then left out one by one.
+    Where nothing is found, the path is tried with ``/`` for ``\\``, without quotes and ``file://``, decoded by
+    ``to_unicode``, and with its suffix in the other case.
+
+    Args:
+        file: The file with the paths.
+    """
+
+    def __init__(self, file: StrPath) -> None:
+        self.file = os.fspath(file)
+        folder = os.path.dirname(self.file)
+        self._folders = (folder, os.path.normpath(os.path.join(folder, os.pardir)))
+        self._is_folder: dict[str, bool] = {}
+        self._shortened: list[tuple[str, str]] = []
+
+    def find(self, text: str) -> str | None:
+        """Return the path of an existing file or folder, or None."""
+        for spelling in _spellings(text):
+            for candidate, is_shortened in self._candidates(spelling):
+                if self._exists(candidate):
+                    if is_shortened:
+                        self._shortened.append((text, candidate))
+                    return candidate
+        return None
+
+    def require(self, text: str, key: str) -> str:
+        """Return the path of an existing file or folder. Raises DataError, which says where it was searched."""
+        if (path := self.find(text)) is not None:
+            self.log_shortened()
+            return path
+        tried = list(dict.fromkeys(path for path, _ in self._candidates(output_path(text))))
+        more = f" and {len(tried) - _MAX_NAMED} more" if len(tried) > _MAX_NAMED else ""
+        raise DataError(
+            f"{self.file}: {key}: no such file or folder: {text!r}; tried {', '.join(tried[:_MAX_NAMED])}{more}"
+        )
+
+    def log_shortened(self) -> None:
+        """Log that leading folders of paths were left out to find them: the first one, and how many there are."""
+        if self._shortened:
+            text, path = self._shortened[0]
+            count = len(self._shortened)
+            more = f", and {count - 1} more likewise" if count > 1 else ""
+            _log.warning("%s: %s is not there; using %s%s", self.file, text, path, more)
+            self._shortened.clear()
+
+    def _candidates(self, path: str) -> Iterator[tuple[str, bool]]:
+        """Yield the places of a path, and whether they lack some of its folders."""
+        yield path, False
+        if not os.path.isabs(path):
+            for folder in self._folders:
+                yield os.path.join(folder, path), False
+        parts = [part for part in path.split("/") if part not in ("", os.curdir, os.pardir)]
+        for start in range(len(parts)):
+            shorter = "/".join(parts[start:])
+            if shorter != path:
+                for folder in self._folders:
+                    yield os.path.join(folder, shorter), start > 0
+
+    def _exists(self, path: str) -> bool:
+        """Whether a path exists; folders that do not exist are remembered, as lists have many paths in one."""
+        folder = os.path.dirname(path)
+        if folder not in self._is_folder:
+            self._is_folder[folder] = not folder or os.path.isdir(folder)
+        return self._is_folder[folder] and os.path.exists(path)
+
+
+def resolve_path(path: str, file: StrPath) -> str:
+    """Return a path that a file contains as ``PathFinder`` finds it, or as it is."""
+    return PathFinder(file).find(path) or path
+
+
+def output_path(text: str) -> str:
+    r"""Return the path of a file or folder to write: with ``/`` for ``\`` where that is no separator."""
+    return text if os.sep == "\\" or os.path.exists(text) else text.replace("\\", "/")
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """A path as it is written, and what it may stand for."""
+    plain = text.strip("\"'").removeprefix("file://")
+    forms = [text, to_unicode(text), os.path.expanduser(plain), to_unicode(plain).replace("\\", "/")]
+    stems = [os.path.splitext(form) for form in (forms[0], forms[-1])]
+    cases = [stem + changed for stem, suffix in stems for changed in (suffix.lower(), suffix.upper())]
+    yield from dict.fromkeys(form for form in (*forms, *cases) if form)
