@@ -120,6 +120,10 @@ class Classifier:
         """The engine that computes the outputs, built on first use."""
         return engines.create_engine(self.network, self.engine, dtype=self.dtype)
 
+    def refresh(self) -> None:
+        """Use the network's current weights after changes that the engine does not detect, see ``Detector.refresh``."""
+        vars(self).pop("run", None)
+
     @overload
     def __call__(self, source: ImageSource) -> Classification: ...
     @overload

@@ -92,6 +92,13 @@ class Detector:
         """The engine that computes the heads' outputs, built on first use."""
         return engines.create_engine(self.network, self.engine, dtype=self.dtype)
 
+    def refresh(self) -> None:
+        """Use the network's current weights after changes that the engine does not detect, see ``WeightTracker``.
+
+        Needed only after writing through ``parameter.data`` or a numpy array that shares memory with a parameter.
+        """
+        vars(self).pop("run", None)
+
     @property
     def _is_on_gpu(self) -> bool:
         return any(parameter.is_cuda for parameter in self.network.parameters())

@@ -6,6 +6,7 @@ https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,18 +28,20 @@ class Graphs:
 
     def __init__(self, run: Callable[[Tensor], list[Tensor]]) -> None:
         self.run = run
+        self._lock = threading.Lock()
         self._recordings: dict[torch.Size, _Recording] = {}
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Return what ``run(x)`` returns, in newly allocated memory."""
-        if x.shape not in self._recordings:
-            while len(self._recordings) >= _MAX_RECORDINGS:
-                del self._recordings[next(iter(self._recordings))]
-            self._recordings[x.shape] = self._record(x)
-        recording = self._recordings[x.shape]
-        recording.x.copy_(x)
-        recording.graph.replay()
-        return [y.clone() for y in recording.outputs]
+        with self._lock:  # a recording has one input and one set of outputs
+            if x.shape not in self._recordings:
+                while len(self._recordings) >= _MAX_RECORDINGS:
+                    del self._recordings[next(iter(self._recordings))]
+                self._recordings[x.shape] = self._record(x)
+            recording = self._recordings[x.shape]
+            recording.x.copy_(x)
+            recording.graph.replay()
+            return [y.clone() for y in recording.outputs]
 
     def _record(self, x: Tensor) -> _Recording:
         # Tensors created in inference mode could not be written to outside of it.

@@ -9,9 +9,11 @@ time. Measurements are in docs/performance.md.
 
 from __future__ import annotations
 
+import functools
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,7 @@ from ..network import INPUT, Network
 from .convolutions import Target, has_fast_bf16, has_onednn
 from .cuda_graphs import Graphs
 from .steps import fuse
+from .weight_tracker import WeightTracker
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _CACHE = 16 << 20  # bytes of cache per thread that the input and output of a layer may take
@@ -47,8 +50,9 @@ class Step(NamedTuple):
 def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> FusedNetwork:
     """Return a module that computes what ``network(x)`` computes in eval mode, faster and without gradients.
 
-    Later changes of the network's parameters take effect. The weights are kept twice in memory. A network in training
-    mode or of another dtype than float32 runs unchanged, as does one with binary convolutions in float32.
+    Later changes of the network's parameters take effect, as far as ``WeightTracker`` detects them; after others call
+    ``refresh``. The weights are kept twice in memory. A network in training mode or of another dtype than float32 runs
+    unchanged, as does one with binary convolutions in float32.
 
     Args:
         network: the network.
@@ -77,11 +81,19 @@ class FusedNetwork(nn.Module):
         if dtype not in _DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
         self._network = (network,)  # a tuple keeps nn.Module from registering its parameters as ours
+        self.dtype_name = dtype
         self.dtype = _DTYPES[dtype]
         self.compiled = compile
         self.graph = graph
+        self._lock = threading.Lock()
+        self._tracker = WeightTracker(network)
         self.eval()
         self._prepare()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the network and the options; packed weights and compiled code cannot be."""
+        build = functools.partial(type(self), dtype=self.dtype_name, compile=self.compiled, graph=self.graph)
+        return build, (self.network,)
 
     @property
     def network(self) -> Network:
@@ -92,6 +104,11 @@ class FusedNetwork(nn.Module):
         """Clear the state of recurrent layers."""
         self.network.reset()
 
+    def refresh(self) -> None:
+        """Fold and pack the network's current weights, after changes that ``WeightTracker`` does not detect."""
+        self._tracker.update()
+        self._prepare()
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Run the network.
 
@@ -101,11 +118,13 @@ class FusedNetwork(nn.Module):
         Returns:
             float32 outputs of the heads, or of the last layer where there is no head.
         """
-        if self.network.training or any(t.dtype is not torch.float32 for t in self._tensors):
+        if not self.network.training:
+            with self._lock:
+                if self._tracker.changed():
+                    self.refresh()
+        if self.network.training or not self._is_float32:
             plain: list[Tensor] = self.network(x)
             return plain
-        if self._versions() != self._prepared:
-            self._prepare()
         x = self.network.to_batch(x)
         with torch.no_grad():
             parts = [self._run(part) for part in x.split(self._images_per_pass(x))]
@@ -120,7 +139,7 @@ class FusedNetwork(nn.Module):
         """
         held = self.network.shape.floats
         peak = 0
-        for step, dead in zip(self.plan, self._dead, strict=True):
+        for step, dead in self._schedule:
             held += self.network[step.output].shape.floats
             peak = max(peak, held)
             held -= sum(self.network.shape.floats if n == INPUT else self.network[n].shape.floats for n in dead)
@@ -136,8 +155,8 @@ class FusedNetwork(nn.Module):
         if self.graph and (device.type != "cuda" or network.stateful or self.compiled):
             raise ValueError("graph: needs a stateless network on a CUDA device, and no compile=True")
         packed = on_cpu and not self.compiled and has_onednn() and (self.dtype is torch.float32 or has_fast_bf16())
-        self._tensors = [t for t in (*network.parameters(), *network.buffers()) if not t.is_inference()]
-        self._prepared = self._versions()
+        floats = (t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point())
+        self._is_float32 = all(t.dtype is torch.float32 for t in floats)
         # Any other rounding than that of the layers would flip signs, and each flip causes more in later layers.
         binary = self.dtype is torch.float32 and any(layer.is_binary for layer in network)
         self._memory_format = torch.preserve_format if binary else torch.channels_last
@@ -145,7 +164,8 @@ class FusedNetwork(nn.Module):
             plan = list(_unfused(network) if binary else _plan(network, Target(self.dtype, device, packed)))
         self.steps = nn.ModuleList(step.module for step in plan)  # registered for torch.compile and for hooks
         self.plan = plan
-        self._dead = dead_after(((step.output, step.sources) for step in plan), network.outputs)
+        dead = dead_after(((step.output, step.sources) for step in plan), network.outputs)
+        self._schedule = list(zip(plan, dead, strict=True))
         self._run = self._compiled() if self.compiled else Graphs(self._interpret) if self.graph else self._interpret
         self._largest = max(sum(x.floats for x in _inputs(network, i)) + y.shape.floats for i, y in enumerate(network))
         # A stateful layer must see the whole batch.
@@ -158,7 +178,7 @@ class FusedNetwork(nn.Module):
 
     def _interpret(self, x: Tensor) -> list[Tensor]:
         outputs = {INPUT: x.to(self.dtype, memory_format=self._memory_format)}
-        for step, dead in zip(self.plan, self._dead, strict=True):
+        for step, dead in self._schedule:
             inputs = [outputs[source] for source in step.sources]
             try:
                 outputs[step.output] = step.module(*inputs)
@@ -178,10 +198,6 @@ class FusedNetwork(nn.Module):
         limit = int(_CACHE * torch.get_num_threads() / bytes_per_image)
         flops_per_step = self.network.flops * scale / len(self.plan) * self.dtype.itemsize / 4
         return max(1, min(limit, math.ceil(_LARGE_STEP / max(flops_per_step, 1.0))))
-
-    def _versions(self) -> list[int]:
-        """Return addresses and version counters of the network's tensors, which change when a tensor changes."""
-        return [part for tensor in self._tensors for part in (tensor.data_ptr(), tensor._version)]
 
 
 def _plan(network: Network, target: Target) -> Iterator[Step]:

@@ -23,6 +23,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from .._typing import StrPath
 from ..cfg import Dialect
@@ -206,6 +207,8 @@ def _read_into(file: BinaryIO, tensor: Tensor) -> None:
     is_plain = tensor.device.type == "cpu" and tensor.dtype is torch.float32 and tensor.is_contiguous()
     if is_plain and sys.byteorder == "little":
         file.readinto(tensor.detach().numpy().data.cast("B"))  # type: ignore[attr-defined]
+        if not tensor.is_inference():
+            increment_version(tensor)  # torch does not see this write, and users of the old values must
     else:
         floats = np.frombuffer(file.read(4 * tensor.numel()), "<f4").astype(np.float32)
         tensor.copy_(torch.from_numpy(floats).view(tensor.shape))

@@ -1,24 +1,29 @@
-"""Every installed engine gives the same outputs and boxes, and converted networks are cached."""
+"""Every installed engine gives the same outputs and boxes, from several threads and after the weights have changed."""
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import pathlib
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import darknet_py
 from darknet_py import cfg
 from darknet_py.errors import DarknetError
 from darknet_py.inference import engines
 from darknet_py.network import Network
-from tests.helpers import random_networks
+from tests.helpers import export_networks, random_networks
 
 TEXT = (pathlib.Path(__file__).parents[2] / "cfgs" / "yolov4-tiny.cfg").read_text()
 CONVERTED = ("openvino", "onnxruntime")
+ENGINES = ("plain", "torch", *CONVERTED)
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +71,127 @@ def test_converted_engines_give_the_same_boxes(name: str, net: Network, x: Tenso
     assert torch.allclose(expected.conf, boxes.conf, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", CONVERTED)
-def test_converted_networks_are_cached(name: str, net: Network, cache: pathlib.Path) -> None:
+@pytest.fixture(scope="module")
+def small() -> Network:
+    return export_networks.detector()
+
+
+@pytest.fixture(params=ENGINES)
+def name(request: pytest.FixtureRequest) -> str:
+    if not engines.is_installed(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    return str(request.param)
+
+
+def test_threads_do_not_get_the_outputs_of_other_images(name: str, small: Network) -> None:
+    run = engines.create_engine(small, name)
+    images = [random_networks.random(1, *small.shape, seed=seed, low=0) for seed in range(8)]
+    with torch.inference_mode():
+        expected = [small(image) for image in images]
+    assert max_difference(expected[0], expected[1]) > 0.01
+
+    def compute(index: int) -> list[list[Tensor]]:
+        with torch.inference_mode():
+            return [run(images[index]) for _ in range(40)]
+
+    with ThreadPoolExecutor(8) as threads:
+        for outputs, wanted in zip(threads.map(compute, range(8)), expected, strict=True):
+            assert max(max_difference(one, wanted) for one in outputs) < 1e-4
+
+
+def test_one_compiled_model_serves_all_batch_sizes(small: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    compiled = []
+    compile_model = openvino.Core.compile_model
+
+    def count(*args: Any) -> Any:
+        compiled.append(args)
+        return compile_model(*args)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", count)
+    run = engines.create_engine(small, "openvino")
+    with torch.inference_mode():
+        for batch in (1, 5, 2, 1):
+            x = random_networks.random(batch, *small.shape, low=0)
+            assert max_difference(run(x), small(x)) < 1e-4
+    assert len(compiled) == 1
+
+
+def first_weights(net: Network) -> nn.Parameter:
+    weights = dict(net[0].named_parameters())["weights"]
+    assert isinstance(weights, nn.Parameter)
+    return weights
+
+
+def change_in_place(net: Network, _folder: pathlib.Path) -> None:
+    with torch.no_grad():
+        first_weights(net).mul_(1.5)
+
+
+def load_a_file(net: Network, folder: pathlib.Path) -> None:
+    other = random_networks.randomise(copy.deepcopy(net), seed=3)
+    darknet_py.save_weights(other, folder / "other.weights")
+    darknet_py.load_weights(net, folder / "other.weights")
+
+
+def load_a_state_dict(net: Network, _folder: pathlib.Path) -> None:
+    net.load_state_dict(random_networks.randomise(copy.deepcopy(net), seed=3).state_dict())
+
+
+def replace_a_parameter(net: Network, _folder: pathlib.Path) -> None:
+    net[0].register_parameter("weights", nn.Parameter(1.5 * first_weights(net).detach()))
+
+
+def assign_data(net: Network, _folder: pathlib.Path) -> None:
+    first_weights(net).data = 1.5 * first_weights(net).detach()
+
+
+def replace_a_layer(net: Network, folder: pathlib.Path) -> None:
+    net.layers[0] = copy.deepcopy(net[0])
+    change_in_place(net, folder)
+
+
+CHANGES = (load_a_state_dict, replace_a_parameter, assign_data, replace_a_layer)
+CASES = [("torch", change) for change in CHANGES] + [(name, load_a_file) for name in ENGINES]
+
+
+@pytest.mark.parametrize(("name", "change"), CASES, ids=lambda value: getattr(value, "__name__", value))
+def test_engines_use_the_current_weights(
+    name: str, change: Callable[[Network, pathlib.Path], None], tmp_path: pathlib.Path
+) -> None:
     require_engine(name)
-    engines.create_engine(net, name)
-    kept = {path: path.stat().st_mtime_ns for path in (cache / "engines" / name).rglob("network.*")}
-    assert kept
-    engines.create_engine(net, name)
-    assert {path: path.stat().st_mtime_ns for path in (cache / "engines" / name).rglob("network.*")} == kept
+    net = export_networks.detector()
+    run = engines.create_engine(net, name)
+    x = random_networks.random(1, *net.shape, low=0)
+    with torch.inference_mode():
+        before = run(x)
+        change(net, tmp_path)
+        assert max_difference(before, net(x)) > 0.01
+        assert max_difference(run(x), net(x)) < 1e-4
 
 
-def test_the_cache_key_depends_on_weights_and_size(net: Network) -> None:
-    other = random_networks.randomise(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 64)), seed=1)
-    larger = random_networks.randomise(Network(cfg.loads(TEXT, "yolov4-tiny.cfg"), size=(96, 96)))
-    again = random_networks.randomise(Network(cfg.loads(TEXT, "another.cfg"), size=(96, 64)))
-    keys = [engines._cache_key(network, "torch") for network in (net, other, larger, again)]
-    assert keys[0] == keys[3]
-    assert len(set(keys)) == 3
+def test_refresh_uses_changes_that_torch_does_not_count(name: str) -> None:
+    net = export_networks.detector()
+    detector = darknet_py.Detector(net, engine=name)
+    x = random_networks.random(1, *net.shape, low=0)
+    with torch.inference_mode():
+        detector.run(x)
+        first_weights(net).data.mul_(1.5)
+        detector.refresh()
+        assert max_difference(detector.run(x), net(x)) < 1e-4
+
+
+def test_engines_can_be_copied_and_pickled(name: str, small: Network) -> None:
+    run = engines.create_engine(small, name)
+    x = random_networks.random(1, *small.shape, low=0)
+    copies = (copy.deepcopy(run), pickle.loads(pickle.dumps(run)))
+    with torch.no_grad():
+        assert all(max_difference(one(x), run(x)) < 1e-6 for one in copies)
+
+
+def max_difference(outputs: list[Tensor], expected: list[Tensor]) -> float:
+    """Largest difference, relative to the largest expected value."""
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(outputs, expected, strict=True))
 
 
 def test_unknown_and_uninstalled_engines_are_refused(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,136 @@
+"""The cache of converted networks: a folder for each, named by a hash of everything that determines its content.
+
+An entry is verified by checksums before it is read; a damaged one is converted again. Processes may share the cache:
+each converts in a folder of its own, reads the result there, and moves it to its place when it is complete.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import json
+import logging
+import pathlib
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
+from typing import TypeVar
+
+import torch
+
+from .. import cfg
+from .._version import __version__
+from ..errors import DarknetError
+from ..hub.catalogue import cache_folder
+from ..network import Network
+
+_CHECKSUMS = "sha256.json"
+_CONVERTERS = ("torch", "onnx", "onnxscript", "onnx-ir")
+_ABANDONED = 24 * 3600  # seconds after which the folder of a killed conversion is deleted
+
+_log = logging.getLogger(__name__)
+_converting = threading.Lock()  # the converters change state of the process, such as the levels of loggers
+M = TypeVar("M")
+
+
+def load_or_convert(
+    network: Network, runtime: str, write: Callable[[pathlib.Path], None], read: Callable[[pathlib.Path], M]
+) -> M:
+    """Return a converted network from the cache, or convert it and keep it there.
+
+    Args:
+        network: The network.
+        runtime: Name of the package that runs the converted network.
+        write: Convert the network and write its files into an empty folder.
+        read: Read the files of a folder.
+
+    Returns:
+        What ``read`` returns.
+
+    Raises:
+        DarknetError: The network cannot be converted, or the result cannot be read.
+    """
+    root = cache_folder() / "engines" / runtime
+    with _converting:
+        entry = root / cache_key(network, runtime)
+        if _is_intact(entry):
+            with suppress(Exception):  # another process has replaced it since, or the runtime refuses it: convert again
+                return read(entry)
+        with _scratch_folder(root, runtime) as scratch:
+            new = pathlib.Path(scratch, "new")
+            new.mkdir()
+            try:
+                write(new)
+                model = read(new)
+                checksums = {file.name: _sha256(file) for file in sorted(new.iterdir())}
+                (new / _CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+            except Exception as error:  # the converters' exceptions have no common base class
+                first_line = str(error).strip().partition("\n")[0]
+                raise DarknetError(f"engine {runtime}: cannot convert the network: {first_line}") from error
+            with suppress(OSError):  # another process has just put its own there
+                if entry.exists():
+                    entry.rename(pathlib.Path(scratch, "damaged"))
+                new.rename(entry)
+        return model
+
+
+def cache_key(network: Network, runtime: str) -> str:
+    """Return a hash of the network, its weights and buffers, the input size, and the code that converts it."""
+    packages = [(name, _package_version(name)) for name in (*_CONVERTERS, runtime)]
+    description = (cfg.dumps(network.config), network.dialect, network.shape, _code_version(), packages)
+    key = hashlib.sha256(repr(description).encode("utf-8", "surrogateescape"))
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        key.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        key.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    return key.hexdigest()[:32]
+
+
+@functools.cache
+def _code_version() -> str:
+    """Return the package's version with a hash of its modules, which may differ between checkouts of one version."""
+    code = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parents[1].rglob("*.py")):
+        code.update(path.read_bytes())
+    return f"{__version__} {code.hexdigest()}"
+
+
+def _package_version(name: str) -> str:
+    """Return a package's version; empty if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # another distribution may provide the module, such as onnxruntime-gpu
+        with suppress(ImportError):
+            return str(getattr(importlib.import_module(name.replace("-", "_")), "__version__", ""))
+        return ""
+
+
+def _is_intact(entry: pathlib.Path) -> bool:
+    try:
+        checksums = json.loads((entry / _CHECKSUMS).read_text(encoding="utf-8"))
+        return all(_sha256(entry / name) == checksum for name, checksum in checksums.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _scratch_folder(root: pathlib.Path, runtime: str) -> tempfile.TemporaryDirectory[str]:
+    """Create a temporary folder in the cache, or elsewhere if the cache cannot be written to."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for abandoned in root.glob(".*"):
+            if time.time() - abandoned.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(abandoned, ignore_errors=True)
+        return tempfile.TemporaryDirectory(dir=root, prefix=".", ignore_cleanup_errors=True)
+    except OSError as error:
+        reason = f"{error.filename or root}: {error.strerror or error}"
+        _log.warning("engine %s: the converted network is not kept: %s (DARKNET_PY_HOME)", runtime, reason)
+        return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
