@@ -63,7 +63,9 @@ class Net(Options):
     optimized_memory: int = option(0, "memory saving of Darknet's GPU code", train=True, effect="speed")
     workspace_size_limit_MB: float = option(1024.0, "memory limit of cuDNN's workspace", train=True, effect="speed")
     use_cuda_graph: bool = option(False, "CUDA graphs", train=True, effect="speed")
-    try_fix_nan: bool = option(False, "replace NaN and Inf in gradients by 0", train=True)
+    try_fix_nan: bool = option(
+        False, "NaN and Inf in gradients become 0; limit those of convolutions' outputs to -1..1", train=True
+    )
     resize_step: float = option(32.0, "step of random input sizes in pixels", train=True)
     flip: bool = option(True, "random horizontal flip", train=True)
     angle: float = option(0.0, "maximum random rotation of classifier images in degrees", train=True)

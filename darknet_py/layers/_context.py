@@ -47,6 +47,10 @@ class StepContext:
             statistics of its own images.
         time_steps: consecutive frames in a batch, over which recurrent layers are unrolled.
         targets: ground truth of the images, float [batch, targets, 6], see ``pad_targets``.
+        exact_recurrence: whether recurrent layers take the exact derivative where C limits it: it does not compute
+            the gradient of one of the network's recurrent layers correctly, so that its numbers cannot be reproduced.
+        gradient_scale: factor on all gradients of this mini-batch, for mixed precision.
+        try_fix_nan: whether gradients of convolutions are limited, and NaN in them becomes 0 (``[net] try_fix_nan``).
     """
 
     size: tuple[int, int]
@@ -63,6 +67,9 @@ class StepContext:
     all_reduce: Callable[[Tensor], Tensor] | None = None
     targets: Tensor | None = None
     time_steps: int = 1
+    exact_recurrence: bool = False
+    gradient_scale: float = 1.0
+    try_fix_nan: bool = False
 
     @property
     def darknet_gradients(self) -> bool:

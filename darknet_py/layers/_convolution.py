@@ -17,6 +17,7 @@ from ._context import Gradients, StepContext
 from ._deformation import read_deformation
 from ._excitation import excite
 from ._fusion import ConvolutionSpec
+from ._gradient_limit import limit_gradient
 from ._norm import Norm, without_norm
 from ._param_group import ParamGroup
 from ._parameters import he_uniform_, parameter
@@ -155,6 +156,8 @@ class Convolution(Layer):
             y = options.activation(y, self.darknet_gradients(context))
             if options.assisted_excitation >= 1 and self.training and context is not None:
                 y = excite(before, y, options.activation, int(options.assisted_excitation), context)
+        if context is not None and context.try_fix_nan:
+            limit_gradient(y, context)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
 
     def fold_norm(self) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg.schema import option
 from ._context import StepContext
+from ._gradient_limit import limit_gradient
 from ._norm import Norm, without_norm
 from ._parameters import he_uniform_, parameter
 from .base import Layer, Shape
@@ -29,6 +31,7 @@ class Dense(Layer):
 
     options: Options
     uses_context = True
+    is_part: ClassVar[bool] = True  # of a recurrent layer
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -44,7 +47,10 @@ class Dense(Layer):
         y = F.linear(x.flatten(1), self.weights, None if self.norm else self.biases)[:, :, None, None]
         if self.norm:
             y = self.norm(y, self.biases, context)
-        return self.options.activation(y, self.darknet_gradients(context))
+        y = self.options.activation(y, self.darknet_gradients(context))
+        if not (self.is_part and context is not None and context.exact_recurrence):
+            limit_gradient(y, context)
+        return y
 
     def fold_norm(self) -> tuple[Tensor, Tensor]:
         """Weights [output, inputs] and biases [output] with batch norm folded in."""

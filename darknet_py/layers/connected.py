@@ -9,3 +9,5 @@ from .base import section
 @section("connected", "conn")
 class Connected(Dense):
     """Unlike in ``[convolutional]``, the weights precede the arrays of batch norm in a .weights file."""
+
+    is_part = False

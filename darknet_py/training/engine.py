@@ -32,6 +32,13 @@ class _OverwritesGradient(Protocol):
     overwrites_input_gradient: bool
 
 
+@runtime_checkable
+class _Recurrent(Protocol):
+    """A layer that is unrolled over time."""
+
+    has_exact_gradient_in_c: bool
+
+
 class StepOutput(NamedTuple):
     """A layer with a loss, its input in this pass, and its loss."""
 
@@ -62,10 +69,15 @@ class ForwardBackward:
         self.gradients = gradients
         self.amp = amp
         self.rng = rng
+        self.exact_recurrence = not all(
+            layer.has_exact_gradient_in_c for layer in network if isinstance(layer, _Recurrent)
+        )
         self.scaler = GradScaler(self.net.loss_scale, half=amp is torch.float16)
         self.loss_layers = [layer for layer in network if layer.has_loss]
-        if not self.loss_layers:
-            raise ConfigError("no layer of the network has a loss: nothing to train for")
+        if all(layer.options.onlyforward for layer in self.loss_layers):
+            raise ConfigError(
+                "no layer of the network has a loss, or all of them have onlyforward=1: nothing to train for"
+            )
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
@@ -139,7 +151,8 @@ class ForwardBackward:
             with torch.autocast(x.device.type, self.amp, enabled=self.amp is not None):
                 self.network(x, context)
         return [
-            StepOutput(layer, x, layer.loss(x.float(), output.float(), targets, context)) for layer, x, output in calls
+            StepOutput(layer, x, _loss(layer, x.float(), output.float(), targets, context))
+            for layer, x, output in calls
         ]
 
     def _detach_overwritten(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
@@ -161,7 +174,7 @@ class ForwardBackward:
         if self.gradients is Gradients.AUTOGRAD:
             values = [output.loss.value for output in outputs if output.loss.value.requires_grad]
             return values, [torch.full_like(value, factor) for value in values]
-        trained = [output for output in outputs if output.x.requires_grad]
+        trained = [output for output in outputs if output.x.requires_grad and not output.layer.options.onlyforward]
         deltas = [(-factor * output.loss.delta).to(output.x.dtype) for output in trained]
         return [output.x for output in trained], deltas
 
@@ -211,6 +224,14 @@ def loss_metrics(network: Network, outputs: Sequence[StepOutput]) -> dict[int, d
         }
         for output in outputs
     }
+
+
+def _loss(layer: Layer, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
+    """The loss of a layer; with ``onlyforward=1`` zero, as in ``forward_yolo_layer_gpu``."""
+    if layer.options.onlyforward:
+        zero = x.new_zeros(())
+        return Loss(cost=zero, delta=torch.zeros_like(x), value=zero)
+    return layer.loss(x, output, targets, context)
 
 
 def _detach_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

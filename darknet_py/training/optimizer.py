@@ -11,7 +11,7 @@ which is torch's SGD on the mean gradient g / B, except for the units of v. Only
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -64,6 +64,7 @@ class Optimizer(ABC):
                 merged.setdefault(replace(group, params=()), []).extend(group.params)
         self.groups = [replace(group, params=tuple(params)) for group, params in merged.items() if params]
         self._state: list[dict[str, list[Tensor]]] = []
+        self._waiting: dict[int, list[Tensor]] = {}  # by number of the group, sums of gradients per parameter
 
     @property
     def state(self) -> list[dict[str, list[Tensor]]]:
@@ -78,20 +79,30 @@ class Optimizer(ABC):
     def step(self, lr: float, images: int, iteration: int) -> None:
         """Update the parameters and drop their gradients.
 
+        The gradients of parameters that are not to be updated yet add up, and are applied at their first update.
+
         Args:
             lr: Learning rate, before a layer's own factor.
             images: Number of images that the gradients are summed over.
             iteration: 1 for the first.
         """
-        for group, state in zip(self.groups, self.state, strict=True):
+        for index, (group, state) in enumerate(zip(self.groups, self.state, strict=True)):
             selected = [number for number, p in enumerate(group.params) if p.grad is not None]
             parameters: list[Tensor] = [group.params[number] for number in selected]
             gradients = [p.grad for p in parameters if p.grad is not None]
             for p in parameters:
                 p.grad = None
             skipped = max(group.dont_update, group.burnin_update * self.net.burn_in - 1)
-            if not parameters or iteration <= skipped:
+            if not parameters:
                 continue
+            if index in self._waiting or iteration <= skipped:
+                sums = self._waiting.setdefault(index, [torch.zeros_like(p) for p in group.params])
+                own_sums = [sums[number] for number in selected]
+                torch._foreach_add_(own_sums, gradients)
+                if iteration <= skipped:
+                    continue
+                gradients = own_sums
+                del self._waiting[index]
             own_state = {slot: [tensors[number] for number in selected] for slot, tensors in state.items()}
             deformation = group.deformation if iteration <= self.net.max_batches // 2 else None
             self._update(_Update(group, parameters, gradients, own_state, lr, images, iteration, deformation))
@@ -106,21 +117,35 @@ class Optimizer(ABC):
         """Apply the update rule to one group's parameters and state, in place."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next step depends on besides the parameters: per slot and group a list of tensors."""
-        return {slot: [list(state[slot]) for state in self.state] for slot in self.slots}
+        """What the next step depends on besides the parameters: per slot and group a list of tensors.
+
+        While updates are postponed, ``waiting`` has for each group that waits the sums of its gradients.
+        """
+        state: dict[str, Any] = {slot: [list(tensors[slot]) for tensors in self.state] for slot in self.slots}
+        if self._waiting:
+            state["waiting"] = {index: list(sums) for index, sums in self._waiting.items()}
+        return state
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a ``state_dict``. Raises ValueError if it belongs to another network, optimizer or options."""
-        if state.keys() != set(self.slots):
+        if state.keys() - {"waiting"} != set(self.slots):
             raise ValueError(f"expected an optimizer state of {', '.join(self.slots)}, found {', '.join(state)}")
         for slot in self.slots:
             mine = [tensor for group in self.state for tensor in group[slot]]
-            theirs = [tensor for group in state[slot] for tensor in group]
-            if [tensor.shape for tensor in mine] != [tensor.shape for tensor in theirs]:
-                raise ValueError(f"the optimizer's {slot} belongs to another network or other options: shapes differ")
-            for own, other in zip(mine, theirs, strict=True):
-                own.copy_(other)
+            _copy(slot, mine, [tensor for group in state[slot] for tensor in group])
+        self._waiting = {}
+        for index, sums in state.get("waiting", {}).items():
+            self._waiting[index] = [torch.zeros_like(p) for p in self.groups[index].params]
+            _copy("waiting", self._waiting[index], sums)
+
+
+def _copy(name: str, mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
+    """Copy tensors of a state. Raises ValueError if their shapes differ."""
+    if [tensor.shape for tensor in mine] != [tensor.shape for tensor in theirs]:
+        raise ValueError(f"the optimizer's {name} belongs to another network or other options: shapes differ")
+    for own, other in zip(mine, theirs, strict=True):
+        own.copy_(other)
 
 
 class SGD(Optimizer):

@@ -250,6 +250,9 @@ class Trainer:
             reject=lambda delta, classes: self.label_rejection(self.net, self.iteration, delta, classes),
             all_reduce=self.group.all_reduce if self.group.sync_bn else None,
             time_steps=max(self.net.time_steps, 1),
+            exact_recurrence=self.engine.exact_recurrence,
+            gradient_scale=self.engine.scaler.factor,
+            try_fix_nan=self.net.try_fix_nan,
         )
 
     def _finish_gradients(self) -> None:

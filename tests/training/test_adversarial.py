@@ -109,6 +109,27 @@ def test_images_move_by_the_gradient_and_batch_norm_stays() -> None:
         torch.testing.assert_close(after, 0.99 * mean + 0.01 * maps.mean(dim=(0, 2, 3)))
 
 
+def test_the_adversarial_pass_leaves_no_gradient_behind() -> None:
+    """C adds the gradient of the biases of layers without batch norm to that of the update."""
+    plain = CFG.replace("batch_normalize=1\n", "")
+    for seed in range(20):
+        torch.manual_seed(0)
+        network = Network(cfg.loads(plain)).initialise()
+        trainer = Trainer(network, options=TrainOptions(seed=seed))
+        trainer.iteration = 100
+        passes = trained_on(network, trainer, torch.rand(4, 3, 6, 6))
+        if len(passes) == 2:
+            break
+    assert (passes[1] - passes[0]).abs().max() > 0.01
+    torch.manual_seed(0)
+    other = Network(cfg.loads(plain.replace("adversarial_lr=20\n", ""))).initialise()
+    second = Trainer(other, options=TrainOptions(seed=seed))
+    second.iteration = 100
+    second.step([(passes[1], torch.eye(5)[:4])])
+    for one, two in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
 def test_yolo_suppresses_what_it_detects() -> None:
     """Delta of the pass without targets (``yolo_layer.c``, ``process_batch``), weighted by sqrt(w * h) of the box.
 

@@ -18,28 +18,13 @@ COST_TOLERANCE = 5e-5
 LR_TOLERANCE = 1e-6
 # [batchnorm] cancels the biases before it: their gradients are rounding errors.
 WIDER = {"training/batchnorm": 0.005, "training_cpu/batchnorm": 0.005}
-# Rules of C's CUDA code that training does not follow yet, and the networks that differ by them.
-CONNECTED = "the delta of [connected] is not limited to -1..1 (connected_layer.c, backward_connected_layer_gpu)"
-MISSING = {
-    "training/detection": CONNECTED,
-    "training_more/alexnet_like": CONNECTED,
-    "training_more/connected_norm": CONNECTED,
-    "training_more/detection_forced": CONNECTED,
-    "training_more/rnn_plain": CONNECTED,
-    "training_more/yolov1_like": CONNECTED,
-    "training_more/delayed_updates": "dont_update and burnin_update: gradients do not accumulate while a layer waits",
-    "training_more/fixed_nans": "try_fix_nan=1 does not limit the deltas of convolutions to -1..1",
-    "training_more/head_asleep": "onlyforward=1 on a head does not silence its loss",
-}
 
 
 def cases() -> list[Any]:
     found = []
     for folder in conformance_training.FOLDERS:
         for name in conformance_training.names(folder):
-            key = f"{folder}/{name}"
-            marks = [pytest.mark.xfail(strict=True, reason=MISSING[key])] if key in MISSING else []
-            found.append(pytest.param(folder, name, id=key, marks=marks))
+            found.append(pytest.param(folder, name, id=f"{folder}/{name}"))
     return found
 
 

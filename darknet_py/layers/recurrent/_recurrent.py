@@ -31,6 +31,11 @@ class Recurrent(Layer):
     stateful = True
     uses_context = True
 
+    @property
+    def has_exact_gradient_in_c(self) -> bool:
+        """Whether C's backward pass computes the derivative, limited as in ``limit_gradient``."""
+        return False
+
     def start(self, x: Tensor) -> State:
         """Return the initial state for a frame ``x`` [batch, channels, height, width]: zeros, [batch, ...] each."""
         return (x.new_zeros(x.shape[0], *self.shape),)
@@ -97,6 +102,11 @@ class ThreePart(Recurrent):
     input_layer: Layer
     self_layer: Layer
     output_layer: Layer
+
+    @property
+    def has_exact_gradient_in_c(self) -> bool:
+        """Whether C's backward pass computes the derivative: not with batch norm or ``shortcut=1``."""
+        return not (self.options.batch_normalize or self.options.shortcut)
 
     def start(self, x: Tensor) -> State:
         """Return zeros of the state's shape."""
