@@ -115,9 +115,6 @@ VERSION = st.one_of(st.integers(0, 3), st.integers(998, 1002), st.integers(0, 2*
 def test_random_headers_round_trip(major: int, minor: int, revision: int, seen: int, dialect: Dialect) -> None:
     layout = Header(major, minor, revision, 0).layout(dialect)
     header = Header(major, minor, revision, seen if layout.endswith("Q") else seen % 2**32)
-    with tempfile.TemporaryFile() as file:
-        file.write(struct.pack(layout, *header) + b"floats")
-        file.seek(0)
-        assert weights.read_header(file, dialect, "a.weights") == header
-        assert file.read() == b"floats"
+    content = struct.pack(layout, *header) + b"floats"
+    assert weights.read_header(content, dialect, "a.weights") == (header, struct.calcsize(layout))
     assert struct.calcsize(layout) in (16, 20)

@@ -14,10 +14,13 @@ A file that ends where a layer begins is a backbone: yolov4.conv.137 is the firs
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -31,6 +34,8 @@ from ..errors import WeightsError
 from ..files import atomic_write
 from ..network import Network
 from .diagnostics import explain, identify_format
+
+_MAX_HEADER = struct.calcsize("<iiiQ")
 
 
 class Header(NamedTuple):
@@ -78,27 +83,27 @@ def stored(network: Network, *, transposed: bool = False, writing: bool = False)
             yield StoredArray(index, f"layer {index} [{section.name}] {name}", tensor)
 
 
-def read_header(file: BinaryIO, dialect: Dialect, path: str) -> Header:
+def read_header(start: bytes, dialect: Dialect, path: str) -> tuple[Header, int]:
     """Read the header, up to the first array.
 
     Args:
-        file: the file, at its start.
+        start: the first bytes of the file, 20 or more unless it is shorter.
         dialect: the fork of Darknet to follow.
         path: name of the file in error messages.
+
+    Returns:
+        The header, and its size in bytes.
 
     Raises:
         WeightsError: the file is shorter than a header.
     """
-    start = file.read(12)
     if len(start) < 12:
         raise WeightsError(f"{path}: expected a header of 16 or 20 bytes, found {len(start)} bytes")
-    header = Header._make((*struct.unpack("<iii", start), 0))
-    layout = header.layout(dialect)
+    layout = Header._make((*struct.unpack("<iii", start[:12]), 0)).layout(dialect)
     size = struct.calcsize(layout)
-    content = start + file.read(size - 12)
-    if len(content) < size:
-        raise WeightsError(f"{path}: expected a header of {size} bytes, found {len(content)} bytes")
-    return Header(*struct.unpack(layout, content))
+    if len(start) < size:
+        raise WeightsError(f"{path}: expected a header of {size} bytes, found {len(start)} bytes")
+    return Header(*struct.unpack(layout, start[:size])), size
 
 
 def count_filled_layers(network: Network, path: StrPath) -> int:
@@ -107,20 +112,16 @@ def count_filled_layers(network: Network, path: StrPath) -> int:
     Raises:
         WeightsError: the file cannot be read, is too long, or ends within a layer.
     """
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as file:
-            start, header, left = _read_start(file, network, name)
-    except OSError as error:
-        raise WeightsError(f"{name}: {error.strerror or error}") from error
+    with _open(path, network) as opened:
+        header, total = opened.header, opened.size
     arrays = list(stored(network, transposed=header.transposed))
-    total = left
+    left = total
     for index, array in enumerate(arrays):
         if left == 0 and index and arrays[index - 1].layer != array.layer:
             return array.layer
         left -= 4 * array.tensor.numel()
-    if left or identify_format(start):
-        raise WeightsError(f"{name}: {explain(network, arrays, total, start)}")
+    if left or identify_format(opened.start):
+        raise WeightsError(f"{os.fspath(path)}: {explain(network, arrays, total, opened.start)}")
     return len(network.layers)
 
 
@@ -128,11 +129,12 @@ def count_filled_layers(network: Network, path: StrPath) -> int:
 def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network:
     """Load the weights of a file into a network (``load_weights_upto``).
 
-    The network is not changed unless the file fits.
+    The network is not changed unless the file fits. If a file becomes shorter while it is read, the arrays before its
+    new end have been loaded when the error is raised.
 
     Args:
         network: the network, changed in place.
-        path: a .weights file.
+        path: a .weights file, or a pipe that gives the content of one.
         upto: load the first ``upto`` layers only, whatever follows in the file; the other layers keep their values.
             None: all layers, and the file must fit to the byte.
 
@@ -144,17 +146,14 @@ def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network
     """
     _check_upto(network, upto)
     name = os.fspath(path)
-    try:
-        with open(name, "rb") as file:
-            start, header, left = _read_start(file, network, name)
-            arrays = [a for a in stored(network, transposed=header.transposed) if upto is None or a.layer < upto]
-            expected = 4 * sum(array.tensor.numel() for array in arrays)
-            if left < expected or (left > expected and (upto is None or identify_format(start))):
-                raise WeightsError(f"{name}: {explain(network, arrays, left, start)}")
-            for array in arrays:
-                _read_into(file, array.tensor)
-    except OSError as error:
-        raise WeightsError(f"{name}: {error.strerror or error}") from error
+    with _open(path, network, upto) as opened:
+        header, start, left = opened.header, opened.start, opened.size
+        arrays = [a for a in stored(network, transposed=header.transposed) if upto is None or a.layer < upto]
+        expected = 4 * sum(array.tensor.numel() for array in arrays)
+        if left < expected or (left > expected and (upto is None or identify_format(start))):
+            raise WeightsError(f"{name}: {explain(network, arrays, left, start)}")
+        for array in arrays:
+            _read_into(opened.file, array, name)
     network.version = header[:3]
     network.seen = header.seen
     return network
@@ -190,12 +189,55 @@ def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int 
         raise WeightsError(f"{os.fspath(path)}: {error.strerror or error}") from error
 
 
-def _read_start(file: BinaryIO, network: Network, path: str) -> tuple[bytes, Header, int]:
-    """Read the header; return the first bytes of the file, the header, and the number of bytes after it."""
-    start = file.read(64)
-    file.seek(0)
-    header = read_header(file, network.dialect, path)
-    return start, header, os.fstat(file.fileno()).st_size - file.tell()
+class _OpenFile(NamedTuple):
+    """A .weights file, read up to the first array."""
+
+    file: BinaryIO  # at the first array
+    start: bytes  # the first bytes of the file
+    header: Header
+    size: int  # bytes after the header
+
+
+@contextmanager
+def _open(path: StrPath, network: Network, upto: int | None = None) -> Iterator[_OpenFile]:
+    """Open a file and read its header. Raises WeightsError, also for an OSError inside the block."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                content: BinaryIO = file
+                size = status.st_size
+            else:  # a pipe or device has no size, and cannot be read twice
+                limit = _MAX_HEADER + 4 * sum(array.tensor.numel() for array in stored(network))
+                data = read_exactly(file, limit + 1)
+                size = len(data)
+                if size > limit and upto is None:
+                    raise WeightsError(f"{name}: expected at most {limit} bytes, found more")
+                content = io.BytesIO(data)
+            start = read_exactly(content, 64)
+            header, header_size = read_header(start, network.dialect, name)
+            content.seek(header_size)
+            yield _OpenFile(content, start, header, size - header_size)
+    except OSError as error:
+        raise WeightsError(f"{name}: {error.strerror or error}") from error
+
+
+def read_exactly(file: BinaryIO, size: int) -> bytes:
+    """Read ``size`` bytes; fewer at the end of the file only."""
+    content = bytearray(size)
+    return bytes(content[: fill(file, memoryview(content))])
+
+
+def fill(file: BinaryIO, view: memoryview) -> int:
+    """Read from a file until a buffer of bytes is full or the file ends, and return the number of bytes read.
+
+    One read may return less than it is asked for: pipes, network file systems and unbuffered files do.
+    """
+    filled = 0
+    while filled < len(view) and (count := file.readinto(view[filled:])):  # type: ignore[attr-defined]
+        filled += count
+    return filled
 
 
 def _check_upto(network: Network, upto: int | None) -> None:
@@ -203,12 +245,18 @@ def _check_upto(network: Network, upto: int | None) -> None:
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
 
 
-def _read_into(file: BinaryIO, tensor: Tensor) -> None:
+def _read_into(file: BinaryIO, array: StoredArray, path: str) -> None:
+    tensor = array.tensor
     is_plain = tensor.device.type == "cpu" and tensor.dtype is torch.float32 and tensor.is_contiguous()
-    if is_plain and sys.byteorder == "little":
-        file.readinto(tensor.detach().numpy().data.cast("B"))  # type: ignore[attr-defined]
-        if not tensor.is_inference():
-            increment_version(tensor)  # torch does not see this write, and users of the old values must
-    else:
-        floats = np.frombuffer(file.read(4 * tensor.numel()), "<f4").astype(np.float32)
-        tensor.copy_(torch.from_numpy(floats).view(tensor.shape))
+    direct = is_plain and sys.byteorder == "little"
+    floats = tensor.detach().numpy() if direct else np.empty(tensor.shape, "<f4")
+    count = fill(file, floats.reshape(-1).data.cast("B"))
+    if count < floats.nbytes:
+        raise WeightsError(
+            f"{path}: became shorter while it was read: ends in {array.label}: expected {floats.nbytes} bytes, "
+            f"found {count}"
+        )
+    if not direct:
+        tensor.copy_(torch.from_numpy(floats.astype(np.float32)))
+    elif not tensor.is_inference():
+        increment_version(tensor)  # torch does not see this write, and users of the old values must
