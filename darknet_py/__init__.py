@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .conversion.checkpoints import convert
     from .data.dataset import Dataset
     from .detector import Detector
-    from .errors import ConfigError, DarknetError, DataError, UnusedOptionWarning, WeightsError
+    from .errors import ConfigError, DarknetError, DataError, UnusedOptionWarning, WeightsError, WeightsWarning
     from .evaluation.evaluator import evaluate
     from .evaluation.scores import Evaluation
     from .exporters.exporter import export
@@ -50,6 +50,7 @@ _HOMES = {
     "Trainer": "training.trainer",
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
+    "WeightsWarning": "errors",
     "convert": "conversion.checkpoints",
     "evaluate": "evaluation.evaluator",
     "export": "exporters.exporter",
@@ -80,6 +81,7 @@ __all__ = [
     "Trainer",
     "UnusedOptionWarning",
     "WeightsError",
+    "WeightsWarning",
     "__version__",
     "convert",
     "evaluate",

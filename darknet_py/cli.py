@@ -20,7 +20,7 @@ from typing import Any
 
 from . import commands
 from ._version import __version__
-from .errors import DarknetError, UnusedOptionWarning
+from .errors import DarknetError, UnusedOptionWarning, WeightsWarning
 from .inference.allocator import keep_freed_memory
 
 _DESCRIPTION = """\
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = args.run
     keep_freed_memory()
     with warnings.catch_warnings(), _escaping_streams():
-        warnings.simplefilter("default", UnusedOptionWarning)
+        for category in (UnusedOptionWarning, WeightsWarning):
+            warnings.simplefilter("default", category)
         warnings.showwarning = _print_warning
         try:
             status = run(args)

@@ -6,6 +6,7 @@
       DataError       labels/0001.txt:3: class 80, but the network has 80 classes (0..79)
 
     UnusedOptionWarning(UserWarning)    an option of a cfg that has no effect; an error if ``strict``
+    WeightsWarning(UserWarning)         weights that contain NaN or Inf, or random weights in use
 
 A message names the place (file, line, layer), what was expected and what was found. A function that does not know the
 place raises ValueError; the caller that knows it adds it.
@@ -35,6 +36,10 @@ class DataError(DarknetError):
 
 class UnusedOptionWarning(UserWarning):
     """Text of a cfg that has no effect, such as an unknown key."""
+
+
+class WeightsWarning(UserWarning):
+    """Weights that give no meaningful results: they contain NaN or Inf, or are the random initial ones."""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

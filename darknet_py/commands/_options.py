@@ -24,6 +24,7 @@ SHARED: dict[str, _Spec] = {
     "--strict": {"action": "store_true", "help": "treat options without effect as errors"},
     "--fetch": {"action": "store_true", "help": "download the catalogue's weights for a cfg given without weights"},
     "--upto": {"type": int, "metavar": "N", "help": "load only the first N layers of the weights file (a backbone)"},
+    "--allow-non-finite": {"action": "store_true", "help": "accept weights that contain NaN or Inf"},
     # where and how it runs
     "--device": {
         "metavar": "DEVICE",

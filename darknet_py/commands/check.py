@@ -62,7 +62,7 @@ def _check_network(args: argparse.Namespace) -> int:
     from .. import cfg, weights
     from ..cfg import schema
     from ..data.class_names import resolve_class_names
-    from ..errors import DarknetError
+    from ..errors import DarknetError, WeightsWarning
     from ..network import Network
 
     model = _model.find_files(args)
@@ -80,9 +80,11 @@ def _check_network(args: argparse.Namespace) -> int:
     print(f"ok     {model.cfg}: {len(network.layers)} layers, {network.flops / 1e9:.3f} BFLOPS, {floats:,} floats")
     if model.weights is not None:
         try:
-            weights.load(network, model.weights)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", WeightsWarning)
+                weights.load(network, model.weights)
             print(f"ok     {model.weights}: fits to the byte, seen {network.seen:,} images")
-        except DarknetError as error:
+        except (DarknetError, WeightsWarning) as error:
             problems += 1
             print(f"wrong  {error}")
     names = args.names or model.names

@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="SOURCE is a state dict of another PyTorch port: match tensors to layers by their order, not by name",
     )
     parser.add_argument("--fuse-bn", action="store_true", help="fuse batch norm into the weights, for inference")
+    _options.add(parser, "--allow-non-finite")
     parser.add_argument("--write-cfg", metavar="FILE", help="write the cfg of TARGET to FILE")
 
 
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         by_order=args.by_order,
         fuse_bn=args.fuse_bn,
         write_cfg=args.write_cfg,
+        allow_non_finite=args.allow_non_finite,
     )
     print(f"{args.target}: {len(network.layers)} layers, seen {network.seen}, {os.path.getsize(args.target)} bytes")
     return 0

@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX opset, 18 or later (default: 18)")
     group.add_argument("--fp16", action="store_true", help="store weights and compute layers in float16")
+    _options.add(group, "--allow-non-finite", note="(the file is not verified then)")
     _options.add(group, "--names", note="(default: those of the catalogue)")
     _options.add(group, "--conf", default=0.25, note="(with --heads nms; default: 0.25)")
     _options.add(group, "--nms", default=0.45, note="(with --heads nms; default: 0.45)")
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         letterbox=args.letterbox,
         threshold=args.conf,
         nms=args.nms,
+        allow_non_finite=args.allow_non_finite,
     )
     print(result)
     return 0

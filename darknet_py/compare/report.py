@@ -166,13 +166,13 @@ def relative_difference(left: Tensor, right: Tensor) -> float:
         right: float tensor with as many values, which are compared in their order in memory.
 
     Returns:
-        The relative difference, 0 or more; inf if the numbers of values or the indices of NaN and Inf differ.
+        The relative difference, 0 or more; inf if a value is NaN, or if numbers of values or indices of Inf differ.
     """
     if left.numel() != right.numel():
         return math.inf
     left, right = left.flatten().double(), right.flatten().double()
     finite = left.isfinite()
-    unequal = ~torch.isclose(left[~finite], right[~finite], equal_nan=True)
+    unequal = left[~finite] != right[~finite]
     if not bool(right[finite].isfinite().all()) or bool(unequal.any()):
         return math.inf
     left, right = left[finite], right[finite]

@@ -10,7 +10,7 @@ import os
 import pathlib
 
 from .. import cfg as cfg_
-from .. import loading
+from .. import loading, weights
 from .._typing import StrPath
 from ..cfg import Dialect
 from ..data.class_names import ClassNames, resolve_class_names
@@ -34,6 +34,7 @@ def convert(
     by_order: bool = False,
     fuse_bn: bool = False,
     write_cfg: StrPath | None = None,
+    allow_non_finite: bool = False,
 ) -> Network:
     """Convert weights from one file format to another.
 
@@ -48,13 +49,14 @@ def convert(
             order, see ``conversion.layout``.
         fuse_bn: Fuse batch norm into the weights, which changes the cfg.
         write_cfg: Where to write the cfg of the target.
+        allow_non_finite: Convert weights that contain NaN or Inf, too.
 
     Returns:
         The network, with the target's weights.
 
     Raises:
         ConfigError: The cfg is missing or wrong.
-        WeightsError: The source does not fit the network, or the target cannot be written.
+        WeightsError: The source does not fit the network or contains NaN or Inf, or the target cannot be written.
         DataError: The class names do not fit the network.
     """
     if fuse_bn and write_cfg is None and not is_container(target):
@@ -63,6 +65,8 @@ def convert(
         network = _load_by_order(source, cfg, dialect)
     else:
         network, upto = _load(source, cfg, dialect, upto)
+    if not allow_non_finite:
+        weights.require_finite(network, "allow_non_finite=True, --allow-non-finite: convert them")
     if names is not None:
         classes = network.heads[-1].classes if network.heads else 0
         network.names = tuple(resolve_class_names(names, classes, exact=bool(network.heads)))

@@ -6,6 +6,7 @@ file). The file's own runtime, if it is installed, runs it on noise, and the out
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from .. import weights
 from .._typing import StrPath
 from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import DarknetError
@@ -35,7 +37,7 @@ class ExportResult:
 
     Attributes:
         path: The file.
-        runtime: Name of the runtime that verified it; empty if none is installed.
+        runtime: Name of the file's runtime; empty if it is not installed.
         max_abs_difference: Largest absolute difference of an output; NaN if not verified.
         relative_rms: RMS of the difference over the RMS of the output, the largest of all outputs; NaN if not verified.
     """
@@ -46,8 +48,9 @@ class ExportResult:
     relative_rms: float = float("nan")
 
     def __str__(self) -> str:
-        if not self.runtime:
-            return f"{self.path}: not verified, its runtime is not installed"
+        if math.isnan(self.max_abs_difference):
+            cause = "the weights contain NaN or Inf" if self.runtime else "its runtime is not installed"
+            return f"{self.path}: not verified, {cause}"
         difference = f"max abs difference {self.max_abs_difference:.1e}"
         return f"{self.path}: verified with {self.runtime}: {difference}, {self.relative_rms:.1e} relative to the RMS"
 
@@ -64,6 +67,7 @@ def export(
     letterbox: bool | None = None,
     threshold: float = 0.25,
     nms: float = 0.45,
+    allow_non_finite: bool = False,
 ) -> ExportResult:
     """Export a network to ONNX, torch.export or OpenVINO and verify the file.
 
@@ -78,11 +82,16 @@ def export(
         letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
         threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
         nms: IoU threshold of NMS, 0..1, 0 disables it: constant of the graph with ``heads="nms"``, else metadata.
+        allow_non_finite: Export weights that contain NaN or Inf, too; such a file is not verified.
 
     Raises:
+        WeightsError: The weights contain NaN or Inf.
         DarknetError: The network cannot be exported, or the file's outputs differ from PyTorch's by more than rounding.
     """
     target = pathlib.Path(path)
+    is_finite = not weights.count_non_finite(weights.stored(network))
+    if not allow_non_finite:
+        weights.require_finite(network, "allow_non_finite=True, --allow-non-finite: export them, without verification")
     heads = Heads(heads)
     class_names: Sequence[str] = ()
     if names is not None:
@@ -104,11 +113,12 @@ def export(
         differences = [
             verify_outputs(network, run, output, dynamic, fp16, threshold=threshold, nms=nms)
             for output, run in runners.items()
+            if is_finite
         ]
         for file in sorted(pathlib.Path(folder).iterdir(), reverse=True):
             os.replace(file, target.parent / file.name)
     if not differences:
-        return ExportResult(str(target))
+        return ExportResult(str(target), runtime)
     max_abs = max(difference.max_abs for difference in differences)
     return ExportResult(str(target), runtime, max_abs, max(difference.relative_rms for difference in differences))
 

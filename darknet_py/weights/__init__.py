@@ -1,5 +1,16 @@
 """Weights on disk: Darknet's .weights files and checkpoints."""
 
-from .darknet_file import Header, StoredArray, count_filled_layers, load, read_header, save, stored
+from .darknet_file import Header, StoredArray, count_filled_layers, load, read_header, require_finite, save, stored
+from .diagnostics import count_non_finite
 
-__all__ = ["Header", "StoredArray", "count_filled_layers", "load", "read_header", "save", "stored"]
+__all__ = [
+    "Header",
+    "StoredArray",
+    "count_filled_layers",
+    "count_non_finite",
+    "load",
+    "read_header",
+    "require_finite",
+    "save",
+    "stored",
+]

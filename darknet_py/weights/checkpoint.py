@@ -37,6 +37,8 @@ from ..errors import WeightsError
 from ..network import Network
 from ..text_files import read_text, to_unicode
 from . import containers
+from .darknet_file import stored
+from .diagnostics import warn_of_non_finite
 
 FORMAT = "darknet_py 1"
 
@@ -173,6 +175,7 @@ def fill(network: Network, checkpoint: Checkpoint, path: StrPath, *, upto: int |
             raise WeightsError(f"{prefix}{name}: expected {tuple(tensor.shape)}, found {tuple(loaded[name].shape)}")
     for name, tensor in expected.items():
         tensor.copy_(loaded[name])
+    warn_of_non_finite((array for array in stored(network) if array.layer < count), os.fspath(path))
     major, minor, revision = checkpoint.version
     network.version = (major, minor, revision)
     network.seen = checkpoint.seen

@@ -33,7 +33,7 @@ from ..cfg import Dialect
 from ..errors import WeightsError
 from ..files import atomic_write
 from ..network import Network
-from .diagnostics import explain, identify_format
+from .diagnostics import describe_non_finite, explain, identify_format, warn_of_non_finite
 
 _MAX_HEADER = struct.calcsize("<iiiQ")
 
@@ -154,9 +154,16 @@ def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network
             raise WeightsError(f"{name}: {explain(network, arrays, left, start)}")
         for array in arrays:
             _read_into(opened.file, array, name)
+    warn_of_non_finite(arrays, name)
     network.version = header[:3]
     network.seen = header.seen
     return network
+
+
+def require_finite(network: Network, advice: str) -> None:
+    """Raise WeightsError if weights of a network are NaN or Inf; ``advice`` says what allows them."""
+    if problem := describe_non_finite(stored(network)):
+        raise WeightsError(f"{network.config.path}: the weights contain {problem}; expected numbers ({advice})")
 
 
 def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int | None = None) -> int:

@@ -1,13 +1,17 @@
-"""Explain why a weights file does not fit a network."""
+"""What is wrong with weights: a file that does not fit its network, and NaN or Inf."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import warnings
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from ..errors import WeightsWarning
 from ..layers import Head, Layer
 from ..network import INPUT, Network
 
@@ -22,6 +26,9 @@ _FOREIGN = (
     (b"\x89HDF", "an HDF5 file, as Keras writes"),
     (b"\xff\xd8\xff", "a JPEG image"),
 )
+
+
+_LAYERS_NAMED = 5  # in a message
 
 
 class Array(Protocol):
@@ -48,6 +55,40 @@ def identify_format(start: bytes) -> str:
     return next(
         (description for magic, description in _FOREIGN if stripped.startswith(magic) or start.startswith(magic)), ""
     )
+
+
+def count_non_finite(arrays: Iterable[Array]) -> dict[str, tuple[int, int]]:
+    """Count NaN and Inf by layer: ``{"layer 3 [convolutional]": (NaN, Inf)}``, layers without any left out."""
+    counts: dict[str, tuple[int, int]] = {}
+    for array in arrays:
+        tensor = array.tensor.detach()
+        # The largest magnitude is NaN or Inf if any value is, and costs no temporary tensor.
+        if not tensor.numel() or tensor.is_meta or bool(torch.linalg.vector_norm(tensor, math.inf).isfinite()):
+            continue
+        layer = array.label[: array.label.index("]") + 1]
+        nan, inf = counts.get(layer, (0, 0))
+        counts[layer] = nan + int(tensor.isnan().sum()), inf + int(tensor.isinf().sum())
+    return counts
+
+
+def describe_non_finite(arrays: Iterable[Array]) -> str:
+    """Describe NaN and Inf in weights, layer by layer; ``""`` if there are none."""
+    counts = count_non_finite(arrays)
+    if not counts:
+        return ""
+    rows = [f"{layer} {_counted(*numbers)}" for layer, numbers in counts.items()]
+    more = f" and {len(rows) - _LAYERS_NAMED} more layers" if len(rows) > _LAYERS_NAMED else ""
+    return f"{_counted(*map(sum, zip(*counts.values(), strict=True)))}: {', '.join(rows[:_LAYERS_NAMED])}{more}"
+
+
+def warn_of_non_finite(arrays: Iterable[Array], path: str) -> None:
+    """Warn of NaN and Inf in the weights of a file."""
+    if problem := describe_non_finite(arrays):
+        warnings.warn(f"{path}: the weights contain {problem}", WeightsWarning, stacklevel=3)
+
+
+def _counted(nan: int, inf: int) -> str:
+    return ", ".join(f"{count} {name}" for name, count in (("NaN", nan), ("Inf", inf)) if count)
 
 
 def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) -> str:
