@@ -8,10 +8,11 @@ a class tree, the probability of a class is the product of the conditional ones 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -25,7 +26,8 @@ from .data.class_names import ClassNames, resolve_class_names
 from .data.labels import Problem, log_problems
 from .errors import DataError
 from .images import resizing
-from .images.reading import ImageArray, ImageSource, read_image
+from .images.prefetch import catch_errors, drop_errors
+from .images.reading import MAX_PIXELS, ImageArray, ImageSource, read_image
 from .inference import engines
 from .network import Network, evaluating
 
@@ -84,6 +86,8 @@ class Classifier:
         batch: images per forward pass.
         engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
+        exif: rotate images as their EXIF orientation says.
+        max_pixels: refuse image files with more pixels.
 
     Raises:
         DataError: the network has detection heads, ``batch`` is not positive, or there are too few names.
@@ -99,6 +103,8 @@ class Classifier:
         batch: int = 1,
         engine: str | engines.Engine = "torch",
         dtype: str = "fp32",
+        exif: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         require_classifier(network)
         if batch < 1:
@@ -111,6 +117,9 @@ class Classifier:
         self.leaves = pjreddie if leaves is None else leaves
         self.engine = engine
         self.dtype = dtype
+        self.read_image = functools.partial(
+            read_image, channels=network.shape.channels, exif=exif, max_pixels=max_pixels
+        )
         tree = network.class_tree
         parents = tree.parent.tolist() if tree else ()
         self.parents = [self.names[parent] if parent >= 0 else "Root" for parent in parents]
@@ -144,22 +153,30 @@ class Classifier:
             return list(self.stream(source))
         return next(self.stream([source]))
 
-    def stream(self, sources: Iterable[ImageSource]) -> Iterator[Classification]:
-        """Yield the classification of each image, computed in batches of ``batch`` images."""
-        group: list[ImageSource] = []
-        for source in sources:
-            group.append(source)
-            if len(group) == self.batch_size:
-                yield from self._classify_batch(group)
-                group = []
-        if group:
-            yield from self._classify_batch(group)
+    def stream(
+        self, sources: Iterable[ImageSource], *, on_error: Callable[[DataError], object] | None = None
+    ) -> Iterator[Classification]:
+        """Yield the classification of each image, computed in batches of ``batch`` images.
 
-    def _classify_batch(self, sources: Sequence[ImageSource]) -> Iterator[Classification]:
-        x = torch.stack([self.prepare(read_image(source, self.network.shape.channels)) for source in sources])
-        for source, probs in zip(sources, predict_probabilities(self.network, x, self.leaves, self.run), strict=True):
-            path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
-            yield Classification(probs, self.names, path, self.parents)
+        Args:
+            sources: images, see ``__call__``.
+            on_error: called with the error of an image that cannot be read, which has no result; None: the error is
+                raised.
+        """
+        loaded = drop_errors(map(catch_errors(self._load), sources), on_error)
+        while batch := list(itertools.islice(loaded, self.batch_size)):
+            paths, inputs = zip(*batch, strict=True)
+            x = torch.stack(inputs)
+            for path, probs in zip(paths, predict_probabilities(self.network, x, self.leaves, self.run), strict=True):
+                yield Classification(probs, self.names, path, self.parents)
+
+    def _load(self, source: ImageSource) -> tuple[str, Tensor]:
+        path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
+        image = self.read_image(source)
+        try:
+            return path, self.prepare(image)
+        except DataError as error:
+            raise DataError(f"{path or 'image'}: {error}") from error
 
     def prepare(self, image: ImageArray) -> Tensor:
         """Bring an image, uint8 [H, W, C], to the network's input, float [C, height, width] in 0..1."""

@@ -11,7 +11,7 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 import torch
@@ -20,8 +20,8 @@ from torch import Tensor
 from .data.class_names import ClassNames, resolve_class_names
 from .errors import DataError
 from .images import resizing
-from .images.prefetch import map_interleaved, map_prefetched
-from .images.reading import ImageArray, ImageSource, read_image
+from .images.prefetch import catch_errors, drop_errors, map_interleaved, map_prefetched
+from .images.reading import MAX_PIXELS, ImageArray, ImageSource, read_image
 from .inference import engines
 from .layers import DecodeOptions
 from .network import Network
@@ -51,6 +51,8 @@ class Detector:
         batch: images per forward pass.
         engine: inference engine, see ``inference.engines``; ``plain`` runs the layers one by one.
         dtype: precision of the engine, see ``inference.engines``.
+        exif: rotate images as their EXIF orientation says.
+        max_pixels: refuse image files with more pixels.
 
     Raises:
         DataError: the network has no detection head, an argument is out of range, or there are too few or too many
@@ -70,6 +72,8 @@ class Detector:
         batch: int = 1,
         engine: str | engines.Engine = "torch",
         dtype: str = "fp32",
+        exif: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         heads = require_heads(network)
         for name, value in (("threshold", threshold), ("nms", nms)):
@@ -86,6 +90,9 @@ class Detector:
         self.letterbox = uses_letterbox(network, letterbox)
         self.engine = engine
         self.dtype = dtype
+        self.read_image = functools.partial(
+            read_image, channels=network.shape.channels, exif=exif, max_pixels=max_pixels
+        )
 
     @functools.cached_property
     def run(self) -> engines.Engine:
@@ -128,7 +135,13 @@ class Detector:
             return list(self.stream(source))
         return next(self.stream([source], workers=0))
 
-    def stream(self, sources: Iterable[ImageSource], *, workers: int | None = None) -> Iterator[Results]:
+    def stream(
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        workers: int | None = None,
+        on_error: Callable[[DataError], object] | None = None,
+    ) -> Iterator[Results]:
         """Yield the results of each image, computed in batches of ``batch`` images.
 
         Args:
@@ -137,20 +150,31 @@ class Detector:
                 None: one for a network on a GPU or for sources that are not a collection, such as frames of a
                 camera; on a CPU, which the network keeps busy, reading on as many threads as torch uses is
                 interleaved with computing.
+            on_error: called with the error of an image that cannot be read, which has no results; None: the error
+                is raised.
         """
+        load = catch_errors(self._load)
         if workers is None and isinstance(sources, Collection) and not self._is_on_gpu:
             threads = torch.get_num_threads()
-            loaded = map_interleaved(self._load, sources, threads, max(self.batch_size, 8 * threads))
+            results: Iterator[_LoadedImage | DataError] = map_interleaved(
+                load, sources, threads, max(self.batch_size, 8 * threads)
+            )
         else:
             workers = 1 if workers is None else workers
-            loaded = map_prefetched(self._load, sources, workers, depth=2 * self.batch_size * max(1, workers))
+            results = map_prefetched(load, sources, workers, depth=2 * self.batch_size * max(1, workers))
+        loaded = drop_errors(results, on_error)
         while batch := list(itertools.islice(loaded, self.batch_size)):
             yield from self._detect_batch(batch)
 
     def _load(self, source: ImageSource) -> _LoadedImage:
         started = time.perf_counter()
-        image = read_image(source, self.network.shape.channels)
+        image = self.read_image(source)
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "filename", "")
+        if self.letterbox:
+            try:
+                resizing.letterboxed_size((image.shape[1], image.shape[0]), self.size)
+            except DataError as error:
+                raise DataError(f"{path or 'image'}: {error}") from error
         return _LoadedImage(path, image, time.perf_counter() - started)
 
     def _detect_batch(self, batch: Sequence[_LoadedImage]) -> Iterator[Results]:

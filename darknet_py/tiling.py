@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -20,7 +20,8 @@ from torch import Tensor
 from .boxes import NMSOptions, xyxy_to_xywh
 from .detector import Detector
 from .errors import DataError
-from .images.reading import ImageSource, read_image
+from .images.prefetch import catch_errors, drop_errors
+from .images.reading import ImageSource
 from .postprocess import nms_options
 from .results.results import Results
 
@@ -69,7 +70,7 @@ class TiledDetector:
 
     def __call__(self, source: ImageSource) -> Results:
         """Detect objects in one image. Raises DataError for an image that cannot be read."""
-        image = read_image(source, self.detector.network.shape.channels)
+        image = self.detector.read_image(source)
         height, width = image.shape[:2]
         tiles = make_tiles((width, height), self.detector.size, self.overlap)
         if self.whole and len(tiles) > 1:
@@ -94,9 +95,15 @@ class TiledDetector:
             speed=speed,
         )
 
-    def stream(self, sources: Iterable[ImageSource], *, workers: int = 0) -> Iterator[Results]:
-        """Yield the results of each image; ``workers`` has no effect, and is accepted as ``Detector.stream`` has it."""
-        return map(self, sources)
+    def stream(
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        workers: int | None = None,
+        on_error: Callable[[DataError], object] | None = None,
+    ) -> Iterator[Results]:
+        """Yield the results of each image; see ``Detector.stream``, whose ``workers`` has no effect here."""
+        return drop_errors(map(catch_errors(self), sources), on_error)
 
 
 def make_tiles(

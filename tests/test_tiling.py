@@ -18,7 +18,7 @@ from PIL import Image
 import darknet_py as dk
 from darknet_py.boxes import NMSKind, NMSOptions, iou, xyxy_to_xywh
 from darknet_py.errors import DataError
-from darknet_py.images.reading import ImageArray, ImageSource
+from darknet_py.images.reading import ImageArray, ImageSource, read_image
 from darknet_py.results.results import Results
 from darknet_py.tiling import TiledDetector, make_tiles
 
@@ -29,6 +29,7 @@ class GreyDetector:
     """A fake 64x64 detector: a box around the visible pixels of each grey value from 100; class 1 from 200."""
 
     size, nms, names = (SIDE, SIDE), 0.45, ("dark", "light")
+    read_image = staticmethod(read_image)
 
     def __init__(self, kind: NMSKind = NMSKind.DEFAULT, min_side: int = 4) -> None:
         head = SimpleNamespace(nms_options=NMSOptions(kind))

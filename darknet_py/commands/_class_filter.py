@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, did_you_mean
@@ -25,10 +25,15 @@ class ClassFilter:
         self.detector = detector
         self.classes = frozenset(classes)
 
-    def stream(self, sources: Iterable[ImageSource], *, workers: int | None = None) -> Iterator[Results]:
-        """Yield the results of each image; ``workers``: see ``Detector.stream``."""
-        kwargs = {} if workers is None else {"workers": workers}
-        for result in self.detector.stream(sources, **kwargs):
+    def stream(
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        workers: int | None = None,
+        on_error: Callable[[DataError], object] | None = None,
+    ) -> Iterator[Results]:
+        """Yield the results of each image; see ``Detector.stream``."""
+        for result in self.detector.stream(sources, workers=workers, on_error=on_error):
             yield result[[row for row, cls in enumerate(result.boxes.cls.tolist()) if cls in self.classes]]
 
 

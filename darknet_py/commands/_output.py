@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import pathlib
 import sys
+import urllib.parse
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from ..errors import DataError
 from ..files import atomic_write
+from ..images.urls import is_http
 
 if TYPE_CHECKING:
     from ..results.results import Results
@@ -19,14 +22,73 @@ _JSON_ERRORS = "backslashreplace"  # of a file name that is not UTF-8: \udcfc is
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # kept; other images are saved as PNG
 
 
+class ErrorLog:
+    """Prints errors that do not end a run, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, error: DataError) -> None:
+        """Print an error."""
+        self.count += 1
+        print(f"darknet-py: {error}", file=sys.stderr)
+
+    def status(self, unit: str = "image") -> int:
+        """Return the exit status: 0, or 1 after errors, whose number is printed."""
+        if self.count:
+            print(f"darknet-py: {self.count} {unit}{'' if self.count == 1 else 's'} could not be read", file=sys.stderr)
+        return 1 if self.count else 0
+
+
+class JsonFile:
+    """A JSON file that is opened at the start of a block and written at its end, whether or not the block raises.
+
+    Args:
+        path: the file; ``-``: stdout; None: nothing is written.
+        content: the object to write; it is filled inside the block.
+
+    Raises:
+        DataError: the file cannot be written, raised at the start if possible.
+    """
+
+    def __init__(self, path: str | None, content: object) -> None:
+        self._path = path
+        self._content = content
+        self._resources = ExitStack()
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        if self._path == "-":
+            self._file = sys.stdout
+        elif self._path:
+            try:
+                self._file = self._resources.enter_context(
+                    atomic_write(self._path, "w", encoding="utf-8", errors=_JSON_ERRORS)
+                )
+            except OSError as error:
+                raise DataError(f"{self._path}: {error.strerror or error}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is None:
+            return
+        try:
+            with self._resources:
+                self._file.write(_to_json(self._content, self._file, indent=1) + "\n")
+        except OSError as error:
+            raise DataError(f"{self._path}: {error.strerror or error}") from error
+
+
 class ResultWriter:
-    """Write the detections of images to folders and JSON files.
+    """Write the detections of images to folders and JSON files; a context manager.
+
+    The JSON files are opened at the start, and hold what there is however the block ends.
 
     Args:
         images: folder for the images with boxes, written image by image; None: none.
         labels: folder for Darknet label files, written image by image; None: none.
-        json_path: JSON file with an object per image, written by ``close``; ``-``: stdout; None: none.
-        darknet_json_path: JSON file in the format of Darknet's ``-out``, written by ``close``; ``-`` and None as above.
+        json_path: JSON file with an object per image; ``-``: stdout; None: none.
+        darknet_json_path: JSON file in the format of Darknet's ``-out``; ``-`` and None as above.
 
     Raises:
         DataError: a folder cannot be created.
@@ -42,12 +104,27 @@ class ResultWriter:
         self._results: list[dict[str, Any]] = []
         self._frames: list[dict[str, Any]] = []
         self._stems: set[str] = set()
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            for path, content in ((self.json_path, self._results), (self.darknet_json_path, self._frames)):
+                opened.enter_context(JsonFile(path, content))
+            self._resources = opened.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resources.close()
+        for folder, content_name in ((self.images, "images"), (self.labels, "labels")):
+            if folder and self._stems:
+                print(f"{content_name} in {folder}/", file=sys.stderr)
 
     def add(self, result: Results) -> None:
         """Write the files of one image."""
-        stem = self._unique(pathlib.Path(result.path).stem or "image")
+        path = pathlib.Path(urllib.parse.urlsplit(result.path).path if is_http(result.path) else result.path)
+        stem = self._unique(path.stem or "image")
         if self.images:
-            suffix = pathlib.Path(result.path).suffix.lower()
+            suffix = path.suffix.lower()
             result.save(self.images / (stem + (suffix if suffix in _IMAGE_SUFFIXES else ".png")))
         if self.labels:
             with atomic_write(self.labels / f"{stem}.txt", "w") as file:
@@ -56,15 +133,6 @@ class ResultWriter:
             self._results.append(result_dict(result))
         if self.darknet_json_path:
             self._frames.append(result.to_darknet_json(len(self._frames) + 1))
-
-    def close(self) -> None:
-        """Write the JSON files, and name the folders on stderr."""
-        for path, content in ((self.json_path, self._results), (self.darknet_json_path, self._frames)):
-            if path:
-                write_json(path, content)
-        for folder, content_name in ((self.images, "images"), (self.labels, "labels")):
-            if folder:
-                print(f"{content_name} in {folder}/", file=sys.stderr)
 
     def _unique(self, stem: str) -> str:
         """Return a file name without suffix that no other image of this run has."""
@@ -119,14 +187,8 @@ def result_dict(result: Results, **position: Any) -> dict[str, Any]:
 
 def write_json(path: str, content: object) -> None:
     """Write JSON to a file, or to stdout if ``path`` is ``-``. Raises DataError."""
-    if path == "-":
-        sys.stdout.write(_to_json(content, sys.stdout, indent=1) + "\n")
-        return
-    try:
-        with atomic_write(path, "w", encoding="utf-8", errors=_JSON_ERRORS) as file:
-            file.write(_to_json(content, file, indent=1) + "\n")
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
+    with JsonFile(path, content):
+        pass
 
 
 def _to_json(content: object, file: IO[str], indent: int | None = None) -> str:

@@ -7,7 +7,7 @@ import itertools
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,10 @@ from ..images.sources import expand_sources
 from . import _output
 
 if TYPE_CHECKING:
-    from ..video.reader import ImageDetector, VideoReader
+    from ..video.reader import Frame, ImageDetector, VideoReader
+
+
+_PLAYLISTS = (".m3u8", ".mpd")  # of HTTP streams
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,13 +44,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def split_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split sources into images and videos; glob patterns of videos are expanded."""
-    from ..video.capture import is_camera, is_url, is_video
+    """Split sources into images and videos; glob patterns of videos are expanded.
+
+    An HTTP URL without the suffix of an image or a video is what the server says it is.
+    """
+    from ..images.sources import IMAGE_SUFFIXES
+    from ..images.urls import content_type, is_http, url_suffix
+    from ..video.capture import VIDEO_SUFFIXES, is_camera, is_url, is_video
+
+    def is_image_url(source: str) -> bool:
+        suffix = url_suffix(source)
+        if suffix in (*VIDEO_SUFFIXES, *_PLAYLISTS):
+            return False
+        return suffix in IMAGE_SUFFIXES or content_type(source).startswith(("image/", "text/"))
 
     images: list[str] = []
     videos: list[str] = []
     for source in sources:
-        if not is_video(source):
+        if not is_video(source) or (is_http(source) and is_image_url(source)):
             images.append(source)
         else:
             videos += [source] if is_camera(source) or is_url(source) else expand_sources([source])
@@ -59,8 +73,10 @@ def check_options(args: argparse.Namespace) -> None:
     for name in ("json", "darknet_json", "save_txt"):
         if getattr(args, name):
             raise DataError(f"--{name.replace('_', '-')}: for images only; use --jsonl FILE for videos")
-    if args.max_frames is not None and args.max_frames < 1:
-        raise DataError(f"--max-frames: expected 1 or more, got {args.max_frames}")
+    for name, minimum in (("max_frames", 1), ("stride", 1), ("reconnect", 0)):
+        value = getattr(args, name)
+        if value is not None and value < minimum:
+            raise DataError(f"--{name.replace('_', '-')}: expected {minimum} or more, got {value}")
 
 
 def detect(
@@ -68,25 +84,31 @@ def detect(
     videos: Sequence[str],
     lines: _output.JsonLines,
     args: argparse.Namespace,
+    errors: _output.ErrorLog,
     *,
     is_silent: bool,
-) -> int:
-    """Run a detector on each video to its end, or to Ctrl-C.
+) -> bool:
+    """Run a detector on each video to its end, or to Ctrl-C. A video that breaks off is kept up to that frame.
 
     Returns:
-        The exit status: 0, or 130 after Ctrl-C.
+        Whether Ctrl-C stopped it.
     """
     from ..video.reader import open_video
 
     stems: set[str] = set()
     for source in videos:
         latest = True if args.latest else False if args.every else None
-        with open_video(source, latest=latest, stride=args.stride, reconnect=args.reconnect) as video:
+        try:
+            video = open_video(source, latest=latest, stride=args.stride, reconnect=args.reconnect)
+        except DataError as error:
+            errors.add(error)
+            continue
+        with video:
             target = _output_path(args.save, source, stems)
-            if _detect_one(detector, video, target, lines, args, is_silent):
+            if _detect_one(detector, video, target, lines, args, errors, is_silent):
                 print("darknet-py: stopped", file=sys.stderr)
-                return 130
-    return 0
+                return True
+    return False
 
 
 def _detect_one(
@@ -95,6 +117,7 @@ def _detect_one(
     target: pathlib.Path | None,
     lines: _output.JsonLines,
     args: argparse.Namespace,
+    errors: _output.ErrorLog,
     is_silent: bool,
 ) -> bool:
     """Run a detector on one video, and return whether Ctrl-C stopped it."""
@@ -107,7 +130,7 @@ def _detect_one(
     with ExitStack() as stack:
         writer = stack.enter_context(VideoWriter(target, video.fps)) if target else None
         signals = stack.enter_context(DeferredSignals(video.stop))
-        frames = itertools.islice(detect_video(detector, video), args.max_frames)
+        frames = itertools.islice(detect_video(detector, report_end(video, errors)), args.max_frames)
         total = min(args.max_frames or video.frame_count, -(-video.frame_count // args.stride))
         for frame, result in _output.progress_bar(frames, total, quiet=args.quiet, unit="frame"):
             result.path = video.name
@@ -120,6 +143,14 @@ def _detect_one(
     if target and target.exists():
         print(f"video in {target}", file=sys.stderr)
     return signals.received
+
+
+def report_end(frames: Iterable[Frame], errors: _output.ErrorLog) -> Iterator[Frame]:
+    """Yield the frames of a video; the error of a video that breaks off is reported and ends it."""
+    try:
+        yield from frames
+    except DataError as error:
+        errors.add(error)
 
 
 def _output_path(folder: str | None, source: str, stems: set[str]) -> pathlib.Path | None:

@@ -4,14 +4,17 @@
     darknet-py classify my.cfg my.weights --valid my.data --top 5
 
 SOURCE is an image, a folder, a glob pattern or a .txt list of images. Prints the classes with the highest scores;
-with --valid, the top-1 and top-k accuracy."""
+with --valid, the top-1 and top-k accuracy. A file that cannot be read is reported on stderr, the others are processed
+(with --valid it counts as wrong), and the exit status is 1."""
 
 from __future__ import annotations
 
 import argparse
 import collections
+from typing import Any
 
 from ..errors import DataError
+from ..images.reading import MAX_PIXELS
 from . import _model, _options, _output
 
 _VIEWS = ("valid", "validcrop", "validfull", "validmulti", "valid10")
@@ -35,6 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for names in ("--names", "--json", "--jsonl"):
         _options.add(parser, names)
     _options.add(parser, "--letterbox", note="instead of cropping the centre (default: only with --dialect pjreddie)")
+    _options.add(parser, "--exif")
+    _options.add(parser, "--max-pixels", default=MAX_PIXELS)
     _options.add(parser, "--batch", default=8)
     _options.add(parser, "--workers", default=2)
     _options.add_engine(parser)
@@ -61,18 +66,19 @@ def _classify(args: argparse.Namespace) -> int:
         batch=args.batch,
         engine=args.engine,
         dtype=args.dtype,
+        exif=args.exif,
+        max_pixels=args.max_pixels,
     )
     k = args.top or 5
-    summaries = []
-    with _output.JsonLines(args.jsonl) as lines:
-        for result in classifier.stream(images):
+    summaries: list[dict[str, Any]] = []
+    errors = _output.ErrorLog()
+    with _output.JsonFile(args.json, summaries), _output.JsonLines(args.jsonl) as lines:
+        for result in classifier.stream(images, on_error=errors.add):
             summaries.append(result.summary(k))
             lines.write(summaries[-1])
             if "-" not in (args.json, args.jsonl):
                 print(f"{result.path}:\n{result.to_text(k, network.dialect)}", flush=True)
-    if args.json:
-        _output.write_json(args.json, summaries)
-    return 0
+    return errors.status()
 
 
 def _compute_accuracy(args: argparse.Namespace) -> int:
@@ -82,10 +88,11 @@ def _compute_accuracy(args: argparse.Namespace) -> int:
 
     network = _model.load_network(args, _model.find_files(args))
     kwargs = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype")}
-    count, scores = evaluate_accuracy_on_data(network, args.valid, k=args.top or 0, **kwargs)
+    errors = _output.ErrorLog()
+    count, scores = evaluate_accuracy_on_data(network, args.valid, k=args.top or 0, on_error=errors.add, **kwargs)
     last = collections.deque(tqdm(scores, total=count, unit=" images", disable=None), maxlen=1)
     if not last:
         raise DataError(f"{args.valid}: expected images, found none")
     score = last.pop()
     print(f"top 1: {100 * score.top1:.2f} %, top {score.k}: {100 * score.topk:.2f} % of {score.images} images")
-    return 0
+    return errors.status()

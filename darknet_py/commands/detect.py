@@ -7,7 +7,8 @@
 
 SOURCE is an image, a folder, a glob pattern, a .txt list of images, an image of the catalogue, a video, a camera
 number, or a URL (rtsp, http, ...). Prints one row per box: class, score, and left, top, width and height in pixels.
-Ctrl-C ends a video after the current frame; all files written so far are complete."""
+A file that cannot be read is reported on stderr, the others are processed, and the exit status is 1. After Ctrl-C all
+files that were written so far are complete."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from .._typing import StrPath
 from ..errors import DataError
 from ..hub.model_files import Model, find
+from ..images.reading import MAX_PIXELS
 from ..images.sources import expand_sources
 from . import _model, _options, _output, _video
 from ._class_filter import ClassFilter, class_numbers
@@ -50,6 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="for class trees, the probability above which a child class is preferred to its parent (default: 0.5)",
     )
     _options.add(boxes, "--letterbox", note="(default: as the cfg says)")
+    _options.add(boxes, "--exif")
+    _options.add(boxes, "--max-pixels", default=MAX_PIXELS)
     _options.add(boxes, "--batch", note=f"(default: {_CPU_BATCH} for several images on a CPU, else 1)")
     _options.add_engine(boxes)
     boxes.add_argument(
@@ -89,17 +93,20 @@ def run(args: argparse.Namespace) -> int:
         _video.check_options(args)
     is_batched = len(images) > 1 and not videos and _model.resolve_device(args.device) == "cpu"
     detector = _create_detector(args, model, batch=_CPU_BATCH if is_batched else 1)
-    writer = _output.ResultWriter(args.save, args.save_txt, args.json, args.darknet_json)
     is_silent = args.quiet or "-" in (args.json, args.jsonl, args.darknet_json)
-    with _output.JsonLines(args.jsonl) as lines:
-        for result in _output.progress_bar(detector.stream(images), len(images), quiet=args.quiet):
+    errors = _output.ErrorLog()
+    with (
+        _output.ResultWriter(args.save, args.save_txt, args.json, args.darknet_json) as writer,
+        _output.JsonLines(args.jsonl) as lines,
+    ):
+        results = detector.stream(images, on_error=errors.add)
+        for result in _output.progress_bar(results, len(images), quiet=args.quiet):
             writer.add(result)
             lines.write(_output.result_dict(result))
             if not is_silent:
                 print(_output.format_result(result), flush=True)
-        if images:
-            writer.close()
-        return _video.detect(detector, videos, lines, args, is_silent=is_silent)
+        is_stopped = _video.detect(detector, videos, lines, args, errors, is_silent=is_silent)
+    return 130 if is_stopped else errors.status("file" if videos else "image")
 
 
 def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> ImageDetector:
@@ -118,6 +125,8 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
         batch=batch if args.batch is None else args.batch,
         engine=args.engine,
         dtype=args.dtype,
+        exif=args.exif,
+        max_pixels=args.max_pixels,
     )
     detector: Detector | TiledDetector = plain if args.tile is None else TiledDetector(plain, overlap=args.tile)
     return ClassFilter(detector, class_numbers(args.classes, plain.names)) if args.classes else detector

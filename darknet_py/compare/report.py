@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,7 +209,8 @@ def _make_input(sides: list[Backend], size: Size | None, image: ImageSource | No
     if image is None:
         return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)), f"{text}, noise with seed {seed}"
     loaded = read_image(image, shape.channels)
-    return resizing.prepare_input(loaded, (shape.width, shape.height))[None], f"{text}, {image}"
+    name = os.fspath(image) if isinstance(image, str | os.PathLike) else "an image"
+    return resizing.prepare_input(loaded, (shape.width, shape.height))[None], f"{text}, {name}"
 
 
 def _compare_layers(outputs: list[BackendOutput], networks: list[Network | None]) -> tuple[LayerDifference, ...]:

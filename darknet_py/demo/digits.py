@@ -86,7 +86,7 @@ def write_dataset(
 
 def load_samples() -> dict[str, list[Array]]:
     """Return the samples of each digit by subset: for digit k at index k float64 [n, 8, 8], 0..1."""
-    with Image.open(pathlib.Path(__file__).with_name("digits.png")) as sheet:
+    with Image.open(pathlib.Path(__file__).with_name("digits.png"), formats=("PNG",)) as sheet:
         pixels = np.asarray(sheet, np.float64) / _MAX_LEVEL
     rows = pixels.reshape(len(CLASS_NAMES), _CELLS, -1, _CELLS).transpose(0, 2, 1, 3)
     digits = [row[row.any(axis=(1, 2))] for row in rows]

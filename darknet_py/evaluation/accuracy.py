@@ -22,7 +22,7 @@ from ..data.data_file import read_data_file, read_names
 from ..data.labels import Problem, log_problems
 from ..errors import DataError
 from ..images import resizing
-from ..images.prefetch import map_prefetched
+from ..images.prefetch import catch_errors, map_prefetched
 from ..images.reading import read_image
 from ..inference import engines
 from ..network import Network
@@ -77,6 +77,7 @@ def evaluate_accuracy(
     workers: int = 2,
     engine: str | engines.Engine = "torch",
     dtype: str = "fp32",
+    on_error: Callable[[DataError], object] | None = None,
 ) -> Iterator[Accuracy]:
     """Classify images and yield the accuracy after each; the last value is the result.
 
@@ -93,6 +94,8 @@ def evaluate_accuracy(
         workers: threads that read images.
         engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
+        on_error: called with the error of an image that cannot be read, which counts as wrong; None: the error is
+            raised.
 
     Raises:
         DataError: the network is not a classifier, there are fewer labels than classes, ``k`` is out of range, or an
@@ -113,12 +116,19 @@ def evaluate_accuracy(
     def read(path: str) -> list[Tensor]:
         return transform(resizing.to_tensor(read_image(path, network.shape.channels)))
 
-    loaded = map_prefetched(read, images, workers, depth=2 * max(batch, workers))
+    loaded = map_prefetched(catch_errors(read), images, workers, depth=2 * max(batch, workers))
     done = 0
     top1_hits = 0
     topk_hits = 0
     while group := list(itertools.islice(loaded, batch)):
-        for probs in _sum_over_views(network, run, group, leaves):
+        for offset, views in enumerate(group):
+            if isinstance(views, DataError):
+                if on_error is None:
+                    raise views
+                on_error(views)
+                targets[done + offset] = -1
+        readable = [[] if isinstance(views, DataError) else views for views in group]
+        for probs in _sum_over_views(network, run, readable, leaves):
             best = probs.argsort(descending=True, stable=True)[:k].tolist()
             top1_hits += best[0] == targets[done]
             topk_hits += targets[done] in best

@@ -60,7 +60,7 @@ def _to_png(figure: Figure) -> bytes:
     rendered = io.BytesIO()
     content = io.BytesIO()
     figure.savefig(rendered, format="png")
-    image = Image.open(rendered).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image = Image.open(rendered, formats=("PNG",)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     image.save(content, format="PNG", optimize=True)
     return content.getvalue()
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from ..boxes import NMSOptions, iou, nms_keep
 from ..data.dataset import Dataset, Sample
+from ..errors import DataError
 from ..images import resizing
-from ..images.prefetch import map_prefetched
+from ..images.prefetch import catch_errors, drop_errors, map_prefetched
 from ..images.reading import read_image
 from ..layers import DecodeOptions
 from ..network import Network, evaluating
@@ -21,7 +22,12 @@ _NMS = 0.4
 _MATCH_IOU = 0.5
 
 
-def recall_lines(network: Network, dataset: Dataset, workers: int = 2) -> Iterator[str]:
+def recall_lines(
+    network: Network,
+    dataset: Dataset,
+    workers: int = 2,
+    on_error: Callable[[DataError], object] | None = None,
+) -> Iterator[str]:
     """Yield Darknet's line for each image with the sums so far: ``image hits targets RPs/Img IOU Recall``.
 
     As in ``validate_detector_recall``, images are stretched, boxes with an objectness above 0.001 are kept, NMS at
@@ -31,6 +37,7 @@ def recall_lines(network: Network, dataset: Dataset, workers: int = 2) -> Iterat
         network: a detector.
         dataset: images with labels.
         workers: threads that read images.
+        on_error: called with the error of an image that cannot be read, which is left out; None: the error is raised.
 
     Raises:
         DataError: the network has no detection head, or an image cannot be read.
@@ -38,15 +45,16 @@ def recall_lines(network: Network, dataset: Dataset, workers: int = 2) -> Iterat
     require_heads(network)
     size = network.shape.width, network.shape.height
 
-    def read(sample: Sample) -> Tensor:
-        return resizing.prepare_input(read_image(sample.image, network.shape.channels), size)
+    def read(sample: Sample) -> tuple[Sample, Tensor]:
+        return sample, resizing.prepare_input(read_image(sample.image, network.shape.channels), size)
 
     hits = 0
     targets = 0
     proposals = 0
     iou_sum = 0.0
     with evaluating(network):
-        for index, (x, sample) in enumerate(zip(map_prefetched(read, dataset, workers), dataset, strict=True)):
+        loaded = drop_errors(map_prefetched(catch_errors(read), dataset, workers), on_error)
+        for index, (sample, x) in enumerate(loaded):
             boxes = _proposals(network, x)
             proposals += len(boxes)
             targets += len(sample.targets)

@@ -15,9 +15,9 @@ import pathlib
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 TIMEOUT = 30.0  # seconds without data
 BLOCK = 1 << 18
@@ -86,18 +86,15 @@ class Url:
             except (OSError, http.client.HTTPException) as error:
                 # A URLError comes before the first byte: no server, or it refused.
                 if attempt == _ATTEMPTS or isinstance(error, urllib.error.URLError):
-                    raise SourceError(_reason(error)) from error
+                    raise SourceError(reason(error)) from error
         check_and_move(part, target, check)
 
     def _resume(self, part: pathlib.Path, check: Check, progress: bool) -> None:
         start = part.stat().st_size if part.exists() else 0
         if check.bytes is not None and start >= check.bytes:
             return  # complete, or too long, which the check reports
-        request = urllib.request.Request(self.url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})
-        if start:
-            request.add_header("Range", f"bytes={start}-")
         try:
-            response = _OPENER.open(request, timeout=TIMEOUT)
+            response = open_url(self.url, {"Range": f"bytes={start}-"} if start else {})
         except urllib.error.HTTPError as error:
             error.close()
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -151,6 +148,12 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_SafeRedirects)
 
 
+def open_url(url: str, headers: Mapping[str, str] | None = None) -> Any:
+    """Request a URL, following redirects except from https to another scheme; returns urllib's response."""
+    all_headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity"} | dict(headers or {})
+    return _OPENER.open(urllib.request.Request(url, headers=all_headers), timeout=TIMEOUT)
+
+
 @contextlib.contextmanager
 def _progress_bar(name: str, start: int, total: int | None, progress: bool) -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
@@ -159,7 +162,8 @@ def _progress_bar(name: str, start: int, total: int | None, progress: bool) -> I
         yield bar.update
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Format why a request failed."""
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP status {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):

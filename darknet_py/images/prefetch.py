@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import collections
 import itertools
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
+
+from ..errors import DataError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,6 +41,29 @@ def map_prefetched(function: Callable[[T], R], items: Iterable[T], workers: int 
         finally:
             for future in pending:
                 future.cancel()
+
+
+def catch_errors(function: Callable[[T], R]) -> Callable[[T], R | DataError]:
+    """Return a function that returns the DataError that ``function`` raises."""
+
+    def catching(item: T) -> R | DataError:
+        try:
+            return function(item)
+        except DataError as error:
+            return error
+
+    return catching
+
+
+def drop_errors(results: Iterable[R | DataError], on_error: Callable[[DataError], object] | None) -> Iterator[R]:
+    """Yield the results of ``catch_errors``, and call ``on_error`` in place of each error; None: raise it."""
+    for result in results:
+        if not isinstance(result, DataError):
+            yield result
+        elif on_error is None:
+            raise result
+        else:
+            on_error(result)
 
 
 def map_interleaved(function: Callable[[T], R], items: Iterable[T], workers: int, count: int) -> Generator[R]:

@@ -1,80 +1,221 @@
-"""Read images from files, PIL images and arrays.
+"""Read images from files, URLs, bytes, PIL images and arrays.
 
 An image is an array uint8 [height, width, channels], RGB or grey. Pixels are as the file stores them: like Darknet's
-decoder (stb_image) this ignores the EXIF orientation, drops the alpha channel without blending, and keeps the upper
-byte of 16 bits. ``images.resizing`` brings an image to a network's input.
+decoder (stb_image) this ignores the EXIF orientation by default, drops the alpha channel without blending, and keeps
+the upper byte of 16 bits. ``images.resizing`` brings an image to a network's input.
 """
 
 from __future__ import annotations
 
+import functools
+import io
+import logging
 import os
 import struct
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import DataError
+from .urls import is_http, read_url
 
 ImageArray = npt.NDArray[np.uint8]  # [height, width, channels]
-ImageSource = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
+ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
+
+# Pillow also has readers that run another program (EPS) or the code of other packages (HDF5, ...): none of them is
+# used, whatever a file contains. Formats that are recognised by their first bytes come first.
+FORMATS = (
+    *("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000"),
+    *("DIB", "DDS", "ICO", "PCX", "PSD", "QOI", "SGI", "SUN", "TGA"),
+)
+MAX_PIXELS = 2**27  # decoding takes 10 bytes per pixel at its peak: 1.3 GB
+
+_log = logging.getLogger(__name__)
 
 _GREY_WEIGHTS = np.array([77, 150, 29], dtype=np.uint16)  # stb_image's, in 256ths
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+_DECODING_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError, MemoryError, struct.error),
+    Image.DecompressionBombError,
+)
 _MULTICHANNEL_HINT = "save it as .npy [height, width, channels] or as a TIFF with a grey page per channel"
+_END_OF_JPEG = b"\xff\xd9"
+_ORIENTATION = 0x0112  # EXIF tag; 1: upright
 
 
-def read_image(source: ImageSource, channels: int = 3) -> ImageArray:
+def read_image(
+    source: ImageSource, channels: int = 3, *, exif: bool = False, max_pixels: int = MAX_PIXELS
+) -> ImageArray:
     """Read an image.
 
+    A JPEG that lacks its last bytes is read with a warning, and its missing part is grey, as in Darknet and OpenCV.
+
     Args:
-        source: a path (any format of Pillow, or .npy), a PIL image, or an array [height, width] or
-            [height, width, channels] of uint8 or uint16, in RGB order.
+        source: a path (a format of ``FORMATS``, or .npy), an HTTP URL, the bytes of a file, a binary file object, a PIL
+            image, or an array [height, width] or [height, width, channels] of uint8 or uint16, in RGB order.
         channels: channels of the result. Grey is repeated to three channels, colour is converted to one; another
             number must match the image's. A TIFF with as many grey pages is read as one image.
+        exif: rotate and mirror the image as its EXIF orientation says, as Darknet's builds with OpenCV do. Pillow does
+            this for TIFF in any case.
+        max_pixels: refuse files with more pixels, before they are decoded.
 
     Returns:
         uint8 [height, width, channels].
 
     Raises:
-        DataError: the image cannot be read, or its channels do not match.
+        DataError: the image cannot be read, it is too large, or its channels do not match.
     """
     name = "image"
-    array = source
+    array: object = source
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        array = _read_file(name, channels)
+        array = _read_file(name, channels, exif, max_pixels)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        array = _decode_content(bytes(source), name, channels, exif, max_pixels)
     elif isinstance(source, Image.Image):
         name = getattr(source, "filename", "") or name
         try:
-            array = _to_array(source, channels)
+            array = _to_array(_oriented(source, exif), channels)
         except _DECODING_ERRORS as error:
             raise DataError(f"{name}: broken image ({error})") from error
+    elif hasattr(source, "read"):
+        name = str(getattr(source, "name", name))
+        content = source.read()
+        if not isinstance(content, bytes):
+            raise DataError(f"{name}: expected a file that is open in binary mode")
+        array = _decode_content(content, name, channels, exif, max_pixels)
     if not isinstance(array, np.ndarray):
-        raise DataError(f"expected a path, a PIL image or an array for an image, got {type(source).__name__}")
+        raise DataError(f"expected a path, bytes, a PIL image or an array for an image, got {type(source).__name__}")
     try:
         return _match_channels(_to_uint8(array), channels)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
 
 
-def _read_file(name: str, channels: int) -> npt.NDArray[Any]:
+def read_orientation(path: str) -> int:
+    """Return the EXIF orientation of an image file, 1..8; 1 (upright) without one or if the file cannot be read."""
     try:
-        if os.path.getsize(name) == 0:
-            raise DataError("empty file, expected an image")
+        with open(path, "rb") as file:
+            return _orientation(_open(file, path))
+    except (*_DECODING_ERRORS, DataError):
+        return 1
+
+
+def _read_file(name: str, channels: int, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
+    if is_http(name):
+        return _decode_content(read_url(name), name, channels, exif, max_pixels)
+    try:
+        with open(name, "rb") as file:
+            return _decode(file, name, channels, exif, max_pixels)
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _decode_content(content: bytes, name: str, channels: int, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
+    with io.BytesIO(content) as file:
+        return _decode(file, name, channels, exif, max_pixels)
+
+
+def _decode(file: IO[bytes], name: str, channels: int, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
+    """Decode an open file. Raises DataError that begins with ``name``."""
+    try:
         if name.lower().endswith(".npy"):
-            array: npt.NDArray[Any] = np.load(name, allow_pickle=False)
-            return array
-        with Image.open(name) as image:
-            return _to_array(image, channels)
+            return _read_npy(file, max_pixels)
+        image = _open(file, name)
+        _check_size(image.size, max_pixels)
+        try:
+            image.load()
+        except OSError:
+            if image.format not in ("JPEG", "MPO"):
+                raise
+            image = _open_truncated_jpeg(file)
+            _warn_once(f"{name}: the file ends early: the missing part of the image is grey")
+        return _to_array(_oriented(image, exif), channels)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{name}: not an image in a format that Pillow reads") from error
     except _DECODING_ERRORS as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else f"broken image ({error})"
-        raise DataError(f"{name}: {reason}") from error
+        raise DataError(f"{name}: broken image ({error})") from error
+
+
+def _open(file: IO[bytes], name: str) -> Image.Image:
+    """Open an image of one of ``FORMATS``. ``Image.open`` would apply the process-wide ``Image.MAX_IMAGE_PIXELS``."""
+    start = file.read(16)
+    if not start:
+        raise DataError("empty file, expected an image")
+    Image.preinit()
+    for kind in FORMATS:
+        if kind not in Image.OPEN:
+            Image.init()
+        factory, accept = Image.OPEN.get(kind, (None, None))
+        if factory is None or (accept and accept(start) is not True):
+            continue
+        file.seek(0)
+        try:
+            return factory(file, name)
+        except (SyntaxError, IndexError, TypeError, struct.error):  # raised for other formats
+            continue
+    raise DataError(f"not an image in a format that is read: {', '.join(FORMATS)}")
+
+
+def _open_truncated_jpeg(file: IO[bytes]) -> Image.Image:
+    """Read a JPEG that lacks its last bytes. Raises OSError if it is broken in another way."""
+    file.seek(0)
+    image = _open(io.BytesIO(file.read() + _END_OF_JPEG), "")
+    image.load()
+    return image
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise DataError(
+            f"{width}x{height} are {width * height:,} pixels, more than the limit of {max_pixels:,}: "
+            f"raise it with max_pixels= or --max-pixels if the file is trusted"
+        )
+
+
+def _read_npy(file: IO[bytes], max_pixels: int) -> npt.NDArray[Any]:
+    """Read an array, after its header has been compared with the size of the file."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    start = file.tell()
+    size = file.seek(0, os.SEEK_END) - start
+    count = 1
+    for side in shape:
+        count *= side
+    if count * dtype.itemsize > size and not dtype.hasobject:
+        raise DataError(f"expected {count * dtype.itemsize} bytes for an array {list(shape)}, found {size}")
+    if len(shape) >= 2:
+        _check_size((shape[1], shape[0]), max_pixels)
+    file.seek(0)
+    array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
+    return array
+
+
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(_ORIENTATION, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _oriented(image: Image.Image, exif: bool) -> Image.Image:
+    """The image, rotated by its EXIF orientation if ``exif``; otherwise as it is stored, with a warning."""
+    if exif:
+        return ImageOps.exif_transpose(image)
+    if "exif" in image.info and _orientation(image) != 1:
+        _warn_once(
+            "there are images with an EXIF orientation, which is ignored: exif=True or --exif applies it; "
+            "darknet-py check names those of a data set"
+        )
+    return image
+
+
+@functools.lru_cache(maxsize=4096)  # training reads an image many times
+def _warn_once(message: str) -> None:
+    _log.warning("%s", message)
 
 
 def _to_array(image: Image.Image, channels: int) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..boxes import letterbox_size
 from ..errors import DataError
-from .reading import ImageArray
+from .reading import MAX_PIXELS, ImageArray
 
 
 def to_tensor(image: ImageArray) -> Tensor:
@@ -51,15 +51,21 @@ def resize(image: Tensor, width: int, height: int) -> Tensor:
         float32 [channels, height, width].
 
     Raises:
-        DataError: a side is 0.
+        DataError: a side is 0, or the result has more than 2^27 pixels.
     """
     channels, rows, columns = image.shape
     if min(channels, rows, columns, width, height) < 1:
         raise DataError(f"cannot resize an image of {columns}x{rows} to {width}x{height}")
     if (columns, rows) == (width, height):
         return _to_float(image).clone(memory_format=torch.contiguous_format)
+    if width * height > MAX_PIXELS:
+        raise DataError(f"an image of {columns}x{rows} is too thin: it would be resized to {width}x{height}")
     left, right, dx = _neighbours(columns, width, image.device)
     upper, lower, dy = _neighbours(rows, height, image.device)
+    if rows > 2 * height:  # keep the rows that are read only
+        image = image.index_select(1, torch.cat((upper, lower)))
+        rows = 2 * height
+        upper, lower = torch.arange(rows, device=image.device).split(height)
     # Gather columns before the conversion to float: a network's input has far fewer than a photograph.
     part = _to_float(image.gather(2, left.expand(channels, rows, width))).mul_(1 - dx)
     part += _to_float(image.gather(2, right.expand(channels, rows, width))).mul_(dx)
@@ -87,6 +93,15 @@ def _to_float(values: Tensor) -> Tensor:
     return values.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
+def letterboxed_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """``boxes.letterbox_size``. Raises DataError for an image so thin that a side would be resized to 0."""
+    inner = letterbox_size(image, size)
+    if min(inner) < 1:
+        (width, height), (columns, rows) = image, size
+        raise DataError(f"an image of {width}x{height} is too thin to be letterboxed into {columns}x{rows}")
+    return inner
+
+
 def letterbox_image(image: Tensor, width: int, height: int) -> Tensor:
     """Resize an image with its aspect ratio kept, centred on grey (0.5), as ``letterbox_image`` does.
 
@@ -104,9 +119,7 @@ def letterbox_image(image: Tensor, width: int, height: int) -> Tensor:
         DataError: the image is so thin that a side would be resized to 0.
     """
     rows, columns = image.shape[1:]
-    inner_width, inner_height = letterbox_size((columns, rows), (width, height))
-    if min(inner_width, inner_height) < 1:
-        raise DataError(f"an image of {columns}x{rows} is too thin to be letterboxed into {width}x{height}")
+    inner_width, inner_height = letterboxed_size((columns, rows), (width, height))
     canvas = torch.full((image.shape[0], height, width), 0.5, device=image.device)
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
     canvas[:, top : top + inner_height, left : left + inner_width] = resize(image, inner_width, inner_height)

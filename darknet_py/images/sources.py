@@ -9,8 +9,12 @@ from collections.abc import Iterable
 from ..errors import DataError
 from ..hub import catalogue
 from ..text_files import read_list
+from .urls import is_http
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".npy", ".pbm"),
+    *(".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
+)
 _SAMPLE_PREFIX = "sample:"
 
 
@@ -18,9 +22,9 @@ def expand_sources(sources: Iterable[str]) -> list[str]:
     """Expand sources to paths of images.
 
     Args:
-        sources: each an image; a folder (its images, without subfolders, sorted); a pattern such as
-            ``photos/*.jpg`` (its matches, sorted); a ``.txt`` list, a path per line, see ``text_files.PathFinder``; or
-            an image of the catalogue (``sample:bus``).
+        sources: each an image or its HTTP URL; a folder (its images, without subfolders and names that begin with a
+            dot, sorted); a pattern such as ``photos/*.jpg`` (its matches, sorted); a ``.txt`` list, a path per line,
+            see ``text_files.PathFinder``; or an image of the catalogue (``sample:bus``).
 
     Returns:
         The paths, in the order of ``sources``.
@@ -34,9 +38,12 @@ def expand_sources(sources: Iterable[str]) -> list[str]:
 def _expand_one(source: str) -> list[str]:
     if source.startswith(_SAMPLE_PREFIX):
         return [str(catalogue.fetch(source))]
+    if is_http(source):
+        return [source]
     path = pathlib.Path(source)
     if path.is_dir():
-        images = sorted(str(entry) for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
+        entries = (entry for entry in path.iterdir() if not entry.name.startswith("."))
+        images = sorted(str(entry) for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
             raise DataError(f"{source}: no images in this folder (looked for {' '.join(IMAGE_SUFFIXES)})")
         return images

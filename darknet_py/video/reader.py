@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..errors import DataError
@@ -28,8 +28,14 @@ __all__ = ["Frame", "ImageDetector", "VideoReader", "detect_video", "open_video"
 class ImageDetector(Protocol):
     """A detector for a stream of images: ``Detector`` or ``tiling.Tiled``."""
 
-    def stream(self, sources: Iterable[ImageSource], *, workers: int = 1) -> Iterator[Results]:
-        """Yield the results of each image."""
+    def stream(
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        workers: int | None = None,
+        on_error: Callable[[DataError], object] | None = None,
+    ) -> Iterator[Results]:
+        """Yield the results of each image; see ``Detector.stream``."""
         ...
 
 

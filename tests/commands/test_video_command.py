@@ -77,7 +77,7 @@ def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) 
         (["a.png", "*.mkv"], "*.mkv: nothing matches"),
         (["clip.mp4", "--json", "x"], "--json: for images only; use --jsonl FILE for videos"),
         (["clip.mp4", "--max-frames", "0"], "--max-frames: expected 1 or more, got 0"),
-        (["clip.mp4", "--stride", "0"], "stride: expected 1 or more, got 0"),
+        (["clip.mp4", "--stride", "0"], "--stride: expected 1 or more, got 0"),
         (["a.png", "--tile", "1"], "overlap of tiles: expected 0..0.9, got 1.0"),
         (["a.png", "--jsonl", "none/x"], "none/x: No such file or directory"),
     ],

@@ -1,6 +1,8 @@
 """Reading images from files, PIL images and arrays."""
 
+import os
 import pathlib
+import tracemalloc
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +10,8 @@ import pytest
 from PIL import Image
 
 from darknet_py.errors import DataError
-from darknet_py.images import resizing
-from darknet_py.images.reading import ImageArray, read_image
+from darknet_py.images import reading, resizing
+from darknet_py.images.reading import ImageArray, read_image, read_orientation
 
 Floats = npt.NDArray[np.float32]
 RNG = np.random.default_rng(7)
@@ -17,6 +19,17 @@ RNG = np.random.default_rng(7)
 
 def noise(*shape: int) -> ImageArray:
     return RNG.integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_bytes_and_file_objects_are_read(tmp_path: pathlib.Path) -> None:
+    image = noise(6, 9, 3)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    assert np.array_equal(read_image(content), image)
+    with (tmp_path / "a.png").open("rb") as file:
+        assert np.array_equal(read_image(file), image)
+    with (tmp_path / "a.png").open(encoding="latin1") as text, pytest.raises(DataError, match="in binary mode"):
+        read_image(text)  # type: ignore[arg-type]
 
 
 def test_paths_pil_images_and_arrays_give_the_same_image(tmp_path: pathlib.Path) -> None:
@@ -69,6 +82,104 @@ def test_the_exif_orientation_is_ignored(tmp_path: pathlib.Path) -> None:
     assert read_image(tmp_path / "turned.jpg").shape == (8, 16, 3)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_exif_rotates_and_mirrors_as_opencv_does(tmp_path: pathlib.Path, orientation: int, suffix: str) -> None:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV rotates images by their EXIF orientation")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"turned.{suffix}"
+    Image.fromarray(noise(8, 16, 3)).save(path, exif=exif)
+    assert read_orientation(str(path)) == orientation
+    turned = read_image(path, exif=True)
+    if suffix == "jpg":  # OpenCV reads the orientation of a JPEG only
+        assert np.array_equal(turned, cv2.imread(str(path))[:, :, ::-1])
+    with Image.open(path) as image:
+        assert np.array_equal(read_image(image, exif=True), turned)
+
+
+def test_an_ignored_orientation_is_said_once(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    reading._warn_once.cache_clear()
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for name in ("a.jpg", "b.jpg"):
+        Image.fromarray(noise(8, 16, 3)).save(tmp_path / name, exif=exif)
+        read_image(tmp_path / name)
+        read_image(tmp_path / name, exif=True)
+    assert len(caplog.messages) == 1
+    assert "EXIF orientation, which is ignored" in caplog.messages[0]
+    assert read_orientation(str(tmp_path / "missing.jpg")) == 1
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_missing_part_of_a_jpeg_is_grey_as_in_opencv(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, progressive: bool
+) -> None:
+    y, x = np.mgrid[:96, :128]
+    image = np.stack([2 * x, 2 * y, x + y], axis=-1).astype(np.uint8)
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(image).save(path, progressive=progressive)
+    content = path.read_bytes()
+    last_scan = content.rindex(b"\xff\xda")  # the only one unless progressive
+    path.write_bytes(content[: (last_scan + len(content)) // 2])
+    result = read_image(path)
+    assert caplog.messages == [f"{path}: the file ends early: the missing part of the image is grey"]
+    assert np.abs(result[:16].astype(int) - image[:16]).mean() < (3 if not progressive else 40)
+    if not progressive:
+        assert (result[-8:] == 128).all()
+    cv2 = pytest.importorskip("cv2", reason="compares with OpenCV")
+    assert np.array_equal(result, cv2.imread(str(path))[:, :, ::-1])
+
+
+def test_no_program_is_run_for_a_file_with_the_content_of_another_format(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gs").write_text(f"#!/bin/sh\necho run >> {tmp_path}/log\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "eps.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=r"eps\.jpg: not an image in a format that is read"):
+        read_image(tmp_path / "eps.jpg")
+    assert not (tmp_path / "log").exists()
+    with Image.open(tmp_path / "eps.jpg") as image, pytest.raises(OSError, match=r"gs|Unable|truncated|cannot"):
+        image.load()  # Pillow runs the program, so the file would have done its work
+    assert (tmp_path / "log").exists()
+
+
+def test_images_are_opened_with_named_formats_only() -> None:
+    package = pathlib.Path(reading.__file__).parents[1]
+    calls = [
+        f"{path}: {line.strip()}"
+        for path in package.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "Image.open(" in line and "formats=" not in line
+    ]
+    assert not calls
+
+
+def test_more_pixels_than_the_limit_are_refused_before_decoding(tmp_path: pathlib.Path) -> None:
+    big = tmp_path / "big.png"
+    Image.new("1", (12000, 12000)).save(big)
+    assert big.stat().st_size < 30_000
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"big.png: 12000x12000 are 144,000,000 pixels, more than the limit of 134,217"):
+        read_image(big)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert Image.MAX_IMAGE_PIXELS == 89478485
+    small = tmp_path / "small.npy"
+    np.save(small, noise(10, 10, 3))
+    with pytest.raises(DataError, match=r"small\.npy: 10x10 are 100 pixels, more than the limit of 99"):
+        read_image(small, max_pixels=99)
+    assert read_image(small, max_pixels=100).shape == (10, 10, 3)
+
+
+def test_a_raised_limit_reads_what_pillow_refuses(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.fromarray(noise(8, 8, 3)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (8, 8, 3)
+
+
 def test_more_than_four_channels_are_read_from_npy_and_tiff_pages(tmp_path: pathlib.Path) -> None:
     spectrum = noise(4, 6, 5)
     np.save(tmp_path / "s.npy", spectrum)
@@ -85,10 +196,15 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
     Image.fromarray(noise(40, 40, 3)).save(folder / "good.png")
     for kind in ("jpg", "png"):
         content = (folder / f"good.{kind}").read_bytes()
-        (folder / f"cut.{kind}").write_bytes(content[: len(content) // 2])
+        (folder / f"cut.{kind}").write_bytes(content[: 40 if kind == "jpg" else len(content) // 2])
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("no image at all")
     (folder / "broken.npy").write_bytes(b"\x93NUMPY")
+    for name, side in (("lies", 10**6), ("huge", 10**30)):
+        with (folder / f"{name}.npy").open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (side, side, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(bytes(12))
     np.save(folder / "floats.npy", np.zeros((4, 4, 3), np.float32))
     np.save(folder / "line.npy", np.zeros(4, np.uint8))
     np.save(folder / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
@@ -99,10 +215,12 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
     return {
         "missing.jpg": "No such file",
         "empty.jpg": "empty file",
-        "text.jpg": "not an image in a format that Pillow reads",
-        "cut.jpg": "broken image",
+        "text.jpg": "not an image in a format that is read: JPEG, PNG",
+        "cut.jpg": "not an image|broken image",
         "cut.png": "broken image",
         "broken.npy": "broken image",
+        "lies.npy": r"expected 3000000000000 bytes for an array \[1000000, 1000000, 3\], found 12",
+        "huge.npy": r"expected \d{60,} bytes",
         "objects.npy": "broken image",
         "floats.npy": "expected pixels of uint8 .* got float32",
         "float.tif": "expected pixels of uint8 .* got float32",

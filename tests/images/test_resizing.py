@@ -139,3 +139,20 @@ def test_centre_crop_resizes_the_short_side_and_crops_the_long_one() -> None:
     beyond = resizing.centre_crop(resizing.to_tensor(noise(20, 20, 3)), 20, 25)
     assert torch.equal(beyond[:, 0], beyond[:, 2])
     assert torch.equal(beyond[:, 22], beyond[:, 24])
+
+
+def test_only_the_rows_that_are_read_are_resized() -> None:
+    tall = resizing.to_tensor(RNG.integers(0, 256, (2_000_000, 1, 3), dtype=np.uint8))
+    result = resizing.resize(tall, 416, 416)
+    position = torch.arange(416, dtype=torch.float32) * (torch.tensor(1_999_999, dtype=torch.float32) / 415)
+    low = position.long()
+    dy = (position - low)[:, None]
+    column = tall[0, :, 0].float() / 255
+    expected = column[low][:, None] * (1 - dy)
+    expected[:-1] += column[low[:-1] + 1][:, None] * dy[:-1]
+    assert torch.equal(result[0], expected.expand(416, 416))
+
+
+def test_a_result_that_does_not_fit_into_memory_is_refused() -> None:
+    with pytest.raises(DataError, match="an image of 1x2000000 is too thin: it would be resized to 224x448000000"):
+        resizing.centre_crop(torch.zeros(3, 2_000_000, 1, dtype=torch.uint8), 224, 224)

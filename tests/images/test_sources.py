@@ -13,7 +13,7 @@ from darknet_py.images import sources
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    for name in ("b.jpg", "a.PNG", "c.webp", "notes.md"):
+    for name in ("b.jpg", "a.PNG", "c.webp", "notes.md", "._a.PNG", ".hidden.jpg"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path

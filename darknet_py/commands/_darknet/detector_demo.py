@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...errors import DataError
+from .. import _output, _video
 from . import HIERARCHY, IGNORED, add_arguments, load_network, read_data
 
 _REFUSED = {
@@ -72,12 +73,13 @@ def run(args: argparse.Namespace) -> int:
     clear = "\033[H\033[J" if sys.stdout.isatty() else ""
     deadline = time.monotonic() + args.time_limit_sec
     fps = _FrameRate()
+    errors = _output.ErrorLog()
     with ExitStack() as stack:
         video = stack.enter_context(open_video(source))
         signals = stack.enter_context(DeferredSignals(video.stop))
         writer = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
         json_array = stack.enter_context(_JsonArray(args.json_file_output)) if args.json_file_output else None
-        for number, (frame, result) in enumerate(detect_video(detector, video), start=1):
+        for number, (frame, result) in enumerate(detect_video(detector, _video.report_end(video, errors)), start=1):
             lines = [f"{clear}Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", fps.update()]
             print("\n".join(lines), flush=True)
             if json_array:
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             if args.time_limit_sec and time.monotonic() > deadline:
                 break
     print("input video stream closed. ")
-    return 130 if signals.received else 0
+    return 130 if signals.received else errors.status("video")
 
 
 class _FrameRate:

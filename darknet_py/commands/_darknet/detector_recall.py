@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from .. import _output
 from . import add_arguments, load_network
 
 
@@ -20,6 +21,7 @@ def run(args: argparse.Namespace) -> int:
 
     network = load_network(args)
     classes = require_heads(network)[-1].classes
-    for line in recall_lines(network, load_dataset(args.data, "valid", classes=classes)):
+    errors = _output.ErrorLog()
+    for line in recall_lines(network, load_dataset(args.data, "valid", classes=classes), on_error=errors.add):
         print(line, flush=True)
-    return 0
+    return errors.status()

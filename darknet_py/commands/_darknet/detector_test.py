@@ -38,20 +38,19 @@ def run(args: argparse.Namespace) -> int:
         hierarchy=args.hier,
         letterbox=True if args.letter_box else None,
     )
-    writer = _output.ResultWriter(None, None, None, args.out)
-    for path in [args.input] if args.input else _read_paths():
-        result = detector(path)
-        print(f"{path}: Predicted in {result.speed['inference']:f} milli-seconds.")
-        text = result.to_text(coordinates=args.ext_output)
-        if text:
-            print(text, flush=True)
-        result.save("predictions.jpg")
-        writer.add(result)
-        if args.save_labels:
-            with atomic_write(labels.label_path(path), "w") as file:
-                file.write(result.to_txt())
-    writer.close()
-    return 0
+    errors = _output.ErrorLog()
+    with _output.ResultWriter(None, None, None, args.out) as writer:
+        for result in detector.stream([args.input] if args.input else _read_paths(), workers=0, on_error=errors.add):
+            print(f"{result.path}: Predicted in {result.speed['inference']:f} milli-seconds.")
+            text = result.to_text(coordinates=args.ext_output)
+            if text:
+                print(text, flush=True)
+            result.save("predictions.jpg")
+            writer.add(result)
+            if args.save_labels:
+                with atomic_write(labels.label_path(result.path), "w") as file:
+                    file.write(result.to_txt())
+    return errors.status()
 
 
 def _read_paths() -> Iterator[str]:

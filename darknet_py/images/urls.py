@@ -1,0 +1,57 @@
+"""Images at HTTP URLs: recognise and download them."""
+
+from __future__ import annotations
+
+import http.client
+import pathlib
+import urllib.error
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import DataError
+from ..hub.download import open_url, reason
+
+MAX_BYTES = 1 << 28  # of a downloaded image
+
+
+def is_http(name: str) -> bool:
+    """Whether a name is an HTTP or HTTPS URL."""
+    return name.lower().startswith(("http://", "https://"))
+
+
+def url_suffix(url: str) -> str:
+    """Return the suffix of the path of a URL in lower case, without its query: ``.png``."""
+    return pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).suffix.lower()
+
+
+def read_url(url: str) -> bytes:
+    """Download a file of at most ``MAX_BYTES`` bytes, following redirects. Raises DataError."""
+    with _request(url) as response:
+        kind = response.headers.get_content_type()
+        if kind.startswith("text/"):
+            raise DataError(f"{url}: expected an image, the server sends {kind}")
+        content: bytes = response.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise DataError(f"{url}: expected an image of at most {MAX_BYTES:,} bytes, found more")
+    return content
+
+
+def content_type(url: str) -> str:
+    """Return the media type that a server states, such as ``image/png``. Raises DataError."""
+    with _request(url) as response:
+        return str(response.headers.get_content_type())
+
+
+@contextmanager
+def _request(url: str) -> Iterator[Any]:
+    try:
+        with open_url(url) as response:
+            yield response
+    except DataError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        raise DataError(f"{url}: {reason(error)}") from error
