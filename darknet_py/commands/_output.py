@@ -61,22 +61,15 @@ class JsonFile:
         if self._path == "-":
             self._file = sys.stdout
         elif self._path:
-            try:
-                self._file = self._resources.enter_context(
-                    atomic_write(self._path, "w", encoding="utf-8", errors=_JSON_ERRORS)
-                )
-            except OSError as error:
-                raise DataError(f"{self._path}: {error.strerror or error}") from error
+            file = atomic_write(self._path, "w", encoding="utf-8", errors=_JSON_ERRORS)
+            self._file = self._resources.enter_context(file)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is None:
             return
-        try:
-            with self._resources:
-                self._file.write(_to_json(self._content, self._file, indent=1) + "\n")
-        except OSError as error:
-            raise DataError(f"{self._path}: {error.strerror or error}") from error
+        with self._resources:
+            self._file.write(_to_json(self._content, self._file, indent=1) + "\n")
 
 
 class ResultWriter:

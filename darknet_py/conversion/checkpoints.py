@@ -106,10 +106,7 @@ def _load_by_order(source: StrPath, cfg: StrPath | None, dialect: Dialect | str 
 def _write_cfg(network: Network, path: StrPath) -> None:
     text = network.config.text or cfg_.dumps(network.config)
     content = text.encode("utf-8", errors="surrogateescape")
-    if pathlib.Path(path).exists() and pathlib.Path(path).read_bytes() == content:
+    if pathlib.Path(path).is_file() and pathlib.Path(path).read_bytes() == content:
         return
-    try:
-        with atomic_write(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise ConfigError(f"{os.fspath(path)}: {error.strerror or error}") from error
+    with atomic_write(path, error=ConfigError) as file:
+        file.write(content)

@@ -6,8 +6,8 @@ file). The file's own runtime, if it is installed, runs it on noise, and the out
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import pathlib
 import shutil
 import tempfile
@@ -21,6 +21,7 @@ from .. import weights
 from .._typing import StrPath
 from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import DarknetError
+from ..files import replace, temporary_folder
 from ..network import Network
 from .onnx import nms_nodes
 from .onnx.model import OPSET, metadata, to_onnx, write_onnx
@@ -107,16 +108,18 @@ def export(
         options |= {"opset": opset, "threshold": threshold, "nms": nms}
     elif heads is Heads.NMS:
         raise DarknetError(f"{target}: heads=nms needs ONNX or OpenVINO: expected heads=raw or boxes for a .pt2")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        unverified = pathlib.Path(folder, target.name)
-        runtime, runners = writer(network, unverified, heads, options)
-        differences = [
-            verify_outputs(network, run, output, dynamic, fp16, threshold=threshold, nms=nms)
-            for output, run in runners.items()
-            if is_finite
-        ]
-        for file in sorted(pathlib.Path(folder).iterdir(), reverse=True):
-            os.replace(file, target.parent / file.name)
+    try:
+        with temporary_folder(target.parent) as folder:
+            runtime, runners = writer(network, folder / target.name, heads, options)
+            differences = [
+                verify_outputs(network, run, output, dynamic, fp16, threshold=threshold, nms=nms)
+                for output, run in runners.items()
+                if is_finite
+            ]
+            for file in sorted(folder.iterdir(), reverse=True):
+                replace(file, target.parent / file.name)
+    except OSError as error:
+        raise DarknetError(f"{target}: {error.strerror or error}") from error
     if not differences:
         return ExportResult(str(target), runtime)
     max_abs = max(difference.max_abs for difference in differences)
@@ -138,7 +141,9 @@ def _write_onnx(network: Network, path: pathlib.Path, heads: Heads, options: dic
 def _write_pt2(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, _Runners]:
     program = trace(TraceableNetwork(network, heads, half=options["fp16"]), options["dynamic"])
     entries = metadata(network, names=options["names"], letterbox=options["letterbox"]) | {"heads": str(heads)}
-    torch.export.save(program, path, extra_files={f"{key}.txt": value for key, value in entries.items()})
+    archive = io.BytesIO()  # on a full disk PyTorch's own writer ends the process
+    torch.export.save(program, archive, extra_files={f"{key}.txt": value for key, value in entries.items()})
+    path.write_bytes(archive.getbuffer())
     loaded = torch.export.load(path).module()
 
     def run(arrays: list[Array]) -> list[Array]:
@@ -160,7 +165,10 @@ def _write_openvino(
         model = openvino.convert_model(onnx_path)
         for key, value in metadata(network, names=options["names"], letterbox=options["letterbox"]).items():
             model.set_rt_info(value, ["darknet_py", key])
-        openvino.save_model(model, path, compress_to_fp16=options["fp16"])
+        try:
+            openvino.save_model(model, path, compress_to_fp16=options["fp16"])
+        except RuntimeError as error:
+            raise DarknetError(f"{path.name}: OpenVINO cannot write it, is the disk full? {error}") from error
         del model  # it keeps the file mapped into memory
         shutil.rmtree(folder, ignore_errors=True)
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -182,11 +182,8 @@ class Results:
             raise DataError(f"{target}: expected a name with an image's suffix such as .jpg or .png")
         content = io.BytesIO()
         self.plot(**options).save(content, format=kind, quality=95)
-        try:
-            with atomic_write(target) as file:
-                file.write(content.getvalue())
-        except OSError as error:
-            raise DataError(f"{target}: {error.strerror or error}") from error
+        with atomic_write(target) as file:
+            file.write(content.getvalue())
 
 
 def from_raw(detections: RawDetections, shape: tuple[int, int], *, names: Names = None, **kwargs: Any) -> Results:

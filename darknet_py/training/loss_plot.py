@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 
 from .._typing import StrPath
-from ..errors import DataError
 from ..evaluation.plots import import_figure_class
 from ..files import atomic_write
 
@@ -71,11 +70,8 @@ def draw(
     _remove_spines(axes)
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    try:
-        with atomic_write(path) as file:
-            file.write(content.getvalue())
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
+    with atomic_write(path) as file:
+        file.write(content.getvalue())
 
 
 def _remove_spines(axes: object) -> None:

@@ -8,7 +8,7 @@ frame rate and MPEG-4: each timestamp is rounded to a multiple of the frame dura
 from __future__ import annotations
 
 import pathlib
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,10 @@ FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp
 
 _CODECS = ("libx264", "libopenh264", "mpeg4")
 _TIME_BASE = 60000  # per second: exact for 24, 25, 30, 50, 60 and n / 1.001 fps; MPEG-4 allows at most 65535
+
+
+class _Discard(Exception):
+    """Ends the writing of a file that is not to be kept."""
 
 
 class VideoWriter:
@@ -58,9 +62,9 @@ class VideoWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with self._resources:
+        with suppress(_Discard), self._resources:
             if error is not None:
-                raise error
+                raise _Discard
             if self._container is not None:
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
@@ -84,10 +88,7 @@ class VideoWriter:
         self._container.mux(self._stream.encode(frame))
 
     def _open(self, height: int, width: int) -> None:
-        try:
-            file = self._resources.enter_context(atomic_write(self.path))
-        except OSError as error:
-            raise DataError(f"{self.path}: {error.strerror or error}") from error
+        file = self._resources.enter_context(atomic_write(self.path))
         self._container = self._av.open(file, "w", format=FORMATS[self.path.suffix.lower()])
         self._stream = self._container.add_stream(self._codec(), rate=self.fps)
         self._stream.width = width

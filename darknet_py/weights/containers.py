@@ -12,7 +12,7 @@ import pathlib
 import pickle
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -40,17 +40,17 @@ def write(path: StrPath, entries: Mapping[str, Any]) -> None:
     Raises:
         WeightsError: the file cannot be written.
     """
-    try:
-        if _is_safetensors(path):
-            plain = {key: _to_text(value) for key, value in entries.items() if key != "state_dict"}
-            content = _safetensors().save(dict(entries["state_dict"]), plain)
-            with atomic_write(path) as file:
-                file.write(content)
-        else:
-            with atomic_write(path) as file:
-                torch.save({k: dict(v) if isinstance(v, Mapping) else v for k, v in entries.items()}, file)
-    except OSError as error:
-        raise WeightsError(f"{os.fspath(path)}: {error.strerror or error}") from error
+    if _is_safetensors(path):
+        plain = {key: _to_text(value) for key, value in entries.items() if key != "state_dict"}
+        encoded = _safetensors().save(dict(entries["state_dict"]), plain)
+        with atomic_write(path, error=WeightsError, durable=True) as file:
+            file.write(encoded)
+    else:
+        with atomic_write(path, error=WeightsError, durable=True) as file:
+            archive = _LateErrors(file)
+            content = {key: dict(value) if isinstance(value, Mapping) else value for key, value in entries.items()}
+            torch.save(content, archive)  # type: ignore[arg-type]
+            archive.check()
 
 
 def read(path: StrPath) -> Any:
@@ -83,6 +83,31 @@ def read(path: StrPath) -> Any:
             ) from error
         kind = identify_format(start) or "a damaged file"
         raise WeightsError(f"{name}: expected a file of torch.save, found {kind}") from error
+
+
+class _LateErrors:
+    """A file for PyTorch's archive writer, which hides why a write has failed: ``check`` raises that error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._error: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write, unless an earlier write has failed. Returns the number of bytes in any case."""
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """PyTorch calls it; the file is flushed when it is closed."""
+
+    def check(self) -> None:
+        """Raise the OSError of the first write that has failed, if any."""
+        if self._error is not None:
+            raise self._error
 
 
 def _is_safetensors(path: StrPath) -> bool:

@@ -184,16 +184,13 @@ def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int 
     _check_upto(network, upto)
     major, minor, revision = network.version
     header = Header(major, minor, revision, network.seen if seen is None else seen)
-    try:
-        with atomic_write(path) as file:
-            file.write(struct.pack(header.layout(network.dialect), *header))
-            for array in stored(network, transposed=header.transposed, writing=True):
-                if upto is None or array.layer < upto:
-                    floats = array.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-                    file.write(floats.astype("<f4", copy=False).data)
-            return file.tell()
-    except OSError as error:
-        raise WeightsError(f"{os.fspath(path)}: {error.strerror or error}") from error
+    with atomic_write(path, error=WeightsError, durable=True) as file:
+        size: int = file.write(struct.pack(header.layout(network.dialect), *header))
+        for array in stored(network, transposed=header.transposed, writing=True):
+            if upto is None or array.layer < upto:
+                floats = array.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+                size += file.write(floats.astype("<f4", copy=False).data)
+    return size
 
 
 class _OpenFile(NamedTuple):
