@@ -116,6 +116,24 @@ def test_the_labels_of_a_mosaic_are_on_their_objects(augmentation: DetectionAugm
     assert checked > 80
 
 
+def test_a_mosaic_shows_the_corner_of_each_image_that_is_next_to_the_centre() -> None:
+    images = [np.random.default_rng(k).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8) for k in range(4)]
+    none = np.zeros((0, 6), np.float32)
+    augmentation = replace(detection.RESIZE_ONLY, mix=DetectionMix.MOSAIC)
+    params = [detection.sample_params(augmentation, np.random.default_rng(k)) for k in range(4)]
+    rng = np.random.default_rng(7)
+    x, y = mosaic.sample_centre(SIZE, np.random.default_rng(7))
+    augmented, _ = detection.augment(augmentation, SIZE, [(image, none) for image in images], params, rng)
+    right, below = SIZE[0] - x, SIZE[1] - y
+    expected = np.concatenate(
+        (
+            np.concatenate((images[0][below:, right:], images[1][below:, :right]), axis=1),
+            np.concatenate((images[2][:below, right:], images[3][:below, :right]), axis=1),
+        )
+    )
+    assert np.array_equal(augmented, detection.to_float_chw(expected))
+
+
 def test_mixup_averages_two_images_and_keeps_all_targets() -> None:
     rng = np.random.default_rng(5)
     sources = [make_sample(rng, k) for k in range(2)]

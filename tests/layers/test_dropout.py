@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from darknet_py import Trainer, cfg
+from darknet_py.layers import Shape, StepContext
 from darknet_py.network import Network
+from tests.helpers import random_networks
 
 CFG = """[net]
 width=12
@@ -93,3 +95,22 @@ def test_blocks_become_more_frequent(iteration: int) -> None:
     )
     probability = 1 - (1 - 0.01 * min(1, iteration / 85)) ** 144
     assert share == pytest.approx(probability, abs=4 * math.sqrt(probability * (1 - probability) / 400))
+
+
+@pytest.mark.parametrize(("start", "top", "left"), [((2, 4), 2, 4), ((5, 5), 5, 5), ((7, 6), 2, 1), ((0, 7), 0, 2)])
+def test_a_block_starts_at_the_smallest_random_number(
+    start: tuple[int, int], top: int, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an 8 x 8 map, where a block of 3 x 3 begins at 5 or before: C subtracts 5 from a start beyond (7 -> 2)."""
+    layer = random_networks.layer("dropout", {"dropblock": "1", "dropblock_size_abs": "3"}, Shape(2, 8, 8)).train()
+    numbers = torch.full((1, 2, 64), 0.9)
+    numbers[0, 1, start[0] * 8 + start[1]] = 0.01  # below probability / 3^2; the first channel has no such number
+    monkeypatch.setattr(torch, "rand", lambda *size, device=None: numbers)
+    x = torch.full((1, 2, 8, 8), 2.0, requires_grad=True)
+    y = layer(x, context=StepContext((8, 8), iteration=100, max_batches=100))
+    expected = torch.full((1, 2, 8, 8), 2.0)
+    expected[0, 1, top : top + 3, left : left + 3] = 0
+    scale = 128 / (128 - 9)
+    torch.testing.assert_close(y, expected * scale)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, expected / 2 * scale)
