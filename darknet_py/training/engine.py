@@ -80,6 +80,7 @@ class ForwardBackward:
             )
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
+        self._freeze = freeze
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
         bn_only = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
         self._eval_before = max([freeze, *stops])  # earlier layers are in eval mode
@@ -87,20 +88,46 @@ class ForwardBackward:
 
     @contextmanager
     def training(self, iteration: int) -> Iterator[None]:
-        """Put the network in training mode as it is after ``iteration`` updates; restore it afterwards."""
-        was_training, frozen_before = self.network.training, self._first_trained(iteration)
-        try:
-            self.network.train()
-            for index, layer in enumerate(self.network):
-                if index < self._eval_before:
-                    layer.eval()
-                for parameter in layer.parameters():
-                    parameter.requires_grad_(index >= frozen_before and not layer.options.onlyforward)
-            yield
-        finally:
-            self.network.requires_grad_(True)
-            self.network.reset()
-            self.network.train(was_training)
+        """Put the network in training mode as it is after ``iteration`` updates; restore it afterwards.
+
+        Parameters with ``requires_grad=False`` are not trained, and a layer that has no others also keeps its batch
+        norm statistics, as with ``freeze``. Inside, gradients are recorded and new tensors are float32, whatever
+        torch's global settings are.
+
+        Raises:
+            ConfigError: No parameter can be trained.
+        """
+        modes = [(module, module.training) for module in self.network.modules()]
+        flags = [(parameter, parameter.requires_grad) for parameter in self.network.parameters()]
+        first_trained = self._first_trained(iteration)
+        with training_environment():
+            try:
+                self.network.zero_grad()
+                self.network.train()
+                self._check_trainable()
+                for index, layer in enumerate(self.network):
+                    if index < self._eval_before or _is_frozen(layer):
+                        layer.eval()
+                    if index < first_trained or layer.options.onlyforward:
+                        layer.requires_grad_(False)
+                yield
+            finally:
+                for parameter, requires_grad in flags:
+                    parameter.requires_grad_(requires_grad)
+                self.network.reset()
+                for module, training in modes:
+                    module.training = training
+
+    def _check_trainable(self) -> None:
+        """Raise ConfigError if all parameters are frozen by ``freeze`` or ``requires_grad=False``."""
+        parameters = [
+            p for index, layer in enumerate(self.network) if index >= self._freeze for p in layer.parameters()
+        ]
+        if not any(parameter.requires_grad for parameter in parameters):
+            raise ConfigError(
+                "every parameter is frozen, by freeze or requires_grad=False: nothing to train. Lower freeze, or call "
+                "requires_grad_(True) on the layers to train"
+            )
 
     def run(self, images: Tensor, targets: Targets, context: StepContext) -> list[StepOutput]:
         """Run one mini-batch forward and backward, and accumulate the gradients of the parameters.
@@ -119,6 +146,8 @@ class ForwardBackward:
         """
         device = next(self.network.parameters()).device
         x = images.to(device, torch.float32)
+        if x.is_inference():
+            x = x.clone()  # those of torch.inference_mode cannot be saved for the backward pass
         batch_targets = targets.to(device) if isinstance(targets, Tensor) else pad_targets(targets, device)
         if len(batch_targets) != len(x):
             raise DataError(f"{len(batch_targets)} targets for {len(x)} images")
@@ -215,6 +244,18 @@ class ForwardBackward:
         return max([self._frozen_before, *temporary_stops])
 
 
+@contextmanager
+def training_environment() -> Iterator[None]:
+    """Record gradients and create float32 tensors inside the block, whatever torch's global settings are."""
+    dtype = torch.get_default_dtype()
+    with torch.inference_mode(False), torch.enable_grad():
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+
+
 def loss_metrics(network: Network, outputs: Sequence[StepOutput]) -> dict[int, dict[str, float]]:
     """Numbers for the log: by layer number, the cost of each layer with a loss and the parts of its loss."""
     numbers = {id(layer): index for index, layer in enumerate(network)}
@@ -224,6 +265,12 @@ def loss_metrics(network: Network, outputs: Sequence[StepOutput]) -> dict[int, d
         }
         for output in outputs
     }
+
+
+def _is_frozen(layer: Layer) -> bool:
+    """Whether the layer has parameters, all with ``requires_grad=False``."""
+    flags = [parameter.requires_grad for parameter in layer.parameters()]
+    return bool(flags) and not any(flags)
 
 
 def _loss(layer: Layer, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:

@@ -22,7 +22,7 @@ class ReinitialisesFilters(Protocol):
 def reinitialise_similar_filters(network: Network, iteration: int) -> None:
     """Re-initialise similar filters if that is due after update ``iteration``: in the first 3/4 of training.
 
-    The first layer and the three before a head are left alone.
+    The first layer, the three before a head and those with ``requires_grad=False`` are left alone.
     """
     net = network.options
     every = net.weights_reject_freq
@@ -31,5 +31,6 @@ def reinitialise_similar_filters(network: Network, iteration: int) -> None:
     layers = list(network)
     for index, layer in enumerate(layers):
         is_near_head = any(isinstance(later, Head) for later in layers[index + 1 : index + 1 + _NEAR_HEAD])
-        if index and not is_near_head and isinstance(layer, ReinitialisesFilters):
+        is_trained = all(parameter.requires_grad for parameter in layer.parameters())
+        if index and not is_near_head and is_trained and isinstance(layer, ReinitialisesFilters):
             layer.reinitialise_similar_filters(_SIMILARITY_THRESHOLD)

@@ -29,7 +29,7 @@ from .batches import Data
 from .checkpoints import Progress, TrainingState
 from .determinism import deterministic_algorithms, iteration_seed
 from .distributed import ProcessGroup
-from .engine import ForwardBackward, Targets, loss_metrics
+from .engine import ForwardBackward, Targets, loss_metrics, training_environment
 from .filter_rejection import reinitialise_similar_filters
 from .gradient_checkpointing import checkpoint_activations
 from .label_rejection import LabelRejection
@@ -104,6 +104,7 @@ class Trainer:
             self.gradients = Gradients(gradients)
         except ValueError:
             raise ConfigError(f"gradients: expected one of {', '.join(Gradients)}, got {gradients!r}") from None
+        _check_parameters(network)
         self.network = network
         self.net = network.options
         self.data = data
@@ -157,10 +158,11 @@ class Trainer:
                 self.layer_metrics.append(loss_metrics(self.network, outputs))
         self.iteration += 1
         self.lr = schedule.learning_rate(self.net, self.iteration, self.rng)
-        self._finish_gradients()
-        self.optimizer.step(self.lr, images * sequence_length, self.iteration)
-        self.ema.update(self.iteration)
-        reinitialise_similar_filters(self.network, self.iteration)
+        with training_environment():
+            self._finish_gradients()
+            self.optimizer.step(self.lr, images * sequence_length, self.iteration)
+            self.ema.update(self.iteration)
+            reinitialise_similar_filters(self.network, self.iteration)
         self.network.seen = self.iteration * schedule.images_per_iteration(self.net)
         return cost
 
@@ -177,6 +179,7 @@ class Trainer:
         metrics = None
         stopped_early = False
         with ExitStack() as stack:
+            stack.enter_context(training_environment())
             start = self._prepare(stack)
             session = open_session(
                 self.network, self.data, self.options, self.group, start, iteration=self.iteration, seed=self.seed
@@ -393,3 +396,17 @@ class Trainer:
         writer.save_state(self.network, self.state_dict(), self.progress, self.seed)
         if self.nan_check is not None:
             self.nan_check.last_saved = f"{writer.state} has iteration {self.iteration}"
+
+
+def _check_parameters(network: Network) -> None:
+    """Raise ConfigError if a parameter cannot be trained: another type than float32, or made in inference mode."""
+    for name, parameter in network.named_parameters():
+        if parameter.dtype is not torch.float32:
+            raise ConfigError(
+                f"{name} is {parameter.dtype}: expected float32. Call network.float() before training; "
+                "TrainOptions(amp=...) selects mixed precision"
+            )
+        if parameter.is_inference():
+            raise ConfigError(
+                f"{name} was created inside torch.inference_mode() and cannot be trained: create the network outside"
+            )
