@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darknet_py.layers import StepContext
+from darknet_py.layers import Gradients, StepContext
 from darknet_py.layers._norm import Norm
 from darknet_py.layers._sync_norm import AllReduce, sync_batch_norm
 
@@ -62,7 +62,7 @@ def test_two_processes_normalise_with_the_statistics_of_all_images(images: Tenso
     x = images.clone().requires_grad_()
     leaves = [tensor.clone().requires_grad_() for tensor in (scales, biases)]
     mean, variance = torch.zeros(4), torch.ones(4)
-    expected = F.batch_norm(x, mean, variance, *leaves, True, 0.01, 1e-5)
+    expected = F.batch_norm(x, mean, variance, leaves[0], leaves[1], True, 0.01, 1e-5)
     gradients = torch.autograd.grad((expected * readers).sum(), (x, *leaves))
 
     def work(rank: int, all_reduce: AllReduce) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
@@ -81,7 +81,10 @@ def test_two_processes_normalise_with_the_statistics_of_all_images(images: Tenso
         torch.testing.assert_close(one + two, whole, atol=1e-4, rtol=1e-4)
 
 
-def test_two_processes_normalise_across_mini_batches_as_one_does(images: Tensor, readers: Tensor) -> None:
+@pytest.mark.parametrize("gradients", [Gradients.DARKNET, Gradients.AUTOGRAD])
+def test_two_processes_normalise_across_mini_batches_as_one_does(
+    gradients: Gradients, images: Tensor, readers: Tensor
+) -> None:
     """``batch_normalize=2``, second of two mini-batches."""
 
     def normalise(x: Tensor, gradient: Tensor, all_reduce: AllReduce | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,7 +93,7 @@ def test_two_processes_normalise_across_mini_batches_as_one_does(images: Tensor,
         norm.train()
         for subdivision, part in enumerate((x * 0.5, x)):
             leaf = part.clone().requires_grad_()
-            context = StepContext((5, 3), subdivision=subdivision, all_reduce=all_reduce)
+            context = StepContext((5, 3), subdivision=subdivision, gradients=gradients, all_reduce=all_reduce)
             y = norm(leaf, torch.zeros(4), context)
             y.backward(gradient)
         assert leaf.grad is not None
