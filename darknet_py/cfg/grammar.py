@@ -62,12 +62,14 @@ class Config:
         path: file of the cfg, for error messages.
         text: the text it was parsed from.
         files: paths of files that the cfg names, by the names it uses; other files are searched for.
+        overrides: values of ``[net]`` that have replaced those of the file, by key; ``text`` has them.
     """
 
     sections: tuple[Section, ...]
     path: str = field(default="<text>", compare=False)
     text: str = field(default="", compare=False, repr=False)
     files: Mapping[str, pathlib.Path] = field(default_factory=dict, compare=False, repr=False)
+    overrides: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 def loads(text: str, path: str = "<text>") -> Config:

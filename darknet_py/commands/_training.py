@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..cfg import Dialect
 from ..errors import DataError
 from . import _darknet
 
@@ -24,17 +23,22 @@ def train(
     options: TrainOptions,
     *,
     clear: bool = False,
-    gradients: str = "darknet",
+    gradients: str | None = None,
     values: Mapping[str, str] | None = None,
     size: tuple[int, int] | None = None,
-    dialect: str = Dialect.ALEXEYAB,
+    dialect: str | None = None,
     strict: bool = False,
 ) -> int:
-    """Train the network of a cfg and print the result; the arguments are those of ``build_network`` and ``Trainer``."""
-    from ..training.resume import build_network
+    """Train the network of a cfg and print the result.
+
+    The arguments are those of ``build_network_of_run`` and ``Trainer``.
+    """
+    from ..training.resume import build_network_of_run
     from ..training.trainer import Trainer
 
-    network = build_network(cfg, values=values, size=size, dialect=dialect, strict=strict, seed=options.seed)
+    network = build_network_of_run(
+        cfg, data, options, clear=clear, values=values, size=size, dialect=dialect, strict=strict
+    )
     trainer = Trainer(network, data, options, clear=clear, gradients=gradients)
     result = trainer.run()
     if trainer.group.is_main:

@@ -7,14 +7,34 @@
 DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a
 Pascal VOC folder; for a classifier a .data file with labels=. WEIGHTS are those of the whole network or of a backbone;
 if a training run has left its state beside them, that run is resumed. [net] of the cfg has the hyperparameters. The
-output folder gets NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., a loss chart and a CSV log.
-Ctrl-C saves the state; --resume continues from it bit for bit. Under torchrun the processes split every batch."""
+output folder gets NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., NAME.cfg as trained, a loss
+chart and a CSV log. Ctrl-C saves the state; --resume continues from it bit for bit, with the options that were given
+then, unless others are given. Under torchrun the processes split every batch."""
 
 from __future__ import annotations
 
 import argparse
 
 from . import _model, _options, _training
+
+_SWITCH = argparse.BooleanOptionalAction
+# Arguments that are fields of TrainOptions, which a resumed run keeps where they are not given.
+_TRAIN_OPTIONS = (
+    "seed",
+    "freeze",
+    "amp",
+    "channels_last",
+    "gradient_checkpointing",
+    "sync_bn",
+    "deterministic",
+    "save_every",
+    "save_last",
+    "validate",
+    "map_every",
+    "patience",
+    "chart",
+    "tensorboard",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="start at iteration 0; ignore the training state stored with the weights",
     )
     _options.add(start, "--upto")
-    _options.add(start, "--seed", default=0)
+    _options.add(start, "--seed", note="(default: 0); a resumed run keeps its own")
     recipe = parser.add_argument_group("hyperparameters")
     recipe.add_argument(
         "--set",
@@ -39,17 +59,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override an option of [net]; can be repeated",
     )
-    recipe.add_argument("--freeze", type=int, default=0, metavar="N", help="do not train the first N layers")
+    recipe.add_argument("--freeze", type=int, metavar="N", help="do not train the first N layers (default: 0)")
     recipe.add_argument(
         "--gradients",
         choices=("darknet", "autograd"),
-        default="darknet",
         help="gradients as Darknet computes them, or the derivatives of its losses (default: darknet)",
     )
     recipe.add_argument(
         "--patience",
         type=int,
-        default=0,
         metavar="N",
         help="stop after this many evaluations without improvement; 0: never (default: 0)",
     )
@@ -65,25 +83,21 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--save-every",
         type=int,
-        default=0,
         metavar="N",
         help="iterations between numbered files (default: 1000; 10000 if max_batches is 10000 or more)",
     )
-    files.add_argument(
-        "--save-last", type=int, default=0, metavar="N", help="iterations between _last files (default: 100)"
-    )
+    files.add_argument("--save-last", type=int, metavar="N", help="iterations between _last files (default: 100)")
     files.add_argument(
         "--map-every",
         type=int,
-        default=0,
         metavar="N",
         help="iterations between evaluations (default: 4 epochs, at least 100)",
     )
-    files.add_argument("--no-map", action="store_true", help="do not compute mAP")
+    files.add_argument("--map", dest="validate", action=_SWITCH, help="compute mAP during training (default: yes)")
     files.add_argument(
         "--chart", metavar="FILE", help="file of the loss chart; '' for none (default: DIR/chart_NAME.png)"
     )
-    files.add_argument("--tensorboard", action="store_true", help="also write event files to DIR/tensorboard")
+    files.add_argument("--tensorboard", action=_SWITCH, help="also write event files to DIR/tensorboard")
     _options.add(files, "--quiet")
 
 
@@ -91,17 +105,19 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     _options.add(machine, "--device", default="auto")
     _options.add(machine, "--workers", default=4)
-    machine.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision; fp16 also scales the loss")
-    machine.add_argument("--channels-last", action="store_true", help="channels-last memory format, faster on GPUs")
+    machine.add_argument(
+        "--amp", choices=("bf16", "fp16", "off"), help="mixed precision; fp16 also scales the loss (default: off)"
+    )
+    machine.add_argument("--channels-last", action=_SWITCH, help="channels-last memory format, faster on GPUs")
     machine.add_argument(
         "--gradient-checkpointing",
-        action="store_true",
+        action=_SWITCH,
         help="recompute activations in the backward pass: less memory, a third more time",
     )
-    machine.add_argument("--sync-bn", action="store_true", help="batch norm statistics over all processes of torchrun")
-    machine.add_argument("--deterministic", action="store_true", help="deterministic algorithms only; slower on GPUs")
+    machine.add_argument("--sync-bn", action=_SWITCH, help="batch norm statistics over all processes of torchrun")
+    machine.add_argument("--deterministic", action=_SWITCH, help="deterministic algorithms only; slower on GPUs")
     _options.add(machine, "--imgsz/--size")
-    _options.add(machine, "--dialect", default="alexeyab")
+    _options.add(machine, "--dialect", note="(default: alexeyab)")
     _options.add(machine, "--strict")
 
 
@@ -110,28 +126,18 @@ def run(args: argparse.Namespace) -> int:
     from ..training.options import TrainOptions
     from ..training.resume import parse_settings
 
+    given = {name: getattr(args, name) for name in _TRAIN_OPTIONS if getattr(args, name) is not None}
+    if args.amp == "off":
+        given["amp"] = None
     options = TrainOptions(
-        seed=args.seed,
-        freeze=args.freeze,
-        amp=args.amp,
         weights=args.weights,
         upto=args.upto,
         resume=args.resume,
         device=_model.resolve_device(args.device),
-        channels_last=args.channels_last,
-        gradient_checkpointing=args.gradient_checkpointing,
-        sync_bn=args.sync_bn,
-        deterministic=args.deterministic,
         output=args.output,
-        save_every=args.save_every,
-        save_last=args.save_last,
-        validate=not args.no_map,
-        map_every=args.map_every,
-        patience=args.patience,
-        chart=args.chart,
-        tensorboard=args.tensorboard,
         verbose=not args.quiet,
         workers=args.workers,
+        **given,
     )
     return _training.train(
         args.model,

@@ -36,7 +36,7 @@ Data = Dataset | Batches | TextFile | StrPath
 
 def create_batches(
     network: Network, data: Data | None, options: TrainOptions, group: ProcessGroup, *, seed: int
-) -> tuple[Batches, int]:
+) -> tuple[Batches, int, tuple[str, ...]]:
     """The batches that a network trains on.
 
     Args:
@@ -48,7 +48,8 @@ def create_batches(
         seed: Seed of everything random in the batches.
 
     Returns:
-        The batches, and the number of images in the data set; 0 if there is no data set.
+        The batches, the number of images in the data set (0 if there is no data set), and the class names (empty if the
+        data set has none).
 
     Raises:
         ConfigError: The mini-batches cannot be shared evenly.
@@ -58,18 +59,18 @@ def create_batches(
         raise DataError("nothing to train on: expected Trainer(network, data)")
     shared = {"rank": group.rank, "world_size": group.world_size}
     if isinstance(data, TextFile):
-        return TextBatches(network, data.path, seed=seed, **shared), 0
+        return TextBatches(network, data.path, seed=seed, **shared), 0, ()
     if not isinstance(data, Dataset | str | os.PathLike):
-        return data, 0
+        return data, 0, ()
     kwargs: dict[str, Any] = {"seed": seed, "mix_chunks": options.mix_chunks, "workers": options.workers, **shared}
     if not network.heads:
         images, names = read_classifier_data(data, "train")
-        return create_classification_loader(network, images, names, **kwargs), len(images)
+        return create_classification_loader(network, images, names, **kwargs), len(images), names
     dataset = data if isinstance(data, Dataset) else load_dataset(data, "train")
     loader = create_detection_loader(network, dataset, correct_augmentation=options.correct_augmentation, **kwargs)
     if group.is_main:
         labels.log_problems(loader.problems)
-    return loader, len(dataset)
+    return loader, len(dataset), dataset.names
 
 
 def create_detection_loader(

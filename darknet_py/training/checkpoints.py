@@ -13,6 +13,7 @@ suffices to resume the run bit for bit:
     progress     ``Progress``: average loss, best mAP, ...
     seed         of everything else random; images and dropout follow from it and the iteration
     cfg          the text of the cfg
+    recipe       what was given for the run: options, gradients, values of [net], input size, dialect, data
     package      version of darknet_py that wrote the file
 
 It holds plain values and tensors only, so ``torch.load`` reads it with ``weights_only=True``.
@@ -25,7 +26,7 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .. import weights
@@ -88,6 +89,7 @@ class TrainingState:
     progress: Mapping[str, Any]
     seed: int
     cfg: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def iteration(self) -> int:
@@ -112,6 +114,7 @@ def read_state(path: StrPath) -> TrainingState:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise WeightsError(f"{os.fspath(path)}: expected a training state ({FORMAT!r}), found {found!r}")
+    content.setdefault("recipe", {})
     try:
         return TrainingState(*(content[name] for name in TrainingState.__dataclass_fields__))
     except KeyError as error:
@@ -168,7 +171,14 @@ class CheckpointWriter:
         weights.save(network, self.path(kind))
         return self.path(kind)
 
-    def save_state(self, network: Network, trainer: Mapping[str, Any], progress: Progress, seed: int) -> None:
+    def save_state(
+        self,
+        network: Network,
+        trainer: Mapping[str, Any],
+        progress: Progress,
+        seed: int,
+        recipe: Mapping[str, Any],
+    ) -> None:
         """Write _last.weights, and the state beside it."""
         from .._version import __version__
 
@@ -181,6 +191,7 @@ class CheckpointWriter:
             "progress": asdict(progress),
             "seed": seed,
             "cfg": network.config.text,
+            "recipe": dict(recipe),
         }
         containers.write(self.state, entries)
 

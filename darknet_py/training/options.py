@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -14,6 +17,10 @@ from ..errors import ConfigError, UnusedOptionWarning
 from ..network import Network
 from .distributed import ProcessGroup
 
+# Where a run starts, where it computes and writes, and its seed, which the state file holds by itself.
+_NOT_IN_RECIPE = frozenset(
+    ("seed", "process_group", "weights", "upto", "resume", "device", "output", "name", "verbose", "workers")
+)
 _AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -21,7 +28,9 @@ _AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class TrainOptions:
     """Options of training that are not in [net].
 
-    ``Trainer.step`` uses the first group of fields, ``Trainer.run`` all of them.
+    ``Trainer.step`` uses the first group of fields, ``Trainer.run`` all of them. A resumed run keeps its options where
+    they are not given again. It always keeps its ``seed``, and never ``device``, ``workers``, ``output``, ``name`` and
+    ``verbose``.
 
     Attributes:
         seed: Seed of everything random: images, augmentation, dropout, policy=random.
@@ -99,6 +108,25 @@ class TrainOptions:
     correct_augmentation: bool = False
     mix_chunks: int = 0
 
+    def __new__(cls, **given: Any) -> TrainOptions:
+        """Note which options are given."""
+        options = super().__new__(cls)
+        object.__setattr__(options, "_given", frozenset(given))
+        return options
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The options that a run continues with when it is resumed, as plain values."""
+        return {
+            field.name: _plain(getattr(self, field.name)) for field in fields(self) if field.name not in _NOT_IN_RECIPE
+        }
+
+    def resumed(self, recipe: Mapping[str, Any]) -> TrainOptions:
+        """These options with those of a recipe where they are not given."""
+        given: frozenset[str] = self._given  # type: ignore[attr-defined]
+        held = {name: value for name, value in recipe.items() if name in self.recipe and name not in given}
+        return TrainOptions(**{field.name: getattr(self, field.name) for field in fields(self)} | held)
+
     @property
     def amp_dtype(self) -> torch.dtype | None:
         """``amp`` as a dtype. Raises ConfigError for any other than bfloat16 and float16."""
@@ -106,6 +134,15 @@ class TrainOptions:
         if dtype not in (*_AMP_DTYPES.values(), None) or (dtype is None and self.amp is not None):
             raise ConfigError(f"amp: expected {', '.join(_AMP_DTYPES)}, got {self.amp!r}")
         return dtype
+
+
+def _plain(value: Any) -> Any:
+    """An option as a bool, number, text or None."""
+    if isinstance(value, torch.dtype):
+        return next((name for name, dtype in _AMP_DTYPES.items() if dtype is value), str(value))
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def warn_of_ignored_options(network: Network) -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from .. import cfg as cfg_
 from .. import schedule, weights
 from .._typing import StrPath
-from ..cfg import Dialect
+from ..cfg import Dialect, schema
 from ..cfg.editing import replace_values
-from ..errors import ConfigError, WeightsError
+from ..cfg.net_section import Net
+from ..errors import ConfigError, WeightsError, did_you_mean
 from ..hub import catalogue, model_files
 from ..network import Network
 from ..weights import checkpoint
 from ..weights.containers import is_container
+from .batches import Data, data_file_entries
 from .checkpoints import CheckpointWriter, TrainingState, checkpoint_name, read_state, state_path
 from .options import TrainOptions
 
@@ -39,13 +41,17 @@ class Start:
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """``KEY=VALUE`` texts as a dict. Raises ConfigError if one has another form."""
+    """``KEY=VALUE`` texts as a dict. Raises ConfigError if one has another form, or KEY is not an option of [net]."""
+    known = schema.keys(Net)
     settings: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key.strip() and equals and value.strip()):
             raise ConfigError(f"expected KEY=VALUE of [net], such as max_batches=6000, got {pair!r}")
-        settings[key.strip()] = value.strip()
+        key = key.strip()
+        if key not in known:
+            raise ConfigError(f"{pair!r}: [net] has no option {key!r}{did_you_mean(key, known)}")
+        settings[key] = value.strip()
     return settings
 
 
@@ -73,11 +79,47 @@ def build_network(
     """
     config = cfg_.load(model_files.find_cfg(cfg))
     if values:
-        config = cfg_.loads(replace_values(config, {0: values}), config.path)
+        changed = cfg_.loads(replace_values(config, {0: values}), config.path)
+        config = replace(changed, overrides=dict(values))
     network = Network(config, size=size, dialect=dialect, strict=strict)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return network.initialise()
+
+
+def build_network_of_run(
+    cfg: StrPath,
+    data: Data | None,
+    options: TrainOptions,
+    *,
+    clear: bool = False,
+    values: Mapping[str, str] | None = None,
+    size: tuple[int, int] | None = None,
+    dialect: Dialect | str | None = None,
+    strict: bool = False,
+) -> Network:
+    """Build the network of a run as ``build_network`` does.
+
+    If ``options`` resume a run, it has the values, the size and the dialect of that run where others are not given.
+
+    Raises:
+        ConfigError: The cfg cannot be read or is invalid.
+        WeightsError: The state of the run cannot be read.
+    """
+    path = find_state(model_files.find_cfg(cfg), options, output_folder(data, options), clear=clear)
+    held = read_state(path).recipe if path is not None else {}
+    try:
+        values = {**held.get("values", {}), **(values or {})}
+        width_height = size or (tuple(held["size"]) if held.get("size") else None)
+    except TypeError:
+        raise WeightsError(f"{path}: damaged training state: recipe") from None
+    dialect = dialect or held.get("dialect") or Dialect.ALEXEYAB
+    return build_network(cfg, values=values, size=width_height, dialect=dialect, strict=strict, seed=options.seed)
+
+
+def output_folder(data: Data | None, options: TrainOptions) -> StrPath:
+    """Where a run writes its files: ``options.output``, or ``backup=`` of the .data file, or "backup"."""
+    return options.output if options.output is not None else data_file_entries(data).get("backup", "backup")
 
 
 def load_start(network: Network, options: TrainOptions, folder: StrPath, *, clear: bool = False) -> Start:
@@ -97,7 +139,7 @@ def load_start(network: Network, options: TrainOptions, folder: StrPath, *, clea
         WeightsError: The weights or the state cannot be read, or do not fit the network.
     """
     check_batch(network)
-    path = _find_state(network, options, folder, clear=clear)
+    path = find_state(network.config.path, options, folder, clear=clear)
     if path is not None:
         state = read_state(path)
         state.restore_network(network, path)
@@ -173,8 +215,12 @@ def load_weights(network: Network, path: StrPath, upto: int | None = None) -> st
     return f"{name}: all {layers} layers, {network.seen:,} images seen"
 
 
-def _find_state(network: Network, options: TrainOptions, folder: StrPath, *, clear: bool) -> pathlib.Path | None:
-    """The state file to resume; None to start without one."""
+def find_state(cfg: StrPath, options: TrainOptions, folder: StrPath, *, clear: bool) -> pathlib.Path | None:
+    """The state file to resume; None to start without one.
+
+    Raises:
+        WeightsError: ``options`` name a file that does not exist.
+    """
     if not isinstance(options.resume, bool):
         path = pathlib.Path(options.resume)
         if not path.is_file():
@@ -183,7 +229,7 @@ def _find_state(network: Network, options: TrainOptions, folder: StrPath, *, cle
     if clear:
         return None
     if options.resume:
-        name = options.name or checkpoint_name(network.config.path)
+        name = options.name or checkpoint_name(cfg)
         path = state_path(CheckpointWriter.weights_path(folder, name, "last"))
         if path.is_file():
             return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .. import schedule
 from .._typing import StrPath
@@ -15,7 +16,8 @@ from .distributed import ProcessGroup
 from .loader import Batches
 from .logger import MetricLogger, Throughput
 from .options import TrainOptions
-from .resume import Start
+from .recipe import describe_changes, format_changes, write_beside_weights
+from .resume import Start, output_folder
 from .validation import Metric, create_metric
 
 _LONG_RUN = 10000  # max_batches from which numbered files are that many iterations apart; below, a tenth of it
@@ -35,6 +37,7 @@ class Session:
         logger: Reports progress.
         throughput: Speed since the start.
         saved_at: Time of the last state, in seconds.
+        recipe: What was given for it; for its state file.
     """
 
     batches: Batches
@@ -44,6 +47,7 @@ class Session:
     logger: MetricLogger
     throughput: Throughput
     saved_at: float
+    recipe: Mapping[str, Any]
 
 
 def open_session(
@@ -52,6 +56,7 @@ def open_session(
     options: TrainOptions,
     group: ProcessGroup,
     start: Start,
+    recipe: Mapping[str, Any],
     *,
     iteration: int,
     seed: int,
@@ -64,14 +69,16 @@ def open_session(
         options: How.
         group: The processes that train together.
         start: What the network was filled with.
+        recipe: What was given for the run; for its state file.
         iteration: Updates made before.
         seed: Seed of everything random in the batches.
 
     Raises:
         DarknetError: The data is invalid, or the files cannot be written.
     """
-    batches, images = create_batches(network, data, options, group, seed=seed)
+    batches, images, names = create_batches(network, data, options, group, seed=seed)
     batches.iteration = iteration
+    recipe = {**recipe, "images": images}
     metric = None if data is None else create_metric(network, data, options, group)
     epoch = images / schedule.images_per_iteration(network.options)
     map_every = options.map_every or max(_MIN_MAP_EVERY, int(options.map_epochs * epoch))
@@ -91,14 +98,14 @@ def open_session(
         verbose=options.verbose and group.is_main,
         score_name="mAP" if network.heads else f"top-{integer_entry(entries, 'top', 1)}",
     )
-    logger.message(start.message)
+    changes: list[str] = []
+    if start.state is not None:
+        changes = list(describe_changes(start.state.recipe, recipe, start.state.cfg, network.config))
+    logger.message(start.message + format_changes(changes))
+    if group.is_main:
+        write_beside_weights(folder, writer.name, network, names, recipe)
     logger.message(f"{_describe(network, images, iteration)}; files in {folder}")
-    return Session(batches, metric, map_every, writer, logger, Throughput(), time.monotonic())
-
-
-def output_folder(data: Data | None, options: TrainOptions) -> StrPath:
-    """Where a run writes its files: ``options.output``, or ``backup=`` of the .data file, or "backup"."""
-    return options.output if options.output is not None else data_file_entries(data).get("backup", "backup")
+    return Session(batches, metric, map_every, writer, logger, Throughput(), time.monotonic(), recipe)
 
 
 def _create_writer(

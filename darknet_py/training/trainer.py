@@ -8,6 +8,7 @@ uninterrupted one.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import random
 import time
@@ -36,9 +37,10 @@ from .label_rejection import LabelRejection
 from .loader import Batch
 from .logger import IterationMetrics, merge_mini_batches
 from .nan_check import NaNCheck
-from .optimizer import EMA, build_optimizer
+from .optimizer import EMA, Optimizer, build_optimizer
 from .options import TrainOptions, warn_of_ignored_options
-from .session import Session, open_session, output_folder
+from .recipe import network_recipe
+from .session import Session, open_session
 
 _STOPPING = "stopping after this iteration; press Ctrl-C again to stop without saving"
 
@@ -75,7 +77,7 @@ class Trainer:
         options: What is not in [net].
         clear: Start at iteration 0, whatever number of images the weights have seen.
         gradients: "darknet": as C's CUDA build computes them; "darknet-cpu": as its CPU build does where it differs;
-            "autograd": the derivatives of the losses.
+            "autograd": the derivatives of the losses. None: those of the run that is resumed, otherwise "darknet".
 
     Attributes:
         iteration: Number of updates made.
@@ -98,12 +100,10 @@ class Trainer:
         options: TrainOptions = TrainOptions(),  # noqa: B008 (immutable)
         *,
         clear: bool = False,
-        gradients: Gradients | str = Gradients.DARKNET,
+        gradients: Gradients | str | None = None,
     ) -> None:
-        try:
-            self.gradients = Gradients(gradients)
-        except ValueError:
-            raise ConfigError(f"gradients: expected one of {', '.join(Gradients)}, got {gradients!r}") from None
+        self.gradients = _parse_gradients(gradients)
+        self._keeps_gradients = gradients is None  # of the run that is resumed
         _check_parameters(network)
         self.network = network
         self.net = network.options
@@ -113,10 +113,7 @@ class Trainer:
         self.seed = options.seed
         self.rng = random.Random(options.seed)
         self.group = options.process_group or ProcessGroup()
-        self.engine = ForwardBackward(
-            network, self.gradients, freeze=options.freeze, amp=options.amp_dtype, rng=self.rng
-        )
-        self.optimizer = build_optimizer(network, self.net, gradients=self.gradients)
+        self.engine, self.optimizer = self._create_engine()
         self.ema = EMA(network.parameters(), self.net)
         self.label_rejection = LabelRejection()
         self.nan_check: NaNCheck | None = None
@@ -182,7 +179,14 @@ class Trainer:
             stack.enter_context(training_environment())
             start = self._prepare(stack)
             session = open_session(
-                self.network, self.data, self.options, self.group, start, iteration=self.iteration, seed=self.seed
+                self.network,
+                self.data,
+                self.options,
+                self.group,
+                start,
+                self._recipe(),
+                iteration=self.iteration,
+                seed=self.seed,
             )
             writer = session.writer
             logger = session.logger
@@ -239,6 +243,25 @@ class Trainer:
         version, internal, gauss = state["rng"]
         self.rng.setstate((version, tuple(internal), gauss))
 
+    def _create_engine(self) -> tuple[ForwardBackward, Optimizer]:
+        options = self.options
+        engine = ForwardBackward(
+            self.network, self.gradients, freeze=options.freeze, amp=options.amp_dtype, rng=self.rng
+        )
+        return engine, build_optimizer(self.network, self.net, gradients=self.gradients)
+
+    def _recipe(self) -> dict[str, Any]:
+        """What was given for the run."""
+        data = os.fspath(self.data) if isinstance(self.data, str | os.PathLike) else None
+        return {
+            "data": data,
+            "cfg": self.network.config.path,
+            **network_recipe(self.network),
+            "gradients": str(self.gradients),
+            "seed": self.seed,
+            **self.options.recipe,
+        }
+
     def _context(self, x: Tensor, seen: int, subdivision: int, sequence_length: int) -> StepContext:
         return StepContext(
             size=(x.shape[3], x.shape[2]) if x.dim() == 4 else (1, 1),
@@ -274,13 +297,16 @@ class Trainer:
 
     def _prepare(self, stack: ExitStack) -> resume.Start:
         """Join the other processes, fill the network and move it; ``stack`` undoes what does not outlive the run."""
-        options = self.options
         network = self.network
+        folder = resume.output_folder(self.data, self.options)
+        start = resume.load_start(network, self.options, folder, clear=self.clear)
+        if start.state is not None:
+            self._adopt_recipe(start.state, start.path)
+        options = self.options
         if options.process_group is None:
             self.group = ProcessGroup.init(sync_bn=options.sync_bn)
             stack.callback(self.group.destroy)
         stack.enter_context(deterministic_algorithms() if options.deterministic else nullcontext())
-        start = resume.load_start(network, options, output_folder(self.data, options), clear=self.clear)
         if options.device is not None:
             network.to(self.group.device(torch.device(options.device)))
         if options.channels_last:
@@ -296,6 +322,16 @@ class Trainer:
         if start.state is not None:
             self.nan_check.last_saved = f"{start.path} has iteration {self.iteration}"
         return start
+
+    def _adopt_recipe(self, state: TrainingState, path: pathlib.Path | None) -> None:
+        """Continue with the options and gradients of a run where no others are given."""
+        try:
+            self.options = self.options.resumed(state.recipe)
+            if self._keeps_gradients:
+                self.gradients = _parse_gradients(state.recipe.get("gradients"))
+            self.engine, self.optimizer = self._create_engine()
+        except (ConfigError, TypeError, AttributeError) as error:
+            raise WeightsError(f"{path}: recipe: {error}") from error
 
     def _restore(self, state: TrainingState, path: pathlib.Path | None) -> None:
         """Continue from a state, whose weights the network has."""
@@ -393,9 +429,16 @@ class Trainer:
         if self.ema.tensors is not None:
             with self.ema.applied():
                 writer.save(self.network, "ema")
-        writer.save_state(self.network, self.state_dict(), self.progress, self.seed)
+        writer.save_state(self.network, self.state_dict(), self.progress, self.seed, session.recipe)
         if self.nan_check is not None:
             self.nan_check.last_saved = f"{writer.state} has iteration {self.iteration}"
+
+
+def _parse_gradients(gradients: Gradients | str | None) -> Gradients:
+    try:
+        return Gradients.DARKNET if gradients is None else Gradients(gradients)
+    except ValueError:
+        raise ConfigError(f"gradients: expected one of {', '.join(Gradients)}, got {gradients!r}") from None
 
 
 def _check_parameters(network: Network) -> None:
