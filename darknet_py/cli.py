@@ -20,6 +20,7 @@ from typing import Any
 
 from . import commands
 from ._version import __version__
+from .commands import _output
 from .errors import DarknetError, UnusedOptionWarning, WeightsWarning
 from .inference.allocator import keep_freed_memory
 
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("default", category)
         warnings.showwarning = _print_warning
         try:
+            _output.check(args)
             status = run(args)
             sys.stdout.flush()
         except DarknetError as error:
@@ -79,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         except BrokenPipeError:  # the reader of stdout has exited
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:  # of the machine, not of the program: a full disk, a folder without permission
+            place = f"{error.filename}: " if error.filename else ""
+            print(f"darknet-py: {place}{error.strerror or error}", file=sys.stderr)
             return 1
     return status
 

@@ -113,30 +113,45 @@ def remove_leftovers(folder: StrPath) -> None:
                     _remove_if_unlocked(entry)
 
 
-def check_outputs(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | None]) -> None:
-    """Raise DataError if writing one of ``outputs`` would replace one of ``inputs``, or another of ``outputs``.
+class OutputError(DataError):
+    """An output that would replace an input, or another output."""
 
-    Links are followed; devices, pipes and folders are no inputs or outputs in this sense. ``inputs`` is read only if
-    there is an output that exists already.
+
+def check_outputs(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | None]) -> None:
+    """Refuse to write where something is read.
+
+    Args:
+        outputs: files to be written; None and "-" (stdout) are skipped.
+        inputs: files that are read, or that the user needs as they are; None and what is not a file are skipped. They
+            are looked at only if an output exists.
+
+    Raises:
+        OutputError: an output is, possibly through links, one of ``inputs`` or another output. Devices and pipes are no
+            files in this sense.
     """
-    existing: dict[tuple[int, int], str] = {}
+    existing: dict[tuple[int, int], StrPath] = {}
     absent: set[str] = set()
-    for path in (path for path in outputs if path):
+    folders: dict[str, str] = {}
+    for path in (path for path in outputs if path and path != "-"):
         identity = _identity(path)
-        name = os.path.realpath(path)
-        if identity in existing or name in absent:
-            raise DataError(f"{os.fspath(path)}: named as two outputs: expected a file for each")
-        if identity is not None:
-            existing[identity] = os.fspath(path)
-        elif not os.path.exists(path):
-            absent.add(name)
+        if identity is None:
+            folder, name = os.path.split(path)
+            key = os.path.join(folders.setdefault(folder, os.path.realpath(folder)), name)
+            is_repeated = key in absent
+            if not os.path.exists(path):
+                absent.add(key)
+        else:
+            is_repeated = identity in existing
+            existing[identity] = path
+        if is_repeated:
+            raise OutputError(f"{os.fspath(path)}: named as two outputs: expected a file for each")
     if not existing:
         return
     for path in (path for path in inputs if path):
         output = existing.get(_identity(path) or (0, 0))
         if output is not None:
-            raise DataError(
-                f"{output}: would replace the input {os.fspath(path)}: expected another name for the output"
+            raise OutputError(
+                f"{os.fspath(output)}: writing it would replace the input {os.fspath(path)}: expected another name"
             )
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
+import os
 import pathlib
+import re
 import sys
 import urllib.parse
-from collections.abc import Iterable
-from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from ..errors import DataError
-from ..files import atomic_write
+from ..files import OutputError, atomic_write, check_outputs
 from ..images.urls import is_http
 
 if TYPE_CHECKING:
     from ..results.results import Results
 
 T = TypeVar("T")
+# Destinations of the arguments that name a file to be written, in all verbs.
+_OUTPUTS = (
+    *("chart", "coco_json", "darknet_json", "json", "json_file_output", "jsonl", "out", "out_filename", "output"),
+    *("target", "write_cfg"),
+)
 _JSON_ERRORS = "backslashreplace"  # of a file name that is not UTF-8: \udcfc is an escape of JSON too
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # kept; other images are saved as PNG
 
@@ -65,10 +75,12 @@ class JsonFile:
             self._file = self._resources.enter_context(file)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._file is None:
             return
-        with self._resources:
+        with suppress(OutputError), self._resources:
+            if isinstance(error, OutputError):
+                raise error  # leaves what is at the path
             self._file.write(_to_json(self._content, self._file, indent=1) + "\n")
 
 
@@ -82,21 +94,33 @@ class ResultWriter:
         labels: folder for Darknet label files, written image by image; None: none.
         json_path: JSON file with an object per image; ``-``: stdout; None: none.
         darknet_json_path: JSON file in the format of Darknet's ``-out``; ``-`` and None as above.
+        sources: paths or URLs of all images, if there are folders.
 
     Raises:
-        DataError: a folder cannot be created.
+        DataError: a folder cannot be created, or a file in it would replace an image or label file of ``sources``.
     """
 
     def __init__(
-        self, images: str | None, labels: str | None, json_path: str | None, darknet_json_path: str | None
+        self,
+        images: str | None,
+        labels: str | None,
+        json_path: str | None,
+        darknet_json_path: str | None,
+        sources: Sequence[str] = (),
     ) -> None:
+        from ..data.labels import images_and_labels
+
+        self._names = _unique_names(sources)
+        image_files = [os.path.join(images, name.image) for name in self._names.values()] if images else []
+        label_files = [os.path.join(labels, name.label) for name in self._names.values()] if labels else []
+        check_outputs([*image_files, *label_files], images_and_labels(sources))
         self.images = _create_folder(images)
         self.labels = _create_folder(labels)
         self.json_path = json_path
         self.darknet_json_path = darknet_json_path
         self._results: list[dict[str, Any]] = []
         self._frames: list[dict[str, Any]] = []
-        self._stems: set[str] = set()
+        self._count = 0
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -106,36 +130,46 @@ class ResultWriter:
             self._resources = opened.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._resources.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._resources.__exit__(kind, error, at)
         for folder, content_name in ((self.images, "images"), (self.labels, "labels")):
-            if folder and self._stems:
+            if folder and self._count:
                 print(f"{content_name} in {folder}/", file=sys.stderr)
 
     def add(self, result: Results) -> None:
         """Write the files of one image."""
-        path = pathlib.Path(urllib.parse.urlsplit(result.path).path if is_http(result.path) else result.path)
-        stem = self._unique(path.stem or "image")
+        self._count += 1
         if self.images:
-            suffix = path.suffix.lower()
-            result.save(self.images / (stem + (suffix if suffix in _IMAGE_SUFFIXES else ".png")))
+            result.save(self.images / self._names[result.path].image)
         if self.labels:
-            with atomic_write(self.labels / f"{stem}.txt", "w") as file:
+            with atomic_write(self.labels / self._names[result.path].label, "w") as file:
                 file.write(result.to_txt())
         if self.json_path:
             self._results.append(result_dict(result))
         if self.darknet_json_path:
             self._frames.append(result.to_darknet_json(len(self._frames) + 1))
 
-    def _unique(self, stem: str) -> str:
-        """Return a file name without suffix that no other image of this run has."""
-        name = stem
-        number = 2
-        while name in self._stems:
-            name = f"{stem}_{number}"
-            number += 1
-        self._stems.add(name)
-        return name
+
+class _Names(NamedTuple):
+    """Names of the files that are written for an image."""
+
+    image: str
+    label: str
+
+
+def _unique_names(sources: Iterable[str]) -> dict[str, _Names]:
+    """The names for each image: its own, with a number where another image has that name."""
+    stems: set[str] = set()
+    names: dict[str, _Names] = {}
+    for source in dict.fromkeys(sources):
+        path = pathlib.Path(urllib.parse.urlsplit(source).path if is_http(source) else source)
+        own = path.stem or "image"
+        numbered = (f"{own}_{number}" for number in itertools.count(2))
+        stem = next(candidate for candidate in itertools.chain([own], numbered) if candidate not in stems)
+        stems.add(stem)
+        suffix = path.suffix.lower()
+        names[source] = _Names(stem + (suffix if suffix in _IMAGE_SUFFIXES else ".png"), f"{stem}.txt")
+    return names
 
 
 class JsonLines:
@@ -170,6 +204,15 @@ class JsonLines:
         file = self._file or sys.stdout
         file.write(_to_json(content, file) + "\n")
         file.flush()
+
+
+def check(args: argparse.Namespace, inputs: Iterable[str] = ()) -> None:
+    """Raise OutputError if an output of a command line is another of its arguments or one of ``inputs``."""
+    values = vars(args)
+    arguments = (value for name, value in values.items() if name not in _OUTPUTS)
+    texts = (text for value in arguments for text in (value if isinstance(value, list) else [value]))
+    parts = (part for text in texts if isinstance(text, str) for part in (text, *re.split("[,:]", text)))
+    check_outputs([values.get(name) for name in _OUTPUTS], itertools.chain(parts, inputs))
 
 
 def result_dict(result: Results, **position: Any) -> dict[str, Any]:

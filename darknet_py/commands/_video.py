@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from ..files import check_outputs
 from ..images.sources import expand_sources
 from . import _output
 
@@ -105,6 +106,7 @@ def detect(
             continue
         with video:
             target = _output_path(args.save, source, stems)
+            check_outputs([target], videos)
             if _detect_one(detector, video, target, lines, args, errors, is_silent):
                 print("darknet-py: stopped", file=sys.stderr)
                 return True

@@ -88,15 +88,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Detect objects and write the results."""
+    from ..data.labels import images_and_labels
+
     model, images, videos = _split_sources(args)
     if videos:
         _video.check_options(args)
     is_batched = len(images) > 1 and not videos and _model.resolve_device(args.device) == "cpu"
     detector = _create_detector(args, model, batch=_CPU_BATCH if is_batched else 1)
+    _output.check(args, images_and_labels([*images, *videos]))
     is_silent = args.quiet or "-" in (args.json, args.jsonl, args.darknet_json)
     errors = _output.ErrorLog()
     with (
-        _output.ResultWriter(args.save, args.save_txt, args.json, args.darknet_json) as writer,
+        _output.ResultWriter(args.save, args.save_txt, args.json, args.darknet_json, images) as writer,
         _output.JsonLines(args.jsonl) as lines,
     ):
         results = detector.stream(images, on_error=errors.add)

@@ -121,6 +121,7 @@ def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
     from ..evaluation import plots, result_files
 
     data = evaluation.data
+    _output.check(args, data.dataset.files())
     if args.json:
         _output.write_json(args.json, evaluation.to_dict())
     if args.coco_json:

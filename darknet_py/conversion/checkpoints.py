@@ -7,7 +7,6 @@ The suffix selects the format: .pt and .safetensors are checkpoints that also ho
 from __future__ import annotations
 
 import os
-import pathlib
 
 from .. import cfg as cfg_
 from .. import loading, weights
@@ -15,7 +14,7 @@ from .._typing import StrPath
 from ..cfg import Dialect
 from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import ConfigError, WeightsError
-from ..files import atomic_write
+from ..files import atomic_write, check_outputs
 from ..network import Network
 from ..weights import checkpoint
 from ..weights.containers import is_container, read
@@ -57,10 +56,11 @@ def convert(
     Raises:
         ConfigError: The cfg is missing or wrong.
         WeightsError: The source does not fit the network or contains NaN or Inf, or the target cannot be written.
-        DataError: The class names do not fit the network.
+        DataError: The class names do not fit the network, or a file to be written is one of those that are read.
     """
     if fuse_bn and write_cfg is None and not is_container(target):
         raise WeightsError(f"{os.fspath(target)}: fused weights need another cfg: expected write_cfg as well")
+    check_outputs([target, write_cfg], [source, cfg, names if isinstance(names, str | os.PathLike) else None])
     if by_order:
         network = _load_by_order(source, cfg, dialect)
     else:
@@ -105,8 +105,5 @@ def _load_by_order(source: StrPath, cfg: StrPath | None, dialect: Dialect | str 
 
 def _write_cfg(network: Network, path: StrPath) -> None:
     text = network.config.text or cfg_.dumps(network.config)
-    content = text.encode("utf-8", errors="surrogateescape")
-    if pathlib.Path(path).is_file() and pathlib.Path(path).read_bytes() == content:
-        return
     with atomic_write(path, error=ConfigError) as file:
-        file.write(content)
+        file.write(text.encode("utf-8", errors="surrogateescape"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import DataError
-from .labels import Problem, TargetArray, empty_targets, read_image_labels, unknown_class_message
+from .labels import Problem, TargetArray, empty_targets, images_and_labels, read_image_labels, unknown_class_message
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
+
+    def files(self) -> Iterator[str]:
+        """Yield the paths that the data set was read from: its source, images, and possible label files."""
+        yield self.source
+        yield from images_and_labels(sample.image for sample in self.samples)
 
     def drop_unknown_classes(self, classes: int) -> Dataset:
         """Return the data set without targets of class ``classes`` or more; each of these in an image is a problem."""

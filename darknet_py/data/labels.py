@@ -74,6 +74,13 @@ def candidate_label_paths(image: str) -> list[str]:
     return list(dict.fromkeys((*candidates, f"{stem}.txt")))
 
 
+def images_and_labels(images: Iterable[str]) -> Iterator[str]:
+    """Yield each image and the paths where its label file may be."""
+    for image in images:
+        yield image
+        yield from candidate_label_paths(image)
+
+
 def read_label_file(path: StrPath, on_problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
     """Read a label file.
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..files import atomic_write
+from ..files import atomic_write, check_outputs
 from . import contact_sheets
 from .average_precision import PrecisionRecallCurve, compute_overall_curve
 from .confusion import compute_confusion_matrix
@@ -43,6 +43,7 @@ def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
         "labels.jpg": contact_sheets.draw_targets,
         "predictions.jpg": contact_sheets.draw_detections,
     }
+    check_outputs([target / name for name in plots], evaluation.data.dataset.files())
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name, plot in plots.items():

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from .._typing import StrPath
 from ..data.dataset import Dataset
 from ..errors import DataError
-from ..files import atomic_write
+from ..files import atomic_write, check_outputs
 from . import coco
 from .detections import Detections
 
@@ -48,6 +48,7 @@ def write(
     kind = Format(kind)
     target = pathlib.Path(folder)
     contents = dict(_WRITERS[kind](dataset, detections, stem))
+    check_outputs([target / name for name in contents], dataset.files())
     try:
         for name, text in contents.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)

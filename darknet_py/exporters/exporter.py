@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import pathlib
 import shutil
 import tempfile
@@ -21,7 +22,7 @@ from .. import weights
 from .._typing import StrPath
 from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import DarknetError
-from ..files import replace, temporary_folder
+from ..files import check_outputs, replace, temporary_folder
 from ..network import Network
 from .onnx import nms_nodes
 from .onnx.model import OPSET, metadata, to_onnx, write_onnx
@@ -94,6 +95,7 @@ def export(
     if not allow_non_finite:
         weights.require_finite(network, "allow_non_finite=True, --allow-non-finite: export them, without verification")
     heads = Heads(heads)
+    check_outputs([target], [network.config.path, names if isinstance(names, str | os.PathLike) else None])
     class_names: Sequence[str] = ()
     if names is not None:
         classes = network.heads[-1].classes if network.heads else 0

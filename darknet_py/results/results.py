@@ -25,7 +25,7 @@ from torch import Tensor
 from .._typing import StrPath
 from ..boxes import RawDetections
 from ..errors import DataError
-from ..files import atomic_write
+from ..files import atomic_write, check_outputs
 from ..images import drawing
 from ..images.reading import ImageArray
 from . import formats
@@ -174,12 +174,13 @@ class Results:
     def save(self, path: StrPath, **options: Any) -> None:
         """Write ``plot(**options)`` atomically, in the format of the suffix (jpg at quality 95).
 
-        Raises DataError where the suffix is not that of an image or the file cannot be written.
+        Raises DataError where the suffix is not that of an image, the file is the image itself or cannot be written.
         """
         target = pathlib.Path(path)
         kind = Image.registered_extensions().get(target.suffix.lower(), "")
         if kind not in Image.SAVE:
             raise DataError(f"{target}: expected a name with an image's suffix such as .jpg or .png")
+        check_outputs([target], [self.path])
         content = io.BytesIO()
         self.plot(**options).save(content, format=kind, quality=95)
         with atomic_write(target) as file:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...errors import DataError
+from ...files import check_outputs
 from .. import _output, _video
 from . import HIERARCHY, IGNORED, add_arguments, load_network, read_data
 
@@ -86,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
                 json_array.append(result.to_darknet_json(number))
             shown = result[:0] if args.dontdraw_bbox else result
             if args.prefix:
-                shown.save(f"{args.prefix}_{number:08}.jpg")
+                frame_path = f"{args.prefix}_{number:08}.jpg"
+                check_outputs([frame_path], [args.input])
+                shown.save(frame_path)
             if writer:
                 writer.write(np.asarray(shown.plot()), frame.timestamp)
             if args.time_limit_sec and time.monotonic() > deadline:

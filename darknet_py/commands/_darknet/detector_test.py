@@ -5,10 +5,12 @@ Without IMAGE, paths are read from stdin, one per line. The image with boxes is 
 from __future__ import annotations
 
 import argparse
+import os
+import pathlib
 import sys
 from collections.abc import Iterator
 
-from ...files import atomic_write
+from ...files import OutputError, atomic_write, check_outputs
 from .. import _output
 from . import HIERARCHY, add_arguments, load_network, read_data
 
@@ -45,12 +47,20 @@ def run(args: argparse.Namespace) -> int:
             text = result.to_text(coordinates=args.ext_output)
             if text:
                 print(text, flush=True)
+            check_outputs([args.out], labels.images_and_labels([result.path]))
             result.save("predictions.jpg")
             writer.add(result)
             if args.save_labels:
-                with atomic_write(labels.label_path(result.path), "w") as file:
-                    file.write(result.to_txt())
+                _save_label(labels.label_path(result.path), result.to_txt())
     return errors.status()
+
+
+def _save_label(path: str, text: str) -> None:
+    """Write a label file, but do not replace one with another content, which may be the ground truth."""
+    if os.path.exists(path) and pathlib.Path(path).read_text(encoding="utf-8", errors="replace") != text:
+        raise OutputError(f"{path}: has other labels, perhaps the ground truth: remove it first to get the detections")
+    with atomic_write(path, "w") as file:
+        file.write(text)
 
 
 def _read_paths() -> Iterator[str]:
