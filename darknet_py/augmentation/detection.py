@@ -48,8 +48,8 @@ class DetectionAugmentation:
 
     Attributes:
         max_objects: targets per image (``max=``).
-        corrected: correct Darknet's errors: the hue wraps around, noise has both signs, and the border of a mosaic's
-            tile is measured in its window.
+        corrected: correct Darknet's errors: the hue wraps around, noise has both signs, the border of a mosaic's tile
+            is measured in its window, and an image whose margins leave nothing has none in a mosaic.
     """
 
     jitter: float = 0.2
@@ -137,15 +137,19 @@ def sample_params(augmentation: DetectionAugmentation, rng: np.random.Generator)
 
 
 def compute_window(augmentation: DetectionAugmentation, params: SampledParams, width: int, height: int) -> CropWindow:
-    """Compute the crop window of an image of ``width`` x ``height`` pixels."""
-    sides = (width, width, height, height)
+    """Compute the crop window of an image of ``width`` x ``height`` pixels, in float32 as C does."""
+    jitter, resize, one = np.float32(augmentation.jitter), np.float32(augmentation.resize), np.float32(1)
+    shrink, grow = min(resize, one / resize), max(resize, one / resize)
     margins = []
-    for side, jitter, resize in zip(sides, params.jitter, params.resize * 2, strict=True):
-        reach = int(side * augmentation.jitter)
-        shrink, grow = sorted((augmentation.resize, 1 / augmentation.resize))
-        low = int(side * (1 - 1 / shrink) / 2)
-        high = int(side * (1 - 1 / grow) / 2) if augmentation.resize >= 1 else 0
-        margins.append(int(int(2 * reach * jitter - reach) + low + (high - low) * resize))
+    for length, jitter_draw, resize_draw in zip(
+        (width, width, height, height), params.jitter, params.resize * 2, strict=True
+    ):
+        side = np.float32(length)
+        reach = int(side * jitter)
+        low = int(side * (1 - one / shrink) / 2)
+        high = int(side * (1 - one / grow) / 2) if resize >= 1 else 0
+        moved = int(np.float32(jitter_draw) * np.float32(2 * reach) - reach)
+        margins.append(int(moved + (np.float32(resize_draw) * np.float32(high - low) + low)))
     left, right, top, bottom = margins
     return CropWindow(left, right, top, bottom, width, height)
 
@@ -157,7 +161,8 @@ class AugmentedSample:
     Attributes:
         image: uint8 [height, width, channels].
         targets: float32 [n, 5 or more], (cx, cy, w, h) relative to the image, class, ...
-        window: the window that was cropped, flipped if the image is.
+        window: the margins of the cropped window, flipped if the image is. If they left nothing, the whole image was
+            cropped, and the window has no left and no top margin.
     """
 
     image: ImageArray
@@ -191,11 +196,14 @@ def augment_image(
         window = window.letterbox(size)
     if tile is not None and rng.integers(2):
         window = window.align_to_tile(tile, params.flip)
+    cropped = window
     if window.is_empty:
-        window = CropWindow(0, 0, 0, 0, width, height)
+        cropped = CropWindow(0, 0, 0, 0, width, height)
+        # C keeps the right and the bottom margin for the position of a mosaic's tile.
+        window = cropped if augmentation.corrected else window._replace(left=0, top=0)
     targets = geometry.shuffle(targets, augmentation.max_objects, rng)
-    targets = geometry.transform_boxes(targets, window, size, params.flip)
-    image = geometry.crop(image, window, size)
+    targets = geometry.transform_boxes(targets, cropped, size, params.flip)
+    image = geometry.crop(image, cropped, size)
     if params.flip:
         image, window = image[:, ::-1], window.flip()
     image = colour.shift_hsv(image, params.shift, wrap=augmentation.corrected)
@@ -215,7 +223,7 @@ def _blur(image: ImageArray, targets: TargetArray, blur: int, size: Size) -> Ima
         return image
     out = colour.blur(image, _BACKGROUND_KERNEL)
     for x, y, w, h in targets[:, :4]:
-        left, top = int((x - w / 2) * size[0]), int((y - h / 2) * size[1])
+        left, top = int((float(x) - float(w) / 2) * size[0]), int((float(y) - float(h) / 2) * size[1])
         box = slice(top, top + int(h * size[1])), slice(left, left + int(w * size[0]))
         out[box] = image[box]
     return out

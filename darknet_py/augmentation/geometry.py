@@ -1,7 +1,7 @@
 """Geometric augmentation for detectors: crop a window of the image, resize it to the input, and transform its boxes.
 
-Outside the image, a window is filled with the image's mean colour. The resizing is bilinear between pixel centres, as
-OpenCV's, which Darknet uses in training; ``images.resizing`` has Darknet's own, which it uses for inference.
+Outside the image, a window is filled with the image's mean colour. The resizing is OpenCV's, which Darknet uses in
+training; ``images.resizing`` has Darknet's own, which it uses for inference. Boxes are computed in float32, as in C.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from ..data.labels import TargetArray
 from ..images.reading import ImageArray
+from .opencv_resize import resize
 
 Size = tuple[int, int]  # width, height
 
@@ -61,11 +61,12 @@ class CropWindow(NamedTuple):
 
     def letterbox(self, size: Size) -> CropWindow:
         """Widen the window so that a window of the whole image gets the aspect ratio of ``size``."""
-        aspect = size[0] / size[1]
-        if self.width / self.height > aspect:
-            padding = (self.width / aspect - self.height) / 2
+        width, height = np.float32(self.width), np.float32(self.height)
+        aspect = np.float32(size[0]) / np.float32(size[1])
+        if width / height / aspect > 1:
+            padding = (width / aspect - height) / 2
             return self._replace(top=int(self.top - padding), bottom=int(self.bottom - padding))
-        padding = (self.height * aspect - self.width) / 2
+        padding = (height * aspect - width) / 2
         return self._replace(left=int(self.left - padding), right=int(self.right - padding))
 
 
@@ -99,23 +100,6 @@ def _mean_colour(image: ImageArray) -> ImageArray:
     return rounded
 
 
-def resize(image: ImageArray, size: Size) -> ImageArray:
-    """Resize an image, bilinear between pixel centres (cv::resize, within one level).
-
-    Args:
-        image: uint8 [H, W, channels].
-        size: width and height of the result.
-
-    Returns:
-        uint8 [height, width, channels].
-    """
-    if (image.shape[1], image.shape[0]) == size:
-        return image
-    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    out = torch.nn.functional.interpolate(planes, size=(size[1], size[0]), mode="bilinear", align_corners=False)
-    return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy())
-
-
 def shuffle(targets: TargetArray, limit: int, rng: np.random.Generator) -> TargetArray:
     """Shuffle targets, float32 [n, 5 or more], as ``randomize_boxes`` does, and return the first ``limit``."""
     order = np.arange(len(targets))
@@ -139,21 +123,21 @@ def transform_boxes(targets: TargetArray, window: CropWindow, size: Size, flip: 
     Returns:
         float32 [m, 5 or more], boxes relative to the window and clipped to it.
     """
-    centre = targets[:, :2].astype(np.float64)
-    half = targets[:, 2:4].astype(np.float64) / 2
+    centre, half = targets[:, :2], targets[:, 2:4] / 2
     invalid = (centre == 0).all(axis=1) | (centre + half < 0).any(axis=1) | (centre - half > 1).any(axis=1)
-    image_size = np.array((window.width, window.height))
-    origin = np.array((window.left, window.top))
-    low, high = (((edge * image_size - origin) / window.size) for edge in (centre - half, centre + half))
+    image_size = np.array((window.width, window.height), np.float32)
+    share = np.array(window.size, np.float32) / image_size
+    scale = (1 / share.astype(np.float64)).astype(np.float32)
+    origin = np.array((window.left, window.top), np.float32) / image_size / share
+    low, high = (edge * scale - origin for edge in (centre - half, centre + half))
     if flip:
         low[:, 0], high[:, 0] = 1 - high[:, 0], 1 - low[:, 0].copy()
     low, high = low.clip(0, 1), high.clip(0, 1)
-    kept = ~invalid & (high - low >= 1 / np.array(size)).all(axis=1)
-    rows = np.concatenate(((low + high) / 2, high - low, targets[:, 4:]), axis=1)[kept]
-    result: TargetArray = rows.astype(np.float32)
+    kept = ~invalid & (high - low >= 1 / np.array(size, np.float32)).all(axis=1)
+    result: TargetArray = np.concatenate(((low + high) / 2, high - low, targets[:, 4:]), axis=1)[kept]
     return result
 
 
 def shortest_side(targets: TargetArray, size: Size) -> int:
     """Return the shortest side of the boxes of targets [n, 5 or more], in whole pixels of an input; 0 if n is 0."""
-    return int((targets[:, 2:4] * size).min()) if len(targets) else 0
+    return int((targets[:, 2:4] * np.array(size, np.float32)).min()) if len(targets) else 0

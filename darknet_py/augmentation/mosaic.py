@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data.labels import TargetArray
 from ..images.reading import ImageArray
 from .geometry import CropWindow, Size
+
+FloatArray = npt.NDArray[np.float32]
 
 TILES = 4  # top left, top right, bottom left, bottom right
 _MARGIN = 0.2  # minimum distance of the centre from the edges, relative to the side
@@ -71,7 +74,7 @@ def compose(images: Sequence[ImageArray], tiles: Sequence[MosaicTile]) -> ImageA
 def transform_boxes(targets: TargetArray, tile: MosaicTile, size: Size, *, bound: bool) -> TargetArray:
     """Transform the targets of one image to the mosaic, as ``blend_truth_mosaic`` does.
 
-    Edges are rounded to whole pixels where Darknet rounds them.
+    Computed in float32, as in C; edges are rounded to whole pixels where C rounds them.
 
     Args:
         targets: float32 [n, 5 or more], (cx, cy, w, h) relative to the tile's image, class, ...
@@ -83,21 +86,26 @@ def transform_boxes(targets: TargetArray, tile: MosaicTile, size: Size, *, bound
     Returns:
         float32 [m, 5 or more], boxes relative to the mosaic; those outside are dropped.
     """
-    unit = np.array(size)
-    xy = targets[:, :2] + np.array((tile.dx, tile.dy)) / unit
-    wh = targets[:, 2:4].astype(np.float64)
-    low, high = (((xy + sign * wh / 2) * unit).astype(int) for sign in (-1, 1))
+    unit = np.array(size, np.float32)
+    xy, wh = targets[:, :2] + np.array((tile.dx, tile.dy), np.float32) / unit, targets[:, 2:4]
+    low, high = _edges(xy, wh, unit)
     if bound:
-        low, high = np.maximum(low, (tile.x0, tile.y0)), np.minimum(high, (tile.x1, tile.y1))
+        low = np.maximum(low, np.array((tile.x0, tile.y0), np.float32))
+        high = np.minimum(high, np.array((tile.x1, tile.y1), np.float32))
         xy, wh = (low + high) / 2 / unit, (high - low) / unit
     else:
         below, above = np.minimum(low, 0) / unit, np.maximum(high - unit, 0) / unit  # parts outside the mosaic
         xy, wh = xy - below / 2 - above / 2, wh + below - above
-        low, high = (((xy + sign * wh / 2) * unit).astype(int) for sign in (-1, 1))
+        low, high = _edges(xy, wh, unit)
     valid = (low >= 0) & (high <= unit) & (wh > 1 / unit) & (wh < 1) & (xy > 0) & (xy < 1)
-    rows = np.concatenate((xy, wh, targets[:, 4:]), axis=1)[valid.all(axis=1)]
-    result: TargetArray = rows.astype(np.float32)
+    result: TargetArray = np.concatenate((xy, wh, targets[:, 4:]), axis=1)[valid.all(axis=1)]
     return result
+
+
+def _edges(xy: FloatArray, wh: FloatArray, unit: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Left and top, and right and bottom edges in whole pixels, each [n, 2]."""
+    low, high = (np.trunc((xy + sign * wh / 2) * unit) for sign in (-1, 1))
+    return low, high
 
 
 def merge_boxes(

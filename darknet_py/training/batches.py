@@ -24,7 +24,7 @@ from ..network import Network
 from .distributed import ProcessGroup
 from .loader import Array, Batches, Job, Loader
 from .options import TrainOptions
-from .sampling import Plan, Purpose, generator
+from .sampling import CLASSIFIER_THREADS, DETECTOR_THREADS, Plan, Purpose, generator
 from .text_batches import TextBatches, TextFile
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def create_batches(
         return TextBatches(network, data.path, seed=seed, **shared), 0, ()
     if not isinstance(data, Dataset | str | os.PathLike):
         return data, 0, ()
-    kwargs: dict[str, Any] = {"seed": seed, "mix_chunks": options.mix_chunks, "workers": options.workers, **shared}
+    kwargs: dict[str, Any] = {"seed": seed, "workers": options.workers, **shared}
     if not network.heads:
         images, names = read_classifier_data(data, "train")
         return create_classification_loader(network, images, names, **kwargs), len(images), names
@@ -78,7 +78,6 @@ def create_detection_loader(
     dataset: Dataset,
     *,
     seed: int = 0,
-    mix_chunks: int = 0,
     correct_augmentation: bool = False,
     **kwargs: Any,
 ) -> Loader:
@@ -88,7 +87,6 @@ def create_detection_loader(
         network: The detector.
         dataset: Images and their objects.
         seed: Seed of everything random in the batches.
-        mix_chunks: See ``Plan``.
         correct_augmentation: See ``TrainOptions``.
         **kwargs: Arguments of ``Loader``; ``until`` is max_batches by default.
 
@@ -99,7 +97,8 @@ def create_detection_loader(
     if not network.heads:
         raise ConfigError(f"{network.config.path}: expected a network with a detection head to train on objects")
     head = network.heads[-1]
-    plan = _plan(network, seed, mix_chunks, head.multi_scale)
+    groups = 0 if correct_augmentation else DETECTOR_THREADS
+    plan = _plan(network, seed, groups, head.multi_scale)
     augmentation = detection.DetectionAugmentation.from_cfg(network.options, head, corrected=correct_augmentation)
     maker = _Detection(plan, augmentation)
     objects = Objects(
@@ -114,7 +113,6 @@ def create_classification_loader(
     names: Sequence[str],
     *,
     seed: int = 0,
-    mix_chunks: int = 0,
     **kwargs: Any,
 ) -> Loader:
     """A loader for a classifier: images whose paths contain their class, as in Darknet.
@@ -125,7 +123,6 @@ def create_classification_loader(
         names: Class names, of which those beyond the network's outputs are ignored; may be empty with
             unsupervised=1, where the class of an image is its index modulo the number of classes.
         seed: Seed of everything random in the batches.
-        mix_chunks: See ``Plan``.
         **kwargs: Arguments of ``Loader``; ``until`` is max_batches by default.
 
     Raises:
@@ -134,7 +131,7 @@ def create_classification_loader(
     count = network[len(network.layers) - 1].shape.floats
     if len(names) < count and not (network.options.unsupervised and not names):
         raise DataError(f"{len(names)} labels, but the network has {count} classes")
-    plan = _plan(network, seed, mix_chunks, 0.0)
+    plan = _plan(network, seed, CLASSIFIER_THREADS, 0.0)
     source = Classes(images, names[:count], count, network.options.label_smooth_eps, _tree(network))
     augmentation = classification.ClassificationAugmentation.from_cfg(network.options, plan.size)
     maker = _Classification(plan, augmentation)
@@ -172,8 +169,8 @@ def _data_file_path(data: Data | None) -> StrPath:
     return ""
 
 
-def _plan(network: Network, seed: int, mix_chunks: int, random: float) -> Plan:
-    return Plan(network.options, (network.shape.width, network.shape.height), random, seed, mix_chunks)
+def _plan(network: Network, seed: int, mix_groups: int, random: float) -> Plan:
+    return Plan(network.options, (network.shape.width, network.shape.height), random, seed, mix_groups)
 
 
 def _loader(network: Network, plan: Plan, source: Any, maker: Any, kwargs: dict[str, Any]) -> Loader:

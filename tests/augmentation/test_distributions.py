@@ -94,24 +94,6 @@ def test_resize_below_one_only_makes_objects_smaller() -> None:
         assert ks_distance(side, uniform(-0.5, 0)) < 1.63
 
 
-def test_margins_equal_cs() -> None:
-    rng = np.random.default_rng(12)
-    for resize in (1.0, 1.5, 0.7):
-        for _ in range(50):
-            width, height = (int(n) for n in rng.integers(50, 900, 2))
-            augmentation = DetectionAugmentation(jitter=0.3, resize=resize)
-            d = detection.sample_params(augmentation, rng)
-            down, up = (1 / resize, resize) if resize > 1 else (resize, 1 / resize)
-            expected = []
-            for side, r, q in zip((width, width, height, height), d.jitter, d.resize * 2, strict=True):
-                reach = int(side * 0.3)
-                low, high = int(side * (1 - 1 / down) / 2), int(side * (1 - 1 / up) / 2)
-                if resize < 1:
-                    high = 0
-                expected.append(int(int(-reach + r * (2 * reach)) + (low + q * (high - low))))
-            assert detection.compute_window(augmentation, d, width, height)[:4] == tuple(expected)
-
-
 def test_the_centre_of_a_mosaic_is_uniform() -> None:
     rng = np.random.default_rng(13)
     points = np.array([mosaic.sample_centre((1000, 500), rng) for _ in range(N)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,18 +79,64 @@ def test_images_are_drawn_with_replacement_from_all() -> None:
     assert len(parts) == 4
 
 
-def test_mixing_is_decided_for_each_image_or_each_loader_thread() -> None:
-    alone = [Plan(NET, (416, 416)).mixed(iteration, index) for iteration in range(50) for index in range(64)]
-    assert abs(np.mean(alone) - 0.5) < 3 * 0.5 / np.sqrt(len(alone))
-    plan = Plan(NET, (416, 416), mix_chunks=6)
-    bounds = [chunk * 64 // 6 for chunk in range(7)]
-    tossed: list[bool] = []
-    for iteration in range(50):
-        for first, end in itertools.pairwise(bounds):
-            coins = {plan.mixed(iteration, index) for index in range(first, end)}
-            assert len(coins) == 1
-            tossed += coins
-    assert abs(np.mean(tossed) - 0.5) < 3 * 0.5 / np.sqrt(len(tossed))
+# Objects per image of C's ``load_data`` with 6 threads and mixup=1, for images with one object: 2 if mixed, 1 if not.
+MIXED_BY_C = {
+    64: (
+        "2222222222222222222222111111111122222222222111111111112222222222",
+        "2222222222222222222222111111111122222222222111111111111111111111",
+        "2222222222222222222222222222222222222222222111111111112222222222",
+        "2222222222222222222222222222222211111111111111111111112222222222",
+        "1111111111122222222222111111111111111111111222222222221111111111",
+        "1111111111111111111111111111111122222222222222222222221111111111",
+    ),
+    20: (
+        "22222221111111111222",
+        "11111112221111111111",
+        "22222222222222111111",
+        "22221111112222111111",
+        "22221112221111111222",
+        "22221112222222111111",
+    ),
+    8: ("22211121", "22221122", "22122211", "22212221", "11111122", "11222221"),
+    4: ("1111", "1221", "2122", "2122", "2211", "2122"),
+}
+
+
+def changes(mixed: Sequence[object]) -> set[int]:
+    """Indices of images that are mixed while the image before is not, or the reverse."""
+    return {index for index in range(1, len(mixed)) if mixed[index] != mixed[index - 1]}
+
+
+@pytest.mark.parametrize("count", MIXED_BY_C)
+def test_the_images_of_a_loader_thread_are_mixed_together(count: int) -> None:
+    plan = Plan(Net(batch=count), (416, 416))
+    mixed = [[plan.mixed(iteration, index) for index in range(count)] for iteration in range(200)]
+    assert set().union(*map(changes, mixed)) == set().union(*map(changes, MIXED_BY_C[count]))
+    starts = [0, *sorted(set().union(*map(changes, mixed)))]
+    decisions = np.array(mixed)[:, starts]
+    assert abs(decisions.mean() - 0.5) < 3 * 0.5 / np.sqrt(decisions.size)
+
+
+def test_images_are_mixed_independently_without_loader_threads() -> None:
+    plan = Plan(NET, (416, 416), mix_groups=0)
+    mixed = [[plan.mixed(iteration, index) for index in range(64)] for iteration in range(50)]
+    assert set().union(*map(changes, mixed)) == set(range(1, 64))
+    assert abs(np.mean(mixed) - 0.5) < 3 * 0.5 / np.sqrt(np.size(mixed))
+
+
+def test_a_contrastive_mini_batch_has_at_most_one_loader_thread_per_pair() -> None:
+    plan = Plan(Net(batch=16, subdivisions=4, contrastive=True), (416, 416))
+    mixed = [[plan.mixed(iteration, index) for index in range(16)] for iteration in range(50)]
+    assert set().union(*map(changes, mixed)) == {8}
+
+
+def test_the_images_of_a_sequence_are_mixed_together() -> None:
+    net = Net(batch=4, subdivisions=2, time_steps=3, track=True)
+    cases: list[tuple[dict[str, Any], set[int]]] = [({}, {6}), ({"sequential_subdivisions": 1}, set())]
+    for keys, starts in cases:
+        plan = Plan(replace(net, **keys), (64, 64))
+        mixed = [[plan.mixed(iteration, index) for index in range(12)] for iteration in range(50)]
+        assert set().union(*map(changes, mixed)) == starts
 
 
 def test_sequences_run_through_the_list() -> None:
