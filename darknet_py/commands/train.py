@@ -50,6 +50,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="start at iteration 0; ignore the training state stored with the weights",
     )
     _options.add(start, "--upto")
+    start.add_argument(
+        "--transfer",
+        action="store_true",
+        help="take every layer of WEIGHTS that fits, and the rows of classes with the same name in the heads",
+    )
+    start.add_argument(
+        "--weights-cfg",
+        metavar="CFG",
+        help="with --transfer, the cfg of WEIGHTS (default: that of the catalogue, or MODEL with other classes)",
+    )
     _options.add(start, "--seed", note="(default: 0); a resumed run keeps its own")
     recipe = parser.add_argument_group("hyperparameters")
     recipe.add_argument(
@@ -132,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
     options = TrainOptions(
         weights=args.weights,
         upto=args.upto,
+        transfer=args.transfer,
+        weights_cfg=args.weights_cfg,
         resume=args.resume,
         device=_model.resolve_device(args.device),
         output=args.output,

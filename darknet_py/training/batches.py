@@ -144,6 +144,16 @@ def data_file_entries(data: Data | None) -> Mapping[str, str]:
     return data_file.read_data_file(path).values if path else {}
 
 
+def read_class_names(data: Data | None) -> tuple[str, ...]:
+    """Class names of a data set for detection; empty if it has none. Raises DataError if they cannot be read."""
+    if isinstance(data, Dataset):
+        return data.names
+    if path := _data_file_path(data):
+        settings = data_file.read_data_file(path)
+        return tuple(data_file.read_names(settings.get_path("names"))) if "names" in settings.values else ()
+    return load_dataset(data, "train").names if isinstance(data, str | os.PathLike) else ()
+
+
 def integer_entry(entries: Mapping[str, str], key: str, default: int) -> int:
     """An entry of a .data file as an integer. Raises ConfigError if it is not one."""
     try:

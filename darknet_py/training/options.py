@@ -19,7 +19,20 @@ from .distributed import ProcessGroup
 
 # Where a run starts, where it computes and writes, and its seed, which the state file holds by itself.
 _NOT_IN_RECIPE = frozenset(
-    ("seed", "process_group", "weights", "upto", "resume", "device", "output", "name", "verbose", "workers")
+    (
+        "seed",
+        "process_group",
+        "weights",
+        "upto",
+        "transfer",
+        "weights_cfg",
+        "resume",
+        "device",
+        "output",
+        "name",
+        "verbose",
+        "workers",
+    )
 )
 _AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -42,6 +55,9 @@ class TrainOptions:
             (a backbone), or a name of the catalogue. If a training run has left its state beside them, it is resumed.
             None keeps the network's own.
         upto: Load the first so many layers of ``weights`` only.
+        transfer: Take every layer of ``weights`` that fits, and where class names are known on both sides the rows of
+            common classes in the heads (see ``transfer.transfer_weights``).
+        weights_cfg: Cfg of ``weights``, for ``transfer`` from a network that differs in more than its classes.
         resume: True resumes from the state in ``output``, if there is one; or the path of a state file.
         device: "cpu", "cuda", ... or "auto" for the fastest; None leaves the network where it is.
         channels_last: Store images channels-last, which is faster on GPUs.
@@ -78,6 +94,8 @@ class TrainOptions:
 
     weights: StrPath | None = None
     upto: int | None = None
+    transfer: bool = False
+    weights_cfg: StrPath | None = None
     resume: bool | StrPath = False
     device: str | torch.device | None = None
     channels_last: bool = False

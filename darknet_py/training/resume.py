@@ -20,9 +20,10 @@ from ..hub import catalogue, model_files
 from ..network import Network
 from ..weights import checkpoint
 from ..weights.containers import is_container
-from .batches import Data, data_file_entries
+from .batches import Data, data_file_entries, read_class_names
 from .checkpoints import CheckpointWriter, TrainingState, checkpoint_name, read_state, state_path
 from .options import TrainOptions
+from .transfer import transfer_weights
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def output_folder(data: Data | None, options: TrainOptions) -> StrPath:
     return options.output if options.output is not None else data_file_entries(data).get("backup", "backup")
 
 
-def load_start(network: Network, options: TrainOptions, folder: StrPath, *, clear: bool = False) -> Start:
+def load_start(
+    network: Network, options: TrainOptions, folder: StrPath, *, clear: bool = False, data: Data | None = None
+) -> Start:
     """Fill a network with what a run starts from.
 
     The state in ``folder`` comes first, if ``options.resume`` is true and there is one; then the state beside
@@ -130,15 +133,19 @@ def load_start(network: Network, options: TrainOptions, folder: StrPath, *, clea
 
     Args:
         network: The network.
-        options: Of which ``resume``, ``weights``, ``upto`` and ``name`` are used.
+        options: Of which ``resume``, ``weights``, ``upto``, ``transfer``, ``weights_cfg`` and ``name`` are used.
         folder: Where the run writes its files.
         clear: Start at iteration 0: no state is resumed, unless ``options.resume`` names its file.
+        data: What it trains on, for its class names.
 
     Raises:
         ConfigError: The cfg is one for inference.
         WeightsError: The weights or the state cannot be read, or do not fit the network.
     """
     check_batch(network)
+    if options.transfer and (options.weights is None or options.upto is not None):
+        raise ConfigError("transfer: expected weights to take layers from, and no upto")
+    path: StrPath | None
     path = find_state(network.config.path, options, folder, clear=clear)
     if path is not None:
         state = read_state(path)
@@ -150,6 +157,10 @@ def load_start(network: Network, options: TrainOptions, folder: StrPath, *, clea
     if options.weights is None:
         own = f"the network's weights, {network.seen:,} images seen" if network.seen else "initial weights"
         return Start(f"{missing}starting from {own}{_warm_start(network)}")
+    if options.transfer:
+        path = resolve_weights(options.weights)
+        transferred = transfer_weights(network, path, cfg=options.weights_cfg, names=read_class_names(data))
+        return Start(f"{missing}starting from {os.fspath(path)}: {transferred}")
     description = load_weights(network, resolve_weights(options.weights), options.upto)
     if clear:
         network.seen = 0
@@ -233,7 +244,7 @@ def find_state(cfg: StrPath, options: TrainOptions, folder: StrPath, *, clear: b
         path = state_path(CheckpointWriter.weights_path(folder, name, "last"))
         if path.is_file():
             return path
-    if options.weights is not None:
+    if options.weights is not None and not options.transfer:
         path = state_path(options.weights)
         if path.is_file() and pathlib.Path(options.weights).stem.endswith("_last"):
             return path

@@ -299,7 +299,7 @@ class Trainer:
         """Join the other processes, fill the network and move it; ``stack`` undoes what does not outlive the run."""
         network = self.network
         folder = resume.output_folder(self.data, self.options)
-        start = resume.load_start(network, self.options, folder, clear=self.clear)
+        start = resume.load_start(network, self.options, folder, clear=self.clear, data=self.data)
         if start.state is not None:
             self._adopt_recipe(start.state, start.path)
         options = self.options

@@ -125,6 +125,23 @@ def count_filled_layers(network: Network, path: StrPath) -> int:
     return len(network.layers)
 
 
+def count_surplus_bytes(network: Network, path: StrPath) -> int:
+    """Count the bytes of weights in a file beyond those of the network; negative if there are fewer.
+
+    Raises:
+        WeightsError: the file cannot be read, or is of another format.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            start, header, left = _read_start(file, network, name)
+    except OSError as error:
+        raise WeightsError(f"{name}: {error.strerror or error}") from error
+    if kind := identify_format(start):
+        raise WeightsError(f"{name}: expected Darknet weights, found {kind}")
+    return left - 4 * sum(array.tensor.numel() for array in stored(network, transposed=header.transposed))
+
+
 @torch.no_grad()
 def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network:
     """Load the weights of a file into a network (``load_weights_upto``).

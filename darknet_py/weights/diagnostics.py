@@ -121,11 +121,27 @@ def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) 
 
 
 def _suggest_classes(network: Network, surplus: int) -> str:
-    """Suggest the number of classes, or of outputs of the last layer, for which the file would fit.
+    """Suggest the number of classes, or of outputs of the last layer, for which the file would fit."""
+    if not any(True for layer in network for _ in layer.stored()):
+        return ""
+    fitting = matching_classes(network, surplus)
+    if fitting is None:
+        return "; the weights are of another network, or the file is damaged"
+    if network.heads:
+        return f"; it would fit with [{network.heads[-1].names[0]}] classes={fitting}"
+    last = next(layer for layer in reversed(list(network)) if any(True for _ in layer.stored()))
+    return f"; it would fit with {fitting} outputs of the last [{last.names[0]}] instead of {last.shape.channels}"
+
+
+def matching_classes(network: Network, surplus: int) -> int | None:
+    """Return the number of classes for which a file fits; without heads, of outputs of the last layer with weights.
 
     Args:
         network: the network.
         surplus: bytes in the file minus expected bytes.
+
+    Returns:
+        The number; None if there is no such number.
     """
     layers = list(network)
     heads = [(index, layer) for index, layer in enumerate(layers) if isinstance(layer, Head)]
@@ -136,18 +152,14 @@ def _suggest_classes(network: Network, surplus: int) -> str:
             channels = head.inputs_for(head.classes + 1) - head.inputs_for(head.classes)
             growth += channels * _bytes_per_output(layers[source]) if source != INPUT else 0
         current = heads[-1][1].classes
-        suggestion = f"[{heads[-1][1].names[0]}] classes={{}}"
     else:
         last = next((layer for layer in reversed(layers) if any(True for _ in layer.stored())), None)
         if last is None:
-            return ""
+            return None
         growth = _bytes_per_output(last)
         current = last.shape.channels
-        suggestion = f"{{}} outputs of the last [{last.names[0]}] instead of {current}"
     fitting = current + surplus / growth if growth else 0
-    if fitting >= 1 and fitting == int(fitting):
-        return f"; it would fit with {suggestion.format(int(fitting))}"
-    return "; the weights are of another network, or the file is damaged"
+    return int(fitting) if fitting >= 1 and fitting == int(fitting) else None
 
 
 def _bytes_per_output(layer: Layer) -> float:
