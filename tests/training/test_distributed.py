@@ -13,7 +13,7 @@ import torch
 from darknet_py.errors import ConfigError
 from darknet_py.evaluation.detections import Detections
 from darknet_py.layers._sync_norm import sync_batch_norm
-from darknet_py.training import resume
+from darknet_py.training import checkpoints, resume
 from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.options import TrainOptions
 from darknet_py.training.trainer import Trainer
@@ -65,6 +65,22 @@ def test_two_processes_resume_from_their_state(tmp_path: pathlib.Path, rectangle
     for name, tensor in first.items():
         if "rolling" not in name:  # made the same in all processes when they are saved, which moves later ones
             assert torch.equal(tensor, second[name]), name
+
+
+@pytest.mark.slow
+def test_a_run_can_be_resumed_by_another_number_of_processes(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=4, norm=1)
+    words = (rectangles / "tiny.data", cfg, "--workers", "1", "--device", "cpu", "--output")
+    given = ("--no-map", "--chart", "", "--sync-bn", "--freeze", "1")
+    training_runs.command(*words, tmp_path / "whole", *given)
+    for out, first, second in (("more", (), training_runs.PROCESSES), ("fewer", training_runs.PROCESSES, ())):
+        training_runs.command(*words, tmp_path / out, *given, "--set", "max_batches=2", launcher=first)
+        _, err = training_runs.command(*words, tmp_path / out, "--resume", "--set", "max_batches=4", launcher=second)
+        assert err.count("at iteration 2; changed: [net] max_batches 2 -> 4\n") == 1
+        state = checkpoints.read_state(tmp_path / out / "tiny_last.state.pt")
+        assert (state.recipe["sync_bn"], state.recipe["freeze"]) == (True, 1)
+        for name, tensor in training_runs.tensors(tmp_path / "whole" / "tiny_last.state.pt").items():
+            torch.testing.assert_close(state.network[name], tensor, atol=1e-5, rtol=1e-5, msg=f"{out} {name}")
 
 
 def test_a_mini_batch_that_cannot_be_shared_is_refused(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
