@@ -41,15 +41,13 @@ def create_batches(
 
     Args:
         network: The network.
-        data: What ``load_dataset`` reads, a data set, a text, or batches, which are returned as they are; for a
-            classifier a .data file with ``labels=``.
+        data: What ``load_dataset`` reads, a data set, a text, or batches; for a classifier a .data file with ``labels=``.
         options: How to train.
         group: The processes that share every mini-batch.
         seed: Seed of everything random in the batches.
 
     Returns:
-        The batches, the number of images in the data set (0 if there is no data set), and the class names (empty if the
-        data set has none).
+        The batches, the number of images in the data set (0: no data set), and the class names (empty: unknown).
 
     Raises:
         ConfigError: The mini-batches cannot be shared evenly.
@@ -146,12 +144,11 @@ def data_file_entries(data: Data | None) -> Mapping[str, str]:
 
 def read_class_names(data: Data | None) -> tuple[str, ...]:
     """Class names of a data set for detection; empty if it has none. Raises DataError if they cannot be read."""
-    if isinstance(data, Dataset):
-        return data.names
     if path := _data_file_path(data):
         settings = data_file.read_data_file(path)
         return tuple(data_file.read_names(settings.get_path("names"))) if "names" in settings.values else ()
-    return load_dataset(data, "train").names if isinstance(data, str | os.PathLike) else ()
+    dataset = load_dataset(data, "train") if isinstance(data, str | os.PathLike) else data
+    return dataset.names if isinstance(dataset, Dataset) else ()
 
 
 def integer_entry(entries: Mapping[str, str], key: str, default: int) -> int:
