@@ -41,7 +41,7 @@ def create_batches(
 
     Args:
         network: The network.
-        data: What ``load_dataset`` reads, a data set, a text, or batches; for a classifier a .data file with ``labels=``.
+        data: What ``load_dataset`` reads, a data set, a text or batches; for a classifier a .data file with labels=.
         options: How to train.
         group: The processes that share every mini-batch.
         seed: Seed of everything random in the batches.

@@ -16,7 +16,7 @@ from .. import cfg as cfg_
 from .._typing import StrPath
 from ..cfg import Config
 from ..cfg.editing import replace_values
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..files import atomic_write
 from ..network import Network
 
@@ -105,11 +105,8 @@ def write_beside_weights(
     files = {f"{stem}.{kind}": text for kind, text in contents.items()}
     files[f"{name}_args.json"] = json.dumps({**recipe, "files": list(files)}, indent=2) + "\n"
     for file, text in files.items():
-        try:
-            with atomic_write(place / file, "w", encoding="utf-8", newline="\n", errors="surrogateescape") as stream:
-                stream.write(text)
-        except OSError as error:
-            raise DataError(f"{place / file}: {error.strerror or error}") from error
+        with atomic_write(place / file, "w", encoding="utf-8", newline="\n", errors="surrogateescape") as stream:
+            stream.write(text)
 
 
 def trained_cfg(network: Network) -> str:

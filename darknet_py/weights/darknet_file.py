@@ -131,15 +131,11 @@ def count_surplus_bytes(network: Network, path: StrPath) -> int:
     Raises:
         WeightsError: the file cannot be read, or is of another format.
     """
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as file:
-            start, header, left = _read_start(file, network, name)
-    except OSError as error:
-        raise WeightsError(f"{name}: {error.strerror or error}") from error
+    with _open(path, network) as opened:
+        size, header, start = opened.size, opened.header, opened.start
     if kind := identify_format(start):
-        raise WeightsError(f"{name}: expected Darknet weights, found {kind}")
-    return left - 4 * sum(array.tensor.numel() for array in stored(network, transposed=header.transposed))
+        raise WeightsError(f"{os.fspath(path)}: expected Darknet weights, found {kind}")
+    return size - 4 * sum(array.tensor.numel() for array in stored(network, transposed=header.transposed))
 
 
 @torch.no_grad()
