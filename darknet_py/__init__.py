@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from .conversion.checkpoints import convert
     from .data.dataset import Dataset
     from .detector import Detector
-    from .errors import ConfigError, DarknetError, DataError, UnusedOptionWarning, WeightsError, WeightsWarning
+    from .errors import (
+        CheckpointError,
+        ConfigError,
+        DarknetError,
+        DataError,
+        UnusedOptionWarning,
+        WeightsError,
+        WeightsWarning,
+    )
     from .evaluation.evaluator import evaluate
     from .evaluation.scores import Evaluation
     from .exporters.exporter import export
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Boxes": "results.rows",
+    "CheckpointError": "errors",
     "Classifier": "classifier",
     "ConfigError": "errors",
     "DarknetError": "errors",
@@ -65,6 +74,7 @@ _HOMES = {
 
 __all__ = [
     "Boxes",
+    "CheckpointError",
     "Classifier",
     "ConfigError",
     "DarknetError",

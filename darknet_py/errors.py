@@ -3,6 +3,7 @@
     DarknetError(ValueError)
       ConfigError     my.cfg:6: [convolutional] size: expected an integer, got 'three'
       WeightsError    x.weights: ends in layer 2 [convolutional] weights: expected 18432 bytes, found 2484
+        CheckpointError   x.pt: entry version[2]: expected an integer below 2**64, found a value of type str
       DataError       labels/0001.txt:3: class 80, but the network has 80 classes (0..79)
 
     UnusedOptionWarning(UserWarning)    an option of a cfg that has no effect; an error if ``strict``
@@ -28,6 +29,10 @@ class ConfigError(DarknetError):
 
 class WeightsError(DarknetError):
     """A weights file that cannot be read, or does not fit its network."""
+
+
+class CheckpointError(WeightsError):
+    """A .pt or .safetensors file whose content is not that of a checkpoint, with the entry that is not."""
 
 
 class DataError(DarknetError):

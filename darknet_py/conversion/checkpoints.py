@@ -17,7 +17,8 @@ from ..errors import ConfigError, WeightsError
 from ..files import atomic_write, check_outputs
 from ..network import Network
 from ..weights import checkpoint
-from ..weights.containers import is_container, read
+from ..weights.containers import is_container, is_safetensors, read
+from ..weights.state_dicts import find_state_dict, own_state_dict
 from . import layout
 from .fuse_bn import fuse_batch_norm
 
@@ -88,8 +89,9 @@ def _load(
         return loading.load(cfg, source, dialect=dialect, upto=upto), upto
     if upto is None:
         loaded = checkpoint.load(source)
-        sections = cfg_.loads(loaded.cfg).sections[1:]
-        upto = loaded.layers if loaded.layers < len(sections) else None
+        if loaded.cfg:
+            sections = cfg_.loads(loaded.cfg, os.fspath(source)).sections[1:]
+            upto = loaded.layers if loaded.layers < len(sections) else None
     if cfg is not None:
         return loading.load(cfg, source, dialect=dialect, upto=upto), upto
     return loading.load(source, dialect=dialect, upto=upto), upto
@@ -100,7 +102,12 @@ def _load_by_order(source: StrPath, cfg: StrPath | None, dialect: Dialect | str 
         raise ConfigError(f"{os.fspath(source)}: by_order: expected a .pt or .safetensors state dict, and the cfg")
     network = loading.load(cfg, dialect=dialect)
     path = os.fspath(source)
-    return layout.fill_by_order(network, layout.find_state_dict(read(source), path), path)
+    content = read(source)
+    own = own_state_dict(content, path)
+    if own:
+        return checkpoint.fill(network, checkpoint.Checkpoint(own, ""), path)
+    state = find_state_dict(content, path)
+    return layout.fill_by_order(network, state, path, ordered=not is_safetensors(source))
 
 
 def _write_cfg(network: Network, path: StrPath) -> None:

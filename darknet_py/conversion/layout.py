@@ -7,8 +7,10 @@ tensors, as many as it stores; within a layer they are matched by the last part 
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +18,6 @@ from torch import Tensor
 from ..errors import WeightsError
 from ..network import Network
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "net", "network", "weights", "module")
 _ARRAY_NAMES = {
     "bias": "biases",
     "biases": "biases",
@@ -39,52 +40,33 @@ class _ArrayGroup(NamedTuple):
     arrays: dict[str, Tensor]
 
 
-def find_state_dict(content: Any, path: str) -> dict[str, Tensor]:
-    """Return the state dict in the content of a .pt or .safetensors file, without ``num_batches_tracked``.
-
-    Args:
-        content: A dict of tensors, or a dict that contains one under a common key (``state_dict``, ``model``, ...).
-        path: Name of the file, for errors.
-
-    Raises:
-        WeightsError: There is no dict of tensors.
-    """
-    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    entries = content if isinstance(content, Mapping) else {}
-    state = {str(name): value for name, value in entries.items() if isinstance(value, Tensor)}
-    state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    if not state:
-        raise WeightsError(f"{path}: no state dict: expected a dict of tensors by name")
-    return state
-
-
 @torch.no_grad()
-def fill_by_order(network: Network, state: Mapping[str, Tensor], path: str) -> Network:
+def fill_by_order(network: Network, state: Mapping[str, Tensor], path: str, *, ordered: bool = True) -> Network:
     """Copy tensors into a network in the order of its layers.
 
     Args:
         network: The network to fill.
-        state: Tensors by name, in the order of the layers.
+        state: Tensors by name.
         path: Name of the file, for errors.
+        ordered: Whether ``state`` is in the order of the layers. A .safetensors file does not keep the order; then the
+            numbers in the names decide.
 
     Returns:
         The network.
 
     Raises:
-        WeightsError: The number of tensors or a shape does not fit.
+        WeightsError: The number of tensors or a shape does not fit, or the names do not give the order.
     """
     groups = _array_groups(network)
-    tensors = list(state.items())
+    tensors = list(state.items()) if ordered else sorted(state.items(), key=lambda item: _split_numbers(item[0]))
     total = sum(len(group.arrays) for group in groups)
     counts = f"{len(tensors)} tensors in the file, expected {total}"
     pairs: list[tuple[Tensor, Tensor]] = []
     start = 0
     for group in groups:
         block = tensors[start : start + len(group.arrays)]
+        if start and block and not ordered:
+            _require_order(tensors[start - 1][0], block[0][0], path)
         start += len(group.arrays)
         if len(block) < len(group.arrays):
             raise WeightsError(f"{path}: ends before {group.location}: {counts}")
@@ -97,6 +79,21 @@ def fill_by_order(network: Network, state: Mapping[str, Tensor], path: str) -> N
     for parameter, value in pairs:
         parameter.copy_(value.reshape(parameter.shape))
     return network
+
+
+def _split_numbers(name: str) -> list[str | int]:
+    """Split a name into text and numbers, in turns."""
+    return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", name)]
+
+
+def _require_order(first: str, second: str, path: str) -> None:
+    """Raise WeightsError unless two names, of two layers, differ in a number first."""
+    parts = zip(_split_numbers(first), _split_numbers(second), strict=False)
+    if not any(isinstance(a, int) for a, b in itertools.islice(((a, b) for a, b in parts if a != b), 1)):
+        raise WeightsError(
+            f"{path}: a .safetensors file does not keep the order of its tensors, and their names do not number the "
+            f"layers: {first}, {second}: expected a .pt file"
+        )
 
 
 def _array_groups(network: Network) -> list[_ArrayGroup]:

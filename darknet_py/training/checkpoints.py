@@ -5,16 +5,13 @@
     NAME_final.weights  at the end
 
 NAME is the cfg's file name up to its first dot. NAME_last.state.pt is written with NAME_last.weights, atomically, and
-suffices to resume the run bit for bit:
+suffices to resume the run bit for bit. It is a checkpoint (``weights.checkpoint``), so it is also read as weights, with
+further entries:
 
-    format       "darknet_py training 1"
-    network      the state dict of the network
     trainer      ``Trainer.state_dict()``: iteration, optimizer state, averaged weights, random generator
     progress     ``Progress``: average loss, best mAP, ...
     seed         of everything else random; images and dropout follow from it and the iteration
-    cfg          the text of the cfg
     recipe       what was given for the run: options, gradients, values of [net], input size, dialect, data
-    package      version of darknet_py that wrote the file
 
 It holds plain values and tensors only, so ``torch.load`` reads it with ``weights_only=True``.
 """
@@ -25,17 +22,19 @@ import contextlib
 import math
 import os
 import pathlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypedDict
+
+from torch import Tensor
 
 from .. import weights
 from .._typing import StrPath
-from ..errors import ConfigError, DataError, WeightsError
+from ..errors import CheckpointError, ConfigError, DataError
 from ..network import Network
-from ..weights import containers
+from ..weights import checkpoint, containers, schema
+from ..weights.checkpoint import Checkpoint
 
-FORMAT = "darknet_py training 1"
 _STATE_SUFFIX = ".state.pt"
 
 
@@ -80,45 +79,73 @@ class Progress:
         return is_best
 
 
+class TrainerState(TypedDict):
+    """The entries of ``Trainer.state_dict()``."""
+
+    iteration: int
+    optimizer: Mapping[str, Sequence[Sequence[Tensor]] | Mapping[int, Sequence[Tensor]]]
+    ema: Sequence[Tensor] | None
+    label_rejection: Mapping[str, float]
+    scaler: Mapping[str, float | bool]
+    rng: tuple[int, Sequence[int], float | None]
+
+
 @dataclass(frozen=True)
 class TrainingState:
     """The content of a state file; the module's docstring describes each entry."""
 
-    network: Mapping[str, Any]
-    trainer: Mapping[str, Any]
-    progress: Mapping[str, Any]
+    checkpoint: Checkpoint
+    trainer: TrainerState
+    progress: Progress
     seed: int
-    cfg: str
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any]
+
+    @property
+    def network(self) -> Mapping[str, Tensor]:
+        """The state dict of the network."""
+        return self.checkpoint.state_dict
+
+    @property
+    def cfg(self) -> str:
+        """The text of the cfg."""
+        return self.checkpoint.cfg
 
     @property
     def iteration(self) -> int:
         """Number of updates made."""
-        return int(self.trainer["iteration"])
+        return self.trainer["iteration"]
 
     def restore_network(self, network: Network, path: StrPath) -> None:
-        """Copy the weights into a network. Raises WeightsError if the state belongs to another one."""
+        """Copy the weights into a network. Raises CheckpointError if the state belongs to another one."""
         expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
         found = {name: tuple(t.shape) for name, t in self.network.items()}
         for name in sorted(expected.keys() | found.keys()):
             there, here = found.get(name, "missing"), expected.get(name, "missing")
             if there != here:
                 where = f"{name} is {there} there and {here} in {network.config.path}"
-                raise WeightsError(f"{os.fspath(path)}: the training state of another network: {where}")
+                raise CheckpointError(f"{os.fspath(path)}: the training state of another network: {where}")
         network.load_state_dict(dict(self.network))
 
 
+class _Entries(TypedDict):
+    trainer: TrainerState
+    progress: Progress
+    seed: int
+    recipe: Mapping[str, Any]
+
+
 def read_state(path: StrPath) -> TrainingState:
-    """Read a state file. Raises WeightsError."""
+    """Read a state file. Raises CheckpointError."""
+    name = os.fspath(path)
     content = containers.read(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise WeightsError(f"{os.fspath(path)}: expected a training state ({FORMAT!r}), found {found!r}")
-    content.setdefault("recipe", {})
-    try:
-        return TrainingState(*(content[name] for name in TrainingState.__dataclass_fields__))
-    except KeyError as error:
-        raise WeightsError(f"{os.fspath(path)}: damaged training state: no entry {error}") from None
+    loaded = checkpoint.from_entries(content, path)
+    if "trainer" not in content:
+        raise CheckpointError(f"{name}: expected the state of a training run, found weights only")
+    entries = schema.check_entries(content, _Entries, name)
+    progress = Progress(**entries["progress"])
+    if entries["trainer"]["iteration"] < 0:
+        raise CheckpointError(f"{name}: entry trainer.iteration: expected 0 or more")
+    return TrainingState(loaded, entries["trainer"], progress, entries["seed"], entries["recipe"])
 
 
 class CheckpointWriter:
@@ -180,19 +207,9 @@ class CheckpointWriter:
         recipe: Mapping[str, Any],
     ) -> None:
         """Write _last.weights, and the state beside it."""
-        from .._version import __version__
-
         self.save(network, "last")
-        entries: dict[str, Any] = {
-            "format": FORMAT,
-            "package": __version__,
-            "network": network.state_dict(),
-            "trainer": dict(trainer),
-            "progress": asdict(progress),
-            "seed": seed,
-            "cfg": network.config.text,
-            "recipe": dict(recipe),
-        }
+        entries = checkpoint.to_entries(checkpoint.create(network))
+        entries |= {"trainer": dict(trainer), "progress": asdict(progress), "seed": seed, "recipe": dict(recipe)}
         containers.write(self.state, entries)
 
     def remove_state(self) -> None:

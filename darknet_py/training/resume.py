@@ -215,7 +215,7 @@ def load_weights(network: Network, path: StrPath, upto: int | None = None) -> st
     layers = len(network.layers)
     if is_container(path):
         content = checkpoint.load(path)
-        count = content.layers if upto is None else upto
+        count = (content.layers or layers) if upto is None else upto
         checkpoint.fill(network, content, path, upto=count)
     else:
         count = weights.count_filled_layers(network, path) if upto is None else upto

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .. import schedule
-from ..errors import ConfigError, DataError, WeightsError
+from ..errors import CheckpointError, ConfigError, DataError
 from ..layers import Gradients, StepContext
 from ..network import Network
 from ..signals import DeferredSignals
@@ -239,7 +239,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state_dict(state["ema"])
         self.label_rejection = LabelRejection(**state["label_rejection"])
-        vars(self.engine.scaler).update(state["scaler"])
+        scaler = vars(self.engine.scaler)
+        scaler.update({name: state["scaler"][name] for name in scaler})
         version, internal, gauss = state["rng"]
         self.rng.setstate((version, tuple(internal), gauss))
 
@@ -331,15 +332,15 @@ class Trainer:
                 self.gradients = _parse_gradients(state.recipe.get("gradients"))
             self.engine, self.optimizer = self._create_engine()
         except (ConfigError, TypeError, AttributeError) as error:
-            raise WeightsError(f"{path}: recipe: {error}") from error
+            raise CheckpointError(f"{path}: entry recipe: {error}") from error
 
     def _restore(self, state: TrainingState, path: pathlib.Path | None) -> None:
         """Continue from a state, whose weights the network has."""
         try:
             self.load_state_dict(dict(state.trainer))
-            self.progress = Progress(**state.progress)
-        except (ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"{path}: does not fit {self.network.config.path}: {error}") from error
+            self.progress = replace(state.progress)
+        except (ValueError, LookupError, TypeError, RuntimeError, OverflowError) as error:
+            raise CheckpointError(f"{path}: does not fit {self.network.config.path}: {error}") from error
         self.seed = state.seed
 
     def _enter_training_modes(self, stack: ExitStack) -> None:

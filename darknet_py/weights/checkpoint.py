@@ -13,6 +13,10 @@ tensors of ``state_dict``, and the other entries in its metadata (see ``containe
     names           class names, or empty
     package         version of darknet_py that wrote the file
 
+The state of a training run (``training.checkpoints``) is such a file with further entries. A bare state dict of a
+``Network``, saved by ``torch.save(net.state_dict(), ...)`` or by a program that wraps networks, is read as well, but
+has no cfg.
+
 Conversion from .weights to a checkpoint and back is lossless. No code is stored or run.
 """
 
@@ -32,26 +36,31 @@ from torch import Tensor
 
 from .. import cfg as cfg_
 from .._typing import StrPath
-from ..cfg import Config, Dialect, schema
-from ..errors import WeightsError
+from ..cfg import Config, Dialect
+from ..cfg import schema as cfg_schema
+from ..errors import CheckpointError, WeightsError
 from ..network import Network
 from ..text_files import read_text, to_unicode
-from . import containers
+from . import containers, schema
 from .darknet_file import stored
 from .diagnostics import warn_of_non_finite
+from .state_dicts import layer_of, own_state_dict
 
 FORMAT = "darknet_py 1"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The entries of a file; see the docstring of the module."""
+    """The entries of a file, see the docstring of the module, and the schema that they are checked against.
+
+    ``cfg`` is empty, and ``layers`` is 0, for a state dict without them.
+    """
 
     state_dict: Mapping[str, Tensor]
     cfg: str
     cfg_name: str = "network.cfg"
-    dialect: str = Dialect.ALEXEYAB
-    version: tuple[int, ...] = (0, 2, 5)
+    dialect: str = Dialect.ALEXEYAB.value
+    version: tuple[int, int, int] = (0, 2, 5)
     seen: int = 0
     layers: int = 0
     names: tuple[str, ...] = ()
@@ -69,13 +78,16 @@ def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:
     Raises:
         WeightsError: the file cannot be written.
     """
+    containers.write(path, to_entries(create(network, upto)))
+
+
+def to_entries(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the entries to write, by name."""
     from .._version import __version__
 
-    content = create(network, upto)
     entries: dict[str, Any] = {"format": FORMAT, "package": __version__}
-    entries |= {name: getattr(content, name) for name in Checkpoint.__dataclass_fields__}
-    entries |= {name: list(getattr(content, name)) for name in ("version", "names")}
-    containers.write(path, entries)
+    entries |= {name: getattr(checkpoint, name) for name in schema.fields(Checkpoint)}
+    return entries | {name: list(getattr(checkpoint, name)) for name in ("version", "names")}
 
 
 def create(network: Network, upto: int | None = None) -> Checkpoint:
@@ -89,7 +101,7 @@ def create(network: Network, upto: int | None = None) -> Checkpoint:
         config.text or cfg_.dumps(config),
         pathlib.Path(config.path).name,
         str(network.dialect),
-        tuple(network.version),
+        network.version,
         network.seen,
         count,
         tuple(network.names),
@@ -98,28 +110,54 @@ def create(network: Network, upto: int | None = None) -> Checkpoint:
 
 
 def load(path: StrPath) -> Checkpoint:
-    """Read a file that ``save`` wrote.
+    """Read a file that ``save`` wrote, the state of a training run, or the state dict of a ``Network``.
 
     Raises:
-        WeightsError: the file cannot be read, or was written by another program.
+        CheckpointError: the file cannot be read, an entry is missing or has another type or range, or the file was
+            written by another program.
     """
+    return from_entries(containers.read(path), path)
+
+
+def from_entries(content: Any, path: StrPath) -> Checkpoint:
+    """Return the checkpoint in the content of a file; see ``load``."""
     name = os.fspath(path)
-    content = containers.read(path)
-    if not (isinstance(content, dict) and str(content.get("format", "")).startswith("darknet_py")):
-        kind = f"a {type(content).__name__}"
-        if isinstance(content, dict):
-            kind = f"{len(content)} entries ({', '.join(map(str, list(content)[:3]))}, ...)"
-        raise WeightsError(
-            f"{name}: expected a checkpoint of darknet_py, found {kind}; a state dict of another program can be "
-            "converted by the order of its tensors: darknet-py convert --by-order --cfg MY.cfg"
+    version = content.get("format") if isinstance(content, Mapping) else None
+    if isinstance(version, str) and version.startswith("darknet_py"):
+        if version != FORMAT:
+            raise CheckpointError(f"{name}: expected format {FORMAT!r}, found {version[:40]!r} of another version")
+        checkpoint = Checkpoint(**schema.check_entries(content, Checkpoint, name))
+        _check_ranges(checkpoint, name)
+        return checkpoint
+    state = own_state_dict(content, name)
+    if not state:
+        raise CheckpointError(
+            f"{name}: expected a checkpoint of darknet_py, found {_describe(content)}; a state dict of another program "
+            "can be converted by the order of its tensors: darknet-py convert --by-order --cfg MY.cfg"
         )
-    if content["format"] != FORMAT:
-        raise WeightsError(f"{name}: expected format {FORMAT!r}, found {content['format']!r} of a newer version")
-    try:
-        entries = {key: content[key] for key in Checkpoint.__dataclass_fields__}
-    except KeyError as error:
-        raise WeightsError(f"{name}: damaged: entry {error} is missing") from None
-    return Checkpoint(**entries | {"version": tuple(entries["version"]), "names": tuple(entries["names"])})
+    return Checkpoint(state, "")
+
+
+def _check_ranges(checkpoint: Checkpoint, name: str) -> None:
+    """Raise CheckpointError for a value that no file of ``save`` has."""
+    count = max((layer_of(key) for key in checkpoint.state_dict), default=0)
+    ranges: dict[str, tuple[bool, str]] = {
+        "dialect": (checkpoint.dialect in list(Dialect), " or ".join(Dialect)),
+        "version": (all(-(2**31) <= part < 2**31 for part in checkpoint.version), "integers of 32 bits"),
+        "seen": (checkpoint.seen >= 0, "0 or more"),
+        "layers": (checkpoint.layers > count, f"more than {count}, the last layer in state_dict"),
+    }
+    for key, (is_valid, expected) in ranges.items():
+        if not is_valid:
+            found = str(getattr(checkpoint, key))[:40]
+            raise CheckpointError(f"{name}: entry {key}: expected {expected}, found {found}")
+
+
+def _describe(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    first = [key if isinstance(key, str) else type(key).__name__ for key in list(content)[:3]]
+    return f"{len(content)} entries ({', '.join(first)}, ...)"
 
 
 def build(
@@ -139,6 +177,8 @@ def build(
         dialect: the fork of Darknet to follow, instead of the checkpoint's.
         strict: treat options without effect as errors.
     """
+    if not checkpoint.cfg:
+        raise CheckpointError(f"{os.fspath(path)}: a state dict has no cfg: expected load(CFG, {os.fspath(path)!r})")
     config = cfg_.loads(checkpoint.cfg, f"{os.fspath(path)}:{checkpoint.cfg_name}")
     config = Config(config.sections, config.path, config.text, _unpack_files(checkpoint.files))
     return Network(config, size=size, dialect=dialect or checkpoint.dialect, strict=strict)
@@ -161,39 +201,32 @@ def fill(network: Network, checkpoint: Checkpoint, path: StrPath, *, upto: int |
         WeightsError: the checkpoint has fewer layers, or names or shapes of tensors differ.
     """
     count = len(network.layers) if upto is None else upto
-    if checkpoint.layers < count:
+    if 0 < checkpoint.layers < count:
         backbone = f"a backbone of {checkpoint.layers} layers, load it with upto={checkpoint.layers}"
-        raise WeightsError(f"{os.fspath(path)}: expected {count} layers, found {backbone}")
+        raise CheckpointError(f"{os.fspath(path)}: expected {count} layers, found {backbone}")
     expected = {name: tensor for name, tensor in network.state_dict().items() if layer_of(name) < count}
     loaded = {name: tensor for name, tensor in checkpoint.state_dict.items() if layer_of(name) < count}
     prefix = f"{os.fspath(path)}: "
     for name in sorted(expected.keys() ^ loaded.keys(), key=layer_of):
         problem = f"{name} is missing" if name in expected else f"{name} is not in the network"
-        raise WeightsError(f"{prefix}{problem}: expected the cfg that it was written for ({checkpoint.cfg_name})")
+        raise CheckpointError(f"{prefix}{problem}: expected the cfg that it was written for ({checkpoint.cfg_name})")
     for name, tensor in expected.items():
         if tensor.shape != loaded[name].shape:
-            raise WeightsError(f"{prefix}{name}: expected {tuple(tensor.shape)}, found {tuple(loaded[name].shape)}")
+            raise CheckpointError(f"{prefix}{name}: expected {tuple(tensor.shape)}, found {tuple(loaded[name].shape)}")
     for name, tensor in expected.items():
         tensor.copy_(loaded[name])
     warn_of_non_finite((array for array in stored(network) if array.layer < count), os.fspath(path))
-    major, minor, revision = checkpoint.version
-    network.version = (major, minor, revision)
+    network.version = checkpoint.version
     network.seen = checkpoint.seen
     network.names = tuple(checkpoint.names)
     return network
-
-
-def layer_of(name: str) -> int:
-    """Return the index of the layer that an entry of a state dict belongs to; -1 for none."""
-    number = name.split(".")[1:2]
-    return int(number[0]) if number and number[0].isdigit() else -1
 
 
 def _named_files(network: Network) -> dict[str, pathlib.Path]:
     """Return the files that the cfg names, by the names it uses."""
     files: dict[str, pathlib.Path] = {}
     for layer, section in zip(network, network.config.sections[1:], strict=True):
-        for key, option in schema.keys(type(layer.options)).items():
+        for key, option in cfg_schema.keys(type(layer.options)).items():
             path = getattr(layer.options, option.name)
             if isinstance(path, pathlib.Path):
                 text = next(entry.value for entry in section.entries if entry.key == key and entry.value)

@@ -13,6 +13,7 @@ import darknet_py
 from darknet_py.conversion.checkpoints import convert
 from darknet_py.errors import WeightsError
 from darknet_py.network import Network
+from tests.helpers import random_networks
 from tests.helpers.weights_files import plain_torch_network
 
 
@@ -64,3 +65,35 @@ def test_by_order_reports_what_does_not_fit(head: Network, change: object, messa
     with pytest.raises(WeightsError, match=re.escape(message)):
         convert("port.pt", "b.weights", cfg="head.cfg", by_order=True)
     assert not pathlib.Path("b.weights").exists()
+
+
+# All layers have the same shapes.
+EQUAL = "[net]\nwidth=4\nheight=4\nchannels=4\n" + 12 * "[conv]\nfilters=4\nactivation=linear\n"
+
+
+@pytest.mark.parametrize("name", ["m.{}.{}", "layer{}.conv.{}", "backbone.stage1.block{}.0.{}"])
+def test_numbers_in_names_of_safetensors_are_sorted_as_numbers(name: str) -> None:
+    safetensors = pytest.importorskip("safetensors.torch", reason="the extra safetensors is not installed")
+    pathlib.Path("equal.cfg").write_text(EQUAL)
+    net = random_networks.randomise(darknet_py.load("equal.cfg"))
+    state = {
+        name.format(index, key): tensor.clone()
+        for index, layer in enumerate(net)
+        for (_, tensor), key in zip(layer.stored(), ("bias", "weight"), strict=True)
+    }
+    safetensors.save_file(state, "port.safetensors")
+    loaded = convert("port.safetensors", "x.weights", cfg="equal.cfg", by_order=True)
+    for key, tensor in net.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], tensor), key
+
+
+def test_names_of_safetensors_that_give_no_order_are_refused() -> None:
+    safetensors = pytest.importorskip("safetensors.torch", reason="the extra safetensors is not installed")
+    pathlib.Path("equal.cfg").write_text(EQUAL)
+    parts = [f"{part}.{index}.{key}" for part in ("stem", "body") for index in range(6) for key in ("weight", "bias")]
+    state = {name: torch.ones(4, 4, 1, 1) if name.endswith("weight") else torch.ones(4) for name in parts}
+    safetensors.save_file(state, "port.safetensors")
+    with pytest.raises(WeightsError, match=r"number the layers: body.5.weight, stem.0.bias: expected a .pt file"):
+        convert("port.safetensors", "x.weights", cfg="equal.cfg", by_order=True)
+    torch.save(state, "port.pt")  # which keeps the order
+    convert("port.pt", "x.weights", cfg="equal.cfg", by_order=True)

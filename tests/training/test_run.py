@@ -17,6 +17,7 @@ from darknet_py.data.dataset import Dataset
 from darknet_py.errors import DarknetError, DataError, WeightsError
 from darknet_py.signals import DeferredSignals
 from darknet_py.training import checkpoints, resume
+from darknet_py.weights import checkpoint
 from tests.helpers import synthetic_data, training_runs
 
 
@@ -144,7 +145,7 @@ def test_a_state_of_another_network_is_refused(tmp_path: pathlib.Path, rectangle
 def test_a_state_is_plain_data(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     training_runs.run(synthetic_data.cfg(tmp_path, max_batches=2), rectangles / "tiny.data", output=tmp_path / "out")
     content = torch.load(tmp_path / "out" / "tiny_last.state.pt", weights_only=True)
-    assert content["format"] == checkpoints.FORMAT
+    assert content["format"] == checkpoint.FORMAT
     assert content["trainer"]["iteration"] == 2
     assert content["seed"] == 3
 
