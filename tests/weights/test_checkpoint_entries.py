@@ -15,14 +15,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 import darknet_py
-from darknet_py import cfg, weights
+from darknet_py import cfg
 from darknet_py.errors import CheckpointError, ConfigError
 from darknet_py.network import Network
-from darknet_py.training import checkpoints, resume
-from darknet_py.training.options import TrainOptions
+from darknet_py.training import checkpoints
 from darknet_py.training.trainer import Trainer
 from darknet_py.weights import checkpoint, containers, schema
 from tests.helpers import random_networks
@@ -253,62 +251,6 @@ def test_folders_and_names_that_cannot_exist_are_an_error() -> None:
     for name, message in (("a.pt", "expected a regular file"), ("b.pt", "No such file"), ("a\0.pt", "null")):
         with pytest.raises(CheckpointError, match=message):
             checkpoint.load(name)
-
-
-def test_a_training_state_is_read_as_weights() -> None:
-    net = network(TRAINED)
-    trainer = Trainer(net)
-    net.seen, net.names = 6, ("cat", "dog")
-    writer = checkpoints.CheckpointWriter(".", "a")
-    writer.save_state(net, trainer.state_dict(), checkpoints.Progress(), 0, {})
-    loaded = darknet_py.load("a_last.state.pt")
-    assert (loaded.seen, loaded.names, loaded.config.text) == (6, ("cat", "dog"), TRAINED)
-    x = torch.rand(1, 3, 32, 32)
-    assert torch.equal(loaded(x)[0], net.eval()(x)[0])
-    pathlib.Path("a.cfg").write_text(TRAINED)
-    assert torch.equal(darknet_py.load("a.cfg", "a_last.state.pt")(x)[0], net(x)[0])
-    darknet_py.convert("a_last.state.pt", "b.weights")
-    weights.save(net, "c.weights")
-    assert pathlib.Path("b.weights").read_bytes() == pathlib.Path("c.weights").read_bytes()
-
-
-def test_weights_are_not_taken_for_a_training_state() -> None:
-    darknet_py.save(network(TRAINED), "a.pt")
-    with pytest.raises(CheckpointError, match=r"a.pt: expected the state of a training run, found weights only"):
-        resume.load_start(network(TRAINED), TrainOptions(resume="a.pt"), ".")
-
-
-def nested(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {prefix + name: tensor for name, tensor in state.items()}
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "a.b.model."])
-def test_state_dicts_of_networks_are_read_by_name(prefix: str, suffix: str) -> None:
-    net = network()
-    state = {name: tensor.clone() for name, tensor in reversed(net.state_dict().items())}
-    path = f"a{suffix}"
-    if suffix == ".pt":
-        torch.save({"epoch": 3, "state_dict": nested(state, prefix) | {"loss.weight": torch.ones(2)}}, path)
-    else:
-        library = pytest.importorskip("safetensors.torch", reason="the extra safetensors is not installed")
-        library.save_file(nested(state, prefix), path)
-    pathlib.Path("a.cfg").write_text(HEAD)
-    loaded = darknet_py.load("a.cfg", path)
-    converted = darknet_py.convert(path, "b.weights", cfg="a.cfg", by_order=True)
-    for name, tensor in net.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], tensor), name
-        assert torch.equal(converted.state_dict()[name], tensor), name
-    with pytest.raises(CheckpointError, match="a state dict has no cfg"):
-        darknet_py.load(path)
-
-
-def test_a_state_dict_of_several_networks_is_refused() -> None:
-    state = network().state_dict()
-    torch.save(nested(state, "student.") | nested(state, "teacher."), "a.pt")
-    pathlib.Path("a.cfg").write_text(HEAD)
-    with pytest.raises(CheckpointError, match=r"expected one network, found several: student., teacher."):
-        darknet_py.load("a.cfg", "a.pt")
 
 
 def test_no_pickle_is_executed() -> None:
