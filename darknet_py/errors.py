@@ -18,6 +18,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 60  # characters of a file that a message quotes
+
 
 class DarknetError(ValueError):
     """Base class of the errors of this package."""
@@ -49,5 +51,10 @@ class WeightsWarning(UserWarning):
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` with the choice most similar to ``word``, or an empty string."""
-    near = difflib.get_close_matches(word, list(choices), n=1)
+    near = difflib.get_close_matches(word, list(choices), n=1) if len(word) <= _LONGEST else []
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def shorten(text: str) -> str:
+    """Return text in quotes for a message, cut where it is long."""
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")

@@ -27,6 +27,8 @@ def load(
     device: torch.device | str = "cpu",
     strict: bool = False,
     upto: int | None = None,
+    max_bytes: int | None = None,
+    allow_paths: bool = False,
 ) -> Network:
     """Build a network, load its weights and return it in eval mode.
 
@@ -41,6 +43,8 @@ def load(
         device: where the network runs.
         strict: raise ConfigError instead of warning of options without effect.
         upto: load the first ``upto`` layers only, from a whole file or a backbone (137 for yolov4.conv.137).
+        max_bytes: memory that parameters, the outputs of one image and the image may need; None: the machine's.
+        allow_paths: let ``tree=`` and ``map=`` of the cfg name files outside of its surroundings (``cfg.load``).
 
     Returns:
         The network.
@@ -60,12 +64,18 @@ def load(
             raise WeightsError(f"{os.fspath(cfg)}: contains weights: expected no other weights, found {weights}")
         saved = checkpoint.load(cfg)
         weights = cfg
-        network = checkpoint.build(saved, cfg, size=size, dialect=dialect, strict=strict)
+        network = checkpoint.build(saved, cfg, size=size, dialect=dialect, strict=strict, max_bytes=max_bytes)
     else:
         if weights is not None and is_container(weights):
             saved = checkpoint.load(weights)
             dialect = dialect or saved.dialect
-        network = Network(cfg_.load(cfg), size=size, dialect=dialect or Dialect.ALEXEYAB, strict=strict)
+        network = Network(
+            cfg_.load(cfg, allow_paths=allow_paths),
+            size=size,
+            dialect=dialect or Dialect.ALEXEYAB,
+            strict=strict,
+            max_bytes=max_bytes,
+        )
     if weights is None or upto is not None or any(_has_unloaded_weights(layer.options) for layer in network):
         network.initialise()
     if saved is not None and weights is not None:

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ._building import INPUT as INPUT
+from ._building import build_layers, check_memory, locate_errors, plan_layers, read_specs
 from ._liveness import dead_after
+from ._memory import machine_memory
 from ._table import format_table
-from .cfg import Config, Dialect, Section, schema
+from .cfg import Config, Dialect, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError
-from .layers import ClassifierHead, Head, Layer, Shape, StepContext, Tree, find
-
-INPUT = -1  # number of the network's input among the sources of a layer
+from .layers import ClassifierHead, Head, Layer, Shape, StepContext, Tree
 
 
 class Network(nn.Module):
@@ -29,6 +30,7 @@ class Network(nn.Module):
         size: width and height of the input in pixels instead of the cfg's.
         dialect: ``alexeyab`` or ``pjreddie``: the fork whose behaviour applies where they differ.
         strict: raise an error for unknown keys and other text without effect.
+        max_bytes: memory that parameters, the outputs of one image and the image may need; None: the machine's.
 
     Attributes:
         options: keys of ``[net]``.
@@ -39,7 +41,7 @@ class Network(nn.Module):
         names: class names from a checkpoint; empty if unknown.
 
     Raises:
-        ConfigError: the cfg is wrong, with file, line and layer.
+        ConfigError: the cfg is wrong or needs too much memory, with file, line and layer.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Network(nn.Module):
         size: tuple[int, int] | None = None,
         dialect: Dialect | str = Dialect.ALEXEYAB,
         strict: bool = False,
+        max_bytes: int | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -59,32 +62,19 @@ class Network(nn.Module):
         if not others:
             raise ConfigError(f"{config.path}: expected layers after [{first.name}], found none")
         self.options = schema.read(Net, first, config, dialect=self.dialect, strict=strict)
-        with _locate_errors(config, first):
+        with locate_errors(config, first):
             self.shape = _input_shape(self.options, size)
-        self.sources: list[tuple[int, ...]] = []
-        layers: list[Layer] = []
-        for index, section in enumerate(others):
-            with _locate_errors(config, section, index):
-                layers.append(self._build_layer(section, layers, strict))
-        self.layers = nn.ModuleList(layers)
+        self._specs = read_specs(config, self.dialect, strict=strict)
+        self.sources = [spec.sources for spec in self._specs]
+        planned = plan_layers(config, self._specs, self.shape)
+        check_memory(config, self._specs, planned, self.shape, machine_memory() if max_bytes is None else max_bytes)
+        self.layers = nn.ModuleList(build_layers(config, self._specs, self.shape))
+        self._sizes = {self.shape[1:]}  # heights and widths of the input that the layers accept
         self._dead = dead_after(enumerate(self.sources), self.outputs)
         self.version = (0, 2, 5)
         self.seen = 0
         self.names: tuple[str, ...] = ()
         self.eval()
-
-    def _build_layer(self, section: Section, earlier: Sequence[Layer], strict: bool) -> Layer:
-        kind = find(section.name)
-        index = len(earlier)
-        options = schema.read(kind.Options, section, self.config, dialect=self.dialect, strict=strict)
-        sources = options.sources(index)
-        for source in sources:
-            if not INPUT <= source < index or (source == INPUT and index > 0):
-                raise ValueError(f"refers to layer {source}, which does not precede it")
-        layer = kind(options, *(self.shape if s == INPUT else earlier[s].shape for s in sources))
-        layer.connect(index, earlier)
-        self.sources.append(sources)
-        return layer
 
     def __iter__(self) -> Iterator[Layer]:
         """The layers."""
@@ -156,8 +146,17 @@ class Network(nn.Module):
         if x.dim() == 2 and x.shape[1] == self.shape.floats:
             return x.reshape(-1, *self.shape)
         if x.dim() == 4 and x.shape[1] == self.shape.channels:
+            if type(x.shape[2]) is int and not torch.compiler.is_compiling():  # a tracer has symbols for sizes
+                self.check_size((x.shape[3], x.shape[2]))
             return x
         raise ValueError(f"expected a batch of {tuple(self.shape)} (channels, height, width), got {tuple(x.shape)}")
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise ConfigError if the layers do not accept an input of ``size``, width and height in pixels."""
+        width, height = size
+        if (height, width) not in self._sizes:
+            plan_layers(self.config, self._specs, self.shape._replace(height=height, width=width))
+            self._sizes.add((height, width))
 
     def initialise(self) -> Network:
         """Set every parameter to Darknet's initial values, drawn from torch's global generator."""
@@ -200,18 +199,6 @@ def evaluating(network: Network) -> Iterator[None]:
         yield
     finally:
         network.train(training)
-
-
-@contextmanager
-def _locate_errors(config: Config, section: Section, index: int | None = None) -> Iterator[None]:
-    """Convert a ValueError raised inside the block to a ConfigError with file, line and layer."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except ValueError as error:
-        layer = "" if index is None else f"layer {index} "
-        raise ConfigError(f"{config.path}:{section.line}: {layer}[{section.name}] {error}") from error
 
 
 def _input_shape(options: Net, size: tuple[int, int] | None) -> Shape:

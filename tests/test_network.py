@@ -138,12 +138,13 @@ def test_an_error_names_the_layer_and_its_input() -> None:
     assert error.value.__notes__ == [expected]
 
 
-def test_an_error_names_every_input() -> None:
+def test_an_error_names_every_input(monkeypatch: pytest.MonkeyPatch) -> None:
     net = network(PLAIN + "[shortcut]\nfrom=-3\n")
-    with pytest.raises(ValueError, match="cannot add") as error:
-        net(random(1, 3, 9, 16))
+    monkeypatch.setattr(net[3], "forward", lambda *inputs, context: int("x"))
+    with pytest.raises(ValueError, match="invalid literal") as error:
+        net(random(1, *net.shape))
     line = net.config.sections[4].line
-    shapes = "(1, 5, 5, 8), (1, 4, 9, 16)"
+    shapes = f"{(1, *net[2].shape)}, {(1, *net[0].shape)}"
     assert error.value.__notes__ == [f"in layer 3 [shortcut] ({net.config.path}:{line}), input shapes {shapes}"]
 
 

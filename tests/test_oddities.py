@@ -19,6 +19,7 @@ from darknet_py.layers._tree import Tree
 from darknet_py.layers.heads.detection import Detection
 from darknet_py.layers.heads.region import Region
 from darknet_py.layers.heads.yolo import Yolo
+from darknet_py.training.trainer import Trainer
 from tests.helpers import random_networks
 from tests.helpers.layer_samples import TREE, TREE_HEAD
 
@@ -35,7 +36,6 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
         ("[upsampel]", "unknown section (did you mean 'upsample'?)"),
         ("[empty]\n[net]", "unknown section"),
         ("[empty]\n[route]\nlayers=3", "layer 1 [route] refers to layer 3, which does not precede it"),
-        ("[yolo]\nnms_kind=diou", "nms_kind: expected one of default, greedynms"),
         ("[crnn]\noutput=2\nhidden=2", "expected convolutions that keep the size"),
         ("[maxpool]\nsize=2\npadding=4", "padding=4: expected less than 2 * size = 4"),
     ],
@@ -43,6 +43,31 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
 def test_cfgs_that_c_misreads_or_crashes_on_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         random_networks.network(NET + text)
+
+
+@pytest.mark.parametrize(
+    ("net", "head", "message"),
+    [
+        (
+            "",
+            "nms_kind=diou",
+            "9: [yolo] nms_kind: expected one of default, greedynms, diounms, cornersnms, got 'diou'",
+        ),
+        ("", "iou_loss=diuo", "9: [yolo] iou_loss: expected one of "),
+        ("policy=setps", "", "5: [net] policy: expected one of "),
+        ("scales=.1,,10", "", "5: [net] scales: expected a number, got ''"),
+        ("momentum=9", "", "5: [net] momentum: expected 0..1, got '9'"),
+    ],
+)
+def test_values_that_only_training_reads_do_not_stop_inference(net: str, head: str, message: str) -> None:
+    text = f"{NET}{net}\n[convolutional]\nfilters=8\n[yolo]\n{head}\nclasses=3\nanchors=4,4\n"
+    with pytest.warns(UnusedOptionWarning, match=re.escape(f"made.cfg:{message}")):
+        network = random_networks.network(text)
+    network(torch.zeros(1, *network.shape))
+    with pytest.raises(ConfigError, match=re.escape(f"made.cfg:{message}")):
+        Trainer(network)
+    with pytest.raises(ConfigError, match=re.escape(f"made.cfg:{message}")):
+        random_networks.network(text, strict=True)
 
 
 @pytest.mark.parametrize(

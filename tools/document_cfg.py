@@ -28,7 +28,7 @@ import torch
 
 from darknet_py import cfg, cli, weights
 from darknet_py.activations import Activation
-from darknet_py.cfg import Dialect, schema
+from darknet_py.cfg import Dialect, schema, values
 from darknet_py.cfg.net_section import Net
 from darknet_py.layers import LAYERS, Layer
 from darknet_py.network import Network
@@ -153,8 +153,8 @@ def example() -> str:
     text = "[net]\nwidth=2\nheight=2\nchannels=1\n\n[convolutional]\nfilters=2\nsize=1\nactivation=linear\n"
     network = Network(cfg.loads(text))
     with torch.no_grad():
-        for array, values in zip(weights.stored(network), ((0.5, -1.0), (2.0, 0.25)), strict=True):
-            array.tensor.copy_(torch.tensor(values).view_as(array.tensor))
+        for array, numbers in zip(weights.stored(network), ((0.5, -1.0), (2.0, 0.25)), strict=True):
+            array.tensor.copy_(torch.tensor(numbers).view_as(array.tensor))
     network.seen = 64
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "a.weights")
@@ -216,7 +216,7 @@ def _keys(options: type[schema.Options], left_out: Iterable[str]) -> list[str]:
     rows: dict[bool, list[tuple[str, str, str, str]]] = {False: [], True: []}
     for key, option in known.items():
         if key not in left_out:
-            row = (f"`{key}`", _type(hints[option.name]), _default(option.default), _meaning(option))
+            row = (f"`{key}`", _type(hints[option.name]) + _range(option), _default(option.default), _meaning(option))
             rows[option.metadata["train"]].append(row)
     head = ("key", "value", "default", "meaning")
     parts = [table(head, rows[False])] if rows[False] else []
@@ -238,6 +238,12 @@ def _type(hint: typing.Any) -> str:
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in hint)
     return _TYPES[hint]
+
+
+def _range(option: dataclasses.Field[typing.Any]) -> str:
+    """The range of a number; nothing where it is that of C's type."""
+    low, high = option.metadata["min"], option.metadata["max"]
+    return "" if low is None and high is None else f", {values.describe_range(float, (low, high))}"
 
 
 def _default(value: object) -> str:

@@ -19,10 +19,10 @@ import enum
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .._typing import StrPath
-from ..errors import ConfigError
+from ..errors import ConfigError, shorten
 from ..text_files import decode_text
 
 _WHITESPACE = str.maketrans("", "", " \t\r")
@@ -37,11 +37,19 @@ class Dialect(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """One ``key=value`` line; ``value`` is empty if the line has none."""
+    """One ``key=value`` line.
+
+    Attributes:
+        key: the key.
+        value: the value without blanks; empty if the line has none.
+        line: number of the line.
+        raw: the value as written, with its blanks.
+    """
 
     key: str
     value: str
     line: int = field(default=0, compare=False)
+    raw: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class Config:
         text: the text it was parsed from.
         files: paths of files that the cfg names, by the names it uses; other files are searched for.
         overrides: values of ``[net]`` that have replaced those of the file, by key; ``text`` has them.
+        allow_paths: whether these may lie anywhere, see ``load``.
     """
 
     sections: tuple[Section, ...]
@@ -70,40 +79,54 @@ class Config:
     text: str = field(default="", compare=False, repr=False)
     files: Mapping[str, pathlib.Path] = field(default_factory=dict, compare=False, repr=False)
     overrides: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    allow_paths: bool = field(default=False, compare=False)
 
 
-def loads(text: str, path: str = "<text>") -> Config:
+def loads(text: str, path: str = "<text>", *, allow_paths: bool = False) -> Config:
     """Parse the text of a cfg.
 
     Args:
         text: the text.
         path: its name in error messages.
+        allow_paths: see ``load``.
 
     Raises:
         ConfigError: a line is neither a section, an entry nor a comment, or there is no section.
     """
     sections: list[Section] = []
     entries: list[Entry] = []
-    for number, line in _lines(text):
+    for number, raw, line in _lines(text):
         if line.startswith("["):
             name, bracket, rest = line[1:].partition("]")
             if not bracket or not name or rest[:1] not in ("", "#", ";"):
-                raise ConfigError(f"{path}:{number}: expected [section], got {line!r}")
+                raise ConfigError(f"{path}:{number}: expected [section], got {shorten(line)}")
+            _finish(sections, entries)
             entries = []
             sections.append(Section(name, (), number))
             continue
         if not sections:
-            raise ConfigError(f"{path}:{number}: expected a section such as [net] first, got {line!r}")
+            raise ConfigError(f"{path}:{number}: expected a section such as [net] first, got {shorten(line)}")
         key, _, value = line.partition("=")
-        entries.append(Entry(key, value, number))
-        sections[-1] = Section(sections[-1].name, tuple(entries), sections[-1].line)
+        entries.append(Entry(key, value, number, raw.partition("=")[2].strip()))
     if not sections:
         raise ConfigError(f"{path}: expected a cfg that starts with [net], found no section")
-    return Config(tuple(sections), path, text)
+    _finish(sections, entries)
+    return Config(tuple(sections), path, text, allow_paths=allow_paths)
 
 
-def load(path: StrPath) -> Config:
+def _finish(sections: list[Section], entries: list[Entry]) -> None:
+    """Give the last section its entries."""
+    if entries:
+        sections[-1] = replace(sections[-1], entries=tuple(entries))
+
+
+def load(path: StrPath, *, allow_paths: bool = False) -> Config:
     """Read and parse a cfg file. Bytes that are not UTF-8 are kept.
+
+    Args:
+        path: the file.
+        allow_paths: let ``tree=`` and ``map=`` name any file. Otherwise it must lie, links resolved, below the folder
+            of the cfg, the folder above that, the working directory, or a folder ``darknet`` of $XDG_DATA_DIRS.
 
     Raises:
         ConfigError: the file cannot be read, or is not the text of a cfg.
@@ -115,7 +138,7 @@ def load(path: StrPath) -> Config:
         raise ConfigError(f"{name}: {error.strerror or error}") from error
     if "\0" in text:
         raise ConfigError(f"{name}: expected the text of a cfg, found binary data (are cfg and weights swapped?)")
-    return loads(text, name)
+    return loads(text, name, allow_paths=allow_paths)
 
 
 def dumps(config: Config) -> str:
@@ -128,8 +151,9 @@ def _section_text(section: Section) -> str:
     return "\n".join((f"[{section.name}]", *lines))
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
+def _lines(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield number, text and text without blanks of the lines that are not comments."""
     for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         line = raw.translate(_WHITESPACE)
         if line and line[0] not in "#;":
-            yield number, line
+            yield number, raw, line

@@ -29,66 +29,82 @@ NAMES = ("net", "network")  # names of the section
 class Net(Options):
     """Options of ``[net]`` (``parse_net_options``); only pjreddie's fork reads those marked pjreddie."""
 
-    width: int = option(0, "input width in pixels")
-    height: int = option(0, "input height in pixels")
-    channels: int = option(0, "input channels")
-    inputs: int = option(0, "length of an input vector that is not an image")
+    width: int = option(0, "input width in pixels", min=0, max=65536)
+    height: int = option(0, "input height in pixels", min=0, max=65536)
+    channels: int = option(0, "input channels", min=0, max=1048576)
+    inputs: int = option(0, "length of an input vector that is not an image", min=0)
     letter_box: bool = option(False, "letterbox images: keep their aspect ratio")
-    batch: int = option(1, "images per iteration (times time_steps)", train=True)
-    subdivisions: int = option(1, "mini-batches per iteration, for gradient accumulation", train=True)
-    time_steps: int = option(1, "frames per sequence: number of steps a recurrent network is unrolled for", train=True)
-    max_batches: int = option(0, "number of iterations", train=True)
-    learning_rate: float = option(0.001, "learning rate", train=True)
-    learning_rate_min: float = option(0.00001, "minimum learning rate (sgdr)", train=True)
-    sgdr_cycle: int = option(0, "iterations of the first cosine cycle (sgdr); 0: max_batches", train=True)
-    sgdr_mult: int = option(2, "factor on the cycle length after each restart (sgdr)", train=True)
-    momentum: float = option(0.9, "momentum", train=True)
-    decay: float = option(0.0001, "weight decay", train=True)
+    batch: int = option(1, "images per iteration (times time_steps)", train=True, min=1, max=1048576)
+    subdivisions: int = option(
+        1, "mini-batches per iteration, for gradient accumulation", train=True, min=1, max=1048576
+    )
+    time_steps: int = option(
+        1, "frames per sequence: number of steps a recurrent network is unrolled for", train=True, min=1, max=1048576
+    )
+    max_batches: int = option(0, "number of iterations", train=True, min=0)
+    learning_rate: float = option(0.001, "learning rate", train=True, min=0)
+    learning_rate_min: float = option(0.00001, "minimum learning rate (sgdr)", train=True, min=0)
+    sgdr_cycle: int = option(0, "iterations of the first cosine cycle (sgdr); 0: max_batches", train=True, min=0)
+    sgdr_mult: int = option(2, "factor on the cycle length after each restart (sgdr)", train=True, min=0)
+    momentum: float = option(0.9, "momentum", train=True, min=0, max=1)
+    decay: float = option(0.0001, "weight decay", train=True, min=0)
     adam: bool = option(False, "Adam instead of SGD with momentum", train=True)
-    B1: float = option(0.9, "beta 1 of Adam: decay of the first moment", train=True)
-    B2: float = option(0.999, "beta 2 of Adam: decay of the second moment", train=True)
-    eps: float = option(0.000001, "epsilon of Adam", train=True)
+    B1: float = option(0.9, "beta 1 of Adam: decay of the first moment", train=True, min=0, max=1)
+    B2: float = option(0.999, "beta 2 of Adam: decay of the second moment", train=True, min=0, max=1)
+    eps: float = option(0.000001, "epsilon of Adam", train=True, min=0)
     policy: Policy = option(Policy.CONSTANT, "learning rate schedule", train=True)
-    burn_in: int = option(0, "warm-up iterations, with learning rate * (iteration / burn_in) ^ power", train=True)
-    power: float = option(4.0, "exponent of the warm-up and of poly", train=True)
-    step: int = option(1, "iterations per step (step), or the midpoint (sigmoid)", train=True)
-    scale: float = option(1.0, "factor on the learning rate per step (step)", train=True)
-    steps: tuple[int, ...] = option((), "iterations at which the learning rate changes (steps, sgdr)", train=True)
-    scales: tuple[float, ...] = option((), "factor on the learning rate at each of steps (steps)", train=True)
-    seq_scales: tuple[float, ...] = option((), "factor on the sequence length at each of steps", train=True)
-    gamma: float = option(1.0, "base of exp, slope of sigmoid", train=True)
-    ema_alpha: float = option(0.0, "decay of the exponential moving average (EMA) of the weights; 0: none", train=True)
-    loss_scale: float = option(1.0, "loss scale in mixed precision", train=True)
+    burn_in: int = option(
+        0, "warm-up iterations, with learning rate * (iteration / burn_in) ^ power", train=True, min=0
+    )
+    power: float = option(4.0, "exponent of the warm-up and of poly", train=True, min=0, max=100)
+    step: int = option(1, "iterations per step (step), or the midpoint (sigmoid)", train=True, min=0)
+    scale: float = option(1.0, "factor on the learning rate per step (step)", train=True, min=0)
+    steps: tuple[int, ...] = option(
+        (), "iterations at which the learning rate changes (steps, sgdr)", train=True, min=-1
+    )
+    scales: tuple[float, ...] = option((), "factor on the learning rate at each of steps (steps)", train=True, min=0)
+    seq_scales: tuple[float, ...] = option((), "factor on the sequence length at each of steps", train=True, min=0)
+    gamma: float = option(1.0, "base of exp, slope of sigmoid", train=True, min=-100, max=100)
+    ema_alpha: float = option(
+        0.0, "decay of the exponential moving average (EMA) of the weights; 0: none", train=True, min=0, max=1
+    )
+    loss_scale: float = option(1.0, "loss scale in mixed precision", train=True, min=0)
     dynamic_minibatch: bool = option(False, "with random=1, larger mini-batches at smaller input sizes", train=True)
-    optimized_memory: int = option(0, "memory saving of Darknet's GPU code", train=True, effect="speed")
-    workspace_size_limit_MB: float = option(1024.0, "memory limit of cuDNN's workspace", train=True, effect="speed")
+    optimized_memory: int = option(0, "memory saving of Darknet's GPU code", train=True, effect="speed", min=0)
+    workspace_size_limit_MB: float = option(
+        1024.0, "memory limit of cuDNN's workspace", train=True, effect="speed", min=0
+    )
     use_cuda_graph: bool = option(False, "CUDA graphs", train=True, effect="speed")
     try_fix_nan: bool = option(
         False, "NaN and Inf in gradients become 0; limit those of convolutions' outputs to -1..1", train=True
     )
-    resize_step: float = option(32.0, "step of random input sizes in pixels", train=True)
+    resize_step: float = option(32.0, "step of random input sizes in pixels", train=True, min=1, max=65536)
     flip: bool = option(True, "random horizontal flip", train=True)
-    angle: float = option(0.0, "maximum random rotation of classifier images in degrees", train=True)
-    aspect: float = option(1.0, "maximum random change of the aspect ratio (classifiers)", train=True)
-    hue: float = option(0.0, "maximum random hue shift", train=True)
-    saturation: float = option(1.0, "maximum random saturation factor", train=True)
-    exposure: float = option(1.0, "maximum random exposure (value) factor", train=True)
-    min_crop: int = option(0, "minimum size of the shorter side before the random crop; 0: width", train=True)
-    max_crop: int = option(0, "maximum size of the shorter side before the random crop; 0: 2 * width", train=True)
-    min_ratio: float = option(0.0, "min_crop / width (pjreddie)", train=True)
-    max_ratio: float = option(0.0, "max_crop / width (pjreddie)", train=True)
+    angle: float = option(0.0, "maximum random rotation of classifier images in degrees", train=True, min=0, max=360)
+    aspect: float = option(1.0, "maximum random change of the aspect ratio (classifiers)", train=True, min=0)
+    hue: float = option(0.0, "maximum random hue shift", train=True, min=0, max=1)
+    saturation: float = option(1.0, "maximum random saturation factor", train=True, min=0)
+    exposure: float = option(1.0, "maximum random exposure (value) factor", train=True, min=0)
+    min_crop: int = option(
+        0, "minimum size of the shorter side before the random crop; 0: width", train=True, min=0, max=65536
+    )
+    max_crop: int = option(
+        0, "maximum size of the shorter side before the random crop; 0: 2 * width", train=True, min=0, max=65536
+    )
+    min_ratio: float = option(0.0, "min_crop / width (pjreddie)", train=True, min=0, max=1000)
+    max_ratio: float = option(0.0, "max_crop / width (pjreddie)", train=True, min=0, max=1000)
     center: bool = option(False, "centre crop instead of a random crop (pjreddie)", train=True, effect="unsupported")
     random: bool = option(False, "random input sizes of a classifier (pjreddie)", train=True, effect="unsupported")
     notruth: bool = option(False, "no targets (pjreddie)", train=True, effect="unsupported")
-    clip: float = option(0.0, "gradient clipping (pjreddie)", train=True, effect="unsupported")
-    blur: int = option(0, "random Gaussian blur; above 1: size of the kernel", train=True)
-    gaussian_noise: int = option(0, "random Gaussian noise up to this strength", train=True)
-    mixup: int = option(0, "MixUp", train=True)
+    clip: float = option(0.0, "gradient clipping (pjreddie)", train=True, effect="unsupported", min=0)
+    blur: int = option(0, "random Gaussian blur; above 1: size of the kernel", train=True, min=0, max=65536)
+    gaussian_noise: int = option(0, "random Gaussian noise up to this strength", train=True, min=0)
+    mixup: int = option(0, "MixUp", train=True, min=0, max=4)
     cutmix: bool = option(False, "CutMix", train=True)
     mosaic: bool = option(False, "mosaic of four images", train=True)
     mosaic_bound: bool = option(False, "clip boxes to their image of the mosaic", train=True)
-    label_smooth_eps: float = option(0.0, "label smoothing epsilon (classifiers)", train=True)
-    adversarial_lr: float = option(0.0, "learning rate of self-adversarial training", train=True)
+    label_smooth_eps: float = option(0.0, "label smoothing epsilon (classifiers)", train=True, min=0, max=1)
+    adversarial_lr: float = option(0.0, "learning rate of self-adversarial training", train=True, min=0)
     attention: bool = option(False, "show attention maps in a window", train=True, effect="unsupported")
     contrastive: bool = option(False, "contrastive learning", train=True)
     contrastive_jit_flip: bool = option(
@@ -99,19 +115,22 @@ class Net(Options):
     )
     unsupervised: bool = option(False, "contrastive learning without labels", train=True)
     track: bool = option(False, "train on sequences of consecutive frames", train=True)
-    augment_speed: int = option(2, "maximum frame step in a sequence", train=True)
-    sequential_subdivisions: int = option(0, "subdivisions per sequence; 0: subdivisions", train=True)
+    augment_speed: int = option(2, "maximum frame step in a sequence", train=True, min=0)
+    sequential_subdivisions: int = option(0, "subdivisions per sequence; 0: subdivisions", train=True, min=0)
     weights_reject_freq: int = option(
-        0, "iterations between re-initialisations of similar filters; 0: never", train=True
+        0, "iterations between re-initialisations of similar filters; 0: never", train=True, min=0
     )
     equidistant_point: int = option(
-        0, "iteration after which unusually small deltas of a head are dropped; 0: never", train=True
+        0, "iteration after which unusually small deltas of a head are dropped; 0: never", train=True, min=0
     )
     badlabels_rejection_percentage: float = option(
-        0.0, "percentage of the largest deltas to drop, in the last quarter of training", train=True
+        0.0, "percentage of the largest deltas to drop, in the last quarter of training", train=True, min=0, max=100
     )
     num_sigmas_reject_badlabels: float = option(
-        0.0, "drop deltas this many standard deviations above the mean, in the last quarter of training", train=True
+        0.0,
+        "drop deltas this many standard deviations above the mean, in the last quarter of training",
+        train=True,
+        min=0,
     )
-    max_chart_loss: float = option(20.0, "upper limit of the loss plot", train=True)
+    max_chart_loss: float = option(20.0, "upper limit of the loss plot", train=True, min=0)
     show_receptive_field: bool = option(False, "print the receptive field", train=True, effect="none")

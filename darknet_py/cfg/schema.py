@@ -1,31 +1,31 @@
 """Convert the entries of a section to a frozen dataclass of typed options.
 
-No other module converts text. A field of an ``Options`` class is one key, and its annotation the type of the value.
-``option()`` gives Darknet's default, the description in ``docs/cfg.md``, whether the key has an effect here, and the
-key itself where it differs from the field's name. Numbers are read as C's ``atoi`` and ``atof`` read them: up to the
-first character that is not part of a number (``255#x`` is 255, an integer ``1e3`` is 1). Text that does not start with
-a number is an error here; C takes it as 0 without a message.
+A field of an ``Options`` class is one key, and its annotation the type of the value. ``option()`` gives Darknet's
+default, the description in ``docs/cfg.md``, the range of a number, whether the key has an effect here, and the key
+itself where it differs from the field's name. ``cfg.values`` converts the text.
+
+A value that only training reads does not stop inference: it is reported, the default takes its place, and ``errors`` of
+the options hold the message, which training raises.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 import functools
-import os
 import pathlib
 import re
-import types
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from ..errors import ConfigError, UnusedOptionWarning, did_you_mean
+from ..errors import ConfigError, UnusedOptionWarning, did_you_mean, shorten
 from . import Config, Dialect, Entry, Section
+from .named_files import find_file
+from .values import convert
 
-_INTEGER = re.compile(r"[+-]?\d+")
-_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)
+_PARTED_NUMBER = re.compile(r"\d[\d.]*\s+[-+.\d][\d.]*")
+_SUGGESTIONS = 20  # unknown keys of a section for which a similar one is looked up
 
 T = TypeVar("T", bound="Options")
 
@@ -36,27 +36,65 @@ Effect = Literal["normal", "none", "unused", "speed", "unsupported"]
 _INEFFECTIVE: dict[Effect, str] = {"none": "has no effect", "unsupported": "not supported, ignored"}
 
 
-def option(default: Any, doc: str, *, key: str = "", train: bool = False, effect: Effect = "normal") -> Any:
+def option(
+    default: Any,
+    doc: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    key: str = "",
+    train: bool = False,
+    tolerant: bool = False,
+    effect: Effect = "normal",
+) -> Any:
     """Declare a field of an Options class.
 
     Args:
         default: Darknet's default, or ``dataclasses.MISSING`` for a required key.
         doc: description for ``docs/cfg.md`` and error messages.
+        min: smallest number that is accepted; None: that of C's type. NaN never is.
+        max: largest number that is accepted; None: that of C's type, which excludes infinity.
         key: key in the file, where it differs from the field's name.
         train: whether the key matters in training only.
+        tolerant: whether inference reports an invalid value and uses the default, as it does where ``train`` is set.
         effect: ``"normal"``: the key acts as in Darknet. ``"none"``: it changes no result, in Darknet either.
             ``"unused"``: C reads it and never uses it, but official cfgs set it.
             ``"speed"``: it changes only time and memory in Darknet, and nothing here. ``"unsupported"``: it
             changes results in Darknet and nothing here.
     """
-    return dataclasses.field(default=default, metadata={"doc": doc, "key": key, "train": train, "effect": effect})
+    metadata = {"doc": doc, "key": key, "train": train, "tolerant": tolerant or train, "effect": effect}
+    return dataclasses.field(default=default, metadata=metadata | {"min": min, "max": max})
+
+
+class Conflict(NamedTuple):
+    """Keys of a section that contradict each other.
+
+    Attributes:
+        key: the key to change.
+        message: what is wrong, and the value that fits.
+        stops_training: whether training cannot start.
+    """
+
+    key: str
+    message: str
+    stops_training: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """The typed entries of one section."""
+    """The typed entries of one section.
+
+    Attributes:
+        dialect: the fork of Darknet to follow.
+        errors: messages about values that only training reads, with their place; training raises the first.
+    """
 
     dialect: Dialect = Dialect.ALEXEYAB
+    errors: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield the keys that contradict each other, of sections that build a network all the same."""
+        return iter(())
 
 
 def keys(options: type[Options]) -> dict[str, dataclasses.Field[Any]]:
@@ -109,31 +147,38 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
         ConfigError: a value cannot be converted, a required key is missing, or a file does not exist.
 
     Warns:
-        UnusedOptionWarning: a key is unknown or repeated, or a value is empty or followed by other text.
+        UnusedOptionWarning: a key is unknown or repeated, a value is empty or followed by other text, keys contradict
+            each other, or a value that only training reads is invalid.
     """
     report = functools.partial(_report, config, section, strict)
     fields = keys(options)
     hints = type_hints(typing.cast(Any, options))
     values: dict[str, Any] = {"dialect": dialect}
-    given: set[str] = set()
+    errors: list[str] = []
+    given: dict[str, Entry] = {}
+    unknown = 0
     for entry in section.entries:
         known = fields.get(entry.key)
         if not entry.value:
             report(entry, "expected a value; the line is ignored")
         elif known is None:
-            report(entry, f"unknown option, ignored{did_you_mean(entry.key, fields)}")
+            unknown += 1
+            hint = did_you_mean(entry.key, fields) if unknown <= _SUGGESTIONS else ""
+            report(entry, f"unknown option, ignored{hint}")
         elif entry.key in given:
             report(entry, "repeated key, ignored: the first one counts")
         else:
-            given.add(entry.key)
+            given[entry.key] = entry
             try:
-                values[known.name], rest = _convert(hints[known.name], entry.value)
-                if isinstance(values[known.name], pathlib.Path):
-                    values[known.name] = _find_file(values[known.name], config)
+                values[known.name], notes = _convert_entry(hints[known.name], known.metadata, entry, config)
             except ValueError as error:
-                raise ConfigError(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}") from error
-            if rest and not rest.startswith("#"):
-                report(entry, f"text {rest!r} after the value, ignored")
+                if strict or not known.metadata["tolerant"]:
+                    raise ConfigError(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}") from error
+                report(entry, f"{error}; the default is used, and training refuses it")
+                errors.append(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}")
+                continue
+            for note in notes:
+                report(entry, note)
             if strict and (reason := _ineffective_reason(known, values[known.name])):
                 report(entry, reason)
     for key, known in fields.items():
@@ -141,25 +186,26 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
             raise ConfigError(
                 f"{config.path}:{section.line}: [{section.name}] missing key {key}= ({known.metadata['doc']})"
             )
-    return options(**values)
+    result = options(**values)
+    for conflict in result.conflicts():
+        entry = given.get(conflict.key, Entry(conflict.key, "", section.line))
+        report(entry, conflict.message)
+        if conflict.stops_training:
+            errors.append(f"{config.path}:{entry.line}: [{section.name}] {conflict.key}: {conflict.message}")
+    return dataclasses.replace(result, errors=tuple(errors)) if errors else result
 
 
-def _find_file(name: pathlib.Path, config: Config) -> pathlib.Path:
-    """Return the path of a file that a cfg names.
-
-    Darknet looks in the working directory only, and official cfgs name files such as data/9k.tree. Here the folder of
-    the cfg, its parent, the working directory and Debian's /usr/share/darknet are searched.
-    """
-    if str(name) in config.files:
-        return config.files[str(name)]
-    cfg_folder = pathlib.Path(config.path).parent
-    data_folders = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
-    folders = (cfg_folder, cfg_folder.parent, pathlib.Path(), *(pathlib.Path(path, "darknet") for path in data_folders))
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    searched = ", ".join(dict.fromkeys(str(folder / name) for folder in folders))
-    raise ValueError(f"file {str(name)!r} not found (searched {searched})")
+def _convert_entry(hint: Any, limits: Mapping[str, Any], entry: Entry, config: Config) -> tuple[Any, list[str]]:
+    """Return the value of an entry, and what is to be said about its text."""
+    value, rest = convert(hint, entry.value, entry.raw or entry.value, (limits["min"], limits["max"]))
+    notes = []
+    if isinstance(value, pathlib.Path):
+        value = find_file(value, config)
+    elif not isinstance(value, str) and (match := _PARTED_NUMBER.search(entry.raw.partition("#")[0])):
+        notes.append(f"blanks are removed, as in Darknet: {match.group()!r} is read as one number")
+    if rest and not rest.startswith("#"):
+        notes.append(f"text {shorten(rest)} after the value, ignored")
+    return value, notes
 
 
 @functools.cache
@@ -173,47 +219,3 @@ def _report(config: Config, section: Section, strict: bool, entry: Entry, text: 
     if strict:
         raise ConfigError(message)
     warnings.warn(message, UnusedOptionWarning, stacklevel=2)
-
-
-def _convert(hint: Any, text: str) -> tuple[Any, str]:
-    """Convert ``text`` to the type ``hint``; return the value and the text after it."""
-    if isinstance(hint, types.UnionType):  # of ``int | None``, None is an absent key
-        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return _parse_member(hint, text), ""
-    if typing.get_origin(hint) is tuple:
-        head, hash_sign, tail = text.partition("#")
-        element = typing.get_args(hint)[0]
-        return tuple(_convert(element, part)[0] for part in head.split(",")), hash_sign + tail
-    return _PARSERS[hint](text)
-
-
-def _parse_number(pattern: re.Pattern[str], kind: Callable[[str], Any], name: str, text: str) -> tuple[Any, str]:
-    match = pattern.match(text)
-    if match is None:
-        raise ValueError(f"expected {name}, got {text!r}")
-    return kind(match.group()), text[match.end() :]
-
-
-def _parse_bool(text: str) -> tuple[bool, str]:
-    # C reads some flags with atof and others with atoi; any number other than zero is true.
-    value, rest = _parse_number(_FLOAT, float, "0 or 1", text)
-    return value != 0, rest
-
-
-def _parse_member(kind: type[enum.Enum], text: str) -> enum.Enum:
-    word = text.partition("#")[0]
-    try:
-        return kind(word)
-    except ValueError:
-        choices = [str(member.value) for member in kind]
-        raise ValueError(f"expected one of {', '.join(choices)}, got {word!r}{did_you_mean(word, choices)}") from None
-
-
-_PARSERS: dict[Any, Callable[[str], tuple[Any, str]]] = {
-    int: functools.partial(_parse_number, _INTEGER, int, "an integer"),
-    float: functools.partial(_parse_number, _FLOAT, float, "a number"),
-    bool: _parse_bool,
-    str: lambda text: (text, ""),
-    pathlib.Path: lambda text: (pathlib.Path(text.partition("#")[0]), ""),
-}

@@ -36,6 +36,8 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
         dialect=None if is_checkpoint else args.dialect,
         device=resolve_device(args.device),
         strict=args.strict,
+        max_bytes=args.max_bytes,
+        allow_paths=args.allow_paths,
     )
 
 

@@ -22,6 +22,15 @@ SHARED: dict[str, _Spec] = {
     "--imgsz/--size": _INPUT | {"help": "input size of the network in pixels, instead of the cfg's"},
     "--dialect": {"choices": [d.value for d in Dialect], "help": "fork of Darknet to follow where the forks differ"},
     "--strict": {"action": "store_true", "help": "treat options without effect as errors"},
+    "--max-bytes": {
+        "type": int,
+        "metavar": "N",
+        "help": "memory that the network may need in bytes (default: the machine's)",
+    },
+    "--allow-paths": {
+        "action": "store_true",
+        "help": "let tree= and map= name files outside the cfg's folder, its parent and the working directory",
+    },
     "--fetch": {"action": "store_true", "help": "download the catalogue's weights for a cfg given without weights"},
     "--upto": {"type": int, "metavar": "N", "help": "load only the first N layers of the weights file (a backbone)"},
     "--allow-non-finite": {"action": "store_true", "help": "accept weights that contain NaN or Inf"},
@@ -97,6 +106,7 @@ def add_network(parser: argparse.ArgumentParser, *, without: Collection[str] = (
     """Add the options of how a network is read and where it runs, except those in ``without``."""
     group = parser.add_argument_group("network")
     defaults = {"--imgsz/--size": None, "--dialect": "alexeyab", "--device": "auto", "--strict": None, "--fetch": None}
+    defaults |= {"--max-bytes": None, "--allow-paths": None}
     for names, default in defaults.items():
         if names not in without:
             add(group, names, default=default)

@@ -28,6 +28,8 @@ def train(
     size: tuple[int, int] | None = None,
     dialect: str | None = None,
     strict: bool = False,
+    max_bytes: int | None = None,
+    allow_paths: bool = False,
 ) -> int:
     """Train the network of a cfg and print the result.
 
@@ -37,7 +39,16 @@ def train(
     from ..training.trainer import Trainer
 
     network = build_network_of_run(
-        cfg, data, options, clear=clear, values=values, size=size, dialect=dialect, strict=strict
+        cfg,
+        data,
+        options,
+        clear=clear,
+        values=values,
+        size=size,
+        dialect=dialect,
+        strict=strict,
+        max_bytes=max_bytes,
+        allow_paths=allow_paths,
     )
     trainer = Trainer(network, data, options, clear=clear, gradients=gradients)
     result = trainer.run()

@@ -101,6 +101,13 @@ def _load_network(args: argparse.Namespace) -> Network:
         return _model.load_network(args, _model.find_files(args))
     cfg = args.model if args.model.endswith(".cfg") else find(args.model).cfg
     size = tuple(args.size) if args.size else None
-    network = loading.load(cfg, size=size, dialect=args.dialect, strict=args.strict)
+    network = loading.load(
+        cfg,
+        size=size,
+        dialect=args.dialect,
+        strict=args.strict,
+        max_bytes=args.max_bytes,
+        allow_paths=args.allow_paths,
+    )
     set_unit_variance(network)
     return network.to(_model.resolve_device(args.device))

@@ -70,7 +70,12 @@ def _check_network(args: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         size = tuple(args.size) if args.size else None
-        network = Network(cfg.load(model.cfg), size=size, dialect=args.dialect)
+        network = Network(
+            cfg.load(model.cfg, allow_paths=args.allow_paths),
+            size=size,
+            dialect=args.dialect,
+            max_bytes=args.max_bytes,
+        )
     options = (network.options, *(layer.options for layer in network))
     notes = [str(warning.message) for warning in caught]
     notes += [str(option) for option in schema.ineffective_options(network.config, options)]

@@ -21,7 +21,13 @@ def run(args: argparse.Namespace) -> int:
     from ..network import Network
 
     size = tuple(args.size) if args.size else None
-    network = Network(cfg.load(_find_cfg(args.model)), size=size, dialect=args.dialect, strict=args.strict)
+    network = Network(
+        cfg.load(_find_cfg(args.model), allow_paths=args.allow_paths),
+        size=size,
+        dialect=args.dialect,
+        strict=args.strict,
+        max_bytes=args.max_bytes,
+    )
     if args.weights:
         weights.load(network, args.weights)
     if args.stored:

@@ -129,6 +129,8 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     _options.add(machine, "--imgsz/--size")
     _options.add(machine, "--dialect", note="(default: alexeyab)")
     _options.add(machine, "--strict")
+    _options.add(machine, "--max-bytes")
+    _options.add(machine, "--allow-paths")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -161,4 +163,6 @@ def run(args: argparse.Namespace) -> int:
         size=tuple(args.size) if args.size else None,
         dialect=args.dialect,
         strict=args.strict,
+        max_bytes=args.max_bytes,
+        allow_paths=args.allow_paths,
     )

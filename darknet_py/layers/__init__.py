@@ -12,7 +12,7 @@ from ._fusion import ConvolutionSpec
 from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
 from ._param_group import ParamGroup
 from ._tree import Tree
-from .base import LAYERS, Layer, Shape, find, section
+from .base import LAYERS, Flattened, Layer, Shape, find, section
 from .heads._head import DecodeOptions, Head
 
 for _module in walk_packages(__path__, f"{__name__}."):
@@ -25,6 +25,7 @@ __all__ = [
     "ConvolutionSpec",
     "DecodeOptions",
     "Deformation",
+    "Flattened",
     "Gradients",
     "Head",
     "Layer",

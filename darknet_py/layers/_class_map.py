@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import torch
 from torch import Tensor
@@ -46,7 +47,10 @@ def read_map(path: pathlib.Path, classes: int) -> Tensor:
     numbers = []
     for line, text in enumerate(read_lines(path), start=1):
         if text.strip():
-            if not text.strip().isdecimal() or int(text) >= classes:
-                raise DataError(f"{path}:{line}: expected a class number in 0..{classes - 1}, got {text!r}")
+            # The text is not quoted: a cfg of someone else names the file.
+            if not re.fullmatch(r"\d{1,9}", text.strip(), re.ASCII) or int(text) >= classes:
+                raise DataError(f"{path}:{line}: expected a class number in 0..{classes - 1}, found other text")
             numbers.append(int(text))
+    if not numbers:
+        raise DataError(f"{path}: expected a class number per line, found none")
     return torch.tensor(numbers)

@@ -25,18 +25,17 @@ class Dense(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_connected``."""
 
-        output: int = option(1, "length of the output")
+        output: int = option(1, "length of the output", min=1, max=16777216)
         activation: Activation = option(Activation.LOGISTIC, "activation after batch norm")
-        batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
+        batch_normalize: int = option(0, "0: biases only, otherwise batch norm", min=0)
 
     options: Options
     uses_context = True
+    reads_vectors = True
     is_part: ClassVar[bool] = True  # of a recurrent layer
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
-        if options.output < 1:
-            raise ValueError(f"output: expected 1 or more, got {options.output}")
         self.shape = Shape(options.output, 1, 1)
         self.biases = parameter(options.output)
         self.weights = parameter(options.output, x.floats)

@@ -18,11 +18,11 @@ class Pooling(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_maxpool`` and ``parse_local_avgpool``."""
 
-        stride: int = option(1, "step in both directions")
-        stride_x: int = option(0, "horizontal step; 0: stride")
-        stride_y: int = option(0, "vertical step; 0: stride")
-        size: int = option(0, "side of the window; 0: stride")
-        padding: int = option(-1, "sum of the padding on both sides; -1: size - 1")
+        stride: int = option(1, "step in both directions", min=1, max=65536)
+        stride_x: int = option(0, "horizontal step; 0: stride", min=0, max=65536)
+        stride_y: int = option(0, "vertical step; 0: stride", min=0, max=65536)
+        size: int = option(0, "side of the window; 0: stride", min=0, max=65536)
+        padding: int = option(-1, "sum of the padding on both sides; -1: size - 1", min=-1, max=131072)
 
         def __post_init__(self) -> None:
             """Resolve keys that depend on others."""
@@ -35,9 +35,6 @@ class Pooling(Layer):
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
-        for key in ("stride_x", "stride_y", "size"):
-            if getattr(options, key) < 1:
-                raise ValueError(f"{key}: expected 1 or more, got {getattr(options, key)}")
         self.strides = (options.stride_y, options.stride_x)
         self.shape = self.output_shape(x, self.strides)
         if min(self.shape) < 1:

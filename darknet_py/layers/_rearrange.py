@@ -15,7 +15,7 @@ class Rearrange(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_reorg``."""
 
-        stride: int = option(1, "side of the block of cells that is moved to channels")
+        stride: int = option(1, "side of the block of cells that is moved to channels", min=1, max=65536)
         reverse: bool = option(False, "move channels to cells instead")
 
     options: Options
@@ -23,8 +23,6 @@ class Rearrange(Layer):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         s = options.stride
-        if s < 1:
-            raise ValueError(f"stride: expected 1 or more, got {s}")
         if options.reverse:
             if x.channels % (s * s):
                 raise ValueError(f"expected a multiple of stride * stride = {s * s} channels, got {x.channels}")

@@ -7,6 +7,7 @@ same parent form a group. Probabilities are conditional on the parent; those of 
 from __future__ import annotations
 
 import pathlib
+import re
 
 import torch
 from torch import Tensor, nn
@@ -142,11 +143,12 @@ def _read(path: pathlib.Path) -> tuple[list[str], list[int]]:
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
-        try:
-            name, parent = line.split()
-            parents.append(int(parent))
-        except ValueError:
-            raise DataError(f"{path}:{number}: expected a name and the number of its parent, got {line!r}") from None
+        # The text is not quoted: a cfg of someone else names the file.
+        match = re.fullmatch(r"\s*(\S+)\s+(-?\d{1,9})\s*", line, re.ASCII)
+        if match is None:
+            raise DataError(f"{path}:{number}: expected a name and the number of its parent, found other text")
+        name = match[1]
+        parents.append(int(match[2]))
         if not -1 <= parents[-1] < len(names):
             raise DataError(f"{path}:{number}: parent {parents[-1]} is not an earlier class")
         names.append(to_unicode(name))

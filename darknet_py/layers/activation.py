@@ -24,6 +24,7 @@ class ActivationLayer(Layer):
 
     options: Options
     uses_context = True
+    reads_vectors = True
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Return the activated ``x``; same shape."""

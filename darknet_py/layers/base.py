@@ -43,6 +43,12 @@ class Shape(NamedTuple):
         return self.channels * self.height * self.width
 
 
+class Flattened(Shape):
+    """Shape of the vector that ``[route]`` makes of maps of unequal size, which most layers refuse."""
+
+    __slots__ = ()
+
+
 class Layer(nn.Module):
     """One section of a cfg as a module: tensors [batch, channels, height, width] in, one tensor out.
 
@@ -50,6 +56,7 @@ class Layer(nn.Module):
         names: names of the section, see ``section``.
         has_loss: whether ``loss`` is defined.
         stateful: whether ``state`` is kept from call to call.
+        reads_vectors: whether the layer accepts a ``Flattened`` input; C's others "must output image" before them.
         uses_context: whether ``forward`` takes ``context=``, see ``Network.forward``.
         options: the section's keys.
         shape: shape of the output for one image.
@@ -65,20 +72,24 @@ class Layer(nn.Module):
             False, "do not load scales, rolling_mean and rolling_variance: the file contains none"
         )
         dontsave: bool = option(False, "do not save the weights of this layer (pjreddie)")
-        numload: int = option(0, "load only this many filters: the file contains no more; 0: all (pjreddie)")
-        learning_rate: float = option(1.0, "factor on the learning rate", train=True)
-        stopbackward: int = option(0, "stop the gradient at this layer; above 1: for this many iterations", train=True)
-        dont_update: int = option(0, "do not update this layer in the first N iterations", train=True)
+        numload: int = option(0, "load only this many filters: the file contains no more; 0: all (pjreddie)", min=0)
+        learning_rate: float = option(1.0, "factor on the learning rate", train=True, min=-1e6, max=1e6)
+        stopbackward: int = option(
+            0, "stop the gradient at this layer; above 1: for this many iterations", train=True, min=0
+        )
+        dont_update: int = option(0, "do not update this layer in the first N iterations", train=True, min=0)
         onlyforward: bool = option(False, "pass no gradient through this layer", train=True)
-        burnin_update: int = option(0, "do not update this layer before iteration N * burn_in", train=True)
+        burnin_update: int = option(0, "do not update this layer before iteration N * burn_in", train=True, min=0)
         train_only_bn: bool = option(
             False, "in this layer and those before it, update the statistics of batch norm only", train=True
         )
-        clip: float = option(0.0, "clamp weights to -clip..clip; 0: no limit", train=True)
+        clip: float = option(0.0, "clamp weights to -clip..clip; 0: no limit", train=True, min=0)
         truth: bool = option(
             False, "the output is the target of the next layer (pjreddie)", train=True, effect="unsupported"
         )
-        smooth: float = option(0.0, "label smoothing epsilon (pjreddie)", train=True, effect="unsupported")
+        smooth: float = option(
+            0.0, "label smoothing epsilon (pjreddie)", train=True, effect="unsupported", min=0, max=1
+        )
 
         def sources(self, index: int) -> tuple[int, ...]:
             """Layers that layer ``index`` reads, by number; -1 is the network's input."""
@@ -87,6 +98,7 @@ class Layer(nn.Module):
     names: ClassVar[tuple[str, ...]]
     has_loss: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
+    reads_vectors: ClassVar[bool] = False
     uses_context: ClassVar[bool] = False
     options: Options
     shape: Shape

@@ -32,13 +32,17 @@ class Contrastive(Layer):
         """Keys of ``parse_contrastive``."""
 
         classes: int = option(
-            1000, "not used: the number of classes follows from the targets", train=True, effect="unused"
+            1000, "not used: the number of classes follows from the targets", train=True, effect="unused", min=0
         )
         yolo_layer: int = option(0, "number of the [yolo] layer whose targets are used; 0: none", train=True)
-        temperature: float = option(1.0, "temperature of the softmax over similarities", train=True)
-        cls_normalizer: float = option(1.0, "factor on the gradient", train=True)
-        max_delta: float = option(float("inf"), "limit of a gradient's absolute value", train=True)
-        contrastive_neg_max: int = option(3, "maximum number of negatives per embedding, with a head", train=True)
+        temperature: float = option(1.0, "temperature of the softmax over similarities", train=True, min=1e-6)
+        cls_normalizer: float = option(1.0, "factor on the gradient", train=True, min=0)
+        max_delta: float = option(
+            float("inf"), "limit of a gradient's absolute value", train=True, min=0, max=float("inf")
+        )
+        contrastive_neg_max: int = option(
+            3, "maximum number of negatives per embedding, with a head", train=True, min=0
+        )
 
     options: Options
     has_loss = True

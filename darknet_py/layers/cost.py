@@ -36,12 +36,17 @@ class Cost(Layer):
 
         type: CostType = option(CostType.SSE, "loss function", train=True)
         scale: float = option(1.0, "weight of the loss", train=True)
-        ratio: float = option(0.0, "share of the smallest gradients that are dropped", train=True, effect="none")
-        noobj: float = option(1.0, "type=seg: weight of values whose target is 0 (pjreddie)", train=True)
-        thresh: float = option(0.0, "gradients below this / number of inputs are set to 0 (pjreddie)", train=True)
+        ratio: float = option(
+            0.0, "share of the smallest gradients that are dropped", train=True, effect="none", min=0, max=1
+        )
+        noobj: float = option(1.0, "type=seg: weight of values whose target is 0 (pjreddie)", train=True, min=0)
+        thresh: float = option(
+            0.0, "gradients below this / number of inputs are set to 0 (pjreddie)", train=True, min=0
+        )
 
     options: Options
     has_loss = True
+    reads_vectors = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` [batch, ...] unchanged."""

@@ -26,14 +26,14 @@ class Crop(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_crop``."""
 
-        crop_height: int = option(1, "height of the crop")
-        crop_width: int = option(1, "width of the crop")
+        crop_height: int = option(1, "height of the crop", min=1, max=65536)
+        crop_width: int = option(1, "width of the crop", min=1, max=65536)
         noadjust: bool = option(False, "keep values in 0..1")
         flip: bool = option(False, "random horizontal flip", train=True)
-        angle: float = option(0.0, "random rotation by up to this many degrees", train=True)
-        saturation: float = option(1.0, "random saturation, by up to this factor", train=True)
-        exposure: float = option(1.0, "random exposure, by up to this factor", train=True)
-        shift: float = option(0.0, "random shift of the channels, up to half of this", train=True)
+        angle: float = option(0.0, "random rotation by up to this many degrees", train=True, min=0, max=360)
+        saturation: float = option(1.0, "random saturation, by up to this factor", train=True, min=0)
+        exposure: float = option(1.0, "random exposure, by up to this factor", train=True, min=0)
+        shift: float = option(0.0, "random shift of the channels, up to half of this", train=True, min=0)
 
     options: Options
 

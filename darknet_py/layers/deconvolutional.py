@@ -24,21 +24,19 @@ class Deconvolutional(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_deconvolutional``."""
 
-        filters: int = option(1, "output channels")
-        size: int = option(1, "side of the square kernel")
-        stride: int = option(1, "distance of the input cells in the output")
+        filters: int = option(1, "output channels", min=1, max=1048576)
+        size: int = option(1, "side of the square kernel", min=1, max=1024)
+        stride: int = option(1, "distance of the input cells in the output", min=1, max=65536)
         pad: bool = option(False, "crop size / 2 cells off every side; padding is ignored")
-        padding: int = option(0, "cells cropped off every side")
+        padding: int = option(0, "cells cropped off every side", min=0, max=65536)
         activation: Activation = option(Activation.LOGISTIC, "activation after batch norm")
-        batch_normalize: int = option(0, "0: biases only, otherwise batch norm")
+        batch_normalize: int = option(0, "0: biases only, otherwise batch norm", min=0)
 
     options: Options
     uses_context = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
-        if min(options.filters, options.size, options.stride) < 1:
-            raise ValueError("filters, size and stride: expected 1 or more")
         self.padding = options.size // 2 if options.pad else options.padding
         height, width = ((n - 1) * options.stride + options.size - 2 * self.padding for n in x[1:])
         self.shape = Shape(options.filters, height, width)

@@ -23,13 +23,14 @@ class Dropout(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_dropout``."""
 
-        probability: float = option(0.2, "probability that a value is zeroed", train=True)
+        probability: float = option(0.2, "probability that a value is zeroed", train=True, min=0, max=1)
         dropblock: bool = option(False, "zero blocks of cells instead (DropBlock)", train=True)
-        dropblock_size_rel: float = option(0.0, "side of the blocks, relative to the map", train=True)
-        dropblock_size_abs: float = option(0.0, "side of the blocks in cells", train=True)
+        dropblock_size_rel: float = option(0.0, "side of the blocks, relative to the map", train=True, min=0, max=1)
+        dropblock_size_abs: float = option(0.0, "side of the blocks in cells", train=True, min=0, max=65536)
 
     options: Options
     uses_context = True
+    reads_vectors = True
     dtype_agnostic = True
 
     def is_identity(self, *inputs: Shape) -> bool:

@@ -12,6 +12,7 @@ class Empty(Layer):
     """Counts as a layer and returns its input."""
 
     dtype_agnostic = True
+    reads_vectors = True
 
     def is_identity(self, *inputs: Shape) -> bool:
         """Always."""

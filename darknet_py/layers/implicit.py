@@ -20,18 +20,17 @@ class Implicit(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_implicit``."""
 
-        filters: int = option(128, "channels")
-        atoms: int = option(1, "rows")
+        filters: int = option(128, "channels", min=1, max=1048576)
+        atoms: int = option(1, "rows", min=1, max=1048576)
         mean: float = option(0.0, "mean of the initial values", train=True)
-        std: float = option(0.2, "half the range of the initial values", train=True)
+        std: float = option(0.2, "half the range of the initial values", train=True, min=0)
 
     options: Options
+    reads_vectors = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         self.shape = Shape(options.filters, options.atoms, 1)
-        if min(self.shape) < 1:
-            raise ValueError("filters and atoms: expected 1 or more")
         self.weights = parameter(*self.shape)
 
     def forward(self, x: Tensor) -> Tensor:

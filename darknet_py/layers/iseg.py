@@ -19,8 +19,8 @@ class Iseg(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_iseg``."""
 
-        classes: int = option(20, "class maps")
-        ids: int = option(32, "embedding maps")
+        classes: int = option(20, "class maps", min=0, max=1048576)
+        ids: int = option(32, "embedding maps", min=0, max=1048576)
 
     options: Options
 

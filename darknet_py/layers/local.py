@@ -24,9 +24,9 @@ class Local(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_local``."""
 
-        filters: int = option(1, "output channels")
-        size: int = option(1, "side of the square kernel")
-        stride: int = option(1, "step")
+        filters: int = option(1, "output channels", min=1, max=1048576)
+        size: int = option(1, "side of the square kernel", min=1, max=1024)
+        stride: int = option(1, "step", min=1, max=65536)
         pad: bool = option(False, "one cell of zeros on every side")
         activation: Activation = option(Activation.LOGISTIC, "activation")
 
@@ -35,8 +35,6 @@ class Local(Layer):
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
-        if min(options.filters, options.size, options.stride) < 1:
-            raise ValueError("filters, size and stride: expected 1 or more")
         # With pad, the C code allocates (n - 1) / stride + 1 rows, which its loop fills only for size 3.
         lost = 1 if options.pad else options.size
         height, width = ((n - lost) // options.stride + 1 for n in x[1:])

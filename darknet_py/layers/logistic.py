@@ -16,6 +16,7 @@ class Logistic(Layer):
     """Each output is an independent probability, unlike ``[softmax]``."""
 
     has_loss = True
+    reads_vectors = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``sigmoid(x)``, same shape."""

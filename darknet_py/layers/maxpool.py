@@ -26,9 +26,14 @@ class Maxpool(Pooling):
 
         maxpool_depth: bool = option(False, "pool over channels instead of windows")
         out_channels: int = option(
-            1, "with maxpool_depth: output j is the maximum of the channels k with k % out_channels == j"
+            1,
+            "with maxpool_depth: output j is the maximum of the channels k with k % out_channels == j",
+            min=1,
+            max=1048576,
         )
-        antialiasing: int = option(0, "apply the stride by a blur after the pooling: 1 binomial 3x3, 2 mean of 2x2")
+        antialiasing: int = option(
+            0, "apply the stride by a blur after the pooling: 1 binomial 3x3, 2 mean of 2x2", min=0
+        )
 
     options: Options
     dtype_agnostic = True

@@ -27,7 +27,7 @@ class Normalization(Layer):
         alpha: float = option(0.0001, "factor of the sum of squares")
         beta: float = option(0.75, "exponent")
         kappa: float = option(1.0, "added to the sum")
-        size: int = option(5, "channels in a window")
+        size: int = option(5, "channels in a window", min=1, max=65536)
 
     options: Options
     uses_context = True

@@ -22,7 +22,7 @@ class Reorg(Rearrange):
         """Keys of ``parse_reorg``; the last two are pjreddie's."""
 
         flatten: bool = option(False, "transpose channels and cells instead (pjreddie)")
-        extra: int = option(0, "zeros appended to the flattened input (pjreddie)")
+        extra: int = option(0, "zeros appended to the flattened input (pjreddie)", min=0)
 
     options: Options
     dtype_agnostic = True

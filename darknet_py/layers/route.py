@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..cfg.schema import option
 from ._join import Join
-from .base import Shape, resolve_indices, section
+from .base import Flattened, Shape, resolve_indices, section
 
 
 @section("route")
@@ -23,8 +23,8 @@ class Route(Join):
         layers: tuple[int, ...] = option(
             MISSING, "numbers of the layers to concatenate; negative: relative to this one"
         )
-        groups: int = option(1, "number of slices of each source")
-        group_id: int = option(0, "number of the slice that is used")
+        groups: int = option(1, "number of slices of each source", min=1, max=1048576)
+        group_id: int = option(0, "number of the slice that is used", min=0, max=1048576)
 
         def sources(self, index: int) -> tuple[int, ...]:
             """The layers of ``layers``."""
@@ -32,6 +32,7 @@ class Route(Join):
 
     options: Options
     dtype_agnostic = True
+    reads_vectors = True
 
     def __init__(self, options: Options, *inputs: Shape) -> None:
         super().__init__(options, *inputs)
@@ -42,11 +43,12 @@ class Route(Join):
                 f"groups={options.groups}: expected a divisor of the channels {[x.channels for x in inputs]}"
             )
         # Maps of different sizes are concatenated as flat vectors, which fully connected layers can read.
-        self.flat = len({x[1:] for x in inputs}) > 1
+        self.flat = len({x[1:] for x in inputs}) > 1 or any(isinstance(x, Flattened) for x in inputs)
         if self.flat and options.groups > 1:
             raise ValueError("groups: expected layers of equal width and height")
         channels = sum(x.channels // options.groups for x in inputs)
-        self.shape = Shape(sum(x.floats for x in inputs), 1, 1) if self.flat else inputs[0]._replace(channels=channels)
+        flattened = Flattened(sum(x.floats for x in inputs), 1, 1)
+        self.shape = flattened if self.flat else inputs[0]._replace(channels=channels)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Concatenate ``inputs`` [batch, channels, height, width] along the channels."""

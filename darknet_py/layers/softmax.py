@@ -29,19 +29,20 @@ class Softmax(ClassifierHead):
     class Options(Layer.Options):
         """Keys of ``parse_softmax``."""
 
-        groups: int = option(1, "number of equal parts, each with its own softmax")
-        temperature: float = option(1.0, "divisor of the scores before the softmax")
+        groups: int = option(1, "number of equal parts, each with its own softmax", min=1)
+        temperature: float = option(1.0, "divisor of the scores before the softmax", min=1e-6)
         tree: pathlib.Path | None = option(None, "file with a class hierarchy")
         spatial: bool = option(False, "softmax over the channels of each position (pjreddie)")
         noloss: bool = option(False, "do not compute a loss", train=True)
 
     options: Options
     has_loss = True
+    reads_vectors = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         self.tree = Tree(options.tree) if options.tree else None
-        if options.groups < 1 or x.floats % options.groups:
+        if x.floats % options.groups:
             raise ValueError(f"{x.floats} inputs do not divide into groups={options.groups}")
         if self.tree and len(self.tree.names) != x.floats:
             raise ValueError(f"tree: {len(self.tree.names)} classes, expected {x.floats}, one per input")

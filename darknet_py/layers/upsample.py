@@ -19,7 +19,9 @@ class Upsample(Layer):
     class Options(Layer.Options):
         """Keys of ``parse_upsample``."""
 
-        stride: int = option(2, "factor of both axes; negative: side of the blocks that are summed")
+        stride: int = option(
+            2, "factor of both axes; negative: side of the blocks that are summed", min=-65536, max=65536
+        )
         scale: float = option(1.0, "factor of all values")
 
     options: Options

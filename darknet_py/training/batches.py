@@ -89,7 +89,7 @@ def create_detection_loader(
         **kwargs: Arguments of ``Loader``; ``until`` is max_batches by default.
 
     Raises:
-        ConfigError: The network has no detection head.
+        ConfigError: The network has no detection head, or does not accept a size of ``random=``.
         DataError: The data set is empty.
     """
     if not network.heads:
@@ -97,6 +97,8 @@ def create_detection_loader(
     head = network.heads[-1]
     groups = 0 if correct_augmentation else DETECTOR_THREADS
     plan = _plan(network, seed, groups, head.multi_scale)
+    for size in sorted(plan.sizes()):
+        network.check_size(size)
     augmentation = detection.DetectionAugmentation.from_cfg(network.options, head, corrected=correct_augmentation)
     maker = _Detection(plan, augmentation)
     objects = Objects(

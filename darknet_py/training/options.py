@@ -160,6 +160,13 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def check_options(network: Network) -> None:
+    """Raise ConfigError if the cfg has values that only training reads and that are invalid."""
+    for options in (network.options, *(layer.options for layer in network)):
+        for error in options.errors:
+            raise ConfigError(error)
+
+
 def warn_of_ignored_options(network: Network) -> None:
     """Warn of options in the cfg that training ignores, in one line, and of images that ``subdivisions`` leaves out."""
     sections = (network.options, *(layer.options for layer in network))

@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -64,6 +65,8 @@ def build_network(
     dialect: Dialect | str = Dialect.ALEXEYAB,
     strict: bool = False,
     seed: int = 0,
+    max_bytes: int | None = None,
+    allow_paths: bool = False,
 ) -> Network:
     """Build a network with Darknet's random initial weights.
 
@@ -74,15 +77,17 @@ def build_network(
         dialect: Fork of Darknet to follow where the forks differ.
         strict: Whether text of the cfg that has no effect is an error.
         seed: Seed of the initial weights.
+        max_bytes: Memory that the network may need, see ``Network``.
+        allow_paths: Let the cfg name files outside of its surroundings, see ``cfg.load``.
 
     Raises:
         ConfigError: The cfg cannot be read or is invalid.
     """
-    config = cfg_.load(model_files.find_cfg(cfg))
+    config = cfg_.load(model_files.find_cfg(cfg), allow_paths=allow_paths)
     if values:
-        changed = cfg_.loads(replace_values(config, {0: values}), config.path)
+        changed = cfg_.loads(replace_values(config, {0: values}), config.path, allow_paths=allow_paths)
         config = replace(changed, overrides=dict(values))
-    network = Network(config, size=size, dialect=dialect, strict=strict)
+    network = Network(config, size=size, dialect=dialect, strict=strict, max_bytes=max_bytes)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return network.initialise()
@@ -97,11 +102,12 @@ def build_network_of_run(
     values: Mapping[str, str] | None = None,
     size: tuple[int, int] | None = None,
     dialect: Dialect | str | None = None,
-    strict: bool = False,
+    **kwargs: Any,
 ) -> Network:
     """Build the network of a run as ``build_network`` does.
 
     If ``options`` resume a run, it has the values, the size and the dialect of that run where others are not given.
+    ``kwargs``: other arguments of ``build_network``.
 
     Raises:
         ConfigError: The cfg cannot be read or is invalid.
@@ -115,7 +121,7 @@ def build_network_of_run(
     except TypeError:
         raise WeightsError(f"{path}: damaged training state: recipe") from None
     dialect = dialect or held.get("dialect") or Dialect.ALEXEYAB
-    return build_network(cfg, values=values, size=width_height, dialect=dialect, strict=strict, seed=options.seed)
+    return build_network(cfg, values=values, size=width_height, dialect=dialect, seed=options.seed, **kwargs)
 
 
 def output_folder(data: Data | None, options: TrainOptions) -> StrPath:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from .. import schedule
 from ..augmentation.geometry import Size
 from ..cfg.net_section import Net
-from ..errors import ConfigError
 
 _RESIZE_EVERY = 10  # iterations
 _RESIZE_RANGE = 1.4  # of random=1: sizes from 1 / 1.4 to 1.4 times the cfg's
@@ -80,6 +80,18 @@ class Plan:
         size = self._stepped(factor)
         return self.size if factor < 1 and (size[0] > self.size[0] or size[1] > self.size[1]) else size
 
+    def sizes(self) -> set[Size]:
+        """All sizes that ``size_at`` returns."""
+        if not self.random:
+            return {self.size}
+        first, last = 1 / self._reach, self._reach
+        step = self.net.resize_step
+        # A side changes where factor * side / step + 1.5 passes a whole number.
+        changes = {(n - 0.5) * step / side for side in self.size for n in range(1, int(last * side / step) + 3)}
+        factors = sorted({first, last, *(factor for factor in changes if first < factor < last)})
+        between = [(a + b) / 2 for a, b in pairwise(factors)]
+        return {self.size, *(self._stepped(factor) for factor in (*factors, *between))}
+
     def batch_at(self, iteration: int) -> int:
         """Images per mini-batch of an iteration; more at smaller sizes with ``dynamic_minibatch=1``."""
         if not (self.random and self.net.dynamic_minibatch):
@@ -94,8 +106,6 @@ class Plan:
 
     def _stepped(self, factor: float) -> Size:
         step = self.net.resize_step
-        if step < 1:
-            raise ConfigError(f"[net] resize_step: expected 1 or more, got {step:g}")
         # roundl(): halves are rounded away from zero
         width, height = (int(int(factor * side / step + 1.5) * step) for side in self.size)
         return max(width, int(step)), max(height, int(step))

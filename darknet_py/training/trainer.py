@@ -38,7 +38,7 @@ from .loader import Batch
 from .logger import IterationMetrics, merge_mini_batches
 from .nan_check import NaNCheck
 from .optimizer import EMA, Optimizer, build_optimizer
-from .options import TrainOptions, warn_of_ignored_options
+from .options import TrainOptions, check_options, warn_of_ignored_options
 from .recipe import network_recipe
 from .session import Session, open_session
 
@@ -102,6 +102,7 @@ class Trainer:
         clear: bool = False,
         gradients: Gradients | str | None = None,
     ) -> None:
+        check_options(network)
         self.gradients = _parse_gradients(gradients)
         self._keeps_gradients = gradients is None  # of the run that is resumed
         _check_parameters(network)

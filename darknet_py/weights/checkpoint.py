@@ -167,6 +167,7 @@ def build(
     size: tuple[int, int] | None = None,
     dialect: Dialect | str | None = None,
     strict: bool = False,
+    max_bytes: int | None = None,
 ) -> Network:
     """Build the network of a checkpoint, without loading the weights.
 
@@ -176,12 +177,13 @@ def build(
         size: width and height of the input in pixels, instead of the cfg's.
         dialect: the fork of Darknet to follow, instead of the checkpoint's.
         strict: treat options without effect as errors.
+        max_bytes: memory that the network may need, see ``Network``.
     """
     if not checkpoint.cfg:
         raise CheckpointError(f"{os.fspath(path)}: a state dict has no cfg: expected load(CFG, {os.fspath(path)!r})")
     config = cfg_.loads(checkpoint.cfg, f"{os.fspath(path)}:{checkpoint.cfg_name}")
     config = Config(config.sections, config.path, config.text, _unpack_files(checkpoint.files))
-    return Network(config, size=size, dialect=dialect or checkpoint.dialect, strict=strict)
+    return Network(config, size=size, dialect=dialect or checkpoint.dialect, strict=strict, max_bytes=max_bytes)
 
 
 @torch.no_grad()

@@ -26,10 +26,11 @@ class Colour(enum.StrEnum):
 class Options(schema.Options):
     count: int = option(1, "a count")
     maybe: int | None = option(None, "a number or none")
-    rate: float = option(0.5, "how fast")
+    rate: float = option(0.5, "how fast", max=float("inf"))
     on: bool = option(False, "whether")
     colour: Colour = option(Colour.RED, "which")
-    steps: tuple[int, ...] = option((), "when")
+    part: float = option(0.0, "which part", min=0, max=1)
+    steps: tuple[int, ...] = option((), "when", min=-9)
     scales: tuple[float, ...] = option((), "how much")
     from_: int = option(0, "a key that Python reserves", key="from")
     word: str = option("", "a word")
@@ -85,8 +86,14 @@ def test_values_are_converted_to_the_type_of_the_field(text: str, name: str, val
 @pytest.mark.parametrize(
     ("text", "name", "value", "warning"),
     [
-        ("count=3x", "count", 3, "x.cfg:2: [conv] count: text 'x' after the value, ignored"),
-        ("count=1e3", "count", 1, "x.cfg:2: [conv] count: text 'e3' after the value, ignored"),
+        ("count=3 x", "count", 3, "x.cfg:2: [conv] count: text 'x' after the value, ignored"),
+        ("count=3 ,000", "count", 3, "x.cfg:2: [conv] count: text ',000' after the value, ignored"),
+        (
+            "steps=4800 5400",
+            "steps",
+            (48005400,),
+            "x.cfg:2: [conv] steps: blanks are removed, as in Darknet: '4800 5400' is read as one number",
+        ),
         ("count=3.9", "count", 3, "x.cfg:2: [conv] count: text '.9' after the value, ignored"),
         ("rate=0.1;fast", "rate", 0.1, "x.cfg:2: [conv] rate: text ';fast' after the value, ignored"),
         ("count=2\n\ncount=3", "count", 2, "x.cfg:4: [conv] count: repeated key, ignored: the first one counts"),
@@ -119,6 +126,18 @@ def test_a_comment_after_a_number_is_not_reported() -> None:
         ("rate=fast", "x.cfg:2: [conv] rate: expected a number, got 'fast'"),
         ("rate=.", "x.cfg:2: [conv] rate: expected a number, got '.'"),
         ("on=yes", "x.cfg:2: [conv] on: expected 0 or 1, got 'yes'"),
+        ("count=3x", "x.cfg:2: [conv] count: expected an integer, got '3x', which Darknet reads as 3"),
+        ("count=1e3", "x.cfg:2: [conv] count: expected an integer, got '1e3', which Darknet reads as 1"),
+        ("count=6,000", "x.cfg:2: [conv] count: expected an integer, got '6,000', which Darknet reads as 6"),
+        ("part=0,001", "x.cfg:2: [conv] part: expected a number, got '0,001', which Darknet reads as 0"),
+        ("part=0.1.2", "x.cfg:2: [conv] part: expected a number, got '0.1.2', which Darknet reads as 0.1"),
+        ("steps=1,2e3", "x.cfg:2: [conv] steps: expected an integer, got '2e3', which Darknet reads as 2"),
+        ("part=1.5", "x.cfg:2: [conv] part: expected 0..1, got '1.5'"),
+        ("part=nan", "x.cfg:2: [conv] part: expected 0..1, got 'nan'"),
+        ("rate=-inf", "x.cfg:2: [conv] rate: expected -3.4e+38..inf, got '-inf'"),
+        ("steps=1,-10", "x.cfg:2: [conv] steps: expected -9 or more, got '-10'"),
+        ("count=2147483648", "x.cfg:2: [conv] count: expected -2147483648..2147483647, got '2147483648'"),
+        (f"count={'9' * 10000}", f"x.cfg:2: [conv] count: expected -2147483648..2147483647, got '{'9' * 60}...'"),
         ("steps=1,,2", "x.cfg:2: [conv] steps: expected an integer, got ''"),
         ("steps=1,2,", "x.cfg:2: [conv] steps: expected an integer, got ''"),
         ("colour=gren", "x.cfg:2: [conv] colour: expected one of red, green, got 'gren' (did you mean 'green'?)"),

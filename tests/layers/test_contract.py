@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darknet_py.cfg import schema
+from darknet_py.cfg import schema, values
 from darknet_py.cfg.net_section import Net
 from darknet_py.layers import LAYERS, Layer, Shape
 from tests.helpers import random_networks
@@ -86,7 +86,7 @@ def test_its_options_can_be_read_from_text(kind: type[schema.Options]) -> None:
             text = str(int(default))
         if default in ((), None):
             text = "1"  # an absent file, or a list without a default
-        value, rest = schema._convert(hint, text)
+        value, rest = values.convert(hint, text, text, (known.metadata["min"], known.metadata["max"]))
         assert not rest, key
         assert default in ((), None) or value == default, key
         assert default in ((), None) or type(value) is type(default) or isinstance(default, int), key

@@ -33,13 +33,17 @@ class AnchorHead(Head):
     class Options(AnchorLossOptions, Head.Options):
         """Keys of ``parse_yolo`` and ``parse_gaussian_yolo``."""
 
-        num: int = option(1, "number of anchors in the list")
-        mask: tuple[int, ...] = option((), "indices of this head's anchors in the list; none given: all")
-        anchors: tuple[float, ...] = option((), "width, height of every anchor in pixels of the input")
-        scale_x_y: float = option(1.0, "scale of the sigmoid of the centre: s * sigmoid(t) - (s - 1) / 2")
-        nms_kind: NMSKind = option(NMSKind.DEFAULT, "overlap measure of NMS")
-        beta_nms: float = option(0.6, "exponent of the distance term of diounms")
-        random: float = option(0.0, "multi-scale training: range of the input's size", train=True)
+        num: int = option(1, "number of anchors in the list", min=1, max=10000)
+        mask: tuple[int, ...] = option(
+            (), "indices of this head's anchors in the list; none given: all", min=0, max=9999
+        )
+        anchors: tuple[float, ...] = option((), "width, height of every anchor in pixels of the input", min=0, max=1e6)
+        scale_x_y: float = option(
+            1.0, "scale of the sigmoid of the centre: s * sigmoid(t) - (s - 1) / 2", min=0, max=100
+        )
+        nms_kind: NMSKind = option(NMSKind.DEFAULT, "overlap measure of NMS", tolerant=True)
+        beta_nms: float = option(0.6, "exponent of the distance term of diounms", min=0, max=100)
+        random: float = option(0.0, "multi-scale training: range of the input's size", train=True, min=0, max=1000)
         map: pathlib.Path | None = option(
             None, "file with the head's class number of every class of the labels", train=True
         )
@@ -50,8 +54,6 @@ class AnchorHead(Head):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         self.mask = options.mask or tuple(range(options.num))
-        if min(self.mask) < 0:
-            raise ValueError(f"mask: expected indices of 0 or more, got {self.mask}")
         if max(self.mask) >= options.num:
             warnings.warn(
                 f"[{self.names[0]}] mask={self.mask} goes beyond num={options.num}: those anchors have no size",

@@ -48,9 +48,9 @@ class Head(Layer):
     class Options(Layer.Options):
         """Keys that every head has."""
 
-        max: int = option(200, "maximum number of targets per image", train=True)
-        jitter: float = option(0.2, "range of random translation and aspect ratio in augmentation", train=True)
-        resize: float = option(1.0, "range of random scaling in augmentation", train=True)
+        max: int = option(200, "maximum number of targets per image", train=True, min=1, max=1000000)
+        jitter: float = option(0.2, "range of random translation and aspect ratio in augmentation", train=True, min=0)
+        resize: float = option(1.0, "range of random scaling in augmentation", train=True, min=0)
 
     options: Options
     anchors: tuple[tuple[float, float], ...] = ()

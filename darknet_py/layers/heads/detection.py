@@ -27,25 +27,26 @@ class Detection(Head):
     class Options(Head.Options):
         """Keys of ``parse_detection``."""
 
-        classes: int = option(1, "number of classes")
-        coords: int = option(1, "values per box; must be 4")
-        num: int = option(1, "boxes per cell")
-        side: int = option(7, "cells per row and column")
+        classes: int = option(1, "number of classes", min=1, max=1000000)
+        coords: int = option(1, "values per box; must be 4", min=1, max=10000)
+        num: int = option(1, "boxes per cell", min=1, max=10000)
+        side: int = option(7, "cells per row and column", min=1, max=65536)
         softmax: bool = option(False, "softmax over the classes of a cell")
         sqrt: bool = option(False, "width and height are predicted as their square roots")
         rescore: bool = option(False, "train objectness towards the IoU instead of 1", train=True)
-        coord_scale: float = option(1.0, "weight of the box loss", train=True)
-        object_scale: float = option(1.0, "weight of the objectness loss of positives", train=True)
-        noobject_scale: float = option(1.0, "weight of the objectness loss of negatives", train=True)
-        class_scale: float = option(1.0, "weight of the class loss", train=True)
+        coord_scale: float = option(1.0, "weight of the box loss", train=True, min=0)
+        object_scale: float = option(1.0, "weight of the objectness loss of positives", train=True, min=0)
+        noobject_scale: float = option(1.0, "weight of the objectness loss of negatives", train=True, min=0)
+        class_scale: float = option(1.0, "weight of the class loss", train=True, min=0)
         forced: bool = option(
             False, "assign the second box of a cell to small targets, the first to others", train=True
         )
-        random: float = option(0.0, "assign a random box of the cell during the first 64000 images", train=True)
+        random: float = option(0.0, "assign a random box of the cell during the first 64000 images", train=True, min=0)
         reorg: bool = option(False, "read by C but not used", train=True, effect="unused")
 
     options: Options
     has_loss = True
+    reads_vectors = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)

@@ -42,7 +42,7 @@ class GaussianYolo(AnchorHead):
         """Keys of ``parse_gaussian_yolo``."""
 
         yolo_point: YoloPoint = option(YoloPoint.CENTER, "the point of a box that its cell contains")
-        uc_normalizer: float = option(1.0, "weight of the uncertainty loss", train=True)
+        uc_normalizer: float = option(1.0, "weight of the uncertainty loss", train=True, min=0)
 
     options: Options
 

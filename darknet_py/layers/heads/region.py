@@ -33,14 +33,14 @@ class Region(Head):
     class Options(RegionLossOptions, Head.Options):
         """Keys of ``parse_region``."""
 
-        anchors: tuple[float, ...] = option((), "width, height of every anchor in cells")
+        anchors: tuple[float, ...] = option((), "width, height of every anchor in cells", min=0, max=1e6)
         tree: pathlib.Path | None = option(None, "file with a class hierarchy")
         map: pathlib.Path | None = option(None, "file with the tree's class number of every class to report")
         log: bool = option(False, "read by C but not used", train=True, effect="unused")
         sqrt: bool = option(False, "read by C but not used", train=True, effect="unused")
         absolute: bool = option(False, "read by C but not used", train=True, effect="unused")
-        random: float = option(0.0, "multi-scale training: range of the input's size", train=True)
-        mask_scale: float = option(1.0, "weight of the mask loss", train=True, effect="unsupported")
+        random: float = option(0.0, "multi-scale training: range of the input's size", train=True, min=0, max=1000)
+        mask_scale: float = option(1.0, "weight of the mask loss", train=True, effect="unsupported", min=0)
 
     options: Options
     has_loss = True

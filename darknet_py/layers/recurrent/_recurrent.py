@@ -95,7 +95,7 @@ class ThreePart(Recurrent):
         """Keys of both ``[rnn]`` and ``[crnn]``."""
 
         activation: Activation = option(Activation.LOGISTIC, "activation of all three parts")
-        batch_normalize: int = option(0, "batch norm in all three parts")
+        batch_normalize: int = option(0, "batch norm in all three parts", min=0)
         shortcut: bool = option(False, "add the old state to the new one")
 
     options: Options

@@ -19,16 +19,16 @@ class Crnn(ThreePart):
     class Options(ThreePart.Options):
         """Keys of ``parse_crnn``; pjreddie's has the two ``_filters`` and a fixed 3x3 kernel."""
 
-        size: int = option(3, "side of the kernels")
-        stride: int = option(1, "step")
-        dilation: int = option(1, "dilation of the kernels")
+        size: int = option(3, "side of the kernels", min=1, max=1024)
+        stride: int = option(1, "step", min=1, max=65536)
+        dilation: int = option(1, "dilation of the kernels", min=1, max=65536)
         pad: bool = option(False, "padding of size / 2; padding is ignored")
-        padding: int = option(0, "zero padding on every side")
-        output: int = option(1, "output channels")
-        hidden: int = option(1, "channels of the state")
-        output_filters: int = option(0, "output (pjreddie)")
-        hidden_filters: int = option(0, "hidden (pjreddie)")
-        groups: int = option(1, "channel groups")
+        padding: int = option(0, "zero padding on every side", min=0, max=65536)
+        output: int = option(1, "output channels", min=1, max=1048576)
+        hidden: int = option(1, "channels of the state", min=1, max=1048576)
+        output_filters: int = option(0, "output (pjreddie)", min=0, max=1048576)
+        hidden_filters: int = option(0, "hidden (pjreddie)", min=0, max=1048576)
+        groups: int = option(1, "channel groups", min=1, max=1048576)
         xnor: bool = option(False, "binary weights and inputs")
 
         def __post_init__(self) -> None:

@@ -24,11 +24,12 @@ class Gru(Recurrent):
     class Options(Layer.Options):
         """Keys of ``parse_gru``."""
 
-        output: int = option(1, "length of the state and output")
-        batch_normalize: int = option(0, "batch norm in all six parts")
+        output: int = option(1, "length of the state and output", min=1, max=16777216)
+        batch_normalize: int = option(0, "batch norm in all six parts", min=0)
         tanh: bool = option(False, "tanh for the candidate (pjreddie)")
 
     options: Options
+    reads_vectors = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)

@@ -24,14 +24,12 @@ class History(Recurrent):
     class Options(Layer.Options):
         """Keys of ``parse_history``."""
 
-        history_size: int = option(4, "number of frames")
+        history_size: int = option(4, "number of frames", min=1, max=65536)
 
     options: Options
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
-        if options.history_size < 1:
-            raise ValueError(f"history_size: expected 1 or more, got {options.history_size}")
         self.shape = x._replace(channels=x.channels * options.history_size)
 
     def step(self, x: Tensor, state: State, context: StepContext | None = None) -> tuple[Tensor, State]:

@@ -24,10 +24,11 @@ class Lstm(Recurrent):
     class Options(Layer.Options):
         """Keys of ``parse_lstm``."""
 
-        output: int = option(1, "length of the state and output")
-        batch_normalize: int = option(0, "batch norm in all eight parts")
+        output: int = option(1, "length of the state and output", min=1, max=16777216)
+        batch_normalize: int = option(0, "batch norm in all eight parts", min=0)
 
     options: Options
+    reads_vectors = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)

@@ -20,11 +20,14 @@ class Rnn(ThreePart):
     class Options(ThreePart.Options):
         """Keys of ``parse_rnn``; pjreddie's has no ``hidden`` (it is ``output``) and no ``logistic``."""
 
-        output: int = option(1, "length of the output")
-        hidden: int = option(1, "length of the state")
-        logistic: int = option(0, "activation of the state's part: 1 logistic, 2 loggy, 0 that of the others")
+        output: int = option(1, "length of the output", min=1, max=16777216)
+        hidden: int = option(1, "length of the state", min=1, max=16777216)
+        logistic: int = option(
+            0, "activation of the state's part: 1 logistic, 2 loggy, 0 that of the others", min=0, max=2
+        )
 
     options: Options
+    reads_vectors = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
