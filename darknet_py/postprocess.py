@@ -8,6 +8,7 @@ for boxes relative to a letterboxed input.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ from .cfg import Dialect
 from .errors import DataError
 from .layers import DecodeOptions, Head
 from .network import Network
+
+_log = logging.getLogger(__name__)
 
 
 def require_heads(network: Network) -> list[Head]:
@@ -127,14 +130,20 @@ def postprocess_outputs(
         darknet_order: return the boxes in the order of C's NMS, which sorts them by each class in turn.
 
     Returns:
-        One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the image.
+        One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the image. Boxes with NaN or Inf, in
+        pixels too, are left out, and their number is logged.
     """
     results = []
+    dropped = 0
     options_of_nms = nms_options(network)
     for index, detections in enumerate(decode(network, outputs, size, options)):
         image_size = size if image_sizes is None else image_sizes[index]
         if letterbox and image_sizes is not None:
             detections = detections._replace(boxes=undo_letterbox(detections.boxes, image_size, size))
+        finite = torch.isfinite(detections.boxes * max(image_size)).all(dim=1)
+        if not bool(finite.all()):
+            dropped += int((~finite).sum())
+            detections = RawDetections(*(column[finite] for column in detections))
         scaled = detections
         if nms_in_pixels:
             scaled = detections._replace(boxes=detections.boxes * detections.boxes.new_tensor(image_size).repeat(2))
@@ -143,6 +152,8 @@ def postprocess_outputs(
             order = _class_sorted(detections.probs)
             kept = RawDetections(*(column[order] for column in kept))
         results.append(kept)
+    if dropped:
+        _log.warning("boxes with NaN or Inf in their position or size, which are dropped: %d", dropped)
     return results
 
 

@@ -172,3 +172,19 @@ def test_a_network_without_heads_is_refused() -> None:
     with pytest.raises(DataError, match="the network has no detection head: expected a detector"):
         require_heads(net)
     assert len(require_heads(detector())) == 2
+
+
+def test_boxes_with_nan_or_inf_are_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    net = detector()
+    maps = outputs(net, batch=1)
+    before = postprocess_outputs(net, maps, SIZE, OPTIONS, nms=0)[0]
+    huge = [y.clone() for y in maps]
+    huge[0][0, 2, 0, 0] = 200.0  # exp(200) is infinite
+    huge[0][0, 3, 0, 1] = 87.0  # exp(87) is finite, but not in pixels
+    huge[0][0, 4, 0, :2] = 1.0  # objectness and class 0
+    huge[0][0, 5, 0, :2] = 1.0
+    with caplog.at_level("WARNING"):
+        after = postprocess_outputs(net, huge, SIZE, OPTIONS, nms=0.45, image_sizes=[(4096, 4096)], letterbox=True)[0]
+    assert caplog.messages == ["boxes with NaN or Inf in their position or size, which are dropped: 2"]
+    assert torch.isfinite(after.boxes * 4096).all()
+    assert len(after.boxes) >= len(before.boxes) - 2

@@ -48,6 +48,7 @@ class DetectionAugmentation:
 
     Attributes:
         max_objects: targets per image (``max=``).
+        class_only: keep targets that have a class and no box, see ``Head.trains_class_only``.
         corrected: correct Darknet's errors: the hue wraps around, noise has both signs, the border of a mosaic's tile
             is measured in its window, and an image whose margins leave nothing has none in a mosaic.
     """
@@ -64,6 +65,7 @@ class DetectionAugmentation:
     mosaic_bound: bool = False
     letter_box: bool = False
     max_objects: int = 200
+    class_only: bool = False
     corrected: bool = False
 
     @classmethod
@@ -87,7 +89,8 @@ class DetectionAugmentation:
         head_values = {
             name: getattr(head.options, key) for key, name in _HEAD_KEYS.items() if hasattr(head.options, key)
         }
-        return cls(**net_values, **head_values, mix=mix, corrected=corrected)
+        class_only = head.trains_class_only
+        return cls(**net_values, **head_values, mix=mix, class_only=class_only, corrected=corrected)
 
 
 RESIZE_ONLY = DetectionAugmentation(jitter=0, flip=False)
@@ -202,7 +205,7 @@ def augment_image(
         # C keeps the right and the bottom margin for the position of a mosaic's tile.
         window = cropped if augmentation.corrected else window._replace(left=0, top=0)
     targets = geometry.shuffle(targets, augmentation.max_objects, rng)
-    targets = geometry.transform_boxes(targets, cropped, size, params.flip)
+    targets = geometry.transform_boxes(targets, cropped, size, params.flip, class_only=augmentation.class_only)
     image = geometry.crop(image, cropped, size)
     if params.flip:
         image, window = image[:, ::-1], window.flip()

@@ -15,6 +15,7 @@ from ..images.reading import ImageArray
 from .opencv_resize import resize
 
 Size = tuple[int, int]  # width, height
+_NO_BOX = 999999  # each value of the box of a target that has only a class (``correct_boxes``)
 
 
 class CropWindow(NamedTuple):
@@ -108,17 +109,20 @@ def shuffle(targets: TargetArray, limit: int, rng: np.random.Generator) -> Targe
     return targets[order[:limit]]
 
 
-def transform_boxes(targets: TargetArray, window: CropWindow, size: Size, flip: bool) -> TargetArray:
+def transform_boxes(
+    targets: TargetArray, window: CropWindow, size: Size, flip: bool, *, class_only: bool = False
+) -> TargetArray:
     """Transform targets to a window, as ``correct_boxes`` and ``fill_truth_detection`` do.
 
-    Targets are dropped if their centre is (0, 0), if they are outside the image, or if a side is less than a pixel of
-    the input. A truncated object is kept, however small its visible part is.
+    Targets are dropped if their centre is (0, 0), unless ``class_only`` keeps them, if they are outside the image, or
+    if a side is less than a pixel of the input. A truncated object is kept, however small its visible part is.
 
     Args:
         targets: float32 [n, 5 or more], (cx, cy, w, h) relative to the image, class, ...
         window: the window, not flipped.
         size: width and height of the input.
         flip: whether the window is flipped horizontally.
+        class_only: keep targets whose centre is (0, 0), with 999999 for each value of the box.
 
     Returns:
         float32 [m, 5 or more], boxes relative to the window and clipped to it.
@@ -134,7 +138,12 @@ def transform_boxes(targets: TargetArray, window: CropWindow, size: Size, flip: 
         low[:, 0], high[:, 0] = 1 - high[:, 0], 1 - low[:, 0].copy()
     low, high = low.clip(0, 1), high.clip(0, 1)
     kept = ~invalid & (high - low >= 1 / np.array(size, np.float32)).all(axis=1)
-    result: TargetArray = np.concatenate(((low + high) / 2, high - low, targets[:, 4:]), axis=1)[kept]
+    boxes = np.concatenate(((low + high) / 2, high - low), axis=1)
+    if class_only:
+        is_class_only = (centre == 0).all(axis=1)
+        boxes[is_class_only] = _NO_BOX
+        kept |= is_class_only
+    result: TargetArray = np.concatenate((boxes, targets[:, 4:]), axis=1)[kept]
     return result
 
 

@@ -56,6 +56,7 @@ SHARED: dict[str, _Spec] = {
     "--classes": {"nargs": "+", "metavar": "CLASS", "help": "report only these classes, by name or number"},
     "--names": {"metavar": "FILE", "help": "file of class names, one per line"},
     "--subset": {"metavar": "NAME", "help": "list of DATA to use: train, valid or test"},
+    "--polygons": {"action": "store_true", "help": "take the bounding boxes of polygons in label files"},
     # output
     "-o/--output": {"help": "output:"},
     "--json": {"metavar": "FILE", "help": "write the results as JSON; -: to stdout, instead of the text"},

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _options.add(parser, "--imgsz/--size")
     _options.add(parser, "--subset", default="train")
+    _options.add(parser, "--polygons")
     _options.add(parser, "--seed", default=0)
     _options.add(parser, "-o/--output", metavar="FILE", note="the cfg with the new anchors")
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     config = cfg.load(catalogue.cfg_path(args.model) if is_named else args.model)
     network = Network(config, size=tuple(args.size) if args.size else None)
     cfg_anchors = AnchorCfg(network)
-    dataset = load_dataset(args.data, args.subset)
+    dataset = load_dataset(args.data, args.subset, polygons=args.polygons)
     labels.log_problems(dataset.problems)
     boxes = anchors.collect_sizes(dataset, network.shape.width, network.shape.height)
     count = args.clusters or len(cfg_anchors.anchors)

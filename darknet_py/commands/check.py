@@ -2,10 +2,12 @@
 
     darknet-py check my.cfg my.weights
     darknet-py check my.data --per-class
+    darknet-py check my.data my.cfg
 
 Reports, for a network, options without effect, layers that do not fit each other, and weights that are too short, too
 long, or of another network or number of classes; for a data set (a .data file, a data.yaml, COCO's JSON, a folder),
-missing, broken, invalid and duplicate images and labels. The exit status is 1 if there are problems."""
+missing, broken, invalid and duplicate images and labels, and whether classes, channels and anchors of the cfg that
+follows fit it. The exit status is 1 if there are problems."""
 
 from __future__ import annotations
 
@@ -14,8 +16,13 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from . import _model, _options
+
+if TYPE_CHECKING:
+    from ..data.check import SubsetReport
+    from ..network import Network
 
 _DATA_SUFFIXES = (".data", ".yaml", ".yml", ".json", ".txt")
 
@@ -24,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     _options.add_model(parser, without=("--device",))
     _options.add(parser, "--names")
+    _options.add(parser, "--polygons")
     parser.add_argument(
         "--per-class", action="store_true", help="for a data set: print the number of objects per class"
     )
@@ -37,25 +45,73 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_data(args: argparse.Namespace) -> int:
+    """Check a data set, and the cfg after it against the data set."""
     from tqdm import tqdm
 
     from ..data import check, data_file
+    from ..data.labels import summarise
 
+    network = _build_network(args, args.weights) if args.weights else None
     classes = len(data_file.read_names(args.names)) if args.names else None
+    if network is not None:
+        classes = _classes(network)
     problems = 0
 
     def progress_bar(names: Iterable[str]) -> Iterable[str]:
         bar: Iterable[str] = tqdm(names, unit="image", file=sys.stderr, disable=None)
         return bar
 
-    for report in check.check_dataset(args.model, classes=classes, progress=progress_bar):
+    channels = None if network is None else network.shape.channels
+    reports = check.check_dataset(
+        args.model, classes=classes, channels=channels, polygons=args.polygons, progress=progress_bar
+    )
+    for report in reports:
         print(f"ok     {report.summary}")
         if args.per_class:
             print("\n".join(report.class_lines()))
+        for note in summarise(report.notes):
+            print(f"note   {note}")
         for problem in report.problems:
             print(f"wrong  {problem}")
         problems += len(report.problems)
+        if network is not None:
+            problems += _check_fit(args.weights, network, report)
     return 1 if problems else 0
+
+
+def _check_fit(cfg: str, network: Network, report: SubsetReport) -> int:
+    """Print how a network fits one list of a data set, and return the number of problems."""
+    from ..data import anchors
+    from ..data.anchor_cfg import AnchorCfg
+
+    problems = 0
+    classes = _classes(network)
+    if report.names and len(report.names) != classes:
+        problems += 1
+        print(f"wrong  {cfg}: {classes} classes, but the data set has {len(report.names)} class names")
+    else:
+        print(f"ok     {cfg}: {classes} classes, {network.shape.channels} channels")
+    if report.dataset is not None and any(head.anchors for head in network.heads) and any(report.counts):
+        boxes = anchors.collect_sizes(report.dataset, network.shape.width, network.shape.height)
+        fit = AnchorCfg(network)
+        print(f"ok     {cfg}: {len(fit.used)} anchors, avg IoU {fit.mean_best_iou(boxes):.2%} with the objects")
+    return problems
+
+
+def _build_network(args: argparse.Namespace, name: str) -> Network:
+    """The network of a cfg or a name of the catalogue, without weights."""
+    from .. import cfg
+    from ..hub.model_files import find
+    from ..network import Network
+
+    size = tuple(args.size) if args.size else None
+    return Network(cfg.load(find(name).cfg), size=size, dialect=args.dialect)
+
+
+def _classes(network: Network) -> int:
+    from ..classifier import num_classes
+
+    return network.heads[-1].classes if network.heads else num_classes(network)
 
 
 def _check_network(args: argparse.Namespace) -> int:

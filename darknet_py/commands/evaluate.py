@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="the data set")
     _options.add(parser, "--subset", default="valid")
     _options.add(parser, "--names", note="(default: those of DATA)")
+    _options.add(parser, "--polygons")
     protocol = parser.add_argument_group("protocol")
     protocol.add_argument(
         "--protocol",
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         protocol=args.protocol,
         subset=args.subset,
         names=args.names,
+        polygons=args.polygons,
         threshold=args.conf,
         match_iou=args.match_iou,
         points=args.points,

@@ -29,12 +29,14 @@ _MAX_CELLS = 32  # width of an input in cells, up to which Darknet writes decima
 def collect_sizes(dataset: Dataset, width: int, height: int) -> BoxSizes:
     """Return the size of every object in an input of ``width`` x ``height``: float64 [n, 2].
 
+    Objects whose centre or size is outside 0..1 of the image are left out; Darknet reports them and uses them.
+
     Raises:
-        DataError: the data set has no objects.
+        DataError: the data set has no such objects.
     """
-    rows = [sample.targets[:, 2:4] for sample in dataset]
-    sizes = np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 2))
-    sizes = sizes[(sizes > 0).all(axis=1)]
+    rows = [sample.targets[:, :4] for sample in dataset]
+    boxes = np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 4))
+    sizes = boxes[((boxes > 0) & (boxes <= 1)).all(axis=1), 2:]
     if not len(sizes):
         raise DataError(f"{dataset.source}: expected objects to compute anchors from, found none")
     return sizes * (width, height)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from .._typing import StrPath
 from ..errors import DataError
 from ..images.reading import read_image
+from ..text_files import read_list
 from .anchors import count_classes
-from .data_file import read_data_file
+from .class_labels import match_labels
+from .data_file import DataFile, read_data_file, read_names
 from .dataset import Dataset
 from .formats import load_dataset
 from .labels import Problem
@@ -21,86 +23,133 @@ SUBSETS = ("train", "valid")
 
 @dataclass(frozen=True)
 class SubsetReport:
-    """One list of a data set, with its problems without repetition."""
+    """One list of a data set.
+
+    Attributes:
+        subset: name of the list.
+        summary: numbers of images, objects and classes in a line.
+        names: names of the classes.
+        counts: for each class the number of its objects, or of a classifier's images.
+        problems: what is wrong, without repetition.
+        notes: what may be meant so.
+        dataset: the images with their objects; None for a classifier.
+    """
 
     subset: str
-    dataset: Dataset
+    summary: str
+    names: Sequence[str]
+    counts: Sequence[int]
     problems: tuple[Problem, ...]
-
-    @property
-    def summary(self) -> str:
-        """Numbers of images, objects and classes in a line."""
-        counts = count_classes(self.dataset, len(self.dataset.names))
-        empty = sum(not len(sample.targets) for sample in self.dataset)
-        return (
-            f"{self.subset}: {len(self.dataset)} images, {empty} of them without objects, {sum(counts)} objects, "
-            f"{sum(count > 0 for count in counts)} of {len(counts)} classes"
-        )
+    notes: tuple[Problem, ...] = ()
+    dataset: Dataset | None = None
 
     def class_lines(self) -> Iterator[str]:
         """Yield number, name and objects of each class, a line each."""
-        names = self.dataset.names
-        for number, count in enumerate(count_classes(self.dataset, len(names))):
-            yield f"{number:5} {names[number] if number < len(names) else '':20} {count:8}"
+        for number, count in enumerate(self.counts):
+            yield f"{number:5} {self.names[number] if number < len(self.names) else '':20} {count:8}"
+
+
+Progress = Callable[[Iterable[str]], Iterable[str]]
 
 
 def check_dataset(
     path: StrPath,
     *,
     classes: int | None = None,
+    channels: int | None = None,
+    polygons: bool = False,
     decode: bool = True,
-    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+    progress: Progress = iter,
 ) -> list[SubsetReport]:
-    """Check the lists of a data set in any format of ``load_dataset``.
+    """Check the lists of a data set in any format of ``load_dataset``, or of a classifier's .data file (``labels=``).
 
     Args:
         path: the data set.
         classes: number of the network's classes; by default the number of names.
+        channels: channels of the network's input, which the images must have; by default any number.
+        polygons: take the bounding boxes of polygons in label files.
         decode: decode every image, instead of opening the file only.
         progress: wraps the paths of the images, for a progress bar.
 
     Returns:
-        A report for each list; a list that is used for both is reported once.
+        A report for each list; a list that is used for both is reported once, with a note.
 
     Raises:
         DataError: a list cannot be read.
     """
+    entries = read_data_file(path) if os.fspath(path).endswith(".data") else None
+    subsets = tuple(subset for subset in SUBSETS if entries and subset in entries.values) or SUBSETS
     checked: dict[tuple[str, ...], str] = {}
-    reports = []
-    for subset in _subsets(path):
-        dataset = load_dataset(path, subset)
-        images = tuple(sample.image for sample in dataset)
+    reports: list[SubsetReport] = []
+    for subset in subsets:
+        if entries and "labels" in entries.values:
+            report, images = _check_labels(entries, subset)
+        else:
+            report, images = _check_objects(load_dataset(path, subset, polygons=polygons), subset, classes)
         if images in checked:  # one list for both
+            if entries and subset in entries.values:
+                reports[-1] = _as_both(reports[-1], images, subset, os.fspath(path))
             continue
-        limit = classes if classes is not None else len(dataset.names) or None
-        if limit is not None:
-            dataset = dataset.drop_unknown_classes(limit)
-        problems = [*dataset.problems, *_find_duplicates(images, subset)]
+        problems = list(report.problems)
+        notes = list(report.notes)
+        # Repeated lines are how a rare class is drawn more often; in an evaluation they count twice.
+        (notes if subset == "train" else problems).extend(_find_duplicates(images, subset))
         for earlier, other in checked.items():
             problems += [Problem(image, f"in {other} and in {subset}") for image in sorted({*earlier} & {*images})]
-        problems += _check_images(progress(dict.fromkeys(images)), decode)
+        problems += _check_images(progress(dict.fromkeys(images)), decode, channels)
         checked[images] = subset
-        reports.append(SubsetReport(subset, dataset, tuple(dict.fromkeys(problems))))
+        reports.append(_updated(report, problems, notes))
     return reports
 
 
-def _subsets(path: StrPath) -> tuple[str, ...]:
-    """The lists to check: of a .data file those that it has."""
-    entries = read_data_file(path).values if os.fspath(path).endswith(".data") else {}
-    return tuple(subset for subset in SUBSETS if subset in entries) or SUBSETS
+def _as_both(report: SubsetReport, images: tuple[str, ...], subset: str, path: str) -> SubsetReport:
+    """The report of a list that is also used as ``subset``."""
+    note = Problem(path, f"{report.subset} and {subset} are the same images")
+    return _updated(report, [*report.problems, *_find_duplicates(images, subset)], [*report.notes, note])
+
+
+def _updated(report: SubsetReport, problems: Sequence[Problem], notes: Sequence[Problem]) -> SubsetReport:
+    return replace(report, problems=tuple(dict.fromkeys(problems)), notes=tuple(dict.fromkeys(notes)))
+
+
+def _check_objects(dataset: Dataset, subset: str, classes: int | None) -> tuple[SubsetReport, tuple[str, ...]]:
+    limit = classes if classes is not None else len(dataset.names) or None
+    if limit is not None:
+        dataset = dataset.drop_unknown_classes(limit)
+    counts = count_classes(dataset, len(dataset.names))
+    empty = sum(not len(sample.targets) for sample in dataset)
+    summary = (
+        f"{subset}: {len(dataset)} images, {empty} of them without objects, {sum(counts)} objects, "
+        f"{sum(count > 0 for count in counts)} of {len(counts)} classes"
+    )
+    images = tuple(sample.image for sample in dataset)
+    return SubsetReport(subset, summary, dataset.names, counts, tuple(dataset.problems), dataset=dataset), images
+
+
+def _check_labels(entries: DataFile, subset: str) -> tuple[SubsetReport, tuple[str, ...]]:
+    labels = read_names(entries.get_path("labels"))
+    images = tuple(read_list(entries.get_path(entries.list_key(subset))))
+    matches = [match_labels(image, labels) for image in images]
+    counter = Counter(number for match in matches for number in match.classes)
+    counts = [counter[number] for number in range(len(labels))]
+    summary = f"{subset}: {len(images)} images, {sum(count > 0 for count in counts)} of {len(labels)} classes"
+    pairs = list(zip(images, matches, strict=True))
+    problems = [problem for image, match in pairs if (problem := match.problem(image, labels)) is not None]
+    notes = [note for image, match in pairs if (note := match.note(image, labels)) is not None]
+    return SubsetReport(subset, summary, labels, counts, tuple(problems), tuple(notes)), images
 
 
 def _find_duplicates(images: tuple[str, ...], subset: str) -> Iterator[Problem]:
     for image, count in Counter(images).items():
         if count > 1:
-            yield Problem(image, f"{count} times in {subset}")
+            yield Problem(image, f"{count} times in {subset}", f"images are more than once in {subset}")
 
 
-def _check_images(images: Iterable[str], decode: bool) -> Iterator[Problem]:
+def _check_images(images: Iterable[str], decode: bool, channels: int | None) -> Iterator[Problem]:
     for image in images:
         try:
             if decode:
-                read_image(image)
+                read_image(image, channels)
             else:
                 with open(image, "rb"):
                     pass

@@ -6,6 +6,7 @@ to the folder of the file.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,9 @@ from .._typing import StrPath
 from ..errors import DataError
 from ..text_files import PathFinder, read_lines, read_list, to_unicode
 from .dataset import Dataset, load_image_list
+from .labels import DEFAULT_OPTIONS, LabelOptions
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,14 @@ class DataFile:
             return int(text)
         except ValueError:
             raise DataError(f"{self.path}: {key}: expected an integer, got {text!r}") from None
+
+    def list_key(self, subset: str) -> str:
+        """Return the key of the list of ``subset``; without one it is ``train``, as in Darknet, which is logged."""
+        if subset in self.values:
+            return subset
+        if "train" in self.values:
+            _log.warning("%s has no %s=: using the images of train=%s", self.path, subset, self.values["train"])
+        return "train"
 
     def get_path(self, key: str) -> str:
         """Return the path of the file that a key names. Raises DataError if there is no such key or file."""
@@ -68,20 +80,21 @@ def read_names(path: StrPath) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.split("\n")) if text else ()
 
 
-def load_data_file(path: StrPath, subset: str = "valid", *, classes: int | None = None) -> Dataset:
+def load_data_file(path: StrPath, subset: str = "valid", options: LabelOptions = DEFAULT_OPTIONS) -> Dataset:
     """Load the data set of a ``.data`` file.
 
     Args:
         path: the ``.data`` file.
-        subset: key of the list, ``valid`` or ``train``; ``train`` is used if the file does not have it.
-        classes: number of classes; targets of others are dropped and reported.
+        subset: key of the list, ``valid`` or ``train``; ``train`` is used, and logged, if the file does not have it.
+        options: how label files are read.
 
     Raises:
         DataError: a file cannot be read or does not have a needed entry.
     """
     entries = read_data_file(path)
-    images = read_list(entries.get_path(subset if subset in entries.values else "train"))
+    key = entries.list_key(subset)
+    images = read_list(entries.get_path(key))
     has_difficult = subset == "valid" and "difficult" in entries.values
     difficult = read_list(entries.get_path("difficult")) if has_difficult else ()
     names = read_names(entries.get_path("names")) if "names" in entries.values else ()
-    return replace(load_image_list(images, difficult, classes=classes, source=os.fspath(path)), names=names)
+    return replace(load_image_list(images, difficult, options=options, source=os.fspath(path)), names=names)

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import DataError
-from .labels import Problem, TargetArray, empty_targets, images_and_labels, read_image_labels, unknown_class_message
+from .labels import (
+    DEFAULT_OPTIONS,
+    LabelOptions,
+    Problem,
+    TargetArray,
+    empty_targets,
+    images_and_labels,
+    read_image_labels,
+    unknown_class_problem,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Dataset:
         problems: what is missing or invalid.
         source: the file or folder that the data set was read from.
         categories: number of each class in the annotation file (COCO's go up to 90).
+        annotations: COCO's annotation file, if it has these objects and no others.
     """
 
     samples: Sequence[Sample]
@@ -43,6 +53,7 @@ class Dataset:
     problems: Sequence[Problem] = ()
     source: str = ""
     categories: tuple[int, ...] = ()
+    annotations: str = ""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -61,21 +72,25 @@ class Dataset:
         samples = []
         for sample in self.samples:
             for cls in sorted({int(k) for k in sample.targets[:, 4] if k >= classes}):
-                problems.append(Problem(sample.image, unknown_class_message(cls, classes)))
+                problems.append(unknown_class_problem(sample.image, cls, classes))
             targets, ignored = (rows[rows[:, 4] < classes] for rows in (sample.targets, sample.ignored))
             samples.append(replace(sample, targets=targets, ignored=ignored))
         return replace(self, samples=samples, problems=problems)
 
 
 def load_image_list(
-    images: Sequence[str], difficult: Sequence[str] = (), *, classes: int | None = None, source: str = ""
+    images: Sequence[str],
+    difficult: Sequence[str] = (),
+    *,
+    options: LabelOptions = DEFAULT_OPTIONS,
+    source: str = "",
 ) -> Dataset:
     """Load a data set from the label files of images.
 
     Args:
         images: paths of the images.
         difficult: paths parallel to ``images``; their label files have the objects to ignore in evaluation.
-        classes: number of classes; targets of others are dropped and reported.
+        options: how label files are read.
         source: the file or folder to name in messages.
 
     Raises:
@@ -86,7 +101,7 @@ def load_image_list(
     problems: list[Problem] = []
     samples = []
     for index, image in enumerate(images):
-        targets = read_image_labels(image, problems.append, classes)
-        ignored = read_image_labels(difficult[index], problems.append, classes) if difficult else empty_targets()
+        targets = read_image_labels(image, problems.append, options)
+        ignored = read_image_labels(difficult[index], problems.append, options) if difficult else empty_targets()
         samples.append(Sample(image, targets, ignored))
     return Dataset(samples, (), tuple(dict.fromkeys(problems)), source)

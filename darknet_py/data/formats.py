@@ -21,39 +21,44 @@ from . import data_yaml
 from .coco import load_coco
 from .data_file import load_data_file
 from .dataset import Dataset, load_image_list
+from .labels import LabelOptions
 from .voc import is_voc_folder, load_voc
 
 
-def load_dataset(path: StrPath, subset: str = "valid", *, classes: int | None = None) -> Dataset:
+def load_dataset(
+    path: StrPath, subset: str = "valid", *, classes: int | None = None, polygons: bool = False
+) -> Dataset:
     """Load a data set.
 
     Args:
         path: a file or folder of one of the formats above.
         subset: ``valid`` or ``train``, if the path has several; "valid" stands for "val" as well.
         classes: number of classes; targets in label files of others are dropped and reported.
+        polygons: take the bounding boxes of polygons in label files; otherwise they are reported.
 
     Raises:
         DataError: the path has none of the formats, or a file cannot be read.
     """
+    options = LabelOptions(classes, polygons)
     file = pathlib.Path(path)
     source = os.fspath(path)
     suffix = file.suffix.lower()
     if suffix == ".data":
-        return load_data_file(path, subset, classes=classes)
+        return load_data_file(path, subset, options)
     if suffix in (".yaml", ".yml"):
-        return _load_data_yaml(file, subset, classes)
+        return _load_data_yaml(file, subset, options)
     if suffix == ".json":
         return load_coco(file)
     if is_voc_folder(file):
         return load_voc(file, subset)
     if suffix == ".list":
-        return load_image_list(read_list(path), classes=classes, source=source)
+        return load_image_list(read_list(path), options=options, source=source)
     if file.is_dir() or suffix == ".txt":
-        return load_image_list(expand_sources([source]), classes=classes, source=source)
+        return load_image_list(expand_sources([source]), options=options, source=source)
     raise DataError(f"{source}: expected a .data, .txt, .list, .yaml or .json file, or a folder")
 
 
-def _load_data_yaml(path: pathlib.Path, subset: str, classes: int | None) -> Dataset:
+def _load_data_yaml(path: pathlib.Path, subset: str, options: LabelOptions) -> Dataset:
     entries = data_yaml.read_data_yaml(path)
     keys = [key for key in (subset, "val" if subset == "valid" else subset, "train") if entries.get(key)]
     if not keys:
@@ -65,7 +70,7 @@ def _load_data_yaml(path: pathlib.Path, subset: str, classes: int | None) -> Dat
     names = entries.get("names", [])
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names, key=_class_number)]
-    dataset = load_image_list(images, classes=classes, source=os.fspath(path))
+    dataset = load_image_list(images, options=options, source=os.fspath(path))
     return replace(dataset, names=tuple([names] if isinstance(names, str) and names else names))
 
 

@@ -2,16 +2,18 @@
 
 A line ``class x y w h`` is an object: its class, and its box relative to the image (0..1). Darknet derives the path
 of the label file from that of the image (``label_path``), treats an image without a label file as one without
-objects, and silently stops at a line that it cannot parse. The same objects are read here, and every missing or
-invalid label is reported as a ``Problem`` with file and line.
+objects, and silently stops at a line that it cannot parse. The same objects are read here, except from lines with
+more numbers, and every missing or invalid label is reported as a ``Problem`` with file and line.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,11 @@ from ..text_files import read_lines
 
 TargetArray = npt.NDArray[np.float32]  # [n, 5]: (cx, cy, w, h) relative to the image, class
 
-MAX_LOGGED = 20  # problems that ``log_problems`` logs one by one
+MAX_LOGGED = 20  # problems that ``summarise`` yields one by one
+_CLASS_ONLY = "labels have a class and no box: only a class tree in pjreddie's dialect is trained on them"
+_COLUMNS = 5
+_MIN_POLYGON = 7  # numbers of a class and three points
+_MAX_QUOTED = 60  # letters of a line in a message
 
 _FOLDER_PAIRS = tuple(
     (images.replace("/", separator), labels.replace("/", separator))
@@ -45,13 +51,32 @@ class Problem:
     Attributes:
         location: ``file`` or ``file:line``.
         message: what is wrong, and what is done about it.
+        kind: what problems of this kind have in common, as the end of a sentence that begins with their number; empty
+            for a problem that is logged by itself.
     """
 
     location: str
     message: str
+    kind: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.location}: {self.message}"
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """How label files are read.
+
+    Attributes:
+        classes: number of classes; targets of others are dropped and reported. None: any class is accepted.
+        polygons: take the bounding box of ``class x1 y1 x2 y2 x3 y3 ...``; otherwise such a line is no object.
+    """
+
+    classes: int | None = None
+    polygons: bool = False
+
+
+DEFAULT_OPTIONS = LabelOptions()
 
 
 def label_path(image: str) -> str:
@@ -81,16 +106,20 @@ def images_and_labels(images: Iterable[str]) -> Iterator[str]:
         yield from candidate_label_paths(image)
 
 
-def read_label_file(path: StrPath, on_problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
+def read_label_file(
+    path: StrPath, on_problem: Callable[[Problem], None], options: LabelOptions = DEFAULT_OPTIONS
+) -> TargetArray:
     """Read a label file.
 
     As in Darknet (``read_boxes``), the lines after one that cannot be parsed are ignored, and coordinates out of
-    range are kept. Objects with a class below 0 or of at least ``classes``, or with NaN or Inf, are dropped.
+    range are kept. Unlike there, a line with more numbers than ``class x y w h`` is no object, or with
+    ``options.polygons`` a polygon, and the lines after it are read. Objects with a class below 0 or of at least
+    ``options.classes``, or with NaN or Inf, are dropped.
 
     Args:
         path: the label file.
         on_problem: called with each problem.
-        classes: number of classes; None: any class is accepted.
+        options: how to read it.
 
     Returns:
         float32 [n, 5], (cx, cy, w, h) relative to the image, class.
@@ -100,62 +129,94 @@ def read_label_file(path: StrPath, on_problem: Callable[[Problem], None], classe
     """
     rows: list[tuple[float, ...]] = []
     first_line: dict[tuple[float, ...], int] = {}
+    classes = options.classes
     for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
         if not words:
             continue
         location = f"{os.fspath(path)}:{number}"
-        row = _parse(words)
-        if row is not None:
-            for message in _check_values(row):
-                on_problem(Problem(location, message))
-            is_unknown = classes is not None and row[4] >= classes
-            if classes is not None and is_unknown:
-                on_problem(Problem(location, unknown_class_message(int(row[4]), classes)))
-            if row in first_line:
-                on_problem(Problem(location, f"duplicate of line {first_line[row]}"))
-            first_line.setdefault(row, number)
-            if row[4] >= 0 and not is_unknown and np.isfinite(row).all():
-                rows.append(row)
-        if row is None or len(words) > 5:
-            message = f"expected `class x y w h`, found {line.strip()!r}"
-            on_problem(Problem(location, f"{message}; the rest of the file is ignored, as in Darknet"))
+        numbers = _parse(words)
+        if numbers is None or len(numbers) < _COLUMNS:
+            message = f"expected `class x y w h`, found {_shorten(line.strip())!r}"
+            on_problem(Problem(location, f"{message}; the rest of the file is ignored"))
             break
-    return np.array(rows, np.float32).reshape(-1, 5)
+        is_polygon = options.polygons and len(numbers) >= _MIN_POLYGON and len(numbers) % 2 == 1
+        if len(numbers) > _COLUMNS and not is_polygon:
+            message = f"expected 4 numbers after the class, found {len(numbers) - 1}: ignored"
+            if len(numbers) >= _MIN_POLYGON and len(numbers) % 2 == 1:
+                message += "; a polygon gives its bounding box with --polygons"
+            on_problem(Problem(location, message, "lines have more than 4 numbers after the class and are ignored"))
+            continue
+        row = _bounding_box(numbers) if is_polygon else (*numbers[1:], numbers[0])
+        for problem in check_target(row, location, classes):
+            on_problem(problem)
+        if row in first_line:
+            on_problem(Problem(location, f"duplicate of line {first_line[row]}", "labels are duplicates"))
+        first_line.setdefault(row, number)
+        if 0 <= row[4] < (math.inf if classes is None else classes) and np.isfinite(row).all():
+            rows.append(row)
+        if len(words) > len(numbers):
+            message = f"expected the end of the line, found {words[len(numbers)]!r}"
+            on_problem(Problem(location, f"{message}; the rest of the file is ignored"))
+            break
+    return np.array(rows, np.float32).reshape(-1, _COLUMNS)
 
 
 def _parse(words: Sequence[str]) -> tuple[float, ...] | None:
+    """Return the class and the numbers after it, up to a word that is none; None if there is no class."""
+    numbers: list[float] = []
     try:
-        x, y, w, h = map(float, words[1:5])
-        return x, y, w, h, float(int(words[0]))
-    except ValueError:
-        return None
+        numbers.append(float(int(words[0])))
+        for word in words[1:]:
+            numbers.append(float(word))
+    except (ValueError, OverflowError):
+        pass
+    return tuple(numbers) or None
 
 
-def _check_values(row: Sequence[float]) -> Iterator[str]:
+def _bounding_box(numbers: Sequence[float]) -> tuple[float, ...]:
+    """The target of a class and the points of a polygon."""
+    xs, ys = numbers[1::2], numbers[2::2]
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top, numbers[0]
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
+
+
+def check_target(row: Sequence[float], location: str, classes: int | None = None) -> Iterator[Problem]:
+    """Yield what is wrong with a target, (cx, cy, w, h) relative to the image and class; ``classes``: their number."""
     x, y, w, h, cls = row
     if cls < 0:
-        yield f"class {cls:.0f}, expected 0 or more; ignored"
+        yield Problem(location, f"class {cls:.0f}, expected 0 or more; ignored")
     if not np.isfinite(row).all():
-        yield "a coordinate is NaN or Inf; ignored"
+        yield Problem(location, "a coordinate is NaN or Inf; ignored")
+    elif not any((x, y, w, h)):
+        yield Problem(location, "a class without a box", _CLASS_ONLY)
     elif not (0 < x <= 1 and 0 < y <= 1):
-        yield f"centre {x:g} {y:g}, expected 0..1 of the image"
+        yield Problem(location, f"centre {x:g} {y:g}, expected 0..1 of the image")
     elif not (0 < w <= 1 and 0 < h <= 1):
-        yield f"size {w:g} {h:g}, expected 0..1 of the image"
+        yield Problem(location, f"size {w:g} {h:g}, expected 0..1 of the image")
+    if classes is not None and cls >= classes:
+        yield unknown_class_problem(location, int(cls), classes)
 
 
-def unknown_class_message(cls: int, classes: int) -> str:
-    """Return the message of a problem: a class that the network does not have."""
-    return f"class {cls}, but the network has {classes} classes (0..{classes - 1}); ignored"
+def unknown_class_problem(location: str, cls: int, classes: int) -> Problem:
+    """Return the problem of a target with a class that the network does not have."""
+    message = f"class {cls}, but the network has {classes} classes (0..{classes - 1}); ignored"
+    return Problem(location, message, "targets have a class that the network does not have")
 
 
-def read_image_labels(image: str, on_problem: Callable[[Problem], None], classes: int | None = None) -> TargetArray:
+def read_image_labels(
+    image: str, on_problem: Callable[[Problem], None], options: LabelOptions = DEFAULT_OPTIONS
+) -> TargetArray:
     """Find and read the label file of an image.
 
     Args:
         image: path of the image.
-        on_problem: called with each problem; a missing label file is one.
-        classes: number of classes; None: any class is accepted.
+        on_problem: called with each problem; a label file that is missing or cannot be read is one.
+        options: how to read it.
 
     Returns:
         float32 [n, 5], (cx, cy, w, h) relative to the image, class.
@@ -164,13 +225,13 @@ def read_image_labels(image: str, on_problem: Callable[[Problem], None], classes
     for path in candidates:
         if os.path.isfile(path):
             try:
-                return read_label_file(path, on_problem, classes)
+                return read_label_file(path, on_problem, options)
             except DataError as error:
                 message = str(error).removeprefix(f"{path}: ")
                 on_problem(Problem(path, f"{message}; treated as an image without objects"))
                 return empty_targets()
     message = f"no label file: treated as an image without objects; tried {', '.join(candidates)}"
-    on_problem(Problem(image, message))
+    on_problem(Problem(image, message, "images have no label file and are treated as images without objects"))
     return empty_targets()
 
 
@@ -180,9 +241,21 @@ def empty_targets() -> TargetArray:
 
 
 def log_problems(problems: Iterable[Problem]) -> None:
-    """Log the first problems one by one, and the number of the rest."""
+    """Log the lines of ``summarise``."""
+    for line in summarise(problems):
+        _log.warning("%s", line)
+
+
+def summarise(problems: Iterable[Problem]) -> Iterator[str]:
+    """Yield the first problem of each kind and their number; of others the first ones and the number of the rest."""
     listed = list(problems)
-    for problem in listed[:MAX_LOGGED]:
-        _log.warning("%s", problem)
-    if len(listed) > MAX_LOGGED:
-        _log.warning("... and %d more problems", len(listed) - MAX_LOGGED)
+    kinds = Counter(problem.kind for problem in listed if problem.kind)
+    single = [problem for problem in listed if kinds[problem.kind] <= 1]
+    for problem in single[:MAX_LOGGED]:
+        yield str(problem)
+    if len(single) > MAX_LOGGED:
+        yield f"... and {len(single) - MAX_LOGGED} more problems"
+    for kind, count in kinds.items():
+        if count > 1:
+            first = next(problem for problem in listed if problem.kind == kind)
+            yield f"{count} {kind}; the first: {first}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,14 +15,17 @@ import numpy as np
 from .._typing import StrPath
 from ..errors import DataError
 from ..images.sources import IMAGE_SUFFIXES
-from ..text_files import read_lines
+from ..text_files import decode_text, read_lines, to_unicode
 from .dataset import Dataset, Sample
-from .labels import Problem, TargetArray
+from .labels import Problem, TargetArray, check_target
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
+_NO_ANNOTATION = "images have no annotation that can be read and are treated as images without objects"
+_DECLARATION = re.compile(rb"""\s*<\?xml[^>]*encoding=["']([\w.:-]+)["']""")  # of an encoding that contains ASCII
+_TEXT_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -46,8 +51,10 @@ def load_voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC_
         subset: name of the list in ``ImageSets/Main``; "valid" stands for "val" as well. Without a list, all images.
         names: the classes; if objects have others, all names that occur, sorted.
 
+    An annotation that cannot be read is reported, and its image has no objects.
+
     Raises:
-        DataError: an annotation cannot be read.
+        DataError: the list cannot be read.
     """
     root = pathlib.Path(folder)
     lists = [root / "ImageSets" / "Main" / f"{name}.txt" for name in (subset, "val" if subset == "valid" else subset)]
@@ -79,22 +86,55 @@ def _image_path(root: pathlib.Path, stem: str) -> pathlib.Path:
 
 
 def _read_annotation(path: pathlib.Path, problems: list[Problem]) -> list[_VOCObject]:
-    text = "\n".join(read_lines(path)) if path.is_file() else ""
-    if not text:
-        problems.append(Problem(str(path), "no annotation: treated as an image without objects"))
-        return []
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise DataError(f"{path}: expected a VOC annotation without a DTD, found one with a DTD")
+    """The objects of an annotation; what cannot be used is reported."""
     try:
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(_read_xml(path))
+    except (DataError, ElementTree.ParseError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        problems.append(Problem(str(path), f"{reason}; treated as an image without objects", _NO_ANNOTATION))
+        return []
+    try:
         width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
-        objects: list[_VOCObject] = []
-        for entry in root.iter("object"):
+    except ValueError:
+        width = height = 0.0
+    if not (0 < width < math.inf and 0 < height < math.inf):
+        message = "expected a size with width and height above 0; treated as an image without objects"
+        problems.append(Problem(str(path), message, _NO_ANNOTATION))
+        return []
+    objects: list[_VOCObject] = []
+    for number, entry in enumerate(root.iter("object"), start=1):
+        location = f"{path}: object {number}"
+        try:
             left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}") or "") for edge in _EDGES)
-            centre = ((left + right) / 2 - 1) / width, ((top + bottom) / 2 - 1) / height
-            box = (*centre, (right - left) / width, (bottom - top) / height)
+        except ValueError:
+            problems.append(Problem(location, "expected a bndbox with xmin, ymin, xmax and ymax; ignored"))
+            continue
+        centre = ((left + right) / 2 - 1) / width, ((top + bottom) / 2 - 1) / height
+        box = (*centre, (right - left) / width, (bottom - top) / height)
+        problems.extend(check_target((*box, 0), location))
+        if all(map(math.isfinite, box)):
             is_difficult = (entry.findtext("difficult") or "0").strip() == "1"
             objects.append(_VOCObject((entry.findtext("name") or "").strip(), box, is_difficult))
-    except (ElementTree.ParseError, ValueError, ZeroDivisionError) as error:
-        raise DataError(f"{path}: expected a VOC annotation with size and bndbox: {error}") from error
     return objects
+
+
+def _read_xml(path: pathlib.Path) -> str:
+    """The text of an XML file in the encoding that it declares. Raises DataError."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError("no annotation") from None
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from error
+    declaration = _DECLARATION.match(content)
+    encoding = declaration and declaration[1]
+    try:
+        text = content.decode(encoding.decode("ascii")) if encoding else to_unicode(decode_text(content))
+    except (UnicodeDecodeError, LookupError):
+        text = to_unicode(decode_text(content))
+    text = _TEXT_DECLARATION.sub("", text)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise DataError("expected a VOC annotation without a DTD, found one with a DTD")
+    if not text.strip():
+        raise DataError("no annotation")
+    return text

@@ -1,7 +1,7 @@
 """Top-1 and top-k accuracy of a classifier (``classifier valid``).
 
-The class of an image is the first of the labels that occurs anywhere in its path, so no label may be part of another.
-An image without any label counts as wrong.
+The class of an image is the label in its path, see ``data.class_labels``; of several the first. An image without any
+label counts as wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from .._typing import StrPath
 from ..cfg import Dialect
 from ..classifier import num_classes, predict_probabilities, read_leaf_classes, require_classifier
+from ..data.class_labels import match_labels
 from ..data.data_file import read_data_file, read_names
 from ..data.labels import Problem, log_problems
 from ..errors import DataError
@@ -107,9 +108,17 @@ def evaluate_accuracy(
         raise DataError(f"{len(labels)} labels, but the network has {classes} classes")
     if not 1 <= k <= classes:
         raise DataError(f"top: expected 1..{classes}, got {k}")
-    targets = [next((n for n, label in enumerate(labels[:classes]) if label in path), -1) for path in images]
+    matches = [match_labels(path, labels[:classes]) for path in images]
+    targets = [match.classes[0] if match.classes else -1 for match in matches]
+    notes = (match.note(path, labels) for path, match in zip(images, matches, strict=True))
+    log_problems(note for note in notes if note is not None)
     unlabelled = (path for path, target in zip(images, targets, strict=True) if target < 0)
-    log_problems(Problem(path, "none of the labels occurs in this path; counted as wrong") for path in unlabelled)
+    kind = "images have no label in their path and count as wrong"
+    log_problems(Problem(path, "none of the labels occurs in this path; counted as wrong", kind) for path in unlabelled)
+    if targets and max(targets) < 0:
+        raise DataError(
+            f"nothing to evaluate: none of the {classes} labels occurs in the paths of {len(targets)} images"
+        )
     transform = _make_transform(network, EvalTransform(view))
     run = engines.create_engine(network, engine, dtype=dtype)
 

@@ -129,8 +129,8 @@ def evaluate_coco(dataset: Dataset, detections: Detections, package: str | None 
     """
     package, (coco_class, eval_class) = find_backend(package)
     with contextlib.redirect_stdout(io.StringIO()):
-        if dataset.source.endswith(".json"):
-            target = coco_class(dataset.source)
+        if dataset.annotations:
+            target = coco_class(dataset.annotations)
         else:
             target = coco_class()
             target.dataset = to_annotations(dataset, detections)

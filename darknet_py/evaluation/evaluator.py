@@ -36,6 +36,7 @@ def evaluate(
     protocol: Protocol | str = Protocol.DARKNET,
     subset: str = "valid",
     names: ClassNames = None,
+    polygons: bool = False,
     threshold: float = 0.25,
     match_iou: float = 0.5,
     points: int = 0,
@@ -58,6 +59,7 @@ def evaluate(
         protocol: ``darknet``, ``voc07`` or ``coco``, see ``scores``.
         subset: the part of ``data`` to use: ``valid``, ``train`` or ``test``.
         names: class names instead of the data set's, as a file or a sequence.
+        polygons: take the bounding boxes of polygons in label files.
         threshold: score above which a detection counts for TP, FP, precision, recall and F1; no influence on mAP.
         match_iou: IoU at which a detection counts as correct.
         points: for the darknet protocol, the number of recalls over which precision is averaged; 0: area under the
@@ -86,7 +88,7 @@ def evaluate(
         raise DataError(f"points: expected 0 (area under the curve), or 2 and more (11, 101), got {points}")
     if protocol is Protocol.COCO:
         coco.find_backend(backend)
-    dataset = prepare_dataset(network, data, subset, names)
+    dataset = prepare_dataset(network, data, subset, names, polygons=polygons)
     labels.log_problems(dataset.problems)
     default_score, default_nms = _DETECTION_DEFAULTS[protocol]
     detections = collect(
@@ -109,21 +111,50 @@ def evaluate(
 
 
 def prepare_dataset(
-    network: Network, data: Dataset | StrPath, subset: str = "valid", names: ClassNames = None
+    network: Network,
+    data: Dataset | StrPath,
+    subset: str = "valid",
+    names: ClassNames = None,
+    *,
+    polygons: bool = False,
 ) -> Dataset:
     """Load a data set with one name for each class of the network, without targets of other classes.
 
-    Raises DataError if it has no images, or another number of class names than the network has classes.
+    Raises DataError if it has no images or no objects, or another number of class names than the network has classes.
     """
     classes = require_heads(network)[-1].classes
     if isinstance(data, str | os.PathLike):
-        data = load_dataset(data, subset, classes=classes)
+        data = load_dataset(data, subset, classes=classes, polygons=polygons)
     if not len(data):
         raise DataError(f"{data.source or 'data'}: no images to evaluate on")
     if names is None and len(data.names) not in (0, classes):
         raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
     resolved = resolve_class_names(names if names is not None else data.names or None, classes)
-    return replace(data.drop_unknown_classes(classes), names=tuple(resolved))
+    dataset = replace(data.drop_unknown_classes(classes), names=tuple(resolved))
+    _require_objects(dataset)
+    return dataset
+
+
+def _require_objects(dataset: Dataset) -> None:
+    """Raise DataError if there is no object to detect."""
+    if any(len(sample.targets) for sample in dataset):
+        return
+    labels.log_problems(dataset.problems)
+    ignored = sum(len(sample.ignored) for sample in dataset)
+    others = f", and {ignored} to ignore (difficult or crowds)" if ignored else ""
+    raise DataError(
+        f"{dataset.source or 'data'}: nothing to evaluate: no object of the network's {len(dataset.names)} classes in "
+        f"{len(dataset)} images{others}; check the data set with: darknet-py check DATA"
+    )
+
+
+def _require_readable(dataset: Dataset, detections: Detections) -> None:
+    """Raise DataError if no image could be read."""
+    if len(dataset) and len(detections.problems) == len(dataset):
+        raise DataError(
+            f"{dataset.source or 'data'}: nothing to evaluate: none of {len(dataset)} images can be read; "
+            f"the first: {detections.problems[0]}"
+        )
 
 
 def evaluate_detections(
@@ -136,8 +167,12 @@ def evaluate_detections(
     points: int = 0,
     backend: str | None = None,
 ) -> Evaluation:
-    """Compute mAP of detections on a data set that has a name for each class; for the options see ``evaluate``."""
+    """Compute mAP of detections on a data set that has a name for each class; for the options see ``evaluate``.
+
+    Raises DataError if no image could be read.
+    """
     protocol = Protocol(protocol)
+    _require_readable(dataset, detections)
     voc = protocol is Protocol.VOC07
     targets = ap.GroundTruth.from_dataset(dataset)
     matches = (ap.match_voc if voc else ap.match_darknet)(detections, targets, match_iou)

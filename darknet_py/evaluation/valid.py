@@ -51,7 +51,7 @@ def write_valid_results(
     kind = options.values.get("eval", "voc")
     kind = kind if kind in set(Format) else "voc"
     names, mapping = _reported_classes(network, options)
-    images = read_list(options.get_path("valid" if "valid" in options.values else "train"))
+    images = read_list(options.get_path(options.list_key("valid")))
     samples = [Sample(image, labels.empty_targets(), labels.empty_targets()) for image in images]
     dataset = Dataset(samples, tuple(names), source=options.path)
     detections = collect(

@@ -35,6 +35,7 @@ MAX_PIXELS = 2**27  # decoding takes 10 bytes per pixel at its peak: 1.3 GB
 _log = logging.getLogger(__name__)
 
 _GREY_WEIGHTS = np.array([77, 150, 29], dtype=np.uint16)  # stb_image's, in 256ths
+_16_BIT_FORMATS = ("PPM", "PNG")  # which have no images of 32 bits
 _DECODING_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError, MemoryError, struct.error),
     Image.DecompressionBombError,
@@ -45,7 +46,7 @@ _ORIENTATION = 0x0112  # EXIF tag; 1: upright
 
 
 def read_image(
-    source: ImageSource, channels: int = 3, *, exif: bool = False, max_pixels: int = MAX_PIXELS
+    source: ImageSource, channels: int | None = 3, *, exif: bool = False, max_pixels: int = MAX_PIXELS
 ) -> ImageArray:
     """Read an image.
 
@@ -55,7 +56,8 @@ def read_image(
         source: a path (a format of ``FORMATS``, or .npy), an HTTP URL, the bytes of a file, a binary file object, a PIL
             image, or an array [height, width] or [height, width, channels] of uint8 or uint16, in RGB order.
         channels: channels of the result. Grey is repeated to three channels, colour is converted to one; another
-            number must match the image's. A TIFF with as many grey pages is read as one image.
+            number must match the image's. A TIFF with as many grey pages is read as one image. None: those of the
+            image, or its grey pages.
         exif: rotate and mirror the image as its EXIF orientation says, as Darknet's builds with OpenCV do. Pillow does
             this for TIFF in any case.
         max_pixels: refuse files with more pixels, before they are decoded.
@@ -88,7 +90,8 @@ def read_image(
     if not isinstance(array, np.ndarray):
         raise DataError(f"expected a path, bytes, a PIL image or an array for an image, got {type(source).__name__}")
     try:
-        return _match_channels(_to_uint8(array), channels)
+        pixels = _to_uint8(array)
+        return pixels if channels is None else _match_channels(pixels, channels)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
 
@@ -102,7 +105,7 @@ def read_orientation(path: str) -> int:
         return 1
 
 
-def _read_file(name: str, channels: int, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
+def _read_file(name: str, channels: int | None, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
     if is_http(name):
         return _decode_content(read_url(name), name, channels, exif, max_pixels)
     try:
@@ -114,12 +117,12 @@ def _read_file(name: str, channels: int, exif: bool, max_pixels: int) -> npt.NDA
         raise DataError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _decode_content(content: bytes, name: str, channels: int, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
+def _decode_content(content: bytes, name: str, channels: int | None, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
     with io.BytesIO(content) as file:
         return _decode(file, name, channels, exif, max_pixels)
 
 
-def _decode(file: IO[bytes], name: str, channels: int, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
+def _decode(file: IO[bytes], name: str, channels: int | None, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
     """Decode an open file. Raises DataError that begins with ``name``."""
     try:
         if name.lower().endswith(".npy"):
@@ -218,16 +221,16 @@ def _warn_once(message: str) -> None:
     _log.warning("%s", message)
 
 
-def _to_array(image: Image.Image, channels: int) -> npt.NDArray[Any]:
+def _to_array(image: Image.Image, channels: int | None) -> npt.NDArray[Any]:
     """The values of a PIL image: grey, RGB or RGBA, 8 or 16 bits; or its grey pages as channels."""
     is_grey = image.mode == "L" or image.mode.startswith("I;16")
-    if is_grey and channels not in (1, 3) and getattr(image, "n_frames", 1) == channels:
+    pages = getattr(image, "n_frames", 1)
+    if is_grey and pages > 1 and channels not in (1, 3) and channels in (None, pages):
         return np.stack([np.array(page) for page in ImageSequence.all_frames(image)], axis=-1)
-    if image.mode == "I":  # Pillow's mode for 32 bits, and for the 16 bits of a PGM
-        values = np.array(image)
-        if values.size and not 0 <= values.min() <= values.max() <= 65535:
-            raise DataError("expected an image of 8 or 16 bits, found 32")
-        return values.astype(np.uint16)
+    if image.mode == "I":  # Pillow's mode for 32 bits, and for the 16 bits of a PGM and, in some versions, a PNG
+        if image.format not in _16_BIT_FORMATS:
+            raise DataError("expected an image of 8 or 16 bits, found 32, whose range is unknown: scale and convert it")
+        return np.array(image).astype(np.uint16)
     if image.mode.startswith("I;16"):
         return np.array(image).astype(np.uint16)
     if image.mode in ("1", "L", "RGB", "RGBA", "F"):

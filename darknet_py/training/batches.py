@@ -6,18 +6,15 @@ import logging
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from .. import text_files
 from .._typing import StrPath
 from ..augmentation import classification, detection
-from ..data import class_labels, data_file, labels
+from ..data import data_file, labels
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
-from ..data.labels import Problem
 from ..errors import ConfigError, DataError
 from ..images.reading import ImageArray
 from ..network import Network
@@ -25,11 +22,11 @@ from .distributed import ProcessGroup
 from .loader import Array, Batches, Job, Loader
 from .options import TrainOptions
 from .sampling import CLASSIFIER_THREADS, DETECTOR_THREADS, Plan, Purpose, generator
+from .sources import Classes, Objects, Tree
 from .text_batches import TextBatches, TextFile
 
 _log = logging.getLogger(__name__)
 
-_IDENTITIES_PER_IMAGE = 4000  # objects of one image that Darknet keeps apart for tracking
 
 Data = Dataset | Batches | TextFile | StrPath
 
@@ -64,11 +61,25 @@ def create_batches(
     if not network.heads:
         images, names = read_classifier_data(data, "train")
         return create_classification_loader(network, images, names, **kwargs), len(images), names
-    dataset = data if isinstance(data, Dataset) else load_dataset(data, "train")
+    dataset = data if isinstance(data, Dataset) else load_dataset(data, "train", polygons=options.polygons)
+    if len(dataset) and not any(len(sample.targets) for sample in dataset):
+        labels.log_problems(dataset.problems)
+        raise DataError(f"{dataset.source or 'data'}: nothing to train on: no objects in {len(dataset)} images")
+    _check_names(dataset, network.heads[-1].classes, is_darknets=bool(_data_file_path(data)))
     loader = create_detection_loader(network, dataset, correct_augmentation=options.correct_augmentation, **kwargs)
     if group.is_main:
         labels.log_problems(loader.problems)
     return loader, len(dataset), dataset.names
+
+
+def _check_names(dataset: Dataset, classes: int, *, is_darknets: bool) -> None:
+    """Raise DataError where a data set has another number of classes; Darknet does not read the names to train."""
+    if len(dataset.names) in (0, classes):
+        return
+    message = f"{dataset.source}: {len(dataset.names)} class names, but the network has {classes} classes"
+    if not is_darknets:
+        raise DataError(message)
+    _log.warning("%s", message)
 
 
 def create_detection_loader(
@@ -188,35 +199,6 @@ def _loader(network: Network, plan: Plan, source: Any, maker: Any, kwargs: dict[
 
 
 @dataclass
-class Objects:
-    """The source of a detector's images. ``identified``: targets have a sixth column, the identity of the object."""
-
-    dataset: Dataset
-    identified: bool = False
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        """Of the labels."""
-        return self.dataset.problems
-
-    def __len__(self) -> int:
-        """Images."""
-        return len(self.dataset)
-
-    def image(self, index: int) -> str:
-        """The file."""
-        return self.dataset.samples[index].image
-
-    def target(self, index: int) -> Array:
-        """The objects, float32 [n, 5] (cx, cy, w, h relative to the image, class) or [n, 6] (also the identity)."""
-        targets = self.dataset.samples[index].targets
-        if not self.identified:
-            return targets
-        numbers = np.arange(len(targets)) + index % _IDENTITIES_PER_IMAGE * _IDENTITIES_PER_IMAGE
-        return np.concatenate((targets, numbers[:, None]), axis=1, dtype=np.float32)
-
-
-@dataclass
 class _Detection:
     plan: Plan
     augmentation: detection.DetectionAugmentation
@@ -242,48 +224,9 @@ class _Detection:
         return detection.sample_params(self.augmentation, rng)
 
 
-Tree = tuple[list[int], list[int]]  # parent and group of every class
-
-
 def _tree(network: Network) -> Tree | None:
     tree = network.class_tree
     return (tree.parent.tolist(), tree.group.tolist()) if tree else None
-
-
-@dataclass
-class Classes:
-    """The source of a classifier's images: ``count`` classes, found by the labels in the images' paths.
-
-    A path is searched when it is drawn, as lists can be long; ``problems`` are those of the paths so far.
-    """
-
-    images: Sequence[str]
-    labels: Sequence[str]
-    count: int
-    smoothing: float = 0.0
-    tree: Tree | None = None
-    problems: list[Problem] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        """Images."""
-        return len(self.images)
-
-    def image(self, index: int) -> str:
-        """The file."""
-        return self.images[index]
-
-    def target(self, index: int) -> Array:
-        """The classes of the image, float32 [count]."""
-        if not self.labels:
-            return class_labels.encode_classes([index % self.count], self.count)
-        hits = class_labels.match_labels(self.images[index], self.labels, self._problem)
-        vector = class_labels.encode_classes(hits, self.count, self.smoothing)
-        return class_labels.add_ancestors(vector, hits, *self.tree) if self.tree else vector
-
-    def _problem(self, problem: Problem) -> None:
-        if problem not in self.problems:
-            self.problems.append(problem)
-            _log.warning("%s", problem)
 
 
 @dataclass

@@ -83,6 +83,7 @@ class TrainOptions:
         tensorboard: Write event files for TensorBoard into ``output``/tensorboard.
         verbose: Print progress on stderr.
 
+        polygons: Take the bounding boxes of polygons in label files.
         workers: Threads that load and augment images; 0: none.
         correct_augmentation: Correct Darknet's errors in augmentation instead of reproducing them.
     """
@@ -120,6 +121,7 @@ class TrainOptions:
     tensorboard: bool = False
     verbose: bool = True
 
+    polygons: bool = False
     workers: int = 4
     correct_augmentation: bool = False
 

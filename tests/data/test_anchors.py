@@ -14,9 +14,11 @@ from darknet_py import cfg, cli
 from darknet_py.data import anchors
 from darknet_py.data.anchor_cfg import AnchorCfg
 from darknet_py.data.dataset import Dataset, Sample
+from darknet_py.data.formats import load_dataset
 from darknet_py.data.labels import empty_targets
 from darknet_py.errors import ConfigError, DataError
 from darknet_py.network import Network
+from tests.helpers.data_files import write_image, write_text
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = np.load(ROOT / "tests" / "golden" / "augmentation.npz")
@@ -168,3 +170,11 @@ def test_the_command_writes_a_cfg_with_better_anchors(
     again = [str(word) for word in (arguments[0], arguments[1], out)]
     assert cli.main(again) == 0
     assert "hardly worth it" in capsys.readouterr().err
+
+
+def test_labels_that_are_reported_are_not_used(tmp_path: pathlib.Path) -> None:
+    write_image(tmp_path / "a.png")
+    write_text(tmp_path / "a.txt", "0 .5 .5 .25 .5\n0 48 48 20 20\n0 .5 .5 1.5 .5\n0 -.1 .5 .5 .5\n")
+    dataset = load_dataset(tmp_path)
+    assert len(dataset.problems) == 3
+    assert anchors.collect_sizes(dataset, 100, 100).tolist() == [[25, 50]]

@@ -8,23 +8,48 @@ import pytest
 
 from darknet_py import cfg
 from darknet_py.data import class_labels
-from darknet_py.data.labels import Problem
 from darknet_py.layers import IGNORED_TARGET
 from darknet_py.network import Network
 from darknet_py.training import batches
 
 
-def test_labels_are_matched_in_the_path() -> None:
-    problems: list[Problem] = []
-    labels = ("n01", "n012", "n2")
-    assert class_labels.match_labels("set/n2/a.jpg", labels, problems.append) == [2]
-    assert not problems
-    assert class_labels.match_labels("set/n012/a.jpg", labels, problems.append) == [0, 1]
-    assert class_labels.match_labels("set/a.jpg", labels, problems.append) == []
-    assert [str(problem) for problem in problems] == [
-        "set/n012/a.jpg: expected one label in the path, found n01, n012",
-        "set/a.jpg: expected one label in the path, found none",
-    ]
+@pytest.mark.parametrize(
+    ("path", "expected", "dropped"),
+    [
+        ("set/n2/a.jpg", ["n2"], []),
+        ("set/xn2x/a.jpg", ["n2"], []),  # anywhere, as in Darknet
+        ("set/n012/a.jpg", ["n012"], ["n01"]),
+        ("classification/001_dog.png", ["dog"], ["cat"]),
+        ("classification/dog.001.png", ["dog"], ["cat"]),
+        ("cat/001_dog.png", ["dog"], ["cat"]),  # the file's name before folders
+        ("dogs/cat/001.png", ["cat"], ["dog"]),  # whole words before others
+        ("cat/dog/001.png", ["dog"], ["cat"]),  # the innermost folder
+        ("set/hot_dog/1.png", ["hot_dog"], ["dog"]),  # the longer label
+        (r"set\classification\dog_1.png", ["dog"], ["cat"]),
+        ("set/cat_dog.png", ["cat", "dog"], []),  # two labels, as in Darknet
+        ("catdog/1.png", ["cat", "dog"], []),
+        ("set/0_fish.png", ["_fish"], ["fish"]),
+        ("set/a.jpg", [], []),
+    ],
+)
+def test_labels_are_whole_words_where_several_occur(path: str, expected: list[str], dropped: list[str]) -> None:
+    labels = ("n01", "n012", "n2", "cat", "dog", "hot_dog", "fish", "_fish")
+    match = class_labels.match_labels(path, labels)
+    assert [labels[number] for number in match.classes] == expected
+    assert [labels[number] for number in match.dropped] == dropped
+    assert (match.problem(path, labels) is None) == (len(expected) == 1)
+    assert (match.note(path, labels) is None) == (not dropped)
+
+
+def test_messages_name_the_labels_and_the_rule() -> None:
+    labels = ("cat", "dog")
+    path = "classification/dog.png"
+    assert str(class_labels.match_labels(path, labels).note(path, labels)) == (
+        "classification/dog.png: label dog by whole words of the file's name; Darknet takes cat as well"
+    )
+    assert str(class_labels.match_labels("a/cat_dog.png", labels).problem("a", labels)) == (
+        "a: expected one label in the path, found cat, dog"
+    )
 
 
 def test_classes_are_encoded_with_label_smoothing() -> None:

@@ -11,6 +11,7 @@ import pytest
 from darknet_py import text_files
 from darknet_py.data import data_file, labels
 from darknet_py.data.dataset import load_image_list
+from darknet_py.data.formats import load_dataset
 from darknet_py.data.labels import Problem
 from darknet_py.errors import DataError
 from tests.helpers.data_files import rounded_targets, write_image, write_text
@@ -63,7 +64,16 @@ _GOOD = "1 0.5 0.5 0.25 0.5"
         ("1 nan .5 .1 .1", 0, ["1: a coordinate is NaN or Inf; ignored"]),
         (f"{_GOOD}\n{_GOOD}", 2, ["2: duplicate of line 1"]),
         (f"{_GOOD}\ncat .5 .5 .1 .1\n{_GOOD}", 1, ["2: expected `class x y w h`, found 'cat .5 .5 .1 .1'"]),
-        (f"{_GOOD} .9\n{_GOOD} .9", 1, ["1: expected `class x y w h`, found '1 0.5 0.5 0.25 0.5 .9'"]),
+        (f"{_GOOD} .9\n{_GOOD}", 1, ["1: expected 4 numbers after the class, found 5: ignored"]),
+        (
+            f"0 .1 .1 .9 .1 .5 .9\n{_GOOD}",
+            1,
+            [
+                "1: expected 4 numbers after the class, found 6: ignored; "
+                "a polygon gives its bounding box with --polygons"
+            ],
+        ),
+        (f"{_GOOD} # bus\n{_GOOD}", 1, ["1: expected the end of the line, found '#'"]),
         ("1 .5 .5 .1", 0, ["1: expected `class x y w h`, found '1 .5 .5 .1'"]),
     ],
 )
@@ -72,12 +82,35 @@ def test_invalid_labels_are_reported_with_file_and_line(
 ) -> None:
     path = write_text(tmp_path / "7.txt", text)
     problems: list[Problem] = []
-    rows = labels.read_label_file(path, problems.append, 80)
+    rows = labels.read_label_file(path, problems.append, labels.LabelOptions(80))
     assert rows.shape == (count, 5)
     assert rows.dtype == np.float32
     assert len(problems) == len(expected)
     for problem, message in zip(problems, expected, strict=True):
         assert str(problem).startswith(f"{path}:{message}")
+
+
+def test_a_polygon_gives_its_bounding_box_on_request(tmp_path: pathlib.Path) -> None:
+    write_image(tmp_path / "7.png")
+    write_text(tmp_path / "7.txt", "3 .1 .3 .5 .2 .4 .9\n0 .5 .5 .2 .2 .9\n1 .5 .5 .2 .2")
+    dataset = load_dataset(tmp_path)
+    assert rounded_targets(dataset) == [[[0.5, 0.5, 0.2, 0.2, 1.0]]]
+    assert [problem.location.rpartition(":")[2] for problem in dataset.problems] == ["1", "2"]
+    dataset = load_dataset(tmp_path, polygons=True)
+    assert rounded_targets(dataset) == [[[0.3, 0.55, 0.4, 0.7, 3.0], [0.5, 0.5, 0.2, 0.2, 1.0]]]
+    assert [problem.location.rpartition(":")[2] for problem in dataset.problems] == ["2"]
+
+
+def test_problems_of_one_kind_are_one_line_with_their_number(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(30):
+        write_image(tmp_path / f"{number:02}.png")
+    with caplog.at_level(logging.WARNING):
+        labels.log_problems(load_dataset(tmp_path).problems)
+    (message,) = caplog.messages
+    assert message.startswith("30 images have no label file and are treated as images without objects; the first: ")
+    assert message.endswith(f"tried {tmp_path / '00.txt'}")
 
 
 def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pathlib.Path) -> None:
@@ -99,7 +132,7 @@ def test_a_data_file_is_loaded(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
     write_text(tmp_path / "my.names", "cat\ndog\n\n")
     text = "# of\n; comments\nvalid = d/valid.txt\nvalid = other\ndifficult= d/hard.txt\n\nnames =my.names\ntop=x\n"
     path = write_text(tmp_path / "my.data", text)
-    dataset = data_file.load_data_file(path, classes=2)
+    dataset = data_file.load_data_file(path, options=labels.LabelOptions(2))
     assert dataset.names == ("cat", "dog")
     assert rounded_targets(dataset) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
     assert [len(sample.ignored) for sample in dataset] == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,15 +132,115 @@ def test_classes_of_another_voc_folder_are_the_names_that_occur(tmp_path: pathli
     ("text", "message"),
     [
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "a VOC annotation without a DTD"),
-        ("<annotation>", "expected a VOC annotation"),
-        (_annotation("<object><name>a</name></object>"), "expected a VOC annotation"),
+        ("<annotation>", "no element found"),
+        ("", "no annotation"),
+        ("<annotation><size><width>0</width><height>0</height></size></annotation>", "expected a size with width"),
+        ("<annotation/>", "expected a size with width"),
+        (_annotation("<object><name>a</name></object>"), "object 1: expected a bndbox"),
+        (
+            _annotation(_OBJECT.format(name="dog", hard=0).replace("61", "nan", 1)),
+            "object 1: a coordinate is NaN or Inf",
+        ),
     ],
 )
-def test_invalid_voc_annotations_are_refused(tmp_path: pathlib.Path, text: str, message: str) -> None:
+def test_invalid_voc_annotations_are_problems_of_their_image(tmp_path: pathlib.Path, text: str, message: str) -> None:
     (tmp_path / "JPEGImages").mkdir()
     write_text(tmp_path / "Annotations" / "1.xml", text)
-    with pytest.raises(DataError, match=message):
-        load_dataset(tmp_path)
+    write_text(tmp_path / "Annotations" / "2.xml", _annotation(_OBJECT.format(name="dog", hard=0)))
+    dataset = load_dataset(tmp_path)
+    assert [len(sample.targets) for sample in dataset] == [0, 1]
+    (problem,) = dataset.problems
+    assert problem.location.startswith(str(tmp_path / "Annotations" / "1.xml"))
+    assert message in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ((61, 11, 21, 61), "size -0.2 0.5, expected 0..1 of the image"),
+        ((21, 11, 21, 61), "size 0 0.5, expected 0..1 of the image"),
+        ((421, 11, 461, 61), "centre 2.2 0.35, expected 0..1 of the image"),
+    ],
+)
+def test_boxes_of_voc_and_coco_are_checked_as_those_of_label_files(
+    tmp_path: pathlib.Path, box: tuple[int, ...], message: str
+) -> None:
+    (tmp_path / "JPEGImages").mkdir()
+    edges = "".join(f"<{e}>{v}</{e}>" for e, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
+    text = _annotation(f"<object><name>dog</name><bndbox>{edges}</bndbox></object>")
+    xml = write_text(tmp_path / "Annotations" / "1.xml", text)
+    voc = load_dataset(tmp_path)
+    assert [str(problem) for problem in voc.problems] == [f"{xml}: object 1: {message}"]
+    left, top, right, bottom = box  # voc_label.py subtracts 1
+    bbox = [left - 1, top - 1, right - left, bottom - top]
+    content = _coco([{"id": 7, "image_id": 1, "category_id": 1, "bbox": bbox}])
+    path = write_text(tmp_path / "a.json", json.dumps(content))
+    coco = load_dataset(path)
+    assert [str(problem) for problem in coco.problems] == [f"{path}: annotation 7: {message}"]
+    np.testing.assert_allclose(coco.samples[0].targets[:, :4], voc.samples[0].targets[:, :4])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1251", "gb2312", "latin-1"])
+def test_an_xml_is_read_in_its_declared_encoding(tmp_path: pathlib.Path, encoding: str) -> None:
+    name = {"windows-1251": "шесть", "gb2312": "狗"}.get(encoding, "grün")
+    (tmp_path / "JPEGImages").mkdir()
+    (tmp_path / "Annotations").mkdir()
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n' + _annotation(_OBJECT.format(name=name, hard=0))
+    (tmp_path / "Annotations" / "1.xml").write_bytes(text.encode(encoding))
+    assert load_dataset(tmp_path).names == (name,)
+
+
+def _coco(annotations: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    image = {"id": 1, "file_name": "1.png", "width": 200, "height": 100}
+    categories = [{"id": 1, "name": "dog"}, {"id": 3, "name": "cat"}]
+    return {"images": [image], "categories": categories, "annotations": annotations} | more
+
+
+def test_annotations_of_coco_that_cannot_be_used_are_reported(tmp_path: pathlib.Path) -> None:
+    good = {"id": 1, "image_id": 1, "category_id": 3, "bbox": [20, 10, 40, 50]}
+    bad = [
+        {**good, "id": 2, "category_id": 2},
+        {**good, "id": 3, "image_id": 9},
+        {**good, "id": 4, "bbox": [1, 2, 3]},
+        {"id": 5, "image_id": 1, "category_id": 3, "segmentation": [[1, 2, 3, 4, 5, 6]]},
+        {**good, "id": 6, "bbox": [0, 0, float("inf"), 10]},
+    ]
+    dataset = load_dataset(write_text(tmp_path / "a.json", json.dumps(_coco([good, *bad]))))
+    assert rounded_targets(dataset) == [[[0.2, 0.35, 0.2, 0.5, 1.0]]]
+    assert [str(problem).partition("a.json: ")[2] for problem in dataset.problems] == [
+        "annotation 2: category 2 is not in the file; ignored",
+        "annotation 3: image 9 is not in the file; ignored",
+        "annotation 4: expected a bbox of 4 numbers in an image with a width and height, got [1, 2, 3]; ignored",
+        "annotation 5: expected a bbox of 4 numbers in an image with a width and height, got None; ignored",
+        "annotation 6: a coordinate is NaN or Inf; ignored",
+    ]
+    assert not dataset.annotations  # pycocotools must not read the file
+
+
+def test_roboflows_category_above_all_others_is_no_class(tmp_path: pathlib.Path) -> None:
+    above = {"id": 0, "name": "pets", "supercategory": "none"}
+    others = [{"id": n, "name": name, "supercategory": "pets"} for n, name in ((1, "dog"), (2, "cat"))]
+    content = _coco([{"image_id": 1, "category_id": 2, "bbox": [20, 10, 40, 50]}], categories=[above, *others])
+    path = write_text(tmp_path / "_annotations.coco.json", json.dumps(content))
+    dataset = load_dataset(path)
+    assert dataset.names == ("dog", "cat")
+    assert dataset.categories == (1, 2)
+    assert dataset.samples[0].targets[:, 4].tolist() == [1]
+    assert [problem.message for problem in dataset.problems] == [
+        "category 'pets' has no objects and is the supercategory of all others: left out"
+    ]
+    content["annotations"].append({"image_id": 1, "category_id": 0, "bbox": [20, 10, 40, 50]})
+    assert load_dataset(write_text(path, json.dumps(content))).names == ("pets", "dog", "cat")
+
+
+def test_crowds_are_objects_if_all_annotations_are_crowds(tmp_path: pathlib.Path) -> None:
+    crowd = {"image_id": 1, "category_id": 1, "bbox": [20, 10, 40, 50], "iscrowd": 1}
+    dataset = load_dataset(write_text(tmp_path / "a.json", json.dumps(_coco([crowd, crowd]))))
+    assert [len(sample.targets) for sample in dataset] == [2]
+    assert "all 2 annotations have iscrowd=1" in str(dataset.problems[0])
+    mixed = load_dataset(write_text(tmp_path / "a.json", json.dumps(_coco([crowd, {**crowd, "iscrowd": 0}]))))
+    assert [(len(sample.targets), len(sample.ignored)) for sample in mixed] == [(1, 1)]
+    assert mixed.annotations == mixed.source
 
 
 def test_folders_and_lists_of_images_are_loaded(tmp_path: pathlib.Path) -> None:

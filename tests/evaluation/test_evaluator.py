@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from darknet_py import cli
 from darknet_py.data.dataset import Dataset
 from darknet_py.data.formats import load_dataset
 from darknet_py.errors import DataError
@@ -133,3 +134,50 @@ def test_a_wrong_number_of_class_names_is_refused_with_the_file(network: Network
 def test_an_empty_data_set_is_refused(network: Network) -> None:
     with pytest.raises(DataError, match="no images"):
         evaluate(network, Dataset([]))
+
+
+def test_evaluating_a_data_set_without_objects_is_an_error(
+    network: Network, folder: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in folder.glob("[0-9]*.txt"):
+        path.unlink()
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(DataError, match=r"my\.data: nothing to evaluate: no object of the network's 2 classes in 5"),
+    ):
+        evaluate(network, folder / "my.data", progress=False)
+    assert [message.partition(";")[0] for message in caplog.messages if "label file" in message] == [
+        "5 images have no label file and are treated as images without objects"
+    ]
+
+
+@pytest.mark.parametrize(("subset", "what"), [("train", "train on"), ("valid", "evaluate")])
+def test_a_training_without_objects_ends_before_it_starts(
+    network: Network, folder: pathlib.Path, subset: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "empty").mkdir()
+    (folder / "empty" / "1.png").write_bytes((folder / "1.png").read_bytes())
+    (folder / "empty" / "list.txt").write_text("1.png\n")
+    lists = {"train": "list.txt", "valid": "list.txt", subset: "empty/list.txt"}
+    (folder / "my.data").write_text("".join(f"{key}={path}\n" for key, path in lists.items()))
+    line = ["train", str(folder / "my.data"), network.config.path, "--output", str(folder / "out")]
+    assert cli.main([*line, "--set", "batch=2"]) == 1
+    assert f"my.data: nothing to {what}: no object" in capsys.readouterr().err
+    assert not list(folder.glob("out/*.weights"))
+
+
+def test_no_readable_image_is_an_error(network: Network, folder: pathlib.Path) -> None:
+    for path in folder.glob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"nothing to evaluate: none of \d+ images can be read; the first: .*0\.png"):
+        evaluate(network, folder / "my.data", progress=False)
+
+
+def test_the_list_that_stands_in_for_a_missing_one_is_said(
+    network: Network, folder: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = (folder / "my.data").read_text()
+    (folder / "my.data").write_text(text.replace("valid", "train"))
+    with caplog.at_level(logging.WARNING):
+        evaluate(network, folder / "my.data", progress=False)
+    assert f"{folder / 'my.data'} has no valid=: using the images of train=list.txt" in caplog.messages

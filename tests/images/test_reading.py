@@ -210,6 +210,7 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
     np.save(folder / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.save(folder / "spectrum.npy", noise(4, 4, 7))
     Image.fromarray(np.full((3, 3), 70000, np.int32)).save(folder / "deep.tif")
+    Image.fromarray(np.full((3, 3), 200, np.int32)).save(folder / "dark.tif")
     Image.fromarray(np.zeros((3, 3), np.float32)).save(folder / "float.tif")
     (folder / "folder.jpg").mkdir()
     return {
@@ -224,7 +225,8 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
         "objects.npy": "broken image",
         "floats.npy": "expected pixels of uint8 .* got float32",
         "float.tif": "expected pixels of uint8 .* got float32",
-        "deep.tif": "of 8 or 16 bits, found 32",
+        "dark.tif": "of 8 or 16 bits, found 32, whose range is unknown",
+        "deep.tif": "of 8 or 16 bits, found 32, whose range is unknown",
         "line.npy": r"\[height, width, channels\], got the shape",
         "spectrum.npy": "expected an image of 3 channels, as the network reads, found 7",
         "folder.jpg": "directory|Permission",

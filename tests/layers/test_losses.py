@@ -114,6 +114,24 @@ def test_darknets_iou_gradient_is_the_derivative_with_doubled_sizes(kind: IoULos
     )
 
 
+def test_darknets_diou_gradient_differs_from_the_derivative_by_the_factors_of_the_documentation() -> None:
+    rng = torch.Generator().manual_seed(0)
+
+    def boxes() -> Tensor:
+        centre, size = (torch.rand(50_000, 2, generator=rng, dtype=torch.float64) for _ in range(2))
+        return torch.cat((centre * 0.8 + 0.1, size * 0.4 + 0.05), dim=1)
+
+    box, target = boxes().requires_grad_(), boxes()
+    (derivative,) = torch.autograd.grad(iou_by_kind(box, target, IoULoss.DIOU).sum(), box)
+    ratio = darknet_iou_gradient(box.detach(), target, IoULoss.DIOU) / derivative
+    overlaps = iou(box, target) > 0
+    quantiles = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)
+    position, size = (ratio[overlaps, columns].flatten() for columns in (slice(0, 2), slice(2, 4)))
+    assert position.quantile(quantiles).tolist() == pytest.approx([1.0, 1.21, 2.41], abs=0.03)
+    assert size[torch.isfinite(size)].quantile(quantiles).tolist() == pytest.approx([0.82, 1.76, 2.41], abs=0.03)
+    assert ratio[~overlaps, :2].median().item() == pytest.approx(3.5, abs=0.05)
+
+
 def test_images_without_targets_give_a_finite_loss() -> None:
     empty = pad_targets([torch.zeros(0, 5)] * 2, torch.device("cpu"))
     for name, keys, shape in CASES:
@@ -223,3 +241,25 @@ def test_contrastive_images_without_labels_are_compared_in_pairs(adversarial: bo
     expected = layer.loss(x, layer(x), torch.eye(2)[classes], StepContext(size=(1, 1))).delta
     assert torch.equal(delta, expected)
     assert float(delta.abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("dialect", cfg.Dialect)
+def test_a_class_without_a_box_trains_one_row(tmp_path: pathlib.Path, dialect: cfg.Dialect) -> None:
+    """region_layer.c:208-225 of pjreddie's: the class of the most probable row; all others contain no object."""
+    (tmp_path / "a.tree").write_text("animal -1\nthing -1\ncat 0\ndog 0\n")
+    keys = {"classes": "4", "num": "2", "anchors": "1,1,2,3", "noobject_scale": "2", "class_scale": "3"}
+    keys |= {"object_scale": "5", "tree": str(tmp_path / "a.tree")}
+    layer = random_networks.layer("region", keys, Shape(18, 2, 3), dialect=dialect).train()
+    x = torch.randn(1, 18, 2, 3, generator=torch.Generator().manual_seed(3))
+    known = torch.tensor([[[0.5, 0.5, 0.4, 0.4, 1, 0], [999999, 999999, 999999, 999999, 3, 0]]])
+    delta = layer.loss(x, layer(x), known, StepContext(size=(96, 64), seen=0)).delta
+    assert delta is not None
+    raw = x.view(2, 9, 2, 3).permute(0, 2, 3, 1).reshape(-1, 9)  # anchor, row, column
+    objectness, groups = raw[:, 4].sigmoid(), raw[:, 5:].view(-1, 2, 2).softmax(dim=2).flatten(1)
+    best = int((objectness * groups[:, 0] * groups[:, 3]).argmax())
+    expected = torch.zeros_like(raw)
+    if dialect is cfg.Dialect.PJREDDIE:
+        expected[:, 4] = 2 * (0 - objectness) * objectness * (1 - objectness)
+        expected[best, 4] = 0
+    expected[best, 5:] = 3 * (torch.tensor([1.0, 0.0, 0.0, 1.0]) - groups[best])
+    torch.testing.assert_close(delta.view(2, 9, 2, 3).permute(0, 2, 3, 1).reshape(-1, 9), expected)

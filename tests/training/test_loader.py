@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from darknet_py import cfg
+from darknet_py.data import labels
 from darknet_py.data.dataset import Dataset, Sample, load_image_list
 from darknet_py.data.labels import empty_targets
 from darknet_py.errors import ConfigError, DataError
@@ -208,11 +209,32 @@ def test_labels_of_classifiers(dataset: Dataset, caplog: pytest.LogCaptureFixtur
     smooth = create_classification_loader(classifier("label_smooth_eps=.1"), names, LABELS)
     expected = torch.tensor([0.05, 0.9, 0.05]).expand(4, 3)
     assert torch.allclose(torch.as_tensor(taken(smooth, 1)[0].pairs[0][1]), expected)
-    odd: Any = create_classification_loader(classifier(), names, ("dog", "_dog", "bird"))
+    odd: Any = create_classification_loader(classifier(), names, ("do", "_d", "bird"))
     assert torch.as_tensor(taken(odd, 3)[0].pairs[0][1]).tolist() == [[1, 1, 0]] * 4
-    assert all("expected one label in the path, found dog, _dog" in r.getMessage() for r in caplog.records)
+    assert all("expected one label in the path, found do, _d" in r.getMessage() for r in caplog.records)
     assert len(caplog.records) == len(odd.problems) == len({r.getMessage() for r in caplog.records})
     with pytest.raises(DataError, match="2 labels, but the network has 3 classes"):
         create_classification_loader(classifier(), names, LABELS[:2])
     free = create_classification_loader(classifier("unsupervised=1"), names, ())
     assert torch.as_tensor(taken(free, 1)[0].pairs[0][1]).sum(dim=1).tolist() == [1] * 4
+
+
+@pytest.mark.parametrize("dialect", ["alexeyab", "pjreddie"])
+def test_classes_without_a_box_are_kept_for_a_class_tree_of_pjreddies(
+    tmp_path: pathlib.Path, dialect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.tree").write_text("animal -1\nthing -1\ncat 0\ndog 0\n")
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("3 0 0 0 0\n1 .5 .5 .5 .5\n2 0 0 0 0\n")
+    head = f"[region]\nclasses=4\nnum=1\nanchors=1,1\njitter=0\ntree={tmp_path / 'a.tree'}\n"
+    text = CFG.format(net="", head=head, filters=9)
+    dataset = load_image_list([str(tmp_path / "a.png")])
+    loader = create_detection_loader(Network(cfg.loads(text), dialect=dialect), dataset)
+    targets = taken(loader, 1)[0].pairs[0][1][0]
+    kept = sorted(row[4] for row in targets.tolist() if row[:4] == [999999] * 4)
+    assert kept == ([2, 3] if dialect == "pjreddie" else [])
+    assert len(targets) == len(kept) + 1
+    with caplog.at_level("WARNING"):
+        labels.log_problems(dataset.problems)
+    (message,) = caplog.messages
+    assert message.startswith("2 labels have a class and no box: only a class tree in pjreddie's dialect is trained on")

@@ -101,6 +101,11 @@ class Head(Layer):
         raise NotImplementedError
 
     @property
+    def trains_class_only(self) -> bool:
+        """Whether the loss trains on targets that have a class and no box: x and y are then 999999, as in C."""
+        return False
+
+    @property
     def multi_scale(self) -> float:
         """Range of the input's size in multi-scale training (``random=``); 0: the size is fixed."""
         return 0.0

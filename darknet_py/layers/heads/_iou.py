@@ -59,9 +59,10 @@ def iou_by_kind(a: Tensor, b: Tensor, kind: IoULoss, exponent: float = 1.0) -> T
 def darknet_iou_gradient(boxes: Tensor, targets: Tensor, kind: IoULoss) -> Tensor:
     """Compute Darknet's gradient of the (generalised) IoU, ``dx_box_iou``.
 
-    It differs from the derivative (docs/oddities.md): the intersection is the product of two lengths that may both
-    be negative; the terms of w and h are doubled; the distance term of DIoU and CIoU has the wrong sign in x and y
-    where the box bounds the enclosing one; and CIoU's factor 1 / (w**2 + h**2) is left out.
+    It differs from the derivative (docs/oddities.md, "gradients of diou and ciou"): the intersection is the product of
+    two lengths that may both be negative; the terms of w and h are doubled, except that of DIoU's and CIoU's distance,
+    which has the wrong sign in x and y where the box bounds the enclosing one; and CIoU's factor 1 / (w**2 + h**2) is
+    left out.
 
     Args:
         boxes: float [n, 4], predicted boxes (cx, cy, w, h).

@@ -229,18 +229,24 @@ class RegionLoss:
         targets.classes[rows, nodes] = 1.0
 
     def _class_only_targets(self, targets: _Targets, rows: RegionPredictions, gt_boxes: Tensor) -> None:
-        """Train images whose target is a class without a box: the most probable row is trained, the others are not."""
+        """Train images whose target is a class without a box: the most probable row is trained on the class.
+
+        In pjreddie's dialect the others are trained to contain no object (``region_layer.c:208``).
+        """
         if self.tree is None:
             return
+        no_object = self.options.noobject_scale if self.options.dialect is Dialect.PJREDDIE else 0.0
         without_box = (gt_boxes[..., :2] > _CLASS_ONLY).all(dim=-1)
         count = len(rows.boxes) // len(gt_boxes)
         for image in without_box.any(dim=1).nonzero()[:, 0].tolist():
             label = gt_boxes[image, without_box[image], 4][:1].long()
             part = slice(image * count, (image + 1) * count)
-            for weights in (targets.objectness_weights, targets.box_weights, targets.class_weights):
-                weights[part] = 0.0
+            for values in (targets.objectness, targets.box_weights, targets.class_weights):
+                values[part] = 0.0
+            targets.objectness_weights[part] = no_object
             probs = rows.objectness[part] * self.tree.absolute(rows.scores[part])[:, label[0]]
             row = probs.argmax(dim=0, keepdim=True) + image * count
+            targets.objectness_weights[row] = 0.0
             self._class_targets(targets, rows.scores, row, label, rows.boxes.new_full((1,), self.options.class_scale))
 
     def _class_loss(self, scores: Tensor, targets: _Targets) -> Tensor:

@@ -129,6 +129,11 @@ class Region(Head):
         boxes = torch.cat(((grid_xy + xy) / grid_size, sizes), dim=-1)
         return RegionPredictions(xy, log_size, cells[..., coords], cells[..., coords + 1 :], boxes)
 
+    @property
+    def trains_class_only(self) -> bool:
+        """With a class tree in pjreddie's dialect; AlexeyAB's loader drops such targets (``fill_truth_detection``)."""
+        return self.tree is not None and self.pjreddie
+
     def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
         """Decode the boxes with any class probability above the threshold (``get_region_boxes``)."""
         preds = self.predictions(output)

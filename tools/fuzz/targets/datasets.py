@@ -30,10 +30,10 @@ class Labels(TextTarget):
 
     def read(self, path: pathlib.Path) -> None:
         """Read the boxes."""
-        from darknet_py.data.labels import read_label_file
+        from darknet_py.data.labels import LabelOptions, read_label_file
 
         problems: list[Any] = []
-        array = read_label_file(path, problems.append, 80)
+        array = read_label_file(path, problems.append, LabelOptions(80))
         assert array.shape[1:] == (5,)
         [str(problem) for problem in problems]
 
