@@ -56,6 +56,11 @@ SHARED: dict[str, _Spec] = {
     "--classes": {"nargs": "+", "metavar": "CLASS", "help": "report only these classes, by name or number"},
     "--names": {"metavar": "FILE", "help": "file of class names, one per line"},
     "--subset": {"metavar": "NAME", "help": "list of DATA to use: train, valid or test"},
+    "--map-classes": {
+        "metavar": "MAP",
+        "help": "classes of DATA as the network's: FROM=TO,FROM=TO (names or numbers), a file of such lines, "
+        "or `names` for classes of equal names; others are left out",
+    },
     "--polygons": {"action": "store_true", "help": "take the bounding boxes of polygons in label files"},
     # output
     "-o/--output": {"help": "output:"},

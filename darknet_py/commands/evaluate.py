@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "--subset", default="valid")
     _options.add(parser, "--names", note="(default: those of DATA)")
     _options.add(parser, "--polygons")
+    _options.add(parser, "--map-classes")
     protocol = parser.add_argument_group("protocol")
     protocol.add_argument(
         "--protocol",
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         subset=args.subset,
         names=args.names,
         polygons=args.polygons,
+        map_classes=args.map_classes or "",
         threshold=args.conf,
         match_iou=args.match_iou,
         points=args.points,

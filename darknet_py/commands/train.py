@@ -31,6 +31,7 @@ _TRAIN_OPTIONS = (
     "save_last",
     "validate",
     "polygons",
+    "map_classes",
     "map_every",
     "patience",
     "chart",
@@ -108,6 +109,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--chart", metavar="FILE", help="file of the loss chart; '' for none (default: DIR/chart_NAME.png)"
     )
+    _options.add(files, "--map-classes")
     files.add_argument("--polygons", action=_SWITCH, help="take the bounding boxes of polygons in label files")
     files.add_argument("--tensorboard", action=_SWITCH, help="also write event files to DIR/tensorboard")
     _options.add(files, "--quiet")

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .._typing import StrPath
 from ..errors import DataError
 from .data_file import read_names
 
-ClassNames = StrPath | Sequence[str] | None
+ClassNames = StrPath | Sequence[str] | Mapping[int, str] | None
 
 
 def resolve_class_names(names: ClassNames, classes: int, *, exact: bool = True) -> list[str]:
-    """Return class names from a file (one a line) or a sequence; None gives the class numbers as text.
+    """Return class names from a file (one a line), a sequence or a mapping {0: ..., 1: ...}; None gives the numbers.
 
-    Raises DataError where the number of names is not ``classes``, unless ``exact`` is False.
+    Raises DataError where the number of names is not ``classes``, unless ``exact`` is False, or a mapping lacks one.
     """
     if names is None:
         return [str(number) for number in range(classes)]
     if isinstance(names, str | os.PathLike):
         prefix = f"{os.fspath(names)}: "
         resolved = list(read_names(names))
+    elif isinstance(names, Mapping):
+        prefix = ""
+        by_number = {int(number): str(name) for number, name in names.items()}
+        if sorted(by_number) != list(range(len(by_number))):
+            raise DataError(f"names: expected the classes 0..{len(names) - 1} as keys, got {sorted(names)!r:.80}")
+        resolved = [by_number[number] for number in range(len(by_number))]
     else:
         prefix = ""
         resolved = list(names)

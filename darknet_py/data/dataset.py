@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ..errors import DataError
 from .labels import (
@@ -76,6 +78,21 @@ class Dataset:
             targets, ignored = (rows[rows[:, 4] < classes] for rows in (sample.targets, sample.ignored))
             samples.append(replace(sample, targets=targets, ignored=ignored))
         return replace(self, samples=samples, problems=problems)
+
+    def map_classes(self, mapping: Mapping[int, int], names: Sequence[str]) -> Dataset:
+        """Return the data set with other classes and these names, without targets of classes not in ``mapping``."""
+        highest = [int(r[:, 4].max()) for s in self.samples for r in (s.targets, s.ignored) if len(r)]
+        table = np.full(max([0, *highest, *mapping]) + 1, -1.0, np.float32)
+        table[list(mapping)] = list(mapping.values())
+        samples = []
+        for sample in self.samples:
+            mapped = []
+            for rows in (sample.targets, sample.ignored):
+                rows = rows.copy()
+                rows[:, 4] = table[rows[:, 4].astype(np.int64)]
+                mapped.append(rows[rows[:, 4] >= 0])
+            samples.append(replace(sample, targets=mapped[0], ignored=mapped[1]))
+        return replace(self, samples=samples, names=tuple(names), categories=(), annotations="")
 
 
 def load_image_list(

@@ -25,6 +25,7 @@ from ..text_files import read_lines
 TargetArray = npt.NDArray[np.float32]  # [n, 5]: (cx, cy, w, h) relative to the image, class
 
 MAX_LOGGED = 20  # problems that ``summarise`` yields one by one
+UNKNOWN_CLASS = "targets have a class that the network does not have"  # kind of ``unknown_class_problem``
 _CLASS_ONLY = "labels have a class and no box: only a class tree in pjreddie's dialect is trained on them"
 _COLUMNS = 5
 _MIN_POLYGON = 7  # numbers of a class and three points
@@ -205,7 +206,7 @@ def check_target(row: Sequence[float], location: str, classes: int | None = None
 def unknown_class_problem(location: str, cls: int, classes: int) -> Problem:
     """Return the problem of a target with a class that the network does not have."""
     message = f"class {cls}, but the network has {classes} classes (0..{classes - 1}); ignored"
-    return Problem(location, message, "targets have a class that the network does not have")
+    return Problem(location, message, UNKNOWN_CLASS)
 
 
 def read_image_labels(

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._typing import StrPath
 from ..data import labels
+from ..data.class_map import mapped_names, parse_class_map
 from ..data.class_names import ClassNames, resolve_class_names
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
@@ -37,6 +38,7 @@ def evaluate(
     subset: str = "valid",
     names: ClassNames = None,
     polygons: bool = False,
+    map_classes: str = "",
     threshold: float = 0.25,
     match_iou: float = 0.5,
     points: int = 0,
@@ -60,6 +62,8 @@ def evaluate(
         subset: the part of ``data`` to use: ``valid``, ``train`` or ``test``.
         names: class names instead of the data set's, as a file or a sequence.
         polygons: take the bounding boxes of polygons in label files.
+        map_classes: the network's classes of the data set's, see ``data.class_map``: "person=0,car=1", a file of such
+            lines, or "names"; others are left out. "": they are the same.
         threshold: score above which a detection counts for TP, FP, precision, recall and F1; no influence on mAP.
         match_iou: IoU at which a detection counts as correct.
         points: for the darknet protocol, the number of recalls over which precision is averaged; 0: area under the
@@ -88,7 +92,7 @@ def evaluate(
         raise DataError(f"points: expected 0 (area under the curve), or 2 and more (11, 101), got {points}")
     if protocol is Protocol.COCO:
         coco.find_backend(backend)
-    dataset = prepare_dataset(network, data, subset, names, polygons=polygons)
+    dataset = prepare_dataset(network, data, subset, names, polygons=polygons, map_classes=map_classes)
     labels.log_problems(dataset.problems)
     default_score, default_nms = _DETECTION_DEFAULTS[protocol]
     detections = collect(
@@ -117,20 +121,35 @@ def prepare_dataset(
     names: ClassNames = None,
     *,
     polygons: bool = False,
+    map_classes: str = "",
 ) -> Dataset:
-    """Load a data set with one name for each class of the network, without targets of other classes.
+    """Load a data set with the classes of the network and a name for each, without targets of other classes.
+
+    Targets go through ``map_classes`` (see ``evaluate``), else through the head's ``map=``, as in training.
 
     Raises DataError if it has no images or no objects, or another number of class names than the network has classes.
     """
-    classes = require_heads(network)[-1].classes
+    head = require_heads(network)[-1]
+    classes = head.classes
+    label_map = None if map_classes or head.label_map is None else dict(enumerate(head.label_map.tolist()))
+    label_classes = None if map_classes else classes if label_map is None else len(label_map)
     if isinstance(data, str | os.PathLike):
-        data = load_dataset(data, subset, classes=classes, polygons=polygons)
+        data = load_dataset(data, subset, classes=label_classes, polygons=polygons)
     if not len(data):
         raise DataError(f"{data.source or 'data'}: no images to evaluate on")
+    if label_classes is not None:
+        data = data.drop_unknown_classes(label_classes)
+    if map_classes:
+        own = tuple(network.names) if names is None else resolve_class_names(names, classes)
+        label_map = parse_class_map(map_classes, data.names, own, classes)
+        data = data.map_classes(label_map, own or mapped_names(label_map, data.names, classes))
+    elif label_map is not None:
+        by_label = len(data.names) == len(label_map) != classes
+        data = data.map_classes(label_map, mapped_names(label_map, data.names, classes) if by_label else data.names)
     if names is None and len(data.names) not in (0, classes):
         raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
     resolved = resolve_class_names(names if names is not None else data.names or None, classes)
-    dataset = replace(data.drop_unknown_classes(classes), names=tuple(resolved))
+    dataset = replace(data, names=tuple(resolved))
     _require_objects(dataset)
     return dataset
 

@@ -13,6 +13,7 @@ from .. import text_files
 from .._typing import StrPath
 from ..augmentation import classification, detection
 from ..data import data_file, labels
+from ..data.class_map import mapped_names, parse_class_map
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import ConfigError, DataError
@@ -61,25 +62,39 @@ def create_batches(
     if not network.heads:
         images, names = read_classifier_data(data, "train")
         return create_classification_loader(network, images, names, **kwargs), len(images), names
-    dataset = data if isinstance(data, Dataset) else load_dataset(data, "train", polygons=options.polygons)
-    if len(dataset) and not any(len(sample.targets) for sample in dataset):
-        labels.log_problems(dataset.problems)
-        raise DataError(f"{dataset.source or 'data'}: nothing to train on: no objects in {len(dataset)} images")
-    _check_names(dataset, network.heads[-1].classes, is_darknets=bool(_data_file_path(data)))
+    dataset = _load_objects(network, data, options)
     loader = create_detection_loader(network, dataset, correct_augmentation=options.correct_augmentation, **kwargs)
     if group.is_main:
         labels.log_problems(loader.problems)
     return loader, len(dataset), dataset.names
 
 
-def _check_names(dataset: Dataset, classes: int, *, is_darknets: bool) -> None:
-    """Raise DataError where a data set has another number of classes; Darknet does not read the names to train."""
-    if len(dataset.names) in (0, classes):
-        return
-    message = f"{dataset.source}: {len(dataset.names)} class names, but the network has {classes} classes"
-    if not is_darknets:
-        raise DataError(message)
-    _log.warning("%s", message)
+def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptions) -> Dataset:
+    """Load the objects that a detector trains on, with the classes that its loss expects."""
+    head = network.heads[-1]
+    label_classes = None if head.label_map is None or options.map_classes else len(head.label_map)
+    dataset = data
+    if not isinstance(dataset, Dataset):
+        dataset = load_dataset(dataset, "train", classes=label_classes, polygons=options.polygons)
+    if label_classes is not None:
+        dataset = dataset.drop_unknown_classes(label_classes)
+        unknown = [problem for problem in dataset.problems if problem.kind == labels.UNKNOWN_CLASS]
+        if unknown:
+            message = unknown[0].message.removesuffix("; ignored")
+            raise DataError(f"{unknown[0].location}: {message}, as many as map= has lines")
+    if options.map_classes:
+        mapping = parse_class_map(options.map_classes, dataset.names, network.names, head.classes)
+        names = network.names or mapped_names(mapping, dataset.names, head.classes)
+        dataset = dataset.map_classes(mapping, names)
+    if len(dataset) and not any(len(sample.targets) for sample in dataset):
+        labels.log_problems(dataset.problems)
+        raise DataError(f"{dataset.source or 'data'}: nothing to train on: no objects in {len(dataset)} images")
+    if len(dataset.names) not in (0, head.classes):
+        message = f"{dataset.source}: {len(dataset.names)} class names, but the network has {head.classes} classes"
+        if not _data_file_path(data):
+            raise DataError(message)
+        _log.warning("%s", message)  # Darknet does not read the names to train
+    return dataset
 
 
 def create_detection_loader(
@@ -112,8 +127,9 @@ def create_detection_loader(
         network.check_size(size)
     augmentation = detection.DetectionAugmentation.from_cfg(network.options, head, corrected=correct_augmentation)
     maker = _Detection(plan, augmentation)
+    label_classes = head.classes if head.label_map is None else max(head.classes, len(head.label_map))
     objects = Objects(
-        dataset.drop_unknown_classes(head.classes), bool(network.options.track or network.options.contrastive)
+        dataset.drop_unknown_classes(label_classes), bool(network.options.track or network.options.contrastive)
     )
     return _loader(network, plan, objects, maker, kwargs)
 

@@ -84,6 +84,7 @@ class TrainOptions:
         verbose: Print progress on stderr.
 
         polygons: Take the bounding boxes of polygons in label files.
+        map_classes: The network's classes of the data set's, see ``evaluation.evaluator.evaluate``.
         workers: Threads that load and augment images; 0: none.
         correct_augmentation: Correct Darknet's errors in augmentation instead of reproducing them.
     """
@@ -122,6 +123,7 @@ class TrainOptions:
     verbose: bool = True
 
     polygons: bool = False
+    map_classes: str = ""
     workers: int = 4
     correct_augmentation: bool = False
 

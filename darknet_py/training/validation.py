@@ -36,7 +36,8 @@ def create_metric(network: Network, data: Data, options: TrainOptions, group: Pr
     if not options.validate or not isinstance(data, Dataset | str | os.PathLike):
         return None
     if network.heads:
-        dataset = replace(prepare_dataset(network, data, polygons=options.polygons), problems=())
+        dataset = prepare_dataset(network, data, polygons=options.polygons, map_classes=options.map_classes)
+        dataset = replace(dataset, problems=())
         return Metric("mAP", lambda: _compute_map(network, dataset, options, group))
     entries = data_file_entries(data)
     if "valid" not in entries or "labels" not in entries:

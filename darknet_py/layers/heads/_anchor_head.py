@@ -82,6 +82,11 @@ class AnchorHead(Head):
         return self.options.classes
 
     @property
+    def label_map(self) -> Tensor | None:
+        """The head's class of each class of the labels (``map=``)."""
+        return self._class_map
+
+    @property
     def multi_scale(self) -> float:
         """Value of ``random``."""
         return self.options.random

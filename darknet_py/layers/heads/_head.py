@@ -101,6 +101,11 @@ class Head(Layer):
         raise NotImplementedError
 
     @property
+    def label_map(self) -> Tensor | None:
+        """The head's class of each class of the labels (``map=``), int64 [n]; None: they are the same."""
+        return None
+
+    @property
     def trains_class_only(self) -> bool:
         """Whether the loss trains on targets that have a class and no box: x and y are then 999999, as in C."""
         return False

@@ -70,6 +70,11 @@ class Region(Head):
         return self.options.classes
 
     @property
+    def label_map(self) -> Tensor | None:
+        """The head's class of each class of the labels (``map=``)."""
+        return self._class_map
+
+    @property
     def multi_scale(self) -> float:
         """Value of ``random``."""
         return self.options.random
