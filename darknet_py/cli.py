@@ -20,7 +20,7 @@ from typing import Any
 
 from . import commands
 from ._version import __version__
-from .commands import _output
+from .commands import _darknet, _output
 from .errors import DarknetError, UnusedOptionWarning, WeightsWarning
 from .inference.allocator import keep_freed_memory
 
@@ -59,19 +59,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and return the exit status."""
-    try:
-        args = build_parser().parse_args(argv)
-    except SystemExit as error:  # argparse has printed the usage or the help
-        return int(error.code or 0)
-    run: Callable[[argparse.Namespace], int] = args.run
+    line = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
     with warnings.catch_warnings(), _escaping_streams():
         for category in (UnusedOptionWarning, WeightsWarning):
             warnings.simplefilter("default", category)
         warnings.showwarning = _print_warning
         try:
-            _output.check(args)
-            status = run(args)
+            status = _darknet.run_line(line)
+            if status is None:
+                status = _run_verb(line)
             sys.stdout.flush()
         except DarknetError as error:
             print(f"darknet-py: {error}", file=sys.stderr)
@@ -102,6 +99,16 @@ def _escaping_streams() -> Iterator[None]:
         for stream, errors in zip(streams, before, strict=True):
             if not stream.closed:
                 stream.reconfigure(errors=errors)
+
+
+def _run_verb(line: Sequence[str]) -> int:
+    try:
+        args = build_parser().parse_args(line)
+    except SystemExit as error:  # argparse has printed the usage or the help
+        return int(error.code or 0)
+    run: Callable[[argparse.Namespace], int] = args.run
+    _output.check(args)
+    return run(args)
 
 
 def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
+import sys
 from collections.abc import Iterator
 
 import torch
@@ -31,14 +34,50 @@ def generate_text(
     Raises:
         DataError: the network's inputs and outputs differ, or an argument is out of range.
     """
-    inputs = network.shape.floats
-    if network[-1].shape.floats != inputs:
-        raise DataError(f"{inputs} inputs but {network[-1].shape.floats} outputs: expected a network for characters")
+    inputs = _require_characters(network)
     if not start or max(start) >= inputs:
         raise DataError(f"start: expected characters in 0..{inputs - 1}, at least one, got {start!r}")
     if temperature < 0:
         raise DataError(f"temperature: expected 0 or more, got {temperature}")
     return _characters(network, start, length, temperature, random.Random(seed))
+
+
+def perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[str]:
+    """Yield Darknet's line for each character of a text after the first, with the sums so far (``rnn valid``).
+
+    Args:
+        network: a network as in ``generate_text``.
+        seed: characters that the network reads first; its prediction of the text's first character is not used.
+        text: the text.
+
+    Raises:
+        DataError: the network's inputs and outputs differ, or a character is out of range.
+    """
+    inputs = _require_characters(network)
+    if max(seed + text, default=0) >= inputs:
+        raise DataError(f"text: expected characters in 0..{inputs - 1}, found {max(seed + text)}")
+    with evaluating(network):
+        network.reset()
+        for character in seed:
+            _predict(network, character)
+        bits = 0.0
+        words = 1
+        for count, (character, following) in enumerate(itertools.pairwise(text), start=1):
+            words += following in b" \n\t"
+            bits -= math.log2(max(float(_predict(network, character)[following]), sys.float_info.min))
+            yield (
+                f"{count} BPC: {bits / count:4.4f}   Perplexity: {2 ** (bits / count):4.4f}    "
+                f"Word Perplexity: {2 ** (bits / words):4.4f}"
+            )
+        network.reset()
+
+
+def _require_characters(network: Network) -> int:
+    """Return the number of characters. Raises DataError if inputs and outputs differ."""
+    inputs = network.shape.floats
+    if network[-1].shape.floats != inputs:
+        raise DataError(f"{inputs} inputs but {network[-1].shape.floats} outputs: expected a network for characters")
+    return inputs
 
 
 def _characters(network: Network, start: bytes, length: int, temperature: float, rng: random.Random) -> Iterator[bytes]:

@@ -18,11 +18,13 @@ import inspect
 import io
 import math
 import pathlib
+import runpy
 import sys
 import tempfile
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 
@@ -171,8 +173,14 @@ def example() -> str:
     return f"```ini\n{text}```\n\n```text\n" + "\n".join(lines) + "\n```"
 
 
+def darknet_table(name: str) -> str:
+    """Format a table of Darknet's command lines, of ``document_darknet.py`` in this folder."""
+    return table(*runpy.run_path(str(pathlib.Path(__file__).with_name("document_darknet.py")))[name]())
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/cli.md": {"verbs": verbs},
+    "docs/darknet.md": {name: partial(darknet_table, name) for name in ("functions", "flags", "lines")},
     "docs/cfg.md": {"sections": sections, "activations": activations, "reference": reference},
     "docs/oddities.md": {"options": ineffective},
     "docs/weights.md": {"example": example, "order": order},

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..errors import WeightsError
+from ..errors import DataError, WeightsError
 from ..hub.model_files import Model, find
 
 if TYPE_CHECKING:
+    from ..data.class_names import ClassNames
     from ..network import Network
 
 
@@ -50,3 +51,14 @@ def resolve_device(name: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def matching_names(names: ClassNames, network: Network) -> ClassNames:
+    """Return class names if there are as many as the network has classes, otherwise None."""
+    from ..data.class_names import resolve_class_names
+
+    try:
+        resolve_class_names(names, network.heads[-1].classes if network.heads else 0)
+    except DataError:
+        return None
+    return names

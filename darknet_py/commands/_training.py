@@ -96,11 +96,3 @@ def run_darknet_command(args: argparse.Namespace, data: Data, **options: Any) ->
     return train(
         args.cfg, data, TrainOptions(weights=args.weights, device=device, chart=chart, **options), clear=args.clear
     )
-
-
-def add_darknet_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that Darknet's commands for training share."""
-    group = parser.add_argument_group("train")
-    group.add_argument("-clear", action="store_true", help="start at iteration 0")
-    group.add_argument("-gpus", metavar="LIST", help="train on several GPUs, for example 0,1; they share every batch")
-    group.add_argument("-chart", metavar="FILE", help="file of the loss chart (default: chart_NAME.png)")

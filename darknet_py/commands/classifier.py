@@ -10,10 +10,10 @@ from . import _darknet
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the functions."""
-    _darknet.add_functions(parser, "classifier")
+    """Accept any words: ``_darknet`` reads them."""
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="FUNCTION ...")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Never called: each function sets its own ``run``."""
-    raise NotImplementedError(args)
+    """Run the line. ``cli.main`` gives Darknet's lines to ``_darknet`` before argparse sees them."""
+    return _darknet.run_line(["classifier", *args.words]) or 0

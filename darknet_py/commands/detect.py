@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from .._typing import StrPath
 from ..errors import DataError
 from ..hub.model_files import Model, find
 from ..images.reading import MAX_PIXELS
@@ -25,7 +24,6 @@ from ._class_filter import ClassFilter, class_numbers
 
 if TYPE_CHECKING:
     from ..detector import Detector
-    from ..network import Network
     from ..video.reader import ImageDetector
 
 _CPU_BATCH = 8  # images per forward pass for several images on a CPU: reading and computing are interleaved
@@ -120,7 +118,7 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
     network = _model.load_network(args, model)
     plain = Detector(
         network,
-        names=args.names or _matching_names(model.names, network),
+        names=args.names or _model.matching_names(model.names, network),
         threshold=args.conf,
         nms=args.nms,
         letterbox=args.letterbox,
@@ -144,14 +142,3 @@ def _split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str
     model = find(args.model, first if is_weights else None, fetch=args.fetch, progress=not args.quiet)
     images, videos = _video.split_videos(others if is_weights else args.sources)
     return model, expand_sources(images), videos
-
-
-def _matching_names(names: StrPath | None, network: Network) -> StrPath | None:
-    """The catalogue's class names for a cfg of this file name, if there are as many as the network has classes."""
-    from ..data.class_names import resolve_class_names
-
-    try:
-        resolve_class_names(names, network.heads[-1].classes if network.heads else 0)
-    except DataError:
-        return None
-    return names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..cfg import schema
 from ..errors import ConfigError, UnusedOptionWarning
 from ..network import Network
 from .distributed import ProcessGroup
+from .logger import IterationMetrics
 
 # Where a run starts, where it computes and writes, and its seed, which the state file holds by itself.
 _NOT_IN_RECIPE = frozenset(
@@ -32,6 +33,7 @@ _NOT_IN_RECIPE = frozenset(
         "name",
         "verbose",
         "workers",
+        "on_iteration",
     )
 )
 _AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -82,6 +84,7 @@ class TrainOptions:
         chart: File of the loss chart; None: chart_NAME.png in ``output``; "" for none.
         tensorboard: Write event files for TensorBoard into ``output``/tensorboard.
         verbose: Print progress on stderr.
+        on_iteration: Called with the numbers of each iteration, instead of printing them.
 
         polygons: Take the bounding boxes of polygons in label files.
         map_classes: The network's classes of the data set's, see ``evaluation.evaluator.evaluate``.
@@ -121,6 +124,7 @@ class TrainOptions:
     chart: StrPath | None = None
     tensorboard: bool = False
     verbose: bool = True
+    on_iteration: Callable[[IterationMetrics], object] | None = None
 
     polygons: bool = False
     map_classes: str = ""

@@ -377,7 +377,7 @@ class Trainer:
             layers=merge_mini_batches(self.layer_metrics),
         )
         if self.group.is_main:
-            session.logger.print_iteration(metrics)
+            (self.options.on_iteration or session.logger.print_iteration)(metrics)
         metrics = replace(metrics, score=self._evaluate(session))
         if self.group.is_main:
             session.logger.record(metrics)

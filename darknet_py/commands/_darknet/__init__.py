@@ -1,80 +1,153 @@
 """Darknet's command lines, ``./darknet COMMAND FUNCTION ...``, with ``darknet-py`` in place of ``./darknet``.
 
-A module is one function, named COMMAND_FUNCTION, with ``configure(parser)`` and ``run(args)`` like a verb;
-``add_functions`` adds those of a command to its verb. Flags, defaults and output are Darknet's. Flags that open
-windows are accepted and ignored.
+A module registers functions with ``@function("detector test", ...)``. Flags, defaults and output are Darknet's: results
+are printed to the same stream. Commands that have no counterpart here are answered with what takes their place.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...errors import DataError
+from ...errors import DataError, did_you_mean
+from .. import _output
+from .arguments import Arguments, Line, fill, split_line, usage
+from .flags import FLAGS
 
 if TYPE_CHECKING:
     from ...data.data_file import DataFile
     from ...network import Network
 
-
-def add_functions(parser: argparse.ArgumentParser, command: str) -> None:
-    """Add the functions of a command to its parser."""
-    subparsers = parser.add_subparsers(metavar="FUNCTION", required=True)
-    for name in sorted(module.name for module in iter_modules(__path__)):
-        owner, _, function = name.partition("_")
-        if owner != command:
-            continue
-        module = import_module(f"{__name__}.{name}")
-        text = module.__doc__ or ""
-        short = text.partition("\n")[0].replace("`", "").rstrip(".")
-        sub = subparsers.add_parser(
-            function,
-            help=short,
-            description=text.replace("``", ""),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.configure(sub)
-        sub.set_defaults(run=module.run)
+Run = Callable[[argparse.Namespace], int]
 
 
-IGNORED = "ignored: no window is opened"
-HIERARCHY = "for class trees, the probability above which a child class is preferred to its parent (default: 0.5)"
+@dataclass(frozen=True)
+class Function:
+    """A function of Darknet's command line.
 
-
-def add_arguments(parser: argparse.ArgumentParser, *, data: bool = True, weights: str | None = None) -> None:
-    """Add DATA, CFG, WEIGHTS and the flags of every function.
-
-    Args:
-        parser: the parser of the function.
-        data: whether the function takes a .data file.
-        weights: argparse's ``nargs`` of WEIGHTS; ``"?"``: weights to start a training from.
+    Attributes:
+        name: command and function, ``detector test``; the command alone if it has no functions.
+        files: names of the words behind it; ``name?`` may be missing, ``name*`` takes all that remain.
+        flags: the flags that it uses.
+        defaults: defaults of flags that differ from those of the table, by attribute.
+        run: runs it and returns the exit status.
     """
-    if data:
-        parser.add_argument("data", metavar="DATA", help=".data file with lines such as names = coco.names")
-    parser.add_argument("cfg", metavar="CFG", help="cfg file of the network")
-    text = "weights to start from (default: random)" if weights == "?" else "weights of the network"
-    parser.add_argument("weights", metavar="WEIGHTS", nargs=weights, help=text)
-    parser.add_argument(
-        "-i", type=int, metavar="GPU", help="GPU number; -1: the CPU (default: CUDA if available, then MPS)"
-    )
-    if data:
-        parser.add_argument("-dont_show", action="store_true", help=IGNORED)
+
+    name: str
+    files: tuple[str, ...]
+    flags: tuple[str, ...]
+    defaults: dict[str, Any] = field(hash=False)
+    run: Run
+
+    @property
+    def summary(self) -> str:
+        """First line of its description."""
+        return (self.run.__doc__ or "").replace("``", "").partition("\n")[0]
+
+    def usage(self) -> str:
+        """Description, files and flags."""
+        text = inspect.cleandoc(self.run.__doc__ or "").replace("``", "")
+        lines = [f"usage: darknet-py {self.name} {usage(self.files)} [flags]", "", text, "", "flags:"]
+        for name in ("-i", "-nogpu", *self.flags):
+            flag = FLAGS[name]
+            default = self.defaults.get(flag.attribute, flag.default)
+            value = {"switch": "", "count": " [N]", "int": " N", "float": " X", "text": " TEXT"}[flag.kind]
+            shown = "" if flag.kind in ("switch", "count") or default is None else f" (default: {default!r})"
+            lines.append(f"  {flag.name + value:24}{flag.help}{shown}")
+        return "\n".join(lines)
 
 
-def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the thresholds that mAP and its counts are computed with."""
-    parser.add_argument(
-        "-thresh", type=float, default=0.25, metavar="P", help="score threshold for TP, FP and F1 (default: 0.25)"
-    )
-    parser.add_argument(
-        "-iou_thresh",
-        type=float,
-        default=0.5,
-        metavar="IOU",
-        help="IoU at which a detection counts as correct (default: 0.5)",
-    )
+_FUNCTIONS: dict[str, Function] = {}
+
+
+def function(name: str, files: str = "", flags: str = "", **defaults: Any) -> Callable[[Run], Run]:
+    """Register a function of Darknet's command line; ``files`` and ``flags`` are separated by blanks."""
+
+    def register(run: Run) -> Run:
+        _FUNCTIONS[name] = Function(name, tuple(files.split()), tuple(flags.split()), defaults, run)
+        return run
+
+    return register
+
+
+def functions() -> dict[str, Function]:
+    """Return all functions by name."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return dict(sorted(_FUNCTIONS.items()))
+
+
+SHARED = ("classify", "compare", "detect", "partial")  # commands that darknet-py has, too
+_COMPARE = ("train", "valid", "sort", "battle")  # functions of Darknet's compare
+
+
+def run_line(argv: Sequence[str]) -> int | None:
+    """Run a line of Darknet's; None if it is not one. Notes on what has no effect go to stderr.
+
+    A line of a command that darknet-py has, too, is Darknet's if it has a flag with a single dash, such as ``-thresh``.
+    """
+    line = split_line(argv)
+    if not is_darknets(line, argv):
+        return None
+    is_help = any(word in ("--help", "-help") for word in line.unknown) or line.values.get(FLAGS["-h"]) is True
+    if is_help:
+        print(_help(line))
+        return 0
+    chosen, arguments = understand(line)
+    for text in arguments.notes:
+        note(text)
+    _output.check(arguments.values)
+    return chosen.run(arguments.values)
+
+
+def is_darknets(line: Line, argv: Sequence[str]) -> bool:
+    """Whether a line is one of Darknet's."""
+    command = line.words[0] if line.words else ""
+    if command not in {name.split()[0] for name in functions()}:
+        return False
+    if command not in SHARED:
+        return True
+    if command == "compare":
+        return len(line.words) > 1 and line.words[1] in _COMPARE
+    own = any(word.startswith("--") for word in line.unknown)
+    return not own and any(flag.name in argv and flag.name != "-h" for flag in line.values)
+
+
+def understand(line: Line) -> tuple[Function, Arguments]:
+    """Find the function of a line, and its arguments. Raises DataError."""
+    command = line.words[0]
+    all_functions = functions()
+    chosen = all_functions.get(" ".join(line.words[:2])) or all_functions.get(command)
+    if chosen is None:
+        names = _functions_of(command)
+        given = line.words[1] if len(line.words) > 1 else "nothing"
+        hint = did_you_mean(given, names)
+        raise DataError(f"{command}: expected one of {', '.join(names)}, found {given}{hint}")
+    return chosen, fill(line, len(chosen.name.split()), chosen.files, chosen.flags, chosen.defaults)
+
+
+def _help(line: Line) -> str:
+    command = line.words[0]
+    chosen = functions().get(" ".join(line.words[:2])) or functions().get(command)
+    if chosen is not None:
+        return chosen.usage()
+    rows = [f"  {name:14}{functions()[f'{command} {name}'].summary}" for name in _functions_of(command)]
+    return "\n".join([f"usage: darknet-py {command} FUNCTION ...", "", "functions:", *rows])
+
+
+def _functions_of(command: str) -> list[str]:
+    return [name.split()[1] for name in functions() if name.startswith(f"{command} ")]
+
+
+def note(text: str) -> None:
+    """Print a note to stderr."""
+    print(f"darknet-py: note: {text}", file=sys.stderr)
 
 
 def read_data(args: argparse.Namespace) -> DataFile:
@@ -95,8 +168,17 @@ def resolve_device(args: argparse.Namespace) -> str:
     """Return the name of the torch device that ``-i`` names. Raises DataError."""
     from .. import _model
 
+    if args.nogpu:
+        return "cpu"
     if args.i is None:
         return _model.resolve_device("auto")
     if args.i < -1:
         raise DataError(f"-i: expected -1 for the CPU or the number of a GPU, got {args.i}")
-    return "cpu" if args.i < 0 else f"cuda:{args.i}"
+    if args.i < 0:
+        return "cpu"
+    import torch
+
+    if args.i >= torch.cuda.device_count():
+        note(f"-i {args.i}: no such GPU; the CPU is used")
+        return "cpu"
+    return f"cuda:{args.i}"

@@ -1,7 +1,4 @@
-"""Detect objects in a video: ``detector demo DATA CFG WEIGHTS VIDEO -thresh 0.25 -out_filename FILE.avi``.
-
-VIDEO is a file or a URL; without it camera ``-c`` is used. Prints Darknet's lines for each frame. No window is opened
-and nothing is served: see -out_filename, -prefix and -json_file_output. Ctrl-C stops after the current frame."""
+"""Detect objects in videos: ``detector demo``, ``yolo demo`` and ``coco demo``."""
 
 from __future__ import annotations
 
@@ -11,47 +8,50 @@ import sys
 import time
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import DataError
 from ...files import check_outputs
-from .. import _output, _video
-from . import HIERARCHY, IGNORED, add_arguments, load_network, read_data
+from .. import _model, _output, _video
+from . import function, load_network, read_data
+from .detector_test import VOC, coco_names
 
-_REFUSED = {
-    "json_port": "not supported: use -json_file_output FILE, which writes the same objects",
-    "mjpeg_port": "not supported: use -out_filename FILE or -prefix PREFIX, which write the frames",
-    "http_post_host": "not supported: use -json_file_output FILE, which writes the same objects",
-    "benchmark": "not supported: use darknet-py benchmark CFG WEIGHTS",
-}
+if TYPE_CHECKING:
+    from ...data.class_names import ClassNames
+    from ...network import Network
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    add_arguments(parser)
-    parser.add_argument("input", metavar="VIDEO", nargs="?", help="video file or URL (default: a camera)")
-    parser.add_argument("-c", type=int, default=0, metavar="INDEX", help="camera number (default: 0)")
-    parser.add_argument("-thresh", type=float, default=0.25, metavar="P", help="score threshold (default: 0.25)")
-    parser.add_argument("-hier", type=float, default=0.5, metavar="P", help=HIERARCHY)
-    parser.add_argument("-letter_box", action="store_true", help="keep the aspect ratio of frames")
-    parser.add_argument("-ext_output", action="store_true", help="also print the coordinates of the boxes")
-    parser.add_argument("-out_filename", metavar="FILE", help="write the video with boxes: .avi, .mp4, .mkv or .mov")
-    parser.add_argument("-prefix", help="write the frames with boxes to PREFIX_00000001.jpg, ...")
-    parser.add_argument("-json_file_output", metavar="FILE", help="write JSON, one object per frame")
-    parser.add_argument("-dontdraw_bbox", action="store_true", help="write frames without boxes")
-    parser.add_argument(
-        "-time_limit_sec", type=int, default=0, metavar="N", help="stop after N seconds; 0: never (default: 0)"
-    )
-    parser.add_argument("-benchmark_layers", action="store_true", help="ignored: see darknet-py benchmark")
-    parser.add_argument("-show", action="store_true", help=IGNORED)
-    for name in ("-avgframes", "-s"):
-        parser.add_argument(name, type=int, metavar="N", help=IGNORED)
-    for name in ("-json_port", "-mjpeg_port", "-http_post_host"):
-        parser.add_argument(name, metavar="X", help="refused: not supported")
-    parser.add_argument("-benchmark", action="store_true", help="refused: see darknet-py benchmark")
+_FLAGS = (
+    "-c -thresh -hier -letter_box -ext_output -out_filename -prefix -json_file_output -dontdraw_bbox -time_limit_sec"
+)
 
 
-def run(args: argparse.Namespace) -> int:
+@function("detector demo", "data cfg weights video?", _FLAGS)
+def run_detector_demo(args: argparse.Namespace) -> int:
+    """Detect objects in a video: detector demo DATA CFG WEIGHTS VIDEO -thresh 0.25 -out_filename FILE.avi.
+
+    VIDEO is a file or a URL; without it camera ``-c`` is used. Prints Darknet's lines for each frame. No window is
+    opened and nothing is served: see -out_filename, -prefix and -json_file_output. Ctrl-C stops after the current
+    frame.
+    """
+    options = read_data(args)
+    return show(args, load_network(args), options.get_path("names") if "names" in options.values else None)
+
+
+@function("yolo demo", "cfg weights video?", _FLAGS, thresh=0.2)
+def run_yolo_demo(args: argparse.Namespace) -> int:
+    """Detect objects in a video with a network for VOC: yolo demo CFG WEIGHTS VIDEO -thresh 0.2."""
+    network = load_network(args)
+    return show(args, network, _model.matching_names(VOC, network))
+
+
+@function("coco demo", "cfg weights video?", _FLAGS, thresh=0.2)
+def run_coco_demo(args: argparse.Namespace) -> int:
+    """Detect objects in a video with a network for COCO: coco demo CFG WEIGHTS VIDEO -thresh 0.2."""
+    network = load_network(args)
+    return show(args, network, _model.matching_names(coco_names(), network))
+
+
+def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
     """Detect objects in each frame and write the results."""
     import numpy as np
 
@@ -60,17 +60,10 @@ def run(args: argparse.Namespace) -> int:
     from ...video.reader import detect_video, open_video
     from ...video.writer import VideoWriter
 
-    for name, text in _REFUSED.items():
-        if getattr(args, name):
-            raise DataError(f"-{name}: {text}")
-    options = read_data(args)
-    names = options.get_path("names") if "names" in options.values else None
     letterbox = True if args.letter_box else None
-    detector = Detector(
-        load_network(args), names=names, threshold=args.thresh, hierarchy=args.hier, letterbox=letterbox
-    )
-    source = args.c if args.input is None else args.input
-    print(f"video file: {source}" if args.input else f"Webcam index: {source}", flush=True)
+    detector = Detector(network, names=names, threshold=args.thresh, hierarchy=args.hier, letterbox=letterbox)
+    source = args.c if args.video is None else args.video
+    print(f"video file: {source}" if args.video else f"Webcam index: {source}", flush=True)
     clear = "\033[H\033[J" if sys.stdout.isatty() else ""
     deadline = time.monotonic() + args.time_limit_sec
     fps = _FrameRate()
@@ -88,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
             shown = result[:0] if args.dontdraw_bbox else result
             if args.prefix:
                 frame_path = f"{args.prefix}_{number:08}.jpg"
-                check_outputs([frame_path], [args.input])
+                check_outputs([frame_path], [args.video])
                 shown.save(frame_path)
             if writer:
                 writer.write(np.asarray(shown.plot()), frame.timestamp)

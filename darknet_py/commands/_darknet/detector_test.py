@@ -1,6 +1,4 @@
-"""Detect objects in images: ``detector test DATA CFG WEIGHTS IMAGE -thresh 0.25 -ext_output -out FILE``.
-
-Without IMAGE, paths are read from stdin, one per line. The image with boxes is written to predictions.jpg."""
+"""Detect objects in images: ``detector test``, ``detect``, ``yolo test`` and ``coco test``."""
 
 from __future__ import annotations
 
@@ -9,40 +7,80 @@ import os
 import pathlib
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ...files import OutputError, atomic_write, check_outputs
-from .. import _output
-from . import HIERARCHY, add_arguments, load_network, read_data
+from .. import _model, _output
+from . import function, load_network, read_data
+
+if TYPE_CHECKING:
+    from ..._typing import StrPath
+    from ...data.class_names import ClassNames
+    from ...network import Network
+
+_FLAGS = "-thresh -hier -nms -ext_output -out -save_labels -letter_box"
+COCO_NAMES = "data/coco.names"
+VOC = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    add_arguments(parser)
-    parser.add_argument("input", metavar="IMAGE", nargs="?", help="image (default: paths from stdin)")
-    parser.add_argument("-thresh", type=float, default=0.25, metavar="P", help="score threshold (default: 0.25)")
-    parser.add_argument("-hier", type=float, default=0.5, metavar="P", help=HIERARCHY)
-    parser.add_argument("-ext_output", action="store_true", help="also print the coordinates of the boxes")
-    parser.add_argument("-out", metavar="FILE", help="write JSON in Darknet's format")
-    parser.add_argument("-save_labels", action="store_true", help="write a label file next to each image")
-    parser.add_argument("-letter_box", action="store_true", help="keep the aspect ratio of images")
+@function("detector test", "data cfg weights image?", _FLAGS)
+def run_detector_test(args: argparse.Namespace) -> int:
+    """Detect objects in images: detector test DATA CFG WEIGHTS IMAGE -thresh 0.25 -ext_output -out FILE.
+
+    Without IMAGE, paths are read from stdin, one per line. The image with boxes is written to predictions.jpg.
+    """
+    options = read_data(args)
+    return detect(args, load_network(args), options.get_path("names") if "names" in options.values else None)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Detect objects and print them."""
+@function("detect", "cfg weights image?", _FLAGS, thresh=0.24)
+def run_detect(args: argparse.Namespace) -> int:
+    """Detect objects in images: detect CFG WEIGHTS IMAGE -thresh 0.24, with the names of COCO's classes."""
+    network = load_network(args)
+    return detect(args, network, _model.matching_names(coco_names(), network))
+
+
+@function("yolo test", "cfg weights image?", _FLAGS, thresh=0.2, nms=0.4)
+def run_yolo_test(args: argparse.Namespace) -> int:
+    """Detect objects in images with a network for VOC: yolo test CFG WEIGHTS IMAGE -thresh 0.2."""
+    network = load_network(args)
+    return detect(args, network, _model.matching_names(VOC, network))
+
+
+@function("coco test", "cfg weights image?", _FLAGS, thresh=0.2, nms=0.4)
+def run_coco_test(args: argparse.Namespace) -> int:
+    """Detect objects in images with a network for COCO: coco test CFG WEIGHTS IMAGE -thresh 0.2."""
+    network = load_network(args)
+    return detect(args, network, _model.matching_names(coco_names(), network))
+
+
+def coco_names() -> StrPath | None:
+    """The file of COCO's class names that Darknet reads, or the catalogue's."""
+    from ...hub import catalogue
+
+    return COCO_NAMES if os.path.isfile(COCO_NAMES) else catalogue.names_path("yolov4-tiny")
+
+
+def detect(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
+    """Detect objects in one image or in those that stdin lists, and print Darknet's lines."""
     from ...data import labels
     from ...detector import Detector
 
-    options = read_data(args)
     detector = Detector(
-        load_network(args),
-        names=options.get_path("names") if "names" in options.values else None,
+        network,
+        names=names,
         threshold=args.thresh,
+        nms=args.nms,
         hierarchy=args.hier,
         letterbox=True if args.letter_box else None,
     )
     errors = _output.ErrorLog()
+    images = [args.image] if args.image else read_paths()
     with _output.ResultWriter(None, None, None, args.out) as writer:
-        for result in detector.stream([args.input] if args.input else _read_paths(), workers=0, on_error=errors.add):
+        for result in detector.stream(images, workers=0, on_error=errors.add):
             print(f"{result.path}: Predicted in {result.speed['inference']:f} milli-seconds.")
             text = result.to_text(coordinates=args.ext_output)
             if text:
@@ -63,8 +101,8 @@ def _save_label(path: str, text: str) -> None:
         file.write(text)
 
 
-def _read_paths() -> Iterator[str]:
-    """Yield paths from stdin, with a prompt if that is a terminal."""
+def read_paths() -> Iterator[str]:
+    """Yield paths from stdin, with Darknet's prompt if that is a terminal."""
     while True:
         if sys.stdin.isatty():
             print("Enter Image Path: ", end="", file=sys.stderr, flush=True)

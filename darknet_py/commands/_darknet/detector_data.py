@@ -1,0 +1,79 @@
+"""Detectors on data sets: ``detector map``, ``recall``, ``valid``, ``valid2`` and ``calc_anchors``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .. import _output
+from . import function, load_network, read_data
+
+
+@function("detector map", "data cfg weights", "-thresh -iou_thresh -points")
+def run_map(args: argparse.Namespace) -> int:
+    """Compute mAP: detector map DATA CFG WEIGHTS -points 11 -iou_thresh 0.5.
+
+    ``-letter_box`` has no effect, as in Darknet: [net] letter_box= decides.
+    """
+    from ...evaluation.evaluator import evaluate
+
+    evaluation = evaluate(
+        load_network(args), args.data, threshold=args.thresh, match_iou=args.iou_thresh, points=args.points
+    )
+    print(evaluation.to_darknet_text())
+    return 0
+
+
+@function("detector recall", "data cfg weights")
+def run_recall(args: argparse.Namespace) -> int:
+    """Compute class-agnostic recall: detector recall DATA CFG WEIGHTS.
+
+    Prints the recall so far after each image to stderr, as Darknet does.
+    """
+    from ...data.formats import load_dataset
+    from ...evaluation.recall import recall_lines
+    from ...postprocess import require_heads
+
+    network = load_network(args)
+    classes = require_heads(network)[-1].classes
+    errors = _output.ErrorLog()
+    for line in recall_lines(network, load_dataset(args.data, "valid", classes=classes), on_error=errors.add):
+        print(line, file=sys.stderr, flush=True)
+    return errors.status()
+
+
+@function("detector valid", "data cfg weights", "-out")
+def run_valid(args: argparse.Namespace) -> int:
+    """Write the detections of the valid list as result files: detector valid DATA CFG WEIGHTS -out NAME.
+
+    ``eval=`` of DATA is the format, ``results=`` the folder. ``map=`` of DATA is a file of class numbers: only these
+    classes of the class tree are reported, as in combine9k.data for YOLO9000.
+    """
+    from ...evaluation.valid import write_valid_results
+
+    for path in write_valid_results(load_network(args), args.data, out=args.out or ""):
+        print(path)
+    return 0
+
+
+@function("detector calc_anchors", "data", "-num_of_clusters -width -height")
+def run_calc_anchors(args: argparse.Namespace) -> int:
+    """Compute anchors: detector calc_anchors DATA -num_of_clusters 9 -width 416 -height 416.
+
+    Prints the anchors as Darknet does, and writes anchors.txt and counters_per_class.txt. ``darknet-py anchors``
+    computes better ones and writes them into a cfg.
+    """
+    from ...data import anchors
+    from ...data.formats import load_dataset
+
+    classes = read_data(args).get_int("classes", 1)
+    dataset = load_dataset(args.data, "train")
+    for line in anchors.calc_anchors(dataset, args.num_of_clusters, args.width, args.height, classes=classes):
+        print(line)
+    return 0
+
+
+@function("detector calcanchors", "data", "-num_of_clusters -width -height", num_of_clusters=6, width=416, height=416)
+def run_calcanchors(args: argparse.Namespace) -> int:
+    """Compute anchors, in hank-ai's spelling and with its defaults: see detector calc_anchors."""
+    return run_calc_anchors(args)

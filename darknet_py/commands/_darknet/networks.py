@@ -1,0 +1,96 @@
+"""Numbers of a network and of its weights: ``ops``, ``speed``, ``statistics``, ``visualize``, ``imtest``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from ...errors import DataError
+from . import function, load_network
+
+
+@function("ops", "cfg")
+def run_ops(args: argparse.Namespace) -> int:
+    """Print the number of floating-point operations: ops CFG."""
+    args.weights = None
+    _print_operations(_operations(args))
+    return 0
+
+
+def _operations(args: argparse.Namespace) -> int:
+    from ...conversion.weight_tools import count_operations
+
+    return count_operations(load_network(args))
+
+
+def _print_operations(count: int) -> None:
+    print(f"Floating Point Operations: {count}")
+    print(f"Floating Point Operations: {count / 1e9:.2f} Bn")
+
+
+@function("speed", "cfg tics?")
+def run_speed(args: argparse.Namespace) -> int:
+    """Time a network with random weights on a blank image: speed CFG TICS; TICS is the number of runs (1000)."""
+    import torch
+
+    if args.tics is not None and not args.tics.isdecimal():
+        raise DataError(f"TICS: expected a number, got {args.tics!r}")
+    args.weights = None
+    network = load_network(args)
+    x = torch.zeros(1, *network.shape, device=next(network.parameters()).device)
+    tics = int(args.tics or 0) or 1000
+    with torch.inference_mode():
+        started = time.perf_counter()
+        for _ in range(tics):
+            outputs = network(x)
+        outputs[-1].cpu()
+        seconds = time.perf_counter() - started
+    operations = _operations(args)
+    print(f"\n{tics} evals, {seconds:f} Seconds")
+    print(f"Floating Point Operations: {operations / 1e9:.2f} Bn")
+    print(f"FLOPS: {operations / 1e9 * tics / seconds:.2f} Bn")
+    print(f"Speed: {seconds / tics:f} sec/eval")
+    print(f"Speed: {tics / seconds:f} Hz")
+    return 0
+
+
+@function("statistics", "cfg weights?")
+def run_statistics(args: argparse.Namespace) -> int:
+    """Print mean and variance of the arrays of fully connected layers with batch norm: statistics CFG WEIGHTS."""
+    from ...conversion.weight_tools import statistics_lines
+
+    for line in statistics_lines(load_network(args)):
+        print(line)
+    return 0
+
+
+@function("visualize", "cfg weights?")
+def run_visualize(args: argparse.Namespace) -> int:
+    """Write the filters of each convolution as an image, LAYER.png: visualize CFG WEIGHTS."""
+    from ...conversion.weight_tools import filter_images
+
+    for name, image in filter_images(load_network(args)):
+        try:
+            image.save(name)
+        except OSError as error:
+            raise DataError(f"{name}: {error.strerror or error}") from error
+        print(name)
+    return 0
+
+
+def _add_imtest(name: str) -> None:
+    @function(name, "image")
+    def run_imtest(args: argparse.Namespace) -> int:
+        import numpy as np
+
+        from ...images.reading import read_image
+
+        pixels = read_image(args.image).astype(np.float64) / 255
+        print(f"L2 Norm: {np.sqrt((pixels**2).sum()):f}")
+        return 0
+
+    run_imtest.__doc__ = f"Print the L2 norm of an image: {name} IMAGE. Darknet also shows distorted copies in windows."
+
+
+for _name in ("imtest", "test"):
+    _add_imtest(_name)
