@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ from .images.prefetch import catch_errors, drop_errors
 from .images.reading import MAX_PIXELS, ImageArray, ImageSource, read_image
 from .inference import engines
 from .network import Network, evaluating
+
+SourceT = TypeVar("SourceT", bound=ImageSource)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +138,15 @@ class Classifier:
     @overload
     def __call__(self, source: ImageSource) -> Classification: ...
     @overload
-    def __call__(self, source: list[ImageSource]) -> list[Classification]: ...
-    def __call__(self, source: ImageSource | list[ImageSource]) -> Classification | list[Classification]:
+    def __call__(self, source: list[SourceT] | tuple[SourceT, ...]) -> list[Classification]: ...
+    def __call__(
+        self, source: ImageSource | list[SourceT] | tuple[SourceT, ...]
+    ) -> Classification | list[Classification]:
         """Classify one image or a list of images.
 
         Args:
-            source: a path, a PIL image, an array [height, width, 3] of uint8 in RGB order, or a list of these.
+            source: an image, see ``images.reading.read_image``: a path, a URL, bytes, a PIL image, an array [height,
+                width, 3] of uint8 in RGB order, ...; or a list or tuple of these.
 
         Returns:
             The classification of the image, or a list with that of each image.
@@ -149,7 +154,7 @@ class Classifier:
         Raises:
             DataError: an image cannot be read.
         """
-        if isinstance(source, list):
+        if isinstance(source, list | tuple):
             return list(self.stream(source))
         return next(self.stream([source]))
 

@@ -7,25 +7,29 @@ They are not clipped to the image.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple, overload
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor
 
-from .data.class_names import ClassNames, resolve_class_names
-from .errors import DataError
+from . import loading
+from ._typing import StrPath
+from .data.class_names import ClassNames, class_numbers, resolve_class_names
+from .errors import DataError, did_you_mean
 from .images import resizing
 from .images.prefetch import catch_errors, drop_errors, map_interleaved, map_prefetched
 from .images.reading import MAX_PIXELS, ImageArray, ImageSource, read_image
 from .inference import engines
 from .layers import DecodeOptions
 from .network import Network
-from .postprocess import postprocess_outputs, require_heads, uses_letterbox
+from .postprocess import Selection, postprocess_outputs, require_heads, uses_letterbox
 from .results.results import Results, from_raw
 
 
@@ -37,14 +41,30 @@ class _LoadedImage(NamedTuple):
     seconds: float
 
 
+SourceT = TypeVar("SourceT", bound=ImageSource)
+
+_STAGES = ("preprocess", "inference", "postprocess")
+_OPTIONS = frozenset(
+    (
+        *("network", "threshold", "nms", "names", "letterbox", "batch_size", "options", "selection", "max_detections"),
+        *("engine", "dtype", "read_image", "run"),
+    )
+)
+
+
 class Detector:
     """Detect objects in images with a network that has detection heads.
 
     Args:
-        network: a network with weights.
+        network: a network with weights, or a name of the catalogue, whose weights are downloaded once.
         names: class names, as a file or a sequence; None: the network's own, else numbers.
         threshold: a class probability must be above this, 0..1.
+        class_thresholds: other thresholds for some classes, by name or number.
+        classes: report these classes only, by name or number.
+        skip_classes: do not report these classes.
         nms: IoU threshold of class-wise NMS, 0..1; 0 disables it.
+        agnostic_nms: report the most probable class of a box only, and let NMS compare boxes of different classes.
+        max_detections: report this many rows of an image at most, those of highest confidence; 0: all.
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
         hierarchy: with a class tree, the probability above which a class is descended into (Darknet's ``-hier``).
         class_map: with a class tree, report the classes of the head's ``map=`` file instead of the tree's own.
@@ -61,11 +81,16 @@ class Detector:
 
     def __init__(
         self,
-        network: Network,
+        network: Network | StrPath,
         *,
         names: ClassNames = None,
         threshold: float = 0.25,
+        class_thresholds: Mapping[str | int, float] | None = None,
+        classes: Iterable[str | int] | None = None,
+        skip_classes: Iterable[str | int] = (),
         nms: float = 0.45,
+        agnostic_nms: bool = False,
+        max_detections: int = 0,
         letterbox: bool | None = None,
         hierarchy: float = 0.5,
         class_map: bool = False,
@@ -75,23 +100,73 @@ class Detector:
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
+        network = network if isinstance(network, Network) else loading.load(network)
         heads = require_heads(network)
-        for name, value in (("threshold", threshold), ("nms", nms)):
+        thresholds = dict(class_thresholds or {})
+        named = ((f"class_thresholds[{key!r}]", value) for key, value in thresholds.items())
+        for name, value in (("threshold", threshold), ("nms", nms), *named):
             if not 0 <= value <= 1:
                 raise DataError(f"{name}: expected 0..1, got {value}")
+        if max_detections < 0:
+            raise DataError(f"max_detections: expected 0 (all) or more, got {max_detections}")
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         self.network = network
         self.nms = nms
         self.batch_size = batch
-        self.options = DecodeOptions(threshold, hierarchy, class_map)
+        self.max_detections = max_detections
+        self.options = DecodeOptions(min([threshold, *thresholds.values()]), hierarchy, class_map)
         given = network.names or None if names is None else names
         self.names = resolve_class_names(given, heads[-1].classes, exact=not class_map)
+        self.selection = self._select(threshold, thresholds, classes, skip_classes, agnostic_nms)
         self.letterbox = uses_letterbox(network, letterbox)
         self.engine = engine
         self.dtype = dtype
         self.read_image = functools.partial(
             read_image, channels=network.shape.channels, exif=exif, max_pixels=max_pixels
+        )
+
+    def _select(
+        self,
+        threshold: float,
+        thresholds: Mapping[str | int, float],
+        classes: Iterable[str | int] | None,
+        skip_classes: Iterable[str | int],
+        agnostic: bool,
+    ) -> Selection:
+        numbers = range(len(self.names))
+        by_number = dict.fromkeys(numbers, threshold) if thresholds else {}
+        by_number |= dict(zip(class_numbers(thresholds, self.names), thresholds.values(), strict=True))
+        kept = set(numbers if classes is None else class_numbers(classes, self.names))
+        kept -= set(class_numbers(skip_classes, self.names))
+        return Selection(None if kept == set(numbers) else frozenset(kept), by_number, agnostic)
+
+    @property
+    def threshold(self) -> float:
+        """The value that a class probability must be above, 0..1."""
+        return self.options.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        if not 0 <= value <= 1:
+            raise DataError(f"threshold: expected 0..1, got {value}")
+        self.options = dataclasses.replace(self.options, threshold=value)
+        self.selection = dataclasses.replace(self.selection, thresholds={})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option. Raises AttributeError for a name that is none."""
+        if name not in _OPTIONS:
+            raise AttributeError(f"Detector has no option {name!r}{did_you_mean(name, _OPTIONS)}")
+        if name in ("network", "engine", "dtype"):
+            vars(self).pop("run", None)
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        path = self.network.config.path or "network"
+        return (
+            f"Detector({path!r}, {width}x{height}, {len(self.names)} classes, threshold {self.threshold:g}, "
+            f"nms {self.nms:g}, engine {self.engine!r})"
         )
 
     @functools.cached_property
@@ -116,14 +191,20 @@ class Detector:
         return self.network.shape.width, self.network.shape.height
 
     @overload
-    def __call__(self, source: ImageSource) -> Results: ...
+    def __call__(self, source: ImageSource, *, threshold: float | None = None) -> Results: ...
     @overload
-    def __call__(self, source: list[ImageSource]) -> list[Results]: ...
-    def __call__(self, source: ImageSource | list[ImageSource]) -> Results | list[Results]:
+    def __call__(
+        self, source: list[SourceT] | tuple[SourceT, ...], *, threshold: float | None = None
+    ) -> list[Results]: ...
+    def __call__(
+        self, source: ImageSource | list[SourceT] | tuple[SourceT, ...], *, threshold: float | None = None
+    ) -> Results | list[Results]:
         """Detect objects in one image or a list of images.
 
         Args:
-            source: a path, a PIL image, an array [height, width, 3] of uint8 in RGB order, or a list of these.
+            source: an image, see ``images.reading.read_image``: a path, a URL, bytes, a PIL image, an array [height,
+                width, 3] of uint8 in RGB order, ...; or a list or tuple of these.
+            threshold: a threshold for this call; None: the detector's.
 
         Returns:
             ``Results`` with boxes relative to the image, one for each image.
@@ -131,7 +212,12 @@ class Detector:
         Raises:
             DataError: an image cannot be read.
         """
-        if isinstance(source, list):
+        if threshold is not None and threshold != self.threshold:
+            self.run  # noqa: B018 (the copy uses the same engine)
+            other = copy.copy(self)
+            other.threshold = threshold
+            return other(source)
+        if isinstance(source, list | tuple):
             return list(self.stream(source))
         return next(self.stream([source], workers=0))
 
@@ -194,11 +280,13 @@ class Detector:
                 nms=self.nms,
                 image_sizes=image_sizes,
                 letterbox=self.letterbox,
+                selection=self.selection,
             )
         shared = [t / len(batch) for t in (prepared - started, computed - prepared, time.perf_counter() - computed)]
         for loaded, of_image in zip(batch, detections, strict=True):
             shape = loaded.image.shape[:2]
             results = from_raw(of_image, shape, names=self.names, path=loaded.path, image=loaded.image)
+            results = results[: self.max_detections] if self.max_detections else results
             times = (loaded.seconds + shared[0], *shared[1:])
             results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
             yield results
@@ -214,8 +302,8 @@ class Detector:
         """
         size = (x.shape[3], x.shape[2]) if x.dim() == 4 else self.size
         with torch.inference_mode():
-            detections = postprocess_outputs(self.network, self.run(x), size, self.options, nms=self.nms)
-        return [from_raw(of_image, size[::-1], names=self.names) for of_image in detections]
-
-
-_STAGES = ("preprocess", "inference", "postprocess")
+            detections = postprocess_outputs(
+                self.network, self.run(x), size, self.options, nms=self.nms, selection=self.selection
+            )
+        results = (from_raw(of_image, size[::-1], names=self.names) for of_image in detections)
+        return [result[: self.max_detections] if self.max_detections else result for result in results]

@@ -9,7 +9,8 @@ for boxes relative to a letterboxed input.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,6 +23,37 @@ from .layers import DecodeOptions, Head
 from .network import Network
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which classes are reported, and how they compete in NMS.
+
+    Attributes:
+        classes: numbers of the classes to report; None: all.
+        thresholds: for some classes, the value that their probability must be above.
+        agnostic: a box counts for its most probable class only, and NMS compares boxes of different classes.
+    """
+
+    classes: frozenset[int] | None = None
+    thresholds: Mapping[int, float] = field(default_factory=dict)
+    agnostic: bool = False
+
+    def apply(self, detections: RawDetections) -> RawDetections:
+        """Set the probabilities that are not reported to 0, before NMS."""
+        probs = detections.probs
+        if self.classes is not None or self.thresholds:
+            limits = probs.new_zeros(probs.shape[1])
+            if self.classes is not None:
+                others = [number for number in range(len(limits)) if number not in self.classes]
+                limits[others] = 1
+            for number, threshold in self.thresholds.items():
+                limits[number] = max(float(limits[number]), threshold)
+            probs = torch.where(probs > limits, probs, 0)
+        if self.agnostic and len(probs):
+            best = probs.argmax(dim=1, keepdim=True)
+            probs = torch.zeros_like(probs).scatter(1, best, probs.gather(1, best))
+        return detections._replace(probs=probs)
 
 
 def require_heads(network: Network) -> list[Head]:
@@ -115,6 +147,7 @@ def postprocess_outputs(
     letterbox: bool = False,
     nms_in_pixels: bool = False,
     darknet_order: bool = False,
+    selection: Selection | None = None,
 ) -> list[RawDetections]:
     """Decode the outputs of all heads, merge them, undo the letterbox and apply class-wise NMS.
 
@@ -128,6 +161,7 @@ def postprocess_outputs(
         letterbox: whether the images were letterboxed.
         nms_in_pixels: apply NMS to boxes in pixels of the image (``detector valid``) instead of relative ones.
         darknet_order: return the boxes in the order of C's NMS, which sorts them by each class in turn.
+        selection: which classes are reported; None: all.
 
     Returns:
         One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the image. Boxes with NaN or Inf, in
@@ -138,6 +172,8 @@ def postprocess_outputs(
     options_of_nms = nms_options(network)
     for index, detections in enumerate(decode(network, outputs, size, options)):
         image_size = size if image_sizes is None else image_sizes[index]
+        if selection is not None:
+            detections = selection.apply(detections)
         if letterbox and image_sizes is not None:
             detections = detections._replace(boxes=undo_letterbox(detections.boxes, image_size, size))
         finite = torch.isfinite(detections.boxes * max(image_size)).all(dim=1)
@@ -147,7 +183,12 @@ def postprocess_outputs(
         scaled = detections
         if nms_in_pixels:
             scaled = detections._replace(boxes=detections.boxes * detections.boxes.new_tensor(image_size).repeat(2))
-        kept = detections._replace(probs=apply_nms(scaled, nms, options_of_nms).probs)
+        if selection is not None and selection.agnostic:
+            best = scaled._replace(probs=scaled.probs.amax(dim=1, keepdim=True))
+            probs = torch.where(apply_nms(best, nms, options_of_nms).probs > 0, detections.probs, 0)
+        else:
+            probs = apply_nms(scaled, nms, options_of_nms).probs
+        kept = detections._replace(probs=probs)
         if darknet_order:
             order = _class_sorted(detections.probs)
             kept = RawDetections(*(column[order] for column in kept))

@@ -80,10 +80,11 @@ class TiledDetector:
         detections = _concatenate(results, torch.tensor(tiles, dtype=torch.float32))
         if self.detector.nms and len(tiles) > 1:
             options = nms_options(self.detector.network)
-            detections = merge(detections, (width, height), self.detector.nms, options)
+            agnostic = self.detector.selection.agnostic
+            detections = merge(detections, (width, height), self.detector.nms, options, agnostic=agnostic)
         size = detections.boxes.new_tensor([width, height, width, height])
         speed = {stage: sum(result.speed[stage] for result in results) for stage in results[0].speed}
-        return Results(
+        merged = Results(
             xyxy_to_xywh(detections.boxes) / size,
             detections.conf,
             detections.cls,
@@ -94,6 +95,7 @@ class TiledDetector:
             image=image,
             speed=speed,
         )
+        return merged[: self.detector.max_detections] if self.detector.max_detections else merged
 
     def stream(
         self,
@@ -144,7 +146,14 @@ def _concatenate(results: list[Results], tiles: Tensor) -> TileDetections:
     return TileDetections(*map(torch.cat, zip(*rows, strict=True)))
 
 
-def merge(detections: TileDetections, image_size: tuple[int, int], nms: float, options: NMSOptions) -> TileDetections:
+def merge(
+    detections: TileDetections,
+    image_size: tuple[int, int],
+    nms: float,
+    options: NMSOptions,
+    *,
+    agnostic: bool = False,
+) -> TileDetections:
     """Merge detections of different tiles that belong to one object.
 
     Args:
@@ -152,12 +161,15 @@ def merge(detections: TileDetections, image_size: tuple[int, int], nms: float, o
         image_size: width and height of the image in pixels.
         nms: IoU threshold of NMS between tiles, 0..1.
         options: the network's kind of NMS.
+        agnostic: compare rows of different classes, too.
 
     Returns:
         One row for each object and class; rows of one tile are not compared with each other.
     """
     order = detections.conf.argsort(descending=True, stable=True)
     detections = _select(detections, order)
+    if agnostic:
+        return _merge_class(detections, image_size, nms, options)
     merged = []
     for cls in detections.cls.unique():
         of_class = _select(detections, (detections.cls == cls).nonzero().flatten())

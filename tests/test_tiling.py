@@ -19,6 +19,7 @@ import darknet_py as dk
 from darknet_py.boxes import NMSKind, NMSOptions, iou, xyxy_to_xywh
 from darknet_py.errors import DataError
 from darknet_py.images.reading import ImageArray, ImageSource, read_image
+from darknet_py.postprocess import Selection
 from darknet_py.results.results import Results
 from darknet_py.tiling import TiledDetector, make_tiles
 
@@ -30,6 +31,7 @@ class GreyDetector:
 
     size, nms, names = (SIDE, SIDE), 0.45, ("dark", "light")
     read_image = staticmethod(read_image)
+    selection, max_detections = Selection(), 0
 
     def __init__(self, kind: NMSKind = NMSKind.DEFAULT, min_side: int = 4) -> None:
         head = SimpleNamespace(nms_options=NMSOptions(kind))

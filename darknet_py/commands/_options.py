@@ -47,7 +47,7 @@ SHARED: dict[str, _Spec] = {
     "--seed": {"type": int, "metavar": "N", "help": "random seed"},
     # images and detections
     "--letterbox": {"action": argparse.BooleanOptionalAction, "help": "keep the aspect ratio of images"},
-    "--exif": {"action": "store_true", "help": "rotate images as their EXIF orientation says"},
+    "--exif": {"action": argparse.BooleanOptionalAction, "help": "rotate images as their EXIF orientation says"},
     "--max-pixels": {"type": int, "metavar": "N", "help": "refuse image files with more pixels"},
     "--conf": {"type": float, "metavar": "P", "help": "score threshold"},
     "--nms": {"type": float, "metavar": "IOU", "help": "IoU threshold of NMS; 0 disables it"},

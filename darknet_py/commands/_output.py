@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import json
 import os
@@ -26,7 +27,7 @@ T = TypeVar("T")
 # Destinations of the arguments that name a file to be written, in all verbs.
 _OUTPUTS = (
     *("chart", "coco_json", "darknet_json", "json", "json_file_output", "jsonl", "out", "out_filename", "output"),
-    *("target", "write_cfg"),
+    *("csv", "target", "write_cfg"),
 )
 _JSON_ERRORS = "backslashreplace"  # of a file name that is not UTF-8: \udcfc is an escape of JSON too
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # kept; other images are saved as PNG
@@ -95,6 +96,8 @@ class ResultWriter:
         json_path: JSON file with an object per image; ``-``: stdout; None: none.
         darknet_json_path: JSON file in the format of Darknet's ``-out``; ``-`` and None as above.
         sources: paths or URLs of all images, if there are folders.
+        confidence: append the confidence to the lines of label files.
+        crops: folder for the part of each image in each box, in a folder for each class; None: none.
 
     Raises:
         DataError: a folder cannot be created, or a file in it would replace an image or label file of ``sources``.
@@ -107,6 +110,9 @@ class ResultWriter:
         json_path: str | None,
         darknet_json_path: str | None,
         sources: Sequence[str] = (),
+        *,
+        confidence: bool = False,
+        crops: str | None = None,
     ) -> None:
         from ..data.labels import images_and_labels
 
@@ -116,6 +122,9 @@ class ResultWriter:
         check_outputs([*image_files, *label_files], images_and_labels(sources))
         self.images = _create_folder(images)
         self.labels = _create_folder(labels)
+        self.crops = _create_folder(crops)
+        self._confidence = confidence
+        self._inputs = {os.path.realpath(source) for source in sources} if crops else set()
         self.json_path = json_path
         self.darknet_json_path = darknet_json_path
         self._results: list[dict[str, Any]] = []
@@ -132,7 +141,7 @@ class ResultWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._resources.__exit__(kind, error, at)
-        for folder, content_name in ((self.images, "images"), (self.labels, "labels")):
+        for folder, content_name in ((self.images, "images"), (self.labels, "labels"), (self.crops, "crops")):
             if folder and self._count:
                 print(f"{content_name} in {folder}/", file=sys.stderr)
 
@@ -143,11 +152,25 @@ class ResultWriter:
             result.save(self.images / self._names[result.path].image)
         if self.labels:
             with atomic_write(self.labels / self._names[result.path].label, "w") as file:
-                file.write(result.to_txt())
+                file.write(result.to_txt(self._confidence))
+        if self.crops:
+            self._write_crops(self.crops, result)
         if self.json_path:
             self._results.append(result_dict(result))
         if self.darknet_json_path:
             self._frames.append(result.to_darknet_json(len(self._frames) + 1))
+
+    def _write_crops(self, folder: pathlib.Path, result: Results) -> None:
+        from PIL import Image
+
+        stem = pathlib.Path(self._names[result.path].label).stem
+        for number, (name, pixels) in enumerate(result.crops(), start=1):
+            class_folder = _create_folder(os.path.join(folder, re.sub(r"[^\w. -]", "_", name) or "_")) or folder
+            path = class_folder / f"{stem}_{number}.png"
+            if os.path.realpath(path) in self._inputs:
+                raise OutputError(f"{path}: is also an input: choose another folder for --save-crop")
+            with atomic_write(path) as file:
+                Image.fromarray(pixels.squeeze()).save(file, "png")
 
 
 class _Names(NamedTuple):
@@ -213,6 +236,43 @@ def check(args: argparse.Namespace, inputs: Iterable[str] = ()) -> None:
     texts = (text for value in arguments for text in (value if isinstance(value, list) else [value]))
     parts = (part for text in texts if isinstance(text, str) for part in (text, *re.split("[,:]", text)))
     check_outputs([values.get(name) for name in _OUTPUTS], itertools.chain(parts, inputs))
+
+
+class CsvRows:
+    """A CSV file with a row per box; a context manager. Rows are written image by image.
+
+    Args:
+        path: the file; ``-``: stdout; None: nothing is written.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        if self._path == "-":
+            self._file = sys.stdout
+        elif self._path:
+            try:
+                self._file = open(self._path, "w", encoding="utf-8", errors=_JSON_ERRORS, newline="")
+            except OSError as error:
+                raise DataError(f"{self._path}: {error.strerror or error}") from error
+        self._write(("path", "class", "name", "confidence", "x1", "y1", "x2", "y2"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file and self._file is not sys.stdout:
+            self._file.close()
+
+    def write(self, result: Results) -> None:
+        """Write the rows of an image."""
+        for row in result.summary():
+            self._write((result.path, row["class"], row["name"], row["confidence"], *row["box"].values()))
+
+    def _write(self, row: Sequence[object]) -> None:
+        if self._file:
+            csv.writer(self._file, lineterminator="\n").writerow(row)
+            self._file.flush()
 
 
 def result_dict(result: Results, **position: Any) -> dict[str, Any]:

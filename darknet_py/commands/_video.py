@@ -71,7 +71,7 @@ def split_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def check_options(args: argparse.Namespace) -> None:
     """Raise DataError for outputs that are kept in memory to the end, as a stream may have no end."""
-    for name in ("json", "darknet_json", "save_txt"):
+    for name in ("json", "darknet_json", "save_txt", "save_crop", "csv"):
         if getattr(args, name):
             raise DataError(f"--{name.replace('_', '-')}: for images only; use --jsonl FILE for videos")
     for name, minimum in (("max_frames", 1), ("stride", 1), ("reconnect", 0)):
@@ -135,6 +135,7 @@ def _detect_one(
         frames = itertools.islice(detect_video(detector, report_end(video, errors)), args.max_frames)
         total = min(args.max_frames or video.frame_count, -(-video.frame_count // args.stride))
         for frame, result in _output.progress_bar(frames, total, quiet=args.quiet, unit="frame"):
+            result = result.clip() if args.clip else result
             result.path = video.name
             lines.write(_output.result_dict(result, index=frame.number, timestamp=round(frame.timestamp, 6)))
             if writer:

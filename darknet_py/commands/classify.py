@@ -66,7 +66,7 @@ def _classify(args: argparse.Namespace) -> int:
         batch=args.batch,
         engine=args.engine,
         dtype=args.dtype,
-        exif=args.exif,
+        exif=bool(args.exif),
         max_pixels=args.max_pixels,
     )
     k = args.top or 5
@@ -88,6 +88,7 @@ def _compute_accuracy(args: argparse.Namespace) -> int:
 
     network = _model.load_network(args, _model.find_files(args))
     kwargs = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype")}
+    kwargs["exif"] = bool(args.exif)
     errors = _output.ErrorLog()
     count, scores = evaluate_accuracy_on_data(network, args.valid, k=args.top or 0, on_error=errors.add, **kwargs)
     last = collections.deque(tqdm(scores, total=count, unit=" images", disable=None), maxlen=1)

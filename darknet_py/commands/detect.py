@@ -13,6 +13,7 @@ files that were written so far are complete."""
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
@@ -20,10 +21,8 @@ from ..hub.model_files import Model, find
 from ..images.reading import MAX_PIXELS
 from ..images.sources import expand_sources
 from . import _model, _options, _output, _video
-from ._class_filter import ClassFilter, class_numbers
 
 if TYPE_CHECKING:
-    from ..detector import Detector
     from ..video.reader import ImageDetector
 
 _CPU_BATCH = 8  # images per forward pass for several images on a CPU: reading and computing are interleaved
@@ -40,8 +39,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     boxes = parser.add_argument_group("boxes")
     _options.add(boxes, "--names")
     _options.add(boxes, "--classes")
+    boxes.add_argument(
+        "--skip-classes", nargs="+", default=(), metavar="CLASS", help="do not report these classes, by name or number"
+    )
     _options.add(boxes, "--conf", default=0.25)
+    boxes.add_argument(
+        "--class-conf",
+        nargs="+",
+        default=(),
+        metavar="CLASS=P",
+        help="other score thresholds for some classes, for example person=0.5",
+    )
     _options.add(boxes, "--nms", default=0.45)
+    boxes.add_argument(
+        "--agnostic-nms", action="store_true", help="apply NMS to boxes of different classes, too; one class per box"
+    )
+    boxes.add_argument(
+        "--max-det", type=int, default=0, metavar="N", help="most detections of an image; 0: all (default: 0)"
+    )
+    boxes.add_argument("--clip", action="store_true", help="clip boxes to the image")
     boxes.add_argument(
         "--hier",
         type=float,
@@ -77,6 +93,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write Darknet label files to a folder (default: detected)",
     )
+    output.add_argument("--save-conf", action="store_true", help="append the score to each line of --save-txt")
+    output.add_argument(
+        "--save-crop", metavar="DIR", help="write the part of the image in each box to a folder per class in DIR"
+    )
+    output.add_argument("--csv", metavar="FILE", help="write a row per box: path, class, name, score, x1, y1, x2, y2")
     for names in ("--json", "--jsonl", "--darknet-json"):
         _options.add(output, names)
     _options.add(output, "--quiet", note="and no results")
@@ -94,15 +115,26 @@ def run(args: argparse.Namespace) -> int:
     is_batched = len(images) > 1 and not videos and _model.resolve_device(args.device) == "cpu"
     detector = _create_detector(args, model, batch=_CPU_BATCH if is_batched else 1)
     _output.check(args, images_and_labels([*images, *videos]))
-    is_silent = args.quiet or "-" in (args.json, args.jsonl, args.darknet_json)
+    is_silent = args.quiet or "-" in (args.json, args.jsonl, args.darknet_json, args.csv)
     errors = _output.ErrorLog()
     with (
-        _output.ResultWriter(args.save, args.save_txt, args.json, args.darknet_json, images) as writer,
+        _output.ResultWriter(
+            args.save,
+            args.save_txt,
+            args.json,
+            args.darknet_json,
+            images,
+            confidence=args.save_conf,
+            crops=args.save_crop,
+        ) as writer,
         _output.JsonLines(args.jsonl) as lines,
+        _output.CsvRows(args.csv) as rows,
     ):
         results = detector.stream(images, on_error=errors.add)
         for result in _output.progress_bar(results, len(images), quiet=args.quiet):
+            result = result.clip() if args.clip else result
             writer.add(result)
+            rows.write(result)
             lines.write(_output.result_dict(result))
             if not is_silent:
                 print(_output.format_result(result), flush=True)
@@ -120,17 +152,37 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
         network,
         names=args.names or _model.matching_names(model.names, network),
         threshold=args.conf,
+        class_thresholds=_class_thresholds(args.class_conf),
+        classes=_commas(args.classes) if args.classes else None,
+        skip_classes=_commas(args.skip_classes),
         nms=args.nms,
+        agnostic_nms=args.agnostic_nms,
+        max_detections=args.max_det,
         letterbox=args.letterbox,
         hierarchy=args.hier,
         batch=batch if args.batch is None else args.batch,
         engine=args.engine,
         dtype=args.dtype,
-        exif=args.exif,
+        exif=bool(args.exif),
         max_pixels=args.max_pixels,
     )
-    detector: Detector | TiledDetector = plain if args.tile is None else TiledDetector(plain, overlap=args.tile)
-    return ClassFilter(detector, class_numbers(args.classes, plain.names)) if args.classes else detector
+    return plain if args.tile is None else TiledDetector(plain, overlap=args.tile)
+
+
+def _commas(words: Sequence[str]) -> list[str]:
+    """Words, split at commas: ``person,3 dog``."""
+    return [part for word in words for part in word.split(",") if part]
+
+
+def _class_thresholds(words: Sequence[str]) -> dict[str | int, float]:
+    thresholds: dict[str | int, float] = {}
+    for word in _commas(words):
+        name, _, value = word.rpartition("=")
+        try:
+            thresholds[name] = float(value)
+        except ValueError:
+            raise DataError(f"--class-conf: expected CLASS=P, got {word!r}") from None
+    return thresholds
 
 
 def _split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:

@@ -54,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(boxes, "--min-score", note="(default: 0.005; coco: 0.001)")
     _options.add(boxes, "--nms", note="(default: 0.45; coco: 0.6)")
     _options.add(boxes, "--letterbox", note="(default: as the cfg says)")
+    _options.add(boxes, "--exif")
     _options.add(boxes, "--batch", default=8)
     _options.add_engine(boxes)
     _options.add(boxes, "--workers", default=2)
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         min_score=args.min_score,
         nms=args.nms,
         letterbox=args.letterbox,
+        exif=bool(args.exif),
         backend=args.backend,
         batch=args.batch,
         workers=args.workers,

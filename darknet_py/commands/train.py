@@ -21,6 +21,7 @@ _SWITCH = argparse.BooleanOptionalAction
 # Arguments that are fields of TrainOptions, which a resumed run keeps where they are not given.
 _TRAIN_OPTIONS = (
     "seed",
+    "exif",
     "freeze",
     "amp",
     "channels_last",
@@ -119,6 +120,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     _options.add(machine, "--device", default="auto")
     _options.add(machine, "--workers", default=4)
+    _options.add(machine, "--exif", note="(default: no)")
     machine.add_argument(
         "--amp", choices=("bf16", "fp16", "off"), help="mixed precision; fp16 also scales the loss (default: off)"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..images.reading import read_image
+from ..images.reading import read_image, read_orientation
 from ..text_files import read_list
 from .anchors import count_classes
 from .class_labels import match_labels
@@ -97,6 +97,7 @@ def check_dataset(
         for earlier, other in checked.items():
             problems += [Problem(image, f"in {other} and in {subset}") for image in sorted({*earlier} & {*images})]
         problems += _check_images(progress(dict.fromkeys(images)), decode, channels)
+        notes += _find_rotated(images)
         checked[images] = subset
         reports.append(_updated(report, problems, notes))
     return reports
@@ -143,6 +144,12 @@ def _find_duplicates(images: tuple[str, ...], subset: str) -> Iterator[Problem]:
     for image, count in Counter(images).items():
         if count > 1:
             yield Problem(image, f"{count} times in {subset}", f"images are more than once in {subset}")
+
+
+def _find_rotated(images: Iterable[str]) -> Iterator[Problem]:
+    for image in dict.fromkeys(images):
+        if (orientation := read_orientation(image)) != 1:
+            yield Problem(image, f"EXIF orientation {orientation}: the image is read as it is stored without --exif")
 
 
 def _check_images(images: Iterable[str], decode: bool, channels: int | None) -> Iterator[Problem]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .._typing import StrPath
-from ..errors import DataError
+from ..errors import DataError, did_you_mean
 from .data_file import read_names
 
 ClassNames = StrPath | Sequence[str] | Mapping[int, str] | None
@@ -34,3 +34,27 @@ def resolve_class_names(names: ClassNames, classes: int, *, exact: bool = True) 
     if exact and len(resolved) != classes:
         raise DataError(f"{prefix}{len(resolved)} class names, but the network has {classes} classes")
     return resolved
+
+
+def class_numbers(classes: Iterable[str | int], names: Sequence[str]) -> list[int]:
+    """Return the numbers of classes given by name or number; a name that is a number counts as a name.
+
+    Args:
+        classes: names or numbers.
+        names: the names of all classes, by number.
+
+    Raises:
+        DataError: there is no such class.
+    """
+    by_name = {name: number for number, name in enumerate(names)}
+    numbers = []
+    for given in classes:
+        text = str(given)
+        if isinstance(given, str) and text in by_name:
+            numbers.append(by_name[text])
+        elif text.isdecimal() and int(text) < len(names):
+            numbers.append(int(text))
+        else:
+            hint = did_you_mean(text, by_name)
+            raise DataError(f"classes: expected class names or numbers in 0..{len(names) - 1}, got {text!r}{hint}")
+    return numbers

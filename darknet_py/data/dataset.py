@@ -60,6 +60,9 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
 

@@ -78,6 +78,7 @@ def evaluate_accuracy(
     workers: int = 2,
     engine: str | engines.Engine = "torch",
     dtype: str = "fp32",
+    exif: bool = False,
     on_error: Callable[[DataError], object] | None = None,
 ) -> Iterator[Accuracy]:
     """Classify images and yield the accuracy after each; the last value is the result.
@@ -95,6 +96,7 @@ def evaluate_accuracy(
         workers: threads that read images.
         engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
+        exif: rotate images as their EXIF orientation says.
         on_error: called with the error of an image that cannot be read, which counts as wrong; None: the error is
             raised.
 
@@ -123,7 +125,7 @@ def evaluate_accuracy(
     run = engines.create_engine(network, engine, dtype=dtype)
 
     def read(path: str) -> list[Tensor]:
-        return transform(resizing.to_tensor(read_image(path, network.shape.channels)))
+        return transform(resizing.to_tensor(read_image(path, network.shape.channels, exif=exif)))
 
     loaded = map_prefetched(catch_errors(read), images, workers, depth=2 * max(batch, workers))
     done = 0

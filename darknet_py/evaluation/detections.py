@@ -75,6 +75,7 @@ def collect(
     nms: float = 0.45,
     mapping: Tensor | None = None,
     letterbox: bool | None = None,
+    exif: bool = False,
     nms_in_pixels: bool = False,
     batch: int = 8,
     workers: int = 2,
@@ -91,6 +92,7 @@ def collect(
         nms: IoU threshold of class-wise NMS, 0..1; 0 disables it.
         mapping: int64 [n], the numbers of a tree's classes to report; row i is reported as class i.
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
+        exif: rotate images as their EXIF orientation says.
         nms_in_pixels: apply NMS to boxes in pixels, as ``detector valid`` does; this changes the result of kinds of
             NMS that use distances.
         batch: images per forward pass.
@@ -132,7 +134,7 @@ def collect(
     problems = []
     counts = []
     with evaluating(network):
-        for group in _batches(network, dataset, letterbox, batch, workers, progress):
+        for group in _batches(network, dataset, letterbox, exif, batch, workers, progress):
             readable = [item for item in group if item.x is not None]
             detections = iter(detect(readable) if readable else ())
             for item in group:
@@ -157,7 +159,7 @@ class _LoadedInput(NamedTuple):
 
 
 def _batches(
-    network: Network, dataset: Dataset, letterbox: bool, batch: int, workers: int, progress: bool
+    network: Network, dataset: Dataset, letterbox: bool, exif: bool, batch: int, workers: int, progress: bool
 ) -> Iterator[list[_LoadedInput]]:
     """Read the images of a data set, in batches."""
     from tqdm import tqdm
@@ -167,7 +169,7 @@ def _batches(
 
     def read(sample: Sample) -> _LoadedInput:
         try:
-            image = read_image(sample.image, channels)
+            image = read_image(sample.image, channels, exif=exif)
             return _LoadedInput(resizing.prepare_input(image, size, letterbox), (image.shape[1], image.shape[0]), None)
         except DataError as error:
             problem = Problem(sample.image, str(error).removeprefix(f"{sample.image}: "))

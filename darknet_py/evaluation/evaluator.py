@@ -45,6 +45,7 @@ def evaluate(
     min_score: float | None = None,
     nms: float | None = None,
     letterbox: bool | None = None,
+    exif: bool = False,
     backend: str | None = None,
     batch: int = 8,
     workers: int = 2,
@@ -72,6 +73,7 @@ def evaluate(
             (``detector valid``).
         nms: IoU threshold of class-wise NMS; None: 0.45 (``detector map``), for coco 0.6 (``detector valid``).
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
+        exif: rotate images as their EXIF orientation says; the labels must be those of the rotated images.
         backend: package that evaluates for coco, see ``coco.BACKENDS``; None: the first that is installed.
         batch: images per forward pass.
         workers: threads that read images.
@@ -101,6 +103,7 @@ def evaluate(
         threshold=default_score if min_score is None else min_score,
         nms=default_nms if nms is None else nms,
         letterbox=letterbox,
+        exif=exif,
         nms_in_pixels=protocol is Protocol.COCO,
         batch=batch,
         workers=workers,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from .._typing import StrPath
-from ..boxes import RawDetections
+from ..boxes import RawDetections, xyxy_to_xywh
 from ..errors import DataError
 from ..files import atomic_write, check_outputs
 from ..images import drawing
@@ -164,12 +165,45 @@ class Results:
             data={"class_name": np.array([self.names[k] for k in boxes.cls.tolist()], dtype=str)},
         )
 
-    def plot(self, **options: Any) -> Image.Image:
-        """Draw the boxes on the image; ``options``: see ``images.drawing.draw_boxes``. Raises DataError without one."""
+    def clip(self) -> Results:
+        """Clip the boxes to the image; Darknet's are not clipped."""
+        xyxyn = self.boxes.xyxyn.clip(0, 1)
+        boxes = make_boxes(xyxy_to_xywh(xyxyn), self.boxes.conf, self.boxes.cls, self.boxes.box, self.orig_shape)
+        return self._with(boxes)
+
+    def crops(self) -> list[tuple[str, ImageArray]]:
+        """Return the class name and the part of the image, uint8 [h, w, channels], of each box inside the image.
+
+        Raises DataError without an image.
+        """
+        image = self._require_image()
+        height, width = self.orig_shape
+        parts = []
+        for cls, (x1, y1, x2, y2) in zip(self.boxes.cls.tolist(), self.boxes.xyxy.tolist(), strict=True):
+            left, right = max(0, math.floor(x1)), min(width, math.ceil(x2))
+            top, bottom = max(0, math.floor(y1)), min(height, math.ceil(y2))
+            if left < right and top < bottom:
+                parts.append((self.names[cls], np.ascontiguousarray(image[top:bottom, left:right])))
+        return parts
+
+    def _require_image(self) -> ImageArray:
         if self.orig_img is None:
             raise DataError(f"{self.path or 'result'}: nothing to draw on: this result was made without an image")
+        return self.orig_img
+
+    def _repr_png_(self) -> bytes | None:
+        """The image with boxes, for notebooks; None without an image."""
+        if self.orig_img is None:
+            return None
+        content = io.BytesIO()
+        self.plot().save(content, format="png")
+        return content.getvalue()
+
+    def plot(self, **options: Any) -> Image.Image:
+        """Draw the boxes on the image; ``options``: see ``images.drawing.draw_boxes``. Raises DataError without one."""
+        image = self._require_image()
         xyxy, cls, conf, box = (getattr(self.boxes, name).tolist() for name in ("xyxy", "cls", "conf", "box"))
-        return drawing.draw_boxes(self.orig_img, xyxy, cls, conf, self.names, **{"box": box} | options)
+        return drawing.draw_boxes(image, xyxy, cls, conf, self.names, **{"box": box} | options)
 
     def save(self, path: StrPath, **options: Any) -> None:
         """Write ``plot(**options)`` atomically, in the format of the suffix (jpg at quality 95).

@@ -124,6 +124,7 @@ class Loader:
         iteration: The first batch's.
         until: Iteration to stop before; None: never.
         workers: Number of threads; 0: none.
+        exif: Rotate images as their EXIF orientation says.
         rank: Number of this process, which takes its consecutive part of every mini-batch.
         world_size: Number of processes.
 
@@ -146,6 +147,7 @@ class Loader:
         iteration: int = 0,
         until: int | None = None,
         workers: int = 4,
+        exif: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -163,6 +165,7 @@ class Loader:
         self._maker = maker
         self._channels = channels
         self._workers = workers
+        self._exif = exif
         self._rank = rank
         self._world_size = world_size
         self._unreadable: set[str] = set()
@@ -212,7 +215,7 @@ class Loader:
         for _ in range(_MAX_UNREADABLE):
             name = self._source.image(index)
             try:
-                return read_image(name, self._channels), self._source.target(index), name
+                return read_image(name, self._channels, exif=self._exif), self._source.target(index), name
             except DataError as error:
                 if name not in self._unreadable:
                     self._unreadable.add(name)

@@ -89,6 +89,8 @@ class TrainOptions:
         polygons: Take the bounding boxes of polygons in label files.
         map_classes: The network's classes of the data set's, see ``evaluation.evaluator.evaluate``.
         workers: Threads that load and augment images; 0: none.
+        exif: Rotate images as their EXIF orientation says, as Darknet's builds with OpenCV do; the labels must be those
+            of the rotated images.
         correct_augmentation: Correct Darknet's errors in augmentation instead of reproducing them.
     """
 
@@ -129,6 +131,7 @@ class TrainOptions:
     polygons: bool = False
     map_classes: str = ""
     workers: int = 4
+    exif: bool = False
     correct_augmentation: bool = False
 
     def __new__(cls, **given: Any) -> TrainOptions:

@@ -157,9 +157,47 @@ def test_classes_are_filtered_by_name_or_number(model: tuple[str, str], capsys: 
         assert cli.main([*line, *classes]) == 0
         assert f"{count} detection" in capsys.readouterr().out
     assert cli.main([*line, "dig"]) == 1
-    message = "--classes: expected class names or numbers in 0..1, got 'dig' (did you mean 'dog'?)"
+    message = "classes: expected class names or numbers in 0..1, got 'dig' (did you mean 'dog'?)"
     assert capsys.readouterr().err == f"darknet-py: {message}\n"
     assert cli.main([*line, "2"]) == 1
+
+
+def test_classes_scores_and_boxes_are_selected(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["detect", *model, "a.png", "--names", "tiny.names"]
+    for options, count in (
+        (["--skip-classes", "dog"], 0),
+        (["--classes", "cat,1"], 1),
+        (["--class-conf", "dog=0.99"], 0),
+        (["--conf", "0.99", "--class-conf", "dog=0.5"], 1),
+        (["--max-det", "1", "--agnostic-nms"], 1),
+    ):
+        assert cli.main([*line, *options]) == 0
+        assert f"{count} detection" in capsys.readouterr().out
+    assert cli.main([*line, "--class-conf", "dog"]) == 1
+    assert "--class-conf: expected CLASS=P, got 'dog'" in capsys.readouterr().err
+
+
+def test_crops_scores_and_csv_are_written(model: tuple[str, str]) -> None:
+    line = ["detect", *model, "a.png", "b.png", "--names", "tiny.names", "--quiet", "--clip"]
+    assert cli.main([*line, "--save-crop", "crops", "--save-txt", "labels", "--save-conf", "--csv", "rows.csv"]) == 0
+    assert sorted(map(str, pathlib.Path("crops").rglob("*.png"))) == ["crops/dog/a_1.png", "crops/dog/b_1.png"]
+    with Image.open("crops/dog/a_1.png") as crop:
+        assert crop.size == (16, 10)
+    assert pathlib.Path("labels/a.txt").read_text() == "1 0.5000 0.5000 0.2500 0.2500 0.9754\n"
+    head, first, second = pathlib.Path("rows.csv").read_text().splitlines()
+    assert head == "path,class,name,confidence,x1,y1,x2,y2"
+    assert first == "a.png,1,dog,0.97544,22.5,15.0,37.5,25.0"
+    assert second.startswith("b.png,1,dog,")
+
+
+def test_a_crop_does_not_replace_an_image(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    pathlib.Path("set/dog").mkdir(parents=True)
+    shutil.copy("a.png", "set/dog/a_1.png")
+    content = pathlib.Path("set/dog/a_1.png").read_bytes()
+    line = ["detect", *model, "a.png", "set/dog/a_1.png", "--names", "tiny.names", "--save-crop", "set"]
+    assert cli.main(line) == 1
+    assert "set/dog/a_1.png: is also an input" in capsys.readouterr().err
+    assert pathlib.Path("set/dog/a_1.png").read_bytes() == content
 
 
 def test_classify_writes_json(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
