@@ -101,7 +101,7 @@ def _predict(network: Network, character: int) -> Tensor:
     x = torch.zeros(1, network.shape.floats, device=next(network.parameters()).device)
     x[0, character] = 1
     output: Tensor = network(x)[-1]
-    return output.flatten().double().cpu()
+    return output.flatten().cpu().double()
 
 
 def _sample(probs: Tensor, temperature: float, rng: random.Random) -> int:

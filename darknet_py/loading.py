@@ -11,6 +11,7 @@ from . import weights as weights_
 from ._typing import StrPath
 from .cfg import Dialect
 from .data import data_file
+from .devices import find_device
 from .errors import WeightsError
 from .hub import model_files
 from .network import Network
@@ -40,7 +41,7 @@ def load(
         size: width and height of the input in pixels, instead of the cfg's.
         dialect: ``"alexeyab"`` or ``"pjreddie"``, the fork of Darknet to follow where the forks differ; None: that of
             the checkpoint, otherwise AlexeyAB's.
-        device: where the network runs.
+        device: where the network runs: "cpu", "cuda", ... or "auto", see ``devices.find_device``.
         strict: raise ConfigError instead of warning of options without effect.
         upto: load the first ``upto`` layers only, from a whole file or a backbone (137 for yolov4.conv.137).
         max_bytes: memory that parameters, the outputs of one image and the image may need; None: the machine's.
@@ -52,7 +53,9 @@ def load(
     Raises:
         ConfigError: the cfg cannot be read, or its network cannot be built.
         WeightsError: the weights cannot be read, or do not fit.
+        DarknetError: this machine does not have the device.
     """
+    target = find_device(device)  # first: a wrong name should not wait for the weights
     saved: checkpoint.Checkpoint | None = None
     names: tuple[str, ...] = ()
     if model_files.is_name(cfg):
@@ -83,7 +86,7 @@ def load(
     elif weights is not None:
         weights_.load(network, weights, upto=upto)
     network.names = network.names or names
-    return network.to(device)
+    return network.to(target)
 
 
 def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:

@@ -35,22 +35,11 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
         model.weights,
         size=tuple(args.size) if args.size else None,
         dialect=None if is_checkpoint else args.dialect,
-        device=resolve_device(args.device),
+        device=args.device,
         strict=args.strict,
         max_bytes=args.max_bytes,
         allow_paths=args.allow_paths,
     )
-
-
-def resolve_device(name: str) -> str:
-    """Return the name of a torch device; ``"auto"``: CUDA if available, then MPS, then the CPU."""
-    import torch
-
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def matching_names(names: ClassNames, network: Network) -> ClassNames:

@@ -87,6 +87,8 @@ def run_darknet_command(args: argparse.Namespace, data: Data, **options: Any) ->
     from ..training.options import TrainOptions
 
     gpus = parse_gpus(args.gpus)
+    if gpus and "RANK" not in os.environ and not _darknet.has_gpus(f"-gpus {args.gpus}", gpus):
+        gpus, args.i = [], -1
     if (status := launch(gpus)) is not None:
         return status
     if args.i is None and len(gpus) == 1:

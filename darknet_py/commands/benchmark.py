@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from .._table import format_table
+from ..devices import find_device
 from . import _model, _options, _output
 
 if TYPE_CHECKING:
@@ -110,4 +111,4 @@ def _load_network(args: argparse.Namespace) -> Network:
         allow_paths=args.allow_paths,
     )
     set_unit_variance(network)
-    return network.to(_model.resolve_device(args.device))
+    return network.to(find_device(args.device))

@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..devices import find_device
 from ..errors import DataError
 from ..hub.model_files import Model, find
 from ..images.reading import MAX_PIXELS
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     model, images, videos = _split_sources(args)
     if videos:
         _video.check_options(args)
-    is_batched = len(images) > 1 and not videos and _model.resolve_device(args.device) == "cpu"
+    is_batched = len(images) > 1 and not videos and find_device(args.device).type == "cpu"
     detector = _create_detector(args, model, batch=_CPU_BATCH if is_batched else 1)
     _output.check(args, images_and_labels([*images, *videos]))
     is_silent = args.quiet or "-" in (args.json, args.jsonl, args.darknet_json, args.csv)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import _model, _options, _training
+from . import _options, _training
 
 _SWITCH = argparse.BooleanOptionalAction
 # Arguments that are fields of TrainOptions, which a resumed run keeps where they are not given.
@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
         transfer=args.transfer,
         weights_cfg=args.weights_cfg,
         resume=args.resume,
-        device=_model.resolve_device(args.device),
+        device=args.device,
         output=args.output,
         verbose=not args.quiet,
         workers=args.workers,

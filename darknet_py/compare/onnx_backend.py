@@ -6,6 +6,7 @@ import json
 import os
 import re
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from ..network import Network
 from ..postprocess import apply_nms, from_scores, nms_options, to_rows
 from .backends import Backend, BackendOutput, Size, detect
 
+_FLOATS = ("tensor(float)", "tensor(float16)")
 _LAYER_NUMBER = re.compile(r".*_(\d+)")
 
 
@@ -28,16 +30,26 @@ class OnnxBackend(Backend):
         if not os.path.isfile(path):
             raise DarknetError(f"{path}: no such file")
         self.session = create_session(path)
-        first, *self.states = self.session.get_inputs()
+        inputs = self.session.get_inputs()
+        described = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs) or "none"
+        if not inputs or len(inputs[0].shape) not in (2, 4) or any(value.type not in _FLOATS for value in inputs):
+            raise DarknetError(
+                f"{path}: inputs {described}: expected floats [batch, channels, height, width] or [batch, inputs]"
+            )
+        first, *self.states = inputs
         self.input = first.name
         self.shape = tuple(first.shape)
+        if len(self.shape) == 4 and self.shape[3] in (1, 3) and self.shape[1] not in (1, 3):
+            raise DarknetError(f"{path}: inputs {described}: channels last; expected [batch, channels, height, width]")
         if len(self.shape) == 4 and isinstance(self.shape[1], int):
             self.channels = self.shape[1]
         self.is_half = first.type == "tensor(float16)"
         height, width = self.shape[2:] if len(self.shape) == 4 else ("", "")
         if isinstance(height, int) and isinstance(width, int) and width * height > 1:
             self.size = width, height
-        self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
+        metadata = dict(self.session.get_modelmeta().custom_metadata_map)
+        # Other programs may use the same keys with another meaning.
+        self.metadata = metadata if metadata.get("producer", "").startswith("darknet_py") else {}
         dialect = self.metadata.get("dialect")
         self.dialect = Dialect(dialect) if dialect else None
 
@@ -62,11 +74,17 @@ class OnnxBackend(Backend):
         try:
             values = self.session.run(names, feeds)
         except Exception as error:  # onnxruntime's exceptions are defined in C++ and have no common base class
-            raise DarknetError(f"{self.path}: ONNX Runtime: {str(error).strip()}") from error
+            raise DarknetError(f"{self.path}: ONNX Runtime: {' '.join(str(error).split())}") from error
+        for name, value in zip(names, values, strict=True):
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub" or value.shape[:1] == ():
+                raise DarknetError(f"{self.path}: output {name} is not an array of numbers [batch, ...]")
         outputs = {name: torch.from_numpy(y).float() for name, y in zip(names, values, strict=True)}
         if "detections" in outputs:
+            self._check_shape("detections", outputs["detections"], "n", 7)
             return BackendOutput({}, outputs["detections"][:, 1:])
         if {"boxes", "scores"} <= outputs.keys():
+            self._check_shape("boxes", outputs["boxes"], 1, "n", 4)
+            self._check_shape("scores", outputs["scores"], 1, outputs["boxes"].shape[1], "classes")
             detections = from_scores(outputs["boxes"][0], outputs["scores"][0], threshold)
             return BackendOutput({}, to_rows(apply_nms(detections, nms, self._nms_options(other))))
         numbers = self._layer_numbers(outputs, other)
@@ -74,6 +92,13 @@ class OnnxBackend(Backend):
         if other is None or not other.heads:
             return BackendOutput(layers)
         return BackendOutput(layers, detect(other, list(outputs.values()), size, threshold, nms))
+
+    def _check_shape(self, name: str, output: Tensor, *expected: int | str) -> None:
+        """Raise DarknetError unless an output has the expected lengths; a text stands for any length."""
+        same = [isinstance(e, str) or e == length for e, length in zip(expected, output.shape, strict=False)]
+        if len(expected) != output.dim() or not all(same):
+            wanted = ", ".join(map(str, expected))
+            raise DarknetError(f"{self.path}: output {name} has the shape {tuple(output.shape)}: expected [{wanted}]")
 
     def _layer_numbers(self, outputs: dict[str, Tensor], other: Network | None) -> list[int]:
         """Return the layer number of each output: the other side's heads in order, else from the output's name."""

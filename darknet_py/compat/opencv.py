@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .._typing import StrPath
 from ..boxes import NMSOptions, nms_keep
+from ..devices import find_device
 from ..errors import DataError
 from ..loading import load
 from ..network import Network
@@ -48,7 +49,7 @@ class DetectionModel:
     """
 
     def __init__(self, model: StrPath | Network, config: StrPath | None = None, *, device: str = "cpu") -> None:
-        self.network = model.to(device) if isinstance(model, Network) else _load(model, config, device)
+        self.network = model.to(find_device(device)) if isinstance(model, Network) else _load(model, config, device)
         require_heads(self.network)
         self._size: tuple[int, int] | None = None
         self._scale = 1.0

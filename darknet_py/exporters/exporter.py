@@ -1,7 +1,7 @@
 """Export a network to a file for another runtime, and verify the file against PyTorch.
 
 The suffix selects the format: .onnx, .pt2 (torch.export, for ``torch.export.load``) or .xml (OpenVINO IR with a .bin
-file). The file's own runtime, if it is installed, runs it on noise, and the outputs are compared with the network's.
+file). The file's own runtime, if it is installed, runs it, and the outputs are compared with the network's.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ outputs can be decoded to boxes inside the graph.
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any
 
 import torch
@@ -66,10 +67,22 @@ class TraceableNetwork(nn.Module):
         self.state_shapes = self._state_shapes()
 
     def example_input(self, batch: int) -> Tensor:
-        """Return uniform noise in 0..1, [batch, channels, height, width] or [batch, inputs], the same in every call."""
+        """Return an input in 0..1, the same in every call.
+
+        Images [batch, channels, height, width] have the spectrum of photographs, in which trained detectors are more
+        confident than in noise: noise in octaves, weighted by the length of their waves. A vector [batch, inputs] is
+        uniform noise.
+        """
         shape = self.network.shape
-        size = (batch, *shape) if self.takes_images else (batch, shape.floats)
-        return torch.rand(size, generator=torch.Generator().manual_seed(1))
+        generator = torch.Generator().manual_seed(1)
+        if not self.takes_images:
+            return torch.rand(batch, shape.floats, generator=generator)
+        x = torch.zeros(batch, *shape)
+        for octave in range(max(1, max(shape[1:]).bit_length() - 1)):
+            size = (math.ceil(shape.height / 2**octave), math.ceil(shape.width / 2**octave))
+            noise = torch.rand(batch, shape.channels, *size, generator=generator) - 0.5
+            x += 2 ** (octave / 2) * torch.nn.functional.interpolate(noise, shape[1:], mode="bilinear")
+        return (0.5 + 0.25 * x / x.std(correction=0).clamp(min=1e-6)).clamp(0, 1)
 
     @property
     def takes_images(self) -> bool:

@@ -1,9 +1,10 @@
-"""Verify an exported file: compare its runtime's outputs with PyTorch's on noise."""
+"""Verify an exported file: compare its runtime's outputs with PyTorch's on an input that resembles an image."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from .traceable import Heads, TraceableNetwork, size_multiple
 _MAX_CANDIDATES = 5000  # boxes and classes above the threshold; NMS of more takes too long
 _DISCONTINUOUS_TRIES = 8  # inputs for a network with discontinuous layers; one of them must agree
 _TOLERANCE = {False: 1e-3, True: 5e-2}  # of float32 and float16, relative to the RMS; rounding stays far below
+_RANKED = 100  # boxes of highest score whose coordinates are compared whatever their score
+_SCORE_FLOOR = 0.1  # RMS of scores that differences are at least relative to: runtimes round small scores to 1e-8 and 0
 Array = npt.NDArray[np.float32]
 Runner = Callable[[list[Array]], list[Array]]  # inputs and states -> outputs and next states
 
@@ -54,7 +57,10 @@ def verify_outputs(
     nms: float = 0.45,
     batches: Sequence[int] = (1, 3),
 ) -> OutputDifference:
-    """Compare the outputs of an exported network with PyTorch's on noise.
+    """Compare the outputs of an exported network with PyTorch's on an input that resembles an image.
+
+    Scores are probabilities, compared by their absolute difference where all of them are small. The coordinates of
+    boxes are compared where scores matter: above a tenth of ``threshold``, and those of the 100 highest scores.
 
     Networks with discontinuous layers (``xnor``, activation ``stair``) are compared on up to 8 inputs, and the smallest
     difference is returned: where rounding flips a sign, every later value changes, in PyTorch itself as well.
@@ -92,7 +98,9 @@ def verify_outputs(
             raise DarknetError(f"{len(outputs)} outputs: expected {len(expected)}")
         # With rounding of float16 a score may cross the threshold.
         any_count = heads is Heads.NMS and (fp16 or discontinuous)
-        pairs = zip(expected, outputs, strict=True)
+        pairs = list(zip(expected, outputs, strict=True))
+        if heads is Heads.BOXES:
+            return _worst([_compare_boxes(*pairs[0], *pairs[1], threshold), *starmap(_compare_output, pairs[2:])])
         return _worst([_compare_output(y, output, heads is Heads.NMS, any_count) for y, output in pairs])
 
     differences = []
@@ -115,7 +123,27 @@ def _worst(differences: Sequence[OutputDifference]) -> OutputDifference:
     return OutputDifference(max_abs, max((difference.relative_rms for difference in differences), default=0.0))
 
 
-def _compare_output(expected: Tensor, output: Array, is_rows: bool, any_count: bool) -> OutputDifference:
+def _compare_boxes(
+    boxes: Tensor, boxes_output: Array, scores: Tensor, scores_output: Array, threshold: float
+) -> OutputDifference:
+    """Compare the outputs ``boxes`` and ``scores``, see ``verify_outputs``."""
+    for expected, output in ((boxes, boxes_output), (scores, scores_output)):
+        if expected.shape != output.shape:
+            raise DarknetError(f"output of shape {output.shape}: expected {tuple(expected.shape)}, as in PyTorch")
+    best = scores.amax(dim=2)
+    ranked = best.topk(min(_RANKED, best.shape[1])).values[:, -1:]
+    rows = best >= ranked.clamp(max=threshold / 10)
+    return _worst(
+        [
+            _difference(boxes[rows].double().numpy(), boxes_output[rows.numpy()].astype(np.float64)),
+            _difference(scores.double().numpy(), scores_output.astype(np.float64), _SCORE_FLOOR),
+        ]
+    )
+
+
+def _compare_output(
+    expected: Tensor, output: Array, is_rows: bool = False, any_count: bool = False
+) -> OutputDifference:
     """Compare one output; ``is_rows``: it holds detections; ``any_count``: their number may differ."""
     if expected.shape != output.shape and not any_count:
         raise DarknetError(f"output of shape {output.shape}: expected {tuple(expected.shape)}, as in PyTorch")
@@ -126,7 +154,9 @@ def _compare_output(expected: Tensor, output: Array, is_rows: bool, any_count: b
     return _difference(expected.double().numpy(), output.astype(np.float64))
 
 
-def _difference(expected: npt.NDArray[np.float64], output: npt.NDArray[np.float64]) -> OutputDifference:
+def _difference(
+    expected: npt.NDArray[np.float64], output: npt.NDArray[np.float64], floor: float = 1e-12
+) -> OutputDifference:
     """The difference of two arrays, which must have Inf at the same indices; NaN differs from everything."""
     same = expected == output
     if not (np.isfinite(expected) & np.isfinite(output) | same).all():
@@ -135,7 +165,7 @@ def _difference(expected: npt.NDArray[np.float64], output: npt.NDArray[np.float6
     difference[~same] = output[~same] - expected[~same]
     finite = expected[np.isfinite(expected)]
     rms = float(np.sqrt(np.square(finite).mean())) if finite.size else 0.0
-    relative_rms = float(np.sqrt(np.square(difference).mean())) / max(rms, 1e-12)
+    relative_rms = float(np.sqrt(np.square(difference).mean())) / max(rms, floor)
     return OutputDifference(float(np.abs(difference).max()), relative_rms)
 
 

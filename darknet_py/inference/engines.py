@@ -22,7 +22,7 @@ from torch import Tensor
 from ..errors import DarknetError
 from ..network import Network
 from .converted_engines import ONNXRuntimeEngine, OpenVINOEngine
-from .fused_network import FusedNetwork
+from .fused_network import DTYPES, FusedNetwork
 
 Engine = Callable[[Tensor], list[Tensor]]
 _REQUIRED_PACKAGES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
@@ -50,6 +50,8 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
         raise DarknetError(f"engine: expected one of {', '.join(ENGINES)}, got {name!r}")
     if name == "auto":
         name = _fastest(network)
+    if dtype not in DTYPES:
+        raise DarknetError(f"engine {name}: dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
     if name in ("plain", "onnxruntime") and dtype != "fp32":
         raise DarknetError(f"engine {name}: dtype: expected fp32, got {dtype!r}")
     if name == "plain":

@@ -26,7 +26,7 @@ from .cuda_graphs import Graphs
 from .steps import fuse
 from .weight_tracker import WeightTracker
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _CACHE = 16 << 20  # bytes of cache per thread that the input and output of a layer may take
 _LARGE_STEP = 0.15e9  # operations of a step, in float32, from which the time to call it is negligible
 
@@ -78,11 +78,11 @@ class FusedNetwork(nn.Module):
 
     def __init__(self, network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> None:
         super().__init__()
-        if dtype not in _DTYPES:
-            raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         self._network = (network,)  # a tuple keeps nn.Module from registering its parameters as ours
         self.dtype_name = dtype
-        self.dtype = _DTYPES[dtype]
+        self.dtype = DTYPES[dtype]
         self.compiled = compile
         self.graph = graph
         self._lock = threading.Lock()

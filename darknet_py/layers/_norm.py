@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..devices import float64_device
 from ._context import Gradients, StepContext
 from ._parameters import parameter
 from ._sync_norm import AllReduce, all_reduce_sum, sync_batch_norm
@@ -113,10 +114,14 @@ class Norm(nn.Module):
         Returns:
             Weights and biases of the same shapes and dtypes, whose layer needs no norm.
         """
-        factor = self.scales.double() / (self.rolling_variance.double() + EPSILON).sqrt()
-        shift = biases.double() - factor * self.rolling_mean.double()
-        scaled = weights.double() * factor.view(-1, *[1] * (weights.dim() - 1))
-        return scaled.to(weights.dtype), shift.to(biases.dtype)
+        tensors = (weights, biases, self.scales, self.rolling_mean, self.rolling_variance)
+        device = float64_device(weights.device)
+        wide, shift, scales, mean, variance = (t.to(device).double() for t in tensors)
+        factor = scales / (variance + EPSILON).sqrt()
+        shift = shift - factor * mean
+        wide = wide * factor.view(-1, *[1] * (weights.dim() - 1))
+        # The dtype first: the tensors' device may have no float64.
+        return wide.to(weights.dtype).to(weights.device), shift.to(biases.dtype).to(biases.device)
 
 
 def without_norm(arrays: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:

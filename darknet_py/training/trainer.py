@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from .. import schedule
+from ..devices import find_device
 from ..errors import CheckpointError, ConfigError, DataError
 from ..layers import Gradients, StepContext
 from ..network import Network
@@ -310,7 +311,7 @@ class Trainer:
             stack.callback(self.group.destroy)
         stack.enter_context(deterministic_algorithms() if options.deterministic else nullcontext())
         if options.device is not None:
-            network.to(self.group.device(torch.device(options.device)))
+            network.to(self.group.device(find_device(options.device)))
         if options.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start.state is None:

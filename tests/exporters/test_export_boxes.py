@@ -13,11 +13,12 @@ from torch import Tensor
 import darknet_py
 from darknet_py.boxes import NMSKind, NMSOptions, RawDetections, batched_nms
 from darknet_py.detector import Detector
+from darknet_py.errors import DarknetError
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import nms_nodes
 from darknet_py.exporters.onnx.session import create_session
 from darknet_py.exporters.traceable import Heads, TraceableNetwork
-from darknet_py.exporters.verify import make_runner
+from darknet_py.exporters.verify import make_runner, verify_outputs
 from darknet_py.images import resizing
 from darknet_py.images.reading import read_image
 from darknet_py.layers import DecodeOptions, Head
@@ -200,3 +201,45 @@ def test_exported_official_weights_give_the_boxes_of_the_detector(
         assert rows_by_image(detections).keys() == expected_boxes.keys()
         for number, table in rows_by_image(detections).items():
             np.testing.assert_allclose(table, expected_boxes[number], atol=1e-4)
+
+
+def well_trained() -> Network:
+    """A detector that finds nothing in noise: class biases of -20."""
+    net = detector()
+    for index in (2, 7):  # the convolutions before the heads
+        biases = net[index].get_parameter("biases").data
+        biases.view(-1, 9)[:, 5:] = -20.0
+    return net
+
+
+@pytest.mark.parametrize("heads", ["boxes", "nms"])
+def test_a_detector_that_finds_nothing_is_verified(heads: str, tmp_path: pathlib.Path) -> None:
+    net = well_trained()
+    assert TraceableNetwork(net, Heads.BOXES)(torch.rand(1, *net.shape))[1].max() < 1e-3
+    assert export(net, tmp_path / "a.onnx", heads=heads).relative_rms < 1e-4
+
+
+@pytest.mark.parametrize("output", ["boxes", "scores"])
+def test_other_boxes_and_scores_are_a_difference(output: str) -> None:
+    module = TraceableNetwork(well_trained(), Heads.BOXES)
+
+    def run(arrays: list[Any]) -> list[Any]:
+        boxes, scores = (y.numpy().copy() for y in module(torch.from_numpy(arrays[0])))
+        best = scores.max(axis=2).argmax()
+        if output == "boxes":
+            boxes[0, best] += 0.1
+        else:
+            scores[0, best] += 0.1
+        return [boxes, scores]
+
+    with pytest.raises(DarknetError, match="outputs differ from PyTorch"):
+        verify_outputs(module.network, run, Heads.BOXES)
+
+
+def test_the_example_input_resembles_an_image() -> None:
+    x = TraceableNetwork(detector(), Heads.RAW).example_input(2)
+    assert float(x.min()) >= 0
+    assert float(x.max()) <= 1
+    assert float(x.std()) > 0.1
+    neighbours = torch.corrcoef(torch.stack((x[..., 1:].flatten(), x[..., :-1].flatten())))[0, 1]
+    assert 0.8 < float(neighbours) < 0.99

@@ -165,20 +165,24 @@ def load_network(args: argparse.Namespace) -> Network:
 
 
 def resolve_device(args: argparse.Namespace) -> str:
-    """Return the name of the torch device that ``-i`` names. Raises DataError."""
-    from .. import _model
+    """Return the name of the torch device that ``-i`` names. Raises DataError.
 
+    Without such a GPU it is the CPU, as in a CPU build of Darknet, with a note.
+    """
     if args.nogpu:
         return "cpu"
     if args.i is None:
-        return _model.resolve_device("auto")
+        return "auto"
     if args.i < -1:
         raise DataError(f"-i: expected -1 for the CPU or the number of a GPU, got {args.i}")
-    if args.i < 0:
-        return "cpu"
+    return "cpu" if args.i < 0 or not has_gpus(f"-i {args.i}", [args.i]) else f"cuda:{args.i}"
+
+
+def has_gpus(option: str, numbers: Sequence[int]) -> bool:
+    """Return whether this machine has all GPUs of these numbers; otherwise print a note about ``option``."""
     import torch
 
-    if args.i >= torch.cuda.device_count():
-        note(f"-i {args.i}: no such GPU; the CPU is used")
-        return "cpu"
-    return f"cuda:{args.i}"
+    if max(numbers) < torch.cuda.device_count():
+        return True
+    note(f"{option}: no such GPU; the CPU is used")
+    return False

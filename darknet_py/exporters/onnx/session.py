@@ -45,4 +45,4 @@ def create_session(
         source = model if isinstance(model, bytes) else os.fspath(model)
         return onnxruntime.InferenceSession(source, options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions are defined in C++ and have no common base class
-        raise DarknetError(f"{name}: ONNX Runtime cannot load it ({str(error).strip()})") from error
+        raise DarknetError(f"{name}: ONNX Runtime cannot load it ({' '.join(str(error).split())})") from error
