@@ -80,6 +80,8 @@ class Classification:
 class Classifier:
     """Classify images with a network that has no detection heads.
 
+    With recurrent layers, images are frames of a sequence, see ``Detector``.
+
     Args:
         network: a network with weights.
         names: class names, as a file or a sequence; names beyond the number of classes are ignored.
@@ -156,7 +158,11 @@ class Classifier:
         """
         if isinstance(source, list | tuple):
             return list(self.stream(source))
-        return next(self.stream([source]))
+        return next(self._classify_batch([self._load(source)]))
+
+    def reset(self) -> None:
+        """Clear the state of recurrent layers: the next image is the first of a sequence."""
+        self.network.reset()
 
     def stream(
         self, sources: Iterable[ImageSource], *, on_error: Callable[[DataError], object] | None = None
@@ -168,12 +174,16 @@ class Classifier:
             on_error: called with the error of an image that cannot be read, which has no result; None: the error is
                 raised.
         """
+        self.reset()
         loaded = drop_errors(map(catch_errors(self._load), sources), on_error)
         while batch := list(itertools.islice(loaded, self.batch_size)):
-            paths, inputs = zip(*batch, strict=True)
-            x = torch.stack(inputs)
-            for path, probs in zip(paths, predict_probabilities(self.network, x, self.leaves, self.run), strict=True):
-                yield Classification(probs, self.names, path, self.parents)
+            yield from self._classify_batch(batch)
+
+    def _classify_batch(self, batch: Sequence[tuple[str, Tensor]]) -> Iterator[Classification]:
+        paths, inputs = zip(*batch, strict=True)
+        x = torch.stack(inputs)
+        for path, probs in zip(paths, predict_probabilities(self.network, x, self.leaves, self.run), strict=True):
+            yield Classification(probs, self.names, path, self.parents)
 
     def _load(self, source: ImageSource) -> tuple[str, Tensor]:
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""

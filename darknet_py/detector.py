@@ -55,6 +55,9 @@ _OPTIONS = frozenset(
 class Detector:
     """Detect objects in images with a network that has detection heads.
 
+    With recurrent layers, images are frames of a sequence, in their order and whatever the batch size. Every ``stream``
+    and list of images starts a new one; calls with single images continue it until ``reset``.
+
     Args:
         network: a network with weights, or a name of the catalogue, whose weights are downloaded once.
         names: class names, as a file or a sequence; None: the network's own, else numbers.
@@ -219,7 +222,11 @@ class Detector:
             return other(source)
         if isinstance(source, list | tuple):
             return list(self.stream(source))
-        return next(self.stream([source], workers=0))
+        return next(self._detect_batch([self._load(source)]))
+
+    def reset(self) -> None:
+        """Clear the state of recurrent layers: the next image is the first of a sequence."""
+        self.network.reset()
 
     def stream(
         self,
@@ -239,6 +246,7 @@ class Detector:
             on_error: called with the error of an image that cannot be read, which has no results; None: the error
                 is raised.
         """
+        self.reset()
         load = catch_errors(self._load)
         if workers is None and isinstance(sources, Collection) and not self._is_on_gpu:
             threads = torch.get_num_threads()
@@ -292,7 +300,7 @@ class Detector:
             yield results
 
     def batch(self, x: Tensor) -> list[Results]:
-        """Detect objects in images that are already network inputs.
+        """Detect objects in images that are already network inputs; with recurrent layers, in the next frames.
 
         Args:
             x: float [batch, channels, height, width] in 0..1, of any height and width the network accepts.

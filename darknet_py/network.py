@@ -166,7 +166,7 @@ class Network(nn.Module):
         return self
 
     def reset(self) -> None:
-        """Clear the state of recurrent layers."""
+        """Clear the state of recurrent layers: the next input is the first of a sequence."""
         for layer in self:
             layer.reset()
 
@@ -188,6 +188,22 @@ class Network(nn.Module):
             row = (str(index), section.name, layer.describe(), _size(x), _size(layer.shape), bflops)
             rows.append((*row, f"{floats:,}" if floats else ""))
         return "\n".join(format_table(rows, "><<>")) + f"\nTotal BFLOPS {self.flops / 1e9:.3f}, {total:,} floats"
+
+
+@contextmanager
+def fresh_state(network: Network) -> Iterator[None]:
+    """Start recurrent layers from zeros inside the block, and restore their states afterwards.
+
+    So an evaluation depends on its images alone (``remember_network_recurrent_state``).
+    """
+    stateful = [layer for layer in network if layer.stateful]
+    states = [layer.state for layer in stateful]
+    network.reset()
+    try:
+        yield
+    finally:
+        for layer, state in zip(stateful, states, strict=True):
+            layer.state = state
 
 
 @contextmanager

@@ -50,6 +50,8 @@ class TileDetections(NamedTuple):
 class TiledDetector:
     """Run a detector on overlapping tiles of an image; it is called like ``Detector``.
 
+    With recurrent layers, the tiles of an image are a sequence of their own: images do not influence each other.
+
     Args:
         detector: the detector; its ``batch_size`` is the number of tiles per forward pass.
         overlap: overlap of neighbouring tiles as a fraction of their sides, 0..0.9. Objects up to that size are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from darknet_py import cli
 from darknet_py.commands import _training
 from darknet_py.devices import find_device
 from darknet_py.errors import DarknetError
+from darknet_py.training.options import TrainOptions
 from tests.helpers import paths
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without CUDA")
@@ -60,8 +62,8 @@ def test_auto_takes_the_fastest(cuda: bool, mps: bool, name: str, monkeypatch: p
 @no_gpu
 @pytest.mark.parametrize("command", ["detect", "evaluate", "classify", "benchmark"])
 def test_every_command_refuses_it(command: str, image: str, data: str, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [CFG, WEIGHTS] + {"detect": [image], "evaluate": [data], "classify": [image]}.get(command, [])
-    assert cli.main([command, *arguments, "--device", "cuda"]) == 1
+    sources = {"detect": [image], "evaluate": [data], "classify": [image]}.get(command, [])
+    assert cli.main([command, CFG, WEIGHTS, *sources, "--device", "cuda"]) == 1
     assert "device: expected auto or one of this machine's (cpu), got 'cuda'" in capsys.readouterr().err
 
 
@@ -71,7 +73,12 @@ def test_darknets_options_run_on_the_cpu_with_a_note(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     devices = []
-    monkeypatch.setattr(_training, "train", lambda _cfg, _data, options, **_: devices.append(options.device) or 0)
+
+    def train(_cfg: str, _data: str, options: TrainOptions, **_: Any) -> int:
+        devices.append(options.device)
+        return 0
+
+    monkeypatch.setattr(_training, "train", train)
     assert cli.main(["detector", "train", "a.data", CFG, *arguments]) == 0
     assert devices == ["cpu"]
     note = f"darknet-py: note: {' '.join(arguments)}: no such GPU; the CPU is used\n"

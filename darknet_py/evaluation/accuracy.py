@@ -26,7 +26,7 @@ from ..images import resizing
 from ..images.prefetch import catch_errors, map_prefetched
 from ..images.reading import read_image
 from ..inference import engines
-from ..network import Network
+from ..network import Network, fresh_state
 from ..text_files import read_list
 
 
@@ -131,20 +131,21 @@ def evaluate_accuracy(
     done = 0
     top1_hits = 0
     topk_hits = 0
-    while group := list(itertools.islice(loaded, batch)):
-        for offset, views in enumerate(group):
-            if isinstance(views, DataError):
-                if on_error is None:
-                    raise views
-                on_error(views)
-                targets[done + offset] = -1
-        readable = [[] if isinstance(views, DataError) else views for views in group]
-        for probs in _sum_over_views(network, run, readable, leaves):
-            best = probs.argsort(descending=True, stable=True)[:k].tolist()
-            top1_hits += best[0] == targets[done]
-            topk_hits += targets[done] in best
-            done += 1
-            yield Accuracy(done, top1_hits / done, topk_hits / done, k)
+    with fresh_state(network):
+        while group := list(itertools.islice(loaded, batch)):
+            for offset, views in enumerate(group):
+                if isinstance(views, DataError):
+                    if on_error is None:
+                        raise views
+                    on_error(views)
+                    targets[done + offset] = -1
+            readable = [[] if isinstance(views, DataError) else views for views in group]
+            for probs in _sum_over_views(network, run, readable, leaves):
+                best = probs.argsort(descending=True, stable=True)[:k].tolist()
+                top1_hits += best[0] == targets[done]
+                topk_hits += targets[done] in best
+                done += 1
+                yield Accuracy(done, top1_hits / done, topk_hits / done, k)
 
 
 def evaluate_accuracy_on_data(

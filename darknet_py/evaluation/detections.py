@@ -27,7 +27,7 @@ from ..images.prefetch import map_prefetched
 from ..images.reading import read_image
 from ..inference import engines
 from ..layers import DecodeOptions
-from ..network import Network, evaluating
+from ..network import Network, evaluating, fresh_state
 from ..postprocess import postprocess_outputs, require_heads, uses_letterbox
 
 Integers = npt.NDArray[np.int64]
@@ -133,7 +133,7 @@ def collect(
     sizes = []
     problems = []
     counts = []
-    with evaluating(network):
+    with evaluating(network), fresh_state(network):
         for group in _batches(network, dataset, letterbox, exif, batch, workers, progress):
             readable = [item for item in group if item.x is not None]
             detections = iter(detect(readable) if readable else ())

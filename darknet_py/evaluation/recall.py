@@ -14,7 +14,7 @@ from ..images import resizing
 from ..images.prefetch import catch_errors, drop_errors, map_prefetched
 from ..images.reading import read_image
 from ..layers import DecodeOptions
-from ..network import Network, evaluating
+from ..network import Network, evaluating, fresh_state
 from ..postprocess import decode, require_heads
 
 _MIN_OBJECTNESS = 0.001
@@ -52,7 +52,7 @@ def recall_lines(
     targets = 0
     proposals = 0
     iou_sum = 0.0
-    with evaluating(network):
+    with evaluating(network), fresh_state(network):
         loaded = drop_errors(map_prefetched(catch_errors(read), dataset, workers), on_error)
         for index, (sample, x) in enumerate(loaded):
             boxes = _proposals(network, x)

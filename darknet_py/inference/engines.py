@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from ..errors import DarknetError
@@ -39,7 +40,7 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
 
     Returns:
         A function from images, float32 [batch, channels, height, width] in 0..1, to what ``network(images)`` returns:
-        one float32 tensor per head.
+        one float32 tensor per head. With recurrent layers the images are consecutive frames, see ``SequenceEngine``.
 
     Raises:
         DarknetError: The name is unknown, or the engine is not installed or does not support the network.
@@ -55,17 +56,36 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
     if name in ("plain", "onnxruntime") and dtype != "fp32":
         raise DarknetError(f"engine {name}: dtype: expected fp32, got {dtype!r}")
     if name == "plain":
-        return network
+        return SequenceEngine(network) if network.stateful else network
     if name in ("torch", "graph"):
         try:
-            return FusedNetwork(network, dtype=dtype, graph=name == "graph")
+            fused = FusedNetwork(network, dtype=dtype, graph=name == "graph")
         except ValueError as error:
             raise DarknetError(f"engine {name}: {error}") from error
+        return SequenceEngine(fused) if network.stateful else fused
     if not is_installed(name):
         raise DarknetError(f"engine {name}: not installed: pip install {' '.join(_REQUIRED_PACKAGES[name])}")
     if network.stateful:
         raise DarknetError(f"engine {name}: does not keep the state of recurrent layers: expected torch")
     return OpenVINOEngine(network, dtype) if name == "openvino" else ONNXRuntimeEngine(network)
+
+
+class SequenceEngine:
+    """A recurrent network as an engine: the images of a batch are consecutive frames and run one by one.
+
+    So the outputs do not depend on the batch size; Darknet runs detectors and classifiers with batches of one.
+
+    Args:
+        run: The network, or its fused form.
+    """
+
+    def __init__(self, run: Network | FusedNetwork) -> None:
+        self.run = run
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Compute the heads' outputs of ``images`` [batch, channels, height, width], in their order."""
+        outputs = [self.run(image) for image in images.split(1)]
+        return [torch.cat(of_head) for of_head in zip(*outputs, strict=True)]
 
 
 def is_installed(name: str) -> bool:

@@ -48,10 +48,11 @@ def create_metric(network: Network, data: Data, options: TrainOptions, group: Pr
 
 
 def _compute_map(network: Network, dataset: Dataset, options: TrainOptions, group: ProcessGroup) -> float:
-    """Darknet's mAP; each process detects on its part of the images."""
-    part = replace(dataset, samples=group.shard(dataset.samples))
-    own = collect(network, part, exif=options.exif, workers=options.workers, progress=False)
-    detections = concatenate_detections(group.all_gather(own))
+    """Darknet's mAP; each process detects on its part of the images, with recurrent layers on all of them."""
+    part = dataset if network.stateful else replace(dataset, samples=group.shard(dataset.samples))
+    detections = collect(network, part, exif=options.exif, workers=options.workers, progress=False)
+    if not network.stateful:
+        detections = concatenate_detections(group.all_gather(detections))
     threshold, match_iou = options.score_threshold, options.match_iou
     return evaluate_detections(dataset, detections, threshold=threshold, match_iou=match_iou).map
 
@@ -60,7 +61,8 @@ def _compute_accuracy(
     network: Network, images: Sequence[str], labels: Sequence[str], k: int, options: TrainOptions, group: ProcessGroup
 ) -> float:
     """The share of images whose class is among the k of highest probability."""
-    scores = evaluate_accuracy(network, group.shard(images), labels, k=k, workers=options.workers, exif=options.exif)
+    part = images if network.stateful else group.shard(images)  # recurrent layers need the whole sequence
+    scores = evaluate_accuracy(network, part, labels, k=k, workers=options.workers, exif=options.exif)
     last = collections.deque(scores, maxlen=1)  # the running score over all images
     counts = [(score.topk * score.images, score.images) for score in last]
     sums = np.sum([count for counts_of_one in group.all_gather(counts) for count in counts_of_one] or [(0, 1)], axis=0)
