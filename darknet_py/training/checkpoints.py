@@ -22,13 +22,13 @@ import contextlib
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 from torch import Tensor
 
-from .. import weights
+from .. import locks, weights
 from .._typing import StrPath
 from ..errors import CheckpointError, ConfigError, DataError
 from ..network import Network
@@ -166,14 +166,10 @@ class CheckpointWriter:
         for key, count in (("save_every", every), ("save_last", last)):
             if count < 1:
                 raise ConfigError(f"{key}: expected 1 iteration or more between files, got {count}")
-        self.folder = pathlib.Path(folder)
+        self.folder = create_folder(folder)
         self.name = name
         self.every = every
         self.last = last
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{self.folder}: {error.strerror or error}") from error
 
     def path(self, kind: str | int) -> pathlib.Path:
         """The .weights file of a kind (``last``, ``best``, ``final``, ``ema``) or an iteration."""
@@ -212,7 +208,55 @@ class CheckpointWriter:
         entries |= {"trainer": dict(trainer), "progress": asdict(progress), "seed": seed, "recipe": dict(recipe)}
         containers.write(self.state, entries)
 
-    def remove_state(self) -> None:
-        """Delete the state of an earlier run with the same name, because a new run starts."""
+    @property
+    def backup(self) -> pathlib.Path:
+        """The state of the run before, while a new run has not written a state by its schedule."""
+        return self.state.with_name(f"{self.state.name}.bak")
+
+    def set_aside_state(self) -> None:
+        """Rename the state of an earlier run with the same name, because a new run starts.
+
+        If there is a ``backup`` already, the state is that of a run which was stopped before its first scheduled state.
+        Then the older one is kept, which is worth more.
+        """
         with contextlib.suppress(FileNotFoundError):
-            self.state.unlink()
+            if self.backup.exists():
+                self.state.unlink()
+            else:
+                self.state.replace(self.backup)
+
+    def remove_backup(self) -> None:
+        """Delete the state of the run before."""
+        self.backup.unlink(missing_ok=True)
+
+    def has_final(self) -> bool:
+        """Whether the final weights were written after the last state."""
+        try:
+            return self.path("final").stat().st_mtime_ns >= self.state.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+
+
+def create_folder(folder: StrPath) -> pathlib.Path:
+    """Create the folder of a run, if absent. Raises DataError."""
+    path = pathlib.Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    return path
+
+
+@contextlib.contextmanager
+def lock_files(folder: StrPath, name: str) -> Iterator[None]:
+    """Keep other trainings from writing the files of this one.
+
+    Raises:
+        DataError: Another training writes them, or the folder cannot be created.
+    """
+    path = create_folder(folder) / f".{name}.lock"
+    busy = (
+        f"{path.parent}: another training writes {name}_*: wait for its end, or choose another folder (--output)"
+    )
+    with locks.lock(path, busy):
+        yield

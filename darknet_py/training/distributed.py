@@ -22,6 +22,11 @@ from ..errors import DarknetError
 T = TypeVar("T")
 
 
+def is_main_process() -> bool:
+    """Whether this is the main one of torchrun's processes, or the only one; before ``ProcessGroup.init``, too."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class ProcessGroup:
     """The processes of a training run; ``ProcessGroup()`` is a single process.
 

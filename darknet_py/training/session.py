@@ -86,7 +86,7 @@ def open_session(
     folder = output_folder(data, options)
     writer = _create_writer(network, options, folder, entries)
     if start.state is None and group.is_main:
-        writer.remove_state()
+        writer.set_aside_state()
     logger = MetricLogger(
         folder,
         writer.name,
@@ -104,6 +104,11 @@ def open_session(
     logger.message(start.message + format_changes(changes))
     if group.is_main:
         write_beside_weights(folder, writer.name, network, names, recipe)
+    if start.state is None and writer.backup.exists():
+        logger.message(
+            f"{writer.backup} is the state of an earlier run until this one writes its own; "
+            f"to continue that run, rename it to {writer.state.name} and use --resume"
+        )
     logger.message(f"{_describe(network, images, iteration)}; files in {folder}")
     return Session(batches, metric, map_every, writer, logger, Throughput(), time.monotonic(), recipe)
 

@@ -28,9 +28,9 @@ from ..network import Network
 from ..signals import DeferredSignals
 from . import resume
 from .batches import Data
-from .checkpoints import Progress, TrainingState
+from .checkpoints import CheckpointWriter, Progress, TrainingState, checkpoint_name, lock_files
 from .determinism import deterministic_algorithms, iteration_seed
-from .distributed import ProcessGroup
+from .distributed import ProcessGroup, is_main_process
 from .engine import ForwardBackward, Targets, loss_metrics, training_environment
 from .filter_rejection import reinitialise_similar_filters
 from .gradient_checkpointing import checkpoint_activations
@@ -200,8 +200,9 @@ class Trainer:
                 stopped_early = bool(self.options.patience) and self._is_stale()
                 interrupted = self._any(signals.received)
                 overdue = self._any(time.monotonic() - session.saved_at > 60 * self.options.save_minutes)
-                if interrupted or writer.is_due(self.iteration) or overdue:
-                    self._save(session)
+                is_scheduled = writer.is_due(self.iteration) or overdue
+                if interrupted or is_scheduled:
+                    self._save(session, keep_backup=not is_scheduled)
                 if interrupted:
                     if self.group.is_main:
                         logger.draw_chart(metrics, force=True)
@@ -211,8 +212,9 @@ class Trainer:
                     break
             if metrics is not None:
                 self._save(session)
-                if self.group.is_main:
-                    writer.save(self.network, "final")
+            if self.group.is_main:
+                writer.save(self.network, "final")
+                if metrics is not None:
                     logger.draw_chart(metrics, force=True)
         best = self.progress.best
         weights = writer.path("final")
@@ -302,6 +304,9 @@ class Trainer:
         """Join the other processes, fill the network and move it; ``stack`` undoes what does not outlive the run."""
         network = self.network
         folder = resume.output_folder(self.data, self.options)
+        name = self.options.name or checkpoint_name(network.config.path)
+        if is_main_process() if self.options.process_group is None else self.options.process_group.is_main:
+            stack.enter_context(lock_files(folder, name))
         start = resume.load_start(network, self.options, folder, clear=self.clear, data=self.data)
         if start.state is not None:
             self._adopt_recipe(start.state, start.path)
@@ -319,7 +324,9 @@ class Trainer:
             self.progress = Progress(evaluated_at=self.iteration)
         else:
             self._restore(start.state, start.path)
-        resume.check_iterations_left(network, self.iteration)
+        is_unfinished = start.path is not None and not CheckpointWriter(folder, name).has_final()
+        if not (is_unfinished and self.iteration == self.net.max_batches):  # else only the final weights are missing
+            resume.check_iterations_left(network, self.iteration)
         self.nan_check = NaNCheck(network, self.group)
         stack.callback(setattr, self, "nan_check", None)
         if start.state is not None:
@@ -418,8 +425,8 @@ class Trainer:
         if not self.group.sync_bn:
             self.group.average_([buffer for buffer in self.network.buffers() if buffer.is_floating_point()])
 
-    def _save(self, session: Session) -> None:
-        """Write the _last files, and the numbered one if it is due."""
+    def _save(self, session: Session, *, keep_backup: bool = False) -> None:
+        """Write the _last files, and the numbered one if it is due; the state of the run before is not needed then."""
         self._average_statistics()
         if self.nan_check is not None:
             self.nan_check.check_weights()
@@ -433,6 +440,8 @@ class Trainer:
             with self.ema.applied():
                 writer.save(self.network, "ema")
         writer.save_state(self.network, self.state_dict(), self.progress, self.seed, session.recipe)
+        if not keep_backup:
+            writer.remove_backup()
         if self.nan_check is not None:
             self.nan_check.last_saved = f"{writer.state} has iteration {self.iteration}"
 
