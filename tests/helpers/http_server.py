@@ -22,6 +22,9 @@ class _File:
     content: bytes
     cuts: list[int]
     ranges: bool
+    length: bool
+    etag: str
+    then: tuple[bytes, str] | None
 
 
 @dataclass
@@ -36,9 +39,23 @@ class Site:
         """Return the URL of a file, which need not exist."""
         return f"{self.root}/{name}"
 
-    def serve(self, name: str, content: bytes, *, cuts: list[int] | None = None, ranges: bool = True) -> str:
-        """Serve a file and return its URL; the first responses are cut to the numbers of bytes in ``cuts``."""
-        self.files[f"/{name}"] = _File(content, list(cuts or ()), ranges)
+    def serve(
+        self,
+        name: str,
+        content: bytes,
+        *,
+        cuts: list[int] | None = None,
+        ranges: bool = True,
+        length: bool = True,
+        etag: str = "",
+        then: tuple[bytes, str] | None = None,
+    ) -> str:
+        """Serve a file and return its URL.
+
+        The first responses are cut to the numbers of bytes in ``cuts``. ``length``: whether Content-Length is sent.
+        ``then``: content and ETag after the first response.
+        """
+        self.files[f"/{name}"] = _File(content, list(cuts or ()), ranges, length, etag, then)
         return self.address(name)
 
 
@@ -53,7 +70,8 @@ def site() -> Iterator[Site]:
             if file is None:
                 self.send_error(404)
                 return
-            start, partial = 0, bool(self.headers["Range"]) and file.ranges
+            is_same = self.headers["If-Range"] in (None, file.etag)
+            start, partial = 0, bool(self.headers["Range"]) and file.ranges and is_same
             if partial:
                 start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
             body = file.content[start:]
@@ -63,9 +81,15 @@ def site() -> Iterator[Site]:
             else:
                 self.send_response(200)
             self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
-            self.send_header("Content-Length", str(len(body)))
+            if file.length:
+                self.send_header("Content-Length", str(len(body)))
+            if file.etag:
+                self.send_header("ETag", file.etag)
             self.end_headers()
-            self.wfile.write(body[: file.cuts.pop(0)] if file.cuts else body)
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(body[: file.cuts.pop(0)] if file.cuts else body)
+            if file.then:
+                file.content, file.etag = file.then
 
         def log_message(self, format: str, *args: object) -> None:
             """Log nothing to stderr, which is tested."""

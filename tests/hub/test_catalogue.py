@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import string
+import warnings
 
 import pytest
 
+from darknet_py import cfg
 from darknet_py.errors import ConfigError, DarknetError, DataError, WeightsError
 from darknet_py.hub import catalogue
 from darknet_py.hub.download import Url
 from darknet_py.hub.pypi import Package
+from darknet_py.network import Network
+from darknet_py.weights.darknet_file import stored
+from tests.helpers import paths
+from tests.helpers.full_disk import full_disk
 from tests.helpers.http_server import Site
+
+fcntl = pytest.importorskip("fcntl")
 
 CONTENT = bytes([0, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0]) + bytes(range(256)) * 4000
 ENTRY = catalogue.CatalogueEntry(
@@ -155,6 +164,90 @@ def test_a_server_without_ranges_sends_the_whole_file_again(cache: pathlib.Path,
     assert catalogue.fetch(item, progress=False).read_bytes() == CONTENT
 
 
+def test_two_calls_at_once_use_files_of_their_own(cache: pathlib.Path, site: Site) -> None:
+    """The slow one has read half of the file when the other one is complete."""
+    cache.mkdir()
+    half = cache / f"demo.weights.{hashlib.sha256(site.address('demo.weights').encode()).hexdigest()[:8]}-0.part"
+    half.write_bytes(CONTENT[:5000])
+    item = entry(Url(site.serve("demo.weights", CONTENT)))
+    with half.open("r+b") as slow:
+        fcntl.flock(slow, fcntl.LOCK_EX)
+        assert catalogue.fetch(item, progress=False).read_bytes() == CONTENT
+        assert half.read_bytes() == CONTENT[:5000]
+    assert [request.range for request in site.requests] == [None]
+
+
+def test_without_a_hash_a_download_is_resumed_if_the_file_is_the_same(cache: pathlib.Path, site: Site) -> None:
+    item = entry(Url(site.serve("demo.weights", CONTENT, cuts=[5000], etag='"1"')), sha256="")
+    assert catalogue.fetch(item, progress=False).read_bytes() == CONTENT
+    assert [request.range for request in site.requests] == [None, "bytes=5000-"]
+    (cache / "demo.weights").unlink()
+    (cache / "demo.weights.sha256").unlink()
+    other = CONTENT[:4] + CONTENT[4:][::-1]
+    site.serve("demo.weights", CONTENT, cuts=[5000], etag='"1"', then=(other, '"2"'))
+    assert catalogue.fetch(item, progress=False).read_bytes() == other
+
+
+def test_the_hash_of_a_first_download_is_kept_for_the_next(
+    cache: pathlib.Path, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    item = entry(Url(site.serve("demo.weights", CONTENT)), **UNKNOWN)
+    file = catalogue.fetch(item, progress=False)
+    assert f"not verified: no SHA-256 of it is known; that of this download, {ENTRY.sha256}, is kept" in caplog.text
+    assert (cache / "demo.weights.sha256").read_text() == f"{ENTRY.sha256}  demo.weights\n"
+    caplog.clear()
+    file.unlink()
+    assert catalogue.fetch(item, progress=False) == file
+    assert caplog.text == ""
+    file.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(WeightsError, match=f"expected SHA-256 {ENTRY.sha256}"):
+        catalogue.fetch(item, progress=False)
+    file.unlink()
+    site.serve("demo.weights", CONTENT[:-1] + b"x")
+    with pytest.raises(WeightsError, match=f"expected SHA-256 {ENTRY.sha256}"):
+        catalogue.fetch(item, progress=False)
+
+
+def test_a_download_of_known_size_only_says_so(
+    cache: pathlib.Path, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalogue.fetch(entry(Url(site.serve("demo.weights", CONTENT)), sha256=""), progress=False)
+    assert "demo.weights: only its size is verified" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"sha256": ""}, {}], ids=["size", "size and hash"])
+def test_no_more_is_read_than_the_known_size(changes: dict[str, object], cache: pathlib.Path, site: Site) -> None:
+    item = entry(Url(site.serve("demo.weights", CONTENT + bytes(10**6), length=False)), **changes)
+    with pytest.raises(WeightsError, match=f"expected at most {len(CONTENT)} bytes, the server sends more"):
+        catalogue.fetch(item, progress=False)
+    assert sum(file.stat().st_size for file in cache.iterdir()) <= len(CONTENT)
+
+
+def test_a_full_disk_is_one_sentence(cache: pathlib.Path, site: Site) -> None:
+    item = entry(Url(site.serve("demo.weights", CONTENT)))
+    with full_disk(300_000), pytest.raises(WeightsError, match="File too large"):
+        catalogue.fetch(item, progress=False)
+    assert len(site.requests) == 1
+
+
+def test_sizes_are_those_of_the_cfgs() -> None:
+    """The official cfgs are in the package, or in ../shared."""
+    folders = (catalogue.cfg_folder(), paths.SHARED / "conformance" / "alexeyab")
+    for known in catalogue.entries().values():
+        files = [folder / known.cfg for folder in folders if known.cfg and (folder / known.cfg).is_file()]
+        if not files:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = Network(cfg.load(files[0]))
+        upto = int(known.name.rpartition(".")[2]) if known.kind == "backbone" else len(network.layers)
+        floats = sum(array.tensor.numel() for array in stored(network, writing=True) if array.layer < upto)
+        if known.bytes is None:
+            assert known.floats == floats, known.name
+        else:
+            assert known.bytes - 4 * floats in (16, 20), known.name
+
+
 @pytest.mark.parametrize(
     ("content", "changes", "reason"),
     [
@@ -225,7 +318,8 @@ def test_a_missing_image_is_a_data_error(cache: pathlib.Path) -> None:
 
 def test_rows_show_the_path_or_how_to_get_the_file(cache: pathlib.Path) -> None:
     cache.mkdir()
-    (cache / "yolov3-spp.weights").write_bytes(CONTENT)
+    (cache / "yolov3-spp.weights").touch()
+    os.truncate(cache / "yolov3-spp.weights", 252209544)
     (cache / "yolov4.weights").write_bytes(CONTENT)
     rows = {row[0]: row for row in catalogue.rows()}
     assert list(rows) == list(catalogue.entries())

