@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and return the exit status."""
     line = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
-    with warnings.catch_warnings(), _escaping_streams():
+    with warnings.catch_warnings(), _lossy_stderr(), _escaping_streams():
         for category in (UnusedOptionWarning, WeightsWarning):
             warnings.simplefilter("default", category)
         warnings.showwarning = _print_warning
@@ -84,6 +84,33 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"darknet-py: {place}{error.strerror or error}", file=sys.stderr)
             return 1
     return status
+
+
+class _Unread(io.FileIO):
+    """A console or pipe for messages, which are dropped if nobody reads them any more."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+@contextlib.contextmanager
+def _lossy_stderr() -> Iterator[None]:
+    """Let nothing end because stderr is a closed pipe, a terminal that is gone, or a file on a full disk."""
+    stream = sys.stderr
+    if stream is not sys.__stderr__ or not isinstance(stream, io.TextIOWrapper):
+        yield
+        return
+    stream.flush()
+    messages = _Unread(stream.fileno(), "w", closefd=False)
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(messages), stream.encoding, line_buffering=True)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = stream
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""``DeferredSignals``: defer SIGINT (Ctrl-C) and SIGTERM to the end of the current iteration."""
+"""``DeferredSignals``: defer SIGINT (Ctrl-C), SIGTERM and SIGHUP to the end of the current iteration."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP, which a closed terminal or connection sends, does not exist on Windows.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class DeferredSignals:
     """Context manager: the first signal inside the block sets ``received``, the second raises KeyboardInterrupt.
 
-    Signal handlers can only be set in the main thread; in any other thread nothing is deferred.
+    A signal that the process ignores, as SIGHUP under ``nohup``, stays ignored. Signal handlers can only be set in the
+    main thread; in any other thread nothing is deferred.
 
     Args:
         on_first: Called when the first signal arrives.
@@ -30,7 +32,8 @@ class DeferredSignals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+            heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._handle) for number in heeded}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

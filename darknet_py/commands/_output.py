@@ -305,6 +305,14 @@ def format_result(result: Results) -> str:
     return "\n".join(lines)
 
 
+def print_last(text: str) -> None:
+    """Print the last line of a command whose work is done whether or not somebody reads it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def progress_bar(items: Iterable[T], total: int, *, quiet: bool = False, unit: str = "image") -> Iterable[T]:
     """Iterate with a progress bar on stderr, if that is a terminal and there is more than one item."""
     from tqdm import tqdm

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import python_process
 from ..errors import DataError
-from . import _darknet
+from . import _darknet, _output
 
 if TYPE_CHECKING:
     from ..training.batches import Data
@@ -56,7 +56,7 @@ def train(
     if trainer.group.is_main:
         best = "" if result.best is None else f", best {result.score_name} {result.best:.2%}"
         ended = "stopped early" if result.stopped_early else "done"
-        print(f"{ended}: iteration {result.iteration}, {result.loss:.4f} avg loss{best}; {result.weights}")
+        _output.print_last(f"{ended}: iteration {result.iteration}, {result.loss:.4f} avg loss{best}; {result.weights}")
     return 0
 
 

@@ -7,6 +7,7 @@ printed; NAME_log.csv has every one, and a resumed run continues its chart from 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import pathlib
 import sys
@@ -151,10 +152,13 @@ class MetricLogger:
         self._charted_at = 0.0
 
     def message(self, text: str) -> None:
-        """Print a line on stderr."""
+        """Print a line on stderr; if nobody reads that any more, print nothing from then on."""
         if self.verbose:
-            sys.stderr.write(f"{text}\n")
-            sys.stderr.flush()
+            try:
+                sys.stderr.write(f"{text}\n")
+                sys.stderr.flush()
+            except (OSError, ValueError):  # a closed pipe or terminal; a closed stream
+                self.verbose = False
 
     def print_iteration(self, metrics: IterationMetrics) -> None:
         """Print an iteration, unless another was printed less than half a second ago."""
@@ -168,8 +172,11 @@ class MetricLogger:
         row = metrics.row()
         if self._file is None:
             self._open_log(list(row))
-        csv.DictWriter(self._file, self._columns, "", "ignore").writerow(row)
-        self._file.flush()
+        try:
+            csv.DictWriter(self._file, self._columns, "", "ignore").writerow(row)
+            self._file.flush()
+        except OSError as error:
+            raise DataError(f"{self.log}: {error.strerror or error}") from error
         self.losses.append((metrics.iteration, metrics.average_loss))
         if metrics.score is not None:
             self.scores.append((metrics.iteration, metrics.score))
@@ -208,7 +215,8 @@ class MetricLogger:
     def close(self) -> None:
         """Close the files."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk, which has ended the run already
+                self._file.close()
         if self._summary_writer is not None:
             self._summary_writer.close()
 

@@ -1,0 +1,136 @@
+"""Signals, closed pipes and a full disk end a run with one sentence, and lose no state."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from darknet_py.errors import DarknetError
+from darknet_py.evaluation import evaluator
+from darknet_py.training import checkpoints, validation
+from tests.helpers import synthetic_data, training_runs
+
+resource = pytest.importorskip("resource")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
+
+
+class _Hook(int):
+    """A patience that calls a function after each iteration, with its number."""
+
+    function: Callable[[int], None]
+    iteration = 0
+
+    @classmethod
+    def of(cls, function: Callable[[int], None]) -> _Hook:
+        hook = cls(1)
+        hook.function = function
+        return hook
+
+    def __bool__(self) -> bool:
+        self.iteration += 1
+        self.function(self.iteration)
+        return False
+
+
+def _wait_for(path: pathlib.Path) -> None:
+    end = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < end, f"no {path.name}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_saves_the_state(number: signal.Signals, tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
+    words = (rectangles / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
+    with training_runs.begin(*words) as process:
+        _wait_for(tmp_path / "tiny_log.csv")
+        process.send_signal(number)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "continue with --resume" in err
+    assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration > 0
+
+
+def test_closed_pipes_end_printing_and_not_training(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
+    cfg = synthetic_data.cfg(tmp_path, max_batches=400)
+    words = (rectangles / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
+    process = training_runs.begin(*words)
+    assert process.stderr is not None
+    assert process.stdout is not None
+    process.stderr.readline()
+    process.stderr.close()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0
+    assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 400
+    assert (tmp_path / "tiny_final.weights").exists()
+
+
+def test_a_closed_stdout_leaves_the_files_of_detect(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
+    line = [sys.executable, "-m", "darknet_py", "detect", "digits", str(rectangles), "--json", str(tmp_path / "a.json")]
+    environment = training_runs.environment()
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(timeout=120) == 1
+        assert process.stderr.read() == b""
+    assert (tmp_path / "a.json").read_text().endswith("]\n")
+
+
+def test_a_second_ctrl_c_keeps_the_last_state(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
+    def press(iteration: int) -> None:
+        if iteration == 5:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    cfg = synthetic_data.cfg(tmp_path, max_batches=9)
+    with pytest.raises(KeyboardInterrupt):
+        training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, patience=_Hook.of(press))
+    assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 4
+
+
+def test_a_signal_during_the_evaluation_saves_the_state(
+    tmp_path: pathlib.Path, rectangles: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = evaluator.evaluate_detections
+
+    def terminated(*args: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return evaluate(*args, **options)
+
+    monkeypatch.setattr(validation, "evaluate_detections", terminated)
+    cfg = synthetic_data.cfg(tmp_path, max_batches=9)
+    with pytest.raises(KeyboardInterrupt):
+        training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, map_every=3, validate=True)
+    state = checkpoints.read_state(tmp_path / "tiny_last.state.pt")
+    assert (state.iteration, state.progress["evaluated_at"]) == (3, 3)
+
+
+@pytest.mark.parametrize("room", [100, 20_000], ids=["for nothing", "for the log only"])
+def test_a_disk_that_becomes_full_leaves_the_last_state(
+    room: int, tmp_path: pathlib.Path, rectangles: pathlib.Path
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(iteration: int) -> None:
+        if iteration == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+
+    cfg = synthetic_data.cfg(tmp_path, max_batches=9)
+    try:
+        with pytest.raises(DarknetError, match=r"tiny_(log\.csv|last\.weights|last\.state\.pt): File too large"):
+            training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, patience=_Hook.of(fill))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 2
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+    training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, resume=True)
