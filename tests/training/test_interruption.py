@@ -108,7 +108,7 @@ def test_a_signal_during_the_evaluation_saves_the_state(
         return evaluate(*args, **options)
 
     monkeypatch.setattr(validation, "evaluate_detections", terminated)
-    cfg = synthetic_data.cfg(tmp_path, max_batches=9)
+    cfg = synthetic_data.cfg(tmp_path, max_batches=9, burn_in=1)
     with pytest.raises(KeyboardInterrupt):
         training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, map_every=3, validate=True)
     state = checkpoints.read_state(tmp_path / "tiny_last.state.pt")
