@@ -112,7 +112,7 @@ def test_a_signal_during_the_evaluation_saves_the_state(
     with pytest.raises(KeyboardInterrupt):
         training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, map_every=3, validate=True)
     state = checkpoints.read_state(tmp_path / "tiny_last.state.pt")
-    assert (state.iteration, state.progress["evaluated_at"]) == (3, 3)
+    assert (state.iteration, state.progress.evaluated_at) == (3, 3)
 
 
 @pytest.mark.parametrize("room", [100, 20_000], ids=["for nothing", "for the log only"])
