@@ -12,8 +12,8 @@ import os
 import pathlib
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +43,7 @@ from .options import TrainOptions, check_options, warn_of_ignored_options
 from .recipe import network_recipe
 from .session import Session, open_session
 
+_MAP_DIMENSIONS = 4  # of images [batch, channels, height, width]; text is [batch, inputs]
 _STOPPING = "stopping after this iteration; press Ctrl-C again to stop without saving"
 
 
@@ -317,8 +318,8 @@ class Trainer:
         stack.enter_context(deterministic_algorithms() if options.deterministic else nullcontext())
         if options.device is not None:
             network.to(self.group.device(find_device(options.device)))
-        if options.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._uses_channels_last():
+            stack.enter_context(_channels_last(network))
         if start.state is None:
             self.iteration = network.seen // schedule.images_per_iteration(self.net)
             self.progress = Progress(evaluated_at=self.iteration)
@@ -391,10 +392,19 @@ class Trainer:
             session.logger.record(metrics)
         return metrics
 
+    def _uses_channels_last(self) -> bool:
+        """``channels_last``, by default on CPUs, where convolutions and pooling are faster in this format."""
+        if self.options.channels_last is None:
+            return next(self.network.parameters()).device.type == "cpu"
+        return self.options.channels_last
+
     def _in_memory_format(self, batch: Batch) -> Sequence[tuple[Tensor, Targets]]:
-        if not self.options.channels_last:
+        if not self._uses_channels_last():
             return batch.pairs
-        return [(x.contiguous(memory_format=torch.channels_last), targets) for x, targets in batch.pairs]
+        return [
+            (x.contiguous(memory_format=torch.channels_last) if x.dim() == _MAP_DIMENSIONS else x, targets)
+            for x, targets in batch.pairs
+        ]
 
     def _evaluate(self, session: Session) -> float | None:
         """The score, if an evaluation is due after this iteration; the best weights are saved."""
@@ -444,6 +454,16 @@ class Trainer:
             writer.remove_backup()
         if self.nan_check is not None:
             self.nan_check.last_saved = f"{writer.state} has iteration {self.iteration}"
+
+
+@contextmanager
+def _channels_last(network: Network) -> Iterator[None]:
+    """Store the weights of convolutions channels-last inside the block."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def _parse_gradients(gradients: Gradients | str | None) -> Gradients:

@@ -204,19 +204,6 @@ def test_an_unknown_option_is_an_error(
     assert not (tmp_path / "tiny_args.json").exists()
 
 
-def test_a_state_without_a_recipe_is_resumed_with_what_is_given(
-    cfg: pathlib.Path, tmp_path: pathlib.Path, rectangles: pathlib.Path
-) -> None:
-    data = rectangles / "tiny.data"
-    train(cfg, data, tmp_path, *QUIET, "--set", "max_batches=1", "--freeze", "1")
-    path = tmp_path / "tiny_last.state.pt"
-    content = torch.load(path, weights_only=True)
-    del content["recipe"]
-    torch.save(content, path)
-    train(cfg, data, tmp_path, "--resume", *QUIET, "--set", "max_batches=2")
-    assert state(tmp_path).recipe["freeze"] == 0
-
-
 @pytest.mark.parametrize("recipe", [{"freeze": "x"}, {"amp": 3}, {"gradients": "none"}, {"values": 3}, {"size": 3}])
 def test_a_damaged_recipe_is_an_error(
     recipe: dict[str, Any],

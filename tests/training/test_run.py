@@ -18,6 +18,7 @@ from darknet_py.data.dataset import Dataset
 from darknet_py.errors import DarknetError, DataError, WeightsError
 from darknet_py.signals import DeferredSignals
 from darknet_py.training import checkpoints, resume
+from darknet_py.training.trainer import Trainer
 from darknet_py.weights import checkpoint
 from tests.helpers import synthetic_data, training_runs
 
@@ -85,7 +86,7 @@ def test_the_global_random_generator_is_restored(tmp_path: pathlib.Path, rectang
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("memory_options", [{"gradient_checkpointing": True}, {"channels_last": True}])
+@pytest.mark.parametrize("memory_options", [{"gradient_checkpointing": True}, {"channels_last": False}])
 def test_memory_options_do_not_change_the_weights(
     memory_options: dict[str, Any], tmp_path: pathlib.Path, rectangles: pathlib.Path
 ) -> None:
@@ -95,6 +96,30 @@ def test_memory_options_do_not_change_the_weights(
     other = training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path / "b", **memory_options).state_dict()
     for name, tensor in plain.items():
         torch.testing.assert_close(other[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, True), (True, True), (False, False)])
+def test_cpus_train_channels_last_unless_told_otherwise(
+    given: bool | None,
+    expected: bool,
+    tmp_path: pathlib.Path,
+    rectangles: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bool] = []
+    step = Trainer.step
+
+    def record(trainer: Trainer, pairs: Any) -> float:
+        weights = trainer.network.get_parameter("layers.1.weights")
+        seen.extend(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (weights, pairs[0][0]))
+        return step(trainer, pairs)
+
+    monkeypatch.setattr(Trainer, "step", record)
+    network = training_runs.run(
+        synthetic_data.cfg(tmp_path, max_batches=2), rectangles / "tiny.data", output=tmp_path, channels_last=given
+    )
+    assert seen == [expected] * 4
+    assert all(parameter.is_contiguous() for parameter in network.parameters())
 
 
 def test_gradient_checkpointing_keeps_fewer_activations(rectangles: pathlib.Path, tmp_path: pathlib.Path) -> None:
