@@ -4,25 +4,31 @@
 * ``.txt``, ``.list``, or a folder of images: images with label files next to them or in ``labels/``.
 * ``.yaml``: ``data.yaml`` of Ultralytics and Roboflow; label files as above.
 * ``.json``: COCO's annotations, see ``coco``.
-* a folder with ``Annotations`` and ``JPEGImages``: Pascal VOC, see ``voc``.
+* a folder with ``Annotations`` and ``JPEGImages``, or several of them (``VOCdevkit``): Pascal VOC, see ``voc``.
+* a folder that contains a ``data.yaml``, Roboflow's ``_annotations.coco.json`` or a single .data file.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .._typing import StrPath
 from ..errors import DataError
 from ..images.sources import IMAGE_SUFFIXES, expand_sources
-from ..text_files import read_list
+from ..text_files import PathFinder, read_list
 from . import data_yaml
 from .coco import load_coco
 from .data_file import load_data_file
 from .dataset import Dataset, load_image_list
 from .labels import LabelOptions
 from .voc import is_voc_folder, load_voc
+
+_DATA_YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_log = logging.getLogger(__name__)
 
 
 def load_dataset(
@@ -41,59 +47,95 @@ def load_dataset(
     """
     options = LabelOptions(classes, polygons)
     file = pathlib.Path(path)
-    source = os.fspath(path)
+    if file.is_dir() and not is_voc_folder(file):
+        file = _find_description(file, subset) or file
+    source = os.fspath(path) if file == pathlib.Path(path) else str(file)
     suffix = file.suffix.lower()
     if suffix == ".data":
-        return load_data_file(path, subset, options)
+        return load_data_file(file, subset, options)
     if suffix in (".yaml", ".yml"):
         return _load_data_yaml(file, subset, options)
     if suffix == ".json":
         return load_coco(file)
     if is_voc_folder(file):
         return load_voc(file, subset)
-    if suffix == ".list":
-        return load_image_list(read_list(path), options=options, source=source)
+    if voc_folders := _find_voc_folders(file):
+        return _load_voc_folders(voc_folders, subset, source)
+    if suffix == ".list" or file.is_fifo():
+        return load_image_list(read_list(file), options=options, source=source)
     if file.is_dir() or suffix == ".txt":
         return load_image_list(expand_sources([source]), options=options, source=source)
     raise DataError(f"{source}: expected a .data, .txt, .list, .yaml or .json file, or a folder")
 
 
+def _find_description(folder: pathlib.Path, subset: str) -> pathlib.Path | None:
+    """The file in a folder that describes a data set, if there is one."""
+    subsets = (subset, "val", "valid") if subset in ("val", "valid") else (subset,)
+    coco = [folder / inner / "_annotations.coco.json" for inner in (*subsets, "")]
+    for path in (*(folder / name for name in _DATA_YAML), *coco):
+        if path.is_file():
+            return path
+    train = folder / "train" / "_annotations.coco.json"
+    if train.is_file():
+        _log.warning("%s has no %s: using %s", folder, subset, train)
+        return train
+    data_files = sorted(folder.glob("*.data"))
+    return data_files[0] if len(data_files) == 1 else None
+
+
+def _find_voc_folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folders VOC2007, VOC2012, ... in ``VOCdevkit``, or in the folder above it."""
+    for root in (folder, folder / "VOCdevkit"):
+        if root.is_dir():
+            found = sorted(entry for entry in root.iterdir() if is_voc_folder(entry))
+            if found:
+                return found
+    return []
+
+
+def _load_voc_folders(folders: Sequence[pathlib.Path], subset: str, source: str) -> Dataset:
+    """Load several folders of Pascal VOC as one data set."""
+    parts = [load_voc(folder, subset) for folder in folders]
+    if len({part.names for part in parts}) > 1:
+        names = sorted({name for folder in folders for name in load_voc(folder, subset, ()).names})
+        parts = [load_voc(folder, subset, names) for folder in folders]
+    samples = [sample for part in parts for sample in part.samples]
+    return Dataset(samples, parts[0].names, [problem for part in parts for problem in part.problems], source)
+
+
 def _load_data_yaml(path: pathlib.Path, subset: str, options: LabelOptions) -> Dataset:
     entries = data_yaml.read_data_yaml(path)
-    keys = [key for key in (subset, "val" if subset == "valid" else subset, "train") if entries.get(key)]
-    if not keys:
+    wanted = (subset, "val", "valid") if subset in ("val", "valid") else (subset,)
+    key = next((key for key in (*wanted, "train") if entries.get(key)), None)
+    if key is None:
         raise DataError(f"{path}: expected a line `val: ...` or `train: ...`, found {', '.join(entries) or 'nothing'}")
-    value = entries[keys[0]]
-    root = path.parent / str(entries.get("path", ""))
-    parts = [value] if isinstance(value, str) else list(value)
-    images = [image for part in parts for image in _find_images(part, root, path)]
-    names = entries.get("names", [])
-    if isinstance(names, dict):
-        names = [names[key] for key in sorted(names, key=_class_number)]
+    if key not in wanted:
+        _log.warning("%s has no %s: using the images of %s", path, "val" if subset == "valid" else subset, key)
+    folder = entries.get("path") or ""
+    if not isinstance(folder, str):
+        raise DataError(f"{path}: path: expected a folder, got a {type(folder).__name__}")
+    images = [image for part in data_yaml.find_paths(entries, key, path) for image in _find_images(part, folder, path)]
     dataset = load_image_list(images, options=options, source=os.fspath(path))
-    return replace(dataset, names=tuple([names] if isinstance(names, str) and names else names))
+    return replace(dataset, names=data_yaml.find_names(entries, path))
 
 
-def _class_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise DataError(f"names: expected class numbers, got {text!r}") from None
+def _find_images(part: str, folder: str, path: pathlib.Path) -> list[str]:
+    """Images of a folder (with its subfolders) or list that a data.yaml names, relative to ``path:`` in it.
 
-
-def _find_images(part: str, root: pathlib.Path, path: pathlib.Path) -> list[str]:
-    """Images of a folder (with its subfolders) or list that a data.yaml names; Roboflow's have one ``../`` too many."""
-    candidates = [root / part, path.parent / part, path.parent / part.removeprefix("../"), pathlib.Path(part)]
+    Roboflow's paths have one ``../`` too many, and Ultralytics' ``path:`` is relative to its settings.
+    """
+    root = path.parent / folder
+    finder = PathFinder(path)
+    found = [str(root / part), finder.find(os.path.join(folder, part)), finder.find(part)]
+    candidates = [pathlib.Path(candidate) for candidate in dict.fromkeys(found) if candidate]
     for candidate in candidates:
         if candidate.is_dir():
             images = sorted(str(p) for p in candidate.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
             if images:
+                finder.log_shortened()
                 return images
         elif candidate.is_file():
-            return [str(_resolve_listed(root, line)) for line in read_list(candidate)]
-    raise DataError(f"{path}: {part}: no images; tried {', '.join(dict.fromkeys(map(str, candidates)))}")
-
-
-def _resolve_listed(root: pathlib.Path, line: str) -> pathlib.Path:
-    """A path of a list; Ultralytics' may start with ``./`` for the folder of the data set."""
-    return pathlib.Path(line) if os.path.exists(line) else root / line
+            finder.log_shortened()
+            return [line if os.path.exists(line) else str(root / line) for line in read_list(candidate)]
+    tried = [*map(str, candidates), str(path.parent / part)]
+    raise DataError(f"{path}: {part}: no images; tried {', '.join(dict.fromkeys(tried))}")

@@ -236,6 +236,7 @@ def test_images_of_other_than_three_channels_are_augmented(channels: int) -> Non
 
 def head(**keys: Any) -> Any:
     class Stub:
+        trains_class_only = False
         options = LAYERS["yolo"].Options(**keys)
 
     return Stub()
