@@ -26,6 +26,7 @@ _BYTE_ORDER_MARKS = (  # UTF-32's begin with those of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_KEPT_BYTE = re.compile("[\udc80-\udcff]")
 _MAX_NAMED = 6  # places that an error lists
 
 
@@ -45,7 +46,7 @@ def decode_text(content: bytes) -> str:
 
 def to_unicode(text: str) -> str:
     """Decode the bytes that ``decode_text`` has kept, by the locale's encoding, else as Windows-1252 or Latin-1."""
-    if not any("\udc80" <= letter <= "\udcff" for letter in text):
+    if _KEPT_BYTE.search(text) is None:
         return text
     content = text.encode("utf-8", "surrogateescape")
     for encoding in (locale.getencoding(), "cp1252"):
@@ -165,8 +166,9 @@ def output_path(text: str) -> str:
 
 def _spellings(text: str) -> Iterator[str]:
     """A path as it is written, and what it may stand for."""
+    yield text
     plain = text.strip("\"'").removeprefix("file://")
-    forms = [text, to_unicode(text), os.path.expanduser(plain), to_unicode(plain).replace("\\", "/")]
-    stems = [os.path.splitext(form) for form in (forms[0], forms[-1])]
+    forms = [to_unicode(text), os.path.expanduser(plain), to_unicode(plain).replace("\\", "/")]
+    stems = [os.path.splitext(form) for form in (text, forms[-1])]
     cases = [stem + changed for stem, suffix in stems for changed in (suffix.lower(), suffix.upper())]
-    yield from dict.fromkeys(form for form in (*forms, *cases) if form)
+    yield from (form for form in dict.fromkeys((*forms, *cases)) if form not in ("", text))

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import DataError
+from .label_cache import CachedLabels, LabelCache
 from .labels import (
     DEFAULT_OPTIONS,
     LabelOptions,
     Problem,
     TargetArray,
     empty_targets,
+    find_label_file,
     images_and_labels,
-    read_image_labels,
+    missing_labels_problem,
+    read_label_file_or_none,
     unknown_class_problem,
 )
 
+_NO_TARGETS = empty_targets()  # shared by images without objects
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """An image with its targets.
 
@@ -73,6 +79,9 @@ class Dataset:
 
     def drop_unknown_classes(self, classes: int) -> Dataset:
         """Return the data set without targets of class ``classes`` or more; each of these in an image is a problem."""
+        columns = [rows[:, 4] for sample in self.samples for rows in (sample.targets, sample.ignored) if len(rows)]
+        if not columns or np.concatenate(columns).max() < classes:
+            return self
         problems = list(self.problems)
         samples = []
         for sample in self.samples:
@@ -118,10 +127,51 @@ def load_image_list(
     """
     if difficult and len(difficult) != len(images):
         raise DataError(f"{source}: {len(images)} images, but {len(difficult)} in the list of difficult objects")
-    problems: list[Problem] = []
+    reader = _LabelReader((*images, *difficult), options)
     samples = []
-    for index, image in enumerate(images):
-        targets = read_image_labels(image, problems.append, options)
-        ignored = read_image_labels(difficult[index], problems.append, options) if difficult else empty_targets()
+    problems: list[Problem] = []
+    for index, image in enumerate(reader.progress(images)):
+        targets = reader.read(image, problems)
+        ignored = reader.read(difficult[index], problems) if difficult else _NO_TARGETS
         samples.append(Sample(image, targets, ignored))
+    reader.save()
     return Dataset(samples, (), tuple(dict.fromkeys(problems)), source)
+
+
+class _LabelReader:
+    """Reads the label files of images, or takes from the cache what has not changed."""
+
+    def __init__(self, images: Sequence[str], options: LabelOptions) -> None:
+        self._options = options
+        self._cache = LabelCache(images, options)
+        self._entries: dict[str, CachedLabels] = {}
+
+    def progress(self, images: Sequence[str]) -> Iterable[str]:
+        """Iterate over images with a progress bar on stderr, in a file a line every five seconds."""
+        from tqdm import tqdm
+
+        interval = 0.1 if sys.stderr.isatty() else 5
+        bar: Iterable[str] = tqdm(
+            images, "labels", unit="image", delay=2, mininterval=interval, disable=not self._options.progress
+        )
+        return bar
+
+    def read(self, image: str, problems: list[Problem]) -> TargetArray:
+        """Return the targets of an image, float32 [n, 5], and add its problems."""
+        found = find_label_file(image)
+        if found is None:
+            problems.append(missing_labels_problem(image))
+            return _NO_TARGETS
+        path, state = found
+        entry = self._cache.find(path, state)
+        if entry is None:
+            own: list[Problem] = []
+            targets = read_label_file_or_none(path, own.append, self._options)
+            entry = CachedLabels(path, state.st_size, state.st_mtime_ns, targets, tuple(own))
+        self._entries[path] = entry
+        problems.extend(entry.problems)
+        return entry.targets
+
+    def save(self) -> None:
+        """Write what was read into the cache."""
+        self._cache.save(list(self._entries.values()))

@@ -32,7 +32,12 @@ _log = logging.getLogger(__name__)
 
 
 def load_dataset(
-    path: StrPath, subset: str = "valid", *, classes: int | None = None, polygons: bool = False
+    path: StrPath,
+    subset: str = "valid",
+    *,
+    classes: int | None = None,
+    polygons: bool = False,
+    progress: bool = True,
 ) -> Dataset:
     """Load a data set.
 
@@ -41,11 +46,12 @@ def load_dataset(
         subset: ``valid`` or ``train``, if the path has several; "valid" stands for "val" as well.
         classes: number of classes; targets in label files of others are dropped and reported.
         polygons: take the bounding boxes of polygons in label files; otherwise they are reported.
+        progress: show a progress bar on stderr if reading label files takes longer than two seconds.
 
     Raises:
         DataError: the path has none of the formats, or a file cannot be read.
     """
-    options = LabelOptions(classes, polygons)
+    options = LabelOptions(classes, polygons, progress)
     file = pathlib.Path(path)
     if file.is_dir() and not is_voc_folder(file):
         file = _find_description(file, subset) or file
@@ -72,7 +78,8 @@ def _find_description(folder: pathlib.Path, subset: str) -> pathlib.Path | None:
     """The file in a folder that describes a data set, if there is one."""
     subsets = (subset, "val", "valid") if subset in ("val", "valid") else (subset,)
     coco = [folder / inner / "_annotations.coco.json" for inner in (*subsets, "")]
-    for path in (*(folder / name for name in _DATA_YAML), *coco):
+    described: list[pathlib.Path] = [*(folder / name for name in _DATA_YAML), *coco]
+    for path in described:
         if path.is_file():
             return path
     train = folder / "train" / "_annotations.coco.json"

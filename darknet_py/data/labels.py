@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -71,10 +72,12 @@ class LabelOptions:
     Attributes:
         classes: number of classes; targets of others are dropped and reported. None: any class is accepted.
         polygons: take the bounding box of ``class x1 y1 x2 y2 x3 y3 ...``; otherwise such a line is no object.
+        progress: show a progress bar on stderr if reading takes longer than two seconds.
     """
 
     classes: int | None = None
     polygons: bool = False
+    progress: bool = True
 
 
 DEFAULT_OPTIONS = LabelOptions()
@@ -84,20 +87,25 @@ def label_path(image: str) -> str:
     """Return the path of an image's label file, as Darknet derives it (``replace_image_to_label``)."""
     path = image
     for images, labels in _FOLDER_PAIRS:
-        path = path.replace(images, labels, 1)
+        if images in path:
+            path = path.replace(images, labels, 1)
     stem, suffix = os.path.splitext(path.strip(" \t"))
     return f"{stem}.txt" if suffix else f"{path}.txt"
 
 
 def candidate_label_paths(image: str) -> list[str]:
     """Return the paths to try for a label file: Darknet's, ``labels/`` for the last ``images/``, beside the image."""
+    return list(dict.fromkeys(_label_paths(image)))
+
+
+def _label_paths(image: str) -> Iterator[str]:
+    yield label_path(image)
     stem = os.path.splitext(image)[0]
     parts = stem.replace("\\", "/").split("/")
-    candidates = [label_path(image)]
     if "images" in parts[:-1]:
         last = len(parts) - 2 - parts[-2::-1].index("images")
-        candidates.append("/".join((*parts[:last], "labels", *parts[last + 1 :])) + ".txt")
-    return list(dict.fromkeys((*candidates, f"{stem}.txt")))
+        yield "/".join((*parts[:last], "labels", *parts[last + 1 :])) + ".txt"
+    yield f"{stem}.txt"
 
 
 def images_and_labels(images: Iterable[str]) -> Iterator[str]:
@@ -209,6 +217,18 @@ def unknown_class_problem(location: str, cls: int, classes: int) -> Problem:
     return Problem(location, message, UNKNOWN_CLASS)
 
 
+def find_label_file(image: str) -> tuple[str, os.stat_result] | None:
+    """Return the path and the state of an image's label file, or None."""
+    for path in _label_paths(image):
+        try:
+            state = os.stat(path)
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISREG(state.st_mode):
+            return path, state
+    return None
+
+
 def read_image_labels(
     image: str, on_problem: Callable[[Problem], None], options: LabelOptions = DEFAULT_OPTIONS
 ) -> TargetArray:
@@ -222,18 +242,28 @@ def read_image_labels(
     Returns:
         float32 [n, 5], (cx, cy, w, h) relative to the image, class.
     """
-    candidates = candidate_label_paths(image)
-    for path in candidates:
-        if os.path.isfile(path):
-            try:
-                return read_label_file(path, on_problem, options)
-            except DataError as error:
-                message = str(error).removeprefix(f"{path}: ")
-                on_problem(Problem(path, f"{message}; treated as an image without objects"))
-                return empty_targets()
-    message = f"no label file: treated as an image without objects; tried {', '.join(candidates)}"
-    on_problem(Problem(image, message, "images have no label file and are treated as images without objects"))
-    return empty_targets()
+    found = find_label_file(image)
+    if found is None:
+        on_problem(missing_labels_problem(image))
+        return empty_targets()
+    return read_label_file_or_none(found[0], on_problem, options)
+
+
+def missing_labels_problem(image: str) -> Problem:
+    """Return the problem of an image without a label file."""
+    tried = ", ".join(candidate_label_paths(image))
+    message = f"no label file: treated as an image without objects; tried {tried}"
+    return Problem(image, message, "images have no label file and are treated as images without objects")
+
+
+def read_label_file_or_none(path: str, on_problem: Callable[[Problem], None], options: LabelOptions) -> TargetArray:
+    """Read a label file; one that cannot be read is a problem and has no objects."""
+    try:
+        return read_label_file(path, on_problem, options)
+    except DataError as error:
+        message = str(error).removeprefix(f"{path}: ")
+        on_problem(Problem(path, f"{message}; treated as an image without objects"))
+        return empty_targets()
 
 
 def empty_targets() -> TargetArray:

@@ -94,7 +94,9 @@ def evaluate(
         raise DataError(f"points: expected 0 (area under the curve), or 2 and more (11, 101), got {points}")
     if protocol is Protocol.COCO:
         coco.find_backend(backend)
-    dataset = prepare_dataset(network, data, subset, names, polygons=polygons, map_classes=map_classes)
+    dataset = prepare_dataset(
+        network, data, subset, names, polygons=polygons, map_classes=map_classes, progress=progress
+    )
     labels.log_problems(dataset.problems)
     default_score, default_nms = _DETECTION_DEFAULTS[protocol]
     detections = collect(
@@ -125,6 +127,7 @@ def prepare_dataset(
     *,
     polygons: bool = False,
     map_classes: str = "",
+    progress: bool = True,
 ) -> Dataset:
     """Load a data set with the classes of the network and a name for each, without targets of other classes.
 
@@ -137,7 +140,7 @@ def prepare_dataset(
     label_map = None if map_classes or head.label_map is None else dict(enumerate(head.label_map.tolist()))
     label_classes = None if map_classes else classes if label_map is None else len(label_map)
     if isinstance(data, str | os.PathLike):
-        data = load_dataset(data, subset, classes=label_classes, polygons=polygons)
+        data = load_dataset(data, subset, classes=label_classes, polygons=polygons, progress=progress)
     if not len(data):
         raise DataError(f"{data.source or 'data'}: no images to evaluate on")
     if label_classes is not None:

@@ -62,7 +62,7 @@ def create_batches(
     if not network.heads:
         images, names = read_classifier_data(data, "train")
         return create_classification_loader(network, images, names, **kwargs), len(images), names
-    dataset = _load_objects(network, data, options)
+    dataset = group.compute_once(lambda: _load_objects(network, data, options))
     loader = create_detection_loader(network, dataset, correct_augmentation=options.correct_augmentation, **kwargs)
     if group.is_main:
         labels.log_problems(loader.problems)
@@ -75,7 +75,9 @@ def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptio
     label_classes = None if head.label_map is None or options.map_classes else len(head.label_map)
     dataset = data
     if not isinstance(dataset, Dataset):
-        dataset = load_dataset(dataset, "train", classes=label_classes, polygons=options.polygons)
+        dataset = load_dataset(
+            dataset, "train", classes=label_classes, polygons=options.polygons, progress=options.verbose
+        )
     if label_classes is not None:
         dataset = dataset.drop_unknown_classes(label_classes)
         unknown = [problem for problem in dataset.problems if problem.kind == labels.UNKNOWN_CLASS]

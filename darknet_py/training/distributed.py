@@ -11,7 +11,7 @@ weights every fourth iteration.)
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -129,6 +129,26 @@ class ProcessGroup:
         values: list[Any] = [None] * self.world_size
         torch.distributed.all_gather_object(values, value)
         return values
+
+    def compute_once(self, function: Callable[[], T]) -> T:
+        """The picklable result of a function that only the main process calls.
+
+        Raises:
+            DarknetError: In all processes, what the function raised.
+        """
+        if self.world_size == 1 or not torch.distributed.is_initialized():
+            return function()
+        outcome: list[Any] = [None]
+        if self.is_main:
+            try:
+                outcome = [function()]
+            except DarknetError as error:
+                outcome = [error]
+        torch.distributed.broadcast_object_list(outcome)
+        if isinstance(outcome[0], DarknetError):
+            raise outcome[0]
+        result: T = outcome[0]
+        return result
 
     def shard(self, items: Sequence[T]) -> Sequence[T]:
         """This process's consecutive part of ``items``."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._typing import StrPath
 from ..data.dataset import Dataset
 from ..evaluation.accuracy import evaluate_accuracy
 from ..evaluation.detections import Detections, collect
@@ -36,7 +37,7 @@ def create_metric(network: Network, data: Data, options: TrainOptions, group: Pr
     if not options.validate or not isinstance(data, Dataset | str | os.PathLike):
         return None
     if network.heads:
-        dataset = prepare_dataset(network, data, polygons=options.polygons, map_classes=options.map_classes)
+        dataset = group.compute_once(lambda: _load_objects(network, data, options))
         dataset = replace(dataset, problems=())
         return Metric("mAP", lambda: _compute_map(network, dataset, options, group))
     entries = data_file_entries(data)
@@ -45,6 +46,12 @@ def create_metric(network: Network, data: Data, options: TrainOptions, group: Pr
     images, labels = read_classifier_data(data, "valid")
     k = integer_entry(entries, "top", 1)
     return Metric(f"top-{k}", lambda: _compute_accuracy(network, images, labels, k, options, group))
+
+
+def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptions) -> Dataset:
+    return prepare_dataset(
+        network, data, polygons=options.polygons, map_classes=options.map_classes, progress=options.verbose
+    )
 
 
 def _compute_map(network: Network, dataset: Dataset, options: TrainOptions, group: ProcessGroup) -> float:

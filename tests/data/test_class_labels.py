@@ -80,5 +80,5 @@ def test_a_network_with_a_class_tree_gets_ancestors(tmp_path: pathlib.Path) -> N
     tree = tmp_path / "six.tree"
     tree.write_text("".join(f"{name} {parent}\n" for name, parent in zip(names, PARENTS, strict=True)))
     text = f"[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=6\n[avgpool]\n[softmax]\ntree={tree}\n"
-    loader = batches.create_classification_loader(Network(cfg.loads(text)), ["a/dog.png"], names)
+    loader = batches.create_classification_loader(Network(cfg.loads(text, allow_paths=True)), ["a/dog.png"], names)
     assert loader._source.target(0).tolist() == [1, 0, 0, 1, IGNORED_TARGET, IGNORED_TARGET]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pathlib
+import socket
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.multiprocessing.spawn import spawn
 
-from darknet_py.errors import ConfigError
+from darknet_py.errors import ConfigError, DataError
 from darknet_py.evaluation.detections import Detections
 from darknet_py.layers._sync_norm import sync_batch_norm
 from darknet_py.training import checkpoints, resume
@@ -128,3 +130,28 @@ def test_synchronised_batch_norm_of_one_process_is_torchs() -> None:
         strict=True,
     ):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
+
+
+def _load_once(rank: int, port: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    group = ProcessGroup(rank, 2)
+
+    def load() -> list[int]:
+        pathlib.Path(folder, f"called_{rank}").touch()
+        return [1, 2]
+
+    def fail() -> int:
+        raise DataError("a.txt:3: wrong")
+
+    assert group.compute_once(load) == [1, 2]
+    with pytest.raises(DataError, match=r"a\.txt:3: wrong"):
+        group.compute_once(fail)
+    torch.distributed.destroy_process_group()
+
+
+def test_only_the_main_process_reads_the_labels(tmp_path: pathlib.Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spawn(_load_once, (port, str(tmp_path)), nprocs=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["called_0"]

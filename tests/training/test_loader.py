@@ -229,7 +229,7 @@ def test_classes_without_a_box_are_kept_for_a_class_tree_of_pjreddies(
     head = f"[region]\nclasses=4\nnum=1\nanchors=1,1\njitter=0\ntree={tmp_path / 'a.tree'}\n"
     text = CFG.format(net="", head=head, filters=9)
     dataset = load_image_list([str(tmp_path / "a.png")])
-    loader = create_detection_loader(Network(cfg.loads(text), dialect=dialect), dataset)
+    loader = create_detection_loader(Network(cfg.loads(text, allow_paths=True), dialect=dialect), dataset)
     targets = taken(loader, 1)[0].pairs[0][1][0]
     kept = sorted(row[4] for row in targets.tolist() if row[:4] == [999999] * 4)
     assert kept == ([2, 3] if dialect == "pjreddie" else [])

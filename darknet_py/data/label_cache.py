@@ -1,0 +1,118 @@
+"""The labels of a long list of images in one file of the cache, so that a second start does not read them again.
+
+A label file is read again if its path, its size or its time of modification is another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..files import atomic_write
+from ..hub import catalogue
+from .labels import LabelOptions, Problem, TargetArray
+
+MIN_IMAGES = 1000  # of a list whose labels are cached: fewer are read within a second
+_VERSION = 1  # of the file's content, and of what is read from a label file
+_MAX_FILES = 32  # in the cache; older ones are removed
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+
+
+class CachedLabels(NamedTuple):
+    """What was read from a label file, and its state then.
+
+    Attributes:
+        path: the label file.
+        size: its size in bytes.
+        time: its time of modification in nanoseconds.
+        targets: float32 [n, 5].
+        problems: what is wrong in it.
+    """
+
+    path: str
+    size: int
+    time: int
+    targets: TargetArray
+    problems: tuple[Problem, ...]
+
+
+class LabelCache:
+    """The cached labels of a list of images.
+
+    Args:
+        images: paths of the images.
+        options: how label files are read.
+    """
+
+    def __init__(self, images: Sequence[str], options: LabelOptions) -> None:
+        self._entries: dict[str, CachedLabels] = {}
+        self._file: pathlib.Path | None = None
+        if len(images) < MIN_IMAGES:
+            return
+        key = hashlib.sha256(f"{_VERSION}\0{os.getcwd()}\0{options.classes}\0{options.polygons}".encode())
+        for image in images:
+            key.update(os.fsencode(image) + b"\0")
+        self._file = catalogue.cache_folder() / "labels" / f"{key.hexdigest()[:32]}.npz"
+        with contextlib.suppress(*_DAMAGED):
+            self._entries = _read(self._file)
+
+    def find(self, path: str, stat: os.stat_result) -> CachedLabels | None:
+        """Return what was read from a label file, if it has not changed."""
+        entry = self._entries.get(path)
+        return entry if entry and (entry.size, entry.time) == (stat.st_size, stat.st_mtime_ns) else None
+
+    def save(self, entries: Sequence[CachedLabels]) -> None:
+        """Write entries, unless they are those that were read; a cache that cannot be written is not an error."""
+        if self._file is None or all(self._entries.get(entry.path) is entry for entry in entries):
+            return
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            arrays: dict[str, Any] = _to_arrays(entries)
+            with atomic_write(self._file) as file:
+                np.savez(file, **arrays)
+            files = sorted(self._file.parent.glob("*.npz"), key=lambda path: path.stat().st_mtime)
+            for path in files[:-_MAX_FILES]:
+                path.unlink(missing_ok=True)
+
+
+def _to_arrays(entries: Sequence[CachedLabels]) -> dict[str, npt.NDArray[Any]]:
+    paths = b"\0".join(os.fsencode(entry.path) for entry in entries)
+    problems = [
+        (index, problem.location, problem.message, problem.kind)
+        for index, entry in enumerate(entries)
+        for problem in entry.problems
+    ]
+    return {
+        "paths": np.frombuffer(paths, np.uint8),
+        "states": np.array([(entry.size, entry.time, len(entry.targets)) for entry in entries], np.int64),
+        "targets": np.concatenate([entry.targets for entry in entries]) if entries else np.zeros((0, 5), np.float32),
+        "problems": np.frombuffer(json.dumps(problems).encode(), np.uint8),
+    }
+
+
+def _read(path: pathlib.Path) -> dict[str, CachedLabels]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        paths = [os.fsdecode(part) for part in arrays["paths"].tobytes().split(b"\0")]
+        states = arrays["states"].tolist()
+        targets = np.asarray(arrays["targets"], np.float32).reshape(-1, 5)
+        problems: dict[int, list[Problem]] = {}
+        for index, *texts in json.loads(arrays["problems"].tobytes()):
+            problems.setdefault(index, []).append(Problem(*texts))
+    entries = {}
+    first = 0
+    for index, (name, (size, time, count)) in enumerate(zip(paths, states, strict=True)):
+        part = targets[first : first + count]
+        if len(part) != count:
+            raise ValueError("fewer targets than the label files have")
+        entries[name] = CachedLabels(name, size, time, part, tuple(problems.get(index, ())))
+        first += count
+    return entries
