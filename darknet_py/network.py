@@ -75,6 +75,8 @@ class Network(nn.Module):
         self.seen = 0
         self.names: tuple[str, ...] = ()
         self.eval()
+        for option in self.ineffective_options() if strict else ():
+            raise ConfigError(str(option))
 
     def __iter__(self) -> Iterator[Layer]:
         """The layers."""
@@ -150,6 +152,11 @@ class Network(nn.Module):
                 self.check_size((x.shape[3], x.shape[2]))
             return x
         raise ValueError(f"expected a batch of {tuple(self.shape)} (channels, height, width), got {tuple(x.shape)}")
+
+    def ineffective_options(self) -> list[schema.IneffectiveOption]:
+        """Return the keys of the cfg that are set and do nothing, for this kind of network or at all."""
+        options = (self.options, *(spec.options for spec in self._specs))
+        return list(schema.ineffective_options(self.config, options, "detectors" if self.heads else "classifiers"))
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise ConfigError if the layers do not accept an input of ``size``, width and height in pixels."""

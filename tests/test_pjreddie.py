@@ -88,11 +88,25 @@ def randomise(net: dk.Network) -> None:
         tensor.copy_(torch.empty(tensor.shape).uniform_(low, high, generator=generator))
 
 
+def test_a_binary_input_is_padded_with_0_as_in_the_c_library(tmp_path: pathlib.Path) -> None:
+    binary = "[convolutional]\nfilters=8\nsize=3\npad=1\nxnor=1\nactivation=leaky\n"
+    cfg = tmp_path / "binary.cfg"
+    cfg.write_text(
+        "[net]\nwidth=9\nheight=7\nchannels=3\n[convolutional]\nfilters=8\nactivation=linear\n"
+        f"{binary}bin_output=1\nbatch_normalize=1\n{binary}groups=2\n{binary}stride=2\n[avgpool]\n[softmax]\n"
+    )
+    check_outputs(cfg, tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["cifar", "darknet", "tiny", "gru", "rnn", "yolov2-tiny-voc", "yolov3-tiny", "resnet18"]
 )
 def test_outputs_equal_those_of_the_c_library(name: str, tmp_path: pathlib.Path) -> None:
-    cfg = SHARE / "cfg" / f"{name}.cfg"
+    check_outputs(SHARE / "cfg" / f"{name}.cfg", tmp_path)
+
+
+def check_outputs(cfg: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Compare the outputs of a network with random weights."""
     net = dk.load(cfg, dialect="pjreddie")
     randomise(net)
     dk.save_weights(net, tmp_path / "w")

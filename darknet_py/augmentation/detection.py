@@ -9,7 +9,6 @@ reproduced, unless ``DetectionAugmentation.corrected``.
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -24,8 +23,6 @@ from ..layers import Head
 from . import colour, geometry, mosaic
 from .colour import FloatImage, HSVShift
 from .geometry import CropWindow, Size
-
-_log = logging.getLogger(__name__)
 
 _BLUR_BACKGROUND = 1  # blur=1 keeps objects sharp
 _BACKGROUND_KERNEL = 17
@@ -75,8 +72,6 @@ class DetectionAugmentation:
         Raises:
             ConfigError: mosaic=1 and letter_box=1, which Darknet refuses as well.
         """
-        if net.cutmix:
-            _log.warning("cutmix=1 is for classifiers; a detector is trained without it, as in Darknet")
         if net.mosaic and net.letter_box:
             raise ConfigError("[net] mosaic=1 and letter_box=1: expected at most one of them")
         if net.mosaic:

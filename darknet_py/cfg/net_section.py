@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .schema import Options, option
+from .schema import Conflict, Options, option
 
 
 class Policy(enum.StrEnum):
@@ -69,7 +70,9 @@ class Net(Options):
         0.0, "decay of the exponential moving average (EMA) of the weights; 0: none", train=True, min=0, max=1
     )
     loss_scale: float = option(1.0, "loss scale in mixed precision", train=True, min=0)
-    dynamic_minibatch: bool = option(False, "with random=1, larger mini-batches at smaller input sizes", train=True)
+    dynamic_minibatch: bool = option(
+        False, "with random=1, larger mini-batches at smaller input sizes", train=True, only="detectors"
+    )
     optimized_memory: int = option(0, "memory saving of Darknet's GPU code", train=True, effect="speed", min=0)
     workspace_size_limit_MB: float = option(
         1024.0, "memory limit of cuDNN's workspace", train=True, effect="speed", min=0
@@ -80,30 +83,46 @@ class Net(Options):
     )
     resize_step: float = option(32.0, "step of random input sizes in pixels", train=True, min=1, max=65536)
     flip: bool = option(True, "random horizontal flip", train=True)
-    angle: float = option(0.0, "maximum random rotation of classifier images in degrees", train=True, min=0, max=360)
-    aspect: float = option(1.0, "maximum random change of the aspect ratio (classifiers)", train=True, min=0)
+    angle: float = option(
+        0.0, "maximum random rotation of classifier images in degrees", train=True, min=0, max=360, only="classifiers"
+    )
+    aspect: float = option(
+        1.0, "maximum random change of the aspect ratio (classifiers)", train=True, min=0, only="classifiers"
+    )
     hue: float = option(0.0, "maximum random hue shift", train=True, min=0, max=1)
     saturation: float = option(1.0, "maximum random saturation factor", train=True, min=0)
     exposure: float = option(1.0, "maximum random exposure (value) factor", train=True, min=0)
     min_crop: int = option(
-        0, "minimum size of the shorter side before the random crop; 0: width", train=True, min=0, max=65536
+        0,
+        "minimum size of the shorter side before the random crop; 0: width",
+        train=True,
+        min=0,
+        max=65536,
+        only="classifiers",
     )
     max_crop: int = option(
-        0, "maximum size of the shorter side before the random crop; 0: 2 * width", train=True, min=0, max=65536
+        0,
+        "maximum size of the shorter side before the random crop; 0: 2 * width",
+        train=True,
+        min=0,
+        max=65536,
+        only="classifiers",
     )
-    min_ratio: float = option(0.0, "min_crop / width (pjreddie)", train=True, min=0, max=1000)
-    max_ratio: float = option(0.0, "max_crop / width (pjreddie)", train=True, min=0, max=1000)
+    min_ratio: float = option(0.0, "min_crop / width (pjreddie)", train=True, min=0, max=1000, only="classifiers")
+    max_ratio: float = option(0.0, "max_crop / width (pjreddie)", train=True, min=0, max=1000, only="classifiers")
     center: bool = option(False, "centre crop instead of a random crop (pjreddie)", train=True, effect="unsupported")
     random: bool = option(False, "random input sizes of a classifier (pjreddie)", train=True, effect="unsupported")
     notruth: bool = option(False, "no targets (pjreddie)", train=True, effect="unsupported")
     clip: float = option(0.0, "gradient clipping (pjreddie)", train=True, effect="unsupported", min=0)
     blur: int = option(0, "random Gaussian blur; above 1: size of the kernel", train=True, min=0, max=65536)
-    gaussian_noise: int = option(0, "random Gaussian noise up to this strength", train=True, min=0)
+    gaussian_noise: int = option(0, "random Gaussian noise up to this strength", train=True, min=0, only="detectors")
     mixup: int = option(0, "MixUp", train=True, min=0, max=4)
-    cutmix: bool = option(False, "CutMix", train=True)
+    cutmix: bool = option(False, "CutMix", train=True, only="classifiers")
     mosaic: bool = option(False, "mosaic of four images", train=True)
-    mosaic_bound: bool = option(False, "clip boxes to their image of the mosaic", train=True)
-    label_smooth_eps: float = option(0.0, "label smoothing epsilon (classifiers)", train=True, min=0, max=1)
+    mosaic_bound: bool = option(False, "clip boxes to their image of the mosaic", train=True, only="detectors")
+    label_smooth_eps: float = option(
+        0.0, "label smoothing epsilon (classifiers)", train=True, min=0, max=1, only="classifiers"
+    )
     adversarial_lr: float = option(0.0, "learning rate of self-adversarial training", train=True, min=0)
     attention: bool = option(False, "show attention maps in a window", train=True, effect="unsupported")
     contrastive: bool = option(False, "contrastive learning", train=True)
@@ -113,7 +132,7 @@ class Net(Options):
     contrastive_color: bool = option(
         False, "colour augmentation that differs between the views of a contrastive pair", train=True
     )
-    unsupervised: bool = option(False, "contrastive learning without labels", train=True)
+    unsupervised: bool = option(False, "contrastive learning without labels", train=True, only="classifiers")
     track: bool = option(False, "train on sequences of consecutive frames", train=True)
     augment_speed: int = option(2, "maximum frame step in a sequence", train=True, min=0)
     sequential_subdivisions: int = option(0, "subdivisions per sequence; 0: subdivisions", train=True, min=0)
@@ -134,3 +153,20 @@ class Net(Options):
     )
     max_chart_loss: float = option(20.0, "upper limit of the loss plot", train=True, min=0)
     show_receptive_field: bool = option(False, "print the receptive field", train=True, effect="none")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield lists of unequal length, and numbers of images or iterations that contradict each other."""
+        steps = len(self.steps)
+        if self.policy is Policy.STEPS and len(self.scales) != steps:
+            text = f"expected one scale for each of {steps} steps, got {len(self.scales)}"
+            yield Conflict("scales", text, stops_training=True)
+        if self.seq_scales and len(self.seq_scales) != steps:
+            text = f"expected one scale for each of {steps} steps, got {len(self.seq_scales)}"
+            yield Conflict("seq_scales", text, stops_training=True)
+        if 0 < self.max_batches <= self.burn_in:
+            text = f"{self.burn_in} iterations of warm-up, but max_batches={self.max_batches} ends the training before"
+            yield Conflict("burn_in", text)
+        if self.batch % self.subdivisions:
+            used = max(self.batch // self.subdivisions, 1) * self.subdivisions
+            text = f"{self.batch} is not a multiple of subdivisions={self.subdivisions}: an iteration has {used} images"
+            yield Conflict("batch", text)

@@ -46,6 +46,7 @@ def option(
     train: bool = False,
     tolerant: bool = False,
     effect: Effect = "normal",
+    only: str = "",
 ) -> Any:
     """Declare a field of an Options class.
 
@@ -61,8 +62,9 @@ def option(
             ``"unused"``: C reads it and never uses it, but official cfgs set it.
             ``"speed"``: it changes only time and memory in Darknet, and nothing here. ``"unsupported"``: it
             changes results in Darknet and nothing here.
+        only: ``"classifiers"`` or ``"detectors"``, where the training of other networks does not read the key.
     """
-    metadata = {"doc": doc, "key": key, "train": train, "tolerant": tolerant or train, "effect": effect}
+    metadata = {"doc": doc, "key": key, "train": train, "tolerant": tolerant or train, "effect": effect, "only": only}
     return dataclasses.field(default=default, metadata=metadata | {"min": min, "max": max})
 
 
@@ -113,24 +115,29 @@ class IneffectiveOption(NamedTuple):
         return f"{self.location} {self.key}: {self.reason}"
 
 
-def ineffective_options(config: Config, options: Iterable[Options]) -> Iterator[IneffectiveOption]:
-    """Yield the keys of a cfg whose option is declared with ``effect="none"`` or ``"unsupported"``.
+def ineffective_options(config: Config, options: Iterable[Options], kind: str = "") -> Iterator[IneffectiveOption]:
+    """Yield the keys of a cfg that do nothing: by their declared effect, or for this kind of network.
 
     Args:
         config: the cfg.
         options: the options of its sections, in order: those of ``[net]``, then those of every layer.
+        kind: ``"classifiers"`` or ``"detectors"``: what the network is one of; empty: unknown.
     """
     for section, values in zip(config.sections, options, strict=True):
         known = keys(type(values))
         lines = {entry.key: entry.line for entry in reversed(section.entries) if entry.value}
         for key, line in sorted(lines.items(), key=lambda pair: pair[1]):
-            if key in known and (reason := _ineffective_reason(known[key], getattr(values, known[key].name))):
+            if key in known and (reason := _ineffective_reason(known[key], getattr(values, known[key].name), kind)):
                 yield IneffectiveOption(f"{config.path}:{line}: [{section.name}]", key, reason)
 
 
-def _ineffective_reason(known: dataclasses.Field[Any], value: object) -> str:
+def _ineffective_reason(known: dataclasses.Field[Any], value: object, kind: str = "") -> str:
     """Return why a value of an option changes no result; an empty string if it may change one."""
-    return "" if value == known.default else _INEFFECTIVE.get(known.metadata["effect"], "")
+    if value == known.default:
+        return ""
+    if kind and known.metadata["only"] not in ("", kind):
+        return f"is for {known.metadata['only']}, no effect on this network"
+    return _INEFFECTIVE.get(known.metadata["effect"], "")
 
 
 def read(options: type[T], section: Section, config: Config, *, dialect: Dialect, strict: bool) -> T:

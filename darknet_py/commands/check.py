@@ -116,7 +116,6 @@ def _classes(network: Network) -> int:
 
 def _check_network(args: argparse.Namespace) -> int:
     from .. import cfg, weights
-    from ..cfg import schema
     from ..data.class_names import resolve_class_names
     from ..errors import DarknetError, WeightsWarning
     from ..network import Network
@@ -132,9 +131,8 @@ def _check_network(args: argparse.Namespace) -> int:
             dialect=args.dialect,
             max_bytes=args.max_bytes,
         )
-    options = (network.options, *(layer.options for layer in network))
     notes = [str(warning.message) for warning in caught]
-    notes += [str(option) for option in schema.ineffective_options(network.config, options)]
+    notes += map(str, network.ineffective_options())
     for note in notes:
         print(f"note   {note}")
     floats = sum(array.tensor.numel() for array in weights.stored(network))

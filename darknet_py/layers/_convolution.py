@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import Activation
+from ..cfg import Dialect
 from ..cfg.schema import option
 from ._blur import blur, blur_shape
 from ._context import Gradients, StepContext
@@ -84,7 +85,7 @@ class Convolution(Layer):
             object.__setattr__(self, "padding", self.size // 2 if self.pad else self.padding)
             if self.size == 1:
                 object.__setattr__(self, "dilation", 1)
-            if self.xnor:
+            if self.xnor and self.dialect is Dialect.ALEXEYAB:
                 object.__setattr__(self, "groups", 1)
             if self.cbn:
                 object.__setattr__(self, "batch_normalize", 2)
@@ -97,8 +98,11 @@ class Convolution(Layer):
         super().__init__(options, x)
         self.inputs = x.channels
         self.strides = (options.stride_y, options.stride_x)
+        self._pjreddie = options.dialect is Dialect.PJREDDIE
         self.owner: tuple[Convolution, ...] = ()  # a tuple keeps nn.Module from registering it twice
-        self.feeds_bin_output = options.xnor and options.bin_output  # cleared by a layer that reads floats
+        self.feeds_bin_output = (
+            options.xnor and options.bin_output and not self._pjreddie
+        )  # cleared by a layer that reads floats
         _check_options(options, x)
         steps = (1, 1) if options.antialiasing else self.strides
         height, width = (
@@ -143,7 +147,8 @@ class Convolution(Layer):
         source = self.owner[0] if self.owner else self
         strides = (1, 1) if options.antialiasing else self.strides
         if options.xnor and not self.training and options.stride_x == options.stride_y:
-            y = _binary(x, *source.fold_norm(), options.padding, strides)
+            margin = 0.0 if self._pjreddie else -1.0
+            y = _binary(x, *source.fold_norm(), options.padding, strides, options.groups, margin)
         else:
             padding = options.padding * options.dilation
             biases = None if source.norm else source.biases
@@ -274,14 +279,17 @@ def _check_options(options: Convolution.Options, x: Shape) -> None:
         raise ValueError(f"dilation: expected an odd size and padding of size / 2 (pad=1), got {got}")
 
 
-def _binary(x: Tensor, weights: Tensor, biases: Tensor, padding: int, strides: tuple[int, int]) -> Tensor:
+def _binary(
+    x: Tensor, weights: Tensor, biases: Tensor, padding: int, strides: tuple[int, int], groups: int, margin: float
+) -> Tensor:
     """Binary convolution of XNOR-Net (https://arxiv.org/abs/1603.05279, ``calculate_binary_weights``).
 
-    Inputs are replaced by their signs, weights by their signs times the filter's mean magnitude; padding counts as -1.
+    Inputs are replaced by their signs, weights by their signs times the filter's mean magnitude. ``margin`` is the
+    value of the padding: -1 in AlexeyAB's code, 0 in pjreddie's.
     """
     mean = weights.abs().mean(dim=(1, 2, 3), keepdim=True)
-    signs = F.pad((x > 0).to(x.dtype) * 2 - 1, (padding,) * 4, value=-1.0)
-    return F.conv2d(signs, torch.where(weights > 0, mean, -mean), biases, strides)
+    signs = F.pad((x > 0).to(x.dtype) * 2 - 1, (padding,) * 4, value=margin)
+    return F.conv2d(signs, torch.where(weights > 0, mean, -mean), biases, strides, groups=groups)
 
 
 def _sign_ste(x: Tensor) -> Tensor:

@@ -10,9 +10,7 @@ from typing import Any
 
 import torch
 
-from .. import schedule
 from .._typing import StrPath
-from ..cfg import schema
 from ..errors import ConfigError, UnusedOptionWarning
 from ..network import Network
 from .distributed import ProcessGroup
@@ -179,17 +177,7 @@ def check_options(network: Network) -> None:
 
 
 def warn_of_ignored_options(network: Network) -> None:
-    """Warn of options in the cfg that training ignores, in one line, and of images that ``subdivisions`` leaves out."""
-    sections = (network.options, *(layer.options for layer in network))
-    ignored = "; ".join(map(str, schema.ineffective_options(network.config, sections)))
+    """Warn of options in the cfg that training ignores, in one line."""
+    ignored = "; ".join(map(str, network.ineffective_options()))
     if ignored:
         warnings.warn(f"options that do not change training: {ignored}", UnusedOptionWarning, stacklevel=3)
-    net = network.options
-    used = schedule.images_per_iteration(net) // max(net.time_steps, 1)
-    if used != net.batch:
-        warnings.warn(
-            f"[net] batch={net.batch} is not a multiple of subdivisions={net.subdivisions}: "
-            f"{used} images are used in each iteration",
-            UnusedOptionWarning,
-            stacklevel=3,
-        )

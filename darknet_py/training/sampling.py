@@ -84,7 +84,7 @@ class Plan:
         """All sizes that ``size_at`` returns."""
         if not self.random:
             return {self.size}
-        first, last = 1 / self._reach, self._reach
+        first, last = sorted((1 / self._reach, self._reach))
         step = self.net.resize_step
         # A side changes where factor * side / step + 1.5 passes a whole number.
         changes = {(n - 0.5) * step / side for side in self.size for n in range(1, int(last * side / step) + 3)}

@@ -96,11 +96,11 @@ CLASSIFIER = IMAGE_NET + "[conv]\nfilters=5\nsize=3\n[avgpool]\n[softmax]\n"
 
 
 def test_a_batch_that_is_no_multiple_of_subdivisions_is_rounded_down_with_a_warning() -> None:
-    network = Network(cfg.loads(CLASSIFIER)).initialise()
-    network.seen = 16
-    message = r"^\[net\] batch=10 is not a multiple of subdivisions=4: 8 images are used in each iteration$"
+    message = r"\[net\] batch: 10 is not a multiple of subdivisions=4: an iteration has 8 images$"
     with pytest.warns(UnusedOptionWarning, match=message):
-        trainer = Trainer(network)
+        network = Network(cfg.loads(CLASSIFIER)).initialise()
+    network.seen = 16
+    trainer = Trainer(network)
     assert trainer.iteration == 2
     trainer.step([(torch.rand(2, 3, 8, 8), torch.eye(5)[:2])] * 4)
     assert (trainer.iteration, network.seen) == (3, 24)

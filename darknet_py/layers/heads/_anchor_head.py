@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ...boxes import NMSKind, NMSOptions
 from ...cfg import Dialect
-from ...cfg.schema import option
-from ...errors import UnusedOptionWarning
+from ...cfg.schema import Conflict, option
 from .._class_map import map_classes, read_map
 from .._context import StepContext
 from .._loss import Loss
 from ..base import Shape
 from ._anchor_loss import AnchorLoss
 from ._anchor_loss_options import AnchorLossOptions
+from ._anchors import anchor_conflicts
 from ._assignment import Matches
 from ._box_coder import Anchors, BoxCoder, GridIndex
 from ._head import Head
@@ -48,18 +48,16 @@ class AnchorHead(Head):
             None, "file with the head's class number of every class of the labels", train=True
         )
 
+        def conflicts(self) -> Iterator[Conflict]:
+            """Yield what contradicts ``num``."""
+            return anchor_conflicts(self.num, self.anchors, self.mask)
+
     options: Options
     has_loss = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         self.mask = options.mask or tuple(range(options.num))
-        if max(self.mask) >= options.num:
-            warnings.warn(
-                f"[{self.names[0]}] mask={self.mask} goes beyond num={options.num}: those anchors have no size",
-                UnusedOptionWarning,
-                stacklevel=2,
-            )
         counters = len(options.counters_per_class)
         if counters not in (0, options.classes):
             raise ValueError(f"counters_per_class: expected {options.classes} values, one per class, got {counters}")

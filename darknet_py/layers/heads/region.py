@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from ...boxes import RawDetections, decode_grid
 from ...cfg import Dialect
-from ...cfg.schema import option
+from ...cfg.schema import Conflict, option
 from .._class_map import read_map
 from .._context import StepContext
 from .._loss import Loss
 from .._tree import Tree
 from ..base import Shape, section
+from ._anchors import anchor_conflicts
 from ._head import DecodeOptions, Head
 from ._region_loss import RegionLoss, RegionLossOptions, RegionPredictions
 
@@ -41,6 +43,10 @@ class Region(Head):
         absolute: bool = option(False, "read by C but not used", train=True, effect="unused")
         random: float = option(0.0, "multi-scale training: range of the input's size", train=True, min=0, max=1000)
         mask_scale: float = option(1.0, "weight of the mask loss", train=True, effect="unsupported", min=0)
+
+        def conflicts(self) -> Iterator[Conflict]:
+            """Yield what contradicts ``num``."""
+            return anchor_conflicts(self.num, self.anchors)
 
     options: Options
     has_loss = True
