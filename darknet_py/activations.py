@@ -1,5 +1,8 @@
 """Darknet's activations by the names that cfg files use (``activations.c``, ``activations.h``).
 
+The last names are those of forks: ``hswish``, ``hsigmoid`` and ``relu10`` of SpursLipu's and others' PyTorch code, and
+``silu``, which AlexeyAB's later files and YOLOv7's use for swish.
+
 A member is callable: ``Activation("mish")(x)``. All keep the shape; the three ``normalize_channels``
 kinds normalise over dimension 1, the others are elementwise. Darknet replaces an unknown name by
 relu, with a message on stderr; here it is an error when the cfg is read.
@@ -80,6 +83,9 @@ _FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
     "mish": F.mish,
     "hard_mish": _hard_mish,
+    "hswish": lambda x: x * F.relu6(x + 3) / 6,
+    "hsigmoid": lambda x: F.relu6(x + 3) / 6,
+    "relu10": lambda x: x.clamp(0, 10),
     "normalize_channels": lambda x: _normalise(F.relu(x)),
     "normalize_channels_softmax": _normalise_softmax,
     "normalize_channels_softmax_maxval": lambda x: _normalise((x - x.amax(dim=1, keepdim=True)).exp()),
@@ -112,8 +118,11 @@ _GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+ALIASES = {"silu": "swish", "none": "linear", "h_swish": "hswish", "hard_swish": "hswish", "h_sigmoid": "hsigmoid"}
+
+
 class Activation(enum.StrEnum):
-    """Values of ``activation=``; each is a callable."""
+    """Values of ``activation=``; each is a callable. ``ALIASES`` are further names."""
 
     LINEAR = "linear"
     LOGISTIC = "logistic"
@@ -135,9 +144,16 @@ class Activation(enum.StrEnum):
     SWISH = "swish"
     MISH = "mish"
     HARD_MISH = "hard_mish"
+    HSWISH = "hswish"
+    HSIGMOID = "hsigmoid"
+    RELU10 = "relu10"
     NORMALIZE_CHANNELS = "normalize_channels"
     NORMALIZE_CHANNELS_SOFTMAX = "normalize_channels_softmax"
     NORMALIZE_CHANNELS_SOFTMAX_MAXVAL = "normalize_channels_softmax_maxval"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Activation | None:
+        return cls(ALIASES[value]) if isinstance(value, str) and value in ALIASES else None
 
     def __call__(self, x: Tensor, darknet_gradients: bool = False) -> Tensor:
         """Apply the activation.

@@ -18,6 +18,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Names of PyTorch and of forks that are similar to those of other things; empty: there is none of that meaning.
+_MEANINGS = {
+    "sigmoid": "logistic",
+    "hardtanh": "hardtan",
+    "hardsigmoid": "hsigmoid",
+    "hardswish": "hswish",
+    "hardmish": "hard_mish",
+    "leakyrelu": "leaky",
+    "leaky_relu": "leaky",
+    "lrelu": "leaky",
+    "identity": "linear",
+    **dict.fromkeys(("prelu", "rrelu", "crelu", "celu", "glu", "frelu", "softplus", "softsign", "softmax2d"), ""),
+    **dict.fromkeys(("metaaconc", "aconc", "softshrink", "hardshrink", "tanhshrink", "threshold"), ""),
+}
 _LONGEST = 60  # characters of a file that a message quotes
 
 
@@ -50,8 +64,14 @@ class WeightsWarning(UserWarning):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` with the choice most similar to ``word``, or an empty string."""
-    near = difflib.get_close_matches(word, list(choices), n=1) if len(word) <= _LONGEST else []
+    """Return ``" (did you mean 'x'?)"`` with the choice most similar to ``word``, or an empty string.
+
+    For words of other programs whose meaning is known it is the choice of that meaning, however it is spelt.
+    """
+    known = list(choices)
+    if (meant := _MEANINGS.get(word.lower())) is not None:
+        return f" (did you mean {meant!r}?)" if meant in known else ""
+    near = difflib.get_close_matches(word, known, n=1) if len(word) <= _LONGEST else []
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from darknet_py.activations import Activation
-from tests.helpers.random_networks import random
+from darknet_py.errors import ConfigError
+from darknet_py.layers import LAYERS
+from tests.helpers.random_networks import options_of, random
 
 Array = NDArray[np.float64]
 
@@ -34,6 +37,9 @@ FORMULAS: dict[str, Callable[[Array], Array]] = {
     "lhtan": lambda x: np.select([x < 0, x > 1], [0.001 * x, 0.001 * (x - 1) + 1], x),
     "swish": lambda x: x * (0.5 + 0.5 * np.tanh(x / 2)),
     "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
+    "hswish": lambda x: np.select([x < -3, x > 3], [0.0, x], x * (x + 3) / 6),
+    "hsigmoid": lambda x: np.select([x < -3, x > 3], [0.0, 1.0], (x + 3) / 6),
+    "relu10": lambda x: np.minimum(np.maximum(x, 0), 10),
     "hard_mish": lambda x: np.select([x > 0, x > -2], [x, x * x / 2 + x], 0.0),
     "normalize_channels": lambda x: np.maximum(x, 0) / (1e-4 + np.maximum(x, 0).sum(axis=1, keepdims=True)),
     "normalize_channels_softmax": lambda x: np.exp(x) / (1e-4 + np.exp(x).sum(axis=1, keepdims=True)),
@@ -97,7 +103,43 @@ def test_channel_activations_normalise_each_cell(kind: Activation) -> None:
     assert (whole.sum(dim=1) < 1).all()
 
 
-@pytest.mark.parametrize("name", ["silu", "sigmoid", "hard_swish", "Leaky", ""])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("silu", Activation.SWISH),
+        ("none", Activation.LINEAR),
+        ("h_swish", Activation.HSWISH),
+        ("hard_swish", Activation.HSWISH),
+        ("h_sigmoid", Activation.HSIGMOID),
+    ],
+)
+def test_other_names_of_an_activation(name: str, kind: Activation) -> None:
+    assert Activation(name) is kind
+    options = options_of("activation", {"activation": name})
+    assert isinstance(options, LAYERS["activation"].Options)
+    assert getattr(options, "activation") is kind  # noqa: B009 (the type of the options is not known)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("swihs", " (did you mean 'swish'?)"),
+        ("Leaky", " (did you mean 'leaky'?)"),
+        ("sigmoid", " (did you mean 'logistic'?)"),
+        ("hardtanh", " (did you mean 'hardtan'?)"),
+        ("identity", " (did you mean 'linear'?)"),
+        ("prelu", ""),
+        ("celu", ""),
+        ("softplus", ""),
+        ("rrelu", ""),
+    ],
+)
+def test_a_suggestion_has_the_same_meaning(name: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=f"got {name!r}{re.escape(hint)}$"):
+        options_of("activation", {"activation": name})
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "prelu", "Leaky", ""])
 def test_names_that_darknet_does_not_have(name: str) -> None:
     with pytest.raises(ValueError, match="is not a valid Activation"):
         Activation(name)

@@ -75,6 +75,7 @@ def floats(count: float) -> bytes:
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 24251276\n"
 LAST = "layer 3 [connected] rolling_variance"
 NO_WEIGHTS = "expected Darknet weights, found "
+HEADERS = "; 4 bytes are a difference of headers: that of this file may have another length"
 OTHERS = "; the weights are of another network, or the file is damaged"
 
 FILES: dict[str, tuple[bytes, str]] = {
@@ -92,7 +93,7 @@ FILES: dict[str, tuple[bytes, str]] = {
         "ends in layer 2 [conv] biases: expected 12 bytes, found 0; the file ends where layer 2 begins: "
         "a backbone, load it with upto=2",
     ),
-    "one float short": (floats(FLOATS - 1), f"ends in {LAST}: expected 8 bytes, found 4{OTHERS}"),
+    "one float short": (floats(FLOATS - 1), f"ends in {LAST}: expected 8 bytes, found 4{HEADERS}"),
     "one byte long": (
         floats(FLOATS + 0.25),
         f"expected {4 * FLOATS} bytes of weights, found {4 * FLOATS + 1}: 1 too many after {LAST}, the last array"

@@ -29,7 +29,7 @@ from functools import partial
 import torch
 
 from darknet_py import cfg, cli, weights
-from darknet_py.activations import Activation
+from darknet_py.activations import ALIASES, Activation
 from darknet_py.cfg import Dialect, schema, values
 from darknet_py.cfg.net_section import Net
 from darknet_py.layers import LAYERS, Layer
@@ -63,6 +63,10 @@ _EXAMPLES = (
     "[local]\nfilters=8\nsize=3\npad=1",
     "[batchnorm]",
     "[implicit]\nfilters=8\natoms=2",
+    "[implicit_add]\nfilters=8",
+    "[implicit_mul]\nfilters=8",
+    "[se]",
+    "[depthwise]\nfilters=8\nsize=3\nbatch_normalize=1",
     "[empty]\n[empty]\n[shortcut]\nfrom=-2\nweights_type=per_feature\nweights_normalization=relu",
     "[empty]\n[empty]\n[shortcut]\nfrom=-2\nweights_type=per_channel\nweights_normalization=softmax",
     "[rnn]\noutput=5\nhidden=5",
@@ -103,7 +107,8 @@ def verbs() -> str:
 
 def activations() -> str:
     """List the names that ``activation=`` takes."""
-    return ", ".join(f"`{kind.value}`" for kind in Activation)
+    aliases = ", ".join(f"`{alias}` for `{name}`" for alias, name in ALIASES.items())
+    return f"{', '.join(f'`{kind.value}`' for kind in Activation)}; {aliases}"
 
 
 def reference() -> str:
@@ -285,7 +290,7 @@ def _arrays(text: str, dialect: Dialect) -> str:
     layer = network[len(network.layers) - 1]
     arrays = [(name, tuple(tensor.shape)) for name, tensor in layer.stored()]
     parts = list(dict.fromkeys(name.partition(".")[0] for name, _ in arrays if "." in name))
-    if parts:
+    if parts and isinstance(layer.get_submodule(parts[0]), Layer):
         inner = type(layer.get_submodule(parts[0]))
         name = next(kind.names[0] for kind in LAYERS.values() if issubclass(kind, inner))
         return f"{', '.join(parts)}; each as `[{name}]`"

@@ -246,6 +246,22 @@ _DESCRIBE_FORWARD = (
 
 
 LAYERS: dict[str, type[Layer]] = {}
+
+# Sections of programs that use Darknet's format for networks of their own, and what they are.
+_FOREIGN = (
+    (
+        ("Focus", "focus", "C3", "BottleneckCSP", "SPPF", "SPP", "Detect"),
+        "a YOLOv5 conversion (enazoe/yolo-tensorrt and others): export the YOLOv5 model itself",
+    ),
+    (
+        (
+            *("implicit_cat", "implicit_add_2d", "implicit_mul_2d", "implicit_cat_2d", "shift_channels_2d"),
+            *("control_channels_2d", "alternate_channels", "alternate_channels_2d", "select_channels"),
+            *("select_channels_2d", "deformableconvolutional", "dwt", "jde", "BatchNorm2d"),
+        ),
+        "WongKinYiu's PyTorch code (YOLOR, PyTorch_YOLOv4)",
+    ),
+)
 L = TypeVar("L", bound=type[Layer])
 
 
@@ -268,6 +284,9 @@ def find(name: str) -> type[Layer]:
     try:
         return LAYERS[name]
     except KeyError:
+        for names, origin in _FOREIGN:
+            if name in names:
+                raise ValueError(f"section of {origin}, which no Darknet reads") from None
         raise ValueError(f"unknown section{did_you_mean(name, LAYERS)}") from None
 
 

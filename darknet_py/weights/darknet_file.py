@@ -47,8 +47,11 @@ class Header(NamedTuple):
     seen: int
 
     def layout(self, dialect: Dialect) -> str:
-        """Return the ``struct`` format of the header."""
-        is_uint64 = self.major * 10 + self.minor >= 2
+        """Return the ``struct`` format of the header.
+
+        Version 0.0.0 is that of PyTorch programs (PyTorch-YOLOv3), which write five int32.
+        """
+        is_uint64 = self.major * 10 + self.minor >= 2 or self[:3] == (0, 0, 0)
         if dialect is Dialect.PJREDDIE:
             is_uint64 = is_uint64 and self.major < 1000 and self.minor < 1000
         return "<iiiQ" if is_uint64 else "<iiiI"

@@ -28,6 +28,7 @@ _FOREIGN = (
 )
 
 
+_HEADER_DIFFERENCES = (4, 8)  # bytes: headers of 12, 16 and 20 bytes are in use
 _LAYERS_NAMED = 5  # in a message
 
 
@@ -117,6 +118,9 @@ def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) 
             layer = arrays[last].layer
             hint = f": a backbone, load it with upto={layer}" if last else ""
             return f"{text}; the file ends where layer {layer} begins{hint}"
+    if abs(left - total) in _HEADER_DIFFERENCES:
+        difference = f"{abs(left - total)} bytes are a difference of headers"
+        return f"{text}; {difference}: that of this file may have another length"
     return text + _suggest_classes(network, left - total)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from darknet_py import weights
 from darknet_py.cfg import Dialect
+from darknet_py.errors import WeightsError
 from darknet_py.network import Network
 from tests.helpers import random_networks
 from tests.helpers.random_networks import FLOATS, TEXT, nan_network, weights_file
@@ -176,3 +177,26 @@ def test_networks_of_other_dtypes_are_saved_as_float32(dtype: torch.dtype, tmp_p
     assert all(tensor.dtype == dtype for tensor in net.state_dict().values())
     weights.save(net, tmp_path / "b.weights")
     assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
+
+
+def test_a_header_of_version_0_0_0_has_20_bytes(tmp_path: pathlib.Path) -> None:
+    """PyTorch programs write five int32: 0, 0, 0, images seen, 0."""
+    net = random_networks.network(random_networks.TEXT)
+    weights.save(net, tmp_path / "a.weights")
+    arrays = (tmp_path / "a.weights").read_bytes()[20:]
+    content = struct.pack("<5i", 0, 0, 0, 640, 0) + arrays
+    (tmp_path / "b.weights").write_bytes(content)
+    other = weights.load(random_networks.network(random_networks.TEXT), tmp_path / "b.weights")
+    assert (other.version, other.seen) == ((0, 0, 0), 640)
+    weights.save(other, tmp_path / "c.weights")
+    assert (tmp_path / "c.weights").read_bytes() == content
+
+
+@pytest.mark.parametrize("surplus", [-8, -4, 4, 8])
+def test_a_difference_of_4_or_8_bytes_is_explained_as_a_header(surplus: int, tmp_path: pathlib.Path) -> None:
+    net = random_networks.network(random_networks.TEXT)
+    weights.save(net, tmp_path / "a.weights")
+    content = (tmp_path / "a.weights").read_bytes()
+    (tmp_path / "a.weights").write_bytes(content[:surplus] if surplus < 0 else content + bytes(surplus))
+    with pytest.raises(WeightsError, match=f"; {abs(surplus)} bytes are a difference of headers"):
+        weights.load(net, tmp_path / "a.weights")

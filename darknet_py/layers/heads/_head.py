@@ -9,8 +9,26 @@ from torch import Tensor
 
 from ...boxes import NMSOptions, RawDetections
 from ...cfg.schema import option
+from ...errors import DataError
 from .._tree import Tree
 from ..base import Layer, Shape
+
+BOX_VALUES = 4  # values of a box
+
+
+def check_box_values(section: str, coords: int, *, masks: bool = False) -> None:
+    """Raise DataError if the ``coords`` values of a prediction are no box, as those of YOLO-pose (``coords=18``).
+
+    Args:
+        section: name of the section.
+        coords: number of values.
+        masks: whether further values may follow those of the box.
+    """
+    if coords < BOX_VALUES or (coords > BOX_VALUES and not masks):
+        raise DataError(
+            f"[{section}] coords={coords}: expected {BOX_VALUES} values per box to decode boxes; "
+            "the network returns the raw map"
+        )
 
 
 @dataclass(frozen=True)

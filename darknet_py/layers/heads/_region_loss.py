@@ -31,7 +31,9 @@ class RegionLossOptions(schema.Options):
 
     classes: int = option(20, "number of classes", min=1, max=1000000)
     num: int = option(1, "number of anchors", min=1, max=10000)
-    coords: int = option(4, "values per box; those above 4 are masks (pjreddie)", min=1, max=10000)
+    coords: int = option(
+        4, "values per box; those above 4 are masks (pjreddie), other numbers are not decoded", min=1, max=10000
+    )
     softmax: bool = option(False, "softmax over the classes")
     classfix: int = option(
         0,
@@ -111,8 +113,8 @@ class RegionLoss:
             The loss; ``delta`` is [batch, anchors * (5 + classes), height, width].
         """
         options = self.options
-        if options.coords > 4 or options.background:
-            raise ValueError("cannot train a region head with coords above 4 or a background class")
+        if options.coords != 4 or options.background:
+            raise ValueError("cannot train a region head with coords other than 4 or a background class")
         batch, height, width = preds.objectness.shape[:3]
         grid_size = (width, height)
         rows = RegionPredictions(*(part.flatten(0, 3) for part in preds))

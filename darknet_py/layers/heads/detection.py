@@ -13,7 +13,7 @@ from ...cfg.schema import option
 from .._context import StepContext
 from .._loss import Loss, squared_loss
 from ..base import Shape, section
-from ._head import DecodeOptions, Head
+from ._head import BOX_VALUES, DecodeOptions, Head, check_box_values
 from ._max_iou import is_valid
 
 _RANDOM_UNTIL = 64000  # images
@@ -28,7 +28,7 @@ class Detection(Head):
         """Keys of ``parse_detection``."""
 
         classes: int = option(1, "number of classes", min=1, max=1000000)
-        coords: int = option(1, "values per box; must be 4", min=1, max=10000)
+        coords: int = option(1, "values per box; other numbers than 4 are not decoded", min=1, max=10000)
         num: int = option(1, "boxes per cell", min=1, max=10000)
         side: int = option(7, "cells per row and column", min=1, max=65536)
         softmax: bool = option(False, "softmax over the classes of a cell")
@@ -50,12 +50,11 @@ class Detection(Head):
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
-        if options.coords != 4:
-            raise ValueError(f"coords: expected 4, got {options.coords}")
         if x.floats != self.inputs_for(options.classes):
             raise ValueError(
                 f"the layer before has {x.floats} outputs, expected {self.inputs_for(options.classes)}: "
-                f"side={options.side} squared * (num={options.num} * 5 + classes={options.classes})"
+                f"side={options.side} squared * (num={options.num} * (1 + coords={options.coords}) + "
+                f"classes={options.classes})"
             )
         self.shape = Shape(x.floats, 1, 1)
 
@@ -66,7 +65,7 @@ class Detection(Head):
 
     def inputs_for(self, classes: int) -> int:
         """Classes and boxes of all cells."""
-        return self.options.side**2 * (5 * self.options.num + classes)
+        return self.options.side**2 * ((1 + self.options.coords) * self.options.num + classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` [batch, ...] as [batch, count, 1, 1], with a softmax of each cell's classes if ``softmax``."""
@@ -93,6 +92,7 @@ class Detection(Head):
         num = self.options.num
         classes = self.options.classes
         cells = side * side
+        check_box_values("detection", self.options.coords)
         flat = output.flatten(1)
         scores, objectness, box = flat.split((cells * classes, cells * num, cells * num * 4), dim=1)
         box = box.reshape(-1, cells, num, 4)
@@ -109,6 +109,8 @@ class Detection(Head):
         The first target of each cell is trained, with the box of best IoU (``forward_detection_layer``).
         """
         options = self.options
+        if options.coords != BOX_VALUES:
+            raise ValueError(f"cannot train a detection head with coords={options.coords}, expected {BOX_VALUES}")
         side = options.side
         cells = side * side
         flat = output.flatten(1)

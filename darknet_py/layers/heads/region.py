@@ -18,7 +18,7 @@ from .._loss import Loss
 from .._tree import Tree
 from ..base import Shape, section
 from ._anchors import anchor_conflicts
-from ._head import DecodeOptions, Head
+from ._head import DecodeOptions, Head, check_box_values
 from ._region_loss import RegionLoss, RegionLossOptions, RegionPredictions
 
 
@@ -55,8 +55,6 @@ class Region(Head):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         self.pjreddie = options.dialect is Dialect.PJREDDIE
-        if options.coords < 4 or (options.coords > 4 and not self.pjreddie):
-            raise ValueError(f"coords: expected 4, got {options.coords}")
         if x.channels != self.inputs_for(options.classes):
             raise ValueError(
                 f"the layer before has {x.channels} filters, expected {self.inputs_for(options.classes)}: "
@@ -127,6 +125,7 @@ class Region(Head):
 
     def predictions(self, output: Tensor) -> RegionPredictions:
         """Decode all predictions of ``output`` [batch, channels, height, width] (``get_region_box``)."""
+        check_box_values("region", self.options.coords, masks=self.pjreddie)
         cells = self._cells(output)
         coords = self.options.coords
         height, width = output.shape[2:]
@@ -165,6 +164,7 @@ class Region(Head):
         """Decode all boxes; their probabilities are objectness * class, with a tree those of ``decode``."""
         if self.tree is not None and (threshold is None or self.pjreddie):
             raise ValueError("with a class tree, probabilities depend on thresholds: only raw outputs can be exported")
+        check_box_values("region", self.options.coords, masks=self.pjreddie)
         cells = self._cells(output)
         coords = self.options.coords
         xy = cells[..., :2] if self.pjreddie else torch.sigmoid(cells[..., :2])

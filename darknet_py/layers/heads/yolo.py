@@ -21,7 +21,7 @@ from ._head import DecodeOptions
 from ._yolo_loss import YoloLoss
 
 
-@section("yolo")
+@section("yolo", "yolo4")  # [yolo4]: this section in sowson's fork, whose [yolo] is pjreddie's
 class Yolo(AnchorHead, TrackingHead):
     """Each anchor of each cell outputs (x, y, w, h, objectness, class scores).
 

@@ -1,0 +1,50 @@
+"""``ImplicitVector``: a learned vector, which ``[implicit_add]`` and ``[implicit_mul]`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ..cfg.schema import option
+from ._parameters import parameter
+from .base import Layer, Shape
+
+_DEVIATION = 0.02  # of the initial values
+
+
+class ImplicitVector(Layer):
+    """One learned value per channel; the layer before only determines the batch size (https://arxiv.org/abs/2105.04206)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Layer.Options):
+        """Keys of YOLOR's section."""
+
+        filters: int = option(MISSING, "channels", min=1, max=1048576)
+
+    options: Options
+    reads_vectors = True
+    mean: ClassVar[float]
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        super().__init__(options, x)
+        self.shape = Shape(options.filters, 1, 1)
+        self.weights = parameter(*self.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weights, [batch, filters, 1, 1]."""
+        return self.weights.expand(x.shape[0], *self.shape)
+
+    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights [filters]."""
+        yield "weights", self.weights
+
+    def initialise(self) -> None:
+        """Draw from a normal distribution around ``mean``."""
+        nn.init.normal_(self.weights, self.mean, _DEVIATION)
+
+    def describe(self) -> str:
+        """Channels."""
+        return str(self.options.filters)

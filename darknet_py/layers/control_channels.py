@@ -1,0 +1,19 @@
+"""``[control_channels]``: a vector multiplied with every cell of a map (YOLOR, https://arxiv.org/abs/2105.04206)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ._channels import Channels
+from .base import section
+
+
+@section("control_channels")
+class ControlChannels(Channels):
+    """The formula of YOLOR's PyTorch code; no Darknet has the section."""
+
+    dtype_agnostic = True
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        """Return ``x * vector`` for ``x`` [batch, channels, height, width]; same shape."""
+        return x * vector

@@ -1,0 +1,24 @@
+"""``[route_lhalf]``: the first half of the channels of earlier outputs, concatenated (PyTorch_YOLOv4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._concatenate import Concatenate
+from .base import Shape, section
+
+
+@section("route_lhalf")
+class RouteLhalf(Concatenate):
+    """``[route]`` with ``groups=2`` and ``group_id=0``, for which PyTorch_YOLOv4 has a section of its own."""
+
+    dtype_agnostic = True
+
+    def __init__(self, options: Concatenate.Options, *inputs: Shape) -> None:
+        super().__init__(options, *inputs)
+        self.shape = inputs[0]._replace(channels=sum(x.channels // 2 for x in inputs))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Concatenate the first halves of ``inputs`` [batch, channels, height, width]."""
+        return torch.cat([x[:, : x.shape[1] // 2] for x in inputs], dim=1)
