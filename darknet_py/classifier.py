@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._typing import StrPath
 from .cfg import Dialect
@@ -29,7 +29,8 @@ from .images import resizing
 from .images.prefetch import catch_errors, drop_errors
 from .images.reading import MAX_PIXELS, ImageArray, ImageSource, read_image
 from .inference import engines
-from .network import Network, evaluating
+from .network import Network, evaluating, unwrap
+from .weights import warn_of_random_weights
 
 SourceT = TypeVar("SourceT", bound=ImageSource)
 
@@ -83,7 +84,7 @@ class Classifier:
     With recurrent layers, images are frames of a sequence, see ``Detector``.
 
     Args:
-        network: a network with weights.
+        network: a network with weights, see ``network.unwrap``; its mode is restored after each call.
         names: class names, as a file or a sequence; names beyond the number of classes are ignored.
         letterbox: letterbox the image instead of taking its centre crop; None: as the dialect does.
         leaves: with a class tree, set the probability of classes that have children to 0; None: as the dialect does.
@@ -99,7 +100,7 @@ class Classifier:
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Module,
         *,
         names: ClassNames = None,
         letterbox: bool | None = None,
@@ -110,6 +111,7 @@ class Classifier:
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
+        network = unwrap(network)
         require_classifier(network)
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
@@ -131,6 +133,7 @@ class Classifier:
     @functools.cached_property
     def run(self) -> engines.Engine:
         """The engine that computes the outputs, built on first use."""
+        warn_of_random_weights(self.network)
         return engines.create_engine(self.network, self.engine, dtype=self.dtype)
 
     def refresh(self) -> None:
@@ -263,8 +266,9 @@ def predict_probabilities(
     Returns:
         float32 [batch, classes] on the CPU.
     """
+    device = next(network.parameters(), x).device
     with torch.inference_mode(), evaluating(network):
-        out: Tensor = (run or network)(x.to(next(network.parameters()).device))[-1].float().flatten(1).cpu()
+        out: Tensor = (run or network.predict)(x.to(device, torch.float32))[-1].float().flatten(1).cpu()
     tree = network.class_tree
     if tree is None:
         return out

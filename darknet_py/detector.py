@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import loading
 from ._typing import StrPath
@@ -28,9 +28,10 @@ from .images.prefetch import catch_errors, drop_errors, map_interleaved, map_pre
 from .images.reading import MAX_PIXELS, ImageArray, ImageSource, read_image
 from .inference import engines
 from .layers import DecodeOptions
-from .network import Network
+from .network import evaluating, unwrap
 from .postprocess import Selection, postprocess_outputs, require_heads, uses_letterbox
 from .results.results import Results, from_raw
+from .weights import warn_of_random_weights
 
 
 class _LoadedImage(NamedTuple):
@@ -59,7 +60,8 @@ class Detector:
     and list of images starts a new one; calls with single images continue it until ``reset``.
 
     Args:
-        network: a network with weights, or a name of the catalogue, whose weights are downloaded once.
+        network: a network with weights, see ``network.unwrap``, whose mode is restored after each call; or a name of the
+            catalogue, whose weights are downloaded once.
         names: class names, as a file or a sequence; None: the network's own, else numbers.
         threshold: a class probability must be above this, 0..1.
         class_thresholds: other thresholds for some classes, by name or number.
@@ -84,7 +86,7 @@ class Detector:
 
     def __init__(
         self,
-        network: Network | StrPath,
+        network: nn.Module | StrPath,
         *,
         names: ClassNames = None,
         threshold: float = 0.25,
@@ -103,7 +105,7 @@ class Detector:
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        network = network if isinstance(network, Network) else loading.load(network)
+        network = loading.load(network) if isinstance(network, str | os.PathLike) else unwrap(network)
         heads = require_heads(network)
         thresholds = dict(class_thresholds or {})
         named = ((f"class_thresholds[{key!r}]", value) for key, value in thresholds.items())
@@ -175,6 +177,7 @@ class Detector:
     @functools.cached_property
     def run(self) -> engines.Engine:
         """The engine that computes the heads' outputs, built on first use."""
+        warn_of_random_weights(self.network)
         return engines.create_engine(self.network, self.engine, dtype=self.dtype)
 
     def refresh(self) -> None:
@@ -274,10 +277,10 @@ class Detector:
     def _detect_batch(self, batch: Sequence[_LoadedImage]) -> Iterator[Results]:
         started = time.perf_counter()
         x = torch.stack([resizing.prepare_input(loaded.image, self.size, self.letterbox) for loaded in batch])
-        x = x.to(next(self.network.parameters(), x))  # device and dtype
+        x = self._to_device(x)
         prepared = time.perf_counter()
         image_sizes = [(loaded.image.shape[1], loaded.image.shape[0]) for loaded in batch]
-        with torch.inference_mode():
+        with torch.inference_mode(), evaluating(self.network):
             outputs = self.run(x)
             computed = time.perf_counter()
             detections = postprocess_outputs(
@@ -299,6 +302,10 @@ class Detector:
             results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
             yield results
 
+    def _to_device(self, x: Tensor) -> Tensor:
+        """Return images as engines take them: float32, on the network's device."""
+        return x.to(next(self.network.parameters(), x).device, torch.float32)
+
     def batch(self, x: Tensor) -> list[Results]:
         """Detect objects in images that are already network inputs; with recurrent layers, in the next frames.
 
@@ -309,9 +316,10 @@ class Detector:
             ``Results`` with boxes relative to the network's input, one for each image.
         """
         size = (x.shape[3], x.shape[2]) if x.dim() == 4 else self.size
-        with torch.inference_mode():
+        with torch.inference_mode(), evaluating(self.network):
+            outputs = self.run(self._to_device(x))
             detections = postprocess_outputs(
-                self.network, self.run(x), size, self.options, nms=self.nms, selection=self.selection
+                self.network, outputs, size, self.options, nms=self.nms, selection=self.selection
             )
         results = (from_raw(of_image, size[::-1], names=self.names) for of_image in detections)
         return [result[: self.max_detections] if self.max_detections else result for result in results]

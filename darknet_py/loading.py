@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import nn
 
 from . import cfg as cfg_
 from . import weights as weights_
@@ -89,7 +90,7 @@ def load(
     return network.to(target)
 
 
-def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:
+def save(network: nn.Module, path: StrPath, *, upto: int | None = None) -> None:
     """Write a network to a .weights file, or with the suffix .pt or .safetensors to a checkpoint.
 
     Args:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 
+from . import initial_values
 from ._building import INPUT as INPUT
 from ._building import build_layers, check_memory, locate_errors, plan_layers, read_specs
 from ._liveness import dead_after
@@ -15,15 +17,18 @@ from ._memory import machine_memory
 from ._table import format_table
 from .cfg import Config, Dialect, schema
 from .cfg.net_section import NAMES, Net
-from .errors import ConfigError
+from .errors import ConfigError, DarknetError
 from .layers import ClassifierHead, Head, Layer, Shape, StepContext, Tree
+from .modes import default_float32, eval_mode, update_computed
+
+_MAX_WRAPPERS = 8  # around a network
 
 
 class Network(nn.Module):
     """The layers of a cfg in its order: ``layers[i]`` is section i after ``[net]``.
 
-    ``net(x)`` accepts every width and height that the strides allow, not only that of ``shape``. Parameters are
-    uninitialised until ``initialise`` or ``weights.load`` fills them.
+    ``net(x)`` accepts every width and height that the strides allow, not only that of ``shape``. Parameters are float32
+    whatever torch's default dtype, and uninitialised until ``initialise`` or ``weights.load`` fills them.
 
     Args:
         config: the parsed cfg.
@@ -39,6 +44,7 @@ class Network(nn.Module):
         version: (major, minor, revision) in the header of a .weights file.
         seen: images trained on, also in that header.
         names: class names from a checkpoint; empty if unknown.
+        initial_values: samples of the random values that ``initialise`` has set, see ``random_layers``.
 
     Raises:
         ConfigError: the cfg is wrong or needs too much memory, with file, line and layer.
@@ -68,26 +74,43 @@ class Network(nn.Module):
         self.sources = [spec.sources for spec in self._specs]
         planned = plan_layers(config, self._specs, self.shape)
         check_memory(config, self._specs, planned, self.shape, machine_memory() if max_bytes is None else max_bytes)
-        self.layers = nn.ModuleList(build_layers(config, self._specs, self.shape))
+        with default_float32():
+            self.layers = nn.ModuleList(build_layers(config, self._specs, self.shape))
         self._sizes = {self.shape[1:]}  # heights and widths of the input that the layers accept
         self._dead = dead_after(enumerate(self.sources), self.outputs)
         self.version = (0, 2, 5)
         self.seen = 0
         self.names: tuple[str, ...] = ()
+        self.initial_values: dict[str, Tensor] = {}
+        self._shapes = {name: tensor.shape for name, tensor in self.state_dict().items()}
         self.eval()
         for option in self.ineffective_options() if strict else ():
             raise ConfigError(str(option))
 
     def __iter__(self) -> Iterator[Layer]:
-        """The layers."""
-        for layer in self.layers:
-            assert isinstance(layer, Layer)
-            yield layer
+        """The layers. Raises DarknetError if one was replaced by another module."""
+        count = len(self.config.sections) - 1
+        if len(self.layers) != count:
+            raise DarknetError(f"{self.config.path}: expected {count} layers as in the cfg, found {len(self.layers)}")
+        for index in range(count):
+            yield self[index]
 
-    def __getitem__(self, index: int) -> Layer:
-        """Layer ``index``."""
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Layer]: ...
+    def __getitem__(self, index: int | slice) -> Layer | list[Layer]:
+        """Layer ``index``, or a list of layers. Raises DarknetError if one was replaced by another module."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self.layers)))]
         layer = self.layers[index]
-        assert isinstance(layer, Layer)
+        if not isinstance(layer, Layer):
+            number = index % len(self.layers)
+            section = self.config.sections[1 + number]
+            raise DarknetError(
+                f"{self.config.path}:{section.line}: layer {number} [{section.name}] was replaced by a "
+                f"{type(layer).__name__}: expected a Layer. Change the cfg, or copy values into the layer's parameters"
+            )
         return layer
 
     @property
@@ -129,13 +152,50 @@ class Network(nn.Module):
         for index, layer in enumerate(self.layers):
             inputs = [outputs[source] for source in self.sources[index]]
             try:
-                outputs[index] = layer(*inputs, context=context) if layer.uses_context else layer(*inputs)
+                uses_context = getattr(layer, "uses_context", False)  # not of a module that replaces a layer
+                outputs[index] = layer(*inputs, context=context) if uses_context else layer(*inputs)
             except Exception as error:
                 error.add_note(self.locate(index, inputs))
                 raise
             for dead in self._dead[index]:
                 del outputs[dead]
         return list(outputs.values())
+
+    def predict(self, x: Tensor) -> list[Tensor]:
+        """Run the layers in eval mode, without gradients, in the precision and on the device of the weights.
+
+        Args:
+            x: float [batch, channels, height, width] in 0..1, or [batch, inputs], of any precision and device.
+
+        Returns:
+            As ``forward``, float32.
+        """
+        with evaluating(self), torch.no_grad():
+            return [y.float() for y in self(x.to(next(self.parameters(), x)))]
+
+    def plain_state_dict(self) -> dict[str, Tensor]:
+        """Return ``state_dict()`` as of an unmodified network, which every network of this cfg can load.
+
+        Tensors that ``torch.nn.utils.parametrize`` or ``prune`` compute are included as they are computed, and their
+        parameters and anything else that was added to the layers are left out.
+
+        Raises:
+            DarknetError: a layer was replaced, or a tensor has another shape.
+        """
+        list(self)  # raises for replaced layers
+        update_computed(self)
+        state = {}
+        for name, shape in self._shapes.items():
+            path, _, attribute = name.rpartition(".")
+            try:
+                tensor = getattr(self.get_submodule(path), attribute)
+            except AttributeError:
+                raise DarknetError(f"{self.config.path}: {name} was removed from the network") from None
+            if tensor.shape != shape:
+                found = f"expected {tuple(shape)} as in the cfg, found {tuple(tensor.shape)}"
+                raise DarknetError(f"{self.config.path}: {name}: {found}")
+            state[name] = tensor.detach()
+        return state
 
     def locate(self, index: int, inputs: Sequence[Tensor]) -> str:
         """Describe layer ``index`` and the shapes of its inputs, for errors."""
@@ -170,6 +230,7 @@ class Network(nn.Module):
         with torch.no_grad():
             for layer in self:
                 layer.initialise()
+        self.initial_values = initial_values.sample(self)
         return self
 
     def reset(self) -> None:
@@ -215,13 +276,25 @@ def fresh_state(network: Network) -> Iterator[None]:
 
 @contextmanager
 def evaluating(network: Network) -> Iterator[None]:
-    """Put the network in eval mode inside the block, and restore its mode afterwards."""
-    training = network.training
-    network.eval()
-    try:
+    """Compute for inference inside the block: eval mode and float32 as torch's default dtype; both are restored."""
+    with eval_mode(network), default_float32():
         yield
-    finally:
-        network.train(training)
+
+
+def unwrap(network: nn.Module) -> Network:
+    """Return the ``Network`` in ``torch.compile``, ``DataParallel``, ``DistributedDataParallel`` and similar modules.
+
+    Raises:
+        DarknetError: there is none, under the names that PyTorch's wrappers use.
+    """
+    inner: object = network
+    for _ in range(_MAX_WRAPPERS):
+        if isinstance(inner, Network):
+            return inner
+        inner = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
+    raise DarknetError(
+        f"expected a Network, or one wrapped by torch.compile, DataParallel or the like, got a {type(network).__name__}"
+    )
 
 
 def _input_shape(options: Net, size: tuple[int, int] | None) -> Shape:

@@ -27,7 +27,19 @@ LONG_FILES = {
 
 # What a module or package may import: its own row and earlier rows, without cycles.
 ROWS = (
-    ("errors", "locks", "python_process", "signals", "_liveness", "_memory", "_table", "_typing", "_version"),
+    (
+        "errors",
+        "initial_values",
+        "locks",
+        "modes",
+        "python_process",
+        "signals",
+        "_liveness",
+        "_memory",
+        "_table",
+        "_typing",
+        "_version",
+    ),
     ("activations", "boxes", "cfg", "files", "text_files"),
     ("hub", "layers", "schedule"),
     ("_building", "images"),

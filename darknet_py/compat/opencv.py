@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._typing import StrPath
 from ..boxes import NMSOptions, nms_keep
 from ..devices import find_device
 from ..errors import DataError
 from ..loading import load
-from ..network import Network
+from ..network import Network, evaluating, unwrap
 from ..postprocess import decode_dense, require_heads
+from ..weights import warn_of_random_weights
 from ..weights.containers import is_container
 
 Ints = npt.NDArray[np.int32]
@@ -48,9 +49,13 @@ class DetectionModel:
         DataError: the network has no detection head.
     """
 
-    def __init__(self, model: StrPath | Network, config: StrPath | None = None, *, device: str = "cpu") -> None:
-        self.network = model.to(find_device(device)) if isinstance(model, Network) else _load(model, config, device)
+    def __init__(self, model: StrPath | nn.Module, config: StrPath | None = None, *, device: str = "cpu") -> None:
+        if isinstance(model, nn.Module):
+            self.network = unwrap(model).to(find_device(device))
+        else:
+            self.network = _load(model, config, device)
         require_heads(self.network)
+        warn_of_random_weights(self.network)
         self._size: tuple[int, int] | None = None
         self._scale = 1.0
         self._mean = (0.0, 0.0, 0.0)
@@ -173,9 +178,10 @@ class DetectionModel:
         x = self._preprocess(frame)
         size = (x.shape[3], x.shape[2])
         rows = []
-        for pair in decode_dense(self.network, self.network(x), size):
-            boxes, scores = (part[0].float().cpu().numpy() for part in pair)
-            rows.append((boxes, scores.max(axis=1, keepdims=True), scores))
+        with evaluating(self.network):
+            for pair in decode_dense(self.network, self.network.predict(x), size):
+                boxes, scores = (part[0].float().cpu().numpy() for part in pair)
+                rows.append((boxes, scores.max(axis=1, keepdims=True), scores))
         return rows
 
     def _preprocess(self, frame: npt.NDArray[np.uint8]) -> Tensor:
@@ -190,8 +196,7 @@ class DetectionModel:
         if self._swap:
             planes = planes.flip(1)
         x = (planes - planes.new_tensor(self._mean)[:channels].view(1, -1, 1, 1)) * self._scale
-        first = next(self.network.parameters())
-        return x.to(first.device, first.dtype)
+        return x.to(next(self.network.parameters()).device)
 
 
 def _resize(frame: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.int64]:

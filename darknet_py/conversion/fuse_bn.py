@@ -28,7 +28,7 @@ def fuse_batch_norm(network: Network) -> Network:
     fused.version = network.version
     fused.seen = network.seen
     fused.names = network.names
-    state = network.state_dict()
+    state = network.plain_state_dict()
     for path, module in network.named_modules():
         for name, tensor in _fused_weights(module).items():
             state[f"{path}.{name}"] = tensor

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import WeightsError
 from ..network import Network
+from ..weights.darknet_file import require_plain
 
 _ARRAY_NAMES = {
     "bias": "biases",
@@ -57,6 +58,7 @@ def fill_by_order(network: Network, state: Mapping[str, Tensor], path: str, *, o
     Raises:
         WeightsError: The number of tensors or a shape does not fit, or the names do not give the order.
     """
+    require_plain(network)
     groups = _array_groups(network)
     tensors = list(state.items()) if ordered else sorted(state.items(), key=lambda item: _split_numbers(item[0]))
     total = sum(len(group.arrays) for group in groups)

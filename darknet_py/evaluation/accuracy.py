@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._typing import StrPath
 from ..cfg import Dialect
@@ -26,8 +26,9 @@ from ..images import resizing
 from ..images.prefetch import catch_errors, map_prefetched
 from ..images.reading import read_image
 from ..inference import engines
-from ..network import Network, fresh_state
+from ..network import Network, fresh_state, unwrap
 from ..text_files import read_list
+from ..weights import warn_of_random_weights
 
 
 class EvalTransform(enum.StrEnum):
@@ -67,7 +68,7 @@ class Accuracy:
 
 
 def evaluate_accuracy(
-    network: Network,
+    network: nn.Module,
     images: Sequence[str],
     labels: Sequence[str],
     *,
@@ -104,6 +105,7 @@ def evaluate_accuracy(
         DataError: the network is not a classifier, there are fewer labels than classes, ``k`` is out of range, or an
             image cannot be read.
     """
+    network = unwrap(network)
     require_classifier(network)
     classes = num_classes(network)
     if len(labels) < classes:
@@ -149,7 +151,7 @@ def evaluate_accuracy(
 
 
 def evaluate_accuracy_on_data(
-    network: Network, path: StrPath, *, k: int = 0, **kwargs: Any
+    network: nn.Module, path: StrPath, *, k: int = 0, **kwargs: Any
 ) -> tuple[int, Iterator[Accuracy]]:
     """Evaluate a classifier on the ``valid`` list of a .data file, with its ``labels``, ``top`` and ``leaves``.
 
@@ -165,6 +167,8 @@ def evaluate_accuracy_on_data(
     Raises:
         DataError: a file cannot be read, or see ``evaluate_accuracy``.
     """
+    network = unwrap(network)
+    warn_of_random_weights(network)
     options = read_data_file(path)
     images, labels = read_list(options.get_path("valid")), read_names(options.get_path("labels"))
     leaves = read_leaf_classes(network, options.get_path("leaves")) if "leaves" in options.values else None
@@ -176,7 +180,7 @@ def _sum_over_views(
     network: Network, run: engines.Engine, group: Sequence[list[Tensor]], leaves: Tensor | None
 ) -> Tensor:
     """Sum the probabilities of each image's views: float [images, classes]; views of one size form a batch."""
-    sums = torch.zeros(len(group), num_classes(network))
+    sums = torch.zeros(len(group), num_classes(network), dtype=torch.float32)
     by_size: dict[torch.Size, list[tuple[int, Tensor]]] = {}
     for image, views in enumerate(group):
         for x in views:

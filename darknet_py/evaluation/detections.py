@@ -119,7 +119,7 @@ def collect(
         with torch.inference_mode():
             return postprocess_outputs(
                 network,
-                run(x.to(next(network.parameters()).device)),
+                run(x.to(next(network.parameters()).device, torch.float32)),
                 size,
                 options,
                 nms=nms,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from .._typing import StrPath
 from ..data import labels
@@ -19,8 +20,9 @@ from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import DataError
 from ..inference.engines import Engine
-from ..network import Network
+from ..network import Network, unwrap
 from ..postprocess import require_heads
+from ..weights import warn_of_random_weights
 from . import average_precision as ap
 from . import coco
 from .detections import Detections, Integers, collect
@@ -31,7 +33,7 @@ _DETECTION_DEFAULTS = {Protocol.DARKNET: (0.005, 0.45), Protocol.VOC07: (0.005, 
 
 
 def evaluate(
-    network: Network,
+    network: nn.Module,
     data: Dataset | StrPath,
     *,
     protocol: Protocol | str = Protocol.DARKNET,
@@ -56,7 +58,7 @@ def evaluate(
     """Detect on every image of a data set and compute mAP.
 
     Args:
-        network: a detector.
+        network: a detector, see ``network.unwrap``; its mode is restored.
         data: a ``Dataset``, or what ``load_dataset`` reads: a .data file, a list, a data.yaml, COCO's annotation JSON,
             or a VOC folder.
         protocol: ``darknet``, ``voc07`` or ``coco``, see ``scores``.
@@ -86,7 +88,9 @@ def evaluate(
         ImportError: no package for the coco protocol is installed.
     """
     protocol = Protocol(protocol)
+    network = unwrap(network)
     require_heads(network)
+    warn_of_random_weights(network)
     for name, value in (("threshold", threshold), ("match_iou", match_iou)):
         if not 0 <= value <= 1:
             raise DataError(f"{name}: expected 0..1, got {value}")

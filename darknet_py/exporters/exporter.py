@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from .. import weights
 from .._typing import StrPath
 from ..data.class_names import ClassNames, resolve_class_names
 from ..errors import DarknetError
 from ..files import check_outputs, replace, temporary_folder
-from ..network import Network
+from ..network import Network, evaluating, unwrap
 from .onnx import nms_nodes
 from .onnx.model import OPSET, metadata, to_onnx, write_onnx
 from .onnx.session import create_session, is_onnxruntime_installed
@@ -58,7 +59,7 @@ class ExportResult:
 
 
 def export(
-    network: Network,
+    network: nn.Module,
     path: StrPath,
     *,
     heads: Heads | str = Heads.RAW,
@@ -74,7 +75,7 @@ def export(
     """Export a network to ONNX, torch.export or OpenVINO and verify the file.
 
     Args:
-        network: The network.
+        network: The network, see ``network.unwrap``; it is not changed.
         path: The file to write: .onnx, .pt2 or .xml. It is written completely or not at all.
         heads: What the file returns: ``raw``, ``boxes`` or ``nms`` (ONNX and OpenVINO only), see ``Heads``.
         dynamic: Dynamic dimensions of the input: ``"batch"``, ``"size"`` (height and width), True for both, or False.
@@ -90,6 +91,8 @@ def export(
         WeightsError: The weights contain NaN or Inf.
         DarknetError: The network cannot be exported, or the file's outputs differ from PyTorch's by more than rounding.
     """
+    network = unwrap(network)
+    weights.warn_of_random_weights(network)
     target = pathlib.Path(path)
     is_finite = not weights.count_non_finite(weights.stored(network))
     if not allow_non_finite:
@@ -111,7 +114,7 @@ def export(
     elif heads is Heads.NMS:
         raise DarknetError(f"{target}: heads=nms needs ONNX or OpenVINO: expected heads=raw or boxes for a .pt2")
     try:
-        with temporary_folder(target.parent) as folder:
+        with temporary_folder(target.parent) as folder, evaluating(network):
             runtime, runners = writer(network, folder / target.name, heads, options)
             differences = [
                 verify_outputs(network, run, output, dynamic, fp16, threshold=threshold, nms=nms)

@@ -56,7 +56,7 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
     if name in ("plain", "onnxruntime") and dtype != "fp32":
         raise DarknetError(f"engine {name}: dtype: expected fp32, got {dtype!r}")
     if name == "plain":
-        return SequenceEngine(network) if network.stateful else network
+        return SequenceEngine(network.predict) if network.stateful else network.predict
     if name in ("torch", "graph"):
         try:
             fused = FusedNetwork(network, dtype=dtype, graph=name == "graph")
@@ -76,10 +76,10 @@ class SequenceEngine:
     So the outputs do not depend on the batch size; Darknet runs detectors and classifiers with batches of one.
 
     Args:
-        run: The network, or its fused form.
+        run: ``Network.predict``, or the fused network.
     """
 
-    def __init__(self, run: Network | FusedNetwork) -> None:
+    def __init__(self, run: Engine) -> None:
         self.run = run
 
     def __call__(self, images: Tensor) -> list[Tensor]:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from .._liveness import dead_after
 from ..layers import Shape
-from ..network import INPUT, Network
+from ..modes import update_computed
+from ..network import INPUT, Network, evaluating, unwrap
 from .convolutions import Target, has_fast_bf16, has_onednn
 from .cuda_graphs import Graphs
 from .steps import fuse
@@ -47,15 +48,15 @@ class Step(NamedTuple):
     module: nn.Module
 
 
-def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> FusedNetwork:
+def optimise(network: nn.Module, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> FusedNetwork:
     """Return a module that computes what ``network(x)`` computes in eval mode, faster and without gradients.
 
     Later changes of the network's parameters take effect, as far as ``WeightTracker`` detects them; after others call
-    ``refresh``. The weights are kept twice in memory. A network in training mode or of another dtype than float32 runs
-    unchanged, as does one with binary convolutions in float32.
+    ``refresh``. The weights are kept twice in memory. A network of another dtype than float32 runs unchanged, as does
+    one with binary convolutions in float32. A network in training mode is in eval mode during a call.
 
     Args:
-        network: the network.
+        network: the network, see ``network.unwrap``.
         dtype: ``fp32``; ``bf16``, which is about twice as fast on CPUs that support it (AVX-512 BF16, AMX) and moves
             boxes by about a pixel; ``fp16`` for GPUs. Heads and other sensitive layers compute in float32.
         compile: compile the steps with torch.compile, which takes seconds to minutes at the first call with each input
@@ -65,7 +66,7 @@ def optimise(network: Network, *, dtype: str = "fp32", compile: bool = False, gr
     Raises:
         ValueError: the options do not fit the network, its device or this machine.
     """
-    return FusedNetwork(network, dtype=dtype, compile=compile, graph=graph)
+    return FusedNetwork(unwrap(network), dtype=dtype, compile=compile, graph=graph)
 
 
 class FusedNetwork(nn.Module):
@@ -118,15 +119,13 @@ class FusedNetwork(nn.Module):
         Returns:
             float32 outputs of the heads, or of the last layer where there is no head.
         """
-        if not self.network.training:
-            with self._lock:
-                if self._tracker.changed():
-                    self.refresh()
-        if self.network.training or not self._is_float32:
-            plain: list[Tensor] = self.network(x)
-            return plain
+        with self._lock:
+            if self._tracker.changed():
+                self.refresh()
+        if not self._is_float32:
+            return self.network.predict(x)
         x = self.network.to_batch(x)
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.network):
             parts = [self._run(part) for part in x.split(self._images_per_pass(x))]
         if len(parts) == 1:
             return parts[0]
@@ -147,6 +146,7 @@ class FusedNetwork(nn.Module):
 
     def _prepare(self) -> None:
         network = self.network
+        update_computed(network)
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         on_cpu = device.type == "cpu"
         if self.dtype is torch.float16 and on_cpu:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import schedule
 from ..devices import find_device
 from ..errors import CheckpointError, ConfigError, DataError
 from ..layers import Gradients, StepContext
-from ..network import Network
+from ..network import Network, unwrap
 from ..signals import DeferredSignals
 from . import resume
 from .batches import Data
@@ -97,13 +97,14 @@ class Trainer:
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Module,
         data: Data | None = None,
         options: TrainOptions = TrainOptions(),  # noqa: B008 (immutable)
         *,
         clear: bool = False,
         gradients: Gradients | str | None = None,
     ) -> None:
+        network = unwrap(network)
         check_options(network)
         self.gradients = _parse_gradients(gradients)
         self._keeps_gradients = gradients is None  # of the run that is resumed

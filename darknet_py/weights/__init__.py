@@ -1,7 +1,7 @@
 """Weights on disk: Darknet's .weights files and checkpoints."""
 
 from .darknet_file import Header, StoredArray, count_filled_layers, load, read_header, require_finite, save, stored
-from .diagnostics import count_non_finite
+from .diagnostics import count_non_finite, random_layers, warn_of_random_weights
 
 __all__ = [
     "Header",
@@ -9,8 +9,10 @@ __all__ = [
     "count_filled_layers",
     "count_non_finite",
     "load",
+    "random_layers",
     "read_header",
     "require_finite",
     "save",
     "stored",
+    "warn_of_random_weights",
 ]

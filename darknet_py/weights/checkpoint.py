@@ -32,17 +32,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import cfg as cfg_
 from .._typing import StrPath
 from ..cfg import Config, Dialect
 from ..cfg import schema as cfg_schema
 from ..errors import CheckpointError, WeightsError
-from ..network import Network
+from ..network import Network, unwrap
 from ..text_files import read_text, to_unicode
 from . import containers, schema
-from .darknet_file import stored
+from .darknet_file import require_plain, stored
 from .diagnostics import warn_of_non_finite
 from .state_dicts import layer_of, own_state_dict
 
@@ -67,7 +67,7 @@ class Checkpoint:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:
+def save(network: nn.Module, path: StrPath, *, upto: int | None = None) -> None:
     """Write a network to a .pt or .safetensors file.
 
     Args:
@@ -78,7 +78,7 @@ def save(network: Network, path: StrPath, *, upto: int | None = None) -> None:
     Raises:
         WeightsError: the file cannot be written.
     """
-    containers.write(path, to_entries(create(network, upto)))
+    containers.write(path, to_entries(create(unwrap(network), upto)))
 
 
 def to_entries(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def create(network: Network, upto: int | None = None) -> Checkpoint:
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
     config = network.config
     return Checkpoint(
-        {n: t.detach().cpu().contiguous() for n, t in network.state_dict().items() if layer_of(n) < count},
+        {n: t.cpu().contiguous() for n, t in network.plain_state_dict().items() if layer_of(n) < count},
         config.text or cfg_.dumps(config),
         pathlib.Path(config.path).name,
         str(network.dialect),
@@ -206,6 +206,7 @@ def fill(network: Network, checkpoint: Checkpoint, path: StrPath, *, upto: int |
     if 0 < checkpoint.layers < count:
         backbone = f"a backbone of {checkpoint.layers} layers, load it with upto={checkpoint.layers}"
         raise CheckpointError(f"{os.fspath(path)}: expected {count} layers, found {backbone}")
+    require_plain(network)
     expected = {name: tensor for name, tensor in network.state_dict().items() if layer_of(name) < count}
     loaded = {name: tensor for name, tensor in checkpoint.state_dict.items() if layer_of(name) < count}
     prefix = f"{os.fspath(path)}: "

@@ -25,14 +25,15 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
 from .._typing import StrPath
 from ..cfg import Dialect
 from ..errors import WeightsError
 from ..files import atomic_write
-from ..network import Network
+from ..modes import update_computed
+from ..network import Network, unwrap
 from .diagnostics import describe_non_finite, explain, identify_format, warn_of_non_finite
 
 _MAX_HEADER = struct.calcsize("<iiiQ")
@@ -142,7 +143,7 @@ def count_surplus_bytes(network: Network, path: StrPath) -> int:
 
 
 @torch.no_grad()
-def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network:
+def load(network: nn.Module, path: StrPath, *, upto: int | None = None) -> Network:
     """Load the weights of a file into a network (``load_weights_upto``).
 
     The network is not changed unless the file fits. If a file becomes shorter while it is read, the arrays before its
@@ -160,7 +161,9 @@ def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network
     Raises:
         WeightsError: the file cannot be read or does not fit.
     """
+    network = unwrap(network)
     _check_upto(network, upto)
+    require_plain(network)
     name = os.fspath(path)
     with _open(path, network, upto) as opened:
         header, start, left = opened.header, opened.start, opened.size
@@ -176,13 +179,24 @@ def load(network: Network, path: StrPath, *, upto: int | None = None) -> Network
     return network
 
 
+def require_plain(network: Network) -> None:
+    """Raise WeightsError if an array is not a parameter or buffer, so that values copied into it would be lost."""
+    held = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+    for array in stored(network):
+        if array.tensor.numel() and array.tensor.untyped_storage().data_ptr() not in held:
+            raise WeightsError(
+                f"{array.label}: computed by torch.nn.utils.parametrize, prune or weight_norm: expected a parameter. "
+                "Load the weights first, or remove the computation (prune.remove, remove_parametrizations)"
+            )
+
+
 def require_finite(network: Network, advice: str) -> None:
     """Raise WeightsError if weights of a network are NaN or Inf; ``advice`` says what allows them."""
     if problem := describe_non_finite(stored(network)):
         raise WeightsError(f"{network.config.path}: the weights contain {problem}; expected numbers ({advice})")
 
 
-def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int | None = None) -> int:
+def save(network: nn.Module, path: StrPath, *, upto: int | None = None, seen: int | None = None) -> int:
     """Write a .weights file (``save_weights_upto``). A network that was loaded and not changed gives the same bytes.
 
     Args:
@@ -197,7 +211,9 @@ def save(network: Network, path: StrPath, *, upto: int | None = None, seen: int 
     Raises:
         WeightsError: the file cannot be written.
     """
+    network = unwrap(network)
     _check_upto(network, upto)
+    update_computed(network)
     major, minor, revision = network.version
     header = Header(major, minor, revision, network.seen if seen is None else seen)
     with atomic_write(path, error=WeightsError, durable=True) as file:

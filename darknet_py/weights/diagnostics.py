@@ -11,9 +11,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .. import initial_values
 from ..errors import WeightsWarning
 from ..layers import Head, Layer
 from ..network import INPUT, Network
+from .state_dicts import layer_of
 
 _FOREIGN = (
     (b"PK\x03\x04", "a zip file, as torch.save writes: is it a PyTorch checkpoint?"),
@@ -80,6 +82,29 @@ def describe_non_finite(arrays: Iterable[Array]) -> str:
     rows = [f"{layer} {_counted(*numbers)}" for layer, numbers in counts.items()]
     more = f" and {len(rows) - _LAYERS_NAMED} more layers" if len(rows) > _LAYERS_NAMED else ""
     return f"{_counted(*map(sum, zip(*counts.values(), strict=True)))}: {', '.join(rows[:_LAYERS_NAMED])}{more}"
+
+
+def random_layers(network: Network) -> list[int]:
+    """Return the numbers of the layers whose weights are still the random ones that ``Network.initialise`` has set."""
+    same = set(initial_values.unchanged(network, network.initial_values))
+    sampled: dict[int, list[str]] = {}
+    for name in network.initial_values:
+        sampled.setdefault(layer_of(name), []).append(name)
+    return [layer for layer, names in sampled.items() if same.issuperset(names)]
+
+
+def warn_of_random_weights(network: Network) -> None:
+    """Warn if weights were neither loaded nor trained, so that the network's outputs mean nothing."""
+    layers = random_layers(network)
+    if layers:
+        more = f" and {len(layers) - _LAYERS_NAMED} more" if len(layers) > _LAYERS_NAMED else ""
+        numbers = ", ".join(map(str, layers[:_LAYERS_NAMED]))
+        warnings.warn(
+            f"{network.config.path}: random weights in layers {numbers}{more}: expected loaded or trained ones, as in "
+            "load(CFG, WEIGHTS)",
+            WeightsWarning,
+            stacklevel=3,
+        )
 
 
 def warn_of_non_finite(arrays: Iterable[Array], path: str) -> None:

@@ -1,0 +1,48 @@
+"""Modes of a module and of torch that inference needs: set inside a block, and restored afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module and its children in eval mode inside the block; afterwards each has the mode that it had."""
+    in_training = [part for part in module.modules() if part.training]
+    for part in in_training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in in_training:
+            part.training = True
+
+
+@contextmanager
+def default_float32() -> Iterator[None]:
+    """Make float32 torch's default dtype inside the block."""
+    dtype = torch.get_default_dtype()
+    if dtype is torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+@torch.no_grad()
+def update_computed(module: nn.Module) -> None:
+    """Compute the tensors of ``torch.nn.utils.prune`` and ``weight_norm`` from the parameters.
+
+    These do so in a hook before ``forward``, so that after an update the tensors are old until the next forward pass.
+    """
+    for part in module.modules():
+        for hook in part._forward_pre_hooks.values():
+            if type(hook).__module__.startswith("torch.nn.utils."):
+                hook(part, ())
