@@ -1,4 +1,4 @@
-"""A small detector and classifier, an image and the boxes in it, and the states that PyTorch's users put networks in."""
+"""A small detector and classifier, an image and the boxes in it, and the states that users put networks in."""
 
 from __future__ import annotations
 
