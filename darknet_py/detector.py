@@ -60,7 +60,7 @@ class Detector:
     and list of images starts a new one; calls with single images continue it until ``reset``.
 
     Args:
-        network: a network with weights, see ``network.unwrap``, whose mode is restored after each call; or a name of the
+        network: a network with weights, see ``network.unwrap``, which is left as it was; or a name of the
             catalogue, whose weights are downloaded once.
         names: class names, as a file or a sequence; None: the network's own, else numbers.
         threshold: a class probability must be above this, 0..1.
