@@ -8,14 +8,14 @@ boxes that overlap it by more than the threshold.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-_BLOCK = 1024  # boxes whose overlaps with all others are in memory at once
+from ._nms import greedy_nms
 
 
 class RawDetections(NamedTuple):
@@ -110,10 +110,11 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         float [...], 0..1; 0 for boxes that do not overlap, and for a union of 0.
     """
-    p, q = xywh_to_xyxy(a), xywh_to_xyxy(b)
-    sides = (torch.minimum(p[..., 2:], q[..., 2:]) - torch.maximum(p[..., :2], q[..., :2])).clamp(min=0)
-    intersection = sides.prod(dim=-1)
-    union = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - intersection
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a.unbind(dim=-1), b.unbind(dim=-1)
+    width = torch.minimum(ax + aw / 2, bx + bw / 2) - torch.maximum(ax - aw / 2, bx - bw / 2)
+    height = torch.minimum(ay + ah / 2, by + bh / 2) - torch.maximum(ay - ah / 2, by - bh / 2)
+    intersection = width.clamp(min=0) * height.clamp(min=0)
+    union = aw * ah + bw * bh - intersection
     return torch.where((intersection == 0) | (union == 0), torch.zeros_like(intersection), intersection / union)
 
 
@@ -131,10 +132,11 @@ def diou(a: Tensor, b: Tensor, beta: float) -> Tensor:
     Returns:
         float [...], -1..1.
     """
-    p, q = xywh_to_xyxy(a), xywh_to_xyxy(b)
-    enclosing = torch.maximum(p[..., 2:], q[..., 2:]) - torch.minimum(p[..., :2], q[..., :2])
-    diagonal = enclosing.square().sum(dim=-1)
-    distance = (a[..., :2] - b[..., :2]).square().sum(dim=-1)
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a.unbind(dim=-1), b.unbind(dim=-1)
+    width = torch.maximum(ax + aw / 2, bx + bw / 2) - torch.minimum(ax - aw / 2, bx - bw / 2)
+    height = torch.maximum(ay + ah / 2, by + bh / 2) - torch.minimum(ay - ah / 2, by - bh / 2)
+    diagonal = width.square() + height.square()
+    distance = (ax - bx).square() + (ay - by).square()
     penalty = torch.where(diagonal == 0, torch.zeros_like(diagonal), (distance / diagonal) ** beta)
     return iou(a, b) - penalty
 
@@ -152,38 +154,11 @@ def batched_nms(detections: RawDetections, threshold: float, options: NMSOptions
     """
     cls, rows = (detections.probs > 0).t().nonzero().unbind(dim=1)
     order = detections.probs[rows, cls].argsort(descending=True, stable=True)
-    order = order[cls[order].argsort(stable=True)]
     cls, rows = cls[order], rows[order]
-    counts = cls.bincount(minlength=detections.probs.shape[1])
-    starts = counts.cumsum(dim=0) - counts
-    keep = torch.ones_like(cls, dtype=torch.bool)
-    for classes, longest in _groups(counts):
-        if longest > _BLOCK:
-            start = int(starts[classes[0]])
-            part = slice(start, start + longest)
-            keep[part] = nms_keep(detections.boxes[rows[part]], threshold, options)
-            continue
-        # A class with fewer boxes is padded with the boxes after it: being last, they suppress none of the class.
-        offset = torch.arange(longest, device=cls.device)
-        positions = starts[classes][:, None] + offset
-        is_own = offset < counts[classes][:, None]
-        boxes = detections.boxes[rows[positions.clamp(max=len(rows) - 1)]]
-        keep[positions[is_own]] = _greedy(boxes, torch.ones_like(is_own), threshold, options)[is_own]
+    suppressed = ~greedy_nms(detections.boxes[rows], cls, threshold, options.overlap)
     probs = detections.probs.clone()
-    probs[rows[~keep], cls[~keep]] = 0
+    probs[rows[suppressed], cls[suppressed]] = 0
     return detections._replace(probs=probs)
-
-
-def _groups(counts: Tensor) -> Iterator[tuple[list[int], int]]:
-    """Yield classes to process together, limited by memory, and the number of boxes of the largest of them."""
-    order = counts.argsort(descending=True).tolist()
-    sizes = counts.tolist()
-    while order and sizes[order[0]] > 1:
-        longest = sizes[order[0]]
-        similar = sum(2 * sizes[k] > longest for k in order)  # the others would be mostly padding
-        group_size = max(1, min(similar, _BLOCK**2 // longest**2))
-        yield order[:group_size], longest
-        order = order[group_size:]
 
 
 def nms_keep(boxes: Tensor, threshold: float, options: NMSOptions) -> Tensor:
@@ -197,26 +172,8 @@ def nms_keep(boxes: Tensor, threshold: float, options: NMSOptions) -> Tensor:
     Returns:
         bool [n], whether each box is kept.
     """
-    keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
-    for start in range(0, len(boxes), _BLOCK):
-        block = boxes[start : start + _BLOCK]
-        kept = boxes[:start][keep[:start]]
-        candidates = ~(options.overlap(kept[:, None], block[None]) > threshold).any(dim=0)
-        keep[start : start + _BLOCK] = _greedy(block, candidates, threshold, options)
-    return keep
-
-
-def _greedy(boxes: Tensor, candidates: Tensor, threshold: float, options: NMSOptions) -> Tensor:
-    """Return the mask of kept boxes, bool [..., n]; ``boxes``: float [..., n, 4]; ``candidates``: bool [..., n]."""
-    # Greedy NMS as a fixed-point iteration: a box is suppressed if an earlier box that is kept overlaps it. It
-    # converges after as many iterations as the longest chain of suppressions.
-    overlaps = (options.overlap(boxes[..., :, None, :], boxes[..., None, :, :]) > threshold).triu(diagonal=1)
-    keep = candidates
-    while True:
-        updated = candidates & ~(overlaps & keep[..., None]).any(dim=-2)
-        if torch.equal(updated, keep):
-            return keep
-        keep = updated
+    classes = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+    return greedy_nms(boxes, classes, threshold, options.overlap)
 
 
 def letterbox_size(image: tuple[int, int], net: tuple[int, int]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darknet_py import boxes
+from darknet_py import _nms, boxes
 from darknet_py.boxes import NMSKind, NMSOptions, RawDetections
 from tests.helpers.random_networks import random
 
@@ -148,7 +148,9 @@ def test_classes_are_suppressed_independently(detections: RawDetections, options
 @pytest.mark.parametrize("kind", NMSKind)
 def test_nms_of_more_boxes_than_one_block(kind: NMSKind, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 300
-    monkeypatch.setattr(boxes, "_BLOCK", 64)
+    monkeypatch.setattr(_nms, "_FIRST_BLOCK", 16)
+    monkeypatch.setattr(_nms, "_LAST_BLOCK", 64)
+    monkeypatch.setattr(_nms, "_PAIRS", 100)
     xywh = random(count, 4, low=0.0, high=1.0).double()
     xywh[:, 2:] = 0.02 + 0.15 * xywh[:, 2:]
     probs = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:, None].double() / count
@@ -165,14 +167,46 @@ def test_an_overlap_equal_to_the_threshold_suppresses_nothing(kind: NMSKind) -> 
     assert boxes.nms_keep(pair, 0.4999, NMSOptions(kind)).tolist() == [True, False]
 
 
-def test_the_block_size_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = boxes._BLOCK + 70
-    xywh = random(count, 4, low=0.0, high=1.0)
-    xywh[:, 2:] *= 0.15
-    whole = boxes.nms_keep(xywh, 0.2, NMSOptions())
-    monkeypatch.setattr(boxes, "_BLOCK", 100)
-    assert torch.equal(boxes.nms_keep(xywh, 0.2, NMSOptions()), whole)
-    assert 0 < whole[-70:].sum() < 70
+SIDES = st.sampled_from(
+    [0.0, 1e-8, 3e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.01, 0.1, 0.3, 1.0, 100.0, 1e20, float("inf"), float("nan")]
+)
+
+
+@given(
+    st.integers(1, 80), st.integers(1, 3), st.integers(0, 10**6), st.lists(SIDES, min_size=1, max_size=6),
+    st.sampled_from([1e-6, 0.1, 0.45, 0.7, 0.99]), OPTIONS, st.booleans(),
+)  # fmt: skip
+def test_the_search_for_neighbours_misses_no_pair(
+    count: int, classes: int, seed: int, sides: list[float], threshold: float, options: NMSOptions, clustered: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    choice = torch.randint(len(sides), (count, 2), generator=generator)
+    wh = torch.tensor(sides)[choice] * torch.rand(count, 2, generator=generator).clamp(min=0.5)
+    centres = torch.rand(count, 2, generator=generator)
+    if clustered:  # as close as the sides of small boxes
+        centres = 0.5 + (centres - 0.5) * min(sides)
+    xywh, cls = torch.cat((centres, wh), dim=1), torch.randint(classes, (count,), generator=generator)
+    suppresses = options.overlap(xywh[:, None], xywh[None]) > threshold
+    suppresses &= cls[:, None] == cls[None]
+    expected = torch.ones(count, dtype=torch.bool)
+    for row in range(count):
+        expected[row + 1 :] &= ~(suppresses[row, row + 1 :] & expected[row])
+    assert torch.equal(_nms.greedy_nms(xywh, cls, threshold, options.overlap), expected)
+
+
+@pytest.mark.parametrize("kind", NMSKind)
+def test_many_boxes_give_the_survivors_of_all_pairs(kind: NMSKind) -> None:
+    count, options = 3000, NMSOptions(kind)
+    xywh, cls = random(count, 4, low=0.0), random(count, low=0.0, high=4.0).long()
+    for longest, threshold in ((0.02, 0.45), (0.15, 0.45), (1.0, 0.2), (1.0, 0.7)):
+        scaled = xywh * torch.tensor([1.0, 1.0, longest, longest])
+        suppresses = options.overlap(scaled[:, None], scaled[None]) > threshold
+        suppresses &= cls[:, None] == cls[None]
+        expected = torch.ones(count, dtype=torch.bool)
+        for row in range(count):
+            if expected[row]:
+                expected[row + 1 :] &= ~suppresses[row, row + 1 :]
+        assert torch.equal(_nms.greedy_nms(scaled, cls, threshold, options.overlap), expected)
 
 
 def test_nms_of_no_boxes() -> None:
