@@ -22,6 +22,7 @@ from darknet_py.images.reading import ImageArray, ImageSource, read_image
 from darknet_py.postprocess import Selection
 from darknet_py.results.results import Results
 from darknet_py.tiling import TiledDetector, make_tiles
+from tests.helpers import random_networks
 
 SIDE = 64
 
@@ -199,3 +200,15 @@ def test_a_cut_box_inside_an_uncut_one_is_suppressed() -> None:
 def test_boxes_of_one_tile_are_not_merged() -> None:
     pair: list[tuple[float, ...]] = [(4.0, 10.0, 30.0, 50.0, 0.9), (5.0, 10.0, 31.0, 50.0, 0.8)]
     assert merge_two(pair, []) == [[4, 10, 30, 50], [5, 10, 31, 50]]
+
+
+def test_the_limit_of_pixels_holds_for_tiles(tmp_path: pathlib.Path) -> None:
+    Image.new("RGB", (100, 80)).save(tmp_path / "a.png")
+    detector = dk.Detector(
+        random_networks.network(
+            "[net]\nwidth=32\nheight=32\nchannels=3\n[conv]\nfilters=7\n[yolo]\nclasses=2\nnum=1\nanchors=8,8\n"
+        ),
+        max_pixels=7999,
+    )
+    with pytest.raises(DataError, match=r"a\.png: 100x80 are 8,000 pixels, more than the limit of 7,999"):
+        TiledDetector(detector)(tmp_path / "a.png")

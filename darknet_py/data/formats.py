@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..images.sources import IMAGE_SUFFIXES, expand_sources
+from ..images.sources import expand_sources, is_image_name
 from ..text_files import PathFinder, read_list
 from . import data_yaml
 from .coco import load_coco
@@ -137,7 +137,7 @@ def _find_images(part: str, folder: str, path: pathlib.Path) -> list[str]:
     candidates = [pathlib.Path(candidate) for candidate in dict.fromkeys(found) if candidate]
     for candidate in candidates:
         if candidate.is_dir():
-            images = sorted(str(p) for p in candidate.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            images = sorted(str(p) for p in candidate.rglob("*") if is_image_name(p))
             if images:
                 finder.log_shortened()
                 return images

@@ -12,7 +12,7 @@ import io
 import logging
 import os
 import struct
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,11 @@ from PIL import Image, ImageOps, ImageSequence
 from ..errors import DataError
 from .urls import is_http, read_url
 
+if TYPE_CHECKING:
+    import torch
+
 ImageArray = npt.NDArray[np.uint8]  # [height, width, channels]
-ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
+ImageSource = Union[str, os.PathLike[str], bytes, IO[bytes], Image.Image, npt.NDArray[Any], "torch.Tensor"]
 
 # Pillow also has readers that run another program (EPS) or the code of other packages (HDF5, ...): none of them is
 # used, whatever a file contains. Formats that are recognised by their first bytes come first.
@@ -54,7 +57,8 @@ def read_image(
 
     Args:
         source: a path (a format of ``FORMATS``, or .npy), an HTTP URL, the bytes of a file, a binary file object, a PIL
-            image, or an array [height, width] or [height, width, channels] of uint8 or uint16, in RGB order.
+            image, an array [height, width] or [height, width, channels] of uint8 or uint16 in RGB order, or a tensor
+            [channels, height, width] of uint8 or of float in 0..1, which is rounded to 8 bits.
         channels: channels of the result. Grey is repeated to three channels, colour is converted to one; another
             number must match the image's. A TIFF with as many grey pages is read as one image. None: those of the
             image, or its grey pages.
@@ -81,6 +85,8 @@ def read_image(
             array = _to_array(_oriented(source, exif), channels)
         except _DECODING_ERRORS as error:
             raise DataError(f"{name}: broken image ({error})") from error
+    elif hasattr(source, "permute"):
+        array = _from_tensor(source)
     elif hasattr(source, "read"):
         name = str(getattr(source, "name", name))
         content = source.read()
@@ -88,12 +94,29 @@ def read_image(
             raise DataError(f"{name}: expected a file that is open in binary mode")
         array = _decode_content(content, name, channels, exif, max_pixels)
     if not isinstance(array, np.ndarray):
-        raise DataError(f"expected a path, bytes, a PIL image or an array for an image, got {type(source).__name__}")
+        raise DataError(
+            f"expected a path, bytes, a PIL image, an array or a tensor for an image, got {type(source).__name__}"
+        )
     try:
         pixels = _to_uint8(array)
         return pixels if channels is None else _match_channels(pixels, channels)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
+
+
+def _from_tensor(tensor: Any) -> npt.NDArray[Any]:
+    """The values of a torch.Tensor [channels, height, width] as [height, width, channels]. Raises DataError."""
+    if tensor.dim() != 3:
+        raise DataError(f"expected an image [channels, height, width], got a tensor of shape {list(tensor.shape)}")
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point():
+        low, high = (float(tensor.min()), float(tensor.max())) if tensor.numel() else (0.0, 0.0)
+        if not 0 <= low <= high <= 1:
+            raise DataError(f"expected a tensor of float in 0..1, found {low:g}..{high:g}")
+        array: npt.NDArray[Any] = (255 * tensor.float()).round().numpy().astype(np.uint8)
+    else:
+        array = tensor.numpy()
+    return array.transpose(1, 2, 0)
 
 
 def read_orientation(path: str) -> int:

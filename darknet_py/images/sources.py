@@ -18,6 +18,11 @@ IMAGE_SUFFIXES = (
 _SAMPLE_PREFIX = "sample:"
 
 
+def is_image_name(path: pathlib.PurePath) -> bool:
+    """Whether a file name has the suffix of an image and does not begin with a dot."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
 def expand_sources(sources: Iterable[str]) -> list[str]:
     """Expand sources to paths of images.
 
@@ -42,8 +47,7 @@ def _expand_one(source: str) -> list[str]:
         return [source]
     path = pathlib.Path(source)
     if path.is_dir():
-        entries = (entry for entry in path.iterdir() if not entry.name.startswith("."))
-        images = sorted(str(entry) for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES)
+        images = sorted(str(entry) for entry in path.iterdir() if is_image_name(entry))
         if not images:
             raise DataError(f"{source}: no images in this folder (looked for {' '.join(IMAGE_SUFFIXES)})")
         return images

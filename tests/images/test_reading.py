@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
 from darknet_py.errors import DataError
@@ -30,6 +31,18 @@ def test_bytes_and_file_objects_are_read(tmp_path: pathlib.Path) -> None:
         assert np.array_equal(read_image(file), image)
     with (tmp_path / "a.png").open(encoding="latin1") as text, pytest.raises(DataError, match="in binary mode"):
         read_image(text)  # type: ignore[arg-type]
+
+
+def test_tensors_are_read_as_torchvision_returns_them() -> None:
+    image = noise(6, 9, 3)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    assert np.array_equal(read_image(tensor), image)
+    assert np.array_equal(read_image(tensor.float() / 255), image)
+    assert np.array_equal(read_image(tensor[:1], 1), image[:, :, :1])
+    with pytest.raises(DataError, match=r"expected a tensor of float in 0\.\.1, found \d"):
+        read_image(tensor.float())
+    with pytest.raises(DataError, match=r"image \[channels, height, width\], got a tensor of shape \[6, 9\]"):
+        read_image(tensor[0])
 
 
 def test_paths_pil_images_and_arrays_give_the_same_image(tmp_path: pathlib.Path) -> None:

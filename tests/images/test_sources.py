@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from darknet_py.data.formats import load_dataset
 from darknet_py.errors import DataError
 from darknet_py.hub import catalogue
 from darknet_py.images import sources
@@ -21,6 +22,13 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
 
 def test_a_folder_is_expanded_to_its_images_in_order(folder: pathlib.Path) -> None:
     assert [pathlib.Path(p).name for p in sources.expand_sources([str(folder)])] == ["a.PNG", "b.jpg", "c.webp"]
+
+
+def test_a_name_that_begins_with_a_dot_is_no_image(folder: pathlib.Path) -> None:
+    (folder / "set").mkdir()
+    for name in ("a.jpg", "._a.jpg"):
+        (folder / "set" / name).touch()
+    assert [pathlib.Path(sample.image).name for sample in load_dataset(folder / "set", "train")] == ["a.jpg"]
 
 
 @pytest.mark.usefixtures("folder")
