@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from .errors import DataError
 from .layers import ClassifierHead
 from .network import Network, evaluating
 
+_LOG_2 = float(np.float32(math.log(2)))
 _MIN_PROBABILITY = 0.0001  # less probable characters are never sampled
 
 
@@ -60,14 +62,16 @@ def perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[str]:
         network.reset()
         for character in seed:
             _predict(network, character)
-        bits = 0.0
+        bits = np.float32(0)  # C adds up in float32
         words = 1
         for count, (character, following) in enumerate(itertools.pairwise(text), start=1):
             words += following in b" \n\t"
-            bits -= math.log2(max(float(_predict(network, character)[following]), sys.float_info.min))
+            prob = max(float(_predict(network, character)[following]), sys.float_info.min)
+            bits = np.float32(float(bits) - math.log(prob) / _LOG_2)
+            per_character, per_word = bits / np.float32(count), bits / np.float32(words)
             yield (
-                f"{count} BPC: {bits / count:4.4f}   Perplexity: {2 ** (bits / count):4.4f}    "
-                f"Word Perplexity: {2 ** (bits / words):4.4f}"
+                f"{count} BPC: {per_character:4.4f}   Perplexity: {2.0 ** float(per_character):4.4f}    "
+                f"Word Perplexity: {2.0 ** float(per_word):4.4f}"
             )
         network.reset()
 

@@ -190,3 +190,37 @@ def test_rnn_valid_prints_the_perplexity_so_far(
         "1 BPC: 8.0000   Perplexity: 256.0000    Word Perplexity: 16.0000",
         "2 BPC: 8.0000   Perplexity: 256.0000    Word Perplexity: 256.0000",
     ]
+
+
+def of_darknet(line: str, text: str = "") -> str:
+    """What the Debian package darknet, which is pjreddie's fork, prints to stdout."""
+    return subprocess.run(["darknet", *line.split()], input=text, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("darknet") is None, reason="compares with the Debian package darknet")
+def test_perplexity_is_that_of_c(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("r.cfg").write_text(
+        "[net]\ninputs=128\nbatch=1\ntime_steps=1\n[rnn]\noutput=16\nhidden=16\nactivation=tanh\n"
+        "[connected]\noutput=128\nactivation=linear\n[softmax]\n"
+    )
+    network = dk.load("r.cfg")
+    random_networks.randomise(network)
+    dk.save_weights(network, "r.weights")
+    text = "to be or not to be"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    status, out, _ = run(["rnn", "valid", "r.cfg", "r.weights"], capsys)
+    assert status == 0
+    ours, theirs = (re.findall(r"[\d.]+", printed) for printed in (out, of_darknet("rnn valid r.cfg r.weights", text)))
+    assert list(map(float, ours)) == pytest.approx(list(map(float, theirs)), rel=2e-6)
+
+
+@pytest.mark.skipif(shutil.which("darknet") is None, reason="compares with the Debian package darknet")
+@pytest.mark.parametrize("name", ["label", "valid10", "validmulti"])
+def test_lines_of_classifiers_are_those_of_c(
+    classifier: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["classifier", name, *classifier]
+    assert run(line, capsys)[:2] == (0, of_darknet(" ".join(line)))
