@@ -21,6 +21,7 @@ from typing import Any
 from . import commands
 from ._version import __version__
 from .commands import _darknet, _output
+from .commands._console import escaping_control_characters
 from .errors import DarknetError, UnusedOptionWarning, WeightsWarning
 from .inference.allocator import keep_freed_memory
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and return the exit status."""
     line = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
-    with warnings.catch_warnings(), _lossy_stderr(), _escaping_streams():
+    with warnings.catch_warnings(), _lossy_stderr(), _escaping_streams(), escaping_control_characters():
         for category in (UnusedOptionWarning, WeightsWarning):
             warnings.simplefilter("default", category)
         warnings.showwarning = _print_warning

@@ -64,7 +64,7 @@ def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
     detector = Detector(network, names=names, threshold=args.thresh, hierarchy=args.hier, letterbox=letterbox)
     source = args.c if args.video is None else args.video
     print(f"video file: {source}" if args.video else f"Webcam index: {source}", flush=True)
-    clear = "\033[H\033[J" if sys.stdout.isatty() else ""
+    clear = b"\033[H\033[J" if sys.stdout.isatty() else b""
     deadline = time.monotonic() + args.time_limit_sec
     fps = _FrameRate()
     errors = _output.ErrorLog()
@@ -74,7 +74,9 @@ def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
         writer = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
         json_array = stack.enter_context(_JsonArray(args.json_file_output)) if args.json_file_output else None
         for number, (frame, result) in enumerate(detect_video(detector, _video.report_end(video, errors)), start=1):
-            lines = [f"{clear}Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", fps.update()]
+            if clear:
+                sys.stdout.buffer.write(clear)
+            lines = ["Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", fps.update()]
             print("\n".join(lines), flush=True)
             if json_array:
                 json_array.append(result.to_darknet_json(number))
