@@ -31,6 +31,7 @@ from .errors import DarknetError, DataError
 from .locks import HAS_LOCKS, hold, release
 
 _TEMPORARY = re.compile(r"\.darknet_py-[0-9a-f]{16}\.tmp")
+_NUL = "expected a file name, found a NUL character in it"
 _searched: set[str] = set()  # folders in which this process has looked for left-over files
 
 
@@ -74,6 +75,16 @@ def atomic_write(
             _sync_folder(folder)
     except OSError as failure:
         raise error(f"{os.fspath(path)}: {failure.strerror or failure}") from failure
+
+
+def create_folder(path: StrPath) -> pathlib.Path:
+    """Create a folder and those above it, if absent. Raises DataError."""
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise DataError(f"{folder}: {getattr(error, 'strerror', None) or error}") from error
+    return folder
 
 
 @contextmanager
@@ -133,6 +144,8 @@ def check_outputs(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | 
     absent: set[str] = set()
     folders: dict[str, str] = {}
     for path in (path for path in outputs if path and path != "-"):
+        if "\0" in os.fspath(path):
+            raise OutputError(f"{os.fspath(path)}: {_NUL}")
         identity = _identity(path)
         if identity is None:
             folder, name = os.path.split(path)
@@ -168,7 +181,7 @@ def _resolve(path: StrPath) -> str | None:
     """The file to replace, symbolic links followed; None for a device, a pipe or an open file such as /dev/stdout."""
     name = os.path.abspath(path)
     if "\0" in name:
-        raise OSError(errno.EINVAL, "expected a file name, found a NUL character in it")
+        raise OSError(errno.EINVAL, _NUL)
     try:
         is_file = stat.S_ISREG(os.stat(name).st_mode)
     except FileNotFoundError:

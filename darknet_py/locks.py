@@ -36,8 +36,8 @@ def lock(path: StrPath, busy: str) -> Iterator[None]:
     while held is None:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
-        except OSError as error:
-            raise DataError(f"{os.fspath(path)}: {error.strerror or error}") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+            raise DataError(f"{os.fspath(path)}: {getattr(error, 'strerror', None) or error}") from error
         held = hold(path)
         if held is None and os.path.exists(path):
             raise DataError(busy)

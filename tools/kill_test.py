@@ -42,6 +42,7 @@ from tests.helpers import http_server, synthetic_data
 _SAVED = ("a.weights", "a.pt", "a.safetensors")
 _BLOCKS = 40  # of 256 KB in the file that is downloaded
 _ITERATIONS = 24
+_PROGRESS = 50  # kills between lines of progress
 
 
 class Work:
@@ -239,6 +240,8 @@ def kill_repeatedly(kills: int, seed: int, folder: pathlib.Path, report: Callabl
             killed = _kill(work.run, rng.uniform(0, work.period))
             counts[work] += killed
             _check(work.check, f"kill {number} (seed {seed}): {type(work).__name__}", failures)
+            if (number + 1) % _PROGRESS == 0:
+                report(f"{number + 1} kills, {len(failures)} failed checks")
         for work in works:
             _check(work.finish, f"afterwards: {type(work).__name__}", failures)
         for work in works:
@@ -307,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        failures = kill_repeatedly(args.kills, args.seed, pathlib.Path(folder), print)
+        failures = kill_repeatedly(args.kills, args.seed, pathlib.Path(folder), functools.partial(print, flush=True))
     for failure in failures:
         print(failure)
     print(f"{len(failures)} failed checks, {time.monotonic() - start:.0f} s")

@@ -134,8 +134,8 @@ def load(path: StrPath, *, allow_paths: bool = False) -> Config:
     name = os.fspath(path)
     try:
         text = decode_text(pathlib.Path(name).read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{name}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise ConfigError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if "\0" in text:
         raise ConfigError(f"{name}: expected the text of a cfg, found binary data (are cfg and weights swapped?)")
     return loads(text, name, allow_paths=allow_paths)

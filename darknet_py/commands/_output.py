@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from ..errors import DataError
-from ..files import OutputError, atomic_write, check_outputs
+from ..files import OutputError, atomic_write, check_outputs, create_folder
 from ..images.urls import is_http
 
 if TYPE_CHECKING:
@@ -120,11 +120,11 @@ class ResultWriter:
         image_files = [os.path.join(images, name.image) for name in self._names.values()] if images else []
         label_files = [os.path.join(labels, name.label) for name in self._names.values()] if labels else []
         check_outputs([*image_files, *label_files], images_and_labels(sources))
-        self.images = _create_folder(images)
-        self.labels = _create_folder(labels)
-        self.crops = _create_folder(crops)
+        self.images = create_folder(images) if images else None
+        self.labels = create_folder(labels) if labels else None
+        self.crops = create_folder(crops) if crops else None
         self._confidence = confidence
-        self._inputs = {os.path.realpath(source) for source in sources} if crops else set()
+        self._sources = sources
         self.json_path = json_path
         self.darknet_json_path = darknet_json_path
         self._results: list[dict[str, Any]] = []
@@ -165,10 +165,8 @@ class ResultWriter:
 
         stem = pathlib.Path(self._names[result.path].label).stem
         for number, (name, pixels) in enumerate(result.crops(), start=1):
-            class_folder = _create_folder(os.path.join(folder, re.sub(r"[^\w. -]", "_", name) or "_")) or folder
-            path = class_folder / f"{stem}_{number}.png"
-            if os.path.realpath(path) in self._inputs:
-                raise OutputError(f"{path}: is also an input: choose another folder for --save-crop")
+            path = create_folder(folder / (re.sub(r"[^\w. -]", "_", name) or "_")) / f"{stem}_{number}.png"
+            check_outputs([path], self._sources)
             with atomic_write(path) as file:
                 Image.fromarray(pixels.squeeze()).save(file, "png")
 
@@ -218,15 +216,21 @@ class JsonLines:
 
     def __exit__(self, *_: object) -> None:
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # a full disk, which a write has reported
+                self._file.close()
 
     def write(self, content: dict[str, Any]) -> None:
         """Write one line."""
         if not self._path:
             return
         file = self._file or sys.stdout
-        file.write(_to_json(content, file) + "\n")
-        file.flush()
+        try:
+            file.write(_to_json(content, file) + "\n")
+            file.flush()
+        except OSError as error:
+            if file is sys.stdout:
+                raise
+            raise DataError(f"{self._path}: {error.strerror or error}") from error
 
 
 def check(args: argparse.Namespace, inputs: Iterable[str] = ()) -> None:
@@ -320,14 +324,3 @@ def progress_bar(items: Iterable[T], total: int, *, quiet: bool = False, unit: s
     is_hidden = quiet or total < 2 or not sys.stderr.isatty()
     bar: Iterable[T] = tqdm(items, total=total, unit=unit, disable=is_hidden, file=sys.stderr)
     return bar
-
-
-def _create_folder(name: str | None) -> pathlib.Path | None:
-    if name is None:
-        return None
-    folder = pathlib.Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{name}: {error.strerror}") from error
-    return folder

@@ -21,8 +21,7 @@ from PIL import Image
 
 from .._typing import StrPath
 from ..data.labels import TargetArray
-from ..errors import DataError
-from ..files import atomic_write
+from ..files import atomic_write, create_folder
 from .textures import render_texture
 
 Array = npt.NDArray[np.float64]
@@ -67,20 +66,17 @@ def write_dataset(
     root = pathlib.Path(folder)
     samples = load_samples()
     counts = dict(zip(SUBSETS, (train, valid), strict=True))
-    try:
-        with tqdm(total=train + valid, unit=" images", disable=not progress) as bar:
-            for subset, count in counts.items():
-                (root / subset).mkdir(parents=True, exist_ok=True)
-                for number in range(count):
-                    _write_sample(root / subset / f"{number:05d}", *render_image(samples[subset], subset, number, seed))
-                    bar.update()
-                _write_lines(root / f"{subset}.txt", (f"{subset}/{number:05d}.png" for number in range(count)))
-        _write_lines(root / "digits.names", CLASS_NAMES)
-        entries = {"classes": len(CLASS_NAMES), "train": "train.txt", "valid": "valid.txt", "names": "digits.names"}
-        entries["backup"] = "backup"
-        _write_lines(root / "digits.data", (f"{key} = {value}" for key, value in entries.items()))
-    except OSError as error:
-        raise DataError(f"{error.filename or folder}: {error.strerror}") from error
+    with tqdm(total=train + valid, unit=" images", disable=not progress) as bar:
+        for subset, count in counts.items():
+            create_folder(root / subset)
+            for number in range(count):
+                _write_sample(root / subset / f"{number:05d}", *render_image(samples[subset], subset, number, seed))
+                bar.update()
+            _write_lines(root / f"{subset}.txt", (f"{subset}/{number:05d}.png" for number in range(count)))
+    _write_lines(root / "digits.names", CLASS_NAMES)
+    entries = {"classes": len(CLASS_NAMES), "train": "train.txt", "valid": "valid.txt", "names": "digits.names"}
+    entries["backup"] = "backup"
+    _write_lines(root / "digits.data", (f"{key} = {value}" for key, value in entries.items()))
     return root / "digits.data"
 
 

@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .._typing import StrPath
-from ..errors import DataError
-from ..files import atomic_write, check_outputs
+from ..files import atomic_write, check_outputs, create_folder
 from . import contact_sheets
 from .average_precision import PrecisionRecallCurve, compute_overall_curve
 from .confusion import compute_confusion_matrix
@@ -44,15 +43,12 @@ def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
         "predictions.jpg": contact_sheets.draw_detections,
     }
     check_outputs([target / name for name in plots], evaluation.data.dataset.files())
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name, plot in plots.items():
-            image = plot(evaluation)
-            content = _to_jpeg(image) if isinstance(image, Image.Image) else _to_png(image)
-            with atomic_write(target / name) as file:
-                file.write(content)
-    except OSError as error:
-        raise DataError(f"{error.filename or target}: {error.strerror or error}") from error
+    create_folder(target)
+    for name, plot in plots.items():
+        image = plot(evaluation)
+        content = _to_jpeg(image) if isinstance(image, Image.Image) else _to_png(image)
+        with atomic_write(target / name) as file:
+            file.write(content)
     return [target / name for name in plots]
 
 
@@ -141,7 +137,7 @@ def plot_confusion_matrix(evaluation: Evaluation) -> Figure:
     )
     used = [cls for cls in range(len(names)) if counts[cls].any() or counts[:, cls].any()]
     kept = counts[np.ix_([*used, len(names)], [*used, len(names)])]
-    ticks = [*(names[cls] for cls in used), "background"]
+    ticks = [*(plain_text(names[cls]) for cls in used), "background"]
     side = min(24.0, max(5.5, 2.2 + 0.21 * len(ticks)))
     figure = import_figure_class()(figsize=(side + 1, side + 0.6), dpi=130, layout="compressed", facecolor="white")
     axes = figure.add_subplot()
@@ -177,6 +173,11 @@ def _format_headline(evaluation: Evaluation) -> str:
     return f"{name} {100 * evaluation.map:.2f} %  ({evaluation.rule})"
 
 
+def plain_text(text: str) -> str:
+    """A name as matplotlib draws it: text between two ``$`` would be a formula."""
+    return text.replace("$", r"\$")
+
+
 def _create_figure(title: str, headline: str) -> tuple[Figure, Axes]:
     figure = import_figure_class()(figsize=(8.4, 5.6), dpi=130, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
@@ -195,7 +196,7 @@ def _plot_class_curve(axes: Axes, x: Any, y: Any, label: str, classes: int) -> N
         axes.plot(x, y, color=_GREY, alpha=max(0.16, 4 / classes), linewidth=0.8)
     else:
         number = 1 + len(axes.lines)
-        axes.plot(x, y, linewidth=1.3, label=label, color=f"C{number}" if number < 10 else _INK)
+        axes.plot(x, y, linewidth=1.3, label=plain_text(label), color=f"C{number}" if number < 10 else _INK)
 
 
 def _format_axes(axes: Axes, x: str, y: str, classes: int) -> None:

@@ -18,8 +18,7 @@ from collections.abc import Iterable
 
 from .._typing import StrPath
 from ..data.dataset import Dataset
-from ..errors import DataError
-from ..files import atomic_write, check_outputs
+from ..files import atomic_write, check_outputs, create_folder
 from . import coco
 from .detections import Detections
 
@@ -49,15 +48,12 @@ def write(
     target = pathlib.Path(folder)
     contents = dict(_WRITERS[kind](dataset, detections, stem))
     check_outputs([target / name for name in contents], dataset.files())
-    try:
-        for name, text in contents.items():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            # Of file names that are not UTF-8: their bytes in a text, escapes in JSON.
-            errors = "backslashreplace" if name.endswith(".json") else "surrogateescape"
-            with atomic_write(target / name, "w", encoding="utf-8", errors=errors) as file:
-                file.write(text)
-    except OSError as error:
-        raise DataError(f"{error.filename or target}: {error.strerror or error}") from error
+    for name, text in contents.items():
+        create_folder((target / name).parent)
+        # Of file names that are not UTF-8: their bytes in a text, escapes in JSON.
+        errors = "backslashreplace" if name.endswith(".json") else "surrogateescape"
+        with atomic_write(target / name, "w", encoding="utf-8", errors=errors) as file:
+            file.write(text)
     return [target / name for name in contents]
 
 

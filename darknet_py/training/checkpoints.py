@@ -30,7 +30,8 @@ from torch import Tensor
 
 from .. import locks, weights
 from .._typing import StrPath
-from ..errors import CheckpointError, ConfigError, DataError
+from ..errors import CheckpointError, ConfigError
+from ..files import create_folder
 from ..network import Network
 from ..weights import checkpoint, containers, schema
 from ..weights.checkpoint import Checkpoint
@@ -235,16 +236,6 @@ class CheckpointWriter:
             return self.path("final").stat().st_mtime_ns >= self.state.stat().st_mtime_ns
         except FileNotFoundError:
             return False
-
-
-def create_folder(folder: StrPath) -> pathlib.Path:
-    """Create the folder of a run, if absent. Raises DataError."""
-    path = pathlib.Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    return path
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from .._typing import StrPath
-from ..evaluation.plots import import_figure_class
+from ..evaluation.plots import import_figure_class, plain_text
 from ..files import atomic_write
 
 _MAX_DOTS = 4000  # of the loss
@@ -51,7 +51,7 @@ def draw(
     y = [max_loss if math.isnan(loss) else min(loss, max_loss) for _, loss in shown]
     axes.scatter(x, y, s=5, color=_BLUE, linewidths=0, clip_on=False, zorder=3)
     axes.set(xlim=(0, max(max_batches, 1)), ylim=(0, max_loss), xlabel=text)
-    axes.set_title(title, loc="left", color=_INK, fontsize=12)
+    axes.set_title(plain_text(title), loc="left", color=_INK, fontsize=12)
     axes.set_ylabel("average loss", color=_BLUE, fontsize=11)
     axes.xaxis.label.set(color=_INK, fontsize=11)
     axes.locator_params(nbins=10)

@@ -85,7 +85,10 @@ class VideoWriter:
         frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")
         frame.pts = self._last_tick = max(self._last_tick + 1, round(timestamp / self._tick))
         frame.time_base = self._tick
-        self._container.mux(self._stream.encode(frame))
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except OSError as error:  # a full disk; FFmpeg's own errors are of this type too
+            raise DataError(f"{self.path}: {error.strerror or error}") from error
 
     def _open(self, height: int, width: int) -> None:
         file = self._resources.enter_context(atomic_write(self.path))

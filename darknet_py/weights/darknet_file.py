@@ -238,6 +238,8 @@ class _OpenFile(NamedTuple):
 def _open(path: StrPath, network: Network, upto: int | None = None) -> Iterator[_OpenFile]:
     """Open a file and read its header. Raises WeightsError, also for an OSError inside the block."""
     name = os.fspath(path)
+    if "\0" in name:
+        raise WeightsError(f"{name}: expected a file name, found a NUL character in it")
     try:
         with open(name, "rb") as file:
             status = os.fstat(file.fileno())

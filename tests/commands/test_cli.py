@@ -196,7 +196,7 @@ def test_a_crop_does_not_replace_an_image(model: tuple[str, str], capsys: pytest
     content = pathlib.Path("set/dog/a_1.png").read_bytes()
     line = ["detect", *model, "a.png", "set/dog/a_1.png", "--names", "tiny.names", "--save-crop", "set"]
     assert cli.main(line) == 1
-    assert "set/dog/a_1.png: is also an input" in capsys.readouterr().err
+    assert "set/dog/a_1.png: writing it would replace the input" in capsys.readouterr().err
     assert pathlib.Path("set/dog/a_1.png").read_bytes() == content
 
 

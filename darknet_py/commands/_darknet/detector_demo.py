@@ -119,6 +119,7 @@ class _JsonArray:
     """A file with a JSON array that is written element by element, and is valid after the block in any case."""
 
     def __init__(self, path: str) -> None:
+        self._path = path
         try:
             self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (closed when the block ends)
         except OSError as error:
@@ -129,11 +130,19 @@ class _JsonArray:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with self._file:
-            self._file.write("\n]\n" if self._separator == ", \n" else "[\n]\n")
+        end = "\n]\n" if self._separator == ", \n" else "[\n]\n"
+        try:
+            with self._file:
+                self._file.write(end)
+        except OSError as failure:
+            if error is None:
+                raise DataError(f"{self._path}: {failure.strerror or failure}") from failure
 
     def append(self, content: dict[str, Any]) -> None:
         """Write one element."""
-        self._file.write(self._separator + json.dumps(content, ensure_ascii=False, indent=1))
-        self._file.flush()
+        try:
+            self._file.write(self._separator + json.dumps(content, ensure_ascii=False, indent=1))
+            self._file.flush()
+        except OSError as error:
+            raise DataError(f"{self._path}: {error.strerror or error}") from error
         self._separator = ", \n"
