@@ -6,7 +6,7 @@ A verb adds them with ``add(parser, "--conf", default=0.25)`` and describes what
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..cfg import Dialect
@@ -122,3 +122,8 @@ def add_engine(group: argparse._ActionsContainer) -> None:
     """Add the options of the inference engine and its precision."""
     add(group, "--engine", default="torch")
     add(group, "--dtype", default="fp32")
+
+
+def split_commas(words: Iterable[str]) -> list[str]:
+    """Split the words of an option at commas: ``person,3 dog``."""
+    return [part for word in words for part in word.split(",") if part]

@@ -154,8 +154,8 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
         names=args.names or _model.matching_names(model.names, network),
         threshold=args.conf,
         class_thresholds=_class_thresholds(args.class_conf),
-        classes=_commas(args.classes) if args.classes else None,
-        skip_classes=_commas(args.skip_classes),
+        classes=_options.split_commas(args.classes) if args.classes else None,
+        skip_classes=_options.split_commas(args.skip_classes),
         nms=args.nms,
         agnostic_nms=args.agnostic_nms,
         max_detections=args.max_det,
@@ -170,14 +170,9 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
     return plain if args.tile is None else TiledDetector(plain, overlap=args.tile)
 
 
-def _commas(words: Sequence[str]) -> list[str]:
-    """Words, split at commas: ``person,3 dog``."""
-    return [part for word in words for part in word.split(",") if part]
-
-
 def _class_thresholds(words: Sequence[str]) -> dict[str | int, float]:
     thresholds: dict[str | int, float] = {}
-    for word in _commas(words):
+    for word in _options.split_commas(words):
         name, _, value = word.rpartition("=")
         try:
             thresholds[name] = float(value)

@@ -50,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _options.add(protocol, "--match-iou", default=0.5)
     _options.add(protocol, "--conf", note="for TP, FP, precision, recall and F1 (default: 0.25)", default=0.25)
+    _options.add(parser, "--classes")
     boxes = parser.add_argument_group("boxes")
     _options.add(boxes, "--min-score", note="(default: 0.005; coco: 0.001)")
     _options.add(boxes, "--nms", note="(default: 0.45; coco: 0.6)")
@@ -89,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         names=args.names,
         polygons=args.polygons,
         map_classes=args.map_classes or "",
+        classes=_options.split_commas(args.classes) if args.classes else None,
         threshold=args.conf,
         match_iou=args.match_iou,
         points=args.points,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import nn
 from .._typing import StrPath
 from ..data import labels
 from ..data.class_map import mapped_names, parse_class_map
-from ..data.class_names import ClassNames, resolve_class_names
+from ..data.class_names import ClassNames, class_numbers, resolve_class_names
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import DataError
@@ -41,6 +41,7 @@ def evaluate(
     names: ClassNames = None,
     polygons: bool = False,
     map_classes: str = "",
+    classes: Iterable[str | int] | None = None,
     threshold: float = 0.25,
     match_iou: float = 0.5,
     points: int = 0,
@@ -67,6 +68,7 @@ def evaluate(
         polygons: take the bounding boxes of polygons in label files.
         map_classes: the network's classes of the data set's, see ``data.class_map``: "person=0,car=1", a file of such
             lines, or "names"; others are left out. "": they are the same.
+        classes: evaluate these classes only, by name or number; the mean is over them. None: all.
         threshold: score above which a detection counts for TP, FP, precision, recall and F1; no influence on mAP.
         match_iou: IoU at which a detection counts as correct.
         points: for the darknet protocol, the number of recalls over which precision is averaged; 0: area under the
@@ -118,9 +120,29 @@ def evaluate(
         progress=progress,
     )
     labels.log_problems(detections.problems)
+    if classes is not None:
+        dataset, detections = _select_classes(dataset, detections, class_numbers(classes, dataset.names))
     return evaluate_detections(
         dataset, detections, protocol, threshold=threshold, match_iou=match_iou, points=points, backend=backend
     )
+
+
+def _select_classes(dataset: Dataset, detections: Detections, numbers: Sequence[int]) -> tuple[Dataset, Detections]:
+    """The targets and detections of some classes, renumbered in the order of ``numbers``."""
+    new_numbers = {number: index for index, number in enumerate(dict.fromkeys(numbers))}
+    categories = tuple(dataset.categories[number] for number in new_numbers) if dataset.categories else ()
+    names = [dataset.names[number] for number in new_numbers]
+    kept = np.isin(detections.classes, list(new_numbers))
+    selected = replace(
+        detections,
+        image=detections.image[kept],
+        boxes=detections.boxes[kept],
+        confidence=detections.confidence[kept],
+        classes=np.array([new_numbers[number] for number in detections.classes[kept].tolist()], np.int64),
+    )
+    dataset = replace(dataset.map_classes(new_numbers, names), categories=categories)
+    _require_objects(dataset)
+    return dataset, selected
 
 
 def prepare_dataset(

@@ -47,3 +47,19 @@ def test_errors_are_one_line(line: list[str], capsys: pytest.CaptureFixture[str]
     assert "points: expected 0 (area under the curve)" in capsys.readouterr().err
     assert cli.main([*line[:3], "nowhere.data"]) == 1
     assert "nowhere.data: No such file or directory" in capsys.readouterr().err
+
+
+def test_classes_restrict_the_table_and_the_mean(
+    line: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, data = noise_dataset.detector(tmp_path), tmp_path / "set" / "my.data"
+    every = evaluate(network, data, progress=False)
+    for number, of_class in enumerate(every.classes):
+        one = evaluate(network, data, classes=[number], progress=False)
+        assert [score.average_precision for score in one.classes] == [of_class.average_precision]
+        assert one.map == pytest.approx(of_class.average_precision)
+    name = every.data.dataset.names[1]
+    assert cli.main([*line, "--classes", name, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["map"] == pytest.approx(every.classes[1].average_precision, abs=1e-6)
+    assert cli.main([*line, "--classes", "none"]) == 1
+    assert "classes: expected class names or numbers in 0..1, got 'none'" in capsys.readouterr().err
