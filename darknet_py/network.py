@@ -19,7 +19,7 @@ from .cfg import Config, Dialect, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError, DarknetError
 from .layers import ClassifierHead, Head, Layer, Shape, StepContext, Tree
-from .modes import default_float32, eval_mode, update_computed
+from .modes import default_float32, eval_mode
 
 _MAX_WRAPPERS = 8  # around a network
 
@@ -44,6 +44,7 @@ class Network(nn.Module):
         version: (major, minor, revision) in the header of a .weights file.
         seen: images trained on, also in that header.
         names: class names from a checkpoint; empty if unknown.
+        shapes: shape of each entry of ``state_dict()`` as the cfg says.
         initial_values: samples of the random values that ``initialise`` has set, see ``random_layers``.
 
     Raises:
@@ -82,7 +83,7 @@ class Network(nn.Module):
         self.seen = 0
         self.names: tuple[str, ...] = ()
         self.initial_values: dict[str, Tensor] = {}
-        self._shapes = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        self.shapes = {name: tensor.shape for name, tensor in self.state_dict().items()}
         self.eval()
         for option in self.ineffective_options() if strict else ():
             raise ConfigError(str(option))
@@ -172,30 +173,6 @@ class Network(nn.Module):
         """
         with evaluating(self), torch.no_grad():
             return [y.float() for y in self(x.to(next(self.parameters(), x)))]
-
-    def plain_state_dict(self) -> dict[str, Tensor]:
-        """Return ``state_dict()`` as of an unmodified network, which every network of this cfg can load.
-
-        Tensors that ``torch.nn.utils.parametrize`` or ``prune`` compute are included as they are computed, and their
-        parameters and anything else that was added to the layers are left out.
-
-        Raises:
-            DarknetError: a layer was replaced, or a tensor has another shape.
-        """
-        list(self)  # raises for replaced layers
-        update_computed(self)
-        state = {}
-        for name, shape in self._shapes.items():
-            path, _, attribute = name.rpartition(".")
-            try:
-                tensor = getattr(self.get_submodule(path), attribute)
-            except AttributeError:
-                raise DarknetError(f"{self.config.path}: {name} was removed from the network") from None
-            if tensor.shape != shape:
-                found = f"expected {tuple(shape)} as in the cfg, found {tuple(tensor.shape)}"
-                raise DarknetError(f"{self.config.path}: {name}: {found}")
-            state[name] = tensor.detach()
-        return state
 
     def locate(self, index: int, inputs: Sequence[Tensor]) -> str:
         """Describe layer ``index`` and the shapes of its inputs, for errors."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .. import cfg as cfg_
 from ..cfg import Config
 from ..network import Network
+from ..weights.state_dicts import plain_state_dict
 
 _BATCH_NORM_KEYS = ("batch_normalize", "cbn")
 
@@ -28,7 +29,7 @@ def fuse_batch_norm(network: Network) -> Network:
     fused.version = network.version
     fused.seen = network.seen
     fused.names = network.names
-    state = network.plain_state_dict()
+    state = plain_state_dict(network)
     for path, module in network.named_modules():
         for name, tensor in _fused_weights(module).items():
             state[f"{path}.{name}"] = tensor

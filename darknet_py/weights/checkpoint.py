@@ -23,6 +23,7 @@ Conversion from .weights to a checkpoint and back is lossless. No code is stored
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import pathlib
 import shutil
@@ -43,8 +44,8 @@ from ..network import Network, unwrap
 from ..text_files import read_text, to_unicode
 from . import containers, schema
 from .darknet_file import require_plain, stored
-from .diagnostics import warn_of_non_finite
-from .state_dicts import layer_of, own_state_dict
+from .diagnostics import require_memory, warn_of_non_finite
+from .state_dicts import layer_of, own_state_dict, plain_state_dict
 
 FORMAT = "darknet_py 1"
 
@@ -95,9 +96,10 @@ def create(network: Network, upto: int | None = None) -> Checkpoint:
     count = len(network.layers) if upto is None else upto
     if not 0 < count <= len(network.layers):
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
+    require_memory(network)
     config = network.config
     return Checkpoint(
-        {n: t.cpu().contiguous() for n, t in network.plain_state_dict().items() if layer_of(n) < count},
+        {n: t.cpu().contiguous() for n, t in plain_state_dict(network).items() if layer_of(n) < count},
         config.text or cfg_.dumps(config),
         pathlib.Path(config.path).name,
         str(network.dialect),
@@ -208,11 +210,13 @@ def fill(network: Network, checkpoint: Checkpoint, path: StrPath, *, upto: int |
         raise CheckpointError(f"{os.fspath(path)}: expected {count} layers, found {backbone}")
     require_plain(network)
     expected = {name: tensor for name, tensor in network.state_dict().items() if layer_of(name) < count}
-    loaded = {name: tensor for name, tensor in checkpoint.state_dict.items() if layer_of(name) < count}
+    limit = math.inf if upto is None else count
+    loaded = {name: tensor for name, tensor in checkpoint.state_dict.items() if layer_of(name) < limit}
     prefix = f"{os.fspath(path)}: "
     for name in sorted(expected.keys() ^ loaded.keys(), key=layer_of):
         problem = f"{name} is missing" if name in expected else f"{name} is not in the network"
-        raise CheckpointError(f"{prefix}{problem}: expected the cfg that it was written for ({checkpoint.cfg_name})")
+        source = f"the cfg that it was written for ({checkpoint.cfg_name})" if checkpoint.cfg else "all of one network"
+        raise CheckpointError(f"{prefix}{problem}: expected {source}")
     for name, tensor in expected.items():
         if tensor.shape != loaded[name].shape:
             raise CheckpointError(f"{prefix}{name}: expected {tuple(tensor.shape)}, found {tuple(loaded[name].shape)}")

@@ -26,7 +26,7 @@ from ..files import atomic_write
 from .darknet_file import read_exactly
 from .diagnostics import identify_format
 
-SUFFIXES = (".pt", ".pth", ".safetensors")
+SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 _MAX_TUPLE = 1_000_000  # values in a tuple, counted as often as they occur
 _PICKLES = 5  # in the format of torch.save before 1.6: magic number, protocol, system, content, keys
 _JSON = "[{0123456789-tfn"  # first characters of JSON other than strings

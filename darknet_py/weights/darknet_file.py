@@ -34,7 +34,7 @@ from ..errors import WeightsError
 from ..files import atomic_write
 from ..modes import update_computed
 from ..network import Network, unwrap
-from .diagnostics import describe_non_finite, explain, identify_format, warn_of_non_finite
+from .diagnostics import describe_non_finite, explain, identify_format, require_memory, warn_of_non_finite
 
 _MAX_HEADER = struct.calcsize("<iiiQ")
 
@@ -124,8 +124,8 @@ def count_filled_layers(network: Network, path: StrPath) -> int:
         if left == 0 and index and arrays[index - 1].layer != array.layer:
             return array.layer
         left -= 4 * array.tensor.numel()
-    if left or identify_format(opened.start):
-        raise WeightsError(f"{os.fspath(path)}: {explain(network, arrays, total, opened.start)}")
+    if left:
+        raise WeightsError(f"{os.fspath(path)}: {explain(network, arrays, total)}")
     return len(network.layers)
 
 
@@ -136,9 +136,7 @@ def count_surplus_bytes(network: Network, path: StrPath) -> int:
         WeightsError: the file cannot be read, or is of another format.
     """
     with _open(path, network) as opened:
-        size, header, start = opened.size, opened.header, opened.start
-    if kind := identify_format(start):
-        raise WeightsError(f"{os.fspath(path)}: expected Darknet weights, found {kind}")
+        size, header = opened.size, opened.header
     return size - 4 * sum(array.tensor.numel() for array in stored(network, transposed=header.transposed))
 
 
@@ -166,11 +164,11 @@ def load(network: nn.Module, path: StrPath, *, upto: int | None = None) -> Netwo
     require_plain(network)
     name = os.fspath(path)
     with _open(path, network, upto) as opened:
-        header, start, left = opened.header, opened.start, opened.size
+        header, left = opened.header, opened.size
         arrays = [a for a in stored(network, transposed=header.transposed) if upto is None or a.layer < upto]
         expected = 4 * sum(array.tensor.numel() for array in arrays)
-        if left < expected or (left > expected and (upto is None or identify_format(start))):
-            raise WeightsError(f"{name}: {explain(network, arrays, left, start)}")
+        if left < expected or (left > expected and upto is None):
+            raise WeightsError(f"{name}: {explain(network, arrays, left)}")
         for array in arrays:
             _read_into(opened.file, array, name)
     warn_of_non_finite(arrays, name)
@@ -181,6 +179,7 @@ def load(network: nn.Module, path: StrPath, *, upto: int | None = None) -> Netwo
 
 def require_plain(network: Network) -> None:
     """Raise WeightsError if an array is not a parameter or buffer, so that values copied into it would be lost."""
+    require_memory(network)
     held = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     for array in stored(network):
         if array.tensor.numel() and array.tensor.untyped_storage().data_ptr() not in held:
@@ -213,6 +212,7 @@ def save(network: nn.Module, path: StrPath, *, upto: int | None = None, seen: in
     """
     network = unwrap(network)
     _check_upto(network, upto)
+    require_memory(network)
     update_computed(network)
     major, minor, revision = network.version
     header = Header(major, minor, revision, network.seen if seen is None else seen)
@@ -229,7 +229,6 @@ class _OpenFile(NamedTuple):
     """A .weights file, read up to the first array."""
 
     file: BinaryIO  # at the first array
-    start: bytes  # the first bytes of the file
     header: Header
     size: int  # bytes after the header
 
@@ -254,9 +253,11 @@ def _open(path: StrPath, network: Network, upto: int | None = None) -> Iterator[
                     raise WeightsError(f"{name}: expected at most {limit} bytes, found more")
                 content = io.BytesIO(data)
             start = read_exactly(content, 64)
+            if kind := identify_format(start):
+                raise WeightsError(f"{name}: expected Darknet weights, found {kind}")
             header, header_size = read_header(start, network.dialect, name)
             content.seek(header_size)
-            yield _OpenFile(content, start, header, size - header_size)
+            yield _OpenFile(content, header, size - header_size)
     except OSError as error:
         raise WeightsError(f"{name}: {error.strerror or error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import warnings
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import initial_values
-from ..errors import WeightsWarning
+from ..errors import WeightsError, WeightsWarning
 from ..layers import Head, Layer
 from ..network import INPUT, Network
 from .state_dicts import layer_of
@@ -25,12 +26,14 @@ _FOREIGN = (
     (b"<", "a web page: the download gave an error page instead of the file"),
     (b"\x1f\x8b", "gzip data: unpack it first"),
     (b"[net]", "the text of a cfg: are cfg and weights swapped?"),
+    (b"{", "JSON text, as the index of weights in several files: merge these into one"),
     (b"\x89HDF", "an HDF5 file, as Keras writes"),
     (b"\xff\xd8\xff", "a JPEG image"),
 )
 
 
 _HEADER_DIFFERENCES = (4, 8)  # bytes: headers of 12, 16 and 20 bytes are in use
+_MAX_VERSION = 1000  # of the three numbers in a header; pjreddie tests for this one
 _LAYERS_NAMED = 5  # in a message
 
 
@@ -54,6 +57,8 @@ def identify_format(start: bytes) -> str:
     """Describe the format of a file that starts with these bytes; ``""`` if it may be a .weights file."""
     if start[8:10] == b'{"':
         return "a safetensors file"
+    if _is_big_endian(start):
+        return "numbers in big-endian byte order, where Darknet writes little-endian ones"
     stripped = start.lstrip()
     return next(
         (description for magic, description in _FOREIGN if stripped.startswith(magic) or start.startswith(magic)), ""
@@ -84,6 +89,15 @@ def describe_non_finite(arrays: Iterable[Array]) -> str:
     return f"{_counted(*map(sum, zip(*counts.values(), strict=True)))}: {', '.join(rows[:_LAYERS_NAMED])}{more}"
 
 
+def require_memory(network: Network) -> None:
+    """Raise WeightsError for a network on the meta device, whose tensors have no values."""
+    if any(tensor.is_meta for tensor in network.state_dict().values()):
+        raise WeightsError(
+            f"{network.config.path}: the network has no weights, as it is on the meta device: expected "
+            "network.to_empty(device='cpu') before weights are loaded"
+        )
+
+
 def random_layers(network: Network) -> list[int]:
     """Return the numbers of the layers whose weights are still the random ones that ``Network.initialise`` has set."""
     same = set(initial_values.unchanged(network, network.initial_values))
@@ -94,7 +108,12 @@ def random_layers(network: Network) -> list[int]:
 
 
 def warn_of_random_weights(network: Network) -> None:
-    """Warn if weights were neither loaded nor trained, so that the network's outputs mean nothing."""
+    """Warn if weights were neither loaded nor trained, so that the network's outputs mean nothing.
+
+    Raises:
+        WeightsError: the network is on the meta device and has no weights at all.
+    """
+    require_memory(network)
     layers = random_layers(network)
     if layers:
         more = f" and {len(layers) - _LAYERS_NAMED} more" if len(layers) > _LAYERS_NAMED else ""
@@ -117,18 +136,22 @@ def _counted(nan: int, inf: int) -> str:
     return ", ".join(f"{count} {name}" for name, count in (("NaN", nan), ("Inf", inf)) if count)
 
 
-def explain(network: Network, arrays: Sequence[Array], left: int, start: bytes) -> str:
+def _is_big_endian(start: bytes) -> bool:
+    """Whether the version is one that exists when its bytes are reversed, and huge when they are not."""
+    if len(start) < 12:
+        return False
+    little, big = (struct.unpack(f"{order}iii", start[:12]) for order in "<>")
+    return max(little) >= 2**24 and all(0 <= part <= _MAX_VERSION for part in big)
+
+
+def explain(network: Network, arrays: Sequence[Array], left: int) -> str:
     """Explain where a file does not fit, and the likely cause.
 
     Args:
         network: the network.
         arrays: the arrays that the file should contain.
         left: bytes in the file after its header.
-        start: first bytes of the file.
     """
-    kind = identify_format(start)
-    if kind:
-        return f"expected Darknet weights, found {kind}"
     sizes = [4 * array.tensor.numel() for array in arrays]
     ends = list(accumulate(sizes))
     total = ends[-1] if ends else 0

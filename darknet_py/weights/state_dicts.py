@@ -8,11 +8,52 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, DarknetError
+from ..modes import update_computed
+from ..network import Network
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "net", "network", "weights", "module")
+# Keys of a state dict in the files of training programs; of several the first that is there.
+_WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "ema",
+    "model_ema",
+    "state_dict_ema",
+    "ema_state_dict",
+    "ema_model",
+    "net",
+    "network",
+    "weights",
+    "module",
+)
 _OWN_NAME = re.compile(r"((?:\w+\.)*?)(layers\.\d+\.[\w.]+)")
 _OWN_ARRAYS = ("weights", "biases", "scales", "rolling_mean", "rolling_variance")
+
+
+def plain_state_dict(network: Network) -> dict[str, Tensor]:
+    """Return ``state_dict()`` as of an unmodified network, which every network of this cfg can load.
+
+    Tensors that ``torch.nn.utils.parametrize`` or ``prune`` compute are included as they are computed, and their
+    parameters and anything else that was added to the layers are left out.
+
+    Raises:
+        DarknetError: a layer was replaced, or a tensor has another shape.
+    """
+    list(network)  # raises for replaced layers
+    update_computed(network)
+    state = {}
+    for name, shape in network.shapes.items():
+        path, _, attribute = name.rpartition(".")
+        try:
+            tensor = getattr(network.get_submodule(path), attribute)
+        except AttributeError:
+            raise DarknetError(f"{network.config.path}: {name} was removed from the network") from None
+        if tensor.shape != shape:
+            found = f"expected {tuple(shape)} as in the cfg, found {tuple(tensor.shape)}"
+            raise DarknetError(f"{network.config.path}: {name}: {found}")
+        state[name] = tensor.detach()
+    return state
 
 
 def find_state_dict(content: Any, path: str) -> dict[str, Tensor]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pathlib
+import struct
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import darknet_py
 from darknet_py import cfg, weights
-from darknet_py.errors import CheckpointError
+from darknet_py.errors import CheckpointError, WeightsError
 from darknet_py.network import Network
 from darknet_py.training import checkpoints, resume
 from darknet_py.training.options import TrainOptions
@@ -84,3 +87,55 @@ def test_a_state_dict_of_several_networks_is_refused() -> None:
     pathlib.Path("a.cfg").write_text(HEAD)
     with pytest.raises(CheckpointError, match=r"expected one network, found several: student., teacher."):
         darknet_py.load("a.cfg", "a.pt")
+
+
+def test_tensors_of_other_layers_are_an_error() -> None:
+    net = network()
+    pathlib.Path("a.cfg").write_text(HEAD)
+    torch.save(net.state_dict() | {"layers.99.weights": torch.ones(3)}, "a.pt")
+    with pytest.raises(CheckpointError, match=r"layers.99.weights is not in the network: expected all of one network"):
+        darknet_py.load("a.cfg", "a.pt")
+    torch.save({name: t for name, t in net.state_dict().items() if "layers.0." not in name}, "part-00002-of-00002.pt")
+    with pytest.raises(CheckpointError, match=r"layers.0.\S+ is missing: expected all of one network"):
+        darknet_py.load("a.cfg", "part-00002-of-00002.pt")
+
+
+@pytest.mark.parametrize("key", ["model_ema", "state_dict_ema", "net"])
+def test_averaged_weights_of_training_programs_are_found(key: str) -> None:
+    net = network()
+    pathlib.Path("a.cfg").write_text(HEAD)
+    torch.save({key: torch.optim.swa_utils.AveragedModel(net).state_dict(), "epoch": 3}, "a.ckpt")
+    loaded = darknet_py.load("a.cfg", "a.ckpt")
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_big_endian_files_and_indexes_are_recognised() -> None:
+    weights.save(network(), "a.weights")
+    content = pathlib.Path("a.weights").read_bytes()
+    swapped = np.frombuffer(content[20:], "<f4").astype(">f4").tobytes()
+    header = struct.pack(">iiiQ", *struct.unpack("<iiiQ", content[:20]))
+    pathlib.Path("big.weights").write_bytes(header + swapped)
+    pathlib.Path("model.safetensors.index.json").write_text('{"weight_map": {}}\n' * 9999)
+    pathlib.Path("a.cfg").write_text(HEAD)
+    with pytest.raises(WeightsError, match="expected Darknet weights, found numbers in big-endian byte order"):
+        darknet_py.load("a.cfg", "big.weights")
+    with pytest.raises(WeightsError, match="found JSON text, as the index of weights in several files"):
+        darknet_py.load("a.cfg", "model.safetensors.index.json")
+
+
+def test_networks_on_the_meta_device_are_an_error() -> None:
+    net = network()
+    weights.save(net, "a.weights")
+    meta = network().to("meta")
+    uses: tuple[Callable[[], object], ...] = (
+        lambda: weights.save(meta, "b.weights"),
+        lambda: darknet_py.save(meta, "b.pt"),
+        lambda: weights.load(meta, "a.weights"),
+        lambda: darknet_py.Detector(meta).run,
+    )
+    for use in uses:
+        with pytest.raises(WeightsError, match="has no weights, as it is on the meta device"):
+            use()
+    assert not pathlib.Path("b.weights").exists()
+    loaded = weights.load(meta.to_empty(device="cpu"), "a.weights").state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in net.state_dict().items())
