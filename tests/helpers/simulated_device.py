@@ -1,0 +1,239 @@
+"""A simulated accelerator: tensors of the device ``sim`` hold the CPU's numbers and cannot be mixed with CPU tensors.
+
+What CUDA refuses is refused on a machine without any GPU: an operator that is given tensors of both devices
+(0-dimensional CPU tensors and CPU index tensors aside), and ``numpy()`` of a device tensor. Synchronisations, which
+stall a GPU, are counted. It rests on torch's Python backend for PrivateUse1 (torch 2.9 and later).
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree, backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode
+
+NAME = "sim"
+aten = torch.ops.aten
+# Operators that CUDA accepts with tensors of both devices.
+_MIXING = {
+    aten.copy_.default,
+    aten._to_copy.default,
+    aten.index.Tensor,
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+    aten._local_scalar_dense.default,
+    aten.is_same_size.default,
+}
+_SYNCHRONISING = {
+    aten._local_scalar_dense.default,
+    aten.nonzero.default,
+    aten.masked_select.default,
+    aten.is_nonzero.default,
+    aten.equal.default,
+    aten._unique2.default,
+}
+_CONSTANTS = (torch.tensor, torch.as_tensor, torch.asarray)
+
+
+class Simulation:
+    """What happens on the device.
+
+    Attributes:
+        synchronisations: their number by operator.
+        float64: whether the device has float64; Apple's has not.
+    """
+
+    def __init__(self, *, float64: bool = True) -> None:
+        self.synchronisations: collections.Counter[str] = collections.Counter()
+        self.float64 = float64
+
+    def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run an operator on the numbers of its arguments."""
+        device = None if kwargs.get("device") is None else torch.device(kwargs["device"])
+        tensors = [leaf for leaf in _pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        simulated = [tensor for tensor in tensors if isinstance(tensor, SimulatedTensor)]
+        others = [tensor for tensor in tensors if not isinstance(tensor, SimulatedTensor) and tensor.dim()]
+        if simulated and others and func not in _MIXING:
+            shape = tuple(others[0].shape)
+            raise RuntimeError(f"expected all tensors on one device: {func} got {NAME} and cpu {shape}")
+        leaves = device is not None and device.type != NAME and func is aten._to_copy.default and bool(simulated)
+        if func in _SYNCHRONISING or leaves:
+            self.synchronisations[str(func)] += 1
+        if func is aten.copy_.default:
+            target, source = args[:2]
+            if isinstance(source, SimulatedTensor) and not isinstance(target, SimulatedTensor):
+                self.synchronisations[str(func)] += 1
+            numbers(target).copy_(numbers(source))
+            return target
+        options = dict(kwargs)
+        if device is not None:
+            options["device"] = torch.device("cpu") if device.type == NAME else device
+        result = func(*_pytree.tree_map(numbers, args), **_pytree.tree_map(numbers, options))
+        known = {id(tensor.numbers): tensor for tensor in simulated}  # in-place operators return their argument
+        on_device = device.type == NAME if device is not None else bool(simulated)
+        return _pytree.tree_map(functools.partial(self._wrap, known, on_device), result)
+
+    def _wrap(self, known: Mapping[int, Tensor], on_device: bool, value: Any) -> Any:
+        if not isinstance(value, Tensor) or not on_device:
+            return value
+        if value.dtype is torch.float64 and not self.float64:
+            raise TypeError(f"{NAME} does not support float64")
+        return known[id(value)] if id(value) in known else SimulatedTensor(value)
+
+
+_running: list[Simulation] = [Simulation()]
+
+
+class SimulatedTensor(Tensor):
+    """A tensor whose device is ``sim``."""
+
+    numbers: Tensor
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> SimulatedTensor:
+        wrapper: SimulatedTensor = Tensor._make_wrapper_subclass(
+            cls,
+            values.size(),
+            strides=values.stride(),
+            storage_offset=values.storage_offset(),
+            dtype=values.dtype,
+            layout=values.layout,
+            device=torch.device(NAME, 0),
+        )
+        wrapper.numbers = values
+        return wrapper
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"SimulatedTensor({self.numbers!r})"
+
+    def data_ptr(self) -> int:
+        """Address of the numbers."""
+        return self.numbers.data_ptr()
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        """Storage of the numbers."""
+        return self.numbers.untyped_storage()
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """Refuse, as CUDA's tensors do."""
+        if force:
+            return self.detach().cpu().numpy()
+        raise TypeError(f"cannot convert a tensor of the device {NAME} to numpy")
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return self.numpy()
+
+    def new_tensor(self, data: Any, **options: Any) -> Tensor:  # type: ignore[override]
+        """Make a tensor on the device."""
+        values = torch.tensor(data, dtype=options.get("dtype", self.dtype))
+        return values if "device" in options else SimulatedTensor(values)
+
+    def tolist(self) -> Any:
+        """Count the synchronisation."""
+        _running[-1].synchronisations["tolist"] += 1
+        return self.numbers.tolist()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if id(self) not in memo:
+            copied: Tensor = SimulatedTensor(self.numbers.detach().clone())
+            is_parameter = isinstance(self, nn.Parameter)
+            memo[id(self)] = nn.Parameter(copied, self.requires_grad) if is_parameter else copied
+        return memo[id(self)]
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        return _running[-1].run(func, args, kwargs or {})
+
+
+def numbers(value: Any) -> Any:
+    """Return the CPU tensor of a simulated one, and anything else unchanged."""
+    return value.numbers if isinstance(value, SimulatedTensor) else value
+
+
+class _Factories(TorchDispatchMode):
+    """Make ``torch.zeros(..., device="sim")`` and ``.to("sim")`` work."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        on_device = kwargs.get("device") is not None and torch.device(kwargs["device"]).type == NAME
+        if on_device or any(isinstance(leaf, SimulatedTensor) for leaf in _pytree.tree_leaves((args, kwargs))):
+            return _running[-1].run(func, args, kwargs)
+        return func(*args, **kwargs)
+
+
+class _Constants(TorchFunctionMode):
+    """Make ``torch.tensor(..., device="sim")`` work, whose inside no dispatch mode sees."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func not in _CONSTANTS or kwargs.get("device") is None or torch.device(kwargs["device"]).type != NAME:
+            return func(*args, **kwargs)
+        if isinstance(args[0], SimulatedTensor):
+            return args[0]
+        del kwargs["device"]
+        return SimulatedTensor(func(*args, **kwargs))
+
+
+@functools.cache
+def _register() -> Any:
+    """Register the device with torch, once a process."""
+
+    class Module(backend_registration._DummyBackendModule):
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            if name in ("synchronize", "manual_seed", "manual_seed_all", "set_device", "empty_cache", "init"):
+                return lambda *_, **__: None
+            raise AttributeError(name)
+
+    backend_registration._setup_privateuseone_for_python_backend(NAME, Module())
+
+    def empty(size: Any, *, dtype: Any = None, **_: Any) -> Tensor:
+        return SimulatedTensor(torch.empty(size, dtype=dtype))
+
+    def empty_strided(size: Any, stride: Any, *, dtype: Any = None, **_: Any) -> Tensor:
+        return SimulatedTensor(torch.empty_strided(size, stride, dtype=dtype))
+
+    def copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
+        numbers(target).copy_(numbers(source))
+        return target
+
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("empty.memory_format", empty, "PrivateUse1")
+    library.impl("empty_strided", empty_strided, "PrivateUse1")
+    library.impl("_copy_from", copy_from, "PrivateUse1")
+    return library
+
+
+@contextlib.contextmanager
+def simulated(*, float64: bool = True) -> Iterator[Simulation]:
+    """Simulate a device inside the block; the test is skipped where torch cannot."""
+    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+        pytest.skip("the simulated device needs torch 2.9 or later")
+    _register()
+    _running.append(Simulation(float64=float64))
+    try:
+        with pytest.MonkeyPatch.context() as patch, _Factories(), _Constants():  # type: ignore[no-untyped-call]
+            # Wrapper tensors cannot be made in inference mode.
+            patch.setattr(torch, "inference_mode", lambda on=True: torch.no_grad() if on else contextlib.nullcontext())
+            yield _running[-1]
+    finally:
+        _running.pop()
+
+
+def to_device(module: nn.Module) -> nn.Module:
+    """Move parameters and buffers to the device, in place."""
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            moved = nn.Parameter(SimulatedTensor(parameter.detach()), requires_grad=parameter.requires_grad)
+            part._parameters[name] = moved
+        for name, buffer in part.named_buffers(recurse=False):
+            part._buffers[name] = SimulatedTensor(buffer.detach())
+    return module
