@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import pathlib
 from collections.abc import Iterable
 
@@ -15,6 +16,9 @@ IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".npy", ".pbm"),
     *(".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
 )
+# Files that lie beside the images of a data set.
+_COMPANION_SUFFIXES = (".cfg", ".csv", ".data", ".json", ".md", ".names", ".txt", ".weights", ".xml", ".yaml", ".yml")
+_log = logging.getLogger(__name__)
 _SAMPLE_PREFIX = "sample:"
 
 
@@ -28,8 +32,9 @@ def expand_sources(sources: Iterable[str]) -> list[str]:
 
     Args:
         sources: each an image or its HTTP URL; a folder (its images, without subfolders and names that begin with a
-            dot, sorted); a pattern such as ``photos/*.jpg`` (its matches, sorted); a ``.txt`` list, a path per line,
-            see ``text_files.PathFinder``; or an image of the catalogue (``sample:bus``).
+            dot, sorted; other files are counted in a warning); a pattern such as ``photos/*.jpg`` (its matches,
+            sorted); a ``.txt`` list, a path per line, see ``text_files.PathFinder``; or an image of the catalogue
+            (``sample:bus``).
 
     Returns:
         The paths, in the order of ``sources``.
@@ -47,10 +52,7 @@ def _expand_one(source: str) -> list[str]:
         return [source]
     path = pathlib.Path(source)
     if path.is_dir():
-        images = sorted(str(entry) for entry in path.iterdir() if is_image_name(entry))
-        if not images:
-            raise DataError(f"{source}: no images in this folder (looked for {' '.join(IMAGE_SUFFIXES)})")
-        return images
+        return _list_folder(path)
     if path.suffix == ".txt" and path.is_file():
         listed = read_list(source)
         if not listed:
@@ -63,3 +65,17 @@ def _expand_one(source: str) -> list[str]:
     if not matches:
         raise DataError(f"{source}: {'nothing matches' if is_pattern else 'no such file or folder'}")
     return matches
+
+
+def _list_folder(folder: pathlib.Path) -> list[str]:
+    """The images of a folder. Files that are neither images nor belong to a data set are counted."""
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    images = sorted(str(entry) for entry in entries if is_image_name(entry))
+    if not images:
+        raise DataError(f"{folder}: no images in this folder (looked for {' '.join(IMAGE_SUFFIXES)})")
+    known = (*IMAGE_SUFFIXES, *_COMPANION_SUFFIXES)
+    others = [entry for entry in entries if entry.suffix.lower() not in known and entry.is_file()]
+    if others:
+        suffixes = " ".join(sorted({entry.suffix.lower() or entry.name for entry in others}))
+        _log.warning("%s: %d files left out, which are not read as images: %s", folder, len(others), suffixes)
+    return images

@@ -64,3 +64,12 @@ def test_a_source_without_images_is_an_error(name: str, message: str) -> None:
 def test_a_sample_of_the_catalogue_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "fetch", lambda name: pathlib.Path("cache", name))
     assert sources.expand_sources(["sample:bus"]) == [str(pathlib.Path("cache", "sample:bus"))]
+
+
+def test_files_that_are_left_out_are_counted(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.jpg", "b.JFIF", "c.heic", "d.mp4", "e.HEIC", "a.txt", "a.xml", ".hidden.heic"):
+        (tmp_path / name).touch()
+    with caplog.at_level("WARNING"):
+        found = sources.expand_sources([str(tmp_path)])
+    assert [pathlib.Path(path).name for path in found] == ["a.jpg", "b.JFIF"]
+    assert caplog.messages == [f"{tmp_path}: 3 files left out, which are not read as images: .heic .mp4"]
