@@ -7,15 +7,21 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
 from collections.abc import Sequence
 
 COMMAND: Sequence[str] = (sys.executable, "-P")  # -P: without the working directory
 
 
-def environment() -> dict[str, str]:
-    """The environment of this process, without the working directory in PYTHONPATH."""
+def environment(*, with_package: bool = False) -> dict[str, str]:
+    """The environment of this process, without the working directory in PYTHONPATH.
+
+    ``with_package``: add the folder of this package, which may be that of a checkout.
+    """
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     here = os.path.realpath(os.curdir)
     others = [folder for folder in folders if os.path.isabs(folder) and os.path.realpath(folder) != here]
+    if with_package:
+        others.append(str(pathlib.Path(__file__).resolve().parents[1]))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(others), "PYTHONSAFEPATH": "1"}

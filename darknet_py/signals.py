@@ -8,15 +8,15 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-# SIGHUP, which a closed terminal or connection sends, does not exist on Windows.
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# A closed terminal or connection sends SIGHUP; Windows does not have it.
+_HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 
 
 class DeferredSignals:
     """Context manager: the first signal inside the block sets ``received``, the second raises KeyboardInterrupt.
 
-    A signal that the process ignores, as SIGHUP under ``nohup``, stays ignored. Signal handlers can only be set in the
-    main thread; in any other thread nothing is deferred.
+    SIGHUP that the process ignores, as under ``nohup``, stays ignored. Signal handlers can only be set in the main
+    thread; in any other thread nothing is deferred.
 
     Args:
         on_first: Called when the first signal arrives.
@@ -32,8 +32,10 @@ class DeferredSignals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-            self._previous = {number: signal.signal(number, self._handle) for number in heeded}
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if _HANGUP is not None and signal.getsignal(_HANGUP) != signal.SIG_IGN:
+                numbers.append(_HANGUP)
+            self._previous = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -1,4 +1,4 @@
-"""Signals are deferred, unless the process ignores them."""
+"""Signals are deferred; SIGHUP only if the process does not ignore it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_first_signal_is_noted_and_the_second_interrupts(name: str) -> None:
 
 
 @hangup
-def test_an_ignored_signal_stays_ignored() -> None:
+def test_an_ignored_hangup_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with DeferredSignals(lambda: None) as signals:
