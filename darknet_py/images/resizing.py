@@ -62,8 +62,8 @@ def resize(image: Tensor, width: int, height: int) -> Tensor:
         raise DataError(f"an image of {columns}x{rows} is too thin: it would be resized to {width}x{height}")
     left, right, dx = _neighbours(columns, width, image.device)
     upper, lower, dy = _neighbours(rows, height, image.device)
-    if rows > 2 * height:  # keep the rows that are read only
-        image = image.index_select(1, torch.cat((upper, lower)))
+    if rows > 2 * height:  # copy the rows that are read; a decoded image has each in one piece, with all channels
+        image = image.permute(1, 2, 0).index_select(0, torch.cat((upper, lower))).permute(2, 0, 1)
         rows = 2 * height
         upper, lower = torch.arange(rows, device=image.device).split(height)
     # Gather columns before the conversion to float: a network's input has far fewer than a photograph.
