@@ -135,9 +135,15 @@ def test_accuracy_takes_the_class_from_the_path(
 def test_images_without_a_label_are_wrong_and_reported(
     tmp_path: pathlib.Path, images: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    results = list(evaluate_accuracy(_network(tmp_path), images, [f"none{n}" for n in range(6)], k=6))
-    assert results[-1].topk == 0
-    assert caplog.messages[0] == f"{images[0]}: none of the labels occurs in this path; counted as wrong"
+    network = _network(tmp_path)
+    labels = [pathlib.Path(images[0]).stem, *(f"none{n}" for n in range(5))]
+    results = list(evaluate_accuracy(network, images, labels, k=6))
+    assert results[-1].topk == pytest.approx(1 / len(images))
+    others = len(images) - 1
+    first = f"{images[1]}: none of the labels occurs in this path; counted as wrong"
+    assert f"{others} images have no label in their path and count as wrong; the first: {first}" in caplog.messages
+    with pytest.raises(DataError, match="nothing to evaluate: none of the 6 labels occurs in the paths of"):
+        list(evaluate_accuracy(network, images, [f"none{n}" for n in range(6)]))
 
 
 def test_invalid_arguments_are_refused(tmp_path: pathlib.Path, images: list[str]) -> None:
