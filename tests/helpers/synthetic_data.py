@@ -20,7 +20,7 @@ batch={batch}
 subdivisions=2
 max_batches={max_batches}
 learning_rate=0.01
-burn_in=10
+burn_in={burn_in}
 power=2
 policy=steps
 steps=10000
@@ -69,7 +69,7 @@ iou_normalizer=.5
 
 def cfg(folder: pathlib.Path, *, max_batches: int, batch: int = 8, norm: int = 1, **keys: Any) -> pathlib.Path:
     """Write the cfg of the detector; ``keys``: further keys of [net], or other values."""
-    text = CFG.format(max_batches=max_batches, batch=batch, norm=norm)
+    text = CFG.format(max_batches=max_batches, batch=batch, norm=norm, burn_in=min(10, max_batches - 1))
     kept = [line for line in text.split("\n") if line.partition("=")[0] not in keys]
     first = kept.index("[net]") + 1
     kept[first:first] = [f"{key}={value}" for key, value in keys.items()]

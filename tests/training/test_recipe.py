@@ -21,7 +21,7 @@ from tests.helpers import synthetic_data
 def cfg(tmp_path: pathlib.Path) -> pathlib.Path:
     folder = tmp_path / "cfg"
     folder.mkdir()
-    return synthetic_data.cfg(folder, max_batches=4)
+    return synthetic_data.cfg(folder, max_batches=4, burn_in=0)
 
 
 def train(cfg: pathlib.Path, data: pathlib.Path, output: pathlib.Path, *words: str, expected: int = 0) -> None:
