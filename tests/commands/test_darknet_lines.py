@@ -188,8 +188,9 @@ def test_every_function_runs_on_a_small_network_with_the_flags_of_the_forks_line
     if ("-save_labels", "True") not in flags:
         pathlib.Path("a.txt").write_text("".join(f"1 0.5 0.5 0.{n} 0.{20 - n}\n" for n in range(10, 20)))
     pathlib.Path("list").write_text("a.png\n")
+    pathlib.Path("labels").write_text("a\nb\n")  # the label of an image is a word of its path
     pathlib.Path("run.data").write_text(
-        "classes=2\nnames=tiny.names\nlabels=tiny.names\ntrain=list\nvalid=list\ntest=list\nresults=out\n"
+        "classes=2\nnames=tiny.names\nlabels=labels\ntrain=list\nvalid=list\ntest=list\nresults=out\n"
     )
     if name.startswith(("classif", "rnn")):
         size = "inputs=256" if name.startswith("rnn") else "width=8\nheight=8\nchannels=3"
