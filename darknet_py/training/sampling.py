@@ -16,6 +16,7 @@ import numpy as np
 from .. import schedule
 from ..augmentation.geometry import Size
 from ..cfg.net_section import Net
+from ..errors import ConfigError
 
 _RESIZE_EVERY = 10  # iterations
 _RESIZE_RANGE = 1.4  # of random=1: sizes from 1 / 1.4 to 1.4 times the cfg's
@@ -106,6 +107,8 @@ class Plan:
 
     def _stepped(self, factor: float) -> Size:
         step = self.net.resize_step
+        if step < 1:  # options that were not read from a cfg
+            raise ConfigError(f"[net] resize_step: expected 1 or more, got {step:g}")
         # roundl(): halves are rounded away from zero
         width, height = (int(int(factor * side / step + 1.5) * step) for side in self.size)
         return max(width, int(step)), max(height, int(step))
