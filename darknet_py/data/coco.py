@@ -39,7 +39,7 @@ def load_coco(path: StrPath) -> Dataset:
     problems: list[Problem] = []
     try:
         content = json.loads(to_unicode(read_text(path)))
-        annotations = list(content.get("annotations", ()))
+        annotations = list(content.get("annotations") or ())
         categories = _read_categories(content["categories"], annotations, source, problems)
         class_of = {category: index for index, (category, _) in enumerate(categories)}
         images = {entry["id"]: entry for entry in content["images"]}
@@ -71,12 +71,12 @@ def _read_categories(
 ) -> list[tuple[int, str]]:
     """The number and name of each category that is a class, in the order of their numbers."""
     entries = sorted(entries, key=lambda entry: (int(entry["id"]), str(entry["name"])))
-    used = {entry.get("category_id") for entry in annotations}
+    used = {str(entry.get("category_id")) for entry in annotations}
     categories = []
     for entry in entries:
         others = [other for other in entries if other is not entry]
         heads_all = bool(others) and all(other.get("supercategory") == entry["name"] for other in others)
-        if heads_all and entry["id"] not in used:
+        if heads_all and str(entry["id"]) not in used:
             message = f"category {entry['name']!r} has no objects and is the supercategory of all others: left out"
             problems.append(Problem(source, message))
         else:
@@ -96,9 +96,10 @@ def _read_annotation(
     if image is None:
         problems.append(Problem(location, f"image {entry.get('image_id')} is not in the file; ignored", _NO_IMAGE))
         return None
-    category: Any = entry.get("category_id")
+    text = str(entry.get("category_id"))  # some programs write numbers as text
+    category = int(text) if text.isdecimal() else -1
     if category not in class_of:
-        problems.append(Problem(location, f"category {category} is not in the file; ignored", _NO_CATEGORY))
+        problems.append(Problem(location, f"category {text} is not in the file; ignored", _NO_CATEGORY))
         return None
     bbox = entry.get("bbox")
     try:
@@ -126,10 +127,11 @@ class _ImageFinder:
 
     def find(self, name: str) -> str:
         """Return the path of an image; that in the file's folder if there is none."""
-        for folder in (self._last, *self._folders):
-            if (folder / name).is_file():
-                self._last = folder
-                return str(folder / name)
+        for path in dict.fromkeys((name, name.replace("\\", "/"))):
+            for folder in (self._last, *self._folders):
+                if (folder / path).is_file():
+                    self._last = folder
+                    return str(folder / path)
         return self._finder.find(name) or str(self._folders[0] / name)
 
 

@@ -71,6 +71,8 @@ def load_dataset(
         return load_image_list(read_list(file), options=options, source=source)
     if file.is_dir() or suffix == ".txt":
         return load_image_list(expand_sources([source]), options=options, source=source)
+    if not suffix and not file.exists():
+        raise DataError(f"{source}: no such file or folder")
     raise DataError(f"{source}: expected a .data, .txt, .list, .yaml or .json file, or a folder")
 
 

@@ -81,7 +81,10 @@ def _to_targets(objects: Sequence[_VOCObject], classes: Sequence[str], is_diffic
 
 def _image_path(root: pathlib.Path, stem: str) -> pathlib.Path:
     """The image of an annotation: VOC's have the suffix .jpg, other data sets have others."""
-    candidates = [root / "JPEGImages" / (stem + suffix) for suffix in (".jpg", *IMAGE_SUFFIXES)]
+    candidates = [
+        root / "JPEGImages" / (stem + suffix)
+        for suffix in (".jpg", ".JPG", *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))
+    ]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 

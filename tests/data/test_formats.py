@@ -332,3 +332,26 @@ def test_folders_and_lists_of_images_are_loaded(tmp_path: pathlib.Path) -> None:
         assert rounded_targets(load_dataset(source)) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
     with pytest.raises(DataError, match=r"expected a .data, .txt, .list, .yaml or .json file, or a folder"):
         load_dataset(tmp_path / "a.csv")
+
+
+def test_numbers_as_text_and_backslashes_of_coco_files_are_read(tmp_path: pathlib.Path) -> None:
+    image = write_image(tmp_path / "images" / "default" / "1.png", (200, 100))
+    entry = {"id": "x1", "file_name": "default\\1.png", "width": 200, "height": 100}
+    annotation = {"id": 1, "image_id": "x1", "category_id": "3", "bbox": [20, 10, 40, 50]}
+    content = {"images": [entry], "categories": [{"id": "3", "name": "dog"}], "annotations": [annotation]}
+    (sample,) = load_dataset(write_text(tmp_path / "annotations" / "instances_default.json", json.dumps(content)))
+    assert (sample.image, sample.image_id) == (image, None)
+    assert sample.targets[:, 4].tolist() == [0]
+    content["annotations"] = None
+    assert len(load_dataset(write_text(tmp_path / "a.json", json.dumps(content)))) == 1
+
+
+def test_images_of_voc_may_have_a_suffix_in_capitals(tmp_path: pathlib.Path) -> None:
+    image = write_image(tmp_path / "JPEGImages" / "1.JPG")
+    write_text(tmp_path / "Annotations" / "1.xml", _annotation(_OBJECT.format(name="dog", hard=0)))
+    assert [sample.image for sample in load_dataset(tmp_path)] == [image]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="nothing: no such file or folder"):
+        load_dataset(tmp_path / "nothing")
