@@ -241,8 +241,7 @@ def _open(path: StrPath, network: Network, upto: int | None = None) -> Iterator[
         raise WeightsError(f"{name}: expected a file name, found a NUL character in it")
     try:
         with open(name, "rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG((status := os.fstat(file.fileno())).st_mode):
                 content: BinaryIO = file
                 size = status.st_size
             else:  # a pipe or device has no size, and cannot be read twice
