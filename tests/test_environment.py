@@ -140,6 +140,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
         return real(path, flags, *args, **options)
 
     network = _network()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "open", open_)
     with pytest.raises(WeightsError, match=f"a.weights: {os.strerror(code)}"):
         darknet_py.save(network, tmp_path / "a.weights")
