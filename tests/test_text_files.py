@@ -149,16 +149,16 @@ def test_a_console_that_cannot_print_a_name_gets_escapes(
 
 
 def test_json_keeps_a_file_name_that_is_not_utf8(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from darknet_py.commands import _output
+    from darknet_py.commands import _records
 
     name = os.fsdecode(b"fr\xfch.png")
-    _output.write_json(str(tmp_path / "a.json"), [name, "ш"])
-    with _output.JsonLines(str(tmp_path / "a.jsonl")) as lines:
+    _records.write_json(str(tmp_path / "a.json"), [name, "ш"])
+    with _records.JsonLines(str(tmp_path / "a.jsonl")) as lines:
         lines.write({"path": name})
     assert json.loads((tmp_path / "a.json").read_bytes()) == [name, "ш"]
     assert json.loads((tmp_path / "a.jsonl").read_bytes()) == {"path": name}
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252"))
-    _output.write_json("-", ["ш", "\U0001f600"])
+    _records.write_json("-", ["ш", "\U0001f600"])
     sys.stdout.flush()
     assert json.loads(raw.getvalue()) == ["ш", "\U0001f600"]

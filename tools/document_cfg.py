@@ -211,14 +211,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     stale = []
     for page in BLOCKS:
-        path = ROOT / page
-        old = path.read_text(encoding="utf-8")
+        old = (ROOT / page).read_text(encoding="utf-8")
         new = regenerate(page, old)
         if new != old:
             stale.append(page)
             print(f"{page}: {'out of date, run tools/document_cfg.py' if args.check else 'written'}")
             if not args.check:
-                path.write_text(new, encoding="utf-8")
+                (ROOT / page).write_text(new, encoding="utf-8")
     return 1 if stale and args.check else 0
 
 

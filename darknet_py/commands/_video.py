@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 from ..files import check_outputs
 from ..images.sources import expand_sources
-from . import _output
+from . import _output, _records
 
 if TYPE_CHECKING:
     from ..video.reader import Frame, ImageDetector, VideoReader
@@ -83,7 +83,7 @@ def check_options(args: argparse.Namespace) -> None:
 def detect(
     detector: ImageDetector,
     videos: Sequence[str],
-    lines: _output.JsonLines,
+    lines: _records.JsonLines,
     args: argparse.Namespace,
     errors: _output.ErrorLog,
     *,
@@ -117,7 +117,7 @@ def _detect_one(
     detector: ImageDetector,
     video: VideoReader,
     target: pathlib.Path | None,
-    lines: _output.JsonLines,
+    lines: _records.JsonLines,
     args: argparse.Namespace,
     errors: _output.ErrorLog,
     is_silent: bool,
@@ -137,7 +137,7 @@ def _detect_one(
         for frame, result in _output.progress_bar(frames, total, quiet=args.quiet, unit="frame"):
             result = result.clip() if args.clip else result
             result.path = video.name
-            lines.write(_output.result_dict(result, index=frame.number, timestamp=round(frame.timestamp, 6)))
+            lines.write(_records.result_dict(result, index=frame.number, timestamp=round(frame.timestamp, 6)))
             if writer:
                 writer.write(np.asarray(result.plot()), frame.timestamp)
             if not is_silent:

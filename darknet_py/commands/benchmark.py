@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._table import format_table
 from ..devices import find_device
-from . import _model, _options, _output
+from . import _model, _options, _records
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             extra_runs=extra_runs,
         )
     if args.json:
-        _output.write_json(args.json, report)
+        _records.write_json(args.json, report)
     if args.json != "-":
         print("\n".join(_format_report(report)))
     return 0

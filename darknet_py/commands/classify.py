@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..images.reading import MAX_PIXELS
-from . import _model, _options, _output
+from . import _model, _options, _output, _records
 
 _VIEWS = ("valid", "validcrop", "validfull", "validmulti", "valid10")
 
@@ -72,7 +72,7 @@ def _classify(args: argparse.Namespace) -> int:
     k = args.top or 5
     summaries: list[dict[str, Any]] = []
     errors = _output.ErrorLog()
-    with _output.JsonFile(args.json, summaries), _output.JsonLines(args.jsonl) as lines:
+    with _records.JsonFile(args.json, summaries), _records.JsonLines(args.jsonl) as lines:
         for result in classifier.stream(images, on_error=errors.add):
             summaries.append(result.summary(k))
             lines.write(summaries[-1])

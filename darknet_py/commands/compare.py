@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from .._table import format_table
 from . import _options
-from ._output import write_json
+from ._records import write_json
 
 if TYPE_CHECKING:
     from ..compare.matching import BoxMatches

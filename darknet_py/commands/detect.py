@@ -21,7 +21,7 @@ from ..errors import DataError
 from ..hub.model_files import Model, find
 from ..images.reading import MAX_PIXELS
 from ..images.sources import expand_sources
-from . import _model, _options, _output, _video
+from . import _model, _options, _output, _records, _video
 
 if TYPE_CHECKING:
     from ..video.reader import ImageDetector
@@ -128,15 +128,15 @@ def run(args: argparse.Namespace) -> int:
             confidence=args.save_conf,
             crops=args.save_crop,
         ) as writer,
-        _output.JsonLines(args.jsonl) as lines,
-        _output.CsvRows(args.csv) as rows,
+        _records.JsonLines(args.jsonl) as lines,
+        _records.CsvRows(args.csv) as rows,
     ):
         results = detector.stream(images, on_error=errors.add)
         for result in _output.progress_bar(results, len(images), quiet=args.quiet):
             result = result.clip() if args.clip else result
             writer.add(result)
             rows.write(result)
-            lines.write(_output.result_dict(result))
+            lines.write(_records.result_dict(result))
             if not is_silent:
                 print(_output.format_result(result), flush=True)
         is_stopped = _video.detect(detector, videos, lines, args, errors, is_silent=is_silent)

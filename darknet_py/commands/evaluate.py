@@ -14,7 +14,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from . import _model, _options, _output
+from . import _model, _options, _output, _records
 
 if TYPE_CHECKING:
     from ..evaluation.scores import Evaluation
@@ -131,7 +131,7 @@ def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
     data = evaluation.data
     _output.check(args, data.dataset.files())
     if args.json:
-        _output.write_json(args.json, evaluation.to_dict())
+        _records.write_json(args.json, evaluation.to_dict())
     if args.coco_json:
         path = pathlib.Path(args.coco_json)
         result_files.write(data.dataset, data.detections, "coco", path.parent, path.stem)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg import Dialect
 from ..cfg.schema import option
+from ._binary import binarise, binary_convolution, sign_ste
 from ._blur import blur, blur_shape
 from ._context import Gradients, StepContext
 from ._deformation import read_deformation
@@ -148,13 +149,13 @@ class Convolution(Layer):
         strides = (1, 1) if options.antialiasing else self.strides
         if options.xnor and not self.training and options.stride_x == options.stride_y:
             margin = 0.0 if self._pjreddie else -1.0
-            y = _binary(x, *source.fold_norm(), options.padding, strides, options.groups, margin)
+            y = binary_convolution(x, *source.fold_norm(), options.padding, strides, options.groups, margin)
         else:
             padding = options.padding * options.dilation
             biases = None if source.norm else source.biases
             weights: Tensor = source.weights
             if options.xnor and self.training:
-                x, weights = _sign_ste(x), _binarise(source.weights)
+                x, weights = sign_ste(x), binarise(source.weights)
             y = F.conv2d(x, weights, biases, strides, padding, options.dilation, options.groups)
             if source.norm:
                 y = source.norm(y, source.biases, context)
@@ -277,28 +278,3 @@ def _check_options(options: Convolution.Options, x: Shape) -> None:
     if options.dilation > 1 and 2 * options.padding != options.size - 1:
         got = f"size={options.size} padding={options.padding}"
         raise ValueError(f"dilation: expected an odd size and padding of size / 2 (pad=1), got {got}")
-
-
-def _binary(
-    x: Tensor, weights: Tensor, biases: Tensor, padding: int, strides: tuple[int, int], groups: int, margin: float
-) -> Tensor:
-    """Binary convolution of XNOR-Net (https://arxiv.org/abs/1603.05279, ``calculate_binary_weights``).
-
-    Inputs are replaced by their signs, weights by their signs times the filter's mean magnitude. ``margin`` is the
-    value of the padding: -1 in AlexeyAB's code, 0 in pjreddie's.
-    """
-    mean = weights.abs().mean(dim=(1, 2, 3), keepdim=True)
-    signs = F.pad((x > 0).to(x.dtype) * 2 - 1, (padding,) * 4, value=margin)
-    return F.conv2d(signs, torch.where(weights > 0, mean, -mean), biases, strides, groups=groups)
-
-
-def _sign_ste(x: Tensor) -> Tensor:
-    """The sign of ``x`` with the gradient of ``hardtanh(x)`` (straight-through estimator), as in C."""
-    clipped = F.hardtanh(x)
-    return clipped + (torch.where(x > 0, 1.0, -1.0) - clipped).detach()
-
-
-def _binarise(weights: Tensor) -> Tensor:
-    """The sign of each weight times its filter's mean magnitude, with the gradient of the weight."""
-    mean = weights.abs().mean(dim=(1, 2, 3), keepdim=True)
-    return weights + (torch.where(weights > 0, mean, -mean) - weights).detach()

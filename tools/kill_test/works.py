@@ -1,35 +1,18 @@
-"""Kill processes that write files at random moments, and check what they leave.
-
-    python -m tools.kill_test --kills 1000 --seed 1
-
-Four kinds of work are killed with SIGKILL in turn: saving weights and checkpoints, exporting, downloading, training.
-After each kill every file is a complete old or new one. At the end each kind of work is done once more without a kill:
-no temporary file is left, and the weights of the training that was killed and resumed are, bit for bit, those of one
-that was not. Prints a table, and ends with status 1 if a check failed.
-
-The processes are forked from this one, which has imported everything; so a kill takes a fraction of a second.
-"""
+"""The kinds of work that are killed, and the checks of their files."""
 
 # ruff: noqa: D102 (the methods of a kind of work are described by Work)
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import os
 import pathlib
 import random
-import signal
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 
 import torch
 
-from darknet_py import files, loading
-from darknet_py.errors import DarknetError
+from darknet_py import loading
 from darknet_py.exporters.exporter import export
 from darknet_py.hub import catalogue
 from darknet_py.hub.download import Url
@@ -39,10 +22,15 @@ from darknet_py.training.options import TrainOptions
 from darknet_py.training.trainer import Trainer
 from tests.helpers import http_server, synthetic_data
 
+from .processes import run_in_process
+
 _SAVED = ("a.weights", "a.pt", "a.safetensors")
+
+
 _BLOCKS = 40  # of 256 KB in the file that is downloaded
+
+
 _ITERATIONS = 24
-_PROGRESS = 50  # kills between lines of progress
 
 
 class Work:
@@ -72,7 +60,7 @@ class Work:
 
     def finish(self) -> None:
         """Raise AssertionError if the work, done once more without a kill, has another result than without kills."""
-        _in_process(self.run_once)
+        run_in_process(self.run_once)
         self.check()
         left = [name for name in os.listdir(self.folder) if name.startswith(".") or name.endswith(".part")]
         assert not left, f"left over: {left}"
@@ -114,7 +102,7 @@ class Exporting(Work):
         self._networks = [_constant_network(value) for value in (1.0, 2.0)]
         self._hashes: set[str] = set()
         for network in self._networks:
-            _in_process(functools.partial(export, network, self.folder / "a.onnx"))
+            run_in_process(functools.partial(export, network, self.folder / "a.onnx"))
             self._hashes.add(_digest(self.folder / "a.onnx"))
         assert len(self._hashes) == 2
 
@@ -179,7 +167,7 @@ class Training(Work):
         )
         self._data = synthetic_data.data(self.folder)
         start = time.monotonic()
-        _in_process(lambda: self._train(self.folder / "whole"))
+        run_in_process(lambda: self._train(self.folder / "whole"))
         self.period = time.monotonic() - start
         self._expected = _tensors(self.folder / "whole")
         self.completed = 0
@@ -199,7 +187,7 @@ class Training(Work):
 
     def finish(self) -> None:
         if not (self.folder / "parts" / "tiny_final.weights").exists():
-            _in_process(self.run)
+            run_in_process(self.run)
             self._compare()
 
     def _train(self, folder: pathlib.Path) -> None:
@@ -220,72 +208,6 @@ class Training(Work):
             path.unlink()
 
 
-def kill_repeatedly(kills: int, seed: int, folder: pathlib.Path, report: Callable[[str], None]) -> list[str]:
-    """Kill each kind of work in turn, ``kills`` times in all, and return the failed checks."""
-    rng = random.Random(seed)
-    failures: list[str] = []
-    with ExitStack() as stack:
-        site = stack.enter_context(http_server.site())
-        works = [
-            Saving(folder / "saving"),
-            Exporting(folder / "exporting"),
-            Downloading(folder / "downloading", site),
-            Training(folder / "training"),
-        ]
-        for work in works:
-            work.prepare()
-        counts = dict.fromkeys(works, 0)
-        for number in range(kills):
-            work = works[number % len(works)]
-            killed = _kill(work.run, rng.uniform(0, work.period))
-            counts[work] += killed
-            _check(work.check, f"kill {number} (seed {seed}): {type(work).__name__}", failures)
-            if (number + 1) % _PROGRESS == 0:
-                report(f"{number + 1} kills, {len(failures)} failed checks")
-        for work in works:
-            _check(work.finish, f"afterwards: {type(work).__name__}", failures)
-        for work in works:
-            compared = f", {work.completed} trainings compared" if isinstance(work, Training) else ""
-            report(f"{type(work).__name__:12} {counts[work]} kills{compared}")
-    return failures
-
-
-def _check(check: Callable[[], None], place: str, failures: list[str]) -> None:
-    try:
-        check()
-    except (AssertionError, DarknetError) as error:
-        failures.append(f"{place}: {error}")
-
-
-def _kill(run: Callable[[], None], seconds: float) -> bool:
-    """Run a function in a new process, kill it after some time, and return whether it was still running."""
-    process = _fork(run)
-    time.sleep(seconds)
-    os.kill(process, signal.SIGKILL)
-    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
-
-
-def _in_process(run: Callable[[], object]) -> None:
-    """Run a function in a new process to its end."""
-    status = os.waitpid(_fork(run), 0)[1]
-    assert status == 0, f"ended with status {status}"
-
-
-def _fork(run: Callable[[], object]) -> int:
-    process = os.fork()
-    if process:
-        return process
-    status = 1
-    try:
-        files._searched.clear()  # a new process has looked nowhere
-        run()
-        status = 0
-    except BaseException as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-    finally:
-        os._exit(status)
-
-
 def _constant_network(value: float) -> Network:
     network = loading.load("digits")
     for tensor in network.state_dict().values():
@@ -299,23 +221,3 @@ def _tensors(folder: pathlib.Path) -> dict[str, torch.Tensor]:
 
 def _digest(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the arguments and run."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=1000, metavar="N", help="kills in all (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        failures = kill_repeatedly(args.kills, args.seed, pathlib.Path(folder), functools.partial(print, flush=True))
-    for failure in failures:
-        print(failure)
-    print(f"{len(failures)} failed checks, {time.monotonic() - start:.0f} s")
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

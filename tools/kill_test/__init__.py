@@ -1,0 +1,1 @@
+"""Kill processes that write files, and check what they leave."""
