@@ -34,7 +34,7 @@ class Cfg(TextTarget):
         from darknet_py import cfg
         from darknet_py.network import Network
 
-        network = Network(cfg.load(path))
+        network = Network(cfg.load(path), max_bytes=MAX_BYTES)
         str(network)
         if network.flops < _MAX_FLOPS:
             with torch.inference_mode():
