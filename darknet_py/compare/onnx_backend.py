@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -47,11 +48,22 @@ class OnnxBackend(Backend):
         height, width = self.shape[2:] if len(self.shape) == 4 else ("", "")
         if isinstance(height, int) and isinstance(width, int) and width * height > 1:
             self.size = width, height
-        metadata = dict(self.session.get_modelmeta().custom_metadata_map)
-        # Other programs may use the same keys with another meaning.
-        self.metadata = metadata if metadata.get("producer", "").startswith("darknet_py") else {}
-        dialect = self.metadata.get("dialect")
-        self.dialect = Dialect(dialect) if dialect else None
+        self.nms_options = NMSOptions()
+        try:
+            self._read_metadata(dict(self.session.get_modelmeta().custom_metadata_map))
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            raise DarknetError(
+                f"{path}: invalid metadata: expected those of an exported file ({error!r:.200})"
+            ) from error
+
+    def _read_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Take the dialect and the NMS options from the metadata of a file of this package."""
+        if not metadata.get("producer", "").startswith("darknet_py"):
+            return  # other programs may use the same keys with another meaning
+        if dialect := metadata.get("dialect"):
+            self.dialect = Dialect(dialect)
+        if heads := json.loads(metadata.get("head_options", "[]")):
+            self.nms_options = NMSOptions(NMSKind(heads[-1]["nms_kind"]), float(heads[-1]["beta_nms"]))
 
     def __str__(self) -> str:
         """File and runtime."""
@@ -85,8 +97,9 @@ class OnnxBackend(Backend):
         if {"boxes", "scores"} <= outputs.keys():
             self._check_shape("boxes", outputs["boxes"], 1, "n", 4)
             self._check_shape("scores", outputs["scores"], 1, outputs["boxes"].shape[1], "classes")
+            options = nms_options(other) if other is not None and other.heads else self.nms_options
             detections = from_scores(outputs["boxes"][0], outputs["scores"][0], threshold)
-            return BackendOutput({}, to_rows(apply_nms(detections, nms, self._nms_options(other))))
+            return BackendOutput({}, to_rows(apply_nms(detections, nms, options)))
         numbers = self._layer_numbers(outputs, other)
         layers = {number: y[0] for number, y in zip(numbers, outputs.values(), strict=True)}
         if other is None or not other.heads:
@@ -111,10 +124,3 @@ class OnnxBackend(Backend):
         if floats != expected:
             raise DarknetError(f"{self.path}: outputs of {floats} floats: expected {expected}, as in the other model")
         return ends
-
-    def _nms_options(self, other: Network | None) -> NMSOptions:
-        """Return the NMS options of the other side's heads, else those in the file's metadata."""
-        if other is not None and other.heads:
-            return nms_options(other)
-        heads = json.loads(self.metadata.get("head_options", "[]"))
-        return NMSOptions(NMSKind(heads[-1]["nms_kind"]), heads[-1]["beta_nms"]) if heads else NMSOptions()

@@ -55,7 +55,7 @@ def load_coco(path: StrPath) -> Dataset:
                 boxes.setdefault((entry["image_id"], is_crowd), []).append(row)
         finder = _ImageFinder(path)
         samples = [_sample(finder, entry, boxes) for entry in content["images"]]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         message = f"expected COCO's annotations (images, annotations with bbox, categories): {error!r}"
@@ -129,7 +129,7 @@ class _ImageFinder:
         """Return the path of an image; that in the file's folder if there is none."""
         for path in dict.fromkeys((name, name.replace("\\", "/"))):
             for folder in (self._last, *self._folders):
-                if (folder / path).is_file():
+                if os.path.isfile(folder / path):
                     self._last = folder
                     return str(folder / path)
         return self._finder.find(name) or str(self._folders[0] / name)

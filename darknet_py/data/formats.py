@@ -53,7 +53,7 @@ def load_dataset(
     """
     options = LabelOptions(classes, polygons, progress)
     file = pathlib.Path(path)
-    if file.is_dir() and not is_voc_folder(file):
+    if os.path.isdir(file) and not is_voc_folder(file):
         file = _find_description(file, subset) or file
     source = os.fspath(path) if file == pathlib.Path(path) else str(file)
     suffix = file.suffix.lower()
@@ -67,11 +67,11 @@ def load_dataset(
         return load_voc(file, subset)
     if voc_folders := _find_voc_folders(file):
         return _load_voc_folders(voc_folders, subset, source)
-    if suffix == ".list" or file.is_fifo():
+    if suffix == ".list" or (os.path.exists(file) and file.is_fifo()):
         return load_image_list(read_list(file), options=options, source=source)
-    if file.is_dir() or suffix == ".txt":
+    if os.path.isdir(file) or suffix == ".txt":
         return load_image_list(expand_sources([source]), options=options, source=source)
-    if not suffix and not file.exists():
+    if not suffix and not os.path.exists(file):
         raise DataError(f"{source}: no such file or folder")
     raise DataError(f"{source}: expected a .data, .txt, .list, .yaml or .json file, or a folder")
 
@@ -95,7 +95,7 @@ def _find_description(folder: pathlib.Path, subset: str) -> pathlib.Path | None:
 def _find_voc_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     """The folders VOC2007, VOC2012, ... in ``VOCdevkit``, or in the folder above it."""
     for root in (folder, folder / "VOCdevkit"):
-        if root.is_dir():
+        if os.path.isdir(root):
             found = sorted(entry for entry in root.iterdir() if is_voc_folder(entry))
             if found:
                 return found
@@ -138,12 +138,12 @@ def _find_images(part: str, folder: str, path: pathlib.Path) -> list[str]:
     found = [str(root / part), finder.find(os.path.join(folder, part)), finder.find(part)]
     candidates = [pathlib.Path(candidate) for candidate in dict.fromkeys(found) if candidate]
     for candidate in candidates:
-        if candidate.is_dir():
+        if os.path.isdir(candidate):
             images = sorted(str(p) for p in candidate.rglob("*") if is_image_name(p))
             if images:
                 finder.log_shortened()
                 return images
-        elif candidate.is_file():
+        elif os.path.isfile(candidate):
             finder.log_shortened()
             return [line if os.path.exists(line) else str(root / line) for line in read_list(candidate)]
     tried = [*map(str, candidates), str(path.parent / part)]

@@ -38,7 +38,7 @@ class _VOCObject(NamedTuple):
 def is_voc_folder(folder: StrPath) -> bool:
     """Whether a folder has the layout of Pascal VOC."""
     root = pathlib.Path(folder)
-    return (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir()
+    return os.path.isdir(root / "Annotations") and os.path.isdir(root / "JPEGImages")
 
 
 def load_voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC_CLASSES) -> Dataset:
@@ -85,7 +85,7 @@ def _image_path(root: pathlib.Path, stem: str) -> pathlib.Path:
         root / "JPEGImages" / (stem + suffix)
         for suffix in (".jpg", ".JPG", *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))
     ]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if os.path.isfile(path)), candidates[0])
 
 
 def _read_annotation(path: pathlib.Path, problems: list[Problem]) -> list[_VOCObject]:

@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import struct
+import tokenize
 from typing import IO, TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -207,7 +208,10 @@ def _read_npy(file: IO[bytes], max_pixels: int) -> npt.NDArray[Any]:
     """Read an array, after its header has been compared with the size of the file."""
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(file)
+    try:
+        shape, _, dtype = read_header(file)
+    except (tokenize.TokenError, RecursionError) as error:  # of numpy's parser of headers
+        raise DataError(f"broken header ({error})") from error
     start = file.tell()
     size = file.seek(0, os.SEEK_END) - start
     count = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 import pathlib
 from collections.abc import Iterable
 
@@ -51,14 +52,14 @@ def _expand_one(source: str) -> list[str]:
     if is_http(source):
         return [source]
     path = pathlib.Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _list_folder(path)
-    if path.suffix == ".txt" and path.is_file():
+    if path.suffix == ".txt" and os.path.isfile(path):
         listed = read_list(source)
         if not listed:
             raise DataError(f"{source}: an empty list: expected the path of an image on each line")
         return listed
-    if path.exists():
+    if os.path.exists(path):
         return [source]
     is_pattern = glob.has_magic(source)
     matches = sorted(glob.glob(source, recursive=True)) if is_pattern else []

@@ -95,3 +95,16 @@ def test_metadata_of_other_programs_is_ignored(tmp_path: pathlib.Path) -> None:
     outputs: dict[str, Shape] = {"boxes": [1, 9, 4], "scores": [1, 9, 2]}
     path = write(tmp_path / "a.onnx", x=IMAGE, outputs=outputs, metadata=metadata)
     assert compare_models(path, path).is_same
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"dialect": "french"}, {"head_options": "{"}, {"head_options": '[{"nms_kind": "x"}]'}, {"dialect": "\xa1"}],
+)
+def test_broken_metadata_are_refused(entry: dict[str, str], tmp_path: pathlib.Path) -> None:
+    outputs: dict[str, Shape] = {"boxes": [1, 9, 4], "scores": [1, 9, 2]}
+    metadata = {"producer": "darknet_py 1", **entry}
+    path = pathlib.Path(write(tmp_path / "a.onnx", x=IMAGE, outputs=outputs, metadata=metadata))
+    path.write_bytes(path.read_bytes().replace("\xa1".encode(), b"\xa1\xa1"))  # not UTF-8
+    with pytest.raises(DarknetError, match=r"a\.onnx: invalid metadata"):
+        compare_models(str(path), str(path))

@@ -213,6 +213,7 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("no image at all")
     (folder / "broken.npy").write_bytes(b"\x93NUMPY")
+    (folder / "header.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00{'shape': (\0".ljust(128))
     for name, side in (("lies", 10**6), ("huge", 10**30)):
         with (folder / f"{name}.npy").open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (side, side, 3)}
@@ -233,6 +234,7 @@ def broken_files(folder: pathlib.Path) -> dict[str, str]:
         "cut.jpg": "not an image|broken image",
         "cut.png": "broken image",
         "broken.npy": "broken image",
+        "header.npy": "broken header",
         "lies.npy": r"expected 3000000000000 bytes for an array \[1000000, 1000000, 3\], found 12",
         "huge.npy": r"expected \d{60,} bytes",
         "objects.npy": "broken image",

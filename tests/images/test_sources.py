@@ -49,6 +49,7 @@ def test_paths_of_a_list_are_relative_to_the_working_directory_or_to_the_list(fo
     ("name", "message"),
     [
         ("missing.jpg", "missing.jpg: no such file or folder"),
+        ("x" * 5000, "x: no such file or folder"),
         ("*.bmp", r"\*.bmp: nothing matches"),
         ("empty", "empty: no images in this folder"),
         ("empty.txt", "empty.txt: an empty list"),

@@ -17,6 +17,7 @@ _SYMBOLS = "é 名 # ; = , ,, [ ] [net] ' \" %s {} ../ / \\ ~ - * &a <!-- &lt; t
 _INSERTIONS = (*_SYMBOLS.split(), "\0", "\r", "\n", "\r\n", "\t", " ", "\ufeff", "\u2028", "\x1b[2J")
 _ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-be", "utf-32", "latin-1", "cp1251", "shift_jis")
 _MAX_REPEATS = 200
+_MAX_FLOATS = 1 << 20  # of a tensor that is changed; others are replaced
 
 
 def mutate_text(text: str, rng: random.Random) -> bytes:
@@ -118,7 +119,8 @@ def _checkpoint_values(old: Any, rng: random.Random) -> Any:
     shapes = (torch.zeros(0), torch.zeros(3), torch.tensor(float("nan")), torch.zeros(2).to_sparse())
     dtypes = [torch.zeros(2, 2, dtype=getattr(torch, name)) for name in ("float64", "int64", "complex64", "bool")]
     tensors = (*shapes, *dtypes, torch.zeros(1).expand(1 << 40))
-    if isinstance(old, torch.Tensor) and rng.random() < 0.5:
+    is_plain = isinstance(old, torch.Tensor) and old.layout == torch.strided and old.numel() < _MAX_FLOATS
+    if is_plain and rng.random() < 0.5:
         changes = (
             old.double(),
             old.half(),

@@ -115,10 +115,10 @@ def _serve(connection: Connection, target_name: str, seed: int, folder: str) -> 
             case, keep = connection.recv()
         except EOFError:
             return
-        path = target.generate(random.Random(f"{target_name} {seed} {case}"))
-        if keep is not None:
-            shutil.copy(path, keep / f"{target_name}_{case}{path.suffix}")
         try:
+            path = target.generate(random.Random(f"{target_name} {seed} {case}"))
+            if keep is not None:
+                shutil.copy(path, keep / f"{target_name}_{case}{path.suffix}")
             outcome = Outcome("result" if read_quietly(target, path) else "error")
         except BaseException as error:
             outcome = Outcome("exception", _place(error), traceback.format_exc())
