@@ -174,6 +174,8 @@ def trace(module: TraceableNetwork, dynamic: bool | str) -> torch.export.Exporte
     try:
         with quiet_converters():
             return torch.export.export(module, args, dynamic_shapes=shapes or None)
+    except DataError as error:  # a head whose boxes cannot be decoded
+        raise DataError(f"heads={module.heads}: {error}: expected heads=raw") from error
     except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.UserError) as error:
         lines = [line.strip(" -") for line in str(error).strip().split("\n") if line.strip()]
         cause = next((line for line in lines if line.startswith("Not all values")), lines[0] if lines else "")

@@ -138,7 +138,8 @@ class Convolution(Layer):
         expected = (owner.options.filters, owner.inputs // owner.options.groups, owner.options.size)
         if shape != expected:
             raise ValueError(
-                f"share_index: filters, channels, size: expected {expected} as in layer {owner_index}, got {shape}"
+                f"share_index: filters, channels, size: expected {expected} as in layer {owner_index}, got {shape}; "
+                "Ultralytics' yolov3 and programs after it ignore share_index: remove it from a cfg of theirs"
             )
         self.owner = owner.owner or (owner,)
 

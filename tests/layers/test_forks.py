@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from darknet_py import cfg, weights
+from darknet_py import cfg, loading, weights
+from darknet_py.conversion.checkpoints import convert
 from darknet_py.errors import ConfigError, DataError
+from darknet_py.exporters.exporter import export
 from darknet_py.layers import DecodeOptions
 from darknet_py.network import Network
 from tests.helpers import random_networks
@@ -21,6 +23,10 @@ from tests.helpers.random_networks import random
 Array = NDArray[np.float64]
 
 NET = "[net]\nwidth=8\nheight=6\nchannels=4\n"
+OTHER_COORDS = {
+    "region": "[convolutional]\nfilters=20\n[region]\nclasses=1\nnum=1\ncoords=18\n",
+    "detection": "[connected]\noutput=68\n[detection]\nclasses=3\nnum=2\ncoords=6\nside=2\n",
+}
 
 
 def network(text: str) -> Network:
@@ -116,14 +122,9 @@ def test_yolo4_is_alexeyabs_yolo() -> None:
     np.testing.assert_array_equal(run(net, x), run(other, x))
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("[convolutional]\nfilters=20\n[region]\nclasses=1\nnum=1\ncoords=18\n", "region"),
-        ("[connected]\noutput=68\n[detection]\nclasses=3\nnum=2\ncoords=6\nside=2\n", "detection"),
-    ],
-)
-def test_heads_with_other_coords_give_raw_maps_and_no_boxes(text: str, kind: str, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("kind", OTHER_COORDS)
+def test_heads_with_other_coords_give_raw_maps_and_no_boxes(kind: str, tmp_path: pathlib.Path) -> None:
+    text = OTHER_COORDS[kind]
     net = network(text)
     x = random(2, *net.shape)
     (output,) = net(x)
@@ -147,6 +148,51 @@ def test_the_objectness_of_other_coords_follows_them() -> None:
     cells = y.reshape(1, 6, 8, 20)
     assert torch.equal(cells[..., :18], t[..., :18])
     torch.testing.assert_close(cells[..., 18], torch.sigmoid(t[..., 18]))
+
+
+@pytest.mark.parametrize("head", OTHER_COORDS)
+def test_heads_with_other_coords_are_exported_and_converted_as_raw_maps(head: str, tmp_path: pathlib.Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    net = network(OTHER_COORDS[head])
+    export(net, tmp_path / "a.onnx", heads="raw")
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    x = random(1, *net.shape)
+    (y,) = session.run([f"{head}_1"], {"input": x.numpy()})
+    np.testing.assert_allclose(y.reshape(-1), run(net, x).reshape(-1), rtol=0, atol=1e-6)
+    for heads in ("boxes", "nms"):
+        with pytest.raises(DataError, match=rf"^heads={heads}: \[{head}\] coords=.*: expected heads=raw$"):
+            export(net, tmp_path / "b.onnx", heads=heads)
+    weights.save(net, tmp_path / "a.weights")
+    (tmp_path / "a.cfg").write_text(NET + OTHER_COORDS[head])
+    for name in ("a.safetensors", "a.pt"):
+        convert(tmp_path / "a.weights", tmp_path / name, cfg=tmp_path / "a.cfg")
+        np.testing.assert_array_equal(run(loading.load(tmp_path / name), x), run(net, x))
+
+
+def test_scaled_yolov4s_boxes_are_those_of_new_coords() -> None:
+    """YOLOR and PyTorch_YOLOv4 decode linear outputs t: centre 2 s(t) - 0.5 + cell, size anchor (2 s(t))^2."""
+    head = "[yolo]\nclasses=1\nnum=1\nanchors=3,5\n"
+    linear = network(f"[convolutional]\nfilters=6\nactivation=linear\n{head}")
+    changed = network(f"[convolutional]\nfilters=6\nactivation=logistic\n{head}new_coords=1\nscale_x_y=2\n")
+    changed.load_state_dict(linear.state_dict())
+    x = random(1, *linear.shape)
+    with torch.no_grad():
+        t = linear[0](x)[0].permute(1, 2, 0).double().numpy()
+        boxes, _ = changed.heads[0].decode_all(changed(x)[0], (8, 6))
+    s = 1 / (1 + np.exp(-t))
+    row, column = np.mgrid[:6, :8]
+    cells = np.stack((column, row), axis=2)
+    centre, size = (2 * s[..., :2] - 0.5 + cells) / (8, 6), (2 * s[..., 2:4]) ** 2 * (3 / 8, 5 / 6)
+    expected = np.concatenate((centre, size), axis=2)
+    np.testing.assert_allclose(boxes[0].reshape(6, 8, 4).numpy(), expected, rtol=1e-5)
+
+
+def test_fusion_of_heads_is_refused_by_its_name() -> None:
+    text = "[convolutional]\nfilters={}\n[yolo]\nfrom=0,0,0\nclasses=1\nnum=1\nanchors=4,4\n"
+    with pytest.raises(ConfigError, match=r"\[yolo\] from= and 3 filters more .*ASFF.* is not supported$"):
+        network(text.format(9))
+    network(text.format(6))  # Ultralytics' code reads no other maps either unless its constant ASFF is set
 
 
 @pytest.mark.parametrize(

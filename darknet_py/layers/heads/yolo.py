@@ -13,7 +13,7 @@ from ...cfg.schema import option
 from .._context import StepContext
 from .._loss import Loss
 from .._tracks import AssignedTracks, TrackingHead
-from ..base import section
+from ..base import Shape, section
 from ._anchor_head import AnchorHead
 from ._assignment import AssignmentRules, Matches
 from ._box_coder import BoxCoder
@@ -33,6 +33,9 @@ class Yolo(AnchorHead, TrackingHead):
         """Keys of ``parse_yolo``."""
 
         new_coords: bool = option(False, "sizes are anchor * (2 t)^2, and the layer before applies the sigmoid")
+        from_: tuple[int, ...] = option(
+            (), "the maps that Ultralytics' yolov3-asff fuses", key="from", effect="unsupported"
+        )
         focal_loss: bool = option(False, "focal loss of the classes", train=True)
         show_details: bool = option(True, "print the parts of the loss; changes the printed cost", train=True)
         track_history_size: int = option(5, "frames that a track is kept", train=True, effect="none")
@@ -43,6 +46,15 @@ class Yolo(AnchorHead, TrackingHead):
         embedding_layer: int = option(999999, "layer with an embedding per anchor", train=True, effect="none")
 
     options: Options
+
+    def __init__(self, options: Options, x: Shape) -> None:
+        channels = (len(options.mask) or options.num) * (self.box_entries + 1 + options.classes)
+        if options.from_ and x.channels == channels + len(options.from_):
+            raise ValueError(
+                f"from= and {len(options.from_)} filters more than boxes and classes need: adaptive feature fusion "
+                "(ASFF) of Ultralytics' yolov3 and programs after it is not supported"
+            )
+        super().__init__(options, x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the sigmoid to all but the sizes (``forward_yolo_layer``).
