@@ -32,7 +32,7 @@ HEAD = NET + "[convolutional]\nfilters=8\nsize=1\n[yolo]\nclasses=3\nnum=1\nanch
     [
         ("[convolutional]\nsize=3\ndilation=2", "dilation: expected an odd size and padding of size / 2"),
         ("[convolutional]\nfilters=6\ngroups=4", "4 channels and 6 filters do not divide into 4 groups"),
-        ("[convolutional]\nactivation=silu", "activation: expected one of linear, logistic"),
+        ("[convolutional]\nactivation=swiish", "activation: expected one of linear, logistic"),
         ("[upsampel]", "unknown section (did you mean 'upsample'?)"),
         ("[empty]\n[net]", "unknown section"),
         ("[empty]\n[route]\nlayers=3", "layer 1 [route] refers to layer 3, which does not precede it"),

@@ -48,7 +48,7 @@ M = TypeVar("M", bound=nn.Module)
 
 def network(text: str, *, path: str = "made.cfg", **options: Any) -> Network:
     """Build the network of a cfg's text with random weights."""
-    return randomise(Network(cfg.loads(text, path), **options))
+    return randomise(Network(cfg.loads(text, path, allow_paths=True), **options))
 
 
 def options_of(
@@ -57,7 +57,7 @@ def options_of(
     """Read the options of a section from text, as a cfg gives them; text without effect is an error."""
     entries = tuple(Entry(key, value, line) for line, (key, value) in enumerate(keys.items(), start=2))
     section = Section(name, entries, 1)
-    config = Config((section,), os.fspath(path))
+    config = Config((section,), os.fspath(path), allow_paths=True)
     return schema.read(LAYERS[name].Options, section, config, dialect=dialect, strict=True)
 
 

@@ -38,6 +38,7 @@ ELSEWHERE = {
 }
 # They must fit the previous layer, or the state, so that any other value is an error.
 BOUND = {"classes", "num", "coords", "side", "ids", "scale_wh"}
+BOUND_IN = {("se", "filters"), ("depthwise", "filters")}
 BOUND_BY_STATE = {"stride", "pad", "padding"}
 # Samples of keys that exclude keys of ``SAMPLES``.
 MORE = (
@@ -72,6 +73,7 @@ def alternatives(kind: type[Layer], key: str, now: str | None) -> Iterator[str]:
     elif hint is bool:
         yield "0" if value in ("1", "True") else "1"
     elif typing.get_origin(hint) is tuple:
+        yield ",".join(reversed(value.split(",")))
         yield from ("1,0", "-3", "-3,-4", "2,3,4,5,6,7,1,1")
     else:
         number = float(value or 0)
@@ -116,7 +118,11 @@ def test_every_option_has_an_effect(kind: type[Layer], key: str) -> None:
                 tried += 1
                 changed = " ".join(f"{k}={v}" for k, v in {**pairs, key: value}.items())
                 other = effect(sample._replace(keys=changed))
-                bound = key in BOUND or (key in BOUND_BY_STATE and isinstance(sample.build(), Recurrent))
+                bound = (
+                    key in BOUND
+                    or (kind.names[0], key) in BOUND_IN
+                    or (key in BOUND_BY_STATE and isinstance(sample.build(), Recurrent))
+                )
                 if other != effect(sample) and (other is not None or bound):
                     return
     assert tried, "no sample and no other value"

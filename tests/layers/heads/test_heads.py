@@ -17,6 +17,7 @@ from torch import Tensor
 
 from darknet_py.boxes import NMSKind, NMSOptions, RawDetections
 from darknet_py.cfg import Dialect
+from darknet_py.errors import UnusedOptionWarning
 from darknet_py.layers import DecodeOptions, Head, Shape
 from tests.helpers import random_networks
 
@@ -161,6 +162,8 @@ def test_nms_options_follow_the_keys_and_the_dialect(name: str) -> None:
 
 
 def test_missing_anchors_are_half_a_pixel() -> None:
-    layer = head("yolo", {"classes": "1", "num": "2", "anchors": "8,4"}, Shape(12, 1, 1))
+    text = "[net]\nwidth=1\nheight=1\nchannels=12\n[yolo]\nclasses=1\nnum=2\nanchors=8,4\n"
+    with pytest.warns(UnusedOptionWarning, match="anchors= has 1 pairs: expected num=1, got 2"):
+        layer = random_networks.network(text).heads[0]
     detections = layer.decode(layer(torch.zeros(1, 12, 1, 1)), (16, 16), DecodeOptions(0.1))[0]
     assert detections.boxes[:, 2:].tolist() == [[0.5, 0.25], [0.5 / 16, 0.5 / 16]]

@@ -186,13 +186,13 @@ def test_background_replaces_objectness(folder: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("tree", "numbers", "message"),
     [
-        ("a -1\nb\n", "0", "a.tree:2: expected a name and the number of its parent, got 'b'"),
-        ("a -1\nb x\n", "0", "a.tree:2: expected a name and the number of its parent, got 'b x'"),
+        ("a -1\nb\n", "0", "a.tree:2: expected a name and the number of its parent, found other text"),
+        ("a -1\nb x\n", "0", "a.tree:2: expected a name and the number of its parent, found other text"),
         ("a -1\nb 2\nc 0\n", "0", "a.tree:2: parent 2 is not an earlier class"),
         ("\n", "0", "a.tree: no classes"),
         ("a -1\nb 0\n", "0", "tree: 2 classes, expected classes=3"),
-        ("a -1\nb 0\nc 0\n", "0\n3\n", "a.map:2: expected a class number in 0..2, got '3'"),
-        ("a -1\nb 0\nc 0\n", "0\n\none\n", "a.map:3: expected a class number in 0..2, got 'one'"),
+        ("a -1\nb 0\nc 0\n", "0\n3\n", "a.map:2: expected a class number in 0..2, found other text"),
+        ("a -1\nb 0\nc 0\n", "0\n\none\n", "a.map:3: expected a class number in 0..2, found other text"),
     ],
 )
 def test_invalid_tree_and_map_files_are_refused(tree: str, numbers: str, message: str, tmp_path: pathlib.Path) -> None:
