@@ -76,7 +76,7 @@ class Convolution(Layer):
             False, "gradient centralisation: subtract each filter's mean from its gradient", train=True
         )
         reverse: float = option(
-            0.0, "exponent p of the update sign(v) * (10 * abs(v) + 1) ** p; 0: plain SGD", train=True, min=-100, max=100
+            0.0, "exponent p of the update sign(v) * (10 * abs(v) + 1)**p; 0: plain SGD", train=True, min=-100, max=100
         )
 
         def __post_init__(self) -> None:
