@@ -35,7 +35,13 @@ def test_coco_annotations_are_loaded(tmp_path: pathlib.Path) -> None:
     assert sample.ignored.tolist() == [[0.5, 0.5, 1.0, 1.0, 0.0]]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"images": []}', '{"images": [{"id": 1}], "categories": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", '{"images": []}', '{"images": [{"id": 1}], "categories": []}'),
+        '{"images": [], "categories": [{"id": Infinity, "name": "dog"}]}',
+    ],
+)
 def test_other_json_is_refused(tmp_path: pathlib.Path, text: str) -> None:
     with pytest.raises(DataError, match="expected COCO's annotations"):
         load_dataset(write_text(tmp_path / "a.json", text))

@@ -149,39 +149,6 @@ def test_the_error_of_a_data_yaml_without_images_lists_the_folders_tried(tmp_pat
         load_dataset(write_text(tmp_path / "data.yaml", "val: images\nnames: [a]"))
 
 
-def test_coco_annotations_are_loaded(tmp_path: pathlib.Path) -> None:
-    image = write_image(tmp_path / "val2017" / "000000000042.jpg", (200, 100))
-    content = {
-        "images": [{"id": 42, "file_name": "000000000042.jpg", "width": 200, "height": 100}],
-        "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}],
-        "annotations": [
-            {"image_id": 42, "category_id": 90, "bbox": [20, 10, 40, 50], "iscrowd": 0},
-            {"image_id": 42, "category_id": 1, "bbox": [0, 0, 200, 100], "iscrowd": 1},
-        ],
-    }
-    path = write_text(tmp_path / "annotations" / "instances_val2017.json", json.dumps(content))
-    dataset = load_dataset(path)
-    assert dataset.names == ("person", "toothbrush")
-    assert dataset.categories == (1, 90)
-    (sample,) = dataset
-    assert sample.image == image
-    assert sample.image_id == 42
-    assert np.round(sample.targets.astype(float), 4).tolist() == [[0.2, 0.35, 0.2, 0.5, 1.0]]
-    assert sample.ignored.tolist() == [[0.5, 0.5, 1.0, 1.0, 0.0]]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("{", "[]", '{"images": []}', '{"images": [{"id": 1}], "categories": []}'),
-        '{"images": [], "categories": [{"id": Infinity, "name": "dog"}]}',
-    ],
-)
-def test_other_json_is_refused(tmp_path: pathlib.Path, text: str) -> None:
-    with pytest.raises(DataError, match="expected COCO's annotations"):
-        load_dataset(write_text(tmp_path / "a.json", text))
-
-
 _OBJECT = (
     "<object><name>{name}</name><difficult>{hard}</difficult>"
     "<bndbox><xmin>21</xmin><ymin>11</ymin><xmax>61</xmax><ymax>61</ymax></bndbox></object>"
