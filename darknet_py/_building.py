@@ -110,24 +110,27 @@ def check_memory(
     """
     arrays = [sum(t.numel() * t.element_size() for t in (*layer.parameters(), *layer.buffers())) for layer in layers]
     outputs = [_FLOAT * layer.shape.floats for layer in layers]
+    workspaces = [_FLOAT * layer.workspace for layer in layers]
     live = {INPUT: _FLOAT * shape.floats}
     peak = 0
     # Heads keep their outputs; that they are few makes no difference here.
     for index, dead in enumerate(dead_after(enumerate(spec.sources for spec in specs), (len(layers) - 1,))):
         live[index] = outputs[index]
-        peak = max(peak, sum(live.values()))
+        peak = max(peak, sum(live.values()) + workspaces[index])
         for number in dead:
             live.pop(number, None)
     image = 2 * _FLOAT * shape.floats  # itself, and after the horizontal pass of the resize
     total = sum(arrays) + peak + image
     if total <= max_bytes:
         return
-    largest = max(range(len(layers)), key=lambda index: arrays[index] + outputs[index])
+    sums = [sum(parts) for parts in zip(arrays, outputs, workspaces, strict=True)]
+    largest = sums.index(max(sums))
+    parts = "parameters and workspace" if workspaces[largest] else "parameters"
     section = specs[largest].section
     raise ConfigError(
         f"{config.path}:{section.line}: layer {largest} [{section.name}] needs the most memory, "
-        f"{_gigabytes(arrays[largest] + outputs[largest])} for an output of {_size(layers[largest].shape)} and its "
-        f"parameters; the network needs {_gigabytes(total)} ({_gigabytes(sum(arrays))} parameters, {_gigabytes(peak)} "
+        f"{_gigabytes(sums[largest])} for an output of {_size(layers[largest].shape)} and its "
+        f"{parts}; the network needs {_gigabytes(total)} ({_gigabytes(sum(arrays))} parameters, {_gigabytes(peak)} "
         f"outputs, {_gigabytes(image)} image), expected at most {_gigabytes(max_bytes)} (max_bytes)"
     )
 

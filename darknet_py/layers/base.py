@@ -155,6 +155,11 @@ class Layer(nn.Module):
         """Floating-point operations for one image as Darknet counts them (its column BFLOPS times 1e9)."""
         return 0.0
 
+    @property
+    def workspace(self) -> int:
+        """Number of values that ``forward`` computes for one image beside its output, if they are many."""
+        return 0
+
     def describe(self) -> str:
         """Summarise the options for the layer table: filters, kernel, stride and the like."""
         return ""

@@ -37,6 +37,7 @@ class Deconvolutional(Layer):
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
+        self._cells = x.height * x.width
         self.padding = options.size // 2 if options.pad else options.padding
         height, width = ((n - 1) * options.stride + options.size - 2 * self.padding for n in x[1:])
         self.shape = Shape(options.filters, height, width)
@@ -45,6 +46,11 @@ class Deconvolutional(Layer):
         self.biases = parameter(options.filters)
         self.norm = Norm(options.filters) if options.batch_normalize else None
         self.weights = parameter(x.channels, options.filters, options.size, options.size)
+
+    @property
+    def workspace(self) -> int:
+        """PyTorch multiplies matrices: a kernel's window of each filter for each cell of the input."""
+        return self.weights.shape[1:].numel() * self._cells
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Return [batch, filters, ...] for ``x`` [batch, channels, height, width]."""

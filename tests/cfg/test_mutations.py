@@ -96,6 +96,17 @@ def test_what_exceeds_the_memory_is_refused_with_the_sum_and_the_largest_layer()
     )
 
 
+def test_the_workspace_of_a_transposed_convolution_is_counted() -> None:
+    text = "[net]\nwidth=10\nheight=10\nchannels=3\n[deconv]\nfilters=1000\nsize=3\npad=1\n"
+    image, output, workspace = 4 * 3 * 100, 4 * 1000 * 100, 4 * 1000 * 9 * 100
+    total = 3 * image + output + workspace + 4 * (3 * 1000 * 9 + 1000)
+    Network(cfg.loads(text, "x.cfg"), max_bytes=total)
+    with pytest.raises(
+        ConfigError, match=r"0\.004 GB for an output of 10 x 10 x 1000 and its parameters and workspace"
+    ):
+        Network(cfg.loads(text, "x.cfg"), max_bytes=total - 1)
+
+
 def test_nothing_is_allocated_before_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     allocated: list[torch.device] = []
     empty = torch.empty
