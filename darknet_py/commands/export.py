@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(group, "--names", note="(default: those of the catalogue)")
     _options.add(group, "--conf", default=0.25, note="(with --heads nms; default: 0.25)")
     _options.add(group, "--nms", default=0.45, note="(with --heads nms; default: 0.45)")
+    _options.add(group, "--classes", note="(with --heads nms)")
     _options.add(group, "--letterbox", note="(stored in the metadata; default: as the cfg says)")
 
 
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         letterbox=args.letterbox,
         threshold=args.conf,
         nms=args.nms,
+        classes=args.classes and _options.split_commas(args.classes),
         allow_non_finite=args.allow_non_finite,
     )
     print(result)

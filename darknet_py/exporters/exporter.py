@@ -12,7 +12,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,11 @@ from torch import nn
 
 from .. import weights
 from .._typing import StrPath
-from ..data.class_names import ClassNames, resolve_class_names
+from ..data.class_names import ClassNames, class_numbers, resolve_class_names
 from ..errors import DarknetError
 from ..files import check_outputs, replace, temporary_folder
 from ..network import Network, evaluating, unwrap
+from ..postprocess import require_heads
 from .onnx import nms_nodes
 from .onnx.model import OPSET, metadata, to_onnx, write_onnx
 from .onnx.session import create_session, is_onnxruntime_installed
@@ -70,6 +71,7 @@ def export(
     letterbox: bool | None = None,
     threshold: float = 0.25,
     nms: float = 0.45,
+    classes: Iterable[str | int] | None = None,
     allow_non_finite: bool = False,
 ) -> ExportResult:
     """Export a network to ONNX, torch.export or OpenVINO and verify the file.
@@ -85,6 +87,8 @@ def export(
         letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
         threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
         nms: IoU threshold of NMS, 0..1, 0 disables it: constant of the graph with ``heads="nms"``, else metadata.
+        classes: With ``heads="nms"``, the classes to report, by name or number; None: all. Rows keep the network's
+            class numbers.
         allow_non_finite: Export weights that contain NaN or Inf, too; such a file is not verified.
 
     Raises:
@@ -101,8 +105,16 @@ def export(
     check_outputs([target], [network.config.path, names if isinstance(names, str | os.PathLike) else None])
     class_names: Sequence[str] = ()
     if names is not None:
-        classes = network.heads[-1].classes if network.heads else 0
-        class_names = resolve_class_names(names, classes, exact=bool(network.heads))
+        count = network.heads[-1].classes if network.heads else 0
+        class_names = resolve_class_names(names, count, exact=bool(network.heads))
+    numbers = None
+    if classes is not None:
+        if heads is not Heads.NMS:
+            raise DarknetError(f"classes: heads={heads} returns the scores of all classes: expected heads=nms")
+        known = class_names or resolve_class_names(network.names or None, require_heads(network)[-1].classes)
+        numbers = sorted(set(class_numbers(classes, known)))
+        if not numbers:
+            raise DarknetError("classes: expected one class or more")
     writer = {".onnx": _write_onnx, ".pt2": _write_pt2, ".xml": _write_openvino}.get(target.suffix.lower())
     if writer is None:
         raise DarknetError(f"{target}: expected a name that ends in .onnx, .pt2 or .xml (OpenVINO)")
@@ -110,14 +122,14 @@ def export(
         raise DarknetError(f"{target}: there is no folder {target.parent}")
     options: dict[str, Any] = {"dynamic": dynamic, "fp16": fp16, "names": class_names, "letterbox": letterbox}
     if writer is not _write_pt2:
-        options |= {"opset": opset, "threshold": threshold, "nms": nms}
+        options |= {"opset": opset, "threshold": threshold, "nms": nms, "classes": numbers}
     elif heads is Heads.NMS:
         raise DarknetError(f"{target}: heads=nms needs ONNX or OpenVINO: expected heads=raw or boxes for a .pt2")
     try:
         with temporary_folder(target.parent) as folder, evaluating(network):
             runtime, runners = writer(network, folder / target.name, heads, options)
             differences = [
-                verify_outputs(network, run, output, dynamic, fp16, threshold=threshold, nms=nms)
+                verify_outputs(network, run, output, dynamic, fp16, threshold=threshold, nms=nms, classes=numbers)
                 for output, run in runners.items()
                 if is_finite
             ]

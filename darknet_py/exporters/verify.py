@@ -56,6 +56,7 @@ def verify_outputs(
     threshold: float = 0.25,
     nms: float = 0.45,
     batches: Sequence[int] = (1, 3),
+    classes: Sequence[int] | None = None,
 ) -> OutputDifference:
     """Compare the outputs of an exported network with PyTorch's on an input that resembles an image.
 
@@ -75,6 +76,7 @@ def verify_outputs(
         threshold: Score threshold of the file.
         nms: IoU threshold of the file.
         batches: Batch sizes to compare, if the batch is dynamic.
+        classes: With ``Heads.NMS``, numbers of the classes that the file reports; None: all.
 
     Raises:
         DarknetError: The file does not run, or its outputs differ by more than rounding.
@@ -86,9 +88,12 @@ def verify_outputs(
         with torch.inference_mode():
             expected = module(x, *states)
         if heads is Heads.NMS:
-            if (expected[1] > threshold).sum() > _MAX_CANDIDATES:
+            scores = expected[1]
+            if classes is not None:
+                scores = torch.zeros_like(scores).index_copy(2, torch.tensor(classes), scores[..., list(classes)])
+            if (scores > threshold).sum() > _MAX_CANDIDATES:
                 return OutputDifference(0.0, 0.0)
-            expected = (_detection_rows(expected[0], expected[1], threshold, nms, network), *expected[2:])
+            expected = (_detection_rows(expected[0], scores, threshold, nms, network), *expected[2:])
         try:
             outputs = run([tensor.numpy() for tensor in (x, *states)])
         except Exception as error:  # the runtimes' exceptions have no common base class

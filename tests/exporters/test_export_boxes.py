@@ -66,6 +66,29 @@ def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> Non
             np.testing.assert_allclose(table, expected_boxes[number], atol=2e-5)
 
 
+@pytest.mark.parametrize("kind", ["default", "greedynms"])
+def test_nms_of_some_classes_gives_their_rows(kind: str, tmp_path: pathlib.Path) -> None:
+    net = detector(kind)
+    x = random_networks.random(3, 3, 96, 64, seed=1, low=0).numpy()
+    rows = {}
+    for name, classes in (("all", None), ("some", ["1"])):
+        path = tmp_path / f"{name}.onnx"
+        export(net, path, heads="nms", dynamic="batch", threshold=0.1, classes=classes)
+        session = create_session(path)
+        (rows[name],) = make_runner(session)([x])
+    expected_rows = rows["all"][rows["all"][:, 1] == 1]
+    assert 0 < len(expected_rows) < len(rows["all"])
+    np.testing.assert_array_equal(rows["some"], expected_rows)
+    assert session.get_modelmeta().custom_metadata_map["classes"] == "[1]"
+    for wrong, heads, message in (
+        ([1], "boxes", "classes: heads=boxes returns the scores of all classes: expected heads=nms"),
+        (["cat"], "nms", "classes: expected class names or numbers in 0..*, got 'cat'"),
+        ([], "nms", "classes: expected one class or more"),
+    ):
+        with pytest.raises(DarknetError, match=message):
+            export(net, tmp_path / "b.onnx", heads=heads, classes=wrong)
+
+
 HEADS = [sample for sample in SAMPLES if issubclass(sample.kind, Head) and "tree" not in sample.keys]
 TREES = f"""
 [net]

@@ -41,6 +41,7 @@ def to_onnx(
     letterbox: bool | None = None,
     threshold: float = 0.25,
     nms: float = 0.45,
+    classes: Sequence[int] | None = None,
 ) -> onnx.ModelProto:
     """Convert a network to ONNX.
 
@@ -55,6 +56,7 @@ def to_onnx(
         letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
         threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
         nms: IoU threshold of NMS, 0..1, 0 disables it: constant of the graph with ``heads="nms"``, else metadata.
+        classes: With ``heads="nms"``, numbers of the classes to report; None: all.
 
     Raises:
         DarknetError: onnx or onnxscript is not installed, an option is out of range, or the network cannot be
@@ -96,8 +98,10 @@ def to_onnx(
     model: onnx.ModelProto = program.model_proto
     clean_up(model)
     if heads is Heads.NMS:
-        nms_nodes.append_nms(model, threshold, nms, nms_options(network))
+        nms_nodes.append_nms(model, threshold, nms, nms_options(network), classes)
     entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(heads), "threshold": str(threshold)}
+    if classes is not None:
+        entries["classes"] = json.dumps(list(classes))
     onnx.helper.set_model_props(model, entries | {"nms": str(nms), "fp16": str(fp16).lower()})
     return model
 

@@ -7,6 +7,7 @@ greedy NMS, one iteration per kept box.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...boxes import NMSKind, NMSOptions
@@ -18,18 +19,18 @@ OUTPUT = "detections"
 _PREFIX = "nms_"  # of the names of nodes
 
 # "selected": a row (image, class, box) for each box and class above the threshold, by descending score in each class.
-_SELECT = """
+_SELECT = """{choice}
     i0 = Constant <value = int64[1] {{0}}> ()
     i1 = Constant <value = int64[1] {{1}}> ()
     i2 = Constant <value = int64[1] {{2}}> ()
     i3 = Constant <value = int64[1] {{3}}> ()
-    by_class = Transpose <perm = [0, 2, 1]> (scores)
+    by_class = Transpose <perm = [0, 2, 1]> ({scores})
     shape = Shape (boxes)
     all = Slice (shape, i1, i2)
     limit = Constant <value = float[1] {{ {limit} }}> ()
     threshold = Constant <value = float[1] {{ {threshold} }}> ()
     selected = NonMaxSuppression <center_point_box = 1> (boxes, by_class, all, limit, threshold)
-    class_of = Slice (selected, i1, i2, i1)
+    {column} = Slice (selected, i1, i2, i1){number}
     image_and_class = Slice (selected, i0, i2, i1)
     image = Slice (selected, i0, i1, i1)
     box_number = Slice (selected, i2, i3, i1)
@@ -41,6 +42,12 @@ _SELECT = """
     class_float = Cast <to = 1> (class_of)
     rows = Concat <axis = 1> (image_float, class_float, score, box)
 """
+
+# The columns of some classes, and the numbers of the classes from those of the columns.
+_CHOICE = """
+    classes = Constant <value = int64[{count}] {{ {numbers} }}> ()
+    chosen = Gather <axis = 2> (scores, classes)"""
+_NUMBER = "\n    class_of = Gather (classes, column)"
 
 _KEEP_ALL = "    detections = Identity (rows)\n"
 
@@ -119,7 +126,13 @@ _GREEDY = """
 """
 
 
-def append_nms(model: onnx.ModelProto, threshold: float, nms: float, options: NMSOptions) -> None:
+def append_nms(
+    model: onnx.ModelProto,
+    threshold: float,
+    nms: float,
+    options: NMSOptions,
+    classes: Sequence[int] | None = None,
+) -> None:
     """Replace the outputs ``boxes`` and ``scores`` of a model by ``detections`` [n, 7], see ``Heads.NMS``.
 
     Args:
@@ -127,6 +140,7 @@ def append_nms(model: onnx.ModelProto, threshold: float, nms: float, options: NM
         threshold: Score threshold, 0..1.
         nms: IoU threshold of NMS, 0..1; 0 disables it.
         options: Kind of NMS of the heads.
+        classes: Numbers of the classes to report; None: all.
     """
     import onnx
     import onnx.parser
@@ -137,7 +151,14 @@ def append_nms(model: onnx.ModelProto, threshold: float, nms: float, options: NM
         "threshold": threshold,
         "nms": nms,
         "beta": 0.6 if options.kind is NMSKind.GREEDYNMS else options.beta,
+        "choice": "",
+        "scores": "scores",
+        "column": "class_of",
+        "number": "",
     }
+    if classes is not None:
+        choice = _CHOICE.format(count=len(classes), numbers=", ".join(map(str, classes)))
+        values |= {"choice": choice, "scores": "chosen", "column": "column", "number": _NUMBER}
     body = _SELECT.format(**values) + (_KEEP_ALL if plain else _GREEDY.format(**values))
     text = f"nms (float[b, n, 4] boxes, float[b, n, c] scores) => (float[detections, 7] {OUTPUT}) {{\n{body}}}"
     graph = onnx.parser.parse_graph(text)
