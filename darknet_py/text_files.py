@@ -27,6 +27,7 @@ _BYTE_ORDER_MARKS = (  # UTF-32's begin with those of UTF-16
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _KEPT_BYTE = re.compile("[\udc80-\udcff]")
+_SUFFIX = re.compile(r"\.\w{1,5}[\"']?$")
 _MAX_NAMED = 6  # places that an error lists
 
 
@@ -76,10 +77,19 @@ def read_lines(path: StrPath) -> list[str]:
 def read_list(path: StrPath) -> list[str]:
     """Read a list: a path per line, see ``PathFinder``; empty lines are left out.
 
-    Paths that are not found are returned as they are. Raises DataError as ``read_text`` does.
+    Paths that are not found are returned as they are. Without a suffix they may be any text, if a ``.data`` file of
+    someone else names a file that is no list; ``FILE:LINE`` stands for them, so that no message quotes the text.
+
+    Raises:
+        DataError: as ``read_text`` does.
     """
     finder = PathFinder(path)
-    listed = [finder.find(line.strip()) or line.strip() for line in read_lines(path) if line.strip()]
+    listed = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if text := line.strip():
+            has_suffix = _SUFFIX.search(text) is not None
+            unknown = text if has_suffix else f"{os.fspath(path)}:{number}"
+            listed.append(finder.find(text, shorten=has_suffix) or unknown)
     finder.log_shortened()
     return listed
 
@@ -103,11 +113,11 @@ class PathFinder:
         self._is_folder: dict[str, bool] = {}
         self._shortened: list[tuple[str, str]] = []
 
-    def find(self, text: str) -> str | None:
-        """Return the path of an existing file or folder, or None."""
+    def find(self, text: str, *, shorten: bool = True) -> str | None:
+        """Return the path of an existing file or folder, or None; ``shorten`` tries it without leading folders, too."""
         for spelling in _spellings(text):
             for candidate, is_shortened in self._candidates(spelling):
-                if self._exists(candidate):
+                if (shorten or not is_shortened) and self._exists(candidate):
                     if is_shortened:
                         self._shortened.append((text, candidate))
                     return candidate

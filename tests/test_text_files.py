@@ -162,3 +162,29 @@ def test_json_keeps_a_file_name_that_is_not_utf8(tmp_path: pathlib.Path, monkeyp
     _records.write_json("-", ["ш", "\U0001f600"])
     sys.stdout.flush()
     assert json.loads(raw.getvalue()) == ["ш", "\U0001f600"]
+
+
+def test_text_that_is_no_path_is_named_by_its_place(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "set" / "a.png")
+    write_text(tmp_path / "set" / "plain", "")
+    text = "\nroot:secret:/plain\nsecret = 1\nplain\nx/a.png\nnone.png\n"
+    assert text_files.read_list(write_text(tmp_path / "set" / "list.txt", text)) == [
+        *(f"{tmp_path}/set/list.txt:{line}" for line in (2, 3)),
+        *(str(tmp_path / "set" / name) for name in ("plain", "a.png")),
+        "none.png",
+    ]
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("key", ["names", "valid"])
+def test_data_files_name_no_pipes_and_devices(tmp_path: pathlib.Path, key: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "list.txt").touch()
+    entries = {"names": "list.txt", "valid": "list.txt", key: "pipe"}
+    path = write_text(tmp_path / "a.data", "".join(f"{name} = {value}\n" for name, value in entries.items()))
+    with pytest.raises(DataError, match=rf"a\.data: {key}: expected a regular file, found a device or pipe: .*pipe"):
+        data_file.load_data_file(path)

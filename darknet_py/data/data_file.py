@@ -50,8 +50,15 @@ class DataFile:
         return "train"
 
     def get_path(self, key: str) -> str:
-        """Return the path of the file that a key names. Raises DataError if there is no such key or file."""
-        return PathFinder(self.path).require(self[key], key)
+        """Return the path of the file or folder that a key names.
+
+        Raises:
+            DataError: there is no such key or file, or it is a device or pipe, which may have no end.
+        """
+        path = PathFinder(self.path).require(self[key], key)
+        if not (os.path.isfile(path) or os.path.isdir(path)):
+            raise DataError(f"{self.path}: {key}: expected a regular file, found a device or pipe: {path}")
+        return path
 
 
 def read_data_file(path: StrPath) -> DataFile:

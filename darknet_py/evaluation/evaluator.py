@@ -18,7 +18,7 @@ from ..data.class_map import mapped_names, parse_class_map
 from ..data.class_names import ClassNames, class_numbers, resolve_class_names
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..inference.engines import Engine
 from ..network import Network, unwrap
 from ..postprocess import require_heads
@@ -159,10 +159,15 @@ def prepare_dataset(
 
     Targets go through ``map_classes`` (see ``evaluate``), else through the head's ``map=``, as in training.
 
-    Raises DataError if it has no images or no objects, or another number of class names than the network has classes.
+    Raises DataError if it has no images or no objects, or another number of class names than the network has classes;
+    ConfigError if the file of ``map=`` cannot be used.
     """
     head = require_heads(network)[-1]
     classes = head.classes
+    # Inference does without the map and only warns of it; the classes of labels are wrong without it.
+    for error in () if map_classes else head.options.errors:
+        if "] map: " in error:
+            raise ConfigError(error)
     label_map = None if map_classes or head.label_map is None else dict(enumerate(head.label_map.tolist()))
     label_classes = None if map_classes else classes if label_map is None else len(label_map)
     if isinstance(data, str | os.PathLike):

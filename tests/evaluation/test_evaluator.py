@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from darknet_py import cli
+from darknet_py import cfg, cli
 from darknet_py.data.dataset import Dataset
 from darknet_py.data.formats import load_dataset
-from darknet_py.errors import DataError
+from darknet_py.errors import ConfigError, DataError, UnusedOptionWarning
 from darknet_py.evaluation.detections import collect
 from darknet_py.evaluation.evaluator import evaluate, evaluate_detections, prepare_dataset
 from darknet_py.evaluation.recall import recall_lines
@@ -181,3 +181,12 @@ def test_the_list_that_stands_in_for_a_missing_one_is_said(
     with caplog.at_level(logging.WARNING):
         evaluate(network, folder / "my.data", progress=False)
     assert f"{folder / 'my.data'} has no valid=: using the images of train=list.txt" in caplog.messages
+
+
+def test_a_map_file_that_is_missing_is_an_error(folder: pathlib.Path) -> None:
+    """Inference does without it."""
+    text = noise_dataset.CFG.replace("[yolo]", "[yolo]\nmap=none.map")
+    with pytest.warns(UnusedOptionWarning, match=r"map: file 'none\.map' not found"):
+        network = Network(cfg.loads(text))
+    with pytest.raises(ConfigError, match=r"\[yolo\] map: file 'none\.map' not found"):
+        prepare_dataset(network, folder / "my.data")
