@@ -22,7 +22,7 @@ from . import commands
 from ._version import __version__
 from .commands import _darknet, _output
 from .commands._console import escaping_control_characters
-from .errors import DarknetError, UnusedOptionWarning, WeightsWarning
+from .errors import DarknetError, UnusedOptionWarning, WeightsWarning, did_you_mean
 from .inference.allocator import keep_freed_memory
 
 _DESCRIPTION = """\
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
             description=text.replace("``", ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(run=module.run, parser=sub)
         module.configure(sub)
     return top
 
@@ -129,9 +129,27 @@ def _escaping_streams() -> Iterator[None]:
                 stream.reconfigure(errors=errors)
 
 
+def _parse(line: Sequence[str]) -> argparse.Namespace:
+    """Parse a line. A wrong one ends in SystemExit, with the usage of its verb and the word that may be meant."""
+    top = build_parser()
+    if not line:
+        top.print_help()
+        raise SystemExit(0)
+    known = verbs()
+    if not line[0].startswith("-") and line[0] not in known:
+        top.error(f"unknown verb {line[0]!r}{did_you_mean(line[0], known)}: expected one of {', '.join(known)}")
+    args, unknown = top.parse_known_args(line)
+    parser: argparse.ArgumentParser = args.parser
+    del args.parser
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        parser.error(f"unknown argument {unknown[0]}{did_you_mean(unknown[0].partition('=')[0], flags)}")
+    return args
+
+
 def _run_verb(line: Sequence[str]) -> int:
     try:
-        args = build_parser().parse_args(line)
+        args = _parse(line)
     except SystemExit as error:  # argparse has printed the usage or the help
         return int(error.code or 0)
     run: Callable[[argparse.Namespace], int] = args.run

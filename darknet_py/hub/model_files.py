@@ -37,6 +37,10 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
     Raises:
         DarknetError: there is no such model, it is not a network, or its weights cannot be downloaded.
     """
+    if weights is not None and _suffix(model) == ".weights" and _suffix(weights) == ".cfg":
+        raise ConfigError(
+            f"{os.fspath(model)}: expected the cfg before the weights, as in: {os.fspath(weights)} {os.fspath(model)}"
+        )
     cfg = find_cfg(model)
     if is_name(model):
         name = os.fspath(model)
@@ -69,6 +73,10 @@ def find_cfg(model: StrPath) -> pathlib.Path:
     if not path.exists():
         raise ConfigError(f"{text}: no such file{did_you_mean(path.stem, networks())}")
     return path
+
+
+def _suffix(path: StrPath) -> str:
+    return pathlib.Path(path).suffix.lower()
 
 
 def is_name(model: StrPath) -> bool:

@@ -219,10 +219,52 @@ def test_an_error_is_one_line_on_stderr_and_exit_status_1(
     assert (streams.out, streams.err) == ("", "darknet-py: missing.jpg: no such file or folder\n")
 
 
-@pytest.mark.parametrize("line", [[], ["detekt"], ["detect"], ["partial", "a", "b", "c", "many"]])
+@pytest.mark.parametrize("line", [["detekt"], ["detect"], ["partial", "a", "b", "c", "many"]])
 def test_wrong_usage_has_exit_status_2(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(line) == 2
     assert "usage: darknet-py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "usage", "message"),
+    [
+        (["detekt", "a.cfg"], "usage: darknet-py [-h]", "unknown verb 'detekt' (did you mean 'detect'?)"),
+        (["export", "a.cfg", "--head", "raw", "--dinamic=both"], "usage: darknet-py export", "'--dynamic'?)"),
+        (
+            ["info", "a.cfg", "--strikt"],
+            "usage: darknet-py info",
+            "unknown argument --strikt (did you mean '--strict'?)",
+        ),
+    ],
+)
+def test_wrong_words_name_the_similar_one_and_the_usage_of_the_verb(
+    line: list[str], usage: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(line) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(usage)
+    assert message in err
+
+
+def test_a_line_without_words_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    streams = capsys.readouterr()
+    assert streams.out.startswith("usage: darknet-py")
+    assert streams.err == ""
+
+
+def test_weights_before_the_cfg_are_recognised(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    cfg_file, weights_file = model
+    assert cli.main(["export", weights_file, cfg_file]) == 1
+    expected = f"{weights_file}: expected the cfg before the weights, as in: {cfg_file} {weights_file}\n"
+    assert capsys.readouterr().err.endswith(expected)
+
+
+def test_public_names_of_the_package() -> None:
+    names = set(dir(dk))
+    assert {"Dataset", "Detector", "Network", "load", "export", "evaluate"} <= names
+    assert not [name for name in names if name.startswith("_") and name != "__version__"]
+    assert names == set(dk.__all__)
 
 
 def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
