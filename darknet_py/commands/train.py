@@ -124,7 +124,9 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--amp", choices=("bf16", "fp16", "off"), help="mixed precision; fp16 also scales the loss (default: off)"
     )
-    machine.add_argument("--channels-last", action=_SWITCH, help="channels-last memory format (default: on CPUs)")
+    machine.add_argument(
+        "--channels-last", action=_SWITCH, help="channels-last memory format, faster on GPUs and most CPUs"
+    )
     machine.add_argument(
         "--gradient-checkpointing",
         action=_SWITCH,

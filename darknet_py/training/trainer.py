@@ -319,7 +319,7 @@ class Trainer:
         stack.enter_context(deterministic_algorithms() if options.deterministic else nullcontext())
         if options.device is not None:
             network.to(self.group.device(find_device(options.device)))
-        if self._uses_channels_last():
+        if options.channels_last:
             stack.enter_context(_channels_last(network))
         if start.state is None:
             self.iteration = network.seen // schedule.images_per_iteration(self.net)
@@ -393,14 +393,8 @@ class Trainer:
             session.logger.record(metrics)
         return metrics
 
-    def _uses_channels_last(self) -> bool:
-        """``channels_last``, by default on CPUs, where convolutions and pooling are faster in this format."""
-        if self.options.channels_last is None:
-            return next(self.network.parameters()).device.type == "cpu"
-        return self.options.channels_last
-
     def _in_memory_format(self, batch: Batch) -> Sequence[tuple[Tensor, Targets]]:
-        if not self._uses_channels_last():
+        if not self.options.channels_last:
             return batch.pairs
         return [
             (x.contiguous(memory_format=torch.channels_last) if x.dim() == _MAP_DIMENSIONS else x, targets)

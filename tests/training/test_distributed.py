@@ -38,7 +38,7 @@ def test_two_processes_make_the_steps_of_one(case: str, tmp_path: pathlib.Path, 
     norm, keys, flags = CASES[case]
     cfg = synthetic_data.cfg(tmp_path, max_batches=20, norm=norm, **{"learning_rate": 0.003, **keys})
     words: tuple[str | os.PathLike[str], ...] = (rectangles / "tiny.data", cfg, "--workers", "1", "--chart", "")
-    words = (*words, "--device", "cpu", "--map-every", "20", "--no-channels-last", *flags)
+    words = (*words, "--device", "cpu", "--map-every", "20", *flags)
     one, _ = training_runs.command(*words, "--output", tmp_path / "one")
     two, _ = training_runs.command(*words, "--output", tmp_path / "two", launcher=training_runs.PROCESSES)
     assert two.count("done: iteration 20") == 1

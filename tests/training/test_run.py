@@ -86,7 +86,7 @@ def test_the_global_random_generator_is_restored(tmp_path: pathlib.Path, rectang
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("memory_options", [{"gradient_checkpointing": True}, {"channels_last": False}])
+@pytest.mark.parametrize("memory_options", [{"gradient_checkpointing": True}, {"channels_last": True}])
 def test_memory_options_do_not_change_the_weights(
     memory_options: dict[str, Any], tmp_path: pathlib.Path, rectangles: pathlib.Path
 ) -> None:
@@ -98,10 +98,9 @@ def test_memory_options_do_not_change_the_weights(
         torch.testing.assert_close(other[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, True), (True, True), (False, False)])
-def test_cpus_train_channels_last_unless_told_otherwise(
-    given: bool | None,
-    expected: bool,
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_weights_and_images_are_channels_last_during_a_run_only(
+    channels_last: bool,
     tmp_path: pathlib.Path,
     rectangles: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -116,9 +115,12 @@ def test_cpus_train_channels_last_unless_told_otherwise(
 
     monkeypatch.setattr(Trainer, "step", record)
     network = training_runs.run(
-        synthetic_data.cfg(tmp_path, max_batches=2), rectangles / "tiny.data", output=tmp_path, channels_last=given
+        synthetic_data.cfg(tmp_path, max_batches=2),
+        rectangles / "tiny.data",
+        output=tmp_path,
+        channels_last=channels_last,
     )
-    assert seen == [expected] * 4
+    assert seen == [channels_last] * 4
     assert all(parameter.is_contiguous() for parameter in network.parameters())
 
 
