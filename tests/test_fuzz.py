@@ -39,12 +39,8 @@ class Faulty(datasets.Names):
                 os.abort()
 
 
-def install_faulty() -> None:
-    targets.TARGETS["faulty"] = Faulty
-
-
 def serve(*args: object) -> None:
-    install_faulty()
+    targets.TARGETS["faulty"] = Faulty
     _serve(*args)  # type: ignore[arg-type]
 
 
@@ -54,7 +50,7 @@ _serve = worker._serve
 def test_every_kind_of_fault_is_found_and_the_run_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    install_faulty()
+    monkeypatch.setitem(targets.TARGETS, "faulty", Faulty)
     monkeypatch.setattr(worker, "_serve", serve)
     monkeypatch.setattr(worker, "SECONDS", 0.5)
     log = tmp_path / "log.jsonl"

@@ -51,6 +51,8 @@ def read(
 
 def other_value(options: type[schema.Options], key: str) -> str:
     default: Any = schema.keys(options)[key].default
+    if isinstance(default, tuple):
+        return "-1"
     return str(int(not default) if isinstance(default, bool) else default + 1)
 
 
@@ -84,6 +86,8 @@ def test_options_that_change_no_result_are_reported(section: str, options: type[
 @pytest.mark.parametrize(("section", "options", "key"), declared("none", "unsupported"))
 def test_the_default_is_not_reported(section: str, options: type[schema.Options], key: str) -> None:
     default = schema.keys(options)[key].default
+    if default == ():
+        pytest.skip("an empty list cannot be written")
     assert read(section, options, f"{key}={int(default) if isinstance(default, bool) else default}", strict=True) == []
 
 

@@ -64,7 +64,10 @@ def test_every_number_has_a_range() -> None:
         ("cost", "scale"),
         ("implicit", "mean"),
         *((name, key) for name in ("normalization",) for key in ("alpha", "beta", "kappa")),
-        *((name, "from") for name in ("control_channels", "sam", "scale_channels", "shift_channels", "shortcut")),
+        *(
+            (name, "from")
+            for name in ("control_channels", "sam", "scale_channels", "shift_channels", "shortcut", "yolo")
+        ),
         ("region", "classfix"),
         *((name, "layers") for name in ("route", "route2", "route_lhalf")),
         ("shortcut", "alpha"),
