@@ -29,6 +29,7 @@ def waited(path: pathlib.Path, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow  # a signal that comes late, on a busy machine, ends the whole test process
 @pytest.mark.parametrize("more", [{}, MEMORY], ids=["momentum", "all that has a memory"])
 def test_an_interrupted_run_ends_with_the_same_weights(
     more: dict[str, Any], tmp_path: pathlib.Path, rectangles: pathlib.Path
