@@ -96,3 +96,8 @@ def random(*size: int, seed: int = 0, low: float = -1.0, high: float = 1.0) -> T
     """Return uniform random numbers that are the same in every run."""
     generator = torch.Generator().manual_seed(seed)
     return torch.empty(size).uniform_(low, high, generator=generator)
+
+
+def classifier_batch(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return random images, float [4, 3, 8, 8] in 0..1, and targets, float [4, 5]: another of five classes for each."""
+    return random(4, 3, 8, 8, seed=seed, low=0.0), torch.eye(5)[:4]

@@ -10,6 +10,7 @@ from torch import Tensor
 from darknet_py import Trainer, TrainOptions
 from darknet_py.network import Network
 from tests.helpers import random_networks
+from tests.helpers.random_networks import classifier_batch
 
 TEXT = """[net]
 width=8
@@ -36,14 +37,10 @@ activation=linear
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def batch() -> tuple[Tensor, Tensor]:
-    return torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.eye(5)[:4]
-
-
 def autocast_gradients(network: Network, dtype: torch.dtype) -> dict[str, Tensor]:
     """Gradients of the summed cross-entropy, by torch alone; float16 with a loss scale of 1024."""
     p = {name: tensor.detach().clone().requires_grad_() for name, tensor in network.named_parameters()}
-    x, targets = batch()
+    x, targets = classifier_batch()
     with torch.autocast("cpu", dtype):
         y = F.conv2d(x, p["layers.0.weights"], padding=1)
         y = F.batch_norm(y, None, None, p["layers.0.norm.scales"], p["layers.0.biases"], True, 0.0, 1e-5)
@@ -61,7 +58,7 @@ def test_an_update_is_that_of_torchs_autocast(amp: str) -> None:
     network = random_networks.network(TEXT)
     before = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
     expected = autocast_gradients(network, DTYPES[amp])
-    Trainer(network, options=TrainOptions(amp=amp)).step([batch()])
+    Trainer(network, options=TrainOptions(amp=amp)).step([classifier_batch()])
     for name, tensor in network.named_parameters():
         assert tensor.dtype is torch.float32
         step = (before[name] - tensor.detach()) * 4 / 0.1
@@ -75,7 +72,7 @@ def test_float32_is_left_where_rounding_matters() -> None:
     seen: dict[str, torch.dtype] = {}
     network[0].register_forward_hook(lambda _layer, _inputs, y: seen.update(conv=y.dtype))
     trainer = Trainer(network, options=TrainOptions(amp="bf16"))
-    costs = {trainer.step([batch()]) for _ in range(3)}
+    costs = {trainer.step([classifier_batch()]) for _ in range(3)}
     assert seen == {"conv": torch.bfloat16}
     assert len(costs) == 3
     assert all(tensor.dtype is torch.float32 for tensor in trainer.optimizer.state[0]["velocity"])
@@ -87,9 +84,9 @@ def test_an_iteration_whose_gradient_overflows_float16_is_skipped() -> None:
     trainer = Trainer(network, options=TrainOptions(amp="fp16"))
     trainer.engine.scaler.factor = 2.0**40
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    trainer.step([batch()])
+    trainer.step([classifier_batch()])
     assert trainer.engine.scaler.factor == 2.0**39
     assert all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
     trainer.engine.scaler.factor = 1024.0
-    trainer.step([batch()])
+    trainer.step([classifier_batch()])
     assert not any(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))

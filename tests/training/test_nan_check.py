@@ -15,7 +15,7 @@ from darknet_py.training.loader import Batch
 from darknet_py.training.loss_scale import GradScaler
 from darknet_py.training.nan_check import NaNCheck
 from darknet_py.training.trainer import Trainer
-from tests.helpers import synthetic_data, training_runs
+from tests.helpers import random_networks, synthetic_data, training_runs
 
 
 def test_the_dynamic_loss_scale_halves_on_overflow_and_grows_again() -> None:
@@ -99,7 +99,6 @@ CLASSIFIER = (
     "[net]\nwidth=8\nheight=8\nchannels=3\nbatch=4\nlearning_rate=0.1\nmomentum=0.9\ndecay=0.01\n{}\n"
     "[convolutional]\nfilters=5\nsize=3\npad=1\nactivation=leaky\n[avgpool]\n[softmax]\n"
 )
-BATCH = (torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.eye(5)[:4])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -119,7 +118,7 @@ def test_try_fix_nan_takes_gradients_of_nan_and_inf_for_0(value: float) -> None:
 
         weights.register_hook(spoil)
         before = weights.detach().clone()
-        Trainer(network).step([BATCH])
+        Trainer(network).step([random_networks.classifier_batch()])
         after[keys] = weights.detach().clone()
     assert not after[""][2, 1].isfinite().all()
     torch.testing.assert_close(after["try_fix_nan=1"][2, 1], before[2, 1] * (1 - 0.1 * 0.01))
@@ -136,7 +135,7 @@ def test_loss_scale_multiplies_gradients_until_the_update(keys: str, factor: flo
         network = Network(cfg.loads(CLASSIFIER.format(keys))).initialise()
         weights = dict(network[0].stored())["weights"]
         weights.register_hook(lambda gradient, amp=amp: seen.update({amp: gradient.clone()}))
-        Trainer(network, options=TrainOptions(amp=amp)).step([BATCH])
+        Trainer(network, options=TrainOptions(amp=amp)).step([random_networks.classifier_batch()])
         after[amp] = weights.detach().clone()
     torch.testing.assert_close(seen[torch.float16], factor * seen[None], atol=0.02 * factor, rtol=0.02)
     assert float(seen[torch.float16].norm() / seen[None].norm()) == pytest.approx(factor, rel=0.01)

@@ -16,6 +16,7 @@ from darknet_py.errors import ConfigError
 from darknet_py.network import Network
 from darknet_py.training import resume
 from tests.helpers import random_networks, synthetic_data, training_runs
+from tests.helpers.random_networks import classifier_batch
 
 TEXT = """[net]
 width=8
@@ -53,15 +54,11 @@ def build() -> Network:
     return random_networks.network(TEXT)
 
 
-def batch() -> tuple[Tensor, Tensor]:
-    return torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.eye(5)[:4]
-
-
 def train(network: Network, steps: int = 2, **options: Any) -> dict[str, Tensor]:
     trainer = Trainer(network, options=TrainOptions(**options))
     torch.manual_seed(5)
     for _ in range(steps):
-        trainer.step([batch()])
+        trainer.step([classifier_batch()])
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
@@ -87,7 +84,7 @@ SETTINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 def test_an_iteration_is_the_same_whatever_the_global_settings(setting: str) -> None:
     expected = train(build())
     network = build()
-    images, targets = batch()
+    images, targets = classifier_batch()
     with SETTINGS[setting]():
         inside = (images.clone(), targets.clone())
         trainer = Trainer(network)
@@ -168,14 +165,14 @@ def test_dropout_is_active_where_other_layers_are_frozen() -> None:
         network[index].requires_grad_(False)
     trainer = Trainer(network)
     trainer.before_update = network.zero_grad  # no update
-    assert trainer.step([batch()]) != trainer.step([batch()])
+    assert trainer.step([classifier_batch()]) != trainer.step([classifier_batch()])
 
 
 def test_an_unfrozen_layer_is_trained_from_the_next_iteration() -> None:
     network = build()
     network[0].requires_grad_(False)
     trainer = Trainer(network)
-    trainer.step([batch()])
+    trainer.step([classifier_batch()])
     network[0].requires_grad_(True)
     weights = network.get_parameter("layers.0.weights")
     before = weights.detach().clone()
@@ -183,7 +180,7 @@ def test_an_unfrozen_layer_is_trained_from_the_next_iteration() -> None:
     assert any(bool((tensor == 0).all()) for group in velocities for tensor in group)  # of the frozen layer
     gradients: list[Tensor] = []
     trainer.before_update = lambda: gradients.append(weights.grad.clone())  # type: ignore[union-attr]
-    trainer.step([batch()])
+    trainer.step([classifier_batch()])
     torch.testing.assert_close(weights.detach(), before + 0.1 / 4 * (-gradients[0] - 0.01 * 4 * before))
 
 
@@ -202,10 +199,10 @@ def test_a_network_that_is_frozen_as_a_whole_is_refused() -> None:
     network = build()
     network.requires_grad_(False)
     with pytest.raises(ConfigError, match="every parameter is frozen"):
-        Trainer(network).step([batch()])
+        Trainer(network).step([classifier_batch()])
     other = build()
     with pytest.raises(ConfigError, match="every parameter is frozen"):
-        Trainer(other, options=TrainOptions(freeze=6)).step([batch()])
+        Trainer(other, options=TrainOptions(freeze=6)).step([classifier_batch()])
     assert all(parameter.requires_grad for parameter in other.parameters())
 
 

@@ -10,6 +10,7 @@ from darknet_py import Trainer, TrainOptions, cfg
 from darknet_py.errors import ConfigError
 from darknet_py.network import Network
 from tests.helpers import random_networks
+from tests.helpers.random_networks import classifier_batch
 
 NET = "[net]\nwidth=8\nheight=8\nchannels=3\nbatch=4\nmax_batches=100\nlearning_rate=0.1\nmomentum=0.9\ndecay=0.01\n"
 CONV = "[conv]\nfilters=4\nsize=3\npad=1\nactivation=leaky\n"
@@ -28,11 +29,6 @@ LAYERS = {
 
 def build(*sections: str, net: str = "") -> Network:
     return random_networks.network(NET + net + "".join(sections))
-
-
-def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(4, 3, 8, 8, generator=generator), torch.eye(5)[:4]
 
 
 def record(trainer: Trainer, parameter: nn.Parameter) -> list[Tensor]:
@@ -63,7 +59,7 @@ def test_adam_updates_every_layer(kind: str) -> None:
     p = parameter.detach().clone()
     m, v = torch.zeros_like(p), torch.zeros_like(p)
     for t in (1, 2):
-        trainer.step([batch(t)])
+        trainer.step([classifier_batch(t)])
         d = -gradients[-1] - 0.01 * 4 * p
         m, v = 0.9 * m + 0.1 * d, 0.999 * v + 0.001 * d * d
         p = p + 0.1 * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-6)
@@ -74,7 +70,7 @@ def test_adam_updates_every_layer(kind: str) -> None:
 def test_clip_limits_the_weights_of_every_layer(kind: str) -> None:
     """C: of ``[convolutional]`` and ``[implicit]`` only."""
     network = build(f"{LAYERS[kind]}clip=0.02\n", END)
-    Trainer(network).step([batch()])
+    Trainer(network).step([classifier_batch()])
     for name, parameter in network[0].named_parameters():
         if name.endswith("weights"):
             assert float(parameter.detach().abs().max()) == pytest.approx(0.02), name
@@ -87,7 +83,7 @@ def test_the_learning_rate_of_a_layer_acts_on_every_layer(kind: str) -> None:
     for keys in ("", "learning_rate=0.25\n"):
         network = build(LAYERS[kind] + keys, END)
         before = weight_of(network, 0).detach().clone()
-        Trainer(network).step([batch()])
+        Trainer(network).step([classifier_batch()])
         steps.append(weight_of(network, 0).detach() - before)
     assert float(steps[0].abs().max()) > 0
     torch.testing.assert_close(steps[1], 0.25 * steps[0], atol=1e-6, rtol=1e-3)
@@ -101,7 +97,7 @@ def test_shared_weights_are_updated_once_by_the_sum_of_their_gradients() -> None
     before = weights.detach().clone()
     trainer = Trainer(network)
     gradients = record(trainer, weights)
-    trainer.step([batch()])
+    trainer.step([classifier_batch()])
     expected = before + 0.1 / 4 * (-gradients[0] - 0.01 * 4 * before)
     torch.testing.assert_close(weights.detach(), expected)
 
@@ -115,7 +111,7 @@ def test_gradients_are_centralised_for_every_kernel_size(size: int) -> None:
     before = weights.detach().clone()
     trainer = Trainer(network)
     gradients = record(trainer, weights)
-    trainer.step([batch()])
+    trainer.step([classifier_batch()])
     centred = gradients[0] - gradients[0].mean(dim=(1, 2, 3), keepdim=True)
     torch.testing.assert_close(weights.detach(), before - 0.1 / 4 * (centred + 0.01 * 4 * before))
 
@@ -129,7 +125,7 @@ def test_loss_scale_changes_no_result(head: str) -> None:
     results = []
     for scale in ("2", "128"):
         network = build(*sections, net=f"loss_scale={scale}\n")
-        Trainer(network, options=TrainOptions(amp="fp16")).step([(batch()[0], boxes)])
+        Trainer(network, options=TrainOptions(amp="fp16")).step([(classifier_batch()[0], boxes)])
         results.append(weight_of(network, 1).detach().clone())
     before = weight_of(build(*sections), 1).detach()
     assert float((results[0] - before).norm()) > 0.01
@@ -141,7 +137,7 @@ def test_loss_scale_does_not_change_the_limit_of_gradients() -> None:
     results = []
     for amp in (None, "fp16"):
         network = build(CONV, LAYERS["connected"], "[cost]\n", net="loss_scale=128\n")
-        Trainer(network, options=TrainOptions(amp=amp)).step([(batch()[0], 4 * torch.eye(5)[:4])])
+        Trainer(network, options=TrainOptions(amp=amp)).step([(classifier_batch()[0], 4 * torch.eye(5)[:4])])
         results.append(weight_of(network, 1).detach().clone())
     torch.testing.assert_close(results[1], results[0], atol=1e-3, rtol=1e-2)
     assert float((results[0] - weight_of(build(CONV, LAYERS["connected"]), 1).detach()).norm()) > 0.1
@@ -159,13 +155,13 @@ def test_gradients_of_a_layer_that_waits_add_up_until_its_first_update(keys: str
     trainer = Trainer(network)
     gradients = record(trainer, weights)
     for iteration in range(1, first):
-        trainer.step([batch(iteration)])
+        trainer.step([classifier_batch(iteration)])
         assert torch.equal(weights.detach(), before)
-    trainer.step([batch(first)])
+    trainer.step([classifier_batch(first)])
     velocity = -torch.stack(gradients).sum(dim=0) - 0.01 * 4 * before
     torch.testing.assert_close(weights.detach(), before + 0.1 / 4 * velocity)
     after = weights.detach().clone()
-    trainer.step([batch(9)])
+    trainer.step([classifier_batch(9)])
     velocity = 0.9 * velocity - gradients[-1] - 0.01 * 4 * after
     torch.testing.assert_close(weights.detach(), after + 0.1 / 4 * velocity)
 
@@ -176,15 +172,15 @@ def test_a_run_resumed_while_a_layer_waits_ends_with_the_same_weights(net: str) 
     whole = build(*sections, net=net)
     trainer = Trainer(whole)
     for iteration in range(2):
-        trainer.step([batch(iteration)])
+        trainer.step([classifier_batch(iteration)])
     state = trainer.state_dict()
     resumed = build(*sections, net=net)
     resumed.load_state_dict(whole.state_dict())
     other = Trainer(resumed)
     other.load_state_dict(state)
     for iteration in (2, 3, 4):
-        trainer.step([batch(iteration)])
-        other.step([batch(iteration)])
+        trainer.step([classifier_batch(iteration)])
+        other.step([classifier_batch(iteration)])
     for one, two in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, two)
 
@@ -199,7 +195,7 @@ def test_a_head_with_onlyforward_has_no_cost_and_trains_nothing(gradients: str) 
     network = build(CONV, head, "[route]\nlayers=0\n", YOLO)
     before = [parameter.detach().clone() for parameter in network.parameters()]
     trainer = Trainer(network, gradients=gradients)
-    cost = trainer.step([(batch()[0], BOXES)])
+    cost = trainer.step([(classifier_batch()[0], BOXES)])
     assert trainer.layer_metrics[0][2] == {"cost": 0.0}
     assert cost == pytest.approx(trainer.layer_metrics[0][5]["cost"] / 2)  # the mean over both heads
     moved = [not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True)]
