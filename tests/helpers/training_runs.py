@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 from typing import Any
 
 import torch
@@ -38,6 +39,14 @@ def command(*arguments: str | os.PathLike[str], launcher: tuple[str, ...] = (), 
     out, err = process.communicate(timeout=600)
     assert process.returncode == expected, err
     return out, err
+
+
+def wait_for(path: pathlib.Path, seconds: float = 120) -> None:
+    """Wait until a file exists."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"no {path.name}"
+        time.sleep(0.02)
 
 
 def run(

@@ -7,8 +7,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,35 +14,11 @@ import pytest
 from darknet_py.errors import DarknetError
 from darknet_py.evaluation import evaluator
 from darknet_py.training import checkpoints, validation
+from darknet_py.training.logger import IterationMetrics
 from tests.helpers import synthetic_data, training_runs
 
 resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
-
-
-class _Hook(int):
-    """A patience that calls a function after each iteration, with its number."""
-
-    function: Callable[[int], None]
-    iteration = 0
-
-    @classmethod
-    def of(cls, function: Callable[[int], None]) -> _Hook:
-        hook = cls(1)
-        hook.function = function
-        return hook
-
-    def __bool__(self) -> bool:
-        self.iteration += 1
-        self.function(self.iteration)
-        return False
-
-
-def _wait_for(path: pathlib.Path) -> None:
-    end = time.monotonic() + 120
-    while not path.exists():
-        assert time.monotonic() < end, f"no {path.name}"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
@@ -52,7 +26,7 @@ def test_a_signal_saves_the_state(number: signal.Signals, tmp_path: pathlib.Path
     cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
     words = (rectangles / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
     with training_runs.begin(*words) as process:
-        _wait_for(tmp_path / "tiny_log.csv")
+        training_runs.wait_for(tmp_path / "tiny_log.csv")
         process.send_signal(number)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 130
@@ -87,14 +61,14 @@ def test_a_closed_stdout_leaves_the_files_of_detect(tmp_path: pathlib.Path, rect
 
 
 def test_a_second_ctrl_c_keeps_the_last_state(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
-    def press(iteration: int) -> None:
-        if iteration == 5:
+    def press(metrics: IterationMetrics) -> None:
+        if metrics.iteration == 5:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
     cfg = synthetic_data.cfg(tmp_path, max_batches=9)
     with pytest.raises(KeyboardInterrupt):
-        training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, patience=_Hook.of(press))
+        training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, on_iteration=press)
     assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 4
 
 
@@ -121,14 +95,14 @@ def test_a_disk_that_becomes_full_leaves_the_last_state(
 ) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill(iteration: int) -> None:
-        if iteration == 3:
+    def fill(metrics: IterationMetrics) -> None:
+        if metrics.iteration == 3:
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
 
     cfg = synthetic_data.cfg(tmp_path, max_batches=9)
     try:
         with pytest.raises(DarknetError, match=r"tiny_(log\.csv|last\.weights|last\.state\.pt): File too large"):
-            training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, patience=_Hook.of(fill))
+            training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, on_iteration=fill)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 2

@@ -21,14 +21,6 @@ def assert_same(one: pathlib.Path, other: pathlib.Path) -> None:
         assert torch.equal(tensor, second[name]), name
 
 
-def waited(path: pathlib.Path, seconds: float = 120) -> None:
-    """Wait for a file."""
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"no {path.name}"
-        time.sleep(0.02)
-
-
 @pytest.mark.slow  # a signal that comes late, on a busy machine, ends the whole test process
 @pytest.mark.parametrize("more", [{}, MEMORY], ids=["momentum", "all that has a memory"])
 def test_an_interrupted_run_ends_with_the_same_weights(
@@ -68,7 +60,7 @@ def test_ctrl_c_saves_the_state_and_resume_continues(tmp_path: pathlib.Path, rec
     cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
     words = (rectangles / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
     process = training_runs.begin(*words)
-    waited(tmp_path / "tiny_log.csv")
+    training_runs.wait_for(tmp_path / "tiny_log.csv")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
@@ -96,7 +88,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: pathlib.Path, rectangles: pa
     parts = ("--output", tmp_path / "parts", "--resume")
     for _ in range(2):
         process = training_runs.begin(*words, *parts)
-        waited(tmp_path / "parts" / "tiny_last.state.pt")
+        training_runs.wait_for(tmp_path / "parts" / "tiny_last.state.pt")
         time.sleep(kills.uniform(0, length / 4))
         process.kill()
         process.communicate()

@@ -15,14 +15,6 @@ from darknet_py.training.checkpoints import lock_files
 from tests.helpers import synthetic_data, training_runs
 
 
-class _Interrupting(int):
-    """A patience that presses Ctrl-C after the first iteration."""
-
-    def __bool__(self) -> bool:
-        signal.raise_signal(signal.SIGINT)
-        return False
-
-
 @pytest.fixture
 def cfg(tmp_path: pathlib.Path) -> pathlib.Path:
     return synthetic_data.cfg(tmp_path, max_batches=3)
@@ -40,7 +32,7 @@ def test_a_new_run_keeps_the_old_state_until_its_first_scheduled_one(
     old = state.read_bytes()
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            run(patience=_Interrupting(), verbose=True)
+            run(on_iteration=lambda _: signal.raise_signal(signal.SIGINT), verbose=True)
         assert checkpoints.read_state(state).iteration == 1
         assert backup.read_bytes() == old
         printed = capsys.readouterr().err
