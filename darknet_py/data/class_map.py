@@ -51,6 +51,14 @@ def parse_class_map(text: str, names: Sequence[str], to_names: Sequence[str], cl
     return mapping
 
 
+def resolve_class_map(
+    text: str, names: Sequence[str], to_names: Sequence[str], classes: int
+) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Return the map of ``parse_class_map``, and the network's class names: ``to_names``, else ``mapped_names``."""
+    mapping = parse_class_map(text, names, to_names, classes)
+    return mapping, tuple(to_names) or mapped_names(mapping, names, classes)
+
+
 def _find_class(text: str, names: Sequence[str], classes: int | None, what: str) -> int:
     """The number of a class given by name or number."""
     if text in names:

@@ -14,7 +14,7 @@ from torch import nn
 
 from .._typing import StrPath
 from ..data import labels
-from ..data.class_map import mapped_names, parse_class_map
+from ..data.class_map import mapped_names, resolve_class_map
 from ..data.class_names import ClassNames, class_numbers, resolve_class_names
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
@@ -178,8 +178,7 @@ def prepare_dataset(
         data = data.drop_unknown_classes(label_classes)
     if map_classes:
         own = tuple(network.names) if names is None else resolve_class_names(names, classes)
-        label_map = parse_class_map(map_classes, data.names, own, classes)
-        data = data.map_classes(label_map, own or mapped_names(label_map, data.names, classes))
+        data = data.map_classes(*resolve_class_map(map_classes, data.names, own, classes))
     elif label_map is not None:
         by_label = len(data.names) == len(label_map) != classes
         data = data.map_classes(label_map, mapped_names(label_map, data.names, classes) if by_label else data.names)

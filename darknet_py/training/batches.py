@@ -13,7 +13,7 @@ from .. import text_files
 from .._typing import StrPath
 from ..augmentation import classification, detection
 from ..data import data_file, labels
-from ..data.class_map import mapped_names, parse_class_map
+from ..data.class_map import resolve_class_map
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import ConfigError, DataError
@@ -85,9 +85,8 @@ def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptio
             message = unknown[0].message.removesuffix("; ignored")
             raise DataError(f"{unknown[0].location}: {message}, as many as map= has lines")
     if options.map_classes:
-        mapping = parse_class_map(options.map_classes, dataset.names, network.names, head.classes)
-        names = network.names or mapped_names(mapping, dataset.names, head.classes)
-        dataset = dataset.map_classes(mapping, names)
+        mapping = resolve_class_map(options.map_classes, dataset.names, network.names, head.classes)
+        dataset = dataset.map_classes(*mapping)
     if len(dataset) and not any(len(sample.targets) for sample in dataset):
         labels.log_problems(dataset.problems)
         raise DataError(f"{dataset.source or 'data'}: nothing to train on: no objects in {len(dataset)} images")
@@ -173,13 +172,19 @@ def data_file_entries(data: Data | None) -> Mapping[str, str]:
     return data_file.read_data_file(path).values if path else {}
 
 
-def read_class_names(data: Data | None) -> tuple[str, ...]:
-    """Class names of a data set for detection; empty if it has none. Raises DataError if they cannot be read."""
+def read_class_names(network: Network, data: Data | None, options: TrainOptions) -> tuple[str, ...]:
+    """Names of the network's classes, by the data set; empty if it has none. Raises DataError if unreadable."""
+    names: tuple[str, ...] = ()
     if path := _data_file_path(data):
         settings = data_file.read_data_file(path)
-        return tuple(data_file.read_names(settings.get_path("names"))) if "names" in settings.values else ()
-    dataset = load_dataset(data, "train") if isinstance(data, str | os.PathLike) else data
-    return dataset.names if isinstance(dataset, Dataset) else ()
+        names = tuple(data_file.read_names(settings.get_path("names"))) if "names" in settings.values else ()
+    elif isinstance(data, str | os.PathLike):
+        names = load_dataset(data, "train", polygons=options.polygons, progress=options.verbose).names
+    elif isinstance(data, Dataset):
+        names = data.names
+    if options.map_classes and network.heads:
+        return resolve_class_map(options.map_classes, names, network.names, network.heads[-1].classes)[1]
+    return names
 
 
 def integer_entry(entries: Mapping[str, str], key: str, default: int) -> int:

@@ -139,7 +139,7 @@ def load_start(
 
     Args:
         network: The network.
-        options: Of which ``resume``, ``weights``, ``upto``, ``transfer``, ``weights_cfg`` and ``name`` are used.
+        options: Of which those of the start, ``name`` and those of the labels are used.
         folder: Where the run writes its files.
         clear: Start at iteration 0: no state is resumed, unless ``options.resume`` names its file.
         data: What it trains on, for its class names.
@@ -165,7 +165,8 @@ def load_start(
         return Start(f"{missing}starting from {own}{_warm_start(network)}")
     if options.transfer:
         path = resolve_weights(options.weights)
-        transferred = transfer_weights(network, path, cfg=options.weights_cfg, names=read_class_names(data))
+        names = read_class_names(network, data, options)
+        transferred = transfer_weights(network, path, cfg=options.weights_cfg, names=names)
         return Start(f"{missing}starting from {os.fspath(path)}: {transferred}")
     description = load_weights(network, resolve_weights(options.weights), options.upto)
     if clear:

@@ -15,7 +15,7 @@ from darknet_py.errors import ConfigError, WeightsError
 from darknet_py.network import Network
 from darknet_py.training import resume
 from darknet_py.training.transfer import transfer_weights
-from tests.helpers import paths, random_networks, synthetic_data
+from tests.helpers import paths, random_networks, synthetic_data, training_runs
 
 TEXT = """[net]
 width=32
@@ -224,6 +224,24 @@ def test_train_transfers(tmp_path: pathlib.Path, rectangles: pathlib.Path, capsy
     network = loading.load(three, tmp_path / "three" / "three_final.weights")
     there, here = source.get_parameter("layers.3.biases"), network.get_parameter("layers.3.biases")
     assert torch.equal(here[8 + 6 : 8 + 8], there[7 + 5 : 7 + 7].flip(0))  # second anchor: blue, red
+
+
+def test_mapped_classes_are_matched_by_the_names_of_the_network(
+    tmp_path: pathlib.Path, rectangles: pathlib.Path
+) -> None:
+    """The data set's classes are red and blue, those of the network blue and red."""
+    path = synthetic_data.cfg(tmp_path, max_batches=1, learning_rate=0)
+    source = random_networks.randomise(Network(cfg.load(path)), 1)
+    network = training_runs.run(
+        path,
+        rectangles / "tiny.data",
+        output=tmp_path,
+        weights=save(source, tmp_path / "w.weights", ("red", "blue")),
+        transfer=True,
+        map_classes="red=1,blue=0",
+    )
+    there, here = (each.get_parameter("layers.3.biases").view(2, 7) for each in (source, network))
+    assert torch.equal(here, torch.cat((there[:, :5], there[:, 5:].flip(1)), dim=1))
 
 
 @pytest.mark.parametrize("options", [{"transfer": True}, {"transfer": True, "weights": "w.weights", "upto": 2}])
