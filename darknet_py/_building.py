@@ -176,11 +176,7 @@ def _is_map(shape: Shape) -> bool:
 
 
 def _size(shape: Shape) -> str:
-    return (
-        f"{shape.floats} values"
-        if isinstance(shape, Flattened)
-        else f"{shape.width} x {shape.height} x {shape.channels}"
-    )
+    return f"{shape.floats} values" if isinstance(shape, Flattened) else shape.describe()
 
 
 def _gigabytes(count: int) -> str:

@@ -230,7 +230,7 @@ class Network(nn.Module):
             source = self.sources[index][0]
             x = self.shape if source == INPUT else self[source].shape
             bflops = f"{layer.flops / 1e9:.3f}" if layer.flops else ""
-            row = (str(index), section.name, layer.describe(), _size(x), _size(layer.shape), bflops)
+            row = (str(index), section.name, layer.describe(), x.describe(), layer.shape.describe(), bflops)
             rows.append((*row, f"{floats:,}" if floats else ""))
         return "\n".join(format_table(rows, "><<>")) + f"\nTotal BFLOPS {self.flops / 1e9:.3f}, {total:,} floats"
 
@@ -282,7 +282,3 @@ def _input_shape(options: Net, size: tuple[int, int] | None) -> Shape:
     if options.inputs > 0 and size is None:
         return Shape(options.inputs, 1, 1)
     raise ValueError(f"expected width, height and channels, or inputs, got {width} x {height} x {options.channels}")
-
-
-def _size(shape: Shape) -> str:
-    return f"{shape.width} x {shape.height} x {shape.channels}"

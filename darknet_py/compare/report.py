@@ -205,7 +205,7 @@ def _make_input(sides: list[Backend], size: Size | None, image: ImageSource | No
     shape = shapes[0]
     if shapes[-1] != shape:
         raise DarknetError(f"input shapes differ: {tuple(shape)} for {sides[0]}, {tuple(shapes[-1])} for {sides[1]}")
-    text = f"{shape.width} x {shape.height} x {shape.channels}"
+    text = shape.describe()
     if image is None:
         return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)), f"{text}, noise with seed {seed}"
     loaded = read_image(image, shape.channels)

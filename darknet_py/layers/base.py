@@ -42,6 +42,10 @@ class Shape(NamedTuple):
         """Number of values."""
         return self.channels * self.height * self.width
 
+    def describe(self) -> str:
+        """Width x height x channels, as Darknet prints shapes."""
+        return f"{self.width} x {self.height} x {self.channels}"
+
 
 class Flattened(Shape):
     """Shape of the vector that ``[route]`` makes of maps of unequal size, which most layers refuse."""
@@ -253,20 +257,15 @@ _DESCRIBE_FORWARD = (
 LAYERS: dict[str, type[Layer]] = {}
 
 # Sections of programs that use Darknet's format for networks of their own, and what they are.
-_FOREIGN = (
-    (
-        ("Focus", "focus", "C3", "BottleneckCSP", "SPPF", "SPP", "Detect"),
-        "a YOLOv5 conversion (enazoe/yolo-tensorrt and others): export the YOLOv5 model itself",
-    ),
-    (
-        (
-            *("implicit_cat", "implicit_add_2d", "implicit_mul_2d", "implicit_cat_2d", "shift_channels_2d"),
-            *("control_channels_2d", "alternate_channels", "alternate_channels_2d", "select_channels"),
-            *("select_channels_2d", "deformableconvolutional", "dwt", "jde", "BatchNorm2d"),
-        ),
-        "WongKinYiu's PyTorch code (YOLOR, PyTorch_YOLOv4)",
-    ),
-)
+_YOLOV5 = "a YOLOv5 conversion (enazoe/yolo-tensorrt and others): export the YOLOv5 model itself"
+_YOLOR = "WongKinYiu's PyTorch code (YOLOR, PyTorch_YOLOv4)"
+_FOREIGN = {
+    **dict.fromkeys(("Focus", "focus", "C3", "BottleneckCSP", "SPPF", "SPP", "Detect"), _YOLOV5),
+    **dict.fromkeys(("implicit_cat", "implicit_add_2d", "implicit_mul_2d", "implicit_cat_2d"), _YOLOR),
+    **dict.fromkeys(("shift_channels_2d", "control_channels_2d", "deformableconvolutional"), _YOLOR),
+    **dict.fromkeys(("alternate_channels", "alternate_channels_2d", "select_channels"), _YOLOR),
+    **dict.fromkeys(("select_channels_2d", "dwt", "jde", "BatchNorm2d"), _YOLOR),
+}
 L = TypeVar("L", bound=type[Layer])
 
 
@@ -286,13 +285,11 @@ def section(*names: str) -> Callable[[L], L]:
 
 def find(name: str) -> type[Layer]:
     """Return the Layer class of a section. Raises ValueError with the most similar name."""
-    try:
+    if name in LAYERS:
         return LAYERS[name]
-    except KeyError:
-        for names, origin in _FOREIGN:
-            if name in names:
-                raise ValueError(f"section of {origin}, which no Darknet reads") from None
-        raise ValueError(f"unknown section{did_you_mean(name, LAYERS)}") from None
+    if name in _FOREIGN:
+        raise ValueError(f"section of {_FOREIGN[name]}, which no Darknet reads")
+    raise ValueError(f"unknown section{did_you_mean(name, LAYERS)}")
 
 
 def resolve_indices(numbers: Sequence[int], index: int) -> tuple[int, ...]:

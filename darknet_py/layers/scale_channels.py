@@ -30,7 +30,7 @@ class ScaleChannels(Gate):
         super().__init__(options, gate, x)
         expected = Shape(1, x.height, x.width) if options.scale_wh else Shape(x.channels, 1, 1)
         if gate != expected:
-            raise ValueError(f"expected a gate of {_size(expected)}, got {_size(gate)} from the layer before")
+            raise ValueError(f"expected a gate of {expected.describe()}, got {gate.describe()} from the layer before")
         self.shape = x
 
     def forward(self, gate: Tensor, x: Tensor, context: StepContext | None = None) -> Tensor:
@@ -47,7 +47,3 @@ class ScaleChannels(Gate):
             scaled = gate / (self.shape.height * self.shape.width)
             gate = scaled + (gate - scaled).detach()
         return super().forward(gate, x, context)
-
-
-def _size(shape: Shape) -> str:
-    return f"{shape.width} x {shape.height} x {shape.channels}"
