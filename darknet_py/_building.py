@@ -87,10 +87,10 @@ def build_layers(config: Config, specs: Sequence[LayerSpec], shape: Shape, *, su
     return layers
 
 
-def plan_layers(config: Config, specs: Sequence[LayerSpec], shape: Shape) -> list[Layer]:
+def plan_layers(config: Config, specs: Sequence[LayerSpec], shape: Shape, *, suggest: bool = True) -> list[Layer]:
     """Build the layers without their memory: parameters are on torch's meta device. See ``build_layers``."""
     with torch.device("meta"):
-        return build_layers(config, specs, shape)
+        return build_layers(config, specs, shape, suggest=suggest)
 
 
 def check_memory(
@@ -141,7 +141,7 @@ def _describe_flattened(
     """Describe why a layer cannot read a flattened route, and which sizes of the input would avoid it."""
     source = next(number for number in reader.sources if number >= 0 and isinstance(layers[number].shape, Flattened))
     route = source
-    while not any(_is_map(layers[number].shape) for number in specs[route].sources):
+    while all(isinstance(layers[number].shape, Flattened) for number in specs[route].sources):
         route = next(number for number in specs[route].sources if isinstance(layers[number].shape, Flattened))
     maps = ", ".join(f"{_size(layers[number].shape)} (layer {number})" for number in specs[route].sources)
     text = f"expected a map, got the vector of layer {route} [{specs[route].section.name}], which joins {maps}"
@@ -164,15 +164,10 @@ def _fitting_sizes(config: Config, specs: Sequence[LayerSpec], shape: Shape) -> 
 
 def _fits(config: Config, specs: Sequence[LayerSpec], shape: Shape) -> bool:
     try:
-        with torch.device("meta"):
-            build_layers(config, specs, shape, suggest=False)
+        plan_layers(config, specs, shape, suggest=False)
     except ConfigError:
         return False
     return True
-
-
-def _is_map(shape: Shape) -> bool:
-    return not isinstance(shape, Flattened)
 
 
 def _size(shape: Shape) -> str:
