@@ -1,4 +1,4 @@
-"""``ImplicitVector``: a learned vector, which ``[implicit_add]`` and ``[implicit_mul]`` share."""
+"""``LearnedValues``, which the ``[implicit]`` sections share, and ``ImplicitVector``, YOLOR's two of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,27 @@ from .base import Layer, Shape
 _DEVIATION = 0.02  # of the initial values
 
 
-class ImplicitVector(Layer):
-    """One learned value per channel; the layer before only determines the batch size (https://arxiv.org/abs/2105.04206)."""
+class LearnedValues(Layer):
+    """Returns its weights; the layer before only determines the batch size (https://arxiv.org/abs/2105.04206)."""
+
+    reads_vectors = True
+
+    def __init__(self, options: Layer.Options, x: Shape, shape: Shape) -> None:
+        super().__init__(options, x)
+        self.shape = shape
+        self.weights = parameter(*shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weights, [batch, *shape]."""
+        return self.weights.expand(x.shape[0], *self.shape)
+
+    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights, of the output's shape."""
+        yield "weights", self.weights
+
+
+class ImplicitVector(LearnedValues):
+    """One learned value per channel, which starts near ``mean``."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
@@ -25,21 +44,10 @@ class ImplicitVector(Layer):
         filters: int = option(MISSING, "channels", min=1, max=1048576)
 
     options: Options
-    reads_vectors = True
     mean: ClassVar[float]
 
     def __init__(self, options: Options, x: Shape) -> None:
-        super().__init__(options, x)
-        self.shape = Shape(options.filters, 1, 1)
-        self.weights = parameter(*self.shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the weights, [batch, filters, 1, 1]."""
-        return self.weights.expand(x.shape[0], *self.shape)
-
-    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights [filters]."""
-        yield "weights", self.weights
+        super().__init__(options, x, Shape(options.filters, 1, 1))
 
     def initialise(self) -> None:
         """Draw from a normal distribution around ``mean``."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..cfg.schema import option
-from ._parameters import parameter
+from ._implicit import LearnedValues
 from .base import Layer, Shape, section
 
 
 @section("implicit")
-class Implicit(Layer):
+class Implicit(LearnedValues):
     """``filters`` channels of ``atoms`` rows; the layer before only determines the batch size."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -26,20 +25,9 @@ class Implicit(Layer):
         std: float = option(0.2, "half the range of the initial values", train=True, min=0)
 
     options: Options
-    reads_vectors = True
 
     def __init__(self, options: Options, x: Shape) -> None:
-        super().__init__(options, x)
-        self.shape = Shape(options.filters, options.atoms, 1)
-        self.weights = parameter(*self.shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the weights, [batch, filters, atoms, 1]."""
-        return self.weights.expand(x.shape[0], *self.shape)
-
-    def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights [filters, atoms]."""
-        yield "weights", self.weights
+        super().__init__(options, x, Shape(options.filters, options.atoms, 1))
 
     def initialise(self) -> None:
         """Draw from mean +- std uniformly."""
