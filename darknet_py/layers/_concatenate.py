@@ -1,4 +1,4 @@
-"""``Concatenate``: maps of one size joined along the channels, which PyTorch_YOLOv4's routes share."""
+"""``Concatenate``: maps of one size concatenated along the channels, which PyTorch_YOLOv4's routes share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Concatenate(Join):
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Join.Options):
-        """Keys of PyTorch_YOLOv4's sections."""
+        """Keys of PyTorch_YOLOv4's sections, and those that ``[route]`` shares with them."""
 
         layers: tuple[int, ...] = option(
             MISSING, "numbers of the layers to concatenate; negative: relative to this one"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._concatenate import Concatenate
 from ._join import Join
-from .base import Flattened, Shape, resolve_indices, section
+from .base import Flattened, Shape, section
 
 
 @section("route")
@@ -17,18 +18,11 @@ class Route(Join):
     """With ``groups`` each source is sliced before the concatenation."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Join.Options):
+    class Options(Concatenate.Options):
         """Keys of ``parse_route``."""
 
-        layers: tuple[int, ...] = option(
-            MISSING, "numbers of the layers to concatenate; negative: relative to this one"
-        )
         groups: int = option(1, "number of slices of each source", min=1, max=1048576)
         group_id: int = option(0, "number of the slice that is used", min=0, max=1048576)
-
-        def sources(self, index: int) -> tuple[int, ...]:
-            """The layers of ``layers``."""
-            return resolve_indices(self.layers, index)
 
     options: Options
     dtype_agnostic = True
