@@ -23,7 +23,6 @@ class Channels(Join):
             return (index - 1, *resolve_indices((self.from_,), index))
 
     options: Options
-    dtype_agnostic = True
 
     def __init__(self, options: Options, x: Shape, vector: Shape) -> None:
         super().__init__(options, x, vector)

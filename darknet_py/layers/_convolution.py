@@ -101,9 +101,8 @@ class Convolution(Layer):
         self.strides = (options.stride_y, options.stride_x)
         self._pjreddie = options.dialect is Dialect.PJREDDIE
         self.owner: tuple[Convolution, ...] = ()  # a tuple keeps nn.Module from registering it twice
-        self.feeds_bin_output = (
-            options.xnor and options.bin_output and not self._pjreddie
-        )  # cleared by a layer that reads floats
+        # Cleared by a layer that reads floats.
+        self.feeds_bin_output = options.xnor and options.bin_output and not self._pjreddie
         _check_options(options, x)
         steps = (1, 1) if options.antialiasing else self.strides
         height, width = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -36,8 +36,8 @@ class Depthwise(Layer):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         keys = ("dialect", "filters", "size", "stride", "pad", "activation", "batch_normalize")
-        part = replace(Convolution.Options(**{key: getattr(options, key) for key in keys}), groups=x.channels)
-        self.convolution = Convolution(part, x)
+        part = {key: getattr(options, key) for key in keys}
+        self.convolution = Convolution(Convolution.Options(groups=x.channels, **part), x)
         self.shape = self.convolution.shape
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
