@@ -72,17 +72,12 @@ class AnchorHead(Head):
         self._anchors = Anchors(tuple(zip(values[::2], values[1::2], strict=True)), self.mask)
         self.anchors = self._anchors.own
         self.listed_anchors = tuple(zip(options.anchors[::2], options.anchors[1::2], strict=False))
-        self._class_map = read_map(options.map, options.classes) if options.map else None
+        self.label_map = read_map(options.map, options.classes) if options.map else None
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return self.options.classes
-
-    @property
-    def label_map(self) -> Tensor | None:
-        """The head's class of each class of the labels (``map=``)."""
-        return self._class_map
 
     @property
     def multi_scale(self) -> float:
@@ -135,7 +130,7 @@ class AnchorHead(Head):
         self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext
     ) -> tuple[Loss, Matches]:
         """Compute the loss, and return also which predictions targets were assigned to."""
-        gt_boxes = map_classes(targets[:, : self.options.max], self._class_map, self.options.classes)
+        gt_boxes = map_classes(targets[:, : self.options.max], self.label_map, self.options.classes)
         return self.loss_function(x, output, gt_boxes, self.box_coder(output, context.size), context)
 
     @property

@@ -17,7 +17,7 @@ BOX_VALUES = 4  # values of a box
 
 
 def check_box_values(section: str, coords: int, *, masks: bool = False) -> None:
-    """Raise DataError if the ``coords`` values of a prediction are no box, as those of YOLO-pose (``coords=18``).
+    """Raise DataError if the ``coords`` values of a prediction are not a box, as those of YOLO-pose (``coords=18``).
 
     Args:
         section: name of the section.
@@ -60,6 +60,7 @@ class Head(Layer):
         mask: indices of ``anchors`` among the listed ones; empty where the section has no ``mask=`` and uses all.
         anchors_in_cells: whether anchors are in cells of the map (YOLOv2) instead of pixels of the input.
         tree: hierarchy of the classes, or None.
+        label_map: the head's class of each class of the labels (``map=``), int64 [n]; None: they are the same.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,7 @@ class Head(Layer):
     mask: tuple[int, ...] = ()
     anchors_in_cells: ClassVar[bool] = False
     tree: Tree | None
+    label_map: Tensor | None = None
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -117,11 +119,6 @@ class Head(Layer):
     def classes(self) -> int:
         """Number of classes."""
         raise NotImplementedError
-
-    @property
-    def label_map(self) -> Tensor | None:
-        """The head's class of each class of the labels (``map=``), int64 [n]; None: they are the same."""
-        return None
 
     @property
     def trains_class_only(self) -> bool:

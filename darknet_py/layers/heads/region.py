@@ -63,7 +63,7 @@ class Region(Head):
         self.tree = Tree(options.tree) if options.tree else None
         if self.tree and len(self.tree.names) != options.classes:
             raise ValueError(f"tree: {len(self.tree.names)} classes, expected classes={options.classes}")
-        self._class_map = read_map(options.map, options.classes) if options.map else None
+        self.label_map = read_map(options.map, options.classes) if options.map else None
         values = (*options.anchors, *[0.5] * (2 * options.num))
         self.anchors = tuple(zip(values[: 2 * options.num : 2], values[1 : 2 * options.num : 2], strict=True))
         self.listed_anchors = tuple(zip(options.anchors[::2], options.anchors[1::2], strict=False))
@@ -72,11 +72,6 @@ class Region(Head):
     def classes(self) -> int:
         """Number of classes."""
         return self.options.classes
-
-    @property
-    def label_map(self) -> Tensor | None:
-        """The head's class of each class of the labels (``map=``)."""
-        return self._class_map
 
     @property
     def multi_scale(self) -> float:
@@ -195,7 +190,7 @@ class Region(Head):
             probs = scale[:, None] * scores
             return torch.where((probs > options.threshold) & (is_object[:, None] | (not self.pjreddie)), probs, 0)
         absolute = self.tree.absolute(scores)
-        if (class_map := options.reported_classes(self._class_map)) is not None:
+        if (class_map := options.reported_classes(self.label_map)) is not None:
             probs = scale[:, None] * absolute[:, class_map.to(scores.device)]
             return torch.where(probs > options.threshold, probs, 0)
         if self.pjreddie:
@@ -211,9 +206,7 @@ class Region(Head):
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Compute the loss; ``targets``: float [batch, targets, 6], see ``pad_targets``."""
-        loss_function = RegionLoss(
-            options=self.options, anchors=self.anchors, tree=self.tree, class_map=self._class_map
-        )
+        loss_function = RegionLoss(options=self.options, anchors=self.anchors, tree=self.tree, class_map=self.label_map)
         return loss_function(self.predictions(output), targets[:, : self.options.max], context.seen)
 
     def describe(self) -> str:
