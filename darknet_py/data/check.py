@@ -96,8 +96,9 @@ def check_dataset(
         (notes if subset == "train" else problems).extend(_find_duplicates(images, subset))
         for earlier, other in checked.items():
             problems += [Problem(image, f"in {other} and in {subset}") for image in sorted({*earlier} & {*images})]
-        problems += _check_images(progress(dict.fromkeys(images)), decode, channels)
-        notes += _find_rotated(images)
+        for image in progress(dict.fromkeys(images)):
+            problems += _check_image(image, decode, channels)
+            notes += _find_orientation(image)
         checked[images] = subset
         reports.append(_updated(report, problems, notes))
     return reports
@@ -146,22 +147,20 @@ def _find_duplicates(images: tuple[str, ...], subset: str) -> Iterator[Problem]:
             yield Problem(image, f"{count} times in {subset}", f"images are more than once in {subset}")
 
 
-def _find_rotated(images: Iterable[str]) -> Iterator[Problem]:
-    for image in dict.fromkeys(images):
-        if (orientation := read_orientation(image)) != 1:
-            yield Problem(image, f"EXIF orientation {orientation}: the image is read as it is stored without --exif")
+def _find_orientation(image: str) -> Iterator[Problem]:
+    if (orientation := read_orientation(image)) != 1:
+        yield Problem(image, f"EXIF orientation {orientation}: the image is read as it is stored without --exif")
 
 
-def _check_images(images: Iterable[str], decode: bool, channels: int | None) -> Iterator[Problem]:
-    for image in images:
-        try:
-            if decode:
-                read_image(image, channels)
-            else:
-                with open(image, "rb"):
-                    pass
-        except DataError as error:
-            whole, _, message = str(error).partition(f"{image}: ")
-            yield Problem(image, message or whole)
-        except OSError as error:
-            yield Problem(image, error.strerror or str(error))
+def _check_image(image: str, decode: bool, channels: int | None) -> Iterator[Problem]:
+    try:
+        if decode:
+            read_image(image, channels)
+        else:
+            with open(image, "rb"):
+                pass
+    except DataError as error:
+        whole, _, message = str(error).partition(f"{image}: ")
+        yield Problem(image, message or whole)
+    except OSError as error:
+        yield Problem(image, error.strerror or str(error))

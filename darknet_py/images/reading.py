@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import logging
+import math
 import os
 import struct
 import tokenize
@@ -121,10 +122,15 @@ def _from_tensor(tensor: Any) -> npt.NDArray[Any]:
 
 
 def read_orientation(path: str) -> int:
-    """Return the EXIF orientation of an image file, 1..8; 1 (upright) without one or if the file cannot be read."""
+    """Return the EXIF orientation that ``read_image`` ignores without ``exif``, 1..8, without decoding the image.
+
+    It is 1 (upright) if the image has none, or if the file cannot be read.
+    """
     try:
         with open(path, "rb") as file:
-            return _orientation(_open(file, path))
+            image = _open(file)
+            # Pillow turns a TIFF itself; PngImageFile.getexif would decode the image.
+            return 1 if image.format == "TIFF" else _orientation(Image.Image.getexif(image))
     except (*_DECODING_ERRORS, DataError):
         return 1
 
@@ -151,7 +157,7 @@ def _decode(file: IO[bytes], name: str, channels: int | None, exif: bool, max_pi
     try:
         if name.lower().endswith(".npy"):
             return _read_npy(file, max_pixels)
-        image = _open(file, name)
+        image = _open(file)
         _check_size(image.size, max_pixels)
         try:
             image.load()
@@ -167,8 +173,9 @@ def _decode(file: IO[bytes], name: str, channels: int | None, exif: bool, max_pi
         raise DataError(f"{name}: broken image ({error})") from error
 
 
-def _open(file: IO[bytes], name: str) -> Image.Image:
+def _open(file: IO[bytes]) -> Image.Image:
     """Open an image of one of ``FORMATS``. ``Image.open`` would apply the process-wide ``Image.MAX_IMAGE_PIXELS``."""
+    name = getattr(file, "name", "")  # from which Pillow maps some pixels; content in memory has none
     start = file.read(16)
     if not start:
         raise DataError("empty file, expected an image")
@@ -190,7 +197,7 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
 def _open_truncated_jpeg(file: IO[bytes]) -> Image.Image:
     """Read a JPEG that lacks its last bytes. Raises OSError if it is broken in another way."""
     file.seek(0)
-    image = _open(io.BytesIO(file.read() + _END_OF_JPEG), "")
+    image = _open(io.BytesIO(file.read() + _END_OF_JPEG))
     image.load()
     return image
 
@@ -214,11 +221,9 @@ def _read_npy(file: IO[bytes], max_pixels: int) -> npt.NDArray[Any]:
         raise DataError(f"broken header ({error})") from error
     start = file.tell()
     size = file.seek(0, os.SEEK_END) - start
-    count = 1
-    for side in shape:
-        count *= side
-    if count * dtype.itemsize > size and not dtype.hasobject:
-        raise DataError(f"expected {count * dtype.itemsize} bytes for an array {list(shape)}, found {size}")
+    expected = math.prod(shape) * dtype.itemsize
+    if expected > size and not dtype.hasobject:
+        raise DataError(f"expected {expected} bytes for an array {list(shape)}, found {size}")
     if len(shape) >= 2:
         _check_size((shape[1], shape[0]), max_pixels)
     file.seek(0)
@@ -226,16 +231,17 @@ def _read_npy(file: IO[bytes], max_pixels: int) -> npt.NDArray[Any]:
     return array
 
 
-def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(_ORIENTATION, 1)
+def _orientation(exif: Image.Exif) -> int:
+    value = exif.get(_ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
 
 def _oriented(image: Image.Image, exif: bool) -> Image.Image:
     """The image, rotated by its EXIF orientation if ``exif``; otherwise as it is stored, with a warning."""
     if exif:
-        return ImageOps.exif_transpose(image)
-    if "exif" in image.info and _orientation(image) != 1:
+        # exif_transpose copies an upright image, too, and of several pages the first.
+        return image if _orientation(image.getexif()) == 1 else ImageOps.exif_transpose(image)
+    if "exif" in image.info and _orientation(image.getexif()) != 1:
         _warn_once(
             "there are images with an EXIF orientation, which is ignored: exif=True or --exif applies it; "
             "darknet-py check names those of a data set"
@@ -251,9 +257,10 @@ def _warn_once(message: str) -> None:
 def _to_array(image: Image.Image, channels: int | None) -> npt.NDArray[Any]:
     """The values of a PIL image: grey, RGB or RGBA, 8 or 16 bits; or its grey pages as channels."""
     is_grey = image.mode == "L" or image.mode.startswith("I;16")
-    pages = getattr(image, "n_frames", 1)
-    if is_grey and pages > 1 and channels not in (1, 3) and channels in (None, pages):
-        return np.stack([np.array(page) for page in ImageSequence.all_frames(image)], axis=-1)
+    if is_grey and channels not in (1, 3):
+        pages = getattr(image, "n_frames", 1)  # Pillow looks through the whole file for them
+        if pages > 1 and channels in (None, pages):
+            return np.stack([np.array(page) for page in ImageSequence.all_frames(image)], axis=-1)
     if image.mode == "I":  # Pillow's mode for 32 bits, and for the 16 bits of a PGM and, in some versions, a PNG
         if image.format not in _16_BIT_FORMATS:
             raise DataError("expected an image of 8 or 16 bits, found 32, whose range is unknown: scale and convert it")

@@ -33,6 +33,16 @@ def test_bytes_and_file_objects_are_read(tmp_path: pathlib.Path) -> None:
         read_image(text)  # type: ignore[arg-type]
 
 
+def test_content_is_not_replaced_by_a_file_of_its_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow maps the pixels of some formats from the file of an image's name."""
+    image = noise(6, 9, 1)
+    Image.fromarray(image[:, :, 0]).save(tmp_path / "a.pgm")
+    content = (tmp_path / "a.pgm").read_bytes()
+    (tmp_path / "image").write_bytes(bytes(len(content)))
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(read_image(content, 1), image)
+
+
 def test_tensors_are_read_as_torchvision_returns_them() -> None:
     image = noise(6, 9, 3)
     tensor = torch.from_numpy(image).permute(2, 0, 1)
@@ -109,6 +119,18 @@ def test_exif_rotates_and_mirrors_as_opencv_does(tmp_path: pathlib.Path, orienta
         assert np.array_equal(turned, cv2.imread(str(path))[:, :, ::-1])
     with Image.open(path) as image:
         assert np.array_equal(read_image(image, exif=True), turned)
+
+
+def test_the_orientation_is_read_without_decoding(tmp_path: pathlib.Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "cut.png"
+    Image.fromarray(noise(80, 160, 3)).save(path, exif=exif)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert read_orientation(str(path)) == 6
+    Image.fromarray(noise(8, 16, 3)).save(tmp_path / "turned.tif", exif=exif)
+    assert read_image(tmp_path / "turned.tif").shape == (16, 8, 3)
+    assert read_orientation(str(tmp_path / "turned.tif")) == 1  # Pillow turns it, so it is not ignored
 
 
 def test_an_ignored_orientation_is_said_once(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -199,7 +221,8 @@ def test_more_than_four_channels_are_read_from_npy_and_tiff_pages(tmp_path: path
     assert np.array_equal(read_image(tmp_path / "s.npy", 5), spectrum)
     pages = [Image.fromarray(spectrum[:, :, band]) for band in range(5)]
     pages[0].save(tmp_path / "s.tif", save_all=True, append_images=pages[1:])
-    assert np.array_equal(read_image(tmp_path / "s.tif", 5), spectrum)
+    for exif in (False, True):
+        assert np.array_equal(read_image(tmp_path / "s.tif", 5, exif=exif), spectrum)
     assert resizing.prepare_input(spectrum, (8, 8)).shape == (5, 8, 8)
 
 
