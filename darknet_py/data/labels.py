@@ -162,7 +162,7 @@ def read_label_file(
         if row in first_line:
             on_problem(Problem(location, f"duplicate of line {first_line[row]}", "labels are duplicates"))
         first_line.setdefault(row, number)
-        if 0 <= row[4] < (math.inf if classes is None else classes) and np.isfinite(row).all():
+        if 0 <= row[4] < (math.inf if classes is None else classes) and all(map(math.isfinite, row)):
             rows.append(row)
         if len(words) > len(numbers):
             message = f"expected the end of the line, found {words[len(numbers)]!r}"
@@ -199,7 +199,7 @@ def check_target(row: Sequence[float], location: str, classes: int | None = None
     x, y, w, h, cls = row
     if cls < 0:
         yield Problem(location, f"class {cls:.0f}, expected 0 or more; ignored")
-    if not np.isfinite(row).all():
+    if not all(map(math.isfinite, row)):
         yield Problem(location, "a coordinate is NaN or Inf; ignored")
     elif not any((x, y, w, h)):
         yield Problem(location, "a class without a box", _CLASS_ONLY)

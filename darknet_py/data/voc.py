@@ -70,7 +70,7 @@ def load_voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC_
     samples = []
     for stem, objects in annotations:
         targets, ignored = (_to_targets(objects, classes, is_difficult) for is_difficult in (False, True))
-        samples.append(Sample(str(_image_path(root, stem)), targets, ignored))
+        samples.append(Sample(_image_path(root, stem), targets, ignored))
     return Dataset(samples, tuple(classes), problems, os.fspath(folder))
 
 
@@ -79,13 +79,11 @@ def _to_targets(objects: Sequence[_VOCObject], classes: Sequence[str], is_diffic
     return np.array(rows, np.float32).reshape(-1, 5)
 
 
-def _image_path(root: pathlib.Path, stem: str) -> pathlib.Path:
+def _image_path(root: pathlib.Path, stem: str) -> str:
     """The image of an annotation: VOC's have the suffix .jpg, other data sets have others."""
-    candidates = [
-        root / "JPEGImages" / (stem + suffix)
-        for suffix in (".jpg", ".JPG", *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))
-    ]
-    return next((path for path in candidates if os.path.isfile(path)), candidates[0])
+    path = str(root / "JPEGImages" / stem)
+    suffixes = (".jpg", ".JPG", *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))
+    return next((path + suffix for suffix in suffixes if os.path.isfile(path + suffix)), f"{path}.jpg")
 
 
 def _read_annotation(path: pathlib.Path, problems: list[Problem]) -> list[_VOCObject]:
