@@ -77,8 +77,8 @@ def read_lines(path: StrPath) -> list[str]:
 def read_list(path: StrPath) -> list[str]:
     """Read a list: a path per line, see ``PathFinder``; empty lines are left out.
 
-    Paths that are not found are returned as they are. Without a suffix they may be any text, if a ``.data`` file of
-    someone else names a file that is no list; ``FILE:LINE`` stands for them, so that no message quotes the text.
+    Paths that are not found are returned as they are. Without a suffix they may be any text, if an untrusted ``.data``
+    file names a file that is not a list; ``FILE:LINE`` is returned for them, so that no message quotes the text.
 
     Raises:
         DataError: as ``read_text`` does.
@@ -128,7 +128,7 @@ class PathFinder:
         if (path := self.find(text)) is not None:
             self.log_shortened()
             return path
-        tried = list(dict.fromkeys(path for path, _ in self._candidates(output_path(text))))
+        tried = list(dict.fromkeys(path for path, _ in self._candidates(text.replace("\\", "/"))))
         more = f" and {len(tried) - _MAX_NAMED} more" if len(tried) > _MAX_NAMED else ""
         raise DataError(
             f"{self.file}: {key}: no such file or folder: {text!r}; tried {', '.join(tried[:_MAX_NAMED])}{more}"
@@ -162,16 +162,6 @@ class PathFinder:
         if folder not in self._is_folder:
             self._is_folder[folder] = not folder or os.path.isdir(folder)
         return self._is_folder[folder] and os.path.exists(path)
-
-
-def resolve_path(path: str, file: StrPath) -> str:
-    """Return a path that a file contains as ``PathFinder`` finds it, or as it is."""
-    return PathFinder(file).find(path) or path
-
-
-def output_path(text: str) -> str:
-    r"""Return the path of a file or folder to write: with ``/`` for ``\`` where that is no separator."""
-    return text if os.sep == "\\" or os.path.exists(text) else text.replace("\\", "/")
 
 
 def _spellings(text: str) -> Iterator[str]:

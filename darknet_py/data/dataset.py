@@ -19,7 +19,7 @@ from .labels import (
     find_label_file,
     images_and_labels,
     missing_labels_problem,
-    read_label_file_or_none,
+    try_read_label_file,
     unknown_class_problem,
 )
 
@@ -166,7 +166,7 @@ class _LabelReader:
         entry = self._cache.find(path, state)
         if entry is None:
             own: list[Problem] = []
-            targets = read_label_file_or_none(path, own.append, self._options)
+            targets = try_read_label_file(path, own.append, self._options)
             entry = CachedLabels(path, state.st_size, state.st_mtime_ns, targets, tuple(own))
         self._entries[path] = entry
         problems.extend(entry.problems)

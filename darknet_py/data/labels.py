@@ -71,7 +71,7 @@ class LabelOptions:
 
     Attributes:
         classes: number of classes; targets of others are dropped and reported. None: any class is accepted.
-        polygons: take the bounding box of ``class x1 y1 x2 y2 x3 y3 ...``; otherwise such a line is no object.
+        polygons: take the bounding box of ``class x1 y1 x2 y2 x3 y3 ...``; otherwise such a line is ignored.
         progress: show a progress bar on stderr if reading takes longer than two seconds.
     """
 
@@ -121,7 +121,7 @@ def read_label_file(
     """Read a label file.
 
     As in Darknet (``read_boxes``), the lines after one that cannot be parsed are ignored, and coordinates out of
-    range are kept. Unlike there, a line with more numbers than ``class x y w h`` is no object, or with
+    range are kept. Unlike there, a line with more numbers than ``class x y w h`` is ignored, or with
     ``options.polygons`` a polygon, and the lines after it are read. Objects with a class below 0 or of at least
     ``options.classes``, or with NaN or Inf, are dropped.
 
@@ -172,7 +172,7 @@ def read_label_file(
 
 
 def _parse(words: Sequence[str]) -> tuple[float, ...] | None:
-    """Return the class and the numbers after it, up to a word that is none; None if there is no class."""
+    """Return the class and the numbers after it, up to a word that is not a number; None if there is no class."""
     numbers: list[float] = []
     try:
         numbers.append(float(int(words[0])))
@@ -229,26 +229,6 @@ def find_label_file(image: str) -> tuple[str, os.stat_result] | None:
     return None
 
 
-def read_image_labels(
-    image: str, on_problem: Callable[[Problem], None], options: LabelOptions = DEFAULT_OPTIONS
-) -> TargetArray:
-    """Find and read the label file of an image.
-
-    Args:
-        image: path of the image.
-        on_problem: called with each problem; a label file that is missing or cannot be read is one.
-        options: how to read it.
-
-    Returns:
-        float32 [n, 5], (cx, cy, w, h) relative to the image, class.
-    """
-    found = find_label_file(image)
-    if found is None:
-        on_problem(missing_labels_problem(image))
-        return empty_targets()
-    return read_label_file_or_none(found[0], on_problem, options)
-
-
 def missing_labels_problem(image: str) -> Problem:
     """Return the problem of an image without a label file."""
     tried = ", ".join(candidate_label_paths(image))
@@ -256,7 +236,7 @@ def missing_labels_problem(image: str) -> Problem:
     return Problem(image, message, "images have no label file and are treated as images without objects")
 
 
-def read_label_file_or_none(path: str, on_problem: Callable[[Problem], None], options: LabelOptions) -> TargetArray:
+def try_read_label_file(path: str, on_problem: Callable[[Problem], None], options: LabelOptions) -> TargetArray:
     """Read a label file; one that cannot be read is a problem and has no objects."""
     try:
         return read_label_file(path, on_problem, options)
