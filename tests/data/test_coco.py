@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import Any
 
 import numpy as np
 import pytest
 
 from darknet_py.data.formats import load_dataset
 from darknet_py.errors import DataError
-from tests.helpers.data_files import rounded_targets, write_image, write_text
+from tests.helpers.data_files import coco_content, rounded_targets, write_image, write_text
 
 
 def test_coco_annotations_are_loaded(tmp_path: pathlib.Path) -> None:
@@ -47,12 +46,6 @@ def test_other_json_is_refused(tmp_path: pathlib.Path, text: str) -> None:
         load_dataset(write_text(tmp_path / "a.json", text))
 
 
-def _coco(annotations: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    image = {"id": 1, "file_name": "1.png", "width": 200, "height": 100}
-    categories = [{"id": 1, "name": "dog"}, {"id": 3, "name": "cat"}]
-    return {"images": [image], "categories": categories, "annotations": annotations} | more
-
-
 def test_annotations_of_coco_that_cannot_be_used_are_reported(tmp_path: pathlib.Path) -> None:
     good = {"id": 1, "image_id": 1, "category_id": 3, "bbox": [20, 10, 40, 50]}
     bad = [
@@ -62,7 +55,7 @@ def test_annotations_of_coco_that_cannot_be_used_are_reported(tmp_path: pathlib.
         {"id": 5, "image_id": 1, "category_id": 3, "segmentation": [[1, 2, 3, 4, 5, 6]]},
         {**good, "id": 6, "bbox": [0, 0, float("inf"), 10]},
     ]
-    dataset = load_dataset(write_text(tmp_path / "a.json", json.dumps(_coco([good, *bad]))))
+    dataset = load_dataset(write_text(tmp_path / "a.json", json.dumps(coco_content([good, *bad]))))
     assert rounded_targets(dataset) == [[[0.2, 0.35, 0.2, 0.5, 1.0]]]
     assert [str(problem).partition("a.json: ")[2] for problem in dataset.problems] == [
         "annotation 2: category 2 is not in the file; ignored",
@@ -77,7 +70,7 @@ def test_annotations_of_coco_that_cannot_be_used_are_reported(tmp_path: pathlib.
 def test_roboflows_category_above_all_others_is_no_class(tmp_path: pathlib.Path) -> None:
     above = {"id": 0, "name": "pets", "supercategory": "none"}
     others = [{"id": n, "name": name, "supercategory": "pets"} for n, name in ((1, "dog"), (2, "cat"))]
-    content = _coco([{"image_id": 1, "category_id": 2, "bbox": [20, 10, 40, 50]}], categories=[above, *others])
+    content = coco_content([{"image_id": 1, "category_id": 2, "bbox": [20, 10, 40, 50]}], categories=[above, *others])
     path = write_text(tmp_path / "_annotations.coco.json", json.dumps(content))
     dataset = load_dataset(path)
     assert dataset.names == ("dog", "cat")
@@ -92,10 +85,10 @@ def test_roboflows_category_above_all_others_is_no_class(tmp_path: pathlib.Path)
 
 def test_crowds_are_objects_if_all_annotations_are_crowds(tmp_path: pathlib.Path) -> None:
     crowd = {"image_id": 1, "category_id": 1, "bbox": [20, 10, 40, 50], "iscrowd": 1}
-    dataset = load_dataset(write_text(tmp_path / "a.json", json.dumps(_coco([crowd, crowd]))))
+    dataset = load_dataset(write_text(tmp_path / "a.json", json.dumps(coco_content([crowd, crowd]))))
     assert [len(sample.targets) for sample in dataset] == [2]
     assert "all 2 annotations have iscrowd=1" in str(dataset.problems[0])
-    mixed = load_dataset(write_text(tmp_path / "a.json", json.dumps(_coco([crowd, {**crowd, "iscrowd": 0}]))))
+    mixed = load_dataset(write_text(tmp_path / "a.json", json.dumps(coco_content([crowd, {**crowd, "iscrowd": 0}]))))
     assert [(len(sample.targets), len(sample.ignored)) for sample in mixed] == [(1, 1)]
     assert mixed.annotations == mixed.source
 

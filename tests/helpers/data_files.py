@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +23,13 @@ def write_text(path: pathlib.Path, text: str) -> pathlib.Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def coco_content(annotations: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """The content of a COCO annotation file of an image and two categories; ``more`` replaces entries."""
+    image = {"id": 1, "file_name": "1.png", "width": 200, "height": 100}
+    categories = [{"id": 1, "name": "dog"}, {"id": 3, "name": "cat"}]
+    return {"images": [image], "categories": categories, "annotations": annotations} | more
 
 
 def rounded_targets(dataset: Dataset) -> list[list[list[float]]]:
