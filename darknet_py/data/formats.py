@@ -52,10 +52,9 @@ def load_dataset(
         DataError: the path has none of the formats, or a file cannot be read.
     """
     options = LabelOptions(classes, polygons, progress)
-    file = pathlib.Path(path)
-    if os.path.isdir(file) and not is_voc_folder(file):
-        file = _find_description(file, subset) or file
-    source = os.fspath(path) if file == pathlib.Path(path) else str(file)
+    file, source = pathlib.Path(path), os.fspath(path)
+    if os.path.isdir(file) and not is_voc_folder(file) and (description := _find_description(file, subset)):
+        file, source = description, str(description)
     suffix = file.suffix.lower()
     if suffix == ".data":
         return load_data_file(file, subset, options)
@@ -76,10 +75,14 @@ def load_dataset(
     raise DataError(f"{source}: expected a .data, .txt, .list, .yaml or .json file, or a folder")
 
 
+def _spellings(subset: str) -> tuple[str, ...]:
+    """The names that folders and keys of a subset may have."""
+    return (subset, "val", "valid") if subset in ("val", "valid") else (subset,)
+
+
 def _find_description(folder: pathlib.Path, subset: str) -> pathlib.Path | None:
     """The file in a folder that describes a data set, if there is one."""
-    subsets = (subset, "val", "valid") if subset in ("val", "valid") else (subset,)
-    coco = [folder / inner / "_annotations.coco.json" for inner in (*subsets, "")]
+    coco = [folder / inner / "_annotations.coco.json" for inner in (*_spellings(subset), "")]
     described: list[pathlib.Path] = [*(folder / name for name in _DATA_YAML), *coco]
     for path in described:
         if path.is_file():
@@ -106,19 +109,28 @@ def _load_voc_folders(folders: Sequence[pathlib.Path], subset: str, source: str)
     """Load several folders of Pascal VOC as one data set."""
     parts = [load_voc(folder, subset) for folder in folders]
     if len({part.names for part in parts}) > 1:
-        names = sorted({name for folder in folders for name in load_voc(folder, subset, ()).names})
-        parts = [load_voc(folder, subset, names) for folder in folders]
+        names = sorted(set().union(*map(_used_names, parts)))
+        numbers = {name: number for number, name in enumerate(names)}
+        parts = [
+            part.map_classes({n: numbers[name] for n, name in enumerate(part.names) if name in numbers}, names)
+            for part in parts
+        ]
     samples = [sample for part in parts for sample in part.samples]
     return Dataset(samples, parts[0].names, [problem for part in parts for problem in part.problems], source)
 
 
+def _used_names(dataset: Dataset) -> set[str]:
+    """The names of the classes that have objects, ignored ones as well."""
+    return {dataset.names[int(cls)] for s in dataset for rows in (s.targets, s.ignored) for cls in rows[:, 4]}
+
+
 def _load_data_yaml(path: pathlib.Path, subset: str, options: LabelOptions) -> Dataset:
     entries = data_yaml.read_data_yaml(path)
-    wanted = (subset, "val", "valid") if subset in ("val", "valid") else (subset,)
-    key = next((key for key in (*wanted, "train") if entries.get(key)), None)
+    keys = _spellings(subset)
+    key = next((key for key in (*keys, "train") if entries.get(key)), None)
     if key is None:
         raise DataError(f"{path}: expected a line `val: ...` or `train: ...`, found {', '.join(entries) or 'nothing'}")
-    if key not in wanted:
+    if key not in keys:
         _log.warning("%s has no %s: using the images of %s", path, "val" if subset == "valid" else subset, key)
     folder = entries.get("path") or ""
     if not isinstance(folder, str):
