@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from ._typing import StrPath
 from .errors import DarknetError, DataError
-from .locks import HAS_LOCKS, hold, release
+from .locks import HAS_LOCKS, hold, release, remove_if_unlocked
 
 _TEMPORARY = re.compile(r"\.darknet_py-[0-9a-f]{16}\.tmp")
 _NUL = "expected a file name, found a NUL character in it"
@@ -121,7 +121,7 @@ def remove_leftovers(folder: StrPath) -> None:
         for entry in entries:
             if _TEMPORARY.fullmatch(entry.name):
                 with suppress(OSError):
-                    _remove_if_unlocked(entry)
+                    remove_if_unlocked(entry.path)
 
 
 class OutputError(DataError):
@@ -235,20 +235,6 @@ def _temporary(folder: str, *, directory: bool = False, private: bool = False) -
         else:
             with suppress(FileNotFoundError):
                 os.unlink(name)
-        release(held)
-
-
-def _remove_if_unlocked(entry: os.DirEntry[str]) -> None:
-    """Remove a temporary file or folder, unless a running process has locked it. Raises OSError."""
-    held = hold(entry.path, certain=True)
-    if held is None:
-        return
-    try:
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
-    finally:
         release(held)
 
 

@@ -6,6 +6,7 @@ Windows has no such locks, nor have some network file systems; there everything 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -89,3 +90,17 @@ def release(held: int) -> None:
     """Release a lock of ``hold``."""
     if held != _NO_DESCRIPTOR:
         os.close(held)
+
+
+def remove_if_unlocked(path: StrPath) -> None:
+    """Remove a file or folder, unless another process may have locked it. Raises OSError."""
+    held = hold(path, certain=True)
+    if held is None:
+        return
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    finally:
+        release(held)

@@ -174,13 +174,12 @@ def _part_file(target: pathlib.Path, url_hash: str, *, is_kept: bool) -> Iterato
     """
     stem = f"{target.name}.{url_hash}"
     for part in sorted(target.parent.glob(f"{glob.escape(stem)}-*.part")):
-        held = locks.hold(part, certain=True)
-        if held is None:  # another process downloads into it
+        if not is_kept:
+            locks.remove_if_unlocked(part)
             continue
-        if is_kept:
+        held = locks.hold(part, certain=True)
+        if held is not None:  # else another process downloads into it
             break
-        part.unlink()
-        locks.release(held)
     else:
         held = None
         while held is None:
@@ -199,10 +198,7 @@ def _part_file(target: pathlib.Path, url_hash: str, *, is_kept: bool) -> Iterato
 def remove_parts(target: pathlib.Path) -> None:
     """Remove what interrupted downloads have left of a file that is complete."""
     for part in target.parent.glob(f"{glob.escape(target.name)}.*.part"):
-        held = locks.hold(part, certain=True)
-        if held is not None:
-            part.unlink(missing_ok=True)
-            locks.release(held)
+        locks.remove_if_unlocked(part)
 
 
 def check_and_move(part: pathlib.Path, target: pathlib.Path, check: Check) -> None:
