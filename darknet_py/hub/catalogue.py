@@ -9,7 +9,6 @@ The package contains the cfgs and class names, and the weights of ``digits``.
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import os
 import pathlib
@@ -20,7 +19,7 @@ from typing import Any
 
 from ..errors import ConfigError, DarknetError, DataError, WeightsError, did_you_mean
 from ..files import atomic_write
-from .download import Check, SourceError, Url, remove_parts
+from .download import Check, SourceError, Url, file_sha256, remove_parts
 from .pypi import Package
 
 Source = Url | Package
@@ -205,8 +204,7 @@ def _remembered_hash(target: pathlib.Path) -> str:
 
 def _remember_hash(target: pathlib.Path, check: Check) -> None:
     """Keep the SHA-256 of a first download, and say what could not be verified."""
-    with target.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(target)
     with atomic_write(_hash_file(target), "w", encoding="ascii") as hash_file:
         hash_file.write(f"{digest}  {target.name}\n")
     known = "only its size is verified" if check.sizes else "not verified"

@@ -38,6 +38,12 @@ class SourceError(Exception):
     """A source failed; the message is the reason."""
 
 
+def file_sha256(path: pathlib.Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @dataclass(frozen=True)
 class Check:
     """The checks of a file.
@@ -72,11 +78,9 @@ class Check:
         self.check_size(path)
         with path.open("rb") as file:
             start = file.read(4)
-            file.seek(0)
-            if self.weights and (len(start) < 4 or int.from_bytes(start, "little") > _LARGEST_VERSION):
-                raise SourceError(f"expected a weights file, found a file that starts with {start!r}")
-            digest = hashlib.file_digest(file, "sha256").hexdigest() if self.sha256 else ""
-        if digest != self.sha256:
+        if self.weights and (len(start) < 4 or int.from_bytes(start, "little") > _LARGEST_VERSION):
+            raise SourceError(f"expected a weights file, found a file that starts with {start!r}")
+        if self.sha256 and (digest := file_sha256(path)) != self.sha256:
             raise SourceError(f"expected SHA-256 {self.sha256}, found {digest}")
 
 

@@ -27,6 +27,7 @@ from .. import cfg
 from .._version import __version__
 from ..errors import DarknetError
 from ..hub.catalogue import cache_folder
+from ..hub.download import file_sha256
 from ..network import Network
 
 _CHECKSUMS = "sha256.json"
@@ -67,7 +68,7 @@ def load_or_convert(
             try:
                 write(new)
                 model = read(new)
-                checksums = {file.name: _sha256(file) for file in sorted(new.iterdir())}
+                checksums = {file.name: file_sha256(file) for file in sorted(new.iterdir())}
                 (new / _CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
             except Exception as error:  # the converters' exceptions have no common base class
                 first_line = str(error).strip().partition("\n")[0]
@@ -112,14 +113,9 @@ def _package_version(name: str) -> str:
 def _is_intact(entry: pathlib.Path) -> bool:
     try:
         checksums = json.loads((entry / _CHECKSUMS).read_text(encoding="utf-8"))
-        return all(_sha256(entry / name) == checksum for name, checksum in checksums.items())
+        return all(file_sha256(entry / name) == checksum for name, checksum in checksums.items())
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _scratch_folder(root: pathlib.Path, runtime: str) -> tempfile.TemporaryDirectory[str]:
