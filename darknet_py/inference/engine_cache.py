@@ -12,12 +12,10 @@ import importlib
 import json
 import logging
 import pathlib
-import shutil
 import tempfile
 import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from typing import TypeVar
 
@@ -26,13 +24,13 @@ import torch
 from .. import cfg
 from .._version import __version__
 from ..errors import DarknetError
+from ..files import temporary_folder
 from ..hub.catalogue import cache_folder
 from ..hub.download import file_sha256
 from ..network import Network
 
 _CHECKSUMS = "sha256.json"
 _CONVERTERS = ("torch", "onnx", "onnxscript", "onnx-ir")
-_ABANDONED = 24 * 3600  # seconds after which the folder of a killed conversion is deleted
 
 _log = logging.getLogger(__name__)
 _converting = threading.Lock()  # the converters change state of the process, such as the levels of loggers
@@ -63,7 +61,7 @@ def load_or_convert(
             with suppress(Exception):  # another process has replaced it since, or the runtime refuses it: convert again
                 return read(entry)
         with _scratch_folder(root, runtime) as scratch:
-            new = pathlib.Path(scratch, "new")
+            new = scratch / "new"
             new.mkdir()
             try:
                 write(new)
@@ -75,7 +73,7 @@ def load_or_convert(
                 raise DarknetError(f"engine {runtime}: cannot convert the network: {first_line}") from error
             with suppress(OSError):  # another process has just put its own there
                 if entry.exists():
-                    entry.rename(pathlib.Path(scratch, "damaged"))
+                    entry.rename(scratch / "damaged")
                 new.rename(entry)
         return model
 
@@ -118,15 +116,15 @@ def _is_intact(entry: pathlib.Path) -> bool:
         return False
 
 
-def _scratch_folder(root: pathlib.Path, runtime: str) -> tempfile.TemporaryDirectory[str]:
+@contextmanager
+def _scratch_folder(root: pathlib.Path, runtime: str) -> Iterator[pathlib.Path]:
     """Create a temporary folder in the cache, or elsewhere if the cache cannot be written to."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for abandoned in root.glob(".*"):
-            if time.time() - abandoned.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(abandoned, ignore_errors=True)
-        return tempfile.TemporaryDirectory(dir=root, prefix=".", ignore_cleanup_errors=True)
-    except OSError as error:
-        reason = f"{error.filename or root}: {error.strerror or error}"
-        _log.warning("engine %s: the converted network is not kept: %s (DARKNET_PY_HOME)", runtime, reason)
-        return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with ExitStack() as stack:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(temporary_folder(root))
+        except OSError as error:
+            reason = f"{error.filename or root}: {error.strerror or error}"
+            _log.warning("engine %s: the converted network is not kept: %s (DARKNET_PY_HOME)", runtime, reason)
+            folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        yield folder

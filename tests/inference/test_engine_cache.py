@@ -7,12 +7,12 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 from importlib import metadata
 
 import pytest
 import torch
 
+from darknet_py import locks
 from darknet_py.errors import DarknetError
 from darknet_py.inference import engine_cache
 from darknet_py.inference.engine_cache import cache_key, load_or_convert
@@ -170,12 +170,18 @@ def test_a_cache_that_cannot_be_written_to_is_not_used(
     assert "Not a directory" in message
 
 
-def test_folders_of_killed_conversions_are_deleted(net: Network, cache: pathlib.Path) -> None:
-    for name in (".new", ".old"):
-        (cache / name).mkdir(parents=True)
-    os.utime(cache / ".old", (0, time.time() - 2 * 24 * 3600))
+@pytest.mark.skipif(not locks.HAS_LOCKS, reason="no locks")
+def test_folders_of_killed_conversions_are_deleted_and_those_of_running_ones_are_not(
+    net: Network, cache: pathlib.Path
+) -> None:
+    running, killed = (cache / f".darknet_py-{digit * 16}.tmp" for digit in "01")
+    for folder in (running, killed):
+        (folder / "new").mkdir(parents=True)
+    held = locks.hold(running)
+    assert held is not None
     Converter().open(net)
-    assert sorted(entry.name for entry in cache.iterdir()) == [".new", cache_key(net, "torch")]
+    locks.release(held)
+    assert sorted(entry.name for entry in cache.iterdir()) == [running.name, cache_key(net, "torch")]
 
 
 def test_errors_of_converters_are_one_sentence(net: Network, cache: pathlib.Path) -> None:
