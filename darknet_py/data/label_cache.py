@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import DataError
 from ..files import atomic_write
 from ..hub import catalogue
 from .labels import LabelOptions, Problem, TargetArray
@@ -74,7 +75,7 @@ class LabelCache:
         """Write entries, unless they are those that were read; a cache that cannot be written is not an error."""
         if self._file is None or all(self._entries.get(entry.path) is entry for entry in entries):
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DataError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             arrays: dict[str, Any] = _to_arrays(entries)
             with atomic_write(self._file) as file:

@@ -13,6 +13,7 @@ from darknet_py.data import label_cache, labels
 from darknet_py.data.dataset import Dataset
 from darknet_py.data.formats import load_dataset
 from tests.helpers.data_files import write_text
+from tests.helpers.full_disk import full_disk
 
 
 @pytest.fixture
@@ -103,3 +104,10 @@ def test_short_lists_are_not_cached(listed: pathlib.Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(label_cache, "MIN_IMAGES", 6)
     load_dataset(listed)
     assert not (listed.parents[1] / "cache").exists()
+
+
+def test_a_full_disk_is_not_an_error(listed: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with full_disk(100):
+        dataset = load_dataset(listed, classes=5)
+    assert len(dataset.problems) == 3
+    assert not list((tmp_path / "cache").rglob("*.npz"))
