@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 import string
@@ -19,22 +18,7 @@ from darknet_py.hub.pypi import Package
 from darknet_py.network import Network
 from darknet_py.weights.darknet_file import stored
 from tests.helpers import paths
-
-CONTENT = bytes([0, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0]) + bytes(range(256)) * 4000
-ENTRY = catalogue.CatalogueEntry(
-    name="demo",
-    kind="detector",
-    file="demo.weights",
-    bytes=len(CONTENT),
-    sha256=hashlib.sha256(CONTENT).hexdigest(),
-)
-
-
-@pytest.fixture
-def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("DARKNET_PY_HOME", str(folder))
-    return folder
+from tests.helpers.catalogue_entry import CONTENT, ENTRY
 
 
 @pytest.mark.parametrize("known", catalogue.entries().values(), ids=lambda known: known.name)

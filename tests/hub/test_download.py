@@ -12,31 +12,13 @@ from darknet_py.errors import WeightsError
 from darknet_py.hub import catalogue
 from darknet_py.hub.download import Url
 from darknet_py.hub.pypi import Package
+from tests.helpers.catalogue_entry import CONTENT, ENTRY
 from tests.helpers.full_disk import full_disk
 from tests.helpers.http_server import Site
 
 fcntl = pytest.importorskip("fcntl")
 
-CONTENT = bytes([0, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0]) + bytes(range(256)) * 4000
-
-
-ENTRY = catalogue.CatalogueEntry(
-    name="demo",
-    kind="detector",
-    file="demo.weights",
-    bytes=len(CONTENT),
-    sha256=hashlib.sha256(CONTENT).hexdigest(),
-)
-
-
 UNKNOWN: dict[str, object] = {"bytes": None, "sha256": ""}
-
-
-@pytest.fixture
-def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("DARKNET_PY_HOME", str(folder))
-    return folder
 
 
 def entry(*sources: catalogue.Source, **changes: object) -> catalogue.CatalogueEntry:
