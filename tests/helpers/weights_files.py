@@ -41,6 +41,7 @@ anchors=4,4,8,8
 classes=2
 num=2
 """
+TRAINED = HEAD.replace("[net]", "[net]\nbatch=2\nsubdivisions=1\nmax_batches=4\n")  # can be trained
 
 
 def save_random_weights(path: pathlib.Path, dialect: str = "alexeyab") -> Network:

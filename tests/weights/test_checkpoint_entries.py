@@ -17,16 +17,14 @@ import pytest
 import torch
 
 import darknet_py
-from darknet_py import cfg
 from darknet_py.errors import CheckpointError, ConfigError
 from darknet_py.network import Network
 from darknet_py.training import checkpoints
 from darknet_py.training.trainer import Trainer
 from darknet_py.weights import checkpoint, containers, schema
 from tests.helpers import random_networks
-from tests.helpers.weights_files import HEAD
+from tests.helpers.weights_files import HEAD, TRAINED
 
-TRAINED = HEAD.replace("[net]", "[net]\nbatch=2\nsubdivisions=1\nmax_batches=4\n")
 OTHER_TYPES: tuple[Any, ...] = (
     None,
     True,
@@ -51,13 +49,8 @@ OTHER_TYPES: tuple[Any, ...] = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def network(text: str = HEAD) -> Network:
-    return random_networks.randomise(Network(cfg.loads(text, "a.cfg")))
+    return random_networks.network(text, path="a.cfg")
 
 
 def save_state(path: str) -> None:

@@ -27,8 +27,7 @@ CLASSIFIER = "[net]\nwidth=4\nheight=4\nchannels=3\n[conv]\nfilters=2\nsize=3\n[
 
 
 @pytest.fixture(autouse=True)
-def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def _cfgs(_working_directory: None) -> None:
     pathlib.Path("a.cfg").write_text(HEAD)
     pathlib.Path("b.cfg").write_text(CLASSIFIER)
 

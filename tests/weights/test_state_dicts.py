@@ -12,25 +12,18 @@ import torch
 from torch import Tensor
 
 import darknet_py
-from darknet_py import cfg, weights
+from darknet_py import weights
 from darknet_py.errors import CheckpointError, WeightsError
 from darknet_py.network import Network
 from darknet_py.training import checkpoints, resume
 from darknet_py.training.options import TrainOptions
 from darknet_py.training.trainer import Trainer
 from tests.helpers import random_networks
-from tests.helpers.weights_files import HEAD
-
-TRAINED = HEAD.replace("[net]", "[net]\nbatch=2\nsubdivisions=1\nmax_batches=4\n")
-
-
-@pytest.fixture(autouse=True)
-def _working_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+from tests.helpers.weights_files import HEAD, TRAINED
 
 
 def network(text: str = HEAD) -> Network:
-    return random_networks.randomise(Network(cfg.loads(text, "a.cfg")))
+    return random_networks.network(text, path="a.cfg")
 
 
 def test_a_training_state_is_read_as_weights() -> None:
