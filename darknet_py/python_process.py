@@ -1,4 +1,4 @@
-"""Start Python in a subprocess, which runs no file of the working directory.
+"""The environment of Python in a subprocess that is to run no file of the working directory.
 
 ``python -m NAME`` puts the working directory in front of all other folders that modules are imported from. So a file
 ``pip.py`` or ``torch.py`` there would be run instead of the package of that name.
@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
-from collections.abc import Sequence
-
-COMMAND: Sequence[str] = (sys.executable, "-P")  # -P: without the working directory
 
 
 def environment(*, with_package: bool = False) -> dict[str, str]:
-    """The environment of this process, without the working directory in PYTHONPATH.
+    """The environment of this process, without the working directory in what modules are imported from.
 
     ``with_package``: add the folder of this package, which may be that of a checkout.
     """

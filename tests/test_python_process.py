@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +14,7 @@ from darknet_py import python_process
 
 
 def _import(name: str, **options: bool) -> subprocess.CompletedProcess[str]:
-    line = [*python_process.COMMAND, "-c", f"import {name}; print({name}.__file__)"]
+    line = [sys.executable, "-c", f"import {name}; print({name}.__file__)"]
     environment = python_process.environment(**options)
     return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
 

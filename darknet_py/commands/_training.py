@@ -76,7 +76,7 @@ def launch(gpus: Sequence[int]) -> int | None:
     if len(gpus) < 2 or "RANK" in os.environ:
         return None
     environment = {**python_process.environment(with_package=True), "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
-    launcher = [*python_process.COMMAND, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(gpus)}"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(gpus)}"]
     return subprocess.run([*launcher, "-m", "darknet_py", *sys.argv[1:]], env=environment, check=False).returncode
 
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from .. import cfg as cfg_
+from .. import python_process
 from .. import weights as weights_
 from .._typing import StrPath
 from ..boxes import NMSKind
@@ -145,10 +146,11 @@ def serve_library(library: StrPath, network: Network, x: Tensor) -> Iterator[Cal
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         with open(folder / "log.txt", "w+b") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", libdarknet_process.__file__, str(folder / "job.json")],
+                [sys.executable, libdarknet_process.__file__, str(folder / "job.json")],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                env=python_process.environment(),
                 pass_fds=(request_read, reply_write),
             )
             os.close(request_read)
@@ -194,9 +196,12 @@ def _head_options(network: Network) -> dict[str, object]:
 
 
 def _run_job(job: pathlib.Path, library: str) -> None:
-    command = [sys.executable, "-P", libdarknet_process.__file__, str(job)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        [sys.executable, libdarknet_process.__file__, str(job)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        env=python_process.environment(),
     ) as process:
         log, _ = process.communicate()
     if not (job.parent / _OUTPUT).exists():  # Darknet exits with status 0 even if a file is missing

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import pathlib
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -63,15 +64,7 @@ class Package:
         requirements.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
         name = self.requirement.partition("==")[0]
         kind = f"--no-binary={name}" if self.source else "--only-binary=:all:"
-        command = [
-            *python_process.COMMAND,
-            "-m",
-            "pip",
-            "--no-input",
-            "--disable-pip-version-check",
-            "--retries=2",
-            "download",
-        ]
+        command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "--retries=2", "download"]
         command += ["--no-deps", kind, "--require-hashes", f"--dest={downloads}", f"--requirement={requirements}"]
         output = _STDERR if progress else subprocess.DEVNULL  # pip's progress bar goes to stdout, which is for results
         process = subprocess.run(
