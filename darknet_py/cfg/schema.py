@@ -179,10 +179,11 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
             try:
                 values[known.name], notes = _convert_entry(hints[known.name], known.metadata, entry, config)
             except ValueError as error:
+                message = _message(config, section, entry, str(error))
                 if strict or not known.metadata["tolerant"]:
-                    raise ConfigError(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}") from error
+                    raise ConfigError(message) from error
                 report(entry, f"{error}; the default is used, and training refuses it")
-                errors.append(f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {error}")
+                errors.append(message)
                 continue
             for note in notes:
                 report(entry, note)
@@ -198,7 +199,7 @@ def read(options: type[T], section: Section, config: Config, *, dialect: Dialect
         entry = given.get(conflict.key, Entry(conflict.key, "", section.line))
         report(entry, conflict.message)
         if conflict.stops_training:
-            errors.append(f"{config.path}:{entry.line}: [{section.name}] {conflict.key}: {conflict.message}")
+            errors.append(_message(config, section, entry, conflict.message))
     return dataclasses.replace(result, errors=tuple(errors)) if errors else result
 
 
@@ -221,8 +222,12 @@ def type_hints(options: type[Options]) -> dict[str, Any]:
     return typing.get_type_hints(options)
 
 
+def _message(config: Config, section: Section, entry: Entry, text: str) -> str:
+    return f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {text}"
+
+
 def _report(config: Config, section: Section, strict: bool, entry: Entry, text: str) -> None:
-    message = f"{config.path}:{entry.line}: [{section.name}] {entry.key}: {text}"
+    message = _message(config, section, entry, text)
     if strict:
         raise ConfigError(message)
     warnings.warn(message, UnusedOptionWarning, stacklevel=2)
