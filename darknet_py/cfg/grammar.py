@@ -19,7 +19,7 @@ import enum
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .._typing import StrPath
 from ..errors import ConfigError, shorten
@@ -71,7 +71,7 @@ class Config:
         text: the text it was parsed from.
         files: paths of files that the cfg names, by the names it uses; other files are searched for.
         overrides: values of ``[net]`` that have replaced those of the file, by key; ``text`` has them.
-        allow_paths: whether these may lie anywhere, see ``load``.
+        allow_paths: whether these may be anywhere, see ``load``.
     """
 
     sections: tuple[Section, ...]
@@ -93,40 +93,31 @@ def loads(text: str, path: str = "<text>", *, allow_paths: bool = False) -> Conf
     Raises:
         ConfigError: a line is neither a section, an entry nor a comment, or there is no section.
     """
-    sections: list[Section] = []
-    entries: list[Entry] = []
+    found: list[tuple[str, int, list[Entry]]] = []  # name, line and entries of each section
     for number, raw, line in _lines(text):
         if line.startswith("["):
             name, bracket, rest = line[1:].partition("]")
             if not bracket or not name or rest[:1] not in ("", "#", ";"):
                 raise ConfigError(f"{path}:{number}: expected [section], got {shorten(line)}")
-            _finish(sections, entries)
-            entries = []
-            sections.append(Section(name, (), number))
+            found.append((name, number, []))
             continue
-        if not sections:
+        if not found:
             raise ConfigError(f"{path}:{number}: expected a section such as [net] first, got {shorten(line)}")
         key, _, value = line.partition("=")
-        entries.append(Entry(key, value, number, raw.partition("=")[2].strip()))
-    if not sections:
+        found[-1][2].append(Entry(key, value, number, raw.partition("=")[2].strip()))
+    if not found:
         raise ConfigError(f"{path}: expected a cfg that starts with [net], found no section")
-    _finish(sections, entries)
-    return Config(tuple(sections), path, text, allow_paths=allow_paths)
-
-
-def _finish(sections: list[Section], entries: list[Entry]) -> None:
-    """Give the last section its entries."""
-    if entries:
-        sections[-1] = replace(sections[-1], entries=tuple(entries))
+    sections = tuple(Section(name, tuple(entries), line) for name, line, entries in found)
+    return Config(sections, path, text, allow_paths=allow_paths)
 
 
 def load(path: StrPath, *, allow_paths: bool = False) -> Config:
-    """Read and parse a cfg file. Bytes that are not UTF-8 are kept.
+    """Read and parse a cfg file in UTF-8 or UTF-16. Bytes of another encoding are kept.
 
     Args:
         path: the file.
-        allow_paths: let ``tree=`` and ``map=`` name any file. Otherwise it must lie, links resolved, below the folder
-            of the cfg, the folder above that, the working directory, or a folder ``darknet`` of $XDG_DATA_DIRS.
+        allow_paths: let ``tree=`` and ``map=`` name any file. Otherwise it must be below the folder of the cfg, the
+            folder above that, the working directory, or a folder ``darknet`` of $XDG_DATA_DIRS, links resolved.
 
     Raises:
         ConfigError: the file cannot be read, or is not the text of a cfg.

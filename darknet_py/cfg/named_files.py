@@ -40,6 +40,6 @@ def find_file(name: pathlib.Path, config: Config) -> pathlib.Path:
 
 
 def _contains(folder: pathlib.Path, path: pathlib.Path) -> bool:
-    """Whether a file lies below a folder, links resolved; the root of the file system contains no file."""
+    """Whether a file is below a folder, links resolved; the root of the file system contains no file."""
     resolved = folder.resolve()
     return resolved != pathlib.Path(resolved.anchor) and path.resolve().is_relative_to(resolved)

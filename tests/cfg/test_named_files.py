@@ -1,4 +1,4 @@
-"""Files that a cfg names: where they may lie, and what errors say of their content."""
+"""Files that a cfg names: where they may be, and what errors say of their content."""
 
 from __future__ import annotations
 
