@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, DataError
 from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, straight_through
+from ..modes import default_float32
 from ..network import Network
 from .loss_scale import GradScaler
 
@@ -247,13 +248,8 @@ class ForwardBackward:
 @contextmanager
 def training_environment() -> Iterator[None]:
     """Record gradients and create float32 tensors inside the block, whatever torch's global settings are."""
-    dtype = torch.get_default_dtype()
-    with torch.inference_mode(False), torch.enable_grad():
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
+    with torch.inference_mode(False), torch.enable_grad(), default_float32():
+        yield
 
 
 def loss_metrics(network: Network, outputs: Sequence[StepOutput]) -> dict[int, dict[str, float]]:
