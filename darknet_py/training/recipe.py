@@ -7,6 +7,7 @@ that replaced those of the cfg and with its input size; NAME.names, the class na
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -18,19 +19,37 @@ from ..cfg import Config
 from ..cfg.editing import replace_values
 from ..errors import ConfigError
 from ..files import atomic_write
+from ..layers import Gradients
 from ..network import Network
+from .batches import Data
+from .options import TrainOptions
 
 _LONGEST_LIST = 12  # changes in a message
 
 
-def network_recipe(network: Network) -> dict[str, Any]:
-    """What was given for the network beyond its cfg: values of [net], input size, dialect."""
-    given = (network.options.width, network.options.height)
-    size = (network.shape.width, network.shape.height)
+def create_recipe(
+    network: Network, data: Data | None, options: TrainOptions, *, gradients: Gradients, seed: int, images: int
+) -> dict[str, Any]:
+    """The recipe of a run, as plain values.
+
+    Args:
+        network: The network that is trained.
+        data: What it trains on.
+        options: How.
+        gradients: How gradients are computed.
+        seed: Seed of everything random.
+        images: Number of images in the data set.
+    """
     return {
+        "data": os.fspath(data) if isinstance(data, str | os.PathLike) else None,
+        "cfg": network.config.path,
         "values": dict(network.config.overrides),
-        "size": list(size) if all(given) and size != given else None,
+        "size": _size_given(network),
         "dialect": str(network.dialect),
+        "gradients": str(gradients),
+        "seed": seed,
+        **options.recipe,
+        "images": images,
     }
 
 
@@ -113,10 +132,17 @@ def trained_cfg(network: Network) -> str:
     """The text of a network's cfg, with the size of its input."""
     config = network.config
     text = config.text or cfg_.dumps(config)
-    size = network_recipe(network)["size"]
+    size = _size_given(network)
     if size is None:
         return text
     return replace_values(cfg_.loads(text, config.path), {0: {"width": str(size[0]), "height": str(size[1])}})
+
+
+def _size_given(network: Network) -> list[int] | None:
+    """Width and height of the input; None if they are those of the cfg."""
+    options, shape = network.options, network.shape
+    of_cfg, size = [options.width, options.height], [shape.width, shape.height]
+    return size if all(of_cfg) and size != of_cfg else None
 
 
 def _written_before(path: pathlib.Path) -> frozenset[str]:

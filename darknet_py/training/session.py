@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import schedule
 from .._typing import StrPath
+from ..layers import Gradients
 from ..network import Network
 from .batches import Data, create_batches, data_file_entries, integer_entry
 from .checkpoints import CheckpointWriter, checkpoint_name
@@ -16,7 +17,7 @@ from .distributed import ProcessGroup
 from .loader import Batches
 from .logger import MetricLogger, Throughput
 from .options import TrainOptions
-from .recipe import describe_changes, format_changes, write_beside_weights
+from .recipe import create_recipe, describe_changes, format_changes, write_beside_weights
 from .resume import Start, output_folder
 from .validation import Metric, create_metric
 
@@ -56,8 +57,8 @@ def open_session(
     options: TrainOptions,
     group: ProcessGroup,
     start: Start,
-    recipe: Mapping[str, Any],
     *,
+    gradients: Gradients,
     iteration: int,
     seed: int,
 ) -> Session:
@@ -69,7 +70,7 @@ def open_session(
         options: How.
         group: The processes that train together.
         start: What the network was filled with.
-        recipe: What was given for the run; for its state file.
+        gradients: How gradients are computed.
         iteration: Updates made before.
         seed: Seed of everything random in the batches.
 
@@ -78,7 +79,7 @@ def open_session(
     """
     batches, images, names = create_batches(network, data, options, group, seed=seed)
     batches.iteration = iteration
-    recipe = {**recipe, "images": images}
+    recipe = create_recipe(network, data, options, gradients=gradients, seed=seed, images=images)
     metric = None if data is None else create_metric(network, data, options, group)
     epoch = images / schedule.images_per_iteration(network.options)
     map_every = options.map_every or max(_MIN_MAP_EVERY, int(options.map_epochs * epoch))

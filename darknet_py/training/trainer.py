@@ -8,7 +8,6 @@ uninterrupted one.
 
 from __future__ import annotations
 
-import os
 import pathlib
 import random
 import time
@@ -40,7 +39,6 @@ from .logger import IterationMetrics, merge_mini_batches
 from .nan_check import NaNCheck
 from .optimizer import EMA, Optimizer, build_optimizer
 from .options import TrainOptions, check_options, warn_of_ignored_options
-from .recipe import network_recipe
 from .session import Session, open_session
 
 _MAP_DIMENSIONS = 4  # of images [batch, channels, height, width]; text is [batch, inputs]
@@ -188,7 +186,7 @@ class Trainer:
                 self.options,
                 self.group,
                 start,
-                self._recipe(),
+                gradients=self.gradients,
                 iteration=self.iteration,
                 seed=self.seed,
             )
@@ -257,21 +255,9 @@ class Trainer:
         )
         return engine, build_optimizer(self.network, self.net, gradients=self.gradients)
 
-    def _recipe(self) -> dict[str, Any]:
-        """What was given for the run."""
-        data = os.fspath(self.data) if isinstance(self.data, str | os.PathLike) else None
-        return {
-            "data": data,
-            "cfg": self.network.config.path,
-            **network_recipe(self.network),
-            "gradients": str(self.gradients),
-            "seed": self.seed,
-            **self.options.recipe,
-        }
-
     def _context(self, x: Tensor, seen: int, subdivision: int, sequence_length: int) -> StepContext:
         return StepContext(
-            size=(x.shape[3], x.shape[2]) if x.dim() == 4 else (1, 1),
+            size=(x.shape[3], x.shape[2]) if x.dim() == _MAP_DIMENSIONS else (1, 1),
             seen=seen,
             iteration=self.iteration,
             max_batches=self.net.max_batches,
