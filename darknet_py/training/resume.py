@@ -129,6 +129,11 @@ def output_folder(data: Data | None, options: TrainOptions) -> StrPath:
     return options.output if options.output is not None else data_file_entries(data).get("backup", "backup")
 
 
+def run_name(cfg: StrPath, options: TrainOptions) -> str:
+    """The stem of a run's files: ``options.name``, or that of the cfg."""
+    return options.name or checkpoint_name(cfg)
+
+
 def load_start(
     network: Network, options: TrainOptions, folder: StrPath, *, clear: bool = False, data: Data | None = None
 ) -> Start:
@@ -151,7 +156,6 @@ def load_start(
     check_batch(network)
     if options.transfer and (options.weights is None or options.upto is not None):
         raise ConfigError("transfer: expected weights to take layers from, and no upto")
-    path: StrPath | None
     path = find_state(network.config.path, options, folder, clear=clear)
     if path is not None:
         state = read_state(path)
@@ -163,12 +167,12 @@ def load_start(
     if options.weights is None:
         own = f"the network's weights, {network.seen:,} images seen" if network.seen else "initial weights"
         return Start(f"{missing}starting from {own}{_warm_start(network)}")
+    file = resolve_weights(options.weights)
     if options.transfer:
-        path = resolve_weights(options.weights)
         names = read_class_names(network, data, options)
-        transferred = transfer_weights(network, path, cfg=options.weights_cfg, names=names)
-        return Start(f"{missing}starting from {os.fspath(path)}: {transferred}")
-    description = load_weights(network, resolve_weights(options.weights), options.upto)
+        transferred = transfer_weights(network, file, cfg=options.weights_cfg, names=names)
+        return Start(f"{missing}starting from {os.fspath(file)}: {transferred}")
+    description = load_weights(network, file, options.upto)
     if clear:
         network.seen = 0
     return Start(f"{missing}starting from {description}{_warm_start(network)}")
@@ -247,8 +251,7 @@ def find_state(cfg: StrPath, options: TrainOptions, folder: StrPath, *, clear: b
     if clear:
         return None
     if options.resume:
-        name = options.name or checkpoint_name(cfg)
-        path = state_path(CheckpointWriter.weights_path(folder, name, "last"))
+        path = state_path(CheckpointWriter.weights_path(folder, run_name(cfg, options), "last"))
         if path.is_file():
             return path
     if options.weights is not None and not options.transfer:

@@ -12,13 +12,13 @@ from .._typing import StrPath
 from ..layers import Gradients
 from ..network import Network
 from .batches import Data, create_batches, data_file_entries, integer_entry
-from .checkpoints import CheckpointWriter, checkpoint_name
+from .checkpoints import CheckpointWriter
 from .distributed import ProcessGroup
 from .loader import Batches
 from .logger import MetricLogger, Throughput
 from .options import TrainOptions
 from .recipe import create_recipe, describe_changes, format_changes, write_beside_weights
-from .resume import Start, output_folder
+from .resume import Start, output_folder, run_name
 from .validation import Metric, create_metric
 
 _LONG_RUN = 10000  # max_batches from which numbered files are that many iterations apart; below, a tenth of it
@@ -120,7 +120,7 @@ def _create_writer(
     numbered = _LONG_RUN if network.options.max_batches >= _LONG_RUN else _LONG_RUN // 10
     return CheckpointWriter(
         folder,
-        options.name or checkpoint_name(network.config.path),
+        run_name(network.config.path, options),
         every=options.save_every or integer_entry(entries, "saveweights", numbered),
         last=options.save_last or integer_entry(entries, "savelast", _SAVE_LAST),
     )

@@ -27,7 +27,7 @@ from ..network import Network, unwrap
 from ..signals import DeferredSignals
 from . import resume
 from .batches import Data
-from .checkpoints import CheckpointWriter, Progress, TrainingState, checkpoint_name, lock_files
+from .checkpoints import CheckpointWriter, Progress, TrainingState, lock_files
 from .determinism import deterministic_algorithms, iteration_seed
 from .distributed import ProcessGroup, is_main_process
 from .engine import ForwardBackward, Targets, loss_metrics, training_environment
@@ -292,8 +292,9 @@ class Trainer:
         """Join the other processes, fill the network and move it; ``stack`` undoes what does not outlive the run."""
         network = self.network
         folder = resume.output_folder(self.data, self.options)
-        name = self.options.name or checkpoint_name(network.config.path)
-        if is_main_process() if self.options.process_group is None else self.options.process_group.is_main:
+        name = resume.run_name(network.config.path, self.options)
+        given = self.options.process_group
+        if is_main_process() if given is None else given.is_main:
             stack.enter_context(lock_files(folder, name))
         start = resume.load_start(network, self.options, folder, clear=self.clear, data=self.data)
         if start.state is not None:
