@@ -93,8 +93,8 @@ class Network(nn.Module):
         count = len(self.config.sections) - 1
         if len(self.layers) != count:
             raise DarknetError(f"{self.config.path}: expected {count} layers as in the cfg, found {len(self.layers)}")
-        for index in range(count):
-            yield self[index]
+        for index, layer in enumerate(self.layers):
+            yield layer if isinstance(layer, Layer) else self[index]
 
     @overload
     def __getitem__(self, index: int) -> Layer: ...

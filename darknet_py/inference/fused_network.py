@@ -168,6 +168,7 @@ class FusedNetwork(nn.Module):
         self._schedule = list(zip(plan, dead, strict=True))
         self._run = self._compiled() if self.compiled else Graphs(self._interpret) if self.graph else self._interpret
         self._largest = max(sum(x.floats for x in _inputs(network, i)) + y.shape.floats for i, y in enumerate(network))
+        self._flops = network.flops
         # A stateful layer must see the whole batch.
         self._runs_whole_batch = not on_cpu or network.stateful or binary
 
@@ -196,7 +197,7 @@ class FusedNetwork(nn.Module):
         scale = x.shape[2] * x.shape[3] / (self.network.shape.height * self.network.shape.width)
         bytes_per_image = self._largest * scale * self.dtype.itemsize
         limit = int(_CACHE * torch.get_num_threads() / bytes_per_image)
-        flops_per_step = self.network.flops * scale / len(self.plan) * self.dtype.itemsize / 4
+        flops_per_step = self._flops * scale / len(self.plan) * self.dtype.itemsize / 4
         return max(1, min(limit, math.ceil(_LARGE_STEP / max(flops_per_step, 1.0))))
 
 
