@@ -43,13 +43,11 @@ class Selection:
         """Set the probabilities that are not reported to 0, before NMS."""
         probs = detections.probs
         if self.classes is not None or self.thresholds:
-            limits = probs.new_zeros(probs.shape[1])
-            if self.classes is not None:
-                others = [number for number in range(len(limits)) if number not in self.classes]
-                limits[others] = 1
-            for number, threshold in self.thresholds.items():
-                limits[number] = max(float(limits[number]), threshold)
-            probs = torch.where(probs > limits, probs, 0)
+            limits = [
+                self.thresholds.get(number, 0.0) if self.classes is None or number in self.classes else 1.0
+                for number in range(probs.shape[1])
+            ]
+            probs = torch.where(probs > probs.new_tensor(limits), probs, 0)
         if self.agnostic and len(probs):
             best = probs.argmax(dim=1, keepdim=True)
             probs = torch.zeros_like(probs).scatter(1, best, probs.gather(1, best))
