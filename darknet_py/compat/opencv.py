@@ -195,8 +195,7 @@ class DetectionModel:
         planes = torch.from_numpy(_resize(array, width, height)).permute(2, 0, 1)[None].float()
         if self._swap:
             planes = planes.flip(1)
-        x = (planes - planes.new_tensor(self._mean)[:channels].view(1, -1, 1, 1)) * self._scale
-        return x.to(next(self.network.parameters()).device)
+        return (planes - planes.new_tensor(self._mean)[:channels].view(1, -1, 1, 1)) * self._scale
 
 
 def _resize(frame: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.int64]:

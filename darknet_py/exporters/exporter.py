@@ -98,9 +98,9 @@ def export(
     network = unwrap(network)
     weights.warn_of_random_weights(network)
     target = pathlib.Path(path)
-    is_finite = not weights.count_non_finite(weights.stored(network))
     if not allow_non_finite:
         weights.require_finite(network, "allow_non_finite=True, --allow-non-finite: export them, without verification")
+    is_finite = not allow_non_finite or not weights.count_non_finite(weights.stored(network))
     heads = Heads(heads)
     check_outputs([target], [network.config.path, names if isinstance(names, str | os.PathLike) else None])
     class_names: Sequence[str] = ()
