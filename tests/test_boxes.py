@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from darknet_py import _nms, boxes
 from darknet_py.boxes import NMSKind, NMSOptions, RawDetections
@@ -167,6 +168,17 @@ def test_an_overlap_equal_to_the_threshold_suppresses_nothing(kind: NMSKind) -> 
     assert boxes.nms_keep(pair, 0.4999, NMSOptions(kind)).tolist() == [True, False]
 
 
+def assert_survivors_of_all_pairs(xywh: Tensor, cls: Tensor, threshold: float, options: NMSOptions) -> None:
+    """Compare ``greedy_nms`` with the comparison of all pairs."""
+    suppresses = options.overlap(xywh[:, None], xywh[None]) > threshold
+    suppresses &= cls[:, None] == cls[None]
+    expected = torch.ones(len(xywh), dtype=torch.bool)
+    for row in range(len(xywh)):
+        if expected[row]:
+            expected[row + 1 :] &= ~suppresses[row, row + 1 :]
+    assert torch.equal(_nms.greedy_nms(xywh, cls, threshold, options.overlap), expected)
+
+
 SIDES = st.sampled_from(
     [0.0, 1e-8, 3e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.01, 0.1, 0.3, 1.0, 100.0, 1e20, float("inf"), float("nan")]
 )
@@ -186,12 +198,7 @@ def test_the_search_for_neighbours_misses_no_pair(
     if clustered:  # as close as the sides of small boxes
         centres = 0.5 + (centres - 0.5) * min(sides)
     xywh, cls = torch.cat((centres, wh), dim=1), torch.randint(classes, (count,), generator=generator)
-    suppresses = options.overlap(xywh[:, None], xywh[None]) > threshold
-    suppresses &= cls[:, None] == cls[None]
-    expected = torch.ones(count, dtype=torch.bool)
-    for row in range(count):
-        expected[row + 1 :] &= ~(suppresses[row, row + 1 :] & expected[row])
-    assert torch.equal(_nms.greedy_nms(xywh, cls, threshold, options.overlap), expected)
+    assert_survivors_of_all_pairs(xywh, cls, threshold, options)
 
 
 @pytest.mark.parametrize("kind", NMSKind)
@@ -200,13 +207,7 @@ def test_many_boxes_give_the_survivors_of_all_pairs(kind: NMSKind) -> None:
     xywh, cls = random(count, 4, low=0.0), random(count, low=0.0, high=4.0).long()
     for longest, threshold in ((0.02, 0.45), (0.15, 0.45), (1.0, 0.2), (1.0, 0.7)):
         scaled = xywh * torch.tensor([1.0, 1.0, longest, longest])
-        suppresses = options.overlap(scaled[:, None], scaled[None]) > threshold
-        suppresses &= cls[:, None] == cls[None]
-        expected = torch.ones(count, dtype=torch.bool)
-        for row in range(count):
-            if expected[row]:
-                expected[row + 1 :] &= ~suppresses[row, row + 1 :]
-        assert torch.equal(_nms.greedy_nms(scaled, cls, threshold, options.overlap), expected)
+        assert_survivors_of_all_pairs(scaled, cls, threshold, options)
 
 
 def test_nms_of_no_boxes() -> None:

@@ -54,7 +54,6 @@ def test_differences_are_relative_to_the_rms() -> None:
     assert relative_difference(a, a + torch.tensor([0.0, 0.5])) == pytest.approx(0.5 / math.sqrt(12.5))
     assert relative_difference(torch.tensor([math.inf, 1.0]), torch.tensor([math.inf, 1.0])) == 0
     assert relative_difference(torch.tensor([math.nan]), torch.tensor([math.nan])) == math.inf
-    assert relative_difference(torch.tensor([math.inf, 1.0]), torch.tensor([math.inf, 1.0])) == 0
     assert relative_difference(torch.tensor([1.0]), torch.tensor([math.nan])) == math.inf
     assert relative_difference(torch.tensor([math.nan]), torch.tensor([1.0])) == math.inf
     assert relative_difference(torch.zeros(2), torch.zeros(3)) == math.inf

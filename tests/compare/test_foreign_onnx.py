@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from typing import Any
 
@@ -22,7 +23,7 @@ def write(
     *,
     x: Shape | None,
     outputs: dict[str, Shape],
-    op: str = "reshape",
+    sequence: bool = False,
     dtype: int = FLOAT,
     metadata: dict[str, str] | None = None,
 ) -> str:
@@ -31,9 +32,9 @@ def write(
     inputs = [] if x is None else [helper.make_tensor_value_info("images", dtype, x)]
     nodes, values = [], []
     for name, shape in outputs.items():
-        zeros = helper.make_tensor("zeros", FLOAT, shape, [0.0] * int(onnx.numpy_helper.np.prod(shape)))
+        zeros = helper.make_tensor("zeros", FLOAT, shape, [0.0] * math.prod(shape))
         nodes.append(helper.make_node("Constant", [], [f"{name}_zeros"], value=zeros))
-        if op == "sequence":
+        if sequence:
             nodes.append(helper.make_node("SequenceConstruct", [f"{name}_zeros"], [name]))
             values.append(helper.make_tensor_sequence_value_info(name, FLOAT, shape))
         else:
@@ -57,7 +58,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "channels last": ({"x": [1, 64, 64, 3], "outputs": {"y": [1, 5]}}, "channels last"),
     "three dimensions": ({"x": [3, 64, 64], "outputs": {"y": [1, 5]}}, r"\[3, 64, 64\]: expected floats"),
     "batch of four": ({"x": [4, 3, 64, 64], "outputs": {"y": [4, 5]}}, "ONNX Runtime: .*invalid dimensions"),
-    "sequence": ({"x": IMAGE, "outputs": {"y": [1, 5]}, "op": "sequence"}, "output y is not an array of numbers"),
+    "sequence": ({"x": IMAGE, "outputs": {"y": [1, 5]}, "sequence": True}, "output y is not an array of numbers"),
     "scalar": ({"x": IMAGE, "outputs": {"y": []}}, "output y is not an array of numbers"),
     "detections": (
         {"x": IMAGE, "outputs": {"detections": [1, 100, 6]}},

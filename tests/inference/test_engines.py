@@ -78,8 +78,7 @@ def small() -> Network:
 
 @pytest.fixture(params=ENGINES)
 def name(request: pytest.FixtureRequest) -> str:
-    if not engines.is_installed(request.param):
-        pytest.skip(f"{request.param} is not installed")
+    require_engine(request.param)
     return str(request.param)
 
 
