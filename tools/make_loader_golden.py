@@ -22,7 +22,7 @@ from PIL import Image
 OUT = pathlib.Path(__file__).resolve().parents[1] / "tests" / "golden" / "loader.npz"
 FLOATS = c.POINTER(c.c_float)
 RAND_MAX = np.float32(2147483647)
-CLASSES, TRUTH_SIZE, MAX_OBJECTS = 3, 6, 30
+CLASSES, TARGET_SIZE, MAX_OBJECTS = 3, 6, 30
 IMAGES, CALLS = 16, 4
 MIXUP, MOSAIC = 1, 3  # values of C's use_mixup
 
@@ -103,14 +103,14 @@ def run(lib: Any, seed: int, size: tuple[int, int], case: tuple[int, int, float,
     crop = (c.c_float(jitter), c.c_float(resize))
     colour = (c.c_float(0), c.c_float(1), c.c_float(1))
     c.CDLL(None).srand(seed)
-    shape = (*size, 3, MAX_OBJECTS, TRUTH_SIZE, CLASSES)
+    shape = (*size, 3, MAX_OBJECTS, TARGET_SIZE, CLASSES)
     tail = (1, 0, 1, letter_box, bound, 0, 0, 0, 0)
     data = lib.load_data_detection(1, paths, IMAGES, *shape, flip, 0, 0, mix, *crop, *colour, *tail)
     pixels = np.ctypeslib.as_array(data.X.vals[0], (3, size[1], size[0])).transpose(1, 2, 0) * 255
-    truth = np.ctypeslib.as_array(data.y.vals[0], (MAX_OBJECTS, TRUTH_SIZE))
-    count = int((truth[:, 0] == 0).argmax())
+    targets = np.ctypeslib.as_array(data.y.vals[0], (MAX_OBJECTS, TARGET_SIZE))
+    count = int((targets[:, 0] == 0).argmax())
     scale = 2 if mix == MIXUP else 1  # the mean of two images has halves of a level
-    return np.rint(pixels * scale).astype(np.uint16), truth[:count, :5].copy()
+    return np.rint(pixels * scale).astype(np.uint16), targets[:count, :5].copy()
 
 
 def draw(

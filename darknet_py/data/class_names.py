@@ -19,17 +19,16 @@ def resolve_class_names(names: ClassNames, classes: int, *, exact: bool = True) 
     """
     if names is None:
         return [str(number) for number in range(classes)]
+    prefix = ""
     if isinstance(names, str | os.PathLike):
         prefix = f"{os.fspath(names)}: "
         resolved = list(read_names(names))
     elif isinstance(names, Mapping):
-        prefix = ""
         by_number = {int(number): str(name) for number, name in names.items()}
         if sorted(by_number) != list(range(len(by_number))):
             raise DataError(f"names: expected the classes 0..{len(names) - 1} as keys, got {sorted(names)!r:.80}")
         resolved = [by_number[number] for number in range(len(by_number))]
     else:
-        prefix = ""
         resolved = list(names)
     if exact and len(resolved) != classes:
         raise DataError(f"{prefix}{len(resolved)} class names, but the network has {classes} classes")

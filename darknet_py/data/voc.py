@@ -44,14 +44,13 @@ def is_voc_folder(folder: StrPath) -> bool:
 def load_voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC_CLASSES) -> Dataset:
     """Load a Pascal VOC folder (such as VOC2007). Difficult objects become ignored ones.
 
-    Boxes are those of Darknet's voc_label.py.
+    Boxes are those of Darknet's voc_label.py. An annotation that cannot be read is reported, and its image has no
+    objects.
 
     Args:
         folder: the folder with ``Annotations`` and ``JPEGImages``.
         subset: name of the list in ``ImageSets/Main``; "valid" stands for "val" as well. Without a list, all images.
         names: the classes; if objects have others, all names that occur, sorted.
-
-    An annotation that cannot be read is reported, and its image has no objects.
 
     Raises:
         DataError: the list cannot be read.
