@@ -164,12 +164,16 @@ def prepare_dataset(
     """
     head = require_heads(network)[-1]
     classes = head.classes
-    # Inference does without the map and only warns of it; the classes of labels are wrong without it.
-    for error in () if map_classes else head.options.errors:
-        if "] map: " in error:
-            raise ConfigError(error)
-    label_map = None if map_classes or head.label_map is None else dict(enumerate(head.label_map.tolist()))
-    label_classes = None if map_classes else classes if label_map is None else len(label_map)
+    label_map: dict[int, int] | None = None
+    label_classes: int | None = None
+    if not map_classes:
+        # Inference does without the map and only warns of it; the classes of labels are wrong without it.
+        for error in head.options.errors:
+            if "] map: " in error:
+                raise ConfigError(error)
+        if head.label_map is not None:
+            label_map = dict(enumerate(head.label_map.tolist()))
+        label_classes = classes if label_map is None else len(label_map)
     if isinstance(data, str | os.PathLike):
         data = load_dataset(data, subset, classes=label_classes, polygons=polygons, progress=progress)
     if not len(data):
