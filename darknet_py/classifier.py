@@ -26,8 +26,9 @@ from .data.class_names import ClassNames, resolve_class_names
 from .data.labels import Problem, log_problems
 from .errors import DataError
 from .images import resizing
+from .images.limits import MAX_PIXELS
 from .images.prefetch import catch_errors, drop_errors
-from .images.reading import MAX_PIXELS, ImageArray, ImageSource, read_image
+from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .network import Network, evaluating, unwrap
 from .weights import warn_of_random_weights

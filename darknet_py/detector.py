@@ -24,8 +24,9 @@ from ._typing import StrPath
 from .data.class_names import ClassNames, class_numbers, resolve_class_names
 from .errors import DataError, did_you_mean
 from .images import resizing
+from .images.limits import MAX_PIXELS
 from .images.prefetch import catch_errors, drop_errors, map_interleaved, map_prefetched
-from .images.reading import MAX_PIXELS, ImageArray, ImageSource, read_image
+from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .layers import DecodeOptions
 from .network import evaluating, unwrap

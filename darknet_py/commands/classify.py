@@ -14,7 +14,7 @@ import collections
 from typing import Any
 
 from ..errors import DataError
-from ..images.reading import MAX_PIXELS
+from ..images.limits import MAX_PIXELS
 from . import _model, _options, _output, _records
 
 _VIEWS = ("valid", "validcrop", "validfull", "validmulti", "valid10")

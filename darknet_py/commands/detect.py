@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..devices import find_device
 from ..errors import DataError
 from ..hub.model_files import Model, find
-from ..images.reading import MAX_PIXELS
+from ..images.limits import MAX_PIXELS
 from ..images.sources import expand_sources
 from . import _model, _options, _output, _records, _video
 

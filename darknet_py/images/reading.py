@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import DataError
+from .limits import MAX_PIXELS
 from .urls import is_http, read_url
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ FORMATS = (
     *("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000"),
     *("DIB", "DDS", "ICO", "PCX", "PSD", "QOI", "SGI", "SUN", "TGA"),
 )
-MAX_PIXELS = 2**27  # decoding takes 10 bytes per pixel at its peak: 1.3 GB
 
 _log = logging.getLogger(__name__)
 

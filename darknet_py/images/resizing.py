@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..boxes import letterbox_size
 from ..errors import DataError
-from .reading import MAX_PIXELS, ImageArray
+from .limits import MAX_PIXELS
+from .reading import ImageArray
 
 
 def to_tensor(image: ImageArray) -> Tensor:

@@ -12,8 +12,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..hub.download import open_url, reason
-
-MAX_BYTES = 1 << 28  # of a downloaded image
+from .limits import MAX_BYTES
 
 
 def is_http(name: str) -> bool:
