@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -53,51 +54,14 @@ class JsonFile:
             self._file.write(_to_json(self._content, self._file, indent=1) + "\n")
 
 
-class JsonLines:
-    """A file with one line of JSON per image or frame; a context manager.
-
-    Lines are appended to the file itself, so it can be followed while it grows, and is valid whenever the run stops.
+class _TextOutput:
+    """A text file that is written piece by piece, and can be followed while it grows; a context manager.
 
     Args:
         path: the file; ``-``: stdout; None: nothing is written.
-    """
 
-    def __init__(self, path: str | None) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> Self:
-        if self._path and self._path != "-":
-            try:
-                self._file = open(self._path, "w", encoding="utf-8", errors=_JSON_ERRORS)
-            except OSError as error:
-                raise DataError(f"{self._path}: {error.strerror or error}") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            with suppress(OSError):  # a full disk, which a write has reported
-                self._file.close()
-
-    def write(self, content: dict[str, Any]) -> None:
-        """Write one line."""
-        if not self._path:
-            return
-        file = self._file or sys.stdout
-        try:
-            file.write(_to_json(content, file) + "\n")
-            file.flush()
-        except OSError as error:
-            if file is sys.stdout:
-                raise
-            raise DataError(f"{self._path}: {error.strerror or error}") from error
-
-
-class CsvRows:
-    """A CSV file with a row per box; a context manager. Rows are written image by image.
-
-    Args:
-        path: the file; ``-``: stdout; None: nothing is written.
+    Raises:
+        DataError: the file cannot be opened or written.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -112,22 +76,80 @@ class CsvRows:
                 self._file = open(self._path, "w", encoding="utf-8", errors=_JSON_ERRORS, newline="")
             except OSError as error:
                 raise DataError(f"{self._path}: {error.strerror or error}") from error
-        self._write(("path", "class", "name", "confidence", "x1", "y1", "x2", "y2"))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._file and self._file is not sys.stdout:
-            self._file.close()
+            with suppress(OSError):  # a full disk, which a write has reported
+                self._file.close()
+
+    def _write(self, text: str) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except OSError as error:
+            if self._file is sys.stdout:
+                raise
+            raise DataError(f"{self._path}: {error.strerror or error}") from error
+
+
+class JsonLines(_TextOutput):
+    """A file with one line of JSON per image or frame, which is valid whenever the run stops."""
+
+    def write(self, content: dict[str, Any]) -> None:
+        """Write one line."""
+        if self._file:
+            self._write(_to_json(content, self._file) + "\n")
+
+
+class JsonArray(_TextOutput):
+    """A file with a JSON array that is written element by element, and is valid after the block in any case."""
+
+    def __init__(self, path: str | None) -> None:
+        super().__init__(path)
+        self._is_empty = True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self._write("[\n]\n" if self._is_empty else "\n]\n")
+        except DataError:
+            if error is None:
+                raise
+        finally:
+            super().__exit__(kind, error, at)
+
+    def append(self, content: dict[str, Any]) -> None:
+        """Write one element."""
+        if self._file:
+            self._write(("[\n" if self._is_empty else ", \n") + _to_json(content, self._file, indent=1))
+            self._is_empty = False
+
+
+class CsvRows(_TextOutput):
+    """A CSV file with a row per box, written image by image."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        with ExitStack() as opened:
+            opened.push(self)
+            self._write_rows([("path", "class", "name", "confidence", "x1", "y1", "x2", "y2")])
+            opened.pop_all()
+        return self
 
     def write(self, result: Results) -> None:
         """Write the rows of an image."""
-        for row in result.summary():
-            self._write((result.path, row["class"], row["name"], row["confidence"], *row["box"].values()))
-
-    def _write(self, row: Sequence[object]) -> None:
         if self._file:
-            csv.writer(self._file, lineterminator="\n").writerow(row)
-            self._file.flush()
+            self._write_rows(
+                (result.path, row["class"], row["name"], row["confidence"], *row["box"].values())
+                for row in result.summary()
+            )
+
+    def _write_rows(self, rows: Iterable[Sequence[object]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._write(text.getvalue())
 
 
 def result_dict(result: Results, **position: Any) -> dict[str, Any]:

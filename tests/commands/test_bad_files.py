@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import pathlib
 import sys
 import threading
@@ -82,6 +83,15 @@ def test_outputs_are_opened_before_the_work_starts(
     for option in ("--json", "--jsonl", "--darknet-json"):
         assert cli.main(["detect", *model, "a.png", option, "missing/o.json"]) == 1
         assert capsys.readouterr().err == "darknet-py: missing/o.json: No such file or directory\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("option", ["--csv", "--json", "--jsonl"])
+def test_a_full_disk_is_reported_with_the_file(
+    model: tuple[str, str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["detect", *model, "a.png", "--quiet", option, "/dev/full"]) == 1
+    assert capsys.readouterr().err.endswith("darknet-py: /dev/full: No space left on device\n")
 
 
 def test_detector_test_reads_on_after_a_bad_line(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from contextlib import ExitStack
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-from ...errors import DataError
 from ...files import check_outputs
-from .. import _model, _output, _video
+from .. import _model, _output, _records, _video
 from . import function, load_network, read_data
 from .detector_test import VOC, coco_names
 
@@ -72,13 +69,13 @@ def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
         video = stack.enter_context(open_video(source))
         signals = stack.enter_context(DeferredSignals(video.stop))
         writer = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
-        json_array = stack.enter_context(_JsonArray(args.json_file_output)) if args.json_file_output else None
+        json_array = stack.enter_context(_records.JsonArray(args.json_file_output))
         for number, (frame, result) in enumerate(detect_video(detector, _video.report_end(video, errors)), start=1):
             if clear:
                 sys.stdout.buffer.write(clear)
             lines = ["Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", fps.update()]
             print("\n".join(lines), flush=True)
-            if json_array:
+            if args.json_file_output:
                 json_array.append(result.to_darknet_json(number))
             shown = result[:0] if args.dontdraw_bbox else result
             if args.prefix:
@@ -113,36 +110,3 @@ class _FrameRate:
             self._start = now
             self._count = 0
         return f"FPS:{self._average:.1f} \t AVG_FPS:{self._mean:.1f}"
-
-
-class _JsonArray:
-    """A file with a JSON array that is written element by element, and is valid after the block in any case."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        try:
-            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (closed when the block ends)
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror or error}") from error
-        self._separator = "[\n"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        end = "\n]\n" if self._separator == ", \n" else "[\n]\n"
-        try:
-            with self._file:
-                self._file.write(end)
-        except OSError as failure:
-            if error is None:
-                raise DataError(f"{self._path}: {failure.strerror or failure}") from failure
-
-    def append(self, content: dict[str, Any]) -> None:
-        """Write one element."""
-        try:
-            self._file.write(self._separator + json.dumps(content, ensure_ascii=False, indent=1))
-            self._file.flush()
-        except OSError as error:
-            raise DataError(f"{self._path}: {error.strerror or error}") from error
-        self._separator = ", \n"
