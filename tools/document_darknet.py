@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from darknet_py.commands import _darknet
 from darknet_py.commands._darknet.arguments import split_line, usage
-from darknet_py.commands._darknet.flags import FLAGS, find_flag
+from darknet_py.commands._darknet.flags import COMMON, FLAGS, find_flag
 from darknet_py.commands._darknet.unsupported import ANSWERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -28,7 +28,13 @@ def flags() -> Table:
     """Format the table of the flags of all forks."""
     users = {name: [f for f, one in _darknet.functions().items() if name in one.flags] for name in FLAGS}
     rows = [
-        (f"`{flag.name}`", flag.help, ", ".join(users[name]) or "accepted, without effect")
+        (
+            f"`{flag.name}`",
+            flag.help,
+            "all functions that run a network"
+            if name in COMMON
+            else ", ".join(users[name]) or "accepted, without effect",
+        )
         for name, flag in FLAGS.items()
         if find_flag(name) is flag
     ]

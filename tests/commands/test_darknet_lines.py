@@ -14,7 +14,7 @@ import darknet_py as dk
 from darknet_py import cli
 from darknet_py.commands import _darknet
 from darknet_py.commands._darknet.arguments import split_line
-from darknet_py.commands._darknet.flags import FLAGS, find_flag
+from darknet_py.commands._darknet.flags import COMMON, FLAGS, find_flag
 from darknet_py.commands._darknet.unsupported import ANSWERS
 from tests.commands.test_cli import model
 
@@ -37,7 +37,7 @@ def test_every_line_of_the_forks_is_understood(line: str) -> None:
     assert not parsed.unknown
     if _darknet.is_darknets(parsed, words):
         function, arguments = _darknet.understand(parsed)
-        unused = [flag for flag in parsed.values if flag.name not in (*function.flags, "-i", "-nogpu", "-dont_show")]
+        unused = [flag for flag in parsed.values if flag.name not in (*function.flags, *COMMON, "-dont_show")]
         assert len(unused) == sum("has no effect" in note for note in arguments.notes)
     else:
         cli.build_parser().parse_args(words)

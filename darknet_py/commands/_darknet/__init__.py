@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError, did_you_mean
 from .. import _output
 from .arguments import Arguments, Line, fill, split_line, usage
-from .flags import FLAGS
+from .flags import COMMON, FLAGS
 
 if TYPE_CHECKING:
     from ...data.data_file import DataFile
@@ -34,7 +34,7 @@ class Function:
     Attributes:
         name: command and function, ``detector test``; the command alone if it has no functions.
         files: names of the words behind it; ``name?`` may be missing, ``name*`` takes all that remain.
-        flags: the flags that it uses.
+        flags: the flags that it uses, without ``COMMON``.
         defaults: defaults of flags that differ from those of the table, by attribute.
         run: runs it and returns the exit status.
     """
@@ -54,7 +54,7 @@ class Function:
         """Description, files and flags."""
         text = inspect.cleandoc(self.run.__doc__ or "").replace("``", "")
         lines = [f"usage: darknet-py {self.name} {usage(self.files)} [flags]", "", text, "", "flags:"]
-        for name in ("-i", "-nogpu", *self.flags):
+        for name in (*COMMON, *self.flags):
             flag = FLAGS[name]
             default = self.defaults.get(flag.attribute, flag.default)
             value = {"switch": "", "count": " [N]", "int": " N", "float": " X", "text": " TEXT"}[flag.kind]
@@ -121,10 +121,9 @@ def is_darknets(line: Line, argv: Sequence[str]) -> bool:
 
 def understand(line: Line) -> tuple[Function, Arguments]:
     """Find the function of a line, and its arguments. Raises DataError."""
-    command = line.words[0]
-    all_functions = functions()
-    chosen = all_functions.get(" ".join(line.words[:2])) or all_functions.get(command)
+    chosen = _find(line)
     if chosen is None:
+        command = line.words[0]
         names = _functions_of(command)
         given = line.words[1] if len(line.words) > 1 else "nothing"
         hint = did_you_mean(given, names)
@@ -132,11 +131,16 @@ def understand(line: Line) -> tuple[Function, Arguments]:
     return chosen, fill(line, len(chosen.name.split()), chosen.files, chosen.flags, chosen.defaults)
 
 
+def _find(line: Line) -> Function | None:
+    """The function that a line names; None if the command has functions, and the line names none of them."""
+    return functions().get(" ".join(line.words[:2])) or functions().get(line.words[0])
+
+
 def _help(line: Line) -> str:
-    command = line.words[0]
-    chosen = functions().get(" ".join(line.words[:2])) or functions().get(command)
+    chosen = _find(line)
     if chosen is not None:
         return chosen.usage()
+    command = line.words[0]
     rows = [f"  {name:14}{functions()[f'{command} {name}'].summary}" for name in _functions_of(command)]
     return "\n".join([f"usage: darknet-py {command} FUNCTION ...", "", "functions:", *rows])
 

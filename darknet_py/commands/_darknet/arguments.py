@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import DataError, did_you_mean
-from .flags import FLAGS, Flag, find_flag
+from .flags import COMMON, FLAGS, Flag, find_flag
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _SUFFIXES = {"data": (".data",), "cfg": (".cfg",)}  # of files that may be given in any order
@@ -94,7 +94,7 @@ def fill(line: Line, start: int, files: Sequence[str], flags: Sequence[str], def
         line: the line.
         start: number of words that name the function.
         files: names of the files; ``name?`` may be missing, ``name*`` takes all that remain.
-        flags: the flags that the function uses.
+        flags: the flags that the function uses, without ``COMMON``.
         defaults: defaults of flags that differ from those of the table, by attribute.
 
     Raises:
@@ -124,7 +124,7 @@ def fill(line: Line, start: int, files: Sequence[str], flags: Sequence[str], def
             else:
                 value = given
         setattr(values, flag.attribute, value)
-    used = {"-i", "-nogpu", "-dont_show", *flags}
+    used = {*COMMON, "-dont_show", *flags}
     notes += [f"{flag.name} has no effect in {name}: {flag.help}" for flag in line.values if flag.name not in used]
     notes += [f"{word} is not a flag of Darknet{did_you_mean(word, FLAGS)}; ignored" for word in line.unknown]
     if words:

@@ -148,6 +148,8 @@ _TABLE: tuple[tuple[str, Kind, bool | int | float | str | None, str], ...] = (
 )
 _SYNONYMS = {"-threshold": "-thresh", "-camera": "-c", "-nms_thresh": "-nms", "-noshow": "-dont_show"}
 
+COMMON = ("-i", "-nogpu")  # used by every function that runs a network
+
 FLAGS = {name: Flag(name, kind, default, text) for name, kind, default, text in _TABLE}
 
 

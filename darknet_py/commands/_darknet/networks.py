@@ -6,32 +6,28 @@ import argparse
 import time
 
 from ...errors import DataError
+from ...files import atomic_write
 from . import function, load_network
 
 
 @function("ops", "cfg")
 def run_ops(args: argparse.Namespace) -> int:
     """Print the number of floating-point operations: ops CFG."""
-    args.weights = None
-    _print_operations(_operations(args))
-    return 0
-
-
-def _operations(args: argparse.Namespace) -> int:
     from ...conversion.weight_tools import count_operations
 
-    return count_operations(load_network(args))
-
-
-def _print_operations(count: int) -> None:
+    args.weights = None
+    count = count_operations(load_network(args))
     print(f"Floating Point Operations: {count}")
     print(f"Floating Point Operations: {count / 1e9:.2f} Bn")
+    return 0
 
 
 @function("speed", "cfg tics?")
 def run_speed(args: argparse.Namespace) -> int:
     """Time a network with random weights on a blank image: speed CFG TICS; TICS is the number of runs (1000)."""
     import torch
+
+    from ...conversion.weight_tools import count_operations
 
     if args.tics is not None and not args.tics.isdecimal():
         raise DataError(f"TICS: expected a number, got {args.tics!r}")
@@ -45,7 +41,7 @@ def run_speed(args: argparse.Namespace) -> int:
             outputs = network(x)
         outputs[-1].cpu()
         seconds = time.perf_counter() - started
-    operations = _operations(args)
+    operations = count_operations(network)
     print(f"\n{tics} evals, {seconds:f} Seconds")
     print(f"Floating Point Operations: {operations / 1e9:.2f} Bn")
     print(f"FLOPS: {operations / 1e9 * tics / seconds:.2f} Bn")
@@ -70,10 +66,8 @@ def run_visualize(args: argparse.Namespace) -> int:
     from ...conversion.weight_tools import filter_images
 
     for name, image in filter_images(load_network(args)):
-        try:
-            image.save(name)
-        except OSError as error:
-            raise DataError(f"{name}: {error.strerror or error}") from error
+        with atomic_write(name) as file:
+            image.save(file, "png")
         print(name)
     return 0
 

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .. import _training
-from . import function
+from . import function, read_data
 
 if TYPE_CHECKING:
     from ...training.logger import IterationMetrics
@@ -68,10 +68,9 @@ def run_classifier_train(args: argparse.Namespace) -> int:
 
     Files are written into the folder that ``backup=`` of DATA names.
     """
-    from ...data.data_file import read_data_file
     from ...text_files import read_list
 
-    images = len(read_list(read_data_file(args.data).get_path("train")))
+    images = len(read_list(read_data(args).get_path("train")))
 
     def print_line(metrics: IterationMetrics) -> None:
         print(
