@@ -9,6 +9,7 @@ from ..errors import DataError, WeightsError
 from ..hub.model_files import Model, find
 
 if TYPE_CHECKING:
+    from .._typing import StrPath
     from ..data.class_names import ClassNames
     from ..network import Network
 
@@ -39,6 +40,20 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
         strict=args.strict,
         max_bytes=args.max_bytes,
         allow_paths=args.allow_paths,
+    )
+
+
+def build_network(args: argparse.Namespace, cfg_path: StrPath, *, strict: bool) -> Network:
+    """Build the network of a cfg without weights, with the options of ``_options.add_network``."""
+    from .. import cfg
+    from ..network import Network
+
+    return Network(
+        cfg.load(cfg_path, allow_paths=args.allow_paths),
+        size=tuple(args.size) if args.size else None,
+        dialect=args.dialect,
+        strict=strict,
+        max_bytes=args.max_bytes,
     )
 
 

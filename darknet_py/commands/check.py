@@ -50,8 +50,9 @@ def _check_data(args: argparse.Namespace) -> int:
 
     from ..data import check, data_file
     from ..data.labels import summarise
+    from ..hub.model_files import find_cfg
 
-    network = _build_network(args, args.weights) if args.weights else None
+    network = _model.build_network(args, find_cfg(args.weights), strict=args.strict) if args.weights else None
     classes = len(data_file.read_names(args.names)) if args.names else None
     if network is not None:
         classes = _classes(network)
@@ -98,16 +99,6 @@ def _check_fit(cfg: str, network: Network, report: SubsetReport) -> int:
     return problems
 
 
-def _build_network(args: argparse.Namespace, name: str) -> Network:
-    """The network of a cfg or a name of the catalogue, without weights."""
-    from .. import cfg
-    from ..hub.model_files import find
-    from ..network import Network
-
-    size = tuple(args.size) if args.size else None
-    return Network(cfg.load(find(name).cfg), size=size, dialect=args.dialect)
-
-
 def _classes(network: Network) -> int:
     from ..classifier import num_classes
 
@@ -115,22 +106,15 @@ def _classes(network: Network) -> int:
 
 
 def _check_network(args: argparse.Namespace) -> int:
-    from .. import cfg, weights
+    from .. import weights
     from ..data.class_names import resolve_class_names
     from ..errors import DarknetError, WeightsWarning
-    from ..network import Network
 
     model = _model.find_files(args)
     problems = 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        size = tuple(args.size) if args.size else None
-        network = Network(
-            cfg.load(model.cfg, allow_paths=args.allow_paths),
-            size=size,
-            dialect=args.dialect,
-            max_bytes=args.max_bytes,
-        )
+        network = _model.build_network(args, model.cfg, strict=False)
     notes = [str(warning.message) for warning in caught]
     notes += map(str, network.ineffective_options())
     for note in notes:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import _options
+from . import _model, _options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,17 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from .. import cfg, weights
-    from ..network import Network
+    from .. import weights
 
-    size = tuple(args.size) if args.size else None
-    network = Network(
-        cfg.load(_find_cfg(args.model), allow_paths=args.allow_paths),
-        size=size,
-        dialect=args.dialect,
-        strict=args.strict,
-        max_bytes=args.max_bytes,
-    )
+    network = _model.build_network(args, _find_cfg(args.model), strict=args.strict)
     if args.weights:
         weights.load(network, args.weights)
     if args.stored:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from darknet_py import cli
 from darknet_py.data.check import check_dataset
+from darknet_py.hub import catalogue
 
 
 def image(path: pathlib.Path, labels: str | None = "0 .5 .5 .2 .2\n") -> str:
@@ -152,3 +153,15 @@ def test_a_cfg_after_the_data_set_is_checked_against_it(
     out = capsys.readouterr().out
     assert "class 1, but the network has 1 classes" in out
     assert "my.cfg: 1 classes, but the data set has 3 class names" in out
+    assert cli.main(["check", str(tmp_path / "set.data"), str(tmp_path / "my.cfg"), "--max-bytes", "9"]) == 1
+    assert "(max_bytes)" in capsys.readouterr().err
+
+
+def test_the_cfg_of_a_name_is_found_without_a_download(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(catalogue, "fetch", lambda *_: pytest.fail("a download"))
+    (tmp_path / "valid.list").write_text(image(tmp_path / "a.png", "1 .5 .5 .5 .5\n"))
+    (tmp_path / "set.data").write_text(f"classes=80\nvalid={tmp_path}/valid.list\n")
+    assert cli.main(["check", str(tmp_path / "set.data"), "yolov4-tiny"]) == 0
+    assert "yolov4-tiny: 80 classes, 3 channels" in capsys.readouterr().out
