@@ -6,7 +6,7 @@ A verb adds them with ``add(parser, "--conf", default=0.25)`` and describes what
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from ..cfg import Dialect
@@ -16,6 +16,15 @@ _Spec = dict[str, Any]
 NAME = "a name of the catalogue (see: darknet-py fetch --list)"
 _INPUT: _Spec = {"dest": "size", "type": int, "nargs": 2, "metavar": ("WIDTH", "HEIGHT")}
 _ENGINES = "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, or auto: the fastest installed"
+
+
+class SplitCommas(argparse.Action):
+    """Stores the words of an option, split at commas: ``person,3 dog``."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        """Store the list."""
+        setattr(namespace, self.dest, [part for word in values for part in word.split(",") if part])
+
 
 SHARED: dict[str, _Spec] = {
     # which network, and how it is read
@@ -53,7 +62,12 @@ SHARED: dict[str, _Spec] = {
     "--nms": {"type": float, "metavar": "IOU", "help": "IoU threshold of NMS; 0 disables it"},
     "--match-iou": {"type": float, "metavar": "IOU", "help": "IoU at which a detection counts as correct"},
     "--min-score": {"type": float, "metavar": "P", "help": "lowest score of the detections that mAP is computed from"},
-    "--classes": {"nargs": "+", "metavar": "CLASS", "help": "report only these classes, by name or number"},
+    "--classes": {
+        "nargs": "+",
+        "action": SplitCommas,
+        "metavar": "CLASS",
+        "help": "report only these classes, by name or number",
+    },
     "--names": {"metavar": "FILE", "help": "file of class names, one per line"},
     "--subset": {"metavar": "NAME", "help": "list of DATA to use: train, valid or test"},
     "--map-classes": {
@@ -122,8 +136,3 @@ def add_engine(group: argparse._ActionsContainer) -> None:
     """Add the options of the inference engine and its precision."""
     add(group, "--engine", default="torch")
     add(group, "--dtype", default="fp32")
-
-
-def split_commas(words: Iterable[str]) -> list[str]:
-    """Split the words of an option at commas: ``person,3 dog``."""
-    return [part for word in words for part in word.split(",") if part]

@@ -41,12 +41,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(boxes, "--names")
     _options.add(boxes, "--classes")
     boxes.add_argument(
-        "--skip-classes", nargs="+", default=(), metavar="CLASS", help="do not report these classes, by name or number"
+        "--skip-classes",
+        nargs="+",
+        action=_options.SplitCommas,
+        default=(),
+        metavar="CLASS",
+        help="do not report these classes, by name or number",
     )
     _options.add(boxes, "--conf", default=0.25)
     boxes.add_argument(
         "--class-conf",
         nargs="+",
+        action=_options.SplitCommas,
         default=(),
         metavar="CLASS=P",
         help="other score thresholds for some classes, for example person=0.5",
@@ -154,8 +160,8 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
         names=args.names or _model.matching_names(model.names, network),
         threshold=args.conf,
         class_thresholds=_class_thresholds(args.class_conf),
-        classes=_options.split_commas(args.classes) if args.classes else None,
-        skip_classes=_options.split_commas(args.skip_classes),
+        classes=args.classes,
+        skip_classes=args.skip_classes,
         nms=args.nms,
         agnostic_nms=args.agnostic_nms,
         max_detections=args.max_det,
@@ -172,7 +178,7 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
 
 def _class_thresholds(words: Sequence[str]) -> dict[str | int, float]:
     thresholds: dict[str | int, float] = {}
-    for word in _options.split_commas(words):
+    for word in words:
         name, _, value = word.rpartition("=")
         try:
             thresholds[name] = float(value)

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         names=args.names,
         polygons=args.polygons,
         map_classes=args.map_classes or "",
-        classes=_options.split_commas(args.classes) if args.classes else None,
+        classes=args.classes,
         threshold=args.conf,
         match_iou=args.match_iou,
         points=args.points,

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         letterbox=args.letterbox,
         threshold=args.conf,
         nms=args.nms,
-        classes=args.classes and _options.split_commas(args.classes),
+        classes=args.classes,
         allow_non_finite=args.allow_non_finite,
     )
     print(result)
