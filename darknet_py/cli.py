@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -77,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("darknet-py: stopped", file=sys.stderr)
             return 130
-        except BrokenPipeError:  # the reader of stdout has exited
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            _output.discard_stdout()
             return 1
         except OSError as error:  # of the machine, not of the program: a full disk, a folder without permission
             place = f"{error.filename}: " if error.filename else ""
@@ -137,7 +136,8 @@ def _parse(line: Sequence[str]) -> argparse.Namespace:
         raise SystemExit(0)
     known = verbs()
     if not line[0].startswith("-") and line[0] not in known:
-        top.error(f"unknown verb {line[0]!r}{did_you_mean(line[0], known)}: expected one of {', '.join(known)}")
+        hint = did_you_mean(line[0], [*known, *_darknet.commands()])
+        top.error(f"unknown verb {line[0]!r}{hint}: expected one of {', '.join(known)}")
     args, unknown = top.parse_known_args(line)
     parser: argparse.ArgumentParser = args.parser
     del args.parser

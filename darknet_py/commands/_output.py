@@ -148,13 +148,18 @@ def _unique_names(sources: Iterable[str]) -> dict[str, _Names]:
     names: dict[str, _Names] = {}
     for source in dict.fromkeys(sources):
         path = pathlib.Path(urllib.parse.urlsplit(source).path if is_http(source) else source)
-        own = path.stem or "image"
-        numbered = (f"{own}_{number}" for number in itertools.count(2))
-        stem = next(candidate for candidate in itertools.chain([own], numbered) if candidate not in stems)
-        stems.add(stem)
+        stem = unique_stem(path.stem or "image", stems)
         suffix = path.suffix.lower()
         names[source] = _Names(stem + (suffix if suffix in _IMAGE_SUFFIXES else ".png"), f"{stem}.txt")
     return names
+
+
+def unique_stem(stem: str, taken: set[str]) -> str:
+    """Return a stem that is not in ``taken``, with a number if need be (``a``, ``a_2``), and add it to ``taken``."""
+    numbered = (f"{stem}_{number}" for number in itertools.count(2))
+    unique = next(candidate for candidate in itertools.chain([stem], numbered) if candidate not in taken)
+    taken.add(unique)
+    return unique
 
 
 def check(args: argparse.Namespace, inputs: Iterable[str] = ()) -> None:
@@ -178,12 +183,17 @@ def format_result(result: Results) -> str:
     return "\n".join(lines)
 
 
+def discard_stdout() -> None:
+    """Drop what is still to be written to stdout, whose reader has exited."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def print_last(text: str) -> None:
     """Print the last line of a command whose work is done whether or not somebody reads it."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
 
 
 def progress_bar(items: Iterable[T], total: int, *, quiet: bool = False, unit: str = "image") -> Iterable[T]:

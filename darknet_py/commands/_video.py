@@ -162,7 +162,4 @@ def _output_path(folder: str | None, source: str, stems: set[str]) -> pathlib.Pa
         return None
     name = pathlib.PurePosixPath(re.sub(r"^[a-z0-9.+-]+://|[?#].*$", "", source, flags=re.IGNORECASE)).stem
     stem = f"camera{source}" if source.isdecimal() else re.sub(r"[^\w.-]", "_", name) or "video"
-    numbered = (f"{stem}_{number}" for number in itertools.count(2))
-    unique = next(candidate for candidate in itertools.chain([stem], numbered) if candidate not in stems)
-    stems.add(unique)
-    return pathlib.Path(folder) / f"{unique}.mp4"
+    return pathlib.Path(folder) / f"{_output.unique_stem(stem, stems)}.mp4"

@@ -229,6 +229,7 @@ def test_wrong_usage_has_exit_status_2(line: list[str], capsys: pytest.CaptureFi
     ("line", "usage", "message"),
     [
         (["detekt", "a.cfg"], "usage: darknet-py [-h]", "unknown verb 'detekt' (did you mean 'detect'?)"),
+        (["averag", "a.cfg"], "usage: darknet-py [-h]", "unknown verb 'averag' (did you mean 'average'?)"),
         (["export", "a.cfg", "--head", "raw", "--dinamic=both"], "usage: darknet-py export", "'--dynamic'?)"),
         (
             ["info", "a.cfg", "--strikt"],

@@ -83,6 +83,11 @@ def functions() -> dict[str, Function]:
     return dict(sorted(_FUNCTIONS.items()))
 
 
+def commands() -> list[str]:
+    """Return the commands of all functions: the first words of their names."""
+    return list(dict.fromkeys(name.split()[0] for name in functions()))
+
+
 SHARED = ("classify", "compare", "detect", "partial")  # commands that darknet-py has, too
 _COMPARE = ("train", "valid", "sort", "battle")  # functions of Darknet's compare
 
@@ -109,7 +114,7 @@ def run_line(argv: Sequence[str]) -> int | None:
 def is_darknets(line: Line, argv: Sequence[str]) -> bool:
     """Whether a line is one of Darknet's."""
     command = line.words[0] if line.words else ""
-    if command not in {name.split()[0] for name in functions()}:
+    if command not in commands():
         return False
     if command not in SHARED:
         return True
