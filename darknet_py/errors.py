@@ -16,7 +16,7 @@ place raises ValueError; the caller that knows it adds it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Names of PyTorch and of forks that are similar to those of other things; empty: there is none of that meaning.
 _MEANINGS = {
@@ -73,6 +73,12 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
         return f" (did you mean {meant!r}?)" if meant in known else ""
     near = difflib.get_close_matches(word, known, n=1) if len(word) <= _LONGEST else []
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def list_first(items: Sequence[object], limit: int) -> str:
+    """Return the first ``limit`` items as ``"a, b and 3 more"``."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(map(str, items[:limit])) + more
 
 
 def shorten(text: str) -> str:

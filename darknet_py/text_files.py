@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 
 from ._typing import StrPath
-from .errors import DataError
+from .errors import DataError, list_first
 
 _log = logging.getLogger(__name__)
 _BYTE_ORDER_MARKS = (  # UTF-32's begin with those of UTF-16
@@ -129,10 +129,7 @@ class PathFinder:
             self.log_shortened()
             return path
         tried = list(dict.fromkeys(path for path, _ in self._candidates(text.replace("\\", "/"))))
-        more = f" and {len(tried) - _MAX_NAMED} more" if len(tried) > _MAX_NAMED else ""
-        raise DataError(
-            f"{self.file}: {key}: no such file or folder: {text!r}; tried {', '.join(tried[:_MAX_NAMED])}{more}"
-        )
+        raise DataError(f"{self.file}: {key}: no such file or folder: {text!r}; tried {list_first(tried, _MAX_NAMED)}")
 
     def log_shortened(self) -> None:
         """Log that leading folders of paths were left out to find them: the first one, and how many there are."""

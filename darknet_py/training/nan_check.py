@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import DarknetError
+from ..errors import DarknetError, list_first
 from ..network import Network
 from .distributed import ProcessGroup
 from .loader import Batch
@@ -107,8 +107,7 @@ class NaNCheck:
         if first_layer:
             where = f"it first appears in the output of {first_layer}"
         unique = list(dict.fromkeys(images))
-        more = f" and {len(unique) - _IMAGES_NAMED} more" if len(unique) > _IMAGES_NAMED else ""
-        return f"{where}; images: {', '.join(unique[:_IMAGES_NAMED]) or 'unknown'}{more}"
+        return f"{where}; images: {list_first(unique, _IMAGES_NAMED) or 'unknown'}"
 
     @torch.no_grad()
     def _first_bad_output(self, x: Tensor) -> tuple[str, list[int]]:

@@ -17,7 +17,7 @@ from .. import cfg as cfg_
 from .._typing import StrPath
 from ..cfg import Config
 from ..cfg.editing import replace_values
-from ..errors import ConfigError
+from ..errors import ConfigError, list_first
 from ..files import atomic_write
 from ..layers import Gradients
 from ..network import Network
@@ -88,10 +88,7 @@ def describe_changes(
 
 def format_changes(changes: Sequence[str]) -> str:
     """The changes as a clause of a message; empty if there are none."""
-    if not changes:
-        return ""
-    more = f" and {len(changes) - _LONGEST_LIST} more" if len(changes) > _LONGEST_LIST else ""
-    return f"; changed: {', '.join(changes[:_LONGEST_LIST])}{more}"
+    return f"; changed: {list_first(changes, _LONGEST_LIST)}" if changes else ""
 
 
 def write_beside_weights(

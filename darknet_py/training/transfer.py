@@ -15,7 +15,7 @@ from .. import weights
 from .._typing import StrPath
 from ..cfg.editing import replace_values
 from ..data import data_file
-from ..errors import ConfigError, WeightsError
+from ..errors import ConfigError, WeightsError, list_first
 from ..hub import catalogue, model_files
 from ..layers import Head
 from ..network import INPUT, Network
@@ -52,10 +52,10 @@ class Transfer(NamedTuple):
             count = len(self.classes)
             text += (
                 f", and of layers {layers} the rows of {count} common class{'es' if count > 1 else ''} "
-                f"({_first(self.classes)}), of boxes and of objectness"
+                f"({list_first(self.classes, _NAMED)}), of boxes and of objectness"
             )
         if self.skipped:
-            text += f"; not taken as a whole: {_first(self.skipped)}"
+            text += f"; not taken as a whole: {list_first(self.skipped, _NAMED)}"
         return text
 
 
@@ -252,8 +252,3 @@ def _differences(arrays: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> I
         here, there = ("x".join(map(str, group[name].shape)) if name in group else "none" for group in (arrays, given))
         if here != there:
             yield f"({name} {there}, here {here})"
-
-
-def _first(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
-    return ", ".join(words[:_NAMED]) + more

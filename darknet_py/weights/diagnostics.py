@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import initial_values
-from ..errors import WeightsError, WeightsWarning
+from ..errors import WeightsError, WeightsWarning, list_first
 from ..layers import Head, Layer
 from ..network import INPUT, Network
 from .state_dicts import layer_of
@@ -116,11 +116,9 @@ def warn_of_random_weights(network: Network) -> None:
     require_memory(network)
     layers = random_layers(network)
     if layers:
-        more = f" and {len(layers) - _LAYERS_NAMED} more" if len(layers) > _LAYERS_NAMED else ""
-        numbers = ", ".join(map(str, layers[:_LAYERS_NAMED]))
         warnings.warn(
-            f"{network.config.path}: random weights in layers {numbers}{more}: expected loaded or trained ones, as in "
-            "load(CFG, WEIGHTS)",
+            f"{network.config.path}: random weights in layers {list_first(layers, _LAYERS_NAMED)}: expected loaded or "
+            "trained ones, as in load(CFG, WEIGHTS)",
             WeightsWarning,
             stacklevel=3,
         )

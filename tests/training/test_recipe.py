@@ -14,6 +14,7 @@ import darknet_py
 from darknet_py import Trainer, TrainOptions, cli
 from darknet_py.errors import ConfigError
 from darknet_py.training import checkpoints, resume
+from darknet_py.training.recipe import format_changes
 from tests.helpers import synthetic_data
 
 
@@ -232,6 +233,13 @@ def test_a_network_of_another_size_is_named_in_python(
     second = resume.build_network(cfg, values={"max_batches": "2"})
     Trainer(second, rectangles / "tiny.data", TrainOptions(**options, resume=True)).run()
     assert "changed: size [96, 64] -> none" in capsys.readouterr().err
+
+
+def test_of_many_changes_the_first_are_named() -> None:
+    named = ", ".join(f"a{number} 1 -> 2" for number in range(12))
+    assert format_changes([f"a{number} 1 -> 2" for number in range(12)]) == f"; changed: {named}"
+    assert format_changes([f"a{number} 1 -> 2" for number in range(15)]) == f"; changed: {named} and 3 more"
+    assert format_changes([]) == ""
 
 
 def test_options_that_are_given_are_known() -> None:
