@@ -59,6 +59,7 @@ class Transfer(NamedTuple):
         return text
 
 
+@torch.no_grad()
 def transfer_weights(
     network: Network, path: StrPath, *, cfg: StrPath | None = None, names: Sequence[str] = ()
 ) -> Transfer:
@@ -113,7 +114,6 @@ def _load_source(network: Network, path: StrPath, cfg: StrPath | None) -> tuple[
         content = checkpoint.load(path)
         source = checkpoint.build(content, path)
         checkpoint.fill(source, content, path, upto=content.layers)
-        source.names = tuple(content.names)
         return source, content.layers
     entry = _entry(path)
     if cfg is None and entry is not None and entry.cfg and entry.kind != "backbone":
@@ -141,21 +141,23 @@ def _with_other_classes(network: Network, path: StrPath) -> Network:
         if getattr(head.options, "counters_per_class", ()):
             keys["counters_per_class"] = ",".join(["1"] * classes)
         edits[index + 1] = keys
-        outputs = "filters" if hasattr(network[before].options, "filters") else "output"
-        edits[before + 1] = {outputs: str(head.inputs_for(classes))}
+        edits[before + 1] = {_outputs_key(network, before): str(head.inputs_for(classes))}
     if not edits:  # a classifier: the last layer with weights
-        before = max(index for index, layer in enumerate(network) if any(True for _ in layer.stored()))
-        outputs = "filters" if hasattr(network[before].options, "filters") else "output"
-        edits[before + 1] = {outputs: str(classes)}
-    text = replace_values(network.config, edits)
+        last = max(index for index, layer in enumerate(network) if any(True for _ in layer.stored()))
+        edits[last + 1] = {_outputs_key(network, last): str(classes)}
+    text, path_of_cfg = replace_values(network.config, edits), f"{network.config.path} with {classes} classes"
     try:
-        return Network(
-            cfg_.loads(text, f"{network.config.path} with {classes} classes"), dialect=network.dialect
-        ).initialise()
+        config = cfg_.loads(text, path_of_cfg, allow_paths=network.config.allow_paths)
+        return Network(config, dialect=network.dialect).initialise()
     except ConfigError as error:
         raise WeightsError(
             f"{os.fspath(path)}: the cfg of these weights is needed (--weights-cfg; weights_cfg=): {error}"
         ) from error
+
+
+def _outputs_key(network: Network, index: int) -> str:
+    """The key that sets the number of outputs of a layer."""
+    return "filters" if hasattr(network[index].options, "filters") else "output"
 
 
 def _common_classes(names: Sequence[str], source_names: Sequence[str]) -> list[tuple[int, int]]:
@@ -188,7 +190,6 @@ def _anchors(head: Head) -> int:
     return head.inputs_for(1) - head.inputs_for(0)
 
 
-@torch.no_grad()
 def _copy_rows(
     arrays: Mapping[str, Tensor],
     given: Mapping[str, Tensor],
@@ -237,9 +238,8 @@ def _shapes(arrays: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _copy(arrays: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, array in arrays.items():
-            array.copy_(given[name])
+    for name, array in arrays.items():
+        array.copy_(given[name])
 
 
 def _describe(network: Network, index: int, arrays: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

@@ -191,6 +191,15 @@ def test_a_classifier_keeps_all_but_its_last_layer(tmp_path: pathlib.Path) -> No
     assert str(result) == "2 of 4 arrays; not taken as a whole: layer 1 [conv] (biases 7, here 3)"
 
 
+def test_files_that_the_cfg_may_name_are_found_for_other_classes(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.map").write_text("0\n1\n")
+    source = build(3, 1)
+    text = TEXT.format(classes=5, head="yolo", filters=20, filters_of_one=10)
+    text = text.replace("classes=5\n", f"classes=5\nmap={tmp_path / 'a.map'}\n")
+    network = Network(cfg.loads(text, "elsewhere/a.cfg", allow_paths=True)).initialise()
+    assert transfer_weights(network, save(source, tmp_path / "w.weights")).taken == 10
+
+
 @pytest.mark.parametrize("content", [b"", b"GIF89a" + bytes(200), bytes(16) + b"\x00" * 4000])
 def test_a_file_that_does_not_fit_is_an_error(content: bytes, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "w.weights"
