@@ -1,8 +1,8 @@
 """Read ``data.yaml`` files, as Ultralytics, Roboflow and others write them.
 
-    path: ../datasets/coco8
-    train: images/train            # a folder, a list file, or a list of them
-    names: {0: person, 1: 'traffic light'}
+path: ../datasets/coco8
+train: images/train            # a folder, a list file, or a list of them
+names: {0: person, 1: 'traffic light'}
 """
 
 from __future__ import annotations
