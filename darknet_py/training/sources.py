@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -61,6 +62,9 @@ class Classes:
     smoothing: float = 0.0
     tree: Tree | None = None
     problems: list[Problem] = field(default_factory=list)
+    _reported: set[Problem] = field(default_factory=set, init=False, repr=False)
+    _kinds: set[str] = field(default_factory=set, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __len__(self) -> int:
         """Images."""
@@ -83,9 +87,13 @@ class Classes:
         return class_labels.add_ancestors(vector, hits, *self.tree) if self.tree else vector
 
     def _report(self, problem: Problem) -> None:
-        """Log a problem once, and of a kind the first one only."""
-        if problem in self.problems:
-            return
-        if not problem.kind or all(problem.kind != earlier.kind for earlier in self.problems):
+        """Log a problem once, and of a kind the first one only. The loader's threads share this object."""
+        with self._lock:
+            if problem in self._reported:
+                return
+            first = not problem.kind or problem.kind not in self._kinds
+            self._reported.add(problem)
+            self._kinds.add(problem.kind)
+            self.problems.append(problem)
+        if first:
             _log.warning("%s", problem)
-        self.problems.append(problem)

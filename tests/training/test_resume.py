@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from darknet_py.training import checkpoints
+from darknet_py.training.logger import IterationMetrics
 from tests.helpers import synthetic_data, training_runs
 
 MEMORY: dict[str, Any] = {"ema_alpha": 0.9, "adversarial_lr": 0.1, "policy": "random", "burn_in": 2}
@@ -21,7 +22,6 @@ def assert_same(one: pathlib.Path, other: pathlib.Path) -> None:
         assert torch.equal(tensor, second[name]), name
 
 
-@pytest.mark.slow  # a signal that comes late, on a busy machine, ends the whole test process
 @pytest.mark.parametrize("more", [{}, MEMORY], ids=["momentum", "all that has a memory"])
 def test_an_interrupted_run_ends_with_the_same_weights(
     more: dict[str, Any], tmp_path: pathlib.Path, rectangles: pathlib.Path
@@ -32,8 +32,13 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     steps: dict[str, Any] = {"map_every": 4, "validate": True}
     training_runs.run(cfg, data, output=tmp_path / "one", save_last=5, **steps)
     text = cfg.read_text()
+
+    def press(metrics: IterationMetrics) -> None:
+        if metrics.iteration == 7:
+            signal.raise_signal(signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt):
-        training_runs.run(cfg, data, output=tmp_path / "two", save_last=5, **steps, patience=_Interrupting(7))
+        training_runs.run(cfg, data, output=tmp_path / "two", save_last=5, **steps, on_iteration=press)
     state = tmp_path / "two" / "tiny_last.state.pt"
     assert checkpoints.read_state(state).iteration == 7
     assert checkpoints.read_state(state).cfg == text
@@ -42,18 +47,6 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     logs = [(tmp_path / part / "tiny_log.csv").read_text().splitlines() for part in ("one", "two")]
     timeless = [[[cell for at, cell in enumerate(row.split(",")) if at not in (4, 6)] for row in log] for log in logs]
     assert timeless[0] == timeless[1]
-
-
-class _Interrupting(int):
-    """A patience that presses Ctrl-C in an iteration: it is asked for after each."""
-
-    left = 0
-
-    def __bool__(self) -> bool:
-        self.left += 1
-        if self.left == int(self):
-            signal.raise_signal(signal.SIGINT)
-        return False
 
 
 def test_ctrl_c_saves_the_state_and_resume_continues(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
