@@ -124,11 +124,12 @@ def _has_later_convolution(graph: Any, node: Any) -> bool:
 
 def open_in_openvino(path: pathlib.Path, threads: int) -> Callable[[Tensor], list[Tensor]]:
     """Return a function that runs the file in OpenVINO."""
-    import openvino
     import torch
 
+    from darknet_py.exporters.openvino_models import get_core
+
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-    request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
+    request = get_core().compile_model(path, "CPU", hints).create_infer_request()
     return lambda x: [torch.from_numpy(y.copy()) for y in request.infer([x.numpy()]).values()]
 
 

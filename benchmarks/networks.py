@@ -83,17 +83,17 @@ def row(args: argparse.Namespace, cfg: str, batch: str) -> str:
 
 def bare_openvino(network: Network, x: Tensor, args: argparse.Namespace) -> Callable[[Tensor], Any]:
     """Return OpenVINO as its documentation uses it: compile_model for one shape, an infer request, numpy in and out."""
-    import openvino
-
     import darknet_py
+    from darknet_py.exporters.openvino_models import get_core
 
+    core = get_core()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "network.onnx")
         darknet_py.export(network, path, dynamic="batch")
-        model = openvino.convert_model(path)
+        model = core.read_model(path)
     model.reshape([*x.shape])
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISIONS[args.dtype]}
-    request = openvino.Core().compile_model(model, "CPU", hints).create_infer_request()
+    request = core.compile_model(model, "CPU", hints).create_infer_request()
     return lambda images: request.infer([images.numpy()])
 
 

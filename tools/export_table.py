@@ -32,6 +32,7 @@ from darknet_py import weights
 from darknet_py.errors import DarknetError
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx.session import create_session
+from darknet_py.exporters.openvino_models import get_core
 from darknet_py.exporters.traceable import Heads, TraceableNetwork, size_multiple
 from darknet_py.exporters.verify import Array, make_runner, verify_outputs
 from darknet_py.files import atomic_write
@@ -177,9 +178,7 @@ def cell(function: Callable[[], float]) -> float | str:
 
 def measure_openvino(network: Network, onnx: pathlib.Path) -> float:
     """Compare the ONNX file in OpenVINO."""
-    import openvino
-
-    compiled = openvino.Core().compile_model(onnx, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = get_core().compile_model(onnx, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return verify_outputs(network, lambda arrays: list(compiled(arrays).values()), dynamic="batch").relative_rms
 
 

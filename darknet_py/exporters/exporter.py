@@ -29,6 +29,7 @@ from ..postprocess import require_heads
 from .onnx import nms_nodes
 from .onnx.model import OPSET, metadata, to_onnx, write_onnx
 from .onnx.session import create_session, is_onnxruntime_installed
+from .openvino_models import get_core, import_openvino
 from .traceable import Heads, TraceableNetwork, trace
 from .verify import Array, Runner, make_runner, verify_outputs
 
@@ -173,13 +174,13 @@ def _write_openvino(
     network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]
 ) -> tuple[str, _Runners]:
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError as error:
         raise DarknetError("export to OpenVINO needs the package openvino: pip install openvino") from error
     with tempfile.TemporaryDirectory() as folder:
         onnx_path = pathlib.Path(folder, "network.onnx")
         write_onnx(to_onnx(network, heads=heads, **options | {"fp16": False}), onnx_path)
-        model = openvino.convert_model(onnx_path)
+        model = get_core().read_model(onnx_path)
         for key, value in metadata(network, names=options["names"], letterbox=options["letterbox"]).items():
             model.set_rt_info(value, ["darknet_py", key])
         try:
@@ -188,7 +189,7 @@ def _write_openvino(
             raise DarknetError(f"{path.name}: OpenVINO cannot write it, is the disk full? {error}") from error
         del model  # it keeps the file mapped into memory
         shutil.rmtree(folder, ignore_errors=True)
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = get_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(arrays: list[Array]) -> list[Array]:
         return list(compiled(arrays).values())

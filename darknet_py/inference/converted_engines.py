@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..exporters.onnx.model import to_onnx, write_onnx
 from ..exporters.onnx.session import create_session
-from ..exporters.quiet import quiet_converters
-from ..network import Network, evaluating
+from ..exporters.openvino_models import convert_network, get_core, import_openvino
+from ..network import Network
 from .engine_cache import load_or_convert
 from .weight_tracker import WeightTracker
 
@@ -74,9 +74,7 @@ class OpenVINOEngine(ConvertedEngine):
     """A network in OpenVINO, compiled once for all batch sizes."""
 
     def _open(self) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = get_core()
 
         def read(folder: pathlib.Path) -> Any:
             return core.read_model(folder / f"{_FILE}.xml")
@@ -97,20 +95,8 @@ class OpenVINOEngine(ConvertedEngine):
             return list(self._request.infer([inputs], share_inputs=True).values())
 
     def _write(self, folder: pathlib.Path) -> None:
-        import openvino
-
-        network = self.network
-        # A batch of two: tracing treats lengths of 1 as constants.
-        example = torch.rand(2, *network.shape, device=next(network.parameters()).device)
-        try:
-            with torch.no_grad(), quiet_converters(), evaluating(network):
-                model = openvino.convert_model(network, example_input=example, input=[[-1, *network.shape]])
-        except Exception:  # OpenVINO supports fewer operators of traced modules than of ONNX
-            onnx_path = folder / f"{_FILE}.onnx"
-            write_onnx(to_onnx(network, dynamic="batch"), onnx_path)
-            model = openvino.convert_model(onnx_path)
-            onnx_path.unlink()
-        openvino.save_model(model, folder / f"{_FILE}.xml", compress_to_fp16=False)
+        model = convert_network(self.network, folder)
+        import_openvino().save_model(model, folder / f"{_FILE}.xml", compress_to_fp16=False)
 
 
 class ONNXRuntimeEngine(ConvertedEngine):
