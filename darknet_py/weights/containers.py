@@ -155,8 +155,9 @@ def _check_sizes(file: BinaryIO, name: str, *, is_zip: bool) -> None:
                         _check_tuples(content, name)
     except DarknetError:
         raise
-    except zipfile.BadZipFile as error:
-        raise CheckpointError(f"{name}: expected a file of torch.save, found a damaged file ({error})") from error
+    except (zipfile.BadZipFile, EOFError) as error:  # EOFError: an entry that ends after the file
+        reason = str(error) or "an entry is cut off"
+        raise CheckpointError(f"{name}: expected a file of torch.save, found a damaged file ({reason})") from error
     except (ValueError, LookupError, NotImplementedError, RuntimeError):
         return  # not a pickle: torch.load says what it is
 

@@ -218,6 +218,17 @@ def test_compressed_and_overlapping_entries_are_refused() -> None:
         darknet_py.load("b.pt")
 
 
+def test_an_entry_that_ends_after_the_file_is_refused() -> None:
+    with zipfile.ZipFile("a.pt", "w") as archive:
+        archive.writestr("a/padding", bytes(9000))
+        archive.writestr("a/data.pkl", b"\x80\x02B\xff\x1f\0\0")  # BINBYTES: 8191 bytes follow
+        padding, entry = archive.infolist()
+        padding.file_size = padding.compress_size = 0  # of the directory, which is written last
+        entry.file_size = entry.compress_size = 8198
+    with pytest.raises(CheckpointError, match="an entry is cut off"):
+        darknet_py.load("a.pt")
+
+
 def test_storages_that_are_shorter_than_they_claim_are_refused() -> None:
     torch.save({"format": "darknet_py 1", "a": torch.zeros(3)}, "a.pt")
     content = pathlib.Path("a.pt").read_bytes()
