@@ -30,6 +30,7 @@ from .images.limits import MAX_PIXELS
 from .images.prefetch import catch_errors, drop_errors
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
+from .messages import describe_text
 from .network import Network, evaluating, unwrap
 from .weights import warn_of_random_weights
 
@@ -242,7 +243,7 @@ def read_leaf_classes(network: Network, path: StrPath) -> Tensor:
     names = data_file.read_names(file)
     known = set(tree.names)
     log_problems(
-        Problem(f"{file}:{line}", f"{name!r} is not a class of the tree; left out")
+        Problem(f"{file}:{line}", f"expected a class of the tree, found {describe_text(name)}; left out")
         for line, name in enumerate(names, start=1)
         if name not in known
     )

@@ -10,13 +10,15 @@
     WeightsWarning(UserWarning)         weights that contain NaN or Inf, or random weights in use
 
 A message names the place (file, line, layer), what was expected and what was found. A function that does not know the
-place raises ValueError; the caller that knows it adds it.
+place raises ValueError; the caller that knows it adds it. As text, all escape control characters.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+
+from .messages import escape_controls
 
 # Names of PyTorch and of forks that are similar to those of other things; empty: there is none of that meaning.
 _MEANINGS = {
@@ -38,6 +40,9 @@ _LONGEST = 60  # characters of a file that a message quotes
 class DarknetError(ValueError):
     """Base class of the errors of this package."""
 
+    def __str__(self) -> str:
+        return escape_controls(super().__str__())
+
 
 class ConfigError(DarknetError):
     """A cfg that cannot be read, or whose network cannot be built."""
@@ -55,11 +60,16 @@ class DataError(DarknetError):
     """An image, label, list or names file that cannot be used."""
 
 
-class UnusedOptionWarning(UserWarning):
+class _EscapedWarning(UserWarning):
+    def __str__(self) -> str:
+        return escape_controls(super().__str__())
+
+
+class UnusedOptionWarning(_EscapedWarning):
     """Text of a cfg that has no effect, such as an unknown key."""
 
 
-class WeightsWarning(UserWarning):
+class WeightsWarning(_EscapedWarning):
     """Weights that give no meaningful results: they contain NaN or Inf, or are the random initial ones."""
 
 

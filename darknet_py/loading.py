@@ -90,21 +90,22 @@ def load(
     return network.to(target)
 
 
-def save(network: nn.Module, path: StrPath, *, upto: int | None = None) -> None:
+def save(network: nn.Module, path: StrPath, *, upto: int | None = None, allow_non_finite: bool = False) -> None:
     """Write a network to a .weights file, or with the suffix .pt or .safetensors to a checkpoint.
 
     Args:
         network: the network.
         path: the file to write; an existing one is replaced when the new one is complete.
         upto: write the first ``upto`` layers only.
+        allow_non_finite: write weights that contain NaN or Inf, too.
 
     Raises:
-        WeightsError: the file cannot be written, or there are fewer layers.
+        WeightsError: the file cannot be written, there are fewer layers, or the weights contain NaN or Inf.
     """
     if is_container(path):
-        checkpoint.save(network, path, upto=upto)
+        checkpoint.save(network, path, upto=upto, allow_non_finite=allow_non_finite)
     else:
-        weights_.save(network, path, upto=upto)
+        weights_.save(network, path, upto=upto, allow_non_finite=allow_non_finite)
 
 
 def _has_unloaded_weights(options: object) -> bool:

@@ -8,7 +8,6 @@ for boxes relative to a letterboxed input.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,9 +19,10 @@ from .boxes import NMSOptions, RawDetections, batched_nms, undo_letterbox
 from .cfg import Dialect
 from .errors import DataError
 from .layers import DecodeOptions, Head
+from .messages import get_logger
 from .network import Network
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)

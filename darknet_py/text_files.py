@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import locale
-import logging
 import os
 import pathlib
 import re
@@ -16,8 +15,14 @@ from collections.abc import Iterator
 
 from ._typing import StrPath
 from .errors import DataError, list_first
+from .messages import get_logger
 
-_log = logging.getLogger(__name__)
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".npy", ".pbm"),
+    *(".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
+)
+
+_log = get_logger(__name__)
 _BYTE_ORDER_MARKS = (  # UTF-32's begin with those of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -27,7 +32,6 @@ _BYTE_ORDER_MARKS = (  # UTF-32's begin with those of UTF-16
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _KEPT_BYTE = re.compile("[\udc80-\udcff]")
-_SUFFIX = re.compile(r"\.\w{1,5}[\"']?$")
 _MAX_NAMED = 6  # places that an error lists
 
 
@@ -77,8 +81,9 @@ def read_lines(path: StrPath) -> list[str]:
 def read_list(path: StrPath) -> list[str]:
     """Read a list: a path per line, see ``PathFinder``; empty lines are left out.
 
-    Paths that are not found are returned as they are. Without a suffix they may be any text, if an untrusted ``.data``
-    file names a file that is not a list; ``FILE:LINE`` is returned for them, so that no message quotes the text.
+    Paths that are not found are returned as they are if they have the suffix of an image. Others may be any text, if an
+    untrusted ``.data`` file names a file that is not a list; ``FILE:LINE`` is returned for them, so that no message
+    shows the text.
 
     Raises:
         DataError: as ``read_text`` does.
@@ -87,9 +92,9 @@ def read_list(path: StrPath) -> list[str]:
     listed = []
     for number, line in enumerate(read_lines(path), start=1):
         if text := line.strip():
-            has_suffix = _SUFFIX.search(text) is not None
-            unknown = text if has_suffix else f"{os.fspath(path)}:{number}"
-            listed.append(finder.find(text, shorten=has_suffix) or unknown)
+            is_image = text.strip("\"'").lower().endswith(IMAGE_SUFFIXES)
+            unknown = text if is_image else f"{os.fspath(path)}:{number}"
+            listed.append(finder.find(text, shorten=is_image) or unknown)
     finder.log_shortened()
     return listed
 

@@ -32,6 +32,7 @@ ROWS = (
         "errors",
         "initial_values",
         "locks",
+        "messages",
         "modes",
         "python_process",
         "signals",

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-# C0 and C1 control characters except tab, newline and carriage return, which progress bars use.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+from ..messages import escape_controls
 
 
 class EscapingText:
-    """A text stream that writes control characters as escapes such as ``\\x1b``; all else is that of the stream."""
+    """A text stream that escapes control characters, see ``escape_controls``; all else is that of the stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Write text and return its length."""
-        self._stream.write(_CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text))
+        self._stream.write("\r".join(map(escape_controls, text.split("\r"))))  # progress bars use carriage returns
         return len(text)
 
     def writelines(self, lines: Any) -> None:

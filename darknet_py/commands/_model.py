@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, WeightsError
+from ..errors import DataError, WeightsError, WeightsWarning
 from ..hub.model_files import Model, find
 
 if TYPE_CHECKING:
     from .._typing import StrPath
     from ..data.class_names import ClassNames
     from ..network import Network
+
+_ADVICE = " (--allow-non-finite accepts them)"
 
 
 def find_files(args: argparse.Namespace) -> Model:
@@ -23,17 +26,17 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
     """Load a network with its weights, on the device that the arguments name.
 
     Raises:
-        WeightsError: the model has no weights.
+        WeightsError: the model has no weights, or they contain NaN or Inf.
     """
-    from .. import loading
     from ..weights.containers import is_container
 
     is_checkpoint = is_container(model.cfg)  # contains cfg, weights and dialect
     if model.weights is None and not is_checkpoint:
         raise WeightsError(f"{args.model}: expected WEIGHTS after it, or --fetch to download those of the catalogue")
-    return loading.load(
+    return load(
         model.cfg,
         model.weights,
+        allow_non_finite=args.allow_non_finite,
         size=tuple(args.size) if args.size else None,
         dialect=None if is_checkpoint else args.dialect,
         device=args.device,
@@ -41,6 +44,29 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
         max_bytes=args.max_bytes,
         allow_paths=args.allow_paths,
     )
+
+
+def load(
+    cfg: StrPath, weights: StrPath | None, *, allow_non_finite: bool, advice: str = _ADVICE, **options: Any
+) -> Network:
+    """Load a network as ``loading.load`` does, but refuse weights that contain NaN or Inf unless they are allowed.
+
+    Args:
+        cfg: the cfg or checkpoint.
+        weights: its weights, if any.
+        allow_non_finite: warn only.
+        advice: end of the error's sentence.
+        **options: further arguments of ``loading.load``.
+    """
+    from .. import loading
+
+    with warnings.catch_warnings():
+        if not allow_non_finite:
+            warnings.simplefilter("error", WeightsWarning)
+        try:
+            return loading.load(cfg, weights, **options)
+        except WeightsWarning as warning:
+            raise WeightsError(f"{warning}; expected numbers{advice}") from warning
 
 
 def build_network(args: argparse.Namespace, cfg_path: StrPath, *, strict: bool) -> Network:

@@ -126,7 +126,7 @@ def add_network(parser: argparse.ArgumentParser, *, without: Collection[str] = (
     """Add the options of how a network is read and where it runs, except those in ``without``."""
     group = parser.add_argument_group("network")
     defaults = {"--imgsz/--size": None, "--dialect": "alexeyab", "--device": "auto", "--strict": None, "--fetch": None}
-    defaults |= {"--max-bytes": None, "--allow-paths": None}
+    defaults |= {"--max-bytes": None, "--allow-paths": None, "--allow-non-finite": None}
     for names, default in defaults.items():
         if names not in without:
             add(group, names, default=default)

@@ -49,8 +49,8 @@ def split_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
 
     An HTTP URL without the suffix of an image or a video is what the server says it is.
     """
-    from ..images.sources import IMAGE_SUFFIXES
     from ..images.urls import content_type, is_http, url_suffix
+    from ..text_files import IMAGE_SUFFIXES
     from ..video.capture import VIDEO_SUFFIXES, is_camera, is_url, is_video
 
     def is_image_url(source: str) -> bool:

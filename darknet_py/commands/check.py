@@ -29,7 +29,7 @@ _DATA_SUFFIXES = (".data", ".yaml", ".yml", ".json", ".txt")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _options.add_model(parser, without=("--device",))
+    _options.add_model(parser, without=("--device", "--allow-non-finite"))
     _options.add(parser, "--names")
     _options.add(parser, "--polygons")
     parser.add_argument(

@@ -14,7 +14,7 @@ from . import _model, _options
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _options.add_model(parser)
+    _options.add_model(parser, without=("--allow-non-finite",))
     group = parser.add_argument_group("file")
     _options.add(group, "-o/--output", metavar="FILE", note="the exported file (default: the cfg's name with .onnx)")
     group.add_argument(

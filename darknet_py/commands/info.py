@@ -11,7 +11,7 @@ from . import _model, _options
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _options.add_model(parser, without=("--device", "--fetch"))
+    _options.add_model(parser, without=("--device", "--fetch", "--allow-non-finite"))
     parser.add_argument("--stored", action="store_true", help="list the arrays of the .weights file instead")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import _options
+from . import _model, _options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,13 +17,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("upto", metavar="N", type=int, help="number of layers to keep; every section counts")
     parser.add_argument("--keep-seen", action="store_true", help="keep the number of images seen")
     _options.add(parser, "--dialect", default="alexeyab")
+    _options.add(parser, "--allow-non-finite")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the file."""
-    from .. import loading, weights
+    from .. import weights
 
-    network = loading.load(args.cfg, args.weights, dialect=args.dialect, upto=args.upto)
-    size = weights.save(network, args.output, upto=args.upto, seen=network.seen if args.keep_seen else 0)
+    network = _model.load(
+        args.cfg, args.weights, allow_non_finite=args.allow_non_finite, dialect=args.dialect, upto=args.upto
+    )
+    size = weights.save(
+        network,
+        args.output,
+        upto=args.upto,
+        seen=network.seen if args.keep_seen else 0,
+        allow_non_finite=args.allow_non_finite,
+    )
     print(f"{args.output}: layers 0 to {args.upto - 1}, {size} bytes")
     return 0

@@ -132,7 +132,7 @@ def serve_library(library: StrPath, network: Network, x: Tensor) -> Iterator[Cal
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         _write_cfg(folder / "network.cfg", single_image_config(network))
-        weights_.save(network, folder / "network.weights")
+        weights_.save(network, folder / "network.weights", allow_non_finite=True)
         np.save(folder / "x.npy", x.numpy())
         request_read, request_write = os.pipe()
         reply_read, reply_write = os.pipe()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from .. import cfg as cfg_
-from .. import loading, weights
+from .. import loading
 from .._typing import StrPath
 from ..cfg import Dialect
 from ..data.class_names import ClassNames, resolve_class_names
@@ -66,14 +66,12 @@ def convert(
         network = _load_by_order(source, cfg, dialect)
     else:
         network, upto = _load(source, cfg, dialect, upto)
-    if not allow_non_finite:
-        weights.require_finite(network, "allow_non_finite=True, --allow-non-finite: convert them")
     if names is not None:
         classes = network.heads[-1].classes if network.heads else 0
         network.names = tuple(resolve_class_names(names, classes, exact=bool(network.heads)))
     if fuse_bn:
         network = fuse_batch_norm(network)
-    loading.save(network, target, upto=upto)
+    loading.save(network, target, upto=upto, allow_non_finite=allow_non_finite)
     if write_cfg is not None:
         _write_cfg(network, write_cfg)
     return network

@@ -6,18 +6,18 @@ to the folder of the file.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from .._typing import StrPath
 from ..errors import DataError
+from ..messages import describe_text, get_logger
 from ..text_files import PathFinder, read_lines, read_list, to_unicode
 from .dataset import Dataset, load_image_list
 from .labels import DEFAULT_OPTIONS, LabelOptions
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DataFile:
         try:
             return int(text)
         except ValueError:
-            raise DataError(f"{self.path}: {key}: expected an integer, got {text!r}") from None
+            raise DataError(f"{self.path}: {key}: expected an integer, got {describe_text(text)}") from None
 
     def list_key(self, subset: str) -> str:
         """Return the key of the list of ``subset``; without one it is ``train``, as in Darknet, which is logged."""
@@ -76,7 +76,7 @@ def read_data_file(path: StrPath) -> DataFile:
             continue
         key, equals, value = text.partition("=")
         if not equals:
-            raise DataError(f"{os.fspath(path)}:{number}: expected `key = value`, got {text!r}")
+            raise DataError(f"{os.fspath(path)}:{number}: expected `key = value`, got {describe_text(text)}")
         values.setdefault(key.strip(), value.strip())
     return DataFile(os.fspath(path), values)
 

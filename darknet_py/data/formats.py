@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from dataclasses import replace
 from .._typing import StrPath
 from ..errors import DataError
 from ..images.sources import expand_sources, is_image_name
+from ..messages import get_logger
 from ..text_files import PathFinder, read_list
 from . import data_yaml
 from .coco import load_coco
@@ -28,7 +28,7 @@ from .labels import LabelOptions
 from .voc import is_voc_folder, load_voc
 
 _DATA_YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def load_dataset(

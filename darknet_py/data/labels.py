@@ -8,7 +8,6 @@ more numbers, and every missing or invalid label is reported as a ``Problem`` wi
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import stat
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from .._typing import StrPath
 from ..errors import DataError
+from ..messages import describe_text, escape_controls, get_logger
 from ..text_files import read_lines
 
 TargetArray = npt.NDArray[np.float32]  # [n, 5]: (cx, cy, w, h) relative to the image, class
@@ -30,7 +30,6 @@ UNKNOWN_CLASS = "targets have a class that the network does not have"  # kind of
 _CLASS_ONLY = "labels have a class and no box: only a class tree in pjreddie's dialect is trained on them"
 _COLUMNS = 5
 _MIN_POLYGON = 7  # numbers of a class and three points
-_MAX_QUOTED = 60  # letters of a line in a message
 
 _FOLDER_PAIRS = tuple(
     (images.replace("/", separator), labels.replace("/", separator))
@@ -43,7 +42,7 @@ _FOLDER_PAIRS = tuple(
     )
     for separator in "/\\"
 )
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Problem:
     kind: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"{self.location}: {self.message}"
+        return escape_controls(f"{self.location}: {self.message}")
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def read_label_file(
         location = f"{os.fspath(path)}:{number}"
         numbers = _parse(words)
         if numbers is None or len(numbers) < _COLUMNS:
-            message = f"expected `class x y w h`, found {_shorten(line.strip())!r}"
+            message = f"expected `class x y w h`, found {describe_text(line)}"
             on_problem(Problem(location, f"{message}; the rest of the file is ignored"))
             break
         is_polygon = options.polygons and len(numbers) >= _MIN_POLYGON and len(numbers) % 2 == 1
@@ -165,7 +164,7 @@ def read_label_file(
         if 0 <= row[4] < (math.inf if classes is None else classes) and all(map(math.isfinite, row)):
             rows.append(row)
         if len(words) > len(numbers):
-            message = f"expected the end of the line, found {words[len(numbers)]!r}"
+            message = f"expected the end of the line, found {describe_text(words[len(numbers)])}"
             on_problem(Problem(location, f"{message}; the rest of the file is ignored"))
             break
     return np.array(rows, np.float32).reshape(-1, _COLUMNS)
@@ -188,10 +187,6 @@ def _bounding_box(numbers: Sequence[float]) -> tuple[float, ...]:
     xs, ys = numbers[1::2], numbers[2::2]
     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
     return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top, numbers[0]
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
 
 
 def check_target(row: Sequence[float], location: str, classes: int | None = None) -> Iterator[Problem]:

@@ -7,15 +7,14 @@ import os
 import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..images.sources import IMAGE_SUFFIXES
-from ..text_files import decode_text, read_lines, to_unicode
+from ..text_files import IMAGE_SUFFIXES, decode_text, read_lines, to_unicode
 from .dataset import Dataset, Sample
 from .labels import Problem, TargetArray, check_target
 
@@ -26,6 +25,7 @@ VOC_CLASSES = (
 _NO_ANNOTATION = "images have no annotation that can be read and are treated as images without objects"
 _DECLARATION = re.compile(rb"""\s*<\?xml[^>]*encoding=["']([\w.:-]+)["']""")  # of an encoding that contains ASCII
 _TEXT_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
+_NUMBER = re.compile(r"[\d_]{1,16}", re.ASCII)  # names of VOC's images, as 2008_000002
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -59,18 +59,33 @@ def load_voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC_
     lists = [root / "ImageSets" / "Main" / f"{name}.txt" for name in (subset, "val" if subset == "valid" else subset)]
     list_file = next((path for path in lists if path.is_file()), None)
     if list_file:
-        stems = [line.split()[0] for line in read_lines(list_file) if line.split()]
+        files = list(_list_files(root, list_file))
     else:
-        stems = sorted(path.stem for path in (root / "Annotations").glob("*.xml"))
+        files = [(_image_path(root, path.stem), path) for path in sorted((root / "Annotations").glob("*.xml"))]
     problems: list[Problem] = []
-    annotations = [(stem, _read_annotation(root / "Annotations" / f"{stem}.xml", problems)) for stem in stems]
+    annotations = [(image, _read_annotation(path, problems)) for image, path in files]
     occurring = {item.name for _, objects in annotations for item in objects}
     classes = list(names) if occurring <= set(names) else sorted(occurring)
     samples = []
-    for stem, objects in annotations:
+    for image, objects in annotations:
         targets, ignored = (_to_targets(objects, classes, is_difficult) for is_difficult in (False, True))
-        samples.append(Sample(_image_path(root, stem), targets, ignored))
+        samples.append(Sample(image, targets, ignored))
     return Dataset(samples, tuple(classes), problems, os.fspath(folder))
+
+
+def _list_files(root: pathlib.Path, list_file: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
+    """Yield the image and the annotation of each line of a list.
+
+    A line of which neither exists may be any text, which ``FILE:LINE`` replaces in messages unless it is a number.
+    """
+    for number, line in enumerate(read_lines(list_file), start=1):
+        if not (words := line.split()):
+            continue
+        image, annotation = _image_path(root, words[0]), root / "Annotations" / f"{words[0]}.xml"
+        if _NUMBER.fullmatch(words[0]) or any(os.path.isfile(path) for path in (image, annotation)):
+            yield image, annotation
+        else:
+            yield f"{list_file}:{number}", pathlib.Path(f"{list_file}:{number}")
 
 
 def _to_targets(objects: Sequence[_VOCObject], classes: Sequence[str], is_difficult: bool) -> TargetArray:

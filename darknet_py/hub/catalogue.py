@@ -9,7 +9,6 @@ The package contains the cfgs and class names, and the weights of ``digits``.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import pathlib
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 from ..errors import ConfigError, DarknetError, DataError, WeightsError, did_you_mean
 from ..files import atomic_write
+from ..messages import get_logger
 from .download import Check, SourceError, Url, file_sha256, remove_parts
 from .pypi import Package
 
@@ -26,7 +26,7 @@ Source = Url | Package
 
 IMAGE = "image"
 _HEADER_BYTES = (16, 20)
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 _NETWORK_KINDS = ("detector", "classifier")  # weights of a whole network
 
 

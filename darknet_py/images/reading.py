@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import io
-import logging
 import math
 import os
 import struct
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import DataError
+from ..messages import get_logger
 from .limits import MAX_PIXELS
 from .urls import is_http, read_url
 
@@ -37,7 +37,7 @@ FORMATS = (
     *("DIB", "DDS", "ICO", "PCX", "PSD", "QOI", "SGI", "SUN", "TGA"),
 )
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _GREY_WEIGHTS = np.array([77, 150, 29], dtype=np.uint16)  # stb_image's, in 256ths
 _16_BIT_FORMATS = ("PPM", "PNG")  # which have no images of 32 bits

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import glob
-import logging
 import os
 import pathlib
 from collections.abc import Iterable
 
 from ..errors import DataError
 from ..hub import catalogue
-from ..text_files import read_list
+from ..messages import get_logger
+from ..text_files import IMAGE_SUFFIXES, read_list
 from .urls import is_http
 
-IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".npy", ".pbm"),
-    *(".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
-)
 # Files that lie beside the images of a data set.
 _COMPANION_SUFFIXES = (".cfg", ".csv", ".data", ".json", ".md", ".names", ".txt", ".weights", ".xml", ".yaml", ".yml")
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 _SAMPLE_PREFIX = "sample:"
 
 

@@ -217,7 +217,7 @@ def _open_opencv(network: Network, folder: pathlib.Path) -> Run | None:
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         return None
     (folder / "a.cfg").write_text(cfg.dumps(network.config), encoding="utf-8")
-    weights.save(network, folder / "a.weights")
+    weights.save(network, folder / "a.weights", allow_non_finite=True)
     try:
         net = cv2.dnn.readNetFromDarknet(str(folder / "a.cfg"), str(folder / "a.weights"))
         names = net.getUnconnectedOutLayersNames()

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import importlib
 import json
-import logging
 import pathlib
 import tempfile
 import threading
@@ -27,12 +26,13 @@ from ..errors import DarknetError
 from ..files import temporary_folder
 from ..hub.catalogue import cache_folder
 from ..hub.download import file_sha256
+from ..messages import get_logger
 from ..network import Network
 
 _CHECKSUMS = "sha256.json"
 _CONVERTERS = ("torch", "onnx", "onnxscript", "onnx-ir")
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 _converting = threading.Lock()  # the converters change state of the process, such as the levels of loggers
 M = TypeVar("M")
 

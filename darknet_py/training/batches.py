@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import ConfigError, DataError
 from ..images.reading import ImageArray
+from ..messages import describe_text, get_logger
 from ..network import Network
 from .distributed import ProcessGroup
 from .loader import Array, Batches, Job, Loader
@@ -26,7 +26,7 @@ from .sampling import CLASSIFIER_THREADS, DETECTOR_THREADS, Plan, Purpose, gener
 from .sources import Classes, Objects, Tree
 from .text_batches import TextBatches, TextFile
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 Data = Dataset | Batches | TextFile | StrPath
@@ -192,7 +192,7 @@ def integer_entry(entries: Mapping[str, str], key: str, default: int) -> int:
     try:
         return int(entries.get(key, default))
     except ValueError:
-        raise ConfigError(f"{key}: expected an integer, got {entries[key]!r}") from None
+        raise ConfigError(f"{key}: expected an integer, got {describe_text(entries[key])}") from None
 
 
 def read_classifier_data(data: Data | None, subset: str) -> tuple[list[str], tuple[str, ...]]:

@@ -9,7 +9,6 @@ cannot be read is reported once, and another one is drawn in its place.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ from ..data.labels import Problem
 from ..errors import ConfigError, DataError
 from ..images.prefetch import map_prefetched
 from ..images.reading import ImageArray, read_image
+from ..messages import get_logger
 from .sampling import Plan
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 _MAX_UNREADABLE = 100  # images in a row
 
 Array = npt.NDArray[np.float32]

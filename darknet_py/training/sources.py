@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,12 +11,13 @@ import numpy as np
 from ..data import class_labels
 from ..data.dataset import Dataset
 from ..data.labels import Problem
+from ..messages import get_logger
 from .loader import Array
 
 _IDENTITIES_PER_IMAGE = 4000  # objects of one image that Darknet keeps apart for tracking
 Tree = tuple[list[int], list[int]]  # parent and group of every class
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +12,10 @@ from typing import NamedTuple
 
 from ..errors import DataError
 from ..images.reading import ImageArray
+from ..messages import get_logger
 from .capture import Capture
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _MAX_BACKOFF = 30.0  # seconds between two attempts to connect
 _POLL = 0.2  # seconds: a wait without a timeout cannot be interrupted on every system

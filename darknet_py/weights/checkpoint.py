@@ -43,7 +43,7 @@ from ..errors import CheckpointError, WeightsError
 from ..network import Network, unwrap
 from ..text_files import read_text, to_unicode
 from . import containers, schema
-from .darknet_file import require_plain, stored
+from .darknet_file import require_finite, require_plain, stored
 from .diagnostics import require_memory, warn_of_non_finite
 from .state_dicts import layer_of, own_state_dict, plain_state_dict
 
@@ -68,18 +68,23 @@ class Checkpoint:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def save(network: nn.Module, path: StrPath, *, upto: int | None = None) -> None:
+def save(network: nn.Module, path: StrPath, *, upto: int | None = None, allow_non_finite: bool = False) -> None:
     """Write a network to a .pt or .safetensors file.
 
     Args:
         network: the network.
         path: the file to write; an existing one is replaced when the new one is complete.
         upto: write the first ``upto`` layers only.
+        allow_non_finite: write weights that contain NaN or Inf, too.
 
     Raises:
-        WeightsError: the file cannot be written.
+        WeightsError: the file cannot be written, or the weights contain NaN or Inf.
     """
-    containers.write(path, to_entries(create(unwrap(network), upto)))
+    network = unwrap(network)
+    entries = to_entries(create(network, upto))
+    if not allow_non_finite:
+        require_finite(network, upto=upto)
+    containers.write(path, entries)
 
 
 def to_entries(checkpoint: Checkpoint) -> dict[str, Any]:

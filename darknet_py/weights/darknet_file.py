@@ -36,6 +36,7 @@ from ..modes import update_computed
 from ..network import Network, unwrap
 from .diagnostics import describe_non_finite, explain, identify_format, require_memory, warn_of_non_finite
 
+_ACCEPT_THEM = "allow_non_finite=True, --allow-non-finite: accept them"
 _MAX_HEADER = struct.calcsize("<iiiQ")
 
 
@@ -189,13 +190,20 @@ def require_plain(network: Network) -> None:
             )
 
 
-def require_finite(network: Network, advice: str) -> None:
-    """Raise WeightsError if weights of a network are NaN or Inf; ``advice`` says what allows them."""
-    if problem := describe_non_finite(stored(network)):
+def require_finite(network: Network, advice: str = _ACCEPT_THEM, *, upto: int | None = None) -> None:
+    """Raise WeightsError if weights of the first ``upto`` layers are NaN or Inf; ``advice`` says what allows them."""
+    if problem := describe_non_finite(array for array in stored(network) if upto is None or array.layer < upto):
         raise WeightsError(f"{network.config.path}: the weights contain {problem}; expected numbers ({advice})")
 
 
-def save(network: nn.Module, path: StrPath, *, upto: int | None = None, seen: int | None = None) -> int:
+def save(
+    network: nn.Module,
+    path: StrPath,
+    *,
+    upto: int | None = None,
+    seen: int | None = None,
+    allow_non_finite: bool = False,
+) -> int:
     """Write a .weights file (``save_weights_upto``). A network that was loaded and not changed gives the same bytes.
 
     Args:
@@ -203,17 +211,20 @@ def save(network: nn.Module, path: StrPath, *, upto: int | None = None, seen: in
         path: the file to write; an existing one is replaced when the new one is complete.
         upto: write the first ``upto`` layers only.
         seen: number of images trained on, instead of ``network.seen``.
+        allow_non_finite: write weights that contain NaN or Inf, too.
 
     Returns:
         The size of the file in bytes.
 
     Raises:
-        WeightsError: the file cannot be written.
+        WeightsError: the file cannot be written, or the weights contain NaN or Inf.
     """
     network = unwrap(network)
     _check_upto(network, upto)
     require_memory(network)
     update_computed(network)
+    if not allow_non_finite:
+        require_finite(network, upto=upto)
     major, minor, revision = network.version
     header = Header(major, minor, revision, network.seen if seen is None else seen)
     with atomic_write(path, error=WeightsError, durable=True) as file:

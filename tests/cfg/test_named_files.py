@@ -93,9 +93,18 @@ def test_no_error_quotes_the_content_of_a_named_file(folder: pathlib.Path, secti
     assert SECRET not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["a\x1b[31mb.cfg", "a\x9b2Jb.cfg", "a\x07b.cfg", "a\x7fb.cfg"])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\x1b[31mb.cfg", r"a\x1b[31mb.cfg"),
+        ("a\x9b2Jb.cfg", r"a\u009b2Jb.cfg"),
+        ("a\x07b.cfg", r"a\x07b.cfg"),
+        ("a\x7fb.cfg", r"a\u007fb.cfg"),
+        ("a\u202eb.cfg", r"a\u202eb.cfg"),
+    ],
+)
 def test_control_characters_of_names_are_escaped_on_the_terminal(
-    folder: pathlib.Path, name: str, capsys: pytest.CaptureFixture[str]
+    folder: pathlib.Path, name: str, shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "work" / name).write_text("[net]\nwidth=8\nheight=8\nchannels=3\n[con\x1b[2Jv]\n")
     assert main(["check", name]) == 1
@@ -103,5 +112,5 @@ def test_control_characters_of_names_are_escaped_on_the_terminal(
     (folder / "work" / name).write_text("[net]\nwidth=8\nheight=8\nchannels=3\n[dropout]\n")
     assert main(["check", name]) == 0
     printed = captured.out + captured.err + capsys.readouterr().out
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", printed)
-    assert repr(name)[1:-1] in printed
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", printed)
+    assert shown in printed

@@ -63,7 +63,7 @@ _GOOD = "1 0.5 0.5 0.25 0.5"
         ("1 .5 .5 .1 0", 1, ["1: size 0.1 0, expected 0..1 of the image"]),
         ("1 nan .5 .1 .1", 0, ["1: a coordinate is NaN or Inf; ignored"]),
         (f"{_GOOD}\n{_GOOD}", 2, ["2: duplicate of line 1"]),
-        (f"{_GOOD}\ncat .5 .5 .1 .1\n{_GOOD}", 1, ["2: expected `class x y w h`, found 'cat .5 .5 .1 .1'"]),
+        (f"{_GOOD}\ncat .5 .5 .1 .1\n{_GOOD}", 1, ["2: expected `class x y w h`, found 5 words, 4 of them numbers"]),
         (f"{_GOOD} .9\n{_GOOD}", 1, ["1: expected 4 numbers after the class, found 5: ignored"]),
         (
             f"0 .1 .1 .9 .1 .5 .9\n{_GOOD}",
@@ -73,8 +73,8 @@ _GOOD = "1 0.5 0.5 0.25 0.5"
                 "a polygon gives its bounding box with --polygons"
             ],
         ),
-        (f"{_GOOD} # bus\n{_GOOD}", 1, ["1: expected the end of the line, found '#'"]),
-        ("1 .5 .5 .1", 0, ["1: expected `class x y w h`, found '1 .5 .5 .1'"]),
+        (f"{_GOOD} # bus\n{_GOOD}", 1, ["1: expected the end of the line, found a word of 1 character"]),
+        ("1 .5 .5 .1", 0, ["1: expected `class x y w h`, found 4 words, 4 of them numbers"]),
     ],
 )
 def test_invalid_labels_are_reported_with_file_and_line(
@@ -139,7 +139,7 @@ def test_a_data_file_is_loaded(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
     assert [problem.message for problem in dataset.problems] == [
         "class 3, but the network has 2 classes (0..1); ignored"
     ]
-    with pytest.raises(DataError, match="top: expected an integer, got 'x'"):
+    with pytest.raises(DataError, match="top: expected an integer, got a word of 1 character"):
         data_file.read_data_file(path).get_int("top", 1)
     with pytest.raises(DataError, match=r"expected a line `results = \.\.\.`"):
         data_file.read_data_file(path)["results"]
@@ -158,7 +158,7 @@ def test_paths_of_a_list_are_relative_to_the_working_directory_or_to_the_list(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("train data.txt", ":1: expected `key = value`, got 'train data.txt'"), ("names=x", "`train = ...`")],
+    [("train data.txt", ":1: expected `key = value`, got 2 words, 0 of them numbers"), ("names=x", "`train = ...`")],
 )
 def test_the_error_names_a_missing_entry(tmp_path: pathlib.Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message.replace("...", r"\.\.\.")):

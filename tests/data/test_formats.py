@@ -272,7 +272,7 @@ def test_names_that_are_too_long_for_the_file_system_are_those_of_missing_images
     for folder in ("Annotations", "JPEGImages"):
         (tmp_path / "voc" / folder).mkdir(parents=True)
     write_text(tmp_path / "voc" / "ImageSets" / "Main" / "val.txt", name)
-    assert name in load_dataset(tmp_path / "voc")[0].image
+    assert load_dataset(tmp_path / "voc")[0].image.endswith("val.txt:1")
     for path in (write_text(tmp_path / "data.yaml", f"val: {name}\nnames: [dog]\n"), tmp_path / name):
         with pytest.raises(DataError, match=r"no images|no such file"):
             load_dataset(path)

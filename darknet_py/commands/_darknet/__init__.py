@@ -16,7 +16,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError, did_you_mean
-from .. import _output
+from .. import _model, _output
 from .arguments import Arguments, Line, fill, split_line, usage
 from .flags import COMMON, FLAGS
 
@@ -168,9 +168,7 @@ def read_data(args: argparse.Namespace) -> DataFile:
 
 def load_network(args: argparse.Namespace) -> Network:
     """Load the network of CFG and WEIGHTS, on the device that ``-i`` names."""
-    from ... import loading
-
-    return loading.load(args.cfg, args.weights, device=resolve_device(args))
+    return _model.load(args.cfg, args.weights, allow_non_finite=False, advice="", device=resolve_device(args))
 
 
 def resolve_device(args: argparse.Namespace) -> str:

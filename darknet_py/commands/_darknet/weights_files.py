@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError
+from .. import _model
 from . import function
 
 if TYPE_CHECKING:
@@ -28,12 +29,12 @@ def run_average(args: argparse.Namespace) -> int:
 @function("partial", "cfg weights output layers")
 def run_partial(args: argparse.Namespace) -> int:
     """Write the first N layers of a weights file: partial CFG WEIGHTS OUTPUT N."""
-    from ... import loading, weights
+    from ... import weights
 
     if not args.layers.isdecimal():
         raise DataError(f"partial: expected a number of layers, got {args.layers!r}")
     upto = int(args.layers)
-    network = loading.load(args.cfg, args.weights, upto=upto)
+    network = _load(args, upto=upto)
     print(f"Saving weights to {args.output}", file=sys.stderr)
     weights.save(network, args.output, upto=upto, seen=0)
     return 0
@@ -42,10 +43,9 @@ def run_partial(args: argparse.Namespace) -> int:
 def _add(name: str, summary: str) -> None:
     @function(name, "cfg weights output")
     def run(args: argparse.Namespace) -> int:
-        from ... import loading
         from ...conversion import weight_tools
 
-        network = loading.load(args.cfg, args.weights)
+        network = _load(args)
         weight_tools.TOOLS[name](network)
         _save(network, args.output)
         return 0
@@ -58,6 +58,10 @@ _add("rgbgr", "Swap red and blue in the filters of the first convolution")
 _add("reset", "Fold batch norm into the weights, and keep it with scale 1, mean 0 and variance 1")
 _add("denormalize", "Fold batch norm into the weights, and write a file without it, for a cfg without batch_normalize")
 _add("normalize", "Add batch norm with scale 1, mean 0 and variance 0 to layers without it")
+
+
+def _load(args: argparse.Namespace, **options: Any) -> Network:
+    return _model.load(args.cfg, args.weights, allow_non_finite=False, advice="", **options)
 
 
 def _save(network: Network, path: str) -> None:
