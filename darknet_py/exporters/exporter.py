@@ -100,7 +100,8 @@ def export(
     weights.warn_of_random_weights(network)
     target = pathlib.Path(path)
     if not allow_non_finite:
-        weights.require_finite(network, "allow_non_finite=True, --allow-non-finite: export them, without verification")
+        advice = "allow_non_finite=True, --allow-non-finite: export them, without verification"
+        weights.require_finite(weights.stored(network), network.config.path, advice)
     is_finite = not allow_non_finite or not weights.count_non_finite(weights.stored(network))
     heads = Heads(heads)
     check_outputs([target], [network.config.path, names if isinstance(names, str | os.PathLike) else None])

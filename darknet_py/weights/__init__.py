@@ -1,7 +1,7 @@
 """Weights on disk: Darknet's .weights files and checkpoints."""
 
-from .darknet_file import Header, StoredArray, count_filled_layers, load, read_header, require_finite, save, stored
-from .diagnostics import count_non_finite, random_layers, warn_of_random_weights
+from .darknet_file import Header, StoredArray, count_filled_layers, load, read_header, save, stored
+from .diagnostics import count_non_finite, random_layers, require_finite, warn_of_random_weights
 
 __all__ = [
     "Header",

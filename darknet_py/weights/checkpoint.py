@@ -43,8 +43,8 @@ from ..errors import CheckpointError, WeightsError
 from ..network import Network, unwrap
 from ..text_files import read_text, to_unicode
 from . import containers, schema
-from .darknet_file import require_finite, require_plain, stored
-from .diagnostics import require_memory, warn_of_non_finite
+from .darknet_file import require_plain, stored
+from .diagnostics import require_finite, require_memory, warn_of_non_finite
 from .state_dicts import layer_of, own_state_dict, plain_state_dict
 
 FORMAT = "darknet_py 1"
@@ -83,7 +83,7 @@ def save(network: nn.Module, path: StrPath, *, upto: int | None = None, allow_no
     network = unwrap(network)
     entries = to_entries(create(network, upto))
     if not allow_non_finite:
-        require_finite(network, upto=upto)
+        require_finite((a for a in stored(network) if upto is None or a.layer < upto), network.config.path)
     containers.write(path, entries)
 
 

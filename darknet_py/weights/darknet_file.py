@@ -34,9 +34,8 @@ from ..errors import WeightsError
 from ..files import atomic_write
 from ..modes import update_computed
 from ..network import Network, unwrap
-from .diagnostics import describe_non_finite, explain, identify_format, require_memory, warn_of_non_finite
+from .diagnostics import explain, identify_format, require_finite, require_memory, warn_of_non_finite
 
-_ACCEPT_THEM = "allow_non_finite=True, --allow-non-finite: accept them"
 _MAX_HEADER = struct.calcsize("<iiiQ")
 
 
@@ -190,12 +189,6 @@ def require_plain(network: Network) -> None:
             )
 
 
-def require_finite(network: Network, advice: str = _ACCEPT_THEM, *, upto: int | None = None) -> None:
-    """Raise WeightsError if weights of the first ``upto`` layers are NaN or Inf; ``advice`` says what allows them."""
-    if problem := describe_non_finite(array for array in stored(network) if upto is None or array.layer < upto):
-        raise WeightsError(f"{network.config.path}: the weights contain {problem}; expected numbers ({advice})")
-
-
 def save(
     network: nn.Module,
     path: StrPath,
@@ -224,7 +217,7 @@ def save(
     require_memory(network)
     update_computed(network)
     if not allow_non_finite:
-        require_finite(network, upto=upto)
+        require_finite((a for a in stored(network) if upto is None or a.layer < upto), network.config.path)
     major, minor, revision = network.version
     header = Header(major, minor, revision, network.seen if seen is None else seen)
     with atomic_write(path, error=WeightsError, durable=True) as file:

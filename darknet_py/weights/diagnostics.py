@@ -130,6 +130,14 @@ def warn_of_non_finite(arrays: Iterable[Array], path: str) -> None:
         warnings.warn(f"{path}: the weights contain {problem}", WeightsWarning, stacklevel=3)
 
 
+def require_finite(
+    arrays: Iterable[Array], path: str, advice: str = "allow_non_finite=True, --allow-non-finite: accept them"
+) -> None:
+    """Raise WeightsError if weights contain NaN or Inf; ``path``: their cfg, ``advice``: what allows them."""
+    if problem := describe_non_finite(arrays):
+        raise WeightsError(f"{path}: the weights contain {problem}; expected numbers ({advice})")
+
+
 def _counted(nan: int, inf: int) -> str:
     return ", ".join(f"{count} {name}" for name, count in (("NaN", nan), ("Inf", inf)) if count)
 
