@@ -83,7 +83,7 @@ def save(network: nn.Module, path: StrPath, *, upto: int | None = None, allow_no
     network = unwrap(network)
     entries = to_entries(create(network, upto))
     if not allow_non_finite:
-        require_finite((a for a in stored(network) if upto is None or a.layer < upto), network.config.path)
+        require_finite(stored(network, upto=upto), network.config.path)
     containers.write(path, entries)
 
 
@@ -227,7 +227,7 @@ def fill(network: Network, checkpoint: Checkpoint, path: StrPath, *, upto: int |
             raise CheckpointError(f"{prefix}{name}: expected {tuple(tensor.shape)}, found {tuple(loaded[name].shape)}")
     for name, tensor in expected.items():
         tensor.copy_(loaded[name])
-    warn_of_non_finite((array for array in stored(network) if array.layer < count), os.fspath(path))
+    warn_of_non_finite(stored(network, upto=count), os.fspath(path))
     network.version = checkpoint.version
     network.seen = checkpoint.seen
     network.names = tuple(checkpoint.names)

@@ -23,7 +23,7 @@ import torch
 from .._typing import StrPath
 from ..errors import CheckpointError, DarknetError, WeightsError
 from ..files import atomic_write
-from .darknet_file import read_exactly
+from .binary import read_exactly
 from .diagnostics import identify_format
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")

@@ -15,6 +15,7 @@ A file that ends where a layer begins is a backbone: yolov4.conv.137 is the firs
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import stat
 import struct
@@ -34,6 +35,7 @@ from ..errors import WeightsError
 from ..files import atomic_write
 from ..modes import update_computed
 from ..network import Network, unwrap
+from .binary import fill, read_exactly
 from .diagnostics import explain, identify_format, require_finite, require_memory, warn_of_non_finite
 
 _MAX_HEADER = struct.calcsize("<iiiQ")
@@ -71,7 +73,9 @@ class StoredArray(NamedTuple):
     tensor: Tensor  # the parameter or buffer itself, or a view of it
 
 
-def stored(network: Network, *, transposed: bool = False, writing: bool = False) -> Iterator[StoredArray]:
+def stored(
+    network: Network, *, transposed: bool = False, writing: bool = False, upto: int | None = None
+) -> Iterator[StoredArray]:
     """Yield the arrays of a file in order.
 
     Args:
@@ -79,8 +83,10 @@ def stored(network: Network, *, transposed: bool = False, writing: bool = False)
         transposed: whether the file has the matrices of connected layers as [inputs, outputs].
         writing: yield the arrays to write (``Layer.stored``, unless ``dontsave=1``) instead of those to read
             (``Layer.loaded``).
+        upto: yield those of the first ``upto`` layers only.
     """
-    for index, (layer, section) in enumerate(zip(network, network.config.sections[1:], strict=True)):
+    layers = zip(network, network.config.sections[1:], strict=True)
+    for index, (layer, section) in enumerate(itertools.islice(layers, upto)):
         if writing and layer.options.dontsave:
             continue
         for name, tensor in layer.stored(transposed) if writing else layer.loaded(transposed):
@@ -117,8 +123,7 @@ def count_filled_layers(network: Network, path: StrPath) -> int:
         WeightsError: the file cannot be read, is too long, or ends within a layer.
     """
     with _open(path, network) as opened:
-        header, total = opened.header, opened.size
-    arrays = list(stored(network, transposed=header.transposed))
+        arrays, total = list(stored(network, transposed=opened.header.transposed)), opened.size
     left = total
     for index, array in enumerate(arrays):
         if left == 0 and index and arrays[index - 1].layer != array.layer:
@@ -136,8 +141,8 @@ def count_surplus_bytes(network: Network, path: StrPath) -> int:
         WeightsError: the file cannot be read, or is of another format.
     """
     with _open(path, network) as opened:
-        size, header = opened.size, opened.header
-    return size - 4 * sum(array.tensor.numel() for array in stored(network, transposed=header.transposed))
+        arrays = stored(network, transposed=opened.header.transposed)
+        return opened.size - 4 * sum(array.tensor.numel() for array in arrays)
 
 
 @torch.no_grad()
@@ -165,7 +170,7 @@ def load(network: nn.Module, path: StrPath, *, upto: int | None = None) -> Netwo
     name = os.fspath(path)
     with _open(path, network, upto) as opened:
         header, left = opened.header, opened.size
-        arrays = [a for a in stored(network, transposed=header.transposed) if upto is None or a.layer < upto]
+        arrays = list(stored(network, transposed=header.transposed, upto=upto))
         expected = 4 * sum(array.tensor.numel() for array in arrays)
         if left < expected or (left > expected and upto is None):
             raise WeightsError(f"{name}: {explain(network, arrays, left)}")
@@ -217,15 +222,13 @@ def save(
     require_memory(network)
     update_computed(network)
     if not allow_non_finite:
-        require_finite((a for a in stored(network) if upto is None or a.layer < upto), network.config.path)
-    major, minor, revision = network.version
-    header = Header(major, minor, revision, network.seen if seen is None else seen)
+        require_finite(stored(network, upto=upto), network.config.path)
+    header = Header(*network.version, network.seen if seen is None else seen)
     with atomic_write(path, error=WeightsError, durable=True) as file:
         size: int = file.write(struct.pack(header.layout(network.dialect), *header))
-        for array in stored(network, transposed=header.transposed, writing=True):
-            if upto is None or array.layer < upto:
-                floats = array.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-                size += file.write(floats.astype("<f4", copy=False).data)
+        for array in stored(network, transposed=header.transposed, writing=True, upto=upto):
+            floats = array.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+            size += file.write(floats.astype("<f4", copy=False).data)
     return size
 
 
@@ -263,23 +266,6 @@ def _open(path: StrPath, network: Network, upto: int | None = None) -> Iterator[
             yield _OpenFile(content, header, size - header_size)
     except OSError as error:
         raise WeightsError(f"{name}: {error.strerror or error}") from error
-
-
-def read_exactly(file: BinaryIO, size: int) -> bytes:
-    """Read ``size`` bytes; fewer at the end of the file only."""
-    content = bytearray(size)
-    return bytes(content[: fill(file, memoryview(content))])
-
-
-def fill(file: BinaryIO, view: memoryview) -> int:
-    """Read from a file until a buffer of bytes is full or the file ends, and return the number of bytes read.
-
-    One read may return less than it is asked for: pipes, network file systems and unbuffered files do.
-    """
-    filled = 0
-    while filled < len(view) and (count := file.readinto(view[filled:])):  # type: ignore[attr-defined]
-        filled += count
-    return filled
 
 
 def _check_upto(network: Network, upto: int | None) -> None:

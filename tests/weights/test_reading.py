@@ -13,7 +13,7 @@ import torch
 
 from darknet_py import weights
 from darknet_py.errors import WeightsError
-from darknet_py.weights import darknet_file
+from darknet_py.weights import binary, darknet_file
 from tests.helpers import random_networks
 from tests.helpers.random_networks import FLOATS, TEXT, nan_network, weights_file
 
@@ -31,8 +31,8 @@ class SlowFile(io.RawIOBase):
 
 
 def test_short_reads_are_continued() -> None:
-    assert darknet_file.read_exactly(SlowFile(b"0123456789"), 8) == b"01234567"  # type: ignore[arg-type]
-    assert darknet_file.read_exactly(SlowFile(b"0123456789"), 80) == b"0123456789"  # type: ignore[arg-type]
+    assert binary.read_exactly(SlowFile(b"0123456789"), 8) == b"01234567"  # type: ignore[arg-type]
+    assert binary.read_exactly(SlowFile(b"0123456789"), 80) == b"0123456789"  # type: ignore[arg-type]
 
 
 def feed(path: pathlib.Path, content: bytes) -> threading.Thread:
