@@ -32,6 +32,8 @@ from .locks import HAS_LOCKS, hold, release, remove_if_unlocked
 
 _TEMPORARY = re.compile(r"\.darknet_py-[0-9a-f]{16}\.tmp")
 _NUL = "expected a file name, found a NUL character in it"
+_URL = re.compile("[a-zA-Z][a-zA-Z0-9+.-]+:/")  # one slash: pathlib has removed the other
+_NO_URL = "expected a local file or folder to write, found a URL: write a local one and upload it"
 _searched: set[str] = set()  # folders in which this process has looked for left-over files
 
 
@@ -78,7 +80,8 @@ def atomic_write(
 
 
 def create_folder(path: StrPath) -> pathlib.Path:
-    """Create a folder and those above it, if absent. Raises DataError."""
+    """Create a folder and those above it, if absent. Raises DataError; OutputError for a URL."""
+    refuse_url(path)
     folder = pathlib.Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,6 +131,12 @@ class OutputError(DataError):
     """An output that would replace an input, or another output."""
 
 
+def refuse_url(output: StrPath) -> None:
+    """Raise OutputError for a URL, of which a local folder ``https:`` would be made."""
+    if _URL.match(os.fspath(output)):
+        raise OutputError(f"{os.fspath(output)}: {_NO_URL}")
+
+
 def check_outputs(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | None]) -> None:
     """Refuse to write where something is read.
 
@@ -137,8 +146,8 @@ def check_outputs(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | 
             are looked at only if an output exists.
 
     Raises:
-        OutputError: an output is, possibly through links, one of ``inputs`` or another output. Devices and pipes are no
-            files in this sense.
+        OutputError: an output is, possibly through links, one of ``inputs`` or another output, or a URL. Devices and
+            pipes are no files in this sense.
     """
     existing: dict[tuple[int, int], StrPath] = {}
     absent: set[str] = set()
@@ -146,6 +155,7 @@ def check_outputs(outputs: Iterable[StrPath | None], inputs: Iterable[StrPath | 
     for path in (path for path in outputs if path and path != "-"):
         if "\0" in os.fspath(path):
             raise OutputError(f"{os.fspath(path)}: {_NUL}")
+        refuse_url(path)
         identity = _identity(path)
         if identity is None:
             folder, name = os.path.split(path)
@@ -182,6 +192,8 @@ def _resolve(path: StrPath) -> str | None:
     name = os.path.abspath(path)
     if "\0" in name:
         raise OSError(errno.EINVAL, _NUL)
+    if _URL.match(os.fspath(path)):
+        raise OSError(errno.EINVAL, _NO_URL)
     try:
         is_file = stat.S_ISREG(os.stat(name).st_mode)
     except FileNotFoundError:

@@ -15,11 +15,13 @@ from .data import data_file
 from .devices import find_device
 from .errors import WeightsError
 from .hub import model_files
+from .modes import standard_defaults
 from .network import Network
 from .weights import checkpoint
 from .weights.containers import is_container
 
 
+@standard_defaults()
 def load(
     cfg: StrPath,
     weights: StrPath | None = None,

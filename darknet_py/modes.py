@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
@@ -35,17 +35,16 @@ def _modules(module: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def default_float32() -> Iterator[None]:
-    """Make float32 torch's default dtype inside the block."""
+def standard_defaults(*, device: bool = True) -> Iterator[None]:
+    """Make float32 torch's default dtype, and with ``device`` the CPU its default device, inside the block."""
     dtype = torch.get_default_dtype()
-    if dtype is torch.float32:
+    with ExitStack() as restored:
+        if dtype is not torch.float32:
+            torch.set_default_dtype(torch.float32)
+            restored.callback(torch.set_default_dtype, dtype)
+        if device and torch.get_default_device().type != "cpu":
+            restored.enter_context(torch.device("cpu"))
         yield
-        return
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(dtype)
 
 
 @torch.no_grad()

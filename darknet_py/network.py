@@ -19,7 +19,7 @@ from .cfg import Config, Dialect, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError, DarknetError
 from .layers import ClassifierHead, Head, Layer, Shape, StepContext, Tree
-from .modes import default_float32, eval_mode
+from .modes import eval_mode, standard_defaults
 
 _MAX_WRAPPERS = 8  # around a network
 
@@ -75,7 +75,7 @@ class Network(nn.Module):
         self.sources = [spec.sources for spec in self._specs]
         planned = plan_layers(config, self._specs, self.shape)
         check_memory(config, self._specs, planned, self.shape, machine_memory() if max_bytes is None else max_bytes)
-        with default_float32():
+        with standard_defaults(device=False):  # parameters are created where torch's default device says
             self.layers = nn.ModuleList(build_layers(config, self._specs, self.shape))
         self._sizes = {self.shape[1:]}  # heights and widths of the input that the layers accept
         self._dead = dead_after(enumerate(self.sources), self.outputs)
@@ -253,8 +253,8 @@ def fresh_state(network: Network) -> Iterator[None]:
 
 @contextmanager
 def evaluating(network: Network) -> Iterator[None]:
-    """Compute for inference inside the block: eval mode and float32 as torch's default dtype; both are restored."""
-    with eval_mode(network), default_float32():
+    """Compute for inference inside the block: eval mode, float32 and the CPU as torch's defaults; all are restored."""
+    with eval_mode(network), standard_defaults():
         yield
 
 

@@ -22,6 +22,7 @@ from .detector import Detector
 from .errors import DataError
 from .images.prefetch import catch_errors, drop_errors
 from .images.reading import ImageSource
+from .modes import standard_defaults
 from .postprocess import nms_options
 from .results.results import Results
 
@@ -70,6 +71,7 @@ class TiledDetector:
         self.overlap = overlap
         self.whole = whole
 
+    @standard_defaults()
     def __call__(self, source: ImageSource) -> Results:
         """Detect objects in one image. Raises DataError for an image that cannot be read."""
         image = self.detector.read_image(source)

@@ -272,6 +272,17 @@ def test_an_output_that_is_an_input_is_refused(link: str, tmp_path: pathlib.Path
         check_outputs([output], [tmp_path / "absent", source])
 
 
+@pytest.mark.parametrize(
+    "url", ["https://host/a.json", "s3://bucket/a.json", "file:///tmp/a.json", "https:/host/a.json"]
+)
+def test_urls_are_no_outputs(url: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for write in (_write, files.create_folder, lambda path: check_outputs([path], [])):
+        with pytest.raises(DataError, match=rf"^{url}: expected a local file or folder to write, found a URL"):
+            write(url)
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_outputs_of_one_name_are_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(DataError, match="named as two outputs"):

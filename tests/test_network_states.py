@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import darknet_py
 from darknet_py import cfg, weights
+from darknet_py.compare.report import compare_models
 from darknet_py.compat.opencv import DetectionModel
 from darknet_py.data.dataset import Dataset, Sample
 from darknet_py.errors import ConfigError, DarknetError, WeightsError
@@ -34,13 +35,29 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+@contextmanager
+def default_device(device: str) -> Iterator[None]:
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
 ENVIRONMENTS: dict[str, Callable[[], Any]] = {
     "": ExitStack,
     "no gradients": torch.no_grad,
     "inference mode": torch.inference_mode,
     "default float64": lambda: default_dtype(torch.float64),
     "default bfloat16": lambda: default_dtype(torch.bfloat16),
+    "default device": lambda: default_device("meta"),
+    "device context": lambda: torch.device("meta"),
 }
+
+
+def inputs(batch: int) -> Tensor:
+    generator = torch.Generator("cpu").manual_seed(1)
+    return torch.rand(batch, 3, 32, 32, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def detect(net: nn.Module, engine: str) -> list[Tensor]:
@@ -48,7 +65,7 @@ def detect(net: nn.Module, engine: str) -> list[Tensor]:
 
 
 def detect_batch(net: nn.Module, folder: pathlib.Path) -> list[Tensor]:
-    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
+    x = inputs(2)
     return [row for r in darknet_py.Detector(net, threshold=0.1).batch(x) for row in boxes(r)]
 
 
@@ -63,7 +80,7 @@ def detect_opencv(net: nn.Module, folder: pathlib.Path) -> list[Tensor]:
 
 
 def run_optimised(net: nn.Module, folder: pathlib.Path) -> list[Tensor]:
-    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
+    x = inputs(2)
     outputs: list[Tensor] = darknet_py.optimise(net)(x)
     return outputs
 
@@ -88,7 +105,7 @@ def save(net: nn.Module, folder: pathlib.Path) -> list[Tensor]:
 def export(net: nn.Module, folder: pathlib.Path) -> list[Tensor]:
     result = darknet_py.export(net, folder / "a.pt2")
     assert result.runtime == "torch.export"
-    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
+    x = inputs(1)
     return [y.detach() for y in torch.export.load(folder / "a.pt2").module()(x)]
 
 
@@ -99,7 +116,7 @@ def classify(net: nn.Module, folder: pathlib.Path) -> list[Tensor]:
 def accuracy(net: nn.Module, folder: pathlib.Path) -> list[Tensor]:
     path = data_files.write_image(folder / "cat.png")
     *_, last = evaluate_accuracy(net, [path], ["cat", "dog", "hen"], workers=0)
-    return [torch.tensor([last.top1], dtype=torch.float32)]
+    return [torch.tensor([last.top1], dtype=torch.float32, device="cpu")]
 
 
 FUNCTIONS: dict[str, Callable[[nn.Module, pathlib.Path], list[Tensor]]] = {
@@ -119,6 +136,7 @@ FUNCTIONS: dict[str, Callable[[nn.Module, pathlib.Path], list[Tensor]]] = {
 def snapshot(model: nn.Module) -> dict[str, Any]:
     """Everything about a module that a function that only reads it must leave."""
     state: dict[str, Any] = {"default": torch.get_default_dtype(), "gradients": torch.is_grad_enabled()}
+    state["device"] = str(torch.get_default_device())
     for name, module in model.named_modules():
         hooks = [len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks)]
         state[f"{name}()"] = (type(module), module.training, hooks)
@@ -206,6 +224,14 @@ def test_functions_do_not_depend_on_torchs_modes(function: str, environment: str
 )
 def test_export_accepts_and_keeps_the_state(state: str, environment: str, tmp_path: pathlib.Path) -> None:
     check("export", state, environment, tmp_path)
+
+
+def test_comparisons_compute_on_the_cpu_whatever_the_default_device(tmp_path: pathlib.Path) -> None:
+    darknet_py.save(network("save"), tmp_path / "a.pt")
+    with torch.device("meta"):
+        report = compare_models(str(tmp_path / "a.pt"), str(tmp_path / "a.pt"))
+    assert report.is_same
+    assert {layer.difference for layer in report.layers} == {0.0}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from ..errors import DataError
-from ..files import atomic_write, check_outputs, create_folder
+from ..files import atomic_write, check_outputs, create_folder, refuse_url
 from ..images.urls import is_http
 from ._records import JsonFile, result_dict
 
@@ -28,6 +28,7 @@ _OUTPUTS = (
     *("chart", "coco_json", "darknet_json", "json", "json_file_output", "jsonl", "out", "out_filename", "output"),
     *("csv", "target", "write_cfg"),
 )
+_FOLDERS = ("folder", "plots", "save", "save_crop", "save_txt", "voc")  # likewise, that name a folder to write to
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # kept; other images are saved as PNG
 
 
@@ -163,8 +164,10 @@ def unique_stem(stem: str, taken: set[str]) -> str:
 
 
 def check(args: argparse.Namespace, inputs: Iterable[str] = ()) -> None:
-    """Raise OutputError if an output of a command line is another of its arguments or one of ``inputs``."""
+    """Raise OutputError if an output of a command line is another of its arguments, one of ``inputs`` or a URL."""
     values = vars(args)
+    for folder in (values.get(name) for name in _FOLDERS):
+        refuse_url(folder or "")
     arguments = (value for name, value in values.items() if name not in _OUTPUTS)
     texts = (text for value in arguments for text in (value if isinstance(value, list) else [value]))
     parts = (part for text in texts if isinstance(text, str) for part in (text, *re.split("[,:]", text)))

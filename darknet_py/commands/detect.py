@@ -5,10 +5,10 @@
     darknet-py detect yolov4-tiny clip.mp4 --classes person car --save --jsonl detections.jsonl
     darknet-py detect yolov4-tiny rtsp://camera/stream --jsonl -
 
-SOURCE is an image, a folder, a glob pattern, a .txt list of images, an image of the catalogue, a video, a camera
-number, or a URL (rtsp, http, ...). Prints one row per box: class, score, and left, top, width and height in pixels.
-A file that cannot be read is reported on stderr, the others are processed, and the exit status is 1. After Ctrl-C all
-files that were written so far are complete."""
+SOURCE is an image, - (an image from stdin), a folder, a glob pattern, a .txt list of images, an image of the catalogue,
+a video, a camera number, or a URL (rtsp, http, ...). Prints one row per box: class, score, and left, top, width and
+height in pixels. A file that cannot be read is reported on stderr, the others are processed, and the exit status is 1.
+After Ctrl-C all files that were written so far are complete."""
 
 from __future__ import annotations
 

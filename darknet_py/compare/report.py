@@ -20,6 +20,7 @@ from ..errors import DarknetError
 from ..images import resizing
 from ..images.reading import ImageSource, read_image
 from ..layers import Shape
+from ..modes import standard_defaults
 from ..network import Network
 from .backends import Backend, BackendOutput, NativeBackend, Size
 from .diagnosis import compare_weights, diagnose
@@ -90,6 +91,7 @@ class ComparisonReport:
         return content
 
 
+@standard_defaults()
 def compare_models(
     a: str,
     b: str,

@@ -180,13 +180,13 @@ def _sum_over_views(
     network: Network, run: engines.Engine, group: Sequence[list[Tensor]], leaves: Tensor | None
 ) -> Tensor:
     """Sum the probabilities of each image's views: float [images, classes]; views of one size form a batch."""
-    sums = torch.zeros(len(group), num_classes(network), dtype=torch.float32)
+    sums = torch.zeros(len(group), num_classes(network), dtype=torch.float32, device="cpu")
     by_size: dict[torch.Size, list[tuple[int, Tensor]]] = {}
     for image, views in enumerate(group):
         for x in views:
             by_size.setdefault(x.shape, []).append((image, x))
     for rows in by_size.values():
-        index = torch.tensor([image for image, _ in rows])
+        index = torch.tensor([image for image, _ in rows], device="cpu")
         x = torch.stack([view for _, view in rows])
         sums.index_add_(0, index, predict_probabilities(network, x, True if leaves is None else leaves, run))
     return sums
@@ -237,7 +237,7 @@ def _ten_crops(image: Tensor, width: int, height: int) -> list[Tensor]:
     crops = []
     for source in (image, image.flip(2)):
         for dx, dy in ((-_SHIFT, -_SHIFT), (_SHIFT, -_SHIFT), (0, 0), (-_SHIFT, _SHIFT), (_SHIFT, _SHIFT)):
-            rows = (torch.arange(height) + dy).clamp(0, source.shape[1] - 1)
-            columns = (torch.arange(width) + dx).clamp(0, source.shape[2] - 1)
+            rows = (torch.arange(height, device=source.device) + dy).clamp(0, source.shape[1] - 1)
+            columns = (torch.arange(width, device=source.device) + dx).clamp(0, source.shape[2] - 1)
             crops.append(source.index_select(1, rows).index_select(2, columns))
     return crops

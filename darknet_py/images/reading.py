@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, ImageSequence
 from ..errors import DataError
 from ..messages import get_logger
 from .limits import MAX_PIXELS
-from .urls import is_http, read_url
+from .urls import is_http, read_limited, read_url
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +140,8 @@ def _read_file(name: str, channels: int | None, exif: bool, max_pixels: int) -> 
         return _decode_content(read_url(name), name, channels, exif, max_pixels)
     try:
         with open(name, "rb") as file:
-            return _decode(file, name, channels, exif, max_pixels)
+            content = file if file.seekable() else io.BytesIO(read_limited(file, name))  # a pipe
+            return _decode(content, name, channels, exif, max_pixels)
     except DataError:
         raise
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from .urls import is_http
 _COMPANION_SUFFIXES = (".cfg", ".csv", ".data", ".json", ".md", ".names", ".txt", ".weights", ".xml", ".yaml", ".yml")
 _log = get_logger(__name__)
 _SAMPLE_PREFIX = "sample:"
+_STDIN = "/dev/stdin"
 
 
 def is_image_name(path: pathlib.PurePath) -> bool:
@@ -28,10 +29,10 @@ def expand_sources(sources: Iterable[str]) -> list[str]:
     """Expand sources to paths of images.
 
     Args:
-        sources: each an image or its HTTP URL; a folder (its images, without subfolders and names that begin with a
-            dot, sorted; other files are counted in a warning); a pattern such as ``photos/*.jpg`` (its matches,
-            sorted); a ``.txt`` list, a path per line, see ``text_files.PathFinder``; or an image of the catalogue
-            (``sample:bus``).
+        sources: each an image, its HTTP URL, or ``-`` for an image from stdin; a folder (its images, without subfolders
+            and names that begin with a dot, sorted; other files are counted in a warning); a pattern such as
+            ``photos/*.jpg`` (its matches, sorted); a ``.txt`` list, a path per line, see ``text_files.PathFinder``; or
+            an image of the catalogue (``sample:bus``).
 
     Returns:
         The paths, in the order of ``sources``.
@@ -47,6 +48,8 @@ def _expand_one(source: str) -> list[str]:
         return [str(catalogue.fetch(source))]
     if is_http(source):
         return [source]
+    if source == "-":
+        source = _STDIN
     path = pathlib.Path(source)
     if os.path.isdir(path):
         return _list_folder(path)

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from ..errors import DataError
 from ..hub.download import open_url, reason
@@ -31,9 +31,14 @@ def read_url(url: str) -> bytes:
         kind = response.headers.get_content_type()
         if kind.startswith("text/"):
             raise DataError(f"{url}: expected an image, the server sends {kind}")
-        content: bytes = response.read(MAX_BYTES + 1)
+        return read_limited(response, url)
+
+
+def read_limited(stream: IO[bytes], name: str) -> bytes:
+    """Read a stream that may have no end. Raises DataError if it has more than ``MAX_BYTES`` bytes."""
+    content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise DataError(f"{url}: expected an image of at most {MAX_BYTES:,} bytes, found more")
+        raise DataError(f"{name}: expected an image of at most {MAX_BYTES:,} bytes, found more")
     return content
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, DataError
 from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, straight_through
-from ..modes import default_float32
+from ..modes import standard_defaults
 from ..network import Network
 from .loss_scale import GradScaler
 
@@ -247,8 +247,8 @@ class ForwardBackward:
 
 @contextmanager
 def training_environment() -> Iterator[None]:
-    """Record gradients and create float32 tensors inside the block, whatever torch's global settings are."""
-    with torch.inference_mode(False), torch.enable_grad(), default_float32():
+    """Record gradients and create float32 tensors on the CPU inside the block, whatever torch's global settings are."""
+    with torch.inference_mode(False), torch.enable_grad(), standard_defaults():
         yield
 
 

@@ -99,6 +99,38 @@ def test_an_output_that_is_an_input_is_an_error(line: tuple[str, ...], capsys: p
     assert capsys.readouterr().err.count("darknet-py: ") == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("detect", *MODEL, IMAGE, "--save", "URL"),
+        ("detect", *MODEL, IMAGE, "--save-txt", "URL"),
+        ("detect", *MODEL, IMAGE, "--save-crop", "URL"),
+        ("detect", *MODEL, IMAGE, "--jsonl", "URL/a.jsonl"),
+        ("detect", *MODEL, IMAGE, "--csv", "URL/a.csv"),
+        ("classify", *MODEL, IMAGE, "--json", "URL/a.json"),
+        ("evaluate", *MODEL, "set/digits.data", "--json", "URL/a.json"),
+        ("evaluate", *MODEL, "set/digits.data", "--quiet", "--plots", "URL"),
+        ("export", *MODEL, "-o", "URL/a.onnx"),
+        ("convert", "digits.weights", "URL/a.pt", "--cfg", "digits.cfg"),
+        ("partial", "digits.cfg", "digits.weights", "URL/a.weights", "3"),
+        ("train", "set/digits.data", "digits.cfg", "--out", "URL"),
+        ("train", "set/digits.data", "digits.cfg", "--chart", "URL/a.png"),
+        ("digits", "URL"),
+        ("detector", "test", "set/digits.data", *MODEL, IMAGE, "-out", "URL/a.json"),
+    ],
+    ids=" ".join,
+)
+def test_an_output_that_is_a_url_is_an_error(
+    line: tuple[str, ...], folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(os.listdir())
+    assert cli.main([word.replace("URL", "https://localhost:9/b") for word in line]) == 1
+    assert set(os.listdir()) == before
+    error = capsys.readouterr().err
+    assert error.count("darknet-py: https://localhost:9/b") == 1
+    assert "expected a local file or folder to write, found a URL" in error
+
+
 @pytest.mark.usefixtures("folder")
 def test_predictions_of_a_file_that_they_would_replace_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copyfile(IMAGE, "predictions.jpg")
@@ -140,12 +172,14 @@ def test_the_python_api_does_not_replace_what_it_reads(tmp_path: pathlib.Path) -
 
 
 def test_every_argument_that_names_an_output_is_checked() -> None:
-    """By its help: a new option that writes a file must be listed in ``_OUTPUTS``."""
+    """By its help: a new option that writes a file must be listed in ``_OUTPUTS`` or ``_FOLDERS``."""
     parser = cli.build_parser()
     written = set()
     for action in _actions(parser):
         text = action.help or ""
-        if action.metavar in ("FILE", "TARGET", "OUTPUT") and ("write" in text or "file of the loss chart" in text):
+        if action.metavar in ("FILE", "TARGET", "OUTPUT", "DIR") and (
+            "write" in text or "file of the loss chart" in text
+        ):
             written.add(action.dest)
-    assert written - set(_output._OUTPUTS) == set()
+    assert written - {*_output._OUTPUTS, *_output._FOLDERS} == set()
     assert len(written) >= 8

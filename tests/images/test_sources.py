@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import pathlib
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from darknet_py.data.formats import load_dataset
 from darknet_py.errors import DataError
 from darknet_py.hub import catalogue
-from darknet_py.images import sources
+from darknet_py.images import sources, urls
 
 
 @pytest.fixture
@@ -60,6 +67,28 @@ def test_a_source_without_images_is_an_error(name: str, message: str) -> None:
     pathlib.Path("empty.txt").write_text("\n")
     with pytest.raises(DataError, match=message):
         sources.expand_sources([name])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="needs /dev/stdin")
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_an_image_is_read_from_a_pipe(name: str, tmp_path: pathlib.Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    code = f"""
+from darknet_py.images import reading, sources
+for path in sources.expand_sources([{name!r}]):
+    print(reading.read_image(path).tolist())
+"""
+    content = (tmp_path / "a.png").read_bytes()
+    result = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, check=True)
+    assert json.loads(result.stdout) == pixels.tolist()
+
+
+def test_a_pipe_without_an_end_is_read_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "MAX_BYTES", 10)
+    with pytest.raises(DataError, match=r"^a: expected an image of at most 10 bytes, found more$"):
+        urls.read_limited(io.BytesIO(b"x" * 11), "a")
+    assert urls.read_limited(io.BytesIO(b"x" * 10), "a") == b"x" * 10
 
 
 def test_a_sample_of_the_catalogue_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:

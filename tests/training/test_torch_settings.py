@@ -77,6 +77,7 @@ SETTINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "set_grad_enabled(False)": lambda: torch.set_grad_enabled(False),
     "inference_mode": torch.inference_mode,
     "default dtype float64": float64_by_default,
+    "default device": lambda: torch.device("meta"),
 }
 
 
@@ -98,7 +99,7 @@ def test_an_iteration_is_the_same_whatever_the_global_settings(setting: str) -> 
         assert torch.equal(tensor, expected[name]), name
 
 
-@pytest.mark.parametrize("setting", ["set_grad_enabled(False)", "inference_mode", "default dtype float64"])
+@pytest.mark.parametrize("setting", [name for name in SETTINGS if name != "no_grad"])
 def test_a_run_with_evaluation_is_the_same_whatever_the_global_settings(
     setting: str, tmp_path: pathlib.Path, rectangles: pathlib.Path
 ) -> None:
