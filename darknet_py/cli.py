@@ -12,8 +12,6 @@ import io
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
-from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +19,7 @@ from . import commands
 from ._version import __version__
 from .commands import _darknet, _output
 from .commands._console import escaping_control_characters
+from .commands._verbs import add_verbs, find_verbs
 from .errors import DarknetError, UnusedOptionWarning, WeightsWarning, did_you_mean
 from .inference.allocator import keep_freed_memory
 
@@ -33,8 +32,7 @@ Darknet's command lines work unchanged: darknet-py detector test coco.data yolov
 
 def verbs() -> dict[str, ModuleType]:
     """Return the modules of the verbs, by name."""
-    names = sorted(module.name for module in iter_modules(commands.__path__) if not module.name.startswith("_"))
-    return {name.replace("_", "-"): import_module(f"{commands.__name__}.{name}") for name in names}
+    return find_verbs(commands)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,17 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         "darknet-py", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     top.add_argument("--version", action="version", version=f"darknet-py {__version__}")
-    subparsers = top.add_subparsers(metavar="VERB", required=True)
-    for name, module in verbs().items():
-        text = module.__doc__ or ""
-        sub = subparsers.add_parser(
-            name,
-            help=text.partition("\n")[0].replace("`", "").rstrip("."),
-            description=text.replace("``", ""),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.set_defaults(run=module.run, parser=sub)
-        module.configure(sub)
+    add_verbs(top, commands)
     return top
 
 

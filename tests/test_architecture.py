@@ -43,7 +43,7 @@ ROWS = (
         "_typing",
         "_version",
     ),
-    ("activations", "boxes", "cfg", "devices", "files", "text_files"),
+    ("activations", "boxes", "cfg", "devices", "figures", "files", "text_files"),
     ("hub", "layers", "schedule"),
     ("_building", "images"),
     ("network",),

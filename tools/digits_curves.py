@@ -17,7 +17,7 @@ import sys
 import numpy as np
 
 import darknet_py as dk
-from darknet_py.evaluation import plots
+from darknet_py.figures import import_figure_class
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COLOURS = {"darknet_py": "tab:blue", "darknet_py, C's edges": "tab:green", "C Darknet": "tab:orange"}
@@ -46,7 +46,7 @@ def draw(source: str, target: str) -> None:
     with open(source, newline="") as file:
         for row in csv.DictReader(file):
             curves.setdefault(row["tool"], {}).setdefault(int(row["iteration"]), []).append(float(row["map"]))
-    figure = plots.import_figure_class()(figsize=(7, 4.2), layout="constrained")
+    figure = import_figure_class()(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     for tool, points in curves.items():
         iterations, scores = list(points), 100 * np.array(list(points.values()))

@@ -15,6 +15,8 @@ _Spec = dict[str, Any]
 
 NAME = "a name of the catalogue (see: darknet-py fetch --list)"
 _INPUT: _Spec = {"dest": "size", "type": int, "nargs": 2, "metavar": ("WIDTH", "HEIGHT")}
+FORMATS = ("darknet", "ultralytics", "coco", "voc", "cvat", "labelme", "label-studio")
+DATA = "a .data file, list or folder of images, data.yaml, COCO or Label Studio json, CVAT xml, VOC or LabelMe folder"
 _ENGINES = "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, or auto: the fastest installed"
 
 
@@ -76,6 +78,11 @@ SHARED: dict[str, _Spec] = {
         "or `names` for classes of equal names; others are left out",
     },
     "--polygons": {"action": "store_true", "help": "take the bounding boxes of polygons in label files"},
+    # data sets
+    "--to": {"choices": FORMATS, "help": "format to write"},
+    "--link": {"action": "store_true", "help": "make symbolic links to images instead of copies"},
+    "--valid-fraction": {"type": float, "metavar": "P", "help": "fraction of the images for validation"},
+    "--per-class": {"action": "store_true", "help": "for a data set: print the number of objects per class"},
     # output
     "-o/--output": {"help": "output:"},
     "--json": {"metavar": "FILE", "help": "write the results as JSON; -: to stdout, instead of the text"},

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from ..errors import DataError
 from ..files import atomic_write, check_outputs, create_folder, refuse_url
+from ..images.sources import unique_stem
 from ..images.urls import is_http
 from ._records import JsonFile, result_dict
 
@@ -153,14 +154,6 @@ def _unique_names(sources: Iterable[str]) -> dict[str, _Names]:
         suffix = path.suffix.lower()
         names[source] = _Names(stem + (suffix if suffix in _IMAGE_SUFFIXES else ".png"), f"{stem}.txt")
     return names
-
-
-def unique_stem(stem: str, taken: set[str]) -> str:
-    """Return a stem that is not in ``taken``, with a number if need be (``a``, ``a_2``), and add it to ``taken``."""
-    numbered = (f"{stem}_{number}" for number in itertools.count(2))
-    unique = next(candidate for candidate in itertools.chain([stem], numbered) if candidate not in taken)
-    taken.add(unique)
-    return unique
 
 
 def check(args: argparse.Namespace, inputs: Iterable[str] = ()) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from ..files import check_outputs
-from ..images.sources import expand_sources
+from ..images.sources import expand_sources, unique_stem
 from . import _output, _records
 
 if TYPE_CHECKING:
@@ -162,4 +162,4 @@ def _output_path(folder: str | None, source: str, stems: set[str]) -> pathlib.Pa
         return None
     name = pathlib.PurePosixPath(re.sub(r"^[a-z0-9.+-]+://|[?#].*$", "", source, flags=re.IGNORECASE)).stem
     stem = f"camera{source}" if source.isdecimal() else re.sub(r"[^\w.-]", "_", name) or "video"
-    return pathlib.Path(folder) / f"{_output.unique_stem(stem, stems)}.mp4"
+    return pathlib.Path(folder) / f"{unique_stem(stem, stems)}.mp4"

@@ -32,9 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add_model(parser, without=("--device", "--allow-non-finite"))
     _options.add(parser, "--names")
     _options.add(parser, "--polygons")
-    parser.add_argument(
-        "--per-class", action="store_true", help="for a data set: print the number of objects per class"
-    )
+    _options.add(parser, "--per-class")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -114,13 +114,14 @@ def run(args: argparse.Namespace) -> int:
 def _check_packages(args: argparse.Namespace) -> None:
     """Raise DarknetError early if a package is missing."""
     from ..errors import DarknetError
-    from ..evaluation import coco, plots
+    from ..evaluation import coco
+    from ..figures import import_figure_class
 
     try:
         if args.protocol == "coco":
             coco.find_backend(args.backend)
         if args.plots:
-            plots.import_figure_class()
+            import_figure_class()
     except ImportError as error:
         raise DarknetError(str(error)) from error
 

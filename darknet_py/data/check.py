@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..images.reading import read_image, read_orientation
+from ..images.inspection import read_orientation
+from ..images.reading import read_image
 from ..text_files import read_list
 from .anchors import count_classes
 from .class_labels import match_labels

@@ -13,13 +13,53 @@ import numpy as np
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..text_files import PathFinder, read_text, to_unicode
+from ..files import create_folder
+from ..messages import get_logger
+from ..text_files import read_text, to_unicode
 from .dataset import Dataset, Sample
+from .image_finder import ImageFinder
 from .labels import Problem, check_target
+from .subsets import DECIMALS, SUBSETS, WrittenDataset, WrittenImage, spellings, write_json
+
+_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+COCO91 = tuple(number for number in range(1, 91) if number not in _GAPS)
+"""Category ids of COCO's 80 classes, in Darknet's order."""
 
 _NO_IMAGE = "annotations are of an image that is not in the file"
 _NO_CATEGORY = "annotations are of a category that is not in the file"
 _NO_BOX = "annotations have no bbox"
+_log = get_logger(__name__)
+
+
+def find_coco(path: pathlib.Path, subset: str) -> pathlib.Path | None:
+    """Return the annotation file that a path names: itself, or that of the subset in Roboflow's or COCO's folders.
+
+    If the folder has no such subset, it is that of the training images, which is logged.
+    """
+    if path.suffix.lower() == ".json":
+        return path
+    if not os.path.isdir(path):
+        return None
+    if (found := _find_file(path, subset)) is None and (found := _find_file(path, "train")):
+        _log.warning("%s has no %s: using %s", path, subset, found)
+    return found
+
+
+def coco_subsets(path: pathlib.Path) -> tuple[str, ...]:
+    """Return the subsets that have an annotation file of their own."""
+    return tuple(subset for subset in SUBSETS if os.path.isdir(path) and _find_file(path, subset, alone=False)) or (
+        "train",
+    )
+
+
+def _find_file(folder: pathlib.Path, subset: str, *, alone: bool = True) -> pathlib.Path | None:
+    """The annotation file of a subset; ``alone``: or the only one of the folder, in Roboflow's layout."""
+    inner = [*spellings(subset), *([""] if alone else [])]
+    found = [path for name in inner if os.path.isfile(path := folder / name / "_annotations.coco.json")]
+    for name in spellings(subset):  # instances_val2017.json
+        found += sorted((folder / "annotations").glob(f"instances_{name}[0-9]*.json"))
+        found += (folder / "annotations").glob(f"instances_{name}.json")
+    return found[0] if found else None
 
 
 def load_coco(path: StrPath) -> Dataset:
@@ -53,7 +93,7 @@ def load_coco(path: StrPath) -> Dataset:
             if (row := _read_annotation(entry, images, class_of, location, problems)) is not None:
                 is_crowd = bool(entry.get("iscrowd", 0)) and not all_crowds
                 boxes.setdefault((entry["image_id"], is_crowd), []).append(row)
-        finder = _ImageFinder(path)
+        finder = ImageFinder(path)
         samples = [_sample(finder, entry, boxes) for entry in content["images"]]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, DataError):
@@ -114,30 +154,72 @@ def _read_annotation(
     return row if all(map(math.isfinite, row)) else None
 
 
-class _ImageFinder:
-    """Finds the images of an annotation file, first in the folder where the last one was."""
-
-    def __init__(self, path: StrPath) -> None:
-        file = pathlib.Path(path)
-        subset = file.stem.split("_", 1)[-1]  # instances_val2017.json annotates the images of val2017/
-        roots = (file.parent, file.parent.parent)
-        self._folders = [root / inner for root in roots for inner in ("", subset, "images", f"images/{subset}")]
-        self._last = self._folders[0]
-        self._finder = PathFinder(path)
-
-    def find(self, name: str) -> str:
-        """Return the path of an image; that in the file's folder if there is none."""
-        for path in dict.fromkeys((name, name.replace("\\", "/"))):
-            for folder in (self._last, *self._folders):
-                if os.path.isfile(folder / path):
-                    self._last = folder
-                    return str(folder / path)
-        return self._finder.find(name) or str(self._folders[0] / name)
-
-
-def _sample(finder: _ImageFinder, entry: Mapping[str, Any], boxes: Mapping[tuple[Any, bool], Any]) -> Sample:
+def _sample(finder: ImageFinder, entry: Mapping[str, Any], boxes: Mapping[tuple[Any, bool], Any]) -> Sample:
     targets, ignored = (
         np.array(boxes.get((entry["id"], is_crowd), ()), np.float32).reshape(-1, 5) for is_crowd in (False, True)
     )
     number = str(entry["id"])
-    return Sample(finder.find(str(entry["file_name"])), targets, ignored, int(number) if number.isdecimal() else None)
+    return Sample(finder.expect(str(entry["file_name"])), targets, ignored, int(number) if number.isdecimal() else None)
+
+
+def category_ids(dataset: Dataset) -> tuple[int, ...]:
+    """Return the COCO category id of each class; a data set of 80 classes is taken for one of COCO's."""
+    if dataset.categories:
+        return dataset.categories
+    return COCO91 if len(dataset.names) == len(COCO91) else tuple(range(1, len(dataset.names) + 1))
+
+
+def to_annotations(
+    images: Sequence[WrittenImage],
+    ids: Sequence[int],
+    names: Sequence[str],
+    categories: Sequence[int],
+    decimals: int | None = None,
+) -> dict[str, Any]:
+    """Return images and their objects in COCO's annotation format; the area of an object is that of its box.
+
+    Args:
+        images: the images.
+        ids: number of each image.
+        names: names of the classes.
+        categories: number of each class.
+        decimals: of the boxes in pixels; None: all.
+
+    https://cocodataset.org/#format-data
+    """
+    annotations: list[dict[str, Any]] = []
+    for number, image in zip(ids, images, strict=True):
+        for item in image.objects():
+            box = [item.left, item.top, item.width, item.height]
+            if decimals is not None:
+                box = [round(value, decimals) for value in box]
+            record = {"image_id": number, "category_id": categories[item.cls], "bbox": box, "area": box[2] * box[3]}
+            if item.confidence is not None:
+                record["score"] = item.confidence
+            annotations.append(record | {"id": len(annotations) + 1, "iscrowd": int(item.is_ignored)})
+    return {
+        "info": {},
+        "images": [
+            {
+                "id": number,
+                "file_name": pathlib.PurePath(image.file).name,
+                "width": image.width,
+                "height": image.height,
+            }
+            for number, image in zip(ids, images, strict=True)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in zip(categories, names, strict=True)],
+        "annotations": annotations,
+    }
+
+
+def write_coco(data: WrittenDataset) -> None:
+    """Write an annotation file for each list; ignored objects are crowds, whose area has no mask here."""
+    folder = create_folder(data.root / "annotations")
+    for subset in data.subsets:
+        images = list(data.images(subset))
+        given = [image.sample.image_id for image in images]
+        kept = [number for number in given if number is not None]
+        ids = kept if len(set(kept)) == len(images) else range(1, len(images) + 1)
+        content = to_annotations(images, ids, data.names, data.categories, DECIMALS)
+        write_json(folder / f"instances_{subset}.json", content)

@@ -1,5 +1,7 @@
 """Darknet's files that describe a data set: ``.data``, lists of images, class names.
 
+    obj.data  obj.names  train.txt  train/1.jpg  train/1.txt
+
 Paths in these files are found by ``text_files.PathFinder``: relative to the working directory, as in Darknet, or else
 to the folder of the file.
 """
@@ -7,6 +9,7 @@ to the folder of the file.
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +18,8 @@ from ..errors import DataError
 from ..messages import describe_text, get_logger
 from ..text_files import PathFinder, read_lines, read_list, to_unicode
 from .dataset import Dataset, load_image_list
-from .labels import DEFAULT_OPTIONS, LabelOptions
+from .labels import DEFAULT_OPTIONS, LabelOptions, format_labels
+from .subsets import SUBSETS, WrittenDataset, one_line, write_lines
 
 _log = get_logger(__name__)
 
@@ -105,3 +109,32 @@ def load_data_file(path: StrPath, subset: str = "valid", options: LabelOptions =
     difficult = read_list(entries.get_path("difficult")) if has_difficult else ()
     names = read_names(entries.get_path("names")) if "names" in entries.values else ()
     return replace(load_image_list(images, difficult, options=options, source=os.fspath(path)), names=names)
+
+
+def find_data_file(path: pathlib.Path, subset: str) -> pathlib.Path | None:
+    """Return a .data file, or the only one in a folder."""
+    if path.suffix.lower() == ".data":
+        return path
+    found = sorted(path.glob("*.data")) if os.path.isdir(path) else []
+    return found[0] if len(found) == 1 else None
+
+
+def data_file_subsets(path: pathlib.Path) -> tuple[str, ...]:
+    """Return the subsets that have a list."""
+    file = find_data_file(path, "train")
+    entries = read_data_file(file).values if file else {}
+    return tuple(subset for subset in SUBSETS if subset in entries) or ("train",)
+
+
+def write_darknet(data: WrittenDataset) -> None:
+    """Write a .data file, class names, lists, and label files beside the images; ignored objects are left out."""
+    for image in data.images():
+        write_lines((data.root / image.file).with_suffix(".txt"), format_labels(image.sample.targets))
+    entries = {"classes": str(len(data.names))}
+    for subset, images in data.subsets.items():
+        write_lines(data.root / f"{subset}.txt", (image.file for image in images))
+        entries[subset] = f"{subset}.txt"
+    names = f"{data.stem}.names"
+    write_lines(data.root / names, map(one_line, data.names))
+    entries |= {"names": names, "backup": "backup"}
+    write_lines(data.root / f"{data.stem}.data", (f"{key} = {value}" for key, value in entries.items()))

@@ -8,11 +8,22 @@ names: {0: person, 1: 'traffic light'}
 from __future__ import annotations
 
 import os
+import pathlib
+from dataclasses import replace
 from typing import Any
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..text_files import read_text, to_unicode
+from ..files import create_folder
+from ..images.sources import is_image_name
+from ..messages import get_logger
+from ..text_files import PathFinder, read_list, read_text, to_unicode
+from .dataset import Dataset, load_image_list
+from .labels import LabelOptions, format_labels
+from .subsets import SUBSETS, WrittenDataset, spellings, write_lines
+
+_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_log = get_logger(__name__)
 
 
 def read_data_yaml(path: StrPath) -> dict[str, Any]:
@@ -62,3 +73,75 @@ def find_paths(entries: dict[str, Any], key: str, path: StrPath) -> list[str]:
     if not isinstance(paths, list) or not all(isinstance(part, str) for part in paths):
         raise DataError(f"{os.fspath(path)}: {key}: expected a path or a list of paths, got a {type(value).__name__}")
     return paths
+
+
+def find_data_yaml(path: pathlib.Path, subset: str) -> pathlib.Path | None:
+    """Return a YAML file, or the ``data.yaml`` in a folder."""
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return path
+    return next((file for name in _NAMES if os.path.isfile(file := path / name)), None)
+
+
+def data_yaml_subsets(path: pathlib.Path) -> tuple[str, ...]:
+    """Return the subsets that have images."""
+    file = find_data_yaml(path, "train")
+    entries = read_data_yaml(file) if file else {}
+    return tuple(subset for subset in SUBSETS if any(entries.get(key) for key in spellings(subset))) or ("train",)
+
+
+def load_data_yaml(path: pathlib.Path, subset: str, options: LabelOptions) -> Dataset:
+    """Load the data set of a data.yaml; the images of ``train`` are used, and logged, if it does not have the subset.
+
+    Raises:
+        DataError: a file cannot be read, or names no images.
+    """
+    entries = read_data_yaml(path)
+    keys = spellings(subset)
+    key = next((key for key in (*keys, "train") if entries.get(key)), None)
+    if key is None:
+        raise DataError(f"{path}: expected a line `val: ...` or `train: ...`, found {', '.join(entries) or 'nothing'}")
+    if key not in keys:
+        _log.warning("%s has no %s: using the images of %s", path, "val" if subset == "valid" else subset, key)
+    folder = entries.get("path") or ""
+    if not isinstance(folder, str):
+        raise DataError(f"{path}: path: expected a folder, got a {type(folder).__name__}")
+    images = [image for part in find_paths(entries, key, path) for image in _find_images(part, folder, path)]
+    dataset = load_image_list(images, options=options, source=os.fspath(path))
+    return replace(dataset, names=find_names(entries, path))
+
+
+def _find_images(part: str, folder: str, path: pathlib.Path) -> list[str]:
+    """Images of a folder (with its subfolders) or list that a data.yaml names, relative to ``path:`` in it.
+
+    Roboflow's paths have one ``../`` too many, and Ultralytics' ``path:`` is relative to its settings.
+    """
+    root = path.parent / folder
+    finder = PathFinder(path)
+    found = [str(root / part), finder.find(os.path.join(folder, part)), finder.find(part)]
+    candidates = [pathlib.Path(candidate) for candidate in dict.fromkeys(found) if candidate]
+    for candidate in candidates:
+        if os.path.isdir(candidate):
+            images = sorted(str(p) for p in candidate.rglob("*") if is_image_name(p))
+            if images:
+                finder.log_shortened()
+                return images
+        elif os.path.isfile(candidate):
+            finder.log_shortened()
+            return [line if os.path.exists(line) else str(root / line) for line in read_list(candidate)]
+    tried = [*map(str, candidates), str(path.parent / part)]
+    raise DataError(f"{path}: {part}: no images; tried {', '.join(dict.fromkeys(tried))}")
+
+
+def write_data_yaml(data: WrittenDataset) -> None:
+    """Write a data.yaml, and the label files in ``labels/``; ignored objects are left out."""
+    import yaml
+
+    content: dict[str, Any] = {}
+    for subset in data.subsets:
+        key = "val" if subset == "valid" else subset
+        content[key] = f"images/{key}"
+        create_folder(data.root / "labels" / key)
+        for image in data.images(subset):
+            write_lines(data.root / "labels" / key / f"{image.stem}.txt", format_labels(image.sample.targets))
+    content["names"] = dict(enumerate(data.names))
+    write_lines(data.root / _NAMES[0], [yaml.safe_dump(content, allow_unicode=True, sort_keys=False).rstrip()])

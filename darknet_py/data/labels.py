@@ -170,6 +170,11 @@ def read_label_file(
     return np.array(rows, np.float32).reshape(-1, _COLUMNS)
 
 
+def format_labels(targets: TargetArray) -> list[str]:
+    """Return the lines of a label file for targets, float32 [n, 5]."""
+    return [f"{int(row[4])} " + " ".join(f"{value:.6f}" for value in row[:4]) for row in targets]
+
+
 def _parse(words: Sequence[str]) -> tuple[float, ...] | None:
     """Return the class and the numbers after it, up to a word that is not a number; None if there is no class."""
     numbers: list[float] = []

@@ -1,38 +1,35 @@
-"""Folders in the layout of Pascal VOC."""
+"""Folders in the layout of Pascal VOC.
+
+JPEGImages/1.jpg  Annotations/1.xml  ImageSets/Main/train.txt  labelmap.txt (class names, as CVAT writes them)
+"""
 
 from __future__ import annotations
 
-import math
 import os
 import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
-
-import numpy as np
 
 from .._typing import StrPath
 from ..errors import DataError
-from ..text_files import IMAGE_SUFFIXES, decode_text, read_lines, to_unicode
-from .dataset import Dataset, Sample
-from .labels import Problem, TargetArray, check_target
+from ..files import create_folder
+from ..text_files import IMAGE_SUFFIXES, read_lines, to_unicode
+from .dataset import Dataset
+from .labels import Problem
+from .named_objects import NO_ANNOTATION, AnnotatedImage, occurring_names, to_dataset
+from .subsets import DECIMALS, SUBSETS, WrittenDataset, WrittenImage, merge_datasets, one_line, spellings, write_lines
+from .xml_files import add_text, read_xml, write_xml
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-_NO_ANNOTATION = "images have no annotation that can be read and are treated as images without objects"
-_DECLARATION = re.compile(rb"""\s*<\?xml[^>]*encoding=["']([\w.:-]+)["']""")  # of an encoding that contains ASCII
-_TEXT_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _NUMBER = re.compile(r"[\d_]{1,16}", re.ASCII)  # names of VOC's images, as 2008_000002
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-
-
-class _VOCObject(NamedTuple):
-    name: str
-    box: tuple[float, ...]  # (cx, cy, w, h) relative to the image
-    is_difficult: bool
+_LISTS = pathlib.PurePath("ImageSets", "Main")
+_LABEL_MAP = "labelmap.txt"
+_BACKGROUND = "background"  # of segmentations: the first line of CVAT's label maps
 
 
 def is_voc_folder(folder: StrPath) -> bool:
@@ -41,56 +38,84 @@ def is_voc_folder(folder: StrPath) -> bool:
     return os.path.isdir(root / "Annotations") and os.path.isdir(root / "JPEGImages")
 
 
-def load_voc(folder: StrPath, subset: str = "valid", names: Sequence[str] = VOC_CLASSES) -> Dataset:
-    """Load a Pascal VOC folder (such as VOC2007). Difficult objects become ignored ones.
+def find_voc(path: pathlib.Path, subset: str) -> pathlib.Path | None:
+    """Return a folder in the layout of VOC, or with such folders (``VOCdevkit``)."""
+    return path if _find_folders(path) else None
+
+
+def voc_subsets(path: pathlib.Path) -> tuple[str, ...]:
+    """Return the subsets that have a list in ``ImageSets/Main``; only "train" if there is no list."""
+    folders = _find_folders(path)
+    subsets = tuple(subset for subset in SUBSETS if any(_find_list(root, subset) for root in folders))
+    return subsets or ("train",)
+
+
+def load_voc(path: StrPath, subset: str = "valid", names: Sequence[str] = VOC_CLASSES) -> Dataset:
+    """Load Pascal VOC. Difficult objects become ignored ones.
 
     Boxes are those of Darknet's voc_label.py. An annotation that cannot be read is reported, and its image has no
     objects.
 
     Args:
-        folder: the folder with ``Annotations`` and ``JPEGImages``.
+        path: the folder with ``Annotations`` and ``JPEGImages``, or a folder of such (``VOCdevkit``), read as one.
         subset: name of the list in ``ImageSets/Main``; "valid" stands for "val" as well. Without a list, all images.
-        names: the classes; if objects have others, all names that occur, sorted.
+        names: the classes; if objects have others, those of ``labelmap.txt``, or else all names that occur, sorted.
 
     Raises:
         DataError: the list cannot be read.
     """
-    root = pathlib.Path(folder)
-    lists = [root / "ImageSets" / "Main" / f"{name}.txt" for name in (subset, "val" if subset == "valid" else subset)]
-    list_file = next((path for path in lists if path.is_file()), None)
-    if list_file:
-        files = list(_list_files(root, list_file))
-    else:
-        files = [(_image_path(root, path.stem), path) for path in sorted((root / "Annotations").glob("*.xml"))]
-    problems: list[Problem] = []
-    annotations = [(image, _read_annotation(path, problems)) for image, path in files]
-    occurring = {item.name for _, objects in annotations for item in objects}
-    classes = list(names) if occurring <= set(names) else sorted(occurring)
-    samples = []
-    for image, objects in annotations:
-        targets, ignored = (_to_targets(objects, classes, is_difficult) for is_difficult in (False, True))
-        samples.append(Sample(image, targets, ignored))
-    return Dataset(samples, tuple(classes), problems, os.fspath(folder))
+    parts = [_load_folder(folder, subset, names) for folder in _find_folders(pathlib.Path(path))]
+    return merge_datasets(parts, os.fspath(path))
+
+
+def _find_folders(path: pathlib.Path) -> list[pathlib.Path]:
+    """The folder itself, or the folders VOC2007, VOC2012, ... in ``VOCdevkit``, or in the folder above it."""
+    if is_voc_folder(path):
+        return [path]
+    for root in (path, path / "VOCdevkit"):
+        if os.path.isdir(root):
+            found = sorted(entry for entry in root.iterdir() if is_voc_folder(entry))
+            if found:
+                return found
+    return []
+
+
+def _find_list(root: pathlib.Path, subset: str) -> pathlib.Path | None:
+    return next((path for name in spellings(subset) if os.path.isfile(path := root / _LISTS / f"{name}.txt")), None)
+
+
+def _load_folder(root: pathlib.Path, subset: str, names: Sequence[str]) -> Dataset:
+    list_file = _find_list(root, subset)
+    everything = [(_image_path(root, path.stem), path) for path in sorted((root / "Annotations").glob("*.xml"))]
+    files = list(_list_files(root, list_file)) if list_file else everything
+    images = [_read_annotation(*file) for file in files]
+    label_map = root / _LABEL_MAP
+    if os.path.isfile(label_map):
+        lines = (to_unicode(line).rsplit(":", 3)[0].strip() for line in read_lines(label_map))
+        names = [name for name in lines if name and name != _BACKGROUND and not name.startswith("#")]
+    elif not set(occurring_names(images)) <= set(names):
+        # The numbers of classes must be the same in all lists.
+        others = [_read_annotation(*file) for file in sorted(set(everything) - set(files))]
+        names = occurring_names([*images, *others])
+    return to_dataset(images, names, os.fspath(root))
 
 
 def _list_files(root: pathlib.Path, list_file: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
-    """Yield the image and the annotation of each line of a list.
+    """Yield the image and the annotation of each line of a list; in a list of one class there is a number after it.
 
     A line of which neither exists may be any text, which ``FILE:LINE`` replaces in messages unless it is a number.
     """
     for number, line in enumerate(read_lines(list_file), start=1):
         if not (words := line.split()):
             continue
-        image, annotation = _image_path(root, words[0]), root / "Annotations" / f"{words[0]}.xml"
-        if _NUMBER.fullmatch(words[0]) or any(os.path.isfile(path) for path in (image, annotation)):
-            yield image, annotation
+        for stem in (line.strip(), words[0]):
+            image, annotation = _image_path(root, stem), root / "Annotations" / f"{stem}.xml"
+            if any(os.path.isfile(path) for path in (image, annotation)):
+                yield image, annotation
+                break
         else:
-            yield f"{list_file}:{number}", pathlib.Path(f"{list_file}:{number}")
-
-
-def _to_targets(objects: Sequence[_VOCObject], classes: Sequence[str], is_difficult: bool) -> TargetArray:
-    rows = [(*item.box, classes.index(item.name)) for item in objects if item.is_difficult == is_difficult]
-    return np.array(rows, np.float32).reshape(-1, 5)
+            unknown = f"{list_file}:{number}"
+            yield (image, annotation) if _NUMBER.fullmatch(words[0]) else (unknown, pathlib.Path(unknown))
 
 
 def _image_path(root: pathlib.Path, stem: str) -> str:
@@ -100,56 +125,59 @@ def _image_path(root: pathlib.Path, stem: str) -> str:
     return next((path + suffix for suffix in suffixes if os.path.isfile(path + suffix)), f"{path}.jpg")
 
 
-def _read_annotation(path: pathlib.Path, problems: list[Problem]) -> list[_VOCObject]:
+def _read_annotation(image: str, path: pathlib.Path) -> AnnotatedImage:
     """The objects of an annotation; what cannot be used is reported."""
     try:
-        root = ElementTree.fromstring(_read_xml(path))
-    except (DataError, ElementTree.ParseError) as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        problems.append(Problem(str(path), f"{reason}; treated as an image without objects", _NO_ANNOTATION))
-        return []
+        element = read_xml(path)
+    except DataError as error:
+        problem = Problem(str(path), f"{error}; treated as an image without objects", NO_ANNOTATION)
+        return AnnotatedImage(image, str(path), (1, 1), problems=[problem])
     try:
-        width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+        width, height = (float(element.findtext(f"size/{side}") or 0) for side in ("width", "height"))
     except ValueError:
         width = height = 0.0
-    if not (0 < width < math.inf and 0 < height < math.inf):
-        message = "expected a size with width and height above 0; treated as an image without objects"
-        problems.append(Problem(str(path), message, _NO_ANNOTATION))
-        return []
-    objects: list[_VOCObject] = []
-    for number, entry in enumerate(root.iter("object"), start=1):
+    annotated = AnnotatedImage(image, str(path), (width, height))
+    for number, entry in enumerate(element.iter("object") if annotated.has_size else (), start=1):
         location = f"{path}: object {number}"
         try:
             left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}") or "") for edge in _EDGES)
         except ValueError:
-            problems.append(Problem(location, "expected a bndbox with xmin, ymin, xmax and ymax; ignored"))
+            message = "expected a bndbox with xmin, ymin, xmax and ymax; ignored"
+            annotated.problems.append(Problem(location, message))
             continue
         centre = ((left + right) / 2 - 1) / width, ((top + bottom) / 2 - 1) / height
         box = (*centre, (right - left) / width, (bottom - top) / height)
-        problems.extend(check_target((*box, 0), location))
-        if all(map(math.isfinite, box)):
-            is_difficult = (entry.findtext("difficult") or "0").strip() == "1"
-            objects.append(_VOCObject((entry.findtext("name") or "").strip(), box, is_difficult))
-    return objects
+        is_difficult = (entry.findtext("difficult") or "0").strip() == "1"
+        annotated.add((entry.findtext("name") or "").strip(), box, location, is_ignored=is_difficult)
+    return annotated
 
 
-def _read_xml(path: pathlib.Path) -> str:
-    """The text of an XML file in the encoding that it declares. Raises DataError."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("no annotation") from None
-    except OSError as error:
-        raise DataError(error.strerror or str(error)) from error
-    declaration = _DECLARATION.match(content)
-    encoding = declaration and declaration[1]
-    try:
-        text = content.decode(encoding.decode("ascii")) if encoding else to_unicode(decode_text(content))
-    except (UnicodeDecodeError, LookupError):
-        text = to_unicode(decode_text(content))
-    text = _TEXT_DECLARATION.sub("", text)
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise DataError("expected a VOC annotation without a DTD, found one with a DTD")
-    if not text.strip():
-        raise DataError("no annotation")
-    return text
+def write_voc(data: WrittenDataset) -> None:
+    """Write annotations, lists and a label map; ignored objects are difficult ones."""
+    lists = create_folder(data.root / _LISTS)
+    folder = create_folder(data.root / "Annotations")
+    for subset, images in data.subsets.items():
+        write_lines(lists / f"{'val' if subset == 'valid' else subset}.txt", (image.stem for image in images))
+    for image in data.images():
+        write_xml(folder / f"{image.stem}.xml", _to_element(image, data.names))
+    label_map = ["# label:color_rgb:parts:actions", *(f"{one_line(name)}:::" for name in data.names)]
+    write_lines(data.root / _LABEL_MAP, label_map)
+
+
+def _to_element(image: WrittenImage, names: Sequence[str]) -> ElementTree.Element:
+    root = ElementTree.Element("annotation")
+    add_text(root, "folder", "JPEGImages")
+    add_text(root, "filename", pathlib.PurePath(image.file).name)
+    size = ElementTree.SubElement(root, "size")
+    for tag, value in (("width", image.width), ("height", image.height), ("depth", 3)):
+        add_text(size, tag, value)
+    add_text(root, "segmented", 0)
+    for item in image.objects():
+        entry = ElementTree.SubElement(root, "object")
+        add_text(entry, "name", one_line(names[item.cls]))
+        for tag, value in (("truncated", 0), ("difficult", int(item.is_ignored))):
+            add_text(entry, tag, value)
+        box = ElementTree.SubElement(entry, "bndbox")
+        for tag, edge in zip(_EDGES, item.corners, strict=True):
+            add_text(box, tag, f"{round(edge + 1, DECIMALS):g}")  # VOC's first pixel is 1
+    return root

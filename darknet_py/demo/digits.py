@@ -11,16 +11,15 @@ only, so a small data set is the beginning of a larger one with the same seed.
 
 from __future__ import annotations
 
-import os
 import pathlib
-from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from .._typing import StrPath
-from ..data.labels import TargetArray
+from ..data.labels import TargetArray, format_labels
+from ..data.subsets import write_lines
 from ..files import atomic_write, create_folder
 from .textures import render_texture
 
@@ -72,11 +71,11 @@ def write_dataset(
             for number in range(count):
                 _write_sample(root / subset / f"{number:05d}", *render_image(samples[subset], subset, number, seed))
                 bar.update()
-            _write_lines(root / f"{subset}.txt", (f"{subset}/{number:05d}.png" for number in range(count)))
-    _write_lines(root / "digits.names", CLASS_NAMES)
+            write_lines(root / f"{subset}.txt", (f"{subset}/{number:05d}.png" for number in range(count)))
+    write_lines(root / "digits.names", CLASS_NAMES)
     entries = {"classes": len(CLASS_NAMES), "train": "train.txt", "valid": "valid.txt", "names": "digits.names"}
     entries["backup"] = "backup"
-    _write_lines(root / "digits.data", (f"{key} = {value}" for key, value in entries.items()))
+    write_lines(root / "digits.data", (f"{key} = {value}" for key, value in entries.items()))
     return root / "digits.data"
 
 
@@ -172,9 +171,4 @@ def _sample_colour(rng: np.random.Generator, background: Array) -> Array:
 def _write_sample(stem: pathlib.Path, image: npt.NDArray[np.uint8], targets: TargetArray) -> None:
     with atomic_write(f"{stem}.png") as file:
         Image.fromarray(image).save(file, "PNG")
-    _write_lines(f"{stem}.txt", (f"{int(row[4])} " + " ".join(f"{value:.6f}" for value in row[:4]) for row in targets))
-
-
-def _write_lines(path: StrPath, lines: Iterable[str]) -> None:
-    with atomic_write(os.fspath(path), "w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for line in lines)
+    write_lines(f"{stem}.txt", format_labels(targets))

@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data import coco
+from ..data.coco import category_ids
 from ..data.dataset import Dataset
+from ..data.subsets import WrittenImage
 from .detections import Detections
-
-_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-COCO91 = tuple(number for number in range(1, 91) if number not in _GAPS)
-"""Category ids of COCO's 80 classes, in Darknet's order."""
 
 STATISTICS = (
     *("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge"),
@@ -52,13 +51,6 @@ def find_backend(name: str | None = None) -> tuple[str, CocoClasses]:
     if name is None:
         raise ImportError("the coco protocol needs pycocotools: pip install 'darknet-torch[eval]'")
     raise ImportError(f"{name}: not installed: pip install {name.replace('_', '-')}")
-
-
-def category_ids(dataset: Dataset) -> tuple[int, ...]:
-    """Return the COCO category id of each class."""
-    if dataset.categories:
-        return dataset.categories
-    return COCO91 if len(dataset.names) == len(COCO91) else tuple(range(1, len(dataset.names) + 1))
 
 
 def image_ids(dataset: Dataset) -> list[int]:
@@ -94,24 +86,11 @@ def to_annotations(dataset: Dataset, detections: Detections) -> dict[str, Any]:
 
     ``detections`` provide the sizes of the images. https://cocodataset.org/#format-data
     """
-    ids, categories = image_ids(dataset), category_ids(dataset)
-    sizes = detections.sizes.tolist()
-    annotations: list[dict[str, Any]] = []
-    for image, (width, height), sample in zip(ids, sizes, dataset, strict=True):
-        for rows, crowd in ((sample.targets, 0), (sample.ignored, 1)):
-            for x, y, w, h, k in rows.astype(float).tolist():
-                box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-                record = {"image_id": image, "category_id": categories[int(k)], "bbox": box, "area": box[2] * box[3]}
-                annotations.append(record | {"id": len(annotations) + 1, "iscrowd": crowd})
-    return {
-        "info": {},
-        "images": [
-            {"id": number, "file_name": pathlib.PurePath(sample.image).name, "width": width, "height": height}
-            for number, sample, (width, height) in zip(ids, dataset, sizes, strict=True)
-        ],
-        "categories": [{"id": number, "name": name} for number, name in zip(categories, dataset.names, strict=True)],
-        "annotations": annotations,
-    }
+    images = [
+        WrittenImage(sample.image, width, height, sample)
+        for sample, (width, height) in zip(dataset, detections.sizes.tolist(), strict=True)
+    ]
+    return coco.to_annotations(images, image_ids(dataset), dataset.names, category_ids(dataset))
 
 
 class CocoScores(NamedTuple):

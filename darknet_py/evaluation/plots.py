@@ -14,6 +14,18 @@ import numpy as np
 from PIL import Image
 
 from .._typing import StrPath
+from ..figures import (
+    BOLD,
+    GREY,
+    INK,
+    LIGHT,
+    create_figure,
+    draw_title,
+    import_figure_class,
+    plain_text,
+    style_axes,
+    to_png,
+)
 from ..files import atomic_write, check_outputs, create_folder
 from . import contact_sheets
 from .average_precision import PrecisionRecallCurve, compute_overall_curve
@@ -25,7 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_NAMED = 10  # with more classes, curves are grey and have no name
-_INK, _GREY, _LIGHT, _BOLD = "#24292f", "#6e7781", "#d0d7de", "#0b5cad"
 
 
 def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
@@ -46,20 +57,10 @@ def write(evaluation: Evaluation, folder: StrPath) -> list[pathlib.Path]:
     create_folder(target)
     for name, plot in plots.items():
         image = plot(evaluation)
-        content = _to_jpeg(image) if isinstance(image, Image.Image) else _to_png(image)
+        content = _to_jpeg(image) if isinstance(image, Image.Image) else to_png(image)
         with atomic_write(target / name) as file:
             file.write(content)
     return [target / name for name in plots]
-
-
-def _to_png(figure: Figure) -> bytes:
-    """Encode as PNG with a palette of 256 colours, a third of the size that matplotlib writes."""
-    rendered = io.BytesIO()
-    content = io.BytesIO()
-    figure.savefig(rendered, format="png")
-    image = Image.open(rendered, formats=("PNG",)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    image.save(content, format="PNG", optimize=True)
-    return content.getvalue()
 
 
 def _to_jpeg(sheet: Image.Image) -> bytes:
@@ -68,21 +69,12 @@ def _to_jpeg(sheet: Image.Image) -> bytes:
     return content.getvalue()
 
 
-def import_figure_class() -> type[Figure]:
-    """Import matplotlib's Figure, which draws without a display. Raises ImportError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'darknet-torch[plots]'") from error
-    return Figure
-
-
 def plot_precision_recall(evaluation: Evaluation) -> Figure:
     """Plot the monotone precision over recall of each class, and their mean.
 
     Up to ten classes have a colour and a name with their AP in percent.
     """
-    figure, axes = _create_figure("Precision over recall", _format_headline(evaluation))
+    figure, axes = create_figure("Precision over recall", _format_headline(evaluation))
     grid = np.linspace(0, 1, 501)
     curves = _curves_with_targets(evaluation)
     lines = []
@@ -95,8 +87,8 @@ def plot_precision_recall(evaluation: Evaluation) -> Figure:
         _plot_class_curve(axes, grid, lines[-1], label, len(curves))
     if lines:
         mean = np.mean(lines, axis=0)
-        axes.plot(grid, mean, color=_BOLD, linewidth=2.6, label=f"mean of {len(lines)} classes", zorder=5)
-        axes.fill_between(grid, mean, color=_BOLD, alpha=0.07, linewidth=0)
+        axes.plot(grid, mean, color=BOLD, linewidth=2.6, label=f"mean of {len(lines)} classes", zorder=5)
+        axes.fill_between(grid, mean, color=BOLD, alpha=0.07, linewidth=0)
     _format_axes(axes, "recall", "precision", len(curves))
     return figure
 
@@ -106,7 +98,7 @@ def plot_f1(evaluation: Evaluation) -> Figure:
 
     Up to ten classes have a colour and a name with their best F1.
     """
-    figure, axes = _create_figure("F1 over score threshold", _format_headline(evaluation))
+    figure, axes = create_figure("F1 over score threshold", _format_headline(evaluation))
     grid = np.linspace(0, 1, 501)
     curves = _curves_with_targets(evaluation)
     labels = [f"{score.name} {score.best_f1:.3f}" for score in evaluation.classes if score.targets]
@@ -115,9 +107,9 @@ def plot_f1(evaluation: Evaluation) -> Figure:
     data = evaluation.data
     best = evaluation.all
     overall = compute_overall_curve(data.detections, data.matches, best.targets)
-    axes.plot(grid, _f1_at(overall, grid), color=_BOLD, linewidth=2.6, label="all classes", zorder=5)
+    axes.plot(grid, _f1_at(overall, grid), color=BOLD, linewidth=2.6, label="all classes", zorder=5)
     text = f"best: F1 {best.best_f1:.3f} at {best.best_threshold:.3f}"
-    axes.plot([best.best_threshold], [best.best_f1], "o", color=_BOLD, markersize=7, zorder=6, label=text)
+    axes.plot([best.best_threshold], [best.best_f1], "o", color=BOLD, markersize=7, zorder=6, label=text)
     _format_axes(axes, "score threshold", "F1", len(curves))
     return figure
 
@@ -145,20 +137,20 @@ def plot_confusion_matrix(evaluation: Evaluation) -> Figure:
     fraction = np.where(kept > 0, kept / np.maximum(total, 1), np.nan)
     image = axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1)
     size = 9 if len(ticks) <= 20 else 7
-    axes.set_xticks(range(len(ticks)), ticks, rotation=90 if len(ticks) > 8 else 0, fontsize=size, color=_INK)
-    axes.set_yticks(range(len(ticks)), ticks, fontsize=size, color=_INK)
+    axes.set_xticks(range(len(ticks)), ticks, rotation=90 if len(ticks) > 8 else 0, fontsize=size, color=INK)
+    axes.set_yticks(range(len(ticks)), ticks, fontsize=size, color=INK)
     for row, column in zip(*kept.nonzero(), strict=True):
-        ink = "white" if fraction[row, column] > 0.55 else _INK
+        ink = "white" if fraction[row, column] > 0.55 else INK
         axes.text(column, row, str(kept[row, column]), ha="center", va="center", fontsize=size - 1, color=ink)
     axes.set_xticks(np.arange(len(ticks)) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(ticks)) - 0.5, minor=True)
-    axes.grid(which="minor", color=_LIGHT, linewidth=0.4)
+    axes.grid(which="minor", color=LIGHT, linewidth=0.4)
     axes.tick_params(which="both", length=0)
-    axes.spines[:].set_color(_LIGHT)
-    axes.set_xlabel("true", color=_INK, fontsize=11)
-    axes.set_ylabel("predicted", color=_INK, fontsize=11)
+    axes.spines[:].set_color(LIGHT)
+    axes.set_xlabel("true", color=INK, fontsize=11)
+    axes.set_ylabel("predicted", color=INK, fontsize=11)
     text = f"score above {evaluation.threshold:g}, IoU above {evaluation.match_iou:g}"
-    _title(axes, "Confusion matrix", f"number of boxes; colour: fraction of the true class; {text}")
+    draw_title(axes, "Confusion matrix", f"number of boxes; colour: fraction of the true class; {text}")
     bar = figure.colorbar(image, shrink=0.6, aspect=30, pad=0.02)
     bar.outline.set_visible(False)
     return figure
@@ -173,43 +165,20 @@ def _format_headline(evaluation: Evaluation) -> str:
     return f"{name} {100 * evaluation.map:.2f} %  ({evaluation.rule})"
 
 
-def plain_text(text: str) -> str:
-    """A name as matplotlib draws it: text between two ``$`` would be a formula."""
-    return text.replace("$", r"\$")
-
-
-def _create_figure(title: str, headline: str) -> tuple[Figure, Axes]:
-    figure = import_figure_class()(figsize=(8.4, 5.6), dpi=130, layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
-    _title(axes, title, headline)
-    return figure, axes
-
-
-def _title(axes: Axes, title: str, below: str) -> None:
-    axes.set_title(f"{title}\n", loc="left", fontsize=14, weight="bold", color=_INK)
-    axes.annotate(below, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", color=_GREY, size=8.5)
-
-
 def _plot_class_curve(axes: Axes, x: Any, y: Any, label: str, classes: int) -> None:
     """Draw the line of a class; matplotlib's first colour is too similar to that of the bold line."""
     if classes > _MAX_NAMED:
-        axes.plot(x, y, color=_GREY, alpha=max(0.16, 4 / classes), linewidth=0.8)
+        axes.plot(x, y, color=GREY, alpha=max(0.16, 4 / classes), linewidth=0.8)
     else:
         number = 1 + len(axes.lines)
-        axes.plot(x, y, linewidth=1.3, label=plain_text(label), color=f"C{number}" if number < 10 else _INK)
+        axes.plot(x, y, linewidth=1.3, label=plain_text(label), color=f"C{number}" if number < 10 else INK)
 
 
 def _format_axes(axes: Axes, x: str, y: str, classes: int) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_xlabel(x, color=_INK)
-    axes.set_ylabel(y, color=_INK)
-    axes.grid(color=_LIGHT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GREY)
-    axes.tick_params(colors=_GREY, length=3)
+    style_axes(axes, x, y)
     if classes > _MAX_NAMED:
-        axes.plot([], [], color=_GREY, alpha=0.5, linewidth=0.8, label=f"each of {classes} classes")
+        axes.plot([], [], color=GREY, alpha=0.5, linewidth=0.8, label=f"each of {classes} classes")
     if axes.get_legend_handles_labels()[0]:
         # Curves fill the axes: the legend is to the right if it names each class, else next to the title.
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}

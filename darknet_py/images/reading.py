@@ -41,7 +41,7 @@ _log = get_logger(__name__)
 
 _GREY_WEIGHTS = np.array([77, 150, 29], dtype=np.uint16)  # stb_image's, in 256ths
 _16_BIT_FORMATS = ("PPM", "PNG")  # which have no images of 32 bits
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError, MemoryError, struct.error),
     Image.DecompressionBombError,
 )
@@ -85,7 +85,7 @@ def read_image(
         name = getattr(source, "filename", "") or name
         try:
             array = _to_array(_oriented(source, exif), channels)
-        except _DECODING_ERRORS as error:
+        except DECODING_ERRORS as error:
             raise DataError(f"{name}: broken image ({error})") from error
     elif hasattr(source, "permute"):
         array = _from_tensor(source)
@@ -121,20 +121,6 @@ def _from_tensor(tensor: Any) -> npt.NDArray[Any]:
     return array.transpose(1, 2, 0)
 
 
-def read_orientation(path: str) -> int:
-    """Return the EXIF orientation that ``read_image`` ignores without ``exif``, 1..8, without decoding the image.
-
-    It is 1 (upright) if the image has none, or if the file cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            image = _open(file)
-            # Pillow turns a TIFF itself; PngImageFile.getexif would decode the image.
-            return 1 if image.format == "TIFF" else _orientation(Image.Image.getexif(image))
-    except (*_DECODING_ERRORS, DataError):
-        return 1
-
-
 def _read_file(name: str, channels: int | None, exif: bool, max_pixels: int) -> npt.NDArray[Any]:
     if is_http(name):
         return _decode_content(read_url(name), name, channels, exif, max_pixels)
@@ -158,8 +144,8 @@ def _decode(file: IO[bytes], name: str, channels: int | None, exif: bool, max_pi
     try:
         if name.lower().endswith(".npy"):
             return _read_npy(file, max_pixels)
-        image = _open(file)
-        _check_size(image.size, max_pixels)
+        image = open_image(file)
+        check_size(image.size, max_pixels)
         try:
             image.load()
         except OSError:
@@ -170,11 +156,11 @@ def _decode(file: IO[bytes], name: str, channels: int | None, exif: bool, max_pi
         return _to_array(_oriented(image, exif), channels)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise DataError(f"{name}: broken image ({error})") from error
 
 
-def _open(file: IO[bytes]) -> Image.Image:
+def open_image(file: IO[bytes]) -> Image.Image:
     """Open an image of one of ``FORMATS``. ``Image.open`` would apply the process-wide ``Image.MAX_IMAGE_PIXELS``."""
     name = getattr(file, "name", "")  # from which Pillow maps some pixels; content in memory has none
     start = file.read(16)
@@ -198,12 +184,13 @@ def _open(file: IO[bytes]) -> Image.Image:
 def _open_truncated_jpeg(file: IO[bytes]) -> Image.Image:
     """Read a JPEG that lacks its last bytes. Raises OSError if it is broken in another way."""
     file.seek(0)
-    image = _open(io.BytesIO(file.read() + _END_OF_JPEG))
+    image = open_image(io.BytesIO(file.read() + _END_OF_JPEG))
     image.load()
     return image
 
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+def check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise DataError if an image of (width, height) has more pixels than the limit."""
     width, height = size
     if width * height > max_pixels:
         raise DataError(
@@ -226,13 +213,14 @@ def _read_npy(file: IO[bytes], max_pixels: int) -> npt.NDArray[Any]:
     if expected > size and not dtype.hasobject:
         raise DataError(f"expected {expected} bytes for an array {list(shape)}, found {size}")
     if len(shape) >= 2:
-        _check_size((shape[1], shape[0]), max_pixels)
+        check_size((shape[1], shape[0]), max_pixels)
     file.seek(0)
     array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
     return array
 
 
-def _orientation(exif: Image.Exif) -> int:
+def exif_orientation(exif: Image.Exif) -> int:
+    """Return the orientation of EXIF data, 1..8; 1 (upright) if there is none."""
     value = exif.get(_ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
@@ -241,8 +229,8 @@ def _oriented(image: Image.Image, exif: bool) -> Image.Image:
     """The image, rotated by its EXIF orientation if ``exif``; otherwise as it is stored, with a warning."""
     if exif:
         # exif_transpose copies an upright image, too, and of several pages the first.
-        return image if _orientation(image.getexif()) == 1 else ImageOps.exif_transpose(image)
-    if "exif" in image.info and _orientation(image.getexif()) != 1:
+        return image if exif_orientation(image.getexif()) == 1 else ImageOps.exif_transpose(image)
+    if "exif" in image.info and exif_orientation(image.getexif()) != 1:
         _warn_once(
             "there are images with an EXIF orientation, which is ignored: exif=True or --exif applies it; "
             "darknet-py check names those of a data set"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable
@@ -79,3 +80,11 @@ def _list_folder(folder: pathlib.Path) -> list[str]:
         suffixes = " ".join(sorted({entry.suffix.lower() or entry.name for entry in others}))
         _log.warning("%s: %d files left out, which are not read as images: %s", folder, len(others), suffixes)
     return images
+
+
+def unique_stem(stem: str, taken: set[str]) -> str:
+    """Return a stem that is not in ``taken``, with a number if need be (``a``, ``a_2``), and add it to ``taken``."""
+    numbered = (f"{stem}_{number}" for number in itertools.count(2))
+    unique = next(candidate for candidate in itertools.chain([stem], numbered) if candidate not in taken)
+    taken.add(unique)
+    return unique

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from .._typing import StrPath
-from ..evaluation.plots import import_figure_class, plain_text
+from ..figures import import_figure_class, plain_text
 from ..files import atomic_write
 
 _MAX_DOTS = 4000  # of the loss

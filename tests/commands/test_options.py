@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
 
 from darknet_py import cli
 from darknet_py.commands._options import SHARED
+from darknet_py.data.formats import FORMATS
 
 DARKNET = {"classifier", "detector", "rnn"}  # Darknet's command lines
 # Other spellings of the shared options, and of words that Darknet's command lines have.
@@ -21,15 +23,22 @@ FORBIDDEN = {
 
 def options() -> list[tuple[str, argparse.Action]]:
     """Return each option of each verb, except Darknet's commands."""
-    top = cli.build_parser()
-    (verbs,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
     return [
         (verb, action)
-        for verb, parser in verbs.choices.items()
-        if verb not in DARKNET
+        for verb, parser in subcommands(cli.build_parser())
         for action in parser._actions
         if action.option_strings and action.dest != "help"
     ]
+
+
+def subcommands(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield each verb, and those below it, with their parsers."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                if name not in DARKNET:
+                    yield f"{prefix}{name}", sub
+                    yield from subcommands(sub, f"{prefix}{name} ")
 
 
 OPTIONS = options()
@@ -100,3 +109,7 @@ def test_help_of_every_verb_is_a_sentence(verb: str) -> None:
     assert first[0].isupper()
     assert first.endswith((".", "5", "``.", "TEXT", "0.25")) or ":" in first
     assert len(first) <= 120
+
+
+def test_the_formats_of_the_command_line_are_those_that_are_written() -> None:
+    assert set(SHARED["--to"]["choices"]) == FORMATS.keys()

@@ -185,7 +185,7 @@ def test_classes_of_another_voc_folder_are_the_names_that_occur(tmp_path: pathli
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "a VOC annotation without a DTD"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "expected an annotation without a DTD"),
         ("<annotation>", "no element found"),
         ("", "no annotation"),
         ("<annotation><size><width>0</width><height>0</height></size></annotation>", "expected a size with width"),
@@ -249,7 +249,7 @@ def test_folders_and_lists_of_images_are_loaded(tmp_path: pathlib.Path) -> None:
     write_text(tmp_path / "p" / "1.txt", "1 0.5 0.5 0.25 0.5")
     for source in (tmp_path / "p", write_text(tmp_path / "a.list", image), write_text(tmp_path / "a.txt", image)):
         assert rounded_targets(load_dataset(source)) == [[[0.5, 0.5, 0.25, 0.5, 1.0]]]
-    with pytest.raises(DataError, match=r"expected a .data, .txt, .list, .yaml or .json file, or a folder"):
+    with pytest.raises(DataError, match=r"expected a .data, .txt, .list, .yaml, .json or .xml file, or a folder"):
         load_dataset(tmp_path / "a.csv")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from darknet_py.data.coco import category_ids
 from darknet_py.data.dataset import Dataset, Sample
 from darknet_py.data.formats import load_dataset
 from darknet_py.evaluation import coco
@@ -79,9 +80,9 @@ def test_image_and_category_ids_are_those_of_coco() -> None:
     assert coco.image_ids(made) == [42, 9, 7]
     assert coco.image_ids(Dataset([*made.samples, Sample("dog.jpg", empty, empty)])) == [1, 2, 3, 4]
     assert coco.image_ids(Dataset([*made.samples, Sample("b/7.jpg", empty, empty)])) == [1, 2, 3, 4]
-    assert coco.category_ids(made)[:13] == (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14)
-    assert coco.category_ids(made)[-1] == 90
-    assert coco.category_ids(Dataset([], ("a", "b"))) == (1, 2)
+    assert category_ids(made)[:13] == (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14)
+    assert category_ids(made)[-1] == 90
+    assert category_ids(Dataset([], ("a", "b"))) == (1, 2)
 
 
 def _crowded(seed: int) -> tuple[Dataset, Detections]:

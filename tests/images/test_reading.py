@@ -12,7 +12,8 @@ from PIL import Image
 
 from darknet_py.errors import DataError
 from darknet_py.images import reading, resizing
-from darknet_py.images.reading import ImageArray, read_image, read_orientation
+from darknet_py.images.inspection import read_orientation
+from darknet_py.images.reading import ImageArray, read_image
 
 Floats = npt.NDArray[np.float32]
 RNG = np.random.default_rng(7)

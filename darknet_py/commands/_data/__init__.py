@@ -1,0 +1,1 @@
+"""The verbs of ``darknet-py data``, one module each."""

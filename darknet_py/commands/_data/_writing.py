@@ -1,0 +1,74 @@
+"""Shared by the verbs that write a data set."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from .. import _options, _output
+
+if TYPE_CHECKING:
+    from ...data.dataset import Dataset, Sample
+    from ...data.labels import Problem
+    from ...data.writing import Confidences
+
+
+def add_options(parser: argparse.ArgumentParser, *, to: str | None = None) -> None:
+    """Add the options of how a data set is written; ``to``: the default format."""
+    _options.add(parser, "--to", default=to)
+    _options.add(parser, "--link")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add DATA, and the options of how it is read."""
+    parser.add_argument("data", metavar="DATA", help=_options.DATA)
+    _options.add(parser, "--polygons")
+    _options.add(parser, "--quiet")
+
+
+def load(args: argparse.Namespace) -> dict[str, Dataset]:
+    """Load all lists of DATA, and print what is wrong with them."""
+    from ...data.formats import load_subsets
+
+    subsets = load_subsets(args.data, polygons=args.polygons, progress=not args.quiet)
+    print_problems(problem for dataset in subsets.values() for problem in dataset.problems)
+    return subsets
+
+
+def write(
+    args: argparse.Namespace,
+    subsets: Mapping[str, Dataset],
+    folder: str,
+    *,
+    confidences: Confidences | None = None,
+    add_files: Callable[[pathlib.Path], None] = lambda folder: None,
+) -> None:
+    """Write a data set as the options say; print what is left out, and what was written."""
+    from ...data.writing import write_dataset
+
+    def progress(samples: Iterable[Sample]) -> Iterable[Sample]:
+        return _output.progress_bar(samples, len(list(samples)), quiet=args.quiet)
+
+    problems = write_dataset(
+        subsets, folder, args.to, link=args.link, confidences=confidences, add_files=add_files, progress=progress
+    )
+    print_problems(problems)
+    print(f"{folder}: {describe(subsets)}")
+
+
+def describe(subsets: Mapping[str, Dataset]) -> str:
+    """Describe the lists of a data set: ``80 train and 20 valid images, 3 classes``."""
+    counts = " and ".join(f"{len(dataset)} {subset}" for subset, dataset in subsets.items())
+    classes = len(next(iter(subsets.values())).names)
+    return f"{counts} images, {classes} class{'' if classes == 1 else 'es'}"
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Print the lines of ``summarise`` to stderr."""
+    from ...data.labels import summarise
+
+    for line in summarise(problems):
+        print(f"darknet-py: {line}", file=sys.stderr)

@@ -1,0 +1,7 @@
+"""Check a data set: the same as `darknet-py check DATA`."""
+
+from __future__ import annotations
+
+from ..check import configure, run
+
+__all__ = ["configure", "run"]

@@ -1,0 +1,29 @@
+"""Verbs: modules of a package with ``configure(parser)`` and ``run(args)``, as subcommands of a parser."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+
+def find_verbs(package: ModuleType) -> dict[str, ModuleType]:
+    """Return the modules of a package without a leading underscore, by the names of their verbs."""
+    names = sorted(module.name for module in iter_modules(package.__path__) if not module.name.startswith("_"))
+    return {name.replace("_", "-"): import_module(f"{package.__name__}.{name}") for name in names}
+
+
+def add_verbs(parser: argparse.ArgumentParser, package: ModuleType) -> None:
+    """Add a subcommand for each verb of a package; the first line of its docstring is its help."""
+    subparsers = parser.add_subparsers(metavar="VERB", required=True)
+    for name, module in find_verbs(package).items():
+        text = module.__doc__ or ""
+        sub = subparsers.add_parser(
+            name,
+            help=text.partition("\n")[0].replace("`", "").rstrip("."),
+            description=text.replace("``", ""),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(run=module.run, parser=sub)
+        module.configure(sub)
