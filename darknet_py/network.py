@@ -14,6 +14,7 @@ from ._building import INPUT as INPUT
 from ._building import build_layers, check_memory, locate_errors, plan_layers, read_specs
 from ._liveness import dead_after
 from ._memory import machine_memory
+from ._receptive_field import receptive_fields
 from ._table import format_table
 from .cfg import Config, Dialect, schema
 from .cfg.net_section import NAMES, Net
@@ -220,9 +221,23 @@ class Network(nn.Module):
         """Floating-point operations for one image as Darknet counts them (its "Total BFLOPS" times 1e9)."""
         return sum(layer.flops for layer in self)
 
+    @property
+    def receptive_fields(self) -> list[tuple[int, int]]:
+        """Height and width of each layer's receptive field in pixels, see ``_receptive_field``."""
+        return receptive_fields(self, self.sources, self.shape)
+
     def __str__(self) -> str:
-        """Return Darknet's table: number, section, options, shapes, BFLOPS, floats in a .weights file."""
-        rows = [("", "layer", "options", "input", "output", "BFLOPS", "floats")]
+        """Return ``table()``."""
+        return self.table()
+
+    def table(self, *, receptive_field: bool = False) -> str:
+        """Return Darknet's table: number, section, options, shapes, BFLOPS, floats in a .weights file.
+
+        Args:
+            receptive_field: add a column with the width and height of the receptive field in pixels, as
+                ``show_receptive_field=1`` in ``[net]`` does.
+        """
+        rows: list[tuple[str, ...]] = [("", "layer", "options", "input", "output", "BFLOPS", "floats")]
         total = 0
         for index, (layer, section) in enumerate(zip(self, self.config.sections[1:], strict=True)):
             floats = sum(tensor.numel() for _, tensor in layer.stored())
@@ -232,6 +247,9 @@ class Network(nn.Module):
             bflops = f"{layer.flops / 1e9:.3f}" if layer.flops else ""
             row = (str(index), section.name, layer.describe(), x.describe(), layer.shape.describe(), bflops)
             rows.append((*row, f"{floats:,}" if floats else ""))
+        if receptive_field or self.options.show_receptive_field:
+            fields = ("receptive field", *(f"{width} x {height}" for height, width in self.receptive_fields))
+            rows = [(*row, field) for row, field in zip(rows, fields, strict=True)]
         return "\n".join(format_table(rows, "><<>")) + f"\nTotal BFLOPS {self.flops / 1e9:.3f}, {total:,} floats"
 
 

@@ -145,14 +145,14 @@ def test_late_outliers_are_rejected() -> None:
 
 
 def test_options_that_training_ignores_are_reported_in_one_warning() -> None:
-    text = NET + "center=1\nshow_receptive_field=1\n" + HEAD.replace("size=3\n", "size=3\nsmooth=.1\n") + YOLO
+    text = NET + "center=1\nnotruth=1\n" + HEAD.replace("size=3\n", "size=3\nsmooth=.1\n") + YOLO
     net = Network(cfg.loads(text))
     with pytest.warns(UnusedOptionWarning) as warnings:
         Trainer(net)
     (warning,) = warnings
     assert re.fullmatch(
         r"options that do not change training: <text>:\d+: \[net\] center: not supported, ignored; "
-        r"<text>:\d+: \[net\] show_receptive_field: has no effect; "
+        r"<text>:\d+: \[net\] notruth: not supported, ignored; "
         r"<text>:\d+: \[conv\] smooth: not supported, ignored",
         str(warning.message),
     )

@@ -152,7 +152,7 @@ class Net(Options):
         min=0,
     )
     max_chart_loss: float = option(20.0, "upper limit of the loss plot", train=True, min=0)
-    show_receptive_field: bool = option(False, "print the receptive field", train=True, effect="none")
+    show_receptive_field: bool = option(False, "show the receptive field of each layer in the table of the network")
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield lists of unequal length, and numbers of images or iterations that contradict each other."""

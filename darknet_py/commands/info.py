@@ -12,6 +12,9 @@ from . import _model, _options
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     _options.add_model(parser, without=("--device", "--fetch", "--allow-non-finite"))
+    parser.add_argument(
+        "--receptive-field", action="store_true", help="add a column: the pixels that one cell of the output depends on"
+    )
     parser.add_argument("--stored", action="store_true", help="list the arrays of the .weights file instead")
 
 
@@ -29,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{offset:>12} {array.tensor.numel():>10}  {array.label}  [{shape}]")
             offset += array.tensor.numel()
         return 0
-    print(network)
+    print(network.table(receptive_field=args.receptive_field))
     if args.weights:
         print(f"seen {network.seen:,} images, version {'.'.join(map(str, network.version))}")
     return 0

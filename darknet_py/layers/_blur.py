@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._window import Window
 from .base import Shape
 
 _BINOMIAL = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
@@ -32,3 +33,9 @@ def blur_shape(shape: Shape, kind: int, stride: tuple[int, int]) -> Shape:
     """Return the shape of ``blur``'s output for one image of ``shape``."""
     lost = 2 if kind == 2 else 1
     return Shape(shape.channels, (shape.height - lost) // stride[0] + 1, (shape.width - lost) // stride[1] + 1)
+
+
+def blur_window(kind: int, size: int, stride: tuple[int, int]) -> Window:
+    """Return the window of ``blur`` of the output of a layer whose windows have the side ``size`` and stride 1."""
+    side = size + (1 if kind == 2 else 2)
+    return Window(side, side, *stride)

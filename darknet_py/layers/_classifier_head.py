@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._tree import Tree
+from ._window import WHOLE_MAP, Window
 from .base import Layer
 
 
@@ -19,3 +20,8 @@ class ClassifierHead(Layer):
     def temperature(self) -> float:
         """Divisor of the scores (logits) before the softmax."""
         return 1.0
+
+    @property
+    def window(self) -> Window:
+        """Every cell."""
+        return WHOLE_MAP

@@ -14,7 +14,7 @@ from ..activations import Activation
 from ..cfg import Dialect
 from ..cfg.schema import option
 from ._binary import binarise, binary_convolution, sign_ste
-from ._blur import blur, blur_shape
+from ._blur import blur, blur_shape, blur_window
 from ._context import Gradients, StepContext
 from ._deformation import read_deformation
 from ._excitation import excite
@@ -23,6 +23,7 @@ from ._gradient_limit import limit_gradient
 from ._norm import Norm, without_norm
 from ._param_group import ParamGroup
 from ._parameters import he_uniform_, parameter
+from ._window import Window
 from .base import Layer, Shape, resolve_indices
 
 
@@ -252,6 +253,15 @@ class Convolution(Layer):
         options = self.options
         weights = options.filters * (self.inputs // options.groups) * options.size**2
         return 2.0 * weights * self.inner.height * self.inner.width / (32 if options.xnor else 1)
+
+    @property
+    def window(self) -> Window:
+        """The dilated kernel, and the blur."""
+        options = self.options
+        size = (options.size - 1) * options.dilation + 1
+        if options.antialiasing:
+            return blur_window(options.antialiasing, size, self.strides)
+        return Window(size, size, *self.strides)
 
     def describe(self) -> str:
         """Filters, kernel, stride and what differs from a plain convolution."""

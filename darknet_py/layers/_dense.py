@@ -15,6 +15,7 @@ from ._context import StepContext
 from ._gradient_limit import limit_gradient
 from ._norm import Norm, without_norm
 from ._parameters import he_uniform_, parameter
+from ._window import WHOLE_MAP, Window
 from .base import Layer, Shape
 
 
@@ -73,6 +74,11 @@ class Dense(Layer):
         nn.init.zeros_(self.biases)
         if self.norm:
             self.norm.initialise()
+
+    @property
+    def window(self) -> Window:
+        """Every cell."""
+        return WHOLE_MAP
 
     def describe(self) -> str:
         """Outputs and activation."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._window import Window
 from .base import Layer, Shape
 
 
@@ -58,6 +59,11 @@ class Pooling(Layer):
             for count, step, length in zip(shape[:0:-1], strides[::-1], (x.shape[3], x.shape[2]), strict=True)
         )
         return F.pad(x, (before, right, before, below), value=value)
+
+    @property
+    def window(self) -> Window:
+        """The window."""
+        return Window(self.options.size, self.options.size, *self.strides)
 
     def describe(self) -> str:
         """Window and stride."""

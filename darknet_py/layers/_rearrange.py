@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..cfg.schema import option
+from ._window import Window
 from .base import Layer, Shape
 
 
@@ -31,6 +32,12 @@ class Rearrange(Layer):
             if x.height % s or x.width % s:
                 raise ValueError(f"expected width and height to be multiples of stride={s}, got {x.width} x {x.height}")
             self.shape = Shape(x.channels * s * s, x.height // s, x.width // s)
+
+    @property
+    def window(self) -> Window:
+        """The block of cells that is moved to channels."""
+        s = self.options.stride
+        return Window(1, 1, 1 / s, 1 / s) if self.options.reverse else Window(s, s, s, s)
 
     def describe(self) -> str:
         """Stride and direction."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ._window import WHOLE_MAP, Window
 from .base import Layer, Shape, section
 
 
@@ -20,3 +21,8 @@ class Avgpool(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Return [batch, channels, 1, 1] for ``x`` [batch, channels, height, width]."""
         return x.mean(dim=(2, 3), keepdim=True)
+
+    @property
+    def window(self) -> Window:
+        """Every cell."""
+        return WHOLE_MAP

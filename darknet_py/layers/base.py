@@ -22,6 +22,7 @@ from ._context import Gradients, StepContext
 from ._fusion import ConvolutionSpec
 from ._loss import Loss
 from ._param_group import ParamGroup
+from ._window import Window
 
 
 class Shape(NamedTuple):
@@ -163,6 +164,11 @@ class Layer(nn.Module):
     def workspace(self) -> int:
         """Number of values that ``forward`` computes for one image beside its output, if they are many."""
         return 0
+
+    @property
+    def window(self) -> Window:
+        """The cells of each input that a cell of the output depends on."""
+        return Window()
 
     def describe(self) -> str:
         """Summarise the options for the layer table: filters, kernel, stride and the like."""

@@ -13,6 +13,7 @@ from ..cfg.schema import option
 from ._context import StepContext
 from ._norm import Norm
 from ._parameters import he_uniform_, parameter
+from ._window import Window
 from .base import Layer, Shape, section
 
 
@@ -80,6 +81,12 @@ class Deconvolutional(Layer):
         nn.init.zeros_(self.biases)
         if self.norm:
             self.norm.initialise()
+
+    @property
+    def window(self) -> Window:
+        """The input cells that reach one output cell: at most every stride-th cell of the kernel."""
+        size, stride = self.options.size, self.options.stride
+        return Window(-(-size // stride), -(-size // stride), 1 / stride, 1 / stride)
 
     def describe(self) -> str:
         """Filters, kernel, stride."""

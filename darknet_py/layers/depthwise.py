@@ -12,6 +12,7 @@ from ..cfg.schema import option
 from ._context import StepContext
 from ._convolution import Convolution
 from ._fusion import ConvolutionSpec
+from ._window import Window
 from .base import Layer, Shape, section
 
 
@@ -57,6 +58,11 @@ class Depthwise(Layer):
     def flops(self) -> float:
         """Those of the convolution."""
         return self.convolution.flops
+
+    @property
+    def window(self) -> Window:
+        """That of the convolution."""
+        return self.convolution.window
 
     def describe(self) -> str:
         """Filters, kernel, stride."""

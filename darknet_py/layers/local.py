@@ -13,6 +13,7 @@ from ..activations import Activation
 from ..cfg.schema import option
 from ._context import StepContext
 from ._parameters import he_uniform_, parameter
+from ._window import Window
 from .base import Layer, Shape, section
 
 
@@ -69,6 +70,12 @@ class Local(Layer):
         """Initialise the weights with ``he_uniform_`` and the biases with 0."""
         he_uniform_(self.weights, self.weights.shape[2])
         nn.init.zeros_(self.biases)
+
+    @property
+    def window(self) -> Window:
+        """The kernel."""
+        options = self.options
+        return Window(options.size, options.size, options.stride, options.stride)
 
     def describe(self) -> str:
         """Filters, kernel, stride."""

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..cfg.schema import option
-from ._blur import blur, blur_shape
+from ._blur import blur, blur_shape, blur_window
 from ._pooling import Pooling
+from ._window import Window
 from .base import Shape, section
 
 _MIN_SEPARABLE = 5  # side of a window from which two passes along the axes are faster than one
@@ -58,6 +59,16 @@ class Maxpool(Pooling):
         strides = (1, 1) if options.antialiasing else self.strides
         y = F.max_pool2d(self.pad(x, strides, float("-inf")), options.size, strides)
         return blur(y, options.antialiasing, self.strides) if options.antialiasing else y
+
+    @property
+    def window(self) -> Window:
+        """The window and the blur, or one cell where channels are pooled."""
+        options = self.options
+        if options.maxpool_depth:
+            return Window()
+        if options.antialiasing:
+            return blur_window(options.antialiasing, options.size, self.strides)
+        return super().window
 
     def describe(self) -> str:
         """Window and stride, or the number of channels."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..cfg.schema import option
 from ._concatenate import Concatenate
 from ._join import Join
+from ._window import WHOLE_MAP, Window
 from .base import Flattened, Shape, section
 
 
@@ -55,6 +56,11 @@ class Route(Join):
     def is_identity(self, *inputs: Shape) -> bool:
         """With one source that is not sliced."""
         return len(inputs) == 1 and self.options.groups == 1
+
+    @property
+    def window(self) -> Window:
+        """One cell, or every cell of maps that are concatenated as vectors."""
+        return WHOLE_MAP if self.flat else Window()
 
     def describe(self) -> str:
         """Sources and slice."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg.schema import option
 from ._parameters import he_uniform_, parameter
+from ._window import WHOLE_MAP, Window
 from .base import Layer, Shape, section
 
 
@@ -59,6 +60,11 @@ class Se(Layer):
         """Initialise the matrices with ``he_uniform_``."""
         for matrix in (self.squeeze, self.expand):
             he_uniform_(matrix.weights, matrix.weights.shape[1])
+
+    @property
+    def window(self) -> Window:
+        """Every cell."""
+        return WHOLE_MAP
 
     def describe(self) -> str:
         """Reduction."""

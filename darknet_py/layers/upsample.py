@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._window import Window
 from .base import Layer, Shape, section
 
 
@@ -45,6 +46,12 @@ class Upsample(Layer):
         else:
             y = F.avg_pool2d(x, -stride) * stride**2
         return y if scale == 1 else y * scale
+
+    @property
+    def window(self) -> Window:
+        """One cell, or the block that is summed."""
+        stride = self.options.stride
+        return Window(1, 1, 1 / stride, 1 / stride) if stride > 0 else Window(*[-stride] * 4)
 
     def describe(self) -> str:
         """Stride and scale."""

@@ -59,7 +59,6 @@ def other_value(options: type[schema.Options], key: str) -> str:
 def test_options_without_effect_are_declared() -> None:
     """Darknet reads these too and computes the same with any value of them."""
     assert {(section, key) for section, _, key in declared("none")} == {
-        ("net", "show_receptive_field"),
         ("cost", "ratio"),
         *(("yolo", key) for key in ("track_history_size", "sim_thresh", "dets_for_track", "dets_for_show")),
         *(("yolo", key) for key in ("track_ciou_norm", "embedding_layer")),
@@ -128,17 +127,17 @@ def test_loading_is_silent_and_check_reports_options_without_effect(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "x.cfg"
-    path.write_text(NETWORK.format("show_receptive_field=1\nuse_cuda_graph=1\n", "smooth=.1\n", "sim_thresh=.5\n"))
+    path.write_text(NETWORK.format("center=1\nuse_cuda_graph=1\n", "smooth=.1\n", "sim_thresh=.5\n"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         darknet_py.load(path)
     assert main(["check", str(path)]) == 0
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
     assert notes == [
-        f"note   {path}:5: [net] show_receptive_field: has no effect",
+        f"note   {path}:5: [net] center: not supported, ignored",
         f"note   {path}:9: [convolutional] smooth: not supported, ignored",
         f"note   {path}:13: [yolo] sim_thresh: has no effect",
     ]
     assert main(["check", str(path), "--strict"]) == 1
-    with pytest.raises(ConfigError, match=r"x.cfg:5: \[net\] show_receptive_field: has no effect"):
+    with pytest.raises(ConfigError, match=r"x.cfg:5: \[net\] center: not supported, ignored"):
         darknet_py.load(path, strict=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...activations import Activation
 from ...cfg.schema import option
 from .._context import StepContext
+from .._window import WHOLE_MAP, Window
 from ..base import Layer
 
 State = tuple[Tensor, ...]
@@ -80,6 +81,11 @@ class Recurrent(Layer):
     def parts(self) -> tuple[str, ...]:
         """Names of the layers that this one consists of, in the order of a .weights file."""
         raise NotImplementedError
+
+    @property
+    def window(self) -> Window:
+        """Every cell: convolutions of the state reach further with every frame."""
+        return WHOLE_MAP
 
     @property
     def flops(self) -> float:

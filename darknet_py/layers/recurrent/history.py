@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...cfg.schema import option
 from .._context import StepContext
+from .._window import Window
 from ..base import Layer, Shape, section
 from ._recurrent import Recurrent, State
 
@@ -41,6 +42,11 @@ class History(Recurrent):
     def parts(self) -> tuple[str, ...]:
         """No parts."""
         return ()
+
+    @property
+    def window(self) -> Window:
+        """One cell."""
+        return Window()
 
     def describe(self) -> str:
         """Frames."""
