@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from . import initial_values
 from ._building import INPUT as INPUT
 from ._building import build_layers, check_memory, locate_errors, plan_layers, read_specs
+from ._layer_table import layer_table
 from ._liveness import dead_after
 from ._memory import machine_memory
 from ._receptive_field import receptive_fields
-from ._table import format_table
 from .cfg import Config, Dialect, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError, DarknetError
@@ -237,20 +237,9 @@ class Network(nn.Module):
             receptive_field: add a column with the width and height of the receptive field in pixels, as
                 ``show_receptive_field=1`` in ``[net]`` does.
         """
-        rows: list[tuple[str, ...]] = [("", "layer", "options", "input", "output", "BFLOPS", "floats")]
-        total = 0
-        for index, (layer, section) in enumerate(zip(self, self.config.sections[1:], strict=True)):
-            floats = sum(tensor.numel() for _, tensor in layer.stored())
-            total += floats
-            source = self.sources[index][0]
-            x = self.shape if source == INPUT else self[source].shape
-            bflops = f"{layer.flops / 1e9:.3f}" if layer.flops else ""
-            row = (str(index), section.name, layer.describe(), x.describe(), layer.shape.describe(), bflops)
-            rows.append((*row, f"{floats:,}" if floats else ""))
-        if receptive_field or self.options.show_receptive_field:
-            fields = ("receptive field", *(f"{width} x {height}" for height, width in self.receptive_fields))
-            rows = [(*row, field) for row, field in zip(rows, fields, strict=True)]
-        return "\n".join(format_table(rows, "><<>")) + f"\nTotal BFLOPS {self.flops / 1e9:.3f}, {total:,} floats"
+        names = [section.name for section in self.config.sections[1:]]
+        fields = self.receptive_fields if receptive_field or self.options.show_receptive_field else None
+        return layer_table(list(self), names, self.sources, self.shape, fields)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ ROWS = (
     ),
     ("activations", "boxes", "cfg", "devices", "figures", "files", "text_files"),
     ("hub", "layers", "schedule"),
-    ("_building", "_receptive_field", "images"),
+    ("_building", "_layer_table", "_receptive_field", "images"),
     ("network",),
     ("weights", "results", "data", "demo", "postprocess"),
     ("loading", "video", "augmentation"),

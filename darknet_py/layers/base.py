@@ -19,6 +19,7 @@ from ..cfg import schema
 from ..cfg.schema import option
 from ..errors import did_you_mean
 from ._context import Gradients, StepContext
+from ._foreign_sections import FOREIGN_SECTIONS
 from ._fusion import ConvolutionSpec
 from ._loss import Loss
 from ._param_group import ParamGroup
@@ -262,16 +263,6 @@ _DESCRIBE_FORWARD = (
 
 LAYERS: dict[str, type[Layer]] = {}
 
-# Sections of programs that use Darknet's format for networks of their own, and what they are.
-_YOLOV5 = "a YOLOv5 conversion (enazoe/yolo-tensorrt and others): export the YOLOv5 model itself"
-_YOLOR = "WongKinYiu's PyTorch code (YOLOR, PyTorch_YOLOv4)"
-_FOREIGN = {
-    **dict.fromkeys(("Focus", "focus", "C3", "BottleneckCSP", "SPPF", "SPP", "Detect"), _YOLOV5),
-    **dict.fromkeys(("implicit_cat", "implicit_add_2d", "implicit_mul_2d", "implicit_cat_2d"), _YOLOR),
-    **dict.fromkeys(("shift_channels_2d", "control_channels_2d", "deformableconvolutional"), _YOLOR),
-    **dict.fromkeys(("alternate_channels", "alternate_channels_2d", "select_channels"), _YOLOR),
-    **dict.fromkeys(("select_channels_2d", "dwt", "jde", "BatchNorm2d"), _YOLOR),
-}
 L = TypeVar("L", bound=type[Layer])
 
 
@@ -293,8 +284,8 @@ def find(name: str) -> type[Layer]:
     """Return the Layer class of a section. Raises ValueError with the most similar name."""
     if name in LAYERS:
         return LAYERS[name]
-    if name in _FOREIGN:
-        raise ValueError(f"section of {_FOREIGN[name]}, which no Darknet reads")
+    if name in FOREIGN_SECTIONS:
+        raise ValueError(f"section of {FOREIGN_SECTIONS[name]}, which no Darknet reads")
     raise ValueError(f"unknown section{did_you_mean(name, LAYERS)}")
 
 
