@@ -33,10 +33,10 @@ def layer_table(
         source = sources[index][0]
         x = image if source == INPUT else layers[source].shape
         bflops = f"{layer.flops / 1e9:.3f}" if layer.flops else ""
-        row = (str(index), name, layer.describe(), x.describe(), layer.shape.describe(), bflops)
-        rows.append((*row, f"{floats:,}" if floats else ""))
+        shapes = (shape.describe().replace(" ", "") for shape in (x, layer.shape))
+        rows.append((str(index), name, layer.describe(), *shapes, bflops, f"{floats:,}" if floats else ""))
     if receptive_fields is not None:
-        column = ("receptive field", *(f"{width} x {height}" for height, width in receptive_fields))
+        column = ("receptive", *(f"{width}x{height}" for height, width in receptive_fields))
         rows = [(*row, field) for row, field in zip(rows, column, strict=True)]
     bflops = f"{sum(layer.flops for layer in layers) / 1e9:.3f}"
     return "\n".join(format_table(rows, "><<>")) + f"\nTotal BFLOPS {bflops}, {total:,} floats"

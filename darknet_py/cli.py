@@ -17,8 +17,9 @@ from typing import Any
 
 from . import commands
 from ._version import __version__
-from .commands import _darknet, _output
+from .commands import _darknet, _files, _output
 from .commands._console import escaping_control_characters
+from .commands._help import HelpFormatter
 from .commands._verbs import add_verbs, find_verbs
 from .errors import DarknetError, UnusedOptionWarning, WeightsWarning, did_you_mean
 from .inference.allocator import keep_freed_memory
@@ -27,7 +28,9 @@ _DESCRIPTION = """\
 Run, train and convert Darknet networks with PyTorch.
 
 MODEL is a cfg file, or a name of the catalogue such as yolov4-tiny (see: darknet-py fetch --list).
-Darknet's command lines work unchanged: darknet-py detector test coco.data yolov4.cfg yolov4.weights dog.jpg"""
+darknet-py VERB --help describes a verb. Darknet's command lines work unchanged:
+
+    darknet-py detector test coco.data yolov4.cfg yolov4.weights dog.jpg"""
 
 
 def verbs() -> dict[str, ModuleType]:
@@ -37,9 +40,7 @@ def verbs() -> dict[str, ModuleType]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
-    top = argparse.ArgumentParser(
-        "darknet-py", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    top = argparse.ArgumentParser("darknet-py", description=_DESCRIPTION, formatter_class=HelpFormatter)
     top.add_argument("--version", action="version", version=f"darknet-py {__version__}")
     add_verbs(top, commands)
     return top
@@ -128,7 +129,6 @@ def _parse(line: Sequence[str]) -> argparse.Namespace:
         top.error(f"unknown verb {line[0]!r}{hint}: expected one of {', '.join(known)}")
     args, unknown = top.parse_known_args(line)
     parser: argparse.ArgumentParser = args.parser
-    del args.parser
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
         parser.error(f"unknown argument {unknown[0]}{did_you_mean(unknown[0].partition('=')[0], flags)}")
@@ -141,6 +141,8 @@ def _run_verb(line: Sequence[str]) -> int:
     except SystemExit as error:  # argparse has printed the usage or the help
         return int(error.code or 0)
     run: Callable[[argparse.Namespace], int] = args.run
+    _files.check_arguments(args.parser, args)
+    del args.parser
     _output.check(args)
     return run(args)
 

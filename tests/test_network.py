@@ -215,9 +215,9 @@ def test_the_layer_table() -> None:
     lines = str(network(TWO_HEADS)).splitlines()
     assert len(lines) == 1 + 12 + 1
     assert lines[0].split() == ["layer", "options", "input", "output", "BFLOPS", "floats"]
-    assert re.fullmatch(r" *0  convolutional +4 3x3/1 leaky +32 x 24 x 3 +32 x 24 x 4 +0\.000 +124", lines[1])
-    assert re.fullmatch(r" *6  conv +12 1x1/1 linear +16 x 12 x 12 +16 x 12 x 12 +0\.000 +156", lines[7])
-    assert re.fullmatch(r" *8  route +5 +16 x 12 x 12 +16 x 12 x 12", lines[9])
+    assert re.fullmatch(r" *0 +convolutional +4 3x3/1 leaky +32x24x3 +32x24x4 +0\.000 +124", lines[1])
+    assert re.fullmatch(r" *6 +conv +12 1x1/1 linear +16x12x12 +16x12x12 +0\.000 +156", lines[7])
+    assert re.fullmatch(r" *8 +route +5 +16x12x12 +16x12x12", lines[9])
     floats = [int(line.split()[-1].replace(",", "")) for line in lines[1:-1] if re.search(r"\d\.\d{3} +[\d,]+$", line)]
     flops = 2 * (32 * 24 * 27 * 4 + 16 * 12 * 36 * 8 + 16 * 12 * 12 * 12 + 32 * 24 * 12 * 12)
     flops += 4 * (16 * 12 * 4) * 2  # four cells for each pooled one, in two pools

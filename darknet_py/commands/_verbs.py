@@ -7,6 +7,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
+from ._help import HelpFormatter
+
 
 def find_verbs(package: ModuleType) -> dict[str, ModuleType]:
     """Return the modules of a package without a leading underscore, by the names of their verbs."""
@@ -23,7 +25,7 @@ def add_verbs(parser: argparse.ArgumentParser, package: ModuleType) -> None:
             name,
             help=text.partition("\n")[0].replace("`", "").rstrip("."),
             description=text.replace("``", ""),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         sub.set_defaults(run=module.run, parser=sub)
         module.configure(sub)

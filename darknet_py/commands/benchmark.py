@@ -1,7 +1,7 @@
 """Time a network layer by layer and against other runtimes.
 
     darknet-py benchmark yolov4-tiny
-    darknet-py benchmark my.cfg --imgsz 608 608 --batch 8 --dtype bf16 --json report.json
+    darknet-py benchmark my.cfg --imgsz 608 608 --batch 8 --dtype bf16
 
 Without WEIGHTS, random ones are used, which take the same time. "of peak" is relative to the best throughput of large
 convolutions and a matrix product on this machine. The runtimes that are installed (OpenVINO, ONNX Runtime, OpenCV 4)

@@ -1,6 +1,6 @@
 """Classify images.
 
-    darknet-py classify darknet19.cfg darknet19.weights dog.jpg --names imagenet.shortnames.list
+    darknet-py classify my.cfg my.weights dog.jpg --names imagenet.names
     darknet-py classify my.cfg my.weights --valid my.data --top 5
 
 SOURCE is an image, a folder, a glob pattern or a .txt list of images. Prints the classes with the highest scores;
@@ -33,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--view",
         choices=_VIEWS,
         default="valid",
-        help="crops and sizes of each image for --valid, as Darknet's command of that name (default: valid)",
+        metavar="VIEW",
+        help="crops and sizes of each image for --valid, as Darknet's command of that name: "
+        f"{', '.join(_VIEWS)} (default: valid)",
     )
     for names in ("--names", "--json", "--jsonl"):
         _options.add(parser, names)

@@ -1,14 +1,18 @@
 """Compare two models layer by layer, and find the first layer that differs.
 
     darknet-py compare yolov4-tiny.cfg,yolov4-tiny.weights yolov4-tiny.onnx
-    darknet-py compare my.cfg,my.weights opencv:my.cfg,my.weights --image dog.jpg
-    darknet-py compare my.pt darknet:/opt/darknet/libdarknet.so:my.cfg,my.weights --json report.json
+    darknet-py compare my.cfg,my.weights opencv:my.cfg,my.weights --image a.jpg
+    darknet-py compare my.pt darknet:libdarknet.so:my.cfg,my.weights
 
 A and B are each one of
-    MODEL[,WEIGHTS]              a cfg, a .pt or .safetensors checkpoint, or a name of the catalogue
-    FILE.onnx                    run by ONNX Runtime: the heads' outputs and the detections
-    opencv:MODEL[,WEIGHTS]       run by OpenCV 4, which reads cfg and weights itself
-    darknet:[LIBRARY:]MODEL[,WEIGHTS]   run by libdarknet.so of AlexeyAB or pjreddie (default: the installed one)
+    MODEL[,WEIGHTS]         a cfg, a .pt or .safetensors checkpoint, or a name
+                            of the catalogue
+    FILE.onnx               run by ONNX Runtime: the heads' outputs and the
+                            detections
+    opencv:MODEL[,WEIGHTS]  run by OpenCV 4, which reads cfg and weights itself
+    darknet:[LIBRARY:]MODEL[,WEIGHTS]
+                            run by libdarknet.so of AlexeyAB or pjreddie
+                            (default: the installed one)
 
 Both get the same input. The difference of a layer is the largest absolute difference of its outputs, relative to the
 RMS of A's output. The exit status is 1 if the models differ."""
@@ -98,6 +102,8 @@ def _layer_cells(layer: LayerDifference, report: ComparisonReport) -> tuple[str,
 
 def _format_boxes(boxes: BoxMatches) -> str:
     text = f"boxes: {boxes.a} in A, {boxes.b} in B, {boxes.matched} matched"
+    if boxes.near_threshold:
+        text += f"; {boxes.near_threshold} unmatched near the threshold"
     if boxes.matched:
-        text += f", differing by at most {boxes.max_pixels:.3f} pixels and {boxes.max_confidence:.5f} in confidence"
-    return text + (f"; {boxes.near_threshold} unmatched near the threshold" if boxes.near_threshold else "")
+        text += f"\nboxes: differ by at most {boxes.max_pixels:.3f} pixels and {boxes.max_confidence:.5f} in confidence"
+    return text

@@ -1,6 +1,6 @@
 """Convert weights between .weights, .pt and .safetensors without loss.
 
-    darknet-py convert yolov4.weights yolov4.safetensors --cfg yolov4.cfg --names coco.names
+    darknet-py convert my.weights my.safetensors --cfg my.cfg --names my.names
     darknet-py convert yolov4.safetensors yolov4.weights --write-cfg yolov4.cfg
     darknet-py convert port.pt yolov4.weights --cfg yolov4.cfg --by-order
 

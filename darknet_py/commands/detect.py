@@ -1,8 +1,8 @@
 """Detect objects in images and videos.
 
     darknet-py detect yolov4-tiny sample:bus --save
-    darknet-py detect my.cfg my.weights photos/ --names my.names --json detections.json
-    darknet-py detect yolov4-tiny clip.mp4 --classes person car --save --jsonl detections.jsonl
+    darknet-py detect my.cfg my.weights photos/ --names my.names --json out.json
+    darknet-py detect yolov4-tiny clip.mp4 --classes person car --save
     darknet-py detect yolov4-tiny rtsp://camera/stream --jsonl -
 
 SOURCE is an image, - (an image from stdin), a folder, a glob pattern, a .txt list of images, an image of the catalogue,

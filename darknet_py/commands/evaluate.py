@@ -1,7 +1,7 @@
 """Compute mAP over a data set.
 
     darknet-py evaluate yolov4-tiny coco.data
-    darknet-py evaluate my.cfg my.weights data.yaml --protocol coco --plots report --json scores.json
+    darknet-py evaluate my.cfg my.weights data.yaml --protocol coco --plots out
 
 DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a Pascal VOC
 folder. Prints the average precision of each class, and mAP with its protocol: for the same detections the protocols

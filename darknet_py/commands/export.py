@@ -1,6 +1,6 @@
 """Export a network to .onnx, .pt2 (torch.export) or .xml (OpenVINO), and verify the file.
 
-    darknet-py export yolov4-tiny -o yolov4-tiny.onnx --heads nms --dynamic batch
+    darknet-py export yolov4-tiny -o my.onnx --heads nms --dynamic batch
     darknet-py export yolov4.cfg yolov4.weights -o yolov4.xml --names coco.names
 
 To verify the file, its own runtime (if installed) runs it on noise, and the outputs are compared with PyTorch's."""

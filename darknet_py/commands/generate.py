@@ -1,6 +1,6 @@
 """Generate text with a character-level language model.
 
-    darknet-py generate shakespeare.cfg shakespeare.weights --start "To be" --length 500 --temperature 0.5
+    darknet-py generate my.cfg my.weights --start "To be" --length 500
 
 Prints each character as soon as it is sampled. The same arguments give the same text."""
 

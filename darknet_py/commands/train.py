@@ -1,7 +1,7 @@
 """Train a network on a data set.
 
     darknet-py train voc.data yolov4-tiny.cfg yolov4-tiny.conv.29
-    darknet-py train data.yaml my.cfg --resume --output runs/a --set max_batches=6000 --set steps=4800,5400
+    darknet-py train data.yaml my.cfg --resume -o runs/a --set max_batches=6000
     torchrun --nproc-per-node=2 -m darknet_py train voc.data my.cfg --sync-bn
 
 DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a

@@ -122,7 +122,7 @@ def _check_objects(dataset: Dataset, subset: str, classes: int | None) -> tuple[
     counts = count_classes(dataset, len(dataset.names))
     empty = sum(not len(sample.targets) for sample in dataset)
     summary = (
-        f"{subset}: {len(dataset)} images, {empty} of them without objects, {sum(counts)} objects, "
+        f"{subset}: {len(dataset)} images, {empty} without objects, {sum(counts)} objects, "
         f"{sum(count > 0 for count in counts)} of {len(counts)} classes"
     )
     images = tuple(sample.image for sample in dataset)

@@ -163,14 +163,17 @@ class Evaluation:
 
     def to_table(self) -> str:
         """Format a table with a row for each class and one for all; ratios in percent."""
-        head = ("class", "targets", "AP", "TP", "FP", "FN", "precision", "recall", "F1", "best F1", "at score")
+        head = ("class", "targets", "AP", "TP", "FP", "FN", "P", "R", "F1", "best F1", "score")
         shown = [score for score in self.classes if score.targets or score.tp or score.fp]
         rows = [head, *map(_row, shown), _row(self.all)]
         text = format_table(rows, "<>")
-        text.insert(-1, "-" * len(text[0]))
+        text.insert(-1, "-" * max(map(len, text)))
         absent = len(self.classes) - len(shown)
         notes = [f"not shown: {absent} classes without targets and detections"] if absent else []
-        notes.append(f"TP, FP, FN, precision, recall and F1: score above {self.threshold:g}, IoU {self.match_iou:g}")
+        notes.append(
+            f"TP, FP, FN, P (precision), R (recall), F1: score above {self.threshold:g}, IoU {self.match_iou:g}"
+        )
+        notes.append("score: the threshold of the best F1")
         return "\n".join((*text, *notes, "", *self.summary()))
 
     def summary(self) -> list[str]:

@@ -158,16 +158,10 @@ def names_path(name: str) -> pathlib.Path | None:
     return _package_file(file, DataError) if file else None
 
 
-def rows() -> list[tuple[str, str, str, str, str]]:
-    """Return a row of text for each entry: name, kind, cfg, size in MB, and path or how to get the file."""
+def rows() -> list[tuple[str, str, str, str]]:
+    """Return a row of text for each entry: name, kind, size in MB, and whether the file is present."""
     return [
-        (
-            entry.name,
-            entry.kind,
-            entry.cfg,
-            f"{entry.check.limit / 1e6:.1f} MB" if entry.check.sizes else "",
-            _status(entry),
-        )
+        (entry.name, entry.kind, f"{entry.check.limit / 1e6:.1f} MB" if entry.check.sizes else "", _status(entry))
         for entry in entries().values()
     ]
 
@@ -244,12 +238,12 @@ def _package_file(file: str, error: type[DarknetError]) -> pathlib.Path:
 
 def _status(entry: CatalogueEntry) -> str:
     try:
-        existing = path(entry)
+        is_present = path(entry) is not None
     except DarknetError:
         return "damaged"
-    if existing:
-        return str(existing)
-    return "can be downloaded" if entry.sources else f"manual download: {entry.page}"
+    if is_present:
+        return "present"
+    return "can be downloaded" if entry.sources else "manual download"
 
 
 def _error_class(entry: CatalogueEntry) -> type[DarknetError]:

@@ -254,13 +254,6 @@ def test_a_line_without_words_prints_the_help(capsys: pytest.CaptureFixture[str]
     assert streams.err == ""
 
 
-def test_weights_before_the_cfg_are_recognised(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    cfg_file, weights_file = model
-    assert cli.main(["export", weights_file, cfg_file]) == 1
-    expected = f"{weights_file}: expected the cfg before the weights, as in: {cfg_file} {weights_file}\n"
-    assert capsys.readouterr().err.endswith(expected)
-
-
 def test_public_names_of_the_package() -> None:
     names = set(dir(dk))
     assert {"Dataset", "Detector", "Network", "load", "export", "evaluate"} <= names

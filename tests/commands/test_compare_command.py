@@ -29,8 +29,9 @@ def test_equal_models_exit_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0] == "A      tiny.cfg,tiny.weights (this package, alexeyab)"
     assert lines[2] == "input  64 x 64 x 3, noise with seed 0"
     assert lines[4] == "0  convolutional   8 x 8 x 8  0.0e+00"
-    assert lines[-3] == "layers: 3 of 3 compared, all within 0.0001"
-    assert lines[-2].endswith(" matched, differing by at most 0.000 pixels and 0.00000 in confidence")
+    assert lines[-4] == "layers: 3 of 3 compared, all within 0.0001"
+    assert lines[-3].endswith(" matched")
+    assert lines[-2] == "boxes: differ by at most 0.000 pixels and 0.00000 in confidence"
     assert lines[-1] == "the same"
 
 

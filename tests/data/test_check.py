@@ -61,7 +61,7 @@ def test_missing_broken_and_duplicate_images_and_labels_are_reported(tmp_path: p
     texts = " | ".join(text for _, text in problems)
     for words in ("no label file", "class 7, but the network has 3", "centre 1.5", "No such file"):
         assert words in texts
-    assert train.summary == "train: 6 images, 2 of them without objects, 4 objects, 2 of 3 classes"
+    assert train.summary == "train: 6 images, 2 without objects, 4 objects, 2 of 3 classes"
     assert [line.split() for line in train.class_lines()] == [["0", "a", "3"], ["1", "b", "1"], ["2", "c", "0"]]
     assert [p.message for p in valid.problems] == ["in train and in valid"]
     quick = check_dataset(tmp_path / "set.data", decode=False)[0]

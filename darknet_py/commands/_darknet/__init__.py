@@ -15,8 +15,10 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
+from ..._table import format_table
 from ...errors import DataError, did_you_mean
 from .. import _model, _output
+from .._help import HelpFormatter
 from .arguments import Arguments, Line, fill, split_line, usage
 from .flags import COMMON, FLAGS
 
@@ -52,18 +54,32 @@ class Function:
 
     def usage(self) -> str:
         """Description, files and flags."""
-        text = inspect.cleandoc(self.run.__doc__ or "").replace("``", "")
-        lines = [f"usage: darknet-py {self.name} {usage(self.files)} [flags]", "", text, "", "flags:"]
+        parser = argparse.ArgumentParser(
+            usage=f"darknet-py {self.name} {usage(self.files)} [flags]",
+            description=inspect.cleandoc(self.run.__doc__ or "").replace("``", ""),
+            formatter_class=HelpFormatter,
+            add_help=False,
+        )
+        self.add_flags(parser.add_argument_group("flags"))
+        return parser.format_help().rstrip("\n")
+
+    def add_flags(self, parser: argparse._ActionsContainer) -> None:
+        """Add the flags to a parser, for its help and for shell completion; ``arguments`` reads the lines."""
         for name in (*COMMON, *self.flags):
             flag = FLAGS[name]
             default = self.defaults.get(flag.attribute, flag.default)
-            value = {"switch": "", "count": " [N]", "int": " N", "float": " X", "text": " TEXT"}[flag.kind]
             shown = "" if flag.kind in ("switch", "count") or default is None else f" (default: {default!r})"
-            lines.append(f"  {flag.name + value:24}{flag.help}{shown}")
-        return "\n".join(lines)
+            parser.add_argument(flag.name, help=f"{flag.help}{shown}".replace("%", "%%"), **_ARGPARSE[flag.kind])
 
 
 _FUNCTIONS: dict[str, Function] = {}
+_ARGPARSE: dict[str, Any] = {
+    "switch": {"action": "store_true"},
+    "count": {"metavar": "N", "nargs": "?"},
+    "int": {"metavar": "N"},
+    "float": {"metavar": "X"},
+    "text": {"metavar": "TEXT"},
+}
 
 
 def function(name: str, files: str = "", flags: str = "", **defaults: Any) -> Callable[[Run], Run]:
@@ -146,8 +162,8 @@ def _help(line: Line) -> str:
     if chosen is not None:
         return chosen.usage()
     command = line.words[0]
-    rows = [f"  {name:14}{functions()[f'{command} {name}'].summary}" for name in _functions_of(command)]
-    return "\n".join([f"usage: darknet-py {command} FUNCTION ...", "", "functions:", *rows])
+    rows = [(f" {name}", functions()[f"{command} {name}"].summary) for name in _functions_of(command)]
+    return "\n".join([f"usage: darknet-py {command} FUNCTION ...", "", "functions:", *format_table(rows, "<")])
 
 
 def _functions_of(command: str) -> list[str]:

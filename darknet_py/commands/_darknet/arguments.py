@@ -10,11 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import DataError, did_you_mean
+from .._files import KINDS, Place, check_kinds
 from .flags import COMMON, FLAGS, Flag, find_flag
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -98,7 +99,7 @@ def fill(line: Line, start: int, files: Sequence[str], flags: Sequence[str], def
         defaults: defaults of flags that differ from those of the table, by attribute.
 
     Raises:
-        DataError: a file is missing, or a value is not a number.
+        DataError: a file is missing or in the place of another, or a value is not a number.
     """
     name = " ".join(line.words[:start])
     words, notes = _drop_strays(line, start, files)
@@ -115,6 +116,7 @@ def fill(line: Line, start: int, files: Sequence[str], flags: Sequence[str], def
             setattr(values, plain, None)
         else:
             raise DataError(f"{name}: expected {usage(files)}, found no {plain.upper()}")
+    check_kinds(name, list(_places(values)))
     for flag in FLAGS.values():
         value = defaults.get(flag.attribute, flag.default)
         if flag in line.values:
@@ -130,6 +132,13 @@ def fill(line: Line, start: int, files: Sequence[str], flags: Sequence[str], def
     if words:
         notes.append(f"ignored: {' '.join(words)}")
     return Arguments(values, notes)
+
+
+def _places(files: argparse.Namespace) -> Iterator[Place]:
+    for name, value in vars(files).items():
+        for word in value if isinstance(value, list) else [value]:
+            if word is not None:
+                yield Place(name.upper(), KINDS.get(name, ()), word)
 
 
 def usage(files: Sequence[str]) -> str:
@@ -150,8 +159,13 @@ def _drop_strays(line: Line, start: int, files: Sequence[str]) -> tuple[list[str
 
 
 def _in_order(words: list[str], names: Sequence[str]) -> list[str]:
-    """The words with a .data and a .cfg file moved to their places, as hank-ai's fork accepts any order."""
+    """The words with a .data and a .cfg file moved to their places, as hank-ai's fork accepts any order.
+
+    Words of functions that write a file are not moved.
+    """
     words = list(words)
+    if "output" in names:
+        return words
     for name, suffixes in _SUFFIXES.items():
         if name not in names:
             continue
