@@ -143,17 +143,17 @@ class Classifier:
         vars(self).pop("run", None)
 
     @overload
-    def __call__(self, source: ImageSource) -> Classification: ...
+    def __call__(  # type: ignore[overload-overlap]  # str and bytes are sequences, too: each is one image
+        self, source: ImageSource
+    ) -> Classification: ...
     @overload
-    def __call__(self, source: list[SourceT] | tuple[SourceT, ...]) -> list[Classification]: ...
-    def __call__(
-        self, source: ImageSource | list[SourceT] | tuple[SourceT, ...]
-    ) -> Classification | list[Classification]:
+    def __call__(self, source: Sequence[SourceT]) -> list[Classification]: ...
+    def __call__(self, source: ImageSource | Sequence[SourceT]) -> Classification | list[Classification]:
         """Classify one image or a list of images.
 
         Args:
             source: an image, see ``images.reading.read_image``: a path, a URL, bytes, a PIL image, an array [height,
-                width, 3] of uint8 in RGB order, ...; or a list or tuple of these.
+                width, 3] of uint8 in RGB order, ...; or a sequence of these.
 
         Returns:
             The classification of the image, or a list with that of each image.
@@ -161,7 +161,7 @@ class Classifier:
         Raises:
             DataError: an image cannot be read.
         """
-        if isinstance(source, list | tuple):
+        if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview):
             return list(self.stream(source))
         return next(self._classify_batch([self._load(source)]))
 

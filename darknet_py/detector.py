@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from . import loading
 from ._typing import StrPath
-from .data.class_names import ClassNames, class_numbers, resolve_class_names
+from .data.class_names import ClassNames, class_numbers, resolve_class_names, selected_classes
 from .errors import DataError, did_you_mean
 from .images import resizing
 from .images.limits import MAX_PIXELS
@@ -143,9 +143,8 @@ class Detector:
         numbers = range(len(self.names))
         by_number = dict.fromkeys(numbers, threshold) if thresholds else {}
         by_number |= dict(zip(class_numbers(thresholds, self.names), thresholds.values(), strict=True))
-        kept = set(numbers if classes is None else class_numbers(classes, self.names))
-        kept -= set(class_numbers(skip_classes, self.names))
-        return Selection(None if kept == set(numbers) else frozenset(kept), by_number, agnostic)
+        kept = frozenset(selected_classes(classes, skip_classes, self.names))
+        return Selection(None if kept == set(numbers) else kept, by_number, agnostic)
 
     @property
     def threshold(self) -> float:
@@ -198,19 +197,19 @@ class Detector:
         return self.network.shape.width, self.network.shape.height
 
     @overload
-    def __call__(self, source: ImageSource, *, threshold: float | None = None) -> Results: ...
+    def __call__(  # type: ignore[overload-overlap]  # str and bytes are sequences, too: each is one image
+        self, source: ImageSource, *, threshold: float | None = None
+    ) -> Results: ...
     @overload
+    def __call__(self, source: Sequence[SourceT], *, threshold: float | None = None) -> list[Results]: ...
     def __call__(
-        self, source: list[SourceT] | tuple[SourceT, ...], *, threshold: float | None = None
-    ) -> list[Results]: ...
-    def __call__(
-        self, source: ImageSource | list[SourceT] | tuple[SourceT, ...], *, threshold: float | None = None
+        self, source: ImageSource | Sequence[SourceT], *, threshold: float | None = None
     ) -> Results | list[Results]:
         """Detect objects in one image or a list of images.
 
         Args:
             source: an image, see ``images.reading.read_image``: a path, a URL, bytes, a PIL image, an array [height,
-                width, 3] of uint8 in RGB order, ...; or a list or tuple of these.
+                width, 3] of uint8 in RGB order, ...; or a sequence of these.
             threshold: a threshold for this call; None: the detector's.
 
         Returns:
@@ -224,7 +223,7 @@ class Detector:
             other = copy.copy(self)
             other.threshold = threshold
             return other(source)
-        if isinstance(source, list | tuple):
+        if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview):
             return list(self.stream(source))
         return next(self._detect_batch([self._load(source)]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections import deque
 
 import numpy as np
 import pytest
@@ -90,13 +91,13 @@ def test_setting_what_is_no_option_is_an_error() -> None:
     assert repr(detect).endswith("48x32, 2 classes, threshold 0.1, nms 0.45, engine 'plain')")
 
 
-def test_tuples_bytes_and_files_are_sources(tmp_path: pathlib.Path) -> None:
+def test_sequences_bytes_and_files_are_sources(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(image()).save(path)
     detect = detector()
     expected = detect(image()).boxes.data
     with path.open("rb") as file:
-        for result in (*detect((path, str(path))), detect(path.read_bytes()), detect(file)):
+        for result in (*detect((path, str(path))), *detect(deque([path])), detect(path.read_bytes()), detect(file)):
             assert torch.equal(result.boxes.data, expected)
 
 

@@ -70,6 +70,13 @@ SHARED: dict[str, _Spec] = {
         "metavar": "CLASS",
         "help": "report only these classes, by name or number",
     },
+    "--skip-classes": {
+        "nargs": "+",
+        "action": SplitCommas,
+        "default": (),
+        "metavar": "CLASS",
+        "help": "do not report these classes, by name or number",
+    },
     "--names": {"metavar": "FILE", "help": "file of class names, one per line"},
     "--subset": {"metavar": "NAME", "help": "list of DATA to use: train, valid or test"},
     "--map-classes": {

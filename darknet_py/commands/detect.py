@@ -40,14 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     boxes = parser.add_argument_group("boxes")
     _options.add(boxes, "--names")
     _options.add(boxes, "--classes")
-    boxes.add_argument(
-        "--skip-classes",
-        nargs="+",
-        action=_options.SplitCommas,
-        default=(),
-        metavar="CLASS",
-        help="do not report these classes, by name or number",
-    )
+    _options.add(boxes, "--skip-classes")
     _options.add(boxes, "--conf", default=0.25)
     boxes.add_argument(
         "--class-conf",

@@ -51,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(protocol, "--match-iou", default=0.5)
     _options.add(protocol, "--conf", note="for TP, FP, precision, recall and F1 (default: 0.25)", default=0.25)
     _options.add(parser, "--classes")
+    _options.add(parser, "--skip-classes")
     boxes = parser.add_argument_group("boxes")
     _options.add(boxes, "--min-score", note="(default: 0.005; coco: 0.001)")
     _options.add(boxes, "--nms", note="(default: 0.45; coco: 0.6)")
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         polygons=args.polygons,
         map_classes=args.map_classes or "",
         classes=args.classes,
+        skip_classes=args.skip_classes,
         threshold=args.conf,
         match_iou=args.match_iou,
         points=args.points,

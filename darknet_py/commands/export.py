@@ -26,13 +26,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dynamic", choices=["batch", "size", "both"], help="dynamic dimensions of the input (default: none)"
     )
-    group.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX opset, 18 or later (default: 18)")
+    group.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX opset, 11 or later (default: 18)")
     group.add_argument("--fp16", action="store_true", help="store weights and compute layers in float16")
     _options.add(group, "--allow-non-finite", note="(the file is not verified then)")
     _options.add(group, "--names", note="(default: those of the catalogue)")
     _options.add(group, "--conf", default=0.25, note="(with --heads nms; default: 0.25)")
     _options.add(group, "--nms", default=0.45, note="(with --heads nms; default: 0.45)")
     _options.add(group, "--classes", note="(with --heads nms)")
+    _options.add(group, "--skip-classes", note="(with --heads nms)")
     _options.add(group, "--letterbox", note="(stored in the metadata; default: as the cfg says)")
 
 
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.conf,
         nms=args.nms,
         classes=args.classes,
+        skip_classes=args.skip_classes,
         allow_non_finite=args.allow_non_finite,
     )
     print(result)

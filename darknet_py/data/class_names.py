@@ -57,3 +57,12 @@ def class_numbers(classes: Iterable[str | int], names: Sequence[str]) -> list[in
             hint = did_you_mean(text, by_name)
             raise DataError(f"classes: expected class names or numbers in 0..{len(names) - 1}, got {text!r}{hint}")
     return numbers
+
+
+def selected_classes(
+    classes: Iterable[str | int] | None, skip_classes: Iterable[str | int], names: Sequence[str]
+) -> list[int]:
+    """Return the numbers of ``classes`` (None: all) without ``skip_classes``, each once; see ``class_numbers``."""
+    kept = range(len(names)) if classes is None else class_numbers(classes, names)
+    skipped = set(class_numbers(skip_classes, names))
+    return [number for number in dict.fromkeys(kept) if number not in skipped]

@@ -15,7 +15,7 @@ from torch import nn
 from .._typing import StrPath
 from ..data import labels
 from ..data.class_map import mapped_names, resolve_class_map
-from ..data.class_names import ClassNames, class_numbers, resolve_class_names
+from ..data.class_names import ClassNames, resolve_class_names, selected_classes
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import ConfigError, DataError
@@ -42,6 +42,7 @@ def evaluate(
     polygons: bool = False,
     map_classes: str = "",
     classes: Iterable[str | int] | None = None,
+    skip_classes: Iterable[str | int] = (),
     threshold: float = 0.25,
     match_iou: float = 0.5,
     points: int = 0,
@@ -69,6 +70,7 @@ def evaluate(
         map_classes: the network's classes of the data set's, see ``data.class_map``: "person=0,car=1", a file of such
             lines, or "names"; others are left out. "": they are the same.
         classes: evaluate these classes only, by name or number; the mean is over them. None: all.
+        skip_classes: do not evaluate these classes.
         threshold: score above which a detection counts for TP, FP, precision, recall and F1; no influence on mAP.
         match_iou: IoU at which a detection counts as correct.
         points: for the darknet protocol, the number of recalls over which precision is averaged; 0: area under the
@@ -120,8 +122,9 @@ def evaluate(
         progress=progress,
     )
     labels.log_problems(detections.problems)
-    if classes is not None:
-        dataset, detections = _select_classes(dataset, detections, class_numbers(classes, dataset.names))
+    if classes is not None or skip_classes:
+        numbers = selected_classes(classes, skip_classes, dataset.names)
+        dataset, detections = _select_classes(dataset, detections, numbers)
     return evaluate_detections(
         dataset, detections, protocol, threshold=threshold, match_iou=match_iou, points=points, backend=backend
     )
@@ -129,7 +132,7 @@ def evaluate(
 
 def _select_classes(dataset: Dataset, detections: Detections, numbers: Sequence[int]) -> tuple[Dataset, Detections]:
     """The targets and detections of some classes, renumbered in the order of ``numbers``."""
-    new_numbers = {number: index for index, number in enumerate(dict.fromkeys(numbers))}
+    new_numbers = {number: index for index, number in enumerate(numbers)}
     categories = tuple(dataset.categories[number] for number in new_numbers) if dataset.categories else ()
     names = [dataset.names[number] for number in new_numbers]
     kept = np.isin(detections.classes, list(new_numbers))

@@ -21,7 +21,7 @@ from torch import nn
 
 from .. import weights
 from .._typing import StrPath
-from ..data.class_names import ClassNames, class_numbers, resolve_class_names
+from ..data.class_names import ClassNames, resolve_class_names, selected_classes
 from ..errors import DarknetError
 from ..files import check_outputs, replace, temporary_folder
 from ..network import Network, evaluating, unwrap
@@ -73,6 +73,7 @@ def export(
     threshold: float = 0.25,
     nms: float = 0.45,
     classes: Iterable[str | int] | None = None,
+    skip_classes: Iterable[str | int] = (),
     allow_non_finite: bool = False,
 ) -> ExportResult:
     """Export a network to ONNX, torch.export or OpenVINO and verify the file.
@@ -82,7 +83,7 @@ def export(
         path: The file to write: .onnx, .pt2 or .xml. It is written completely or not at all.
         heads: What the file returns: ``raw``, ``boxes`` or ``nms`` (ONNX and OpenVINO only), see ``Heads``.
         dynamic: Dynamic dimensions of the input: ``"batch"``, ``"size"`` (height and width), True for both, or False.
-        opset: ONNX opset, 18 or later.
+        opset: ONNX opset, 11 or later; below 18 for networks with operators of that opset only.
         fp16: Store weights and compute layers in float16; inputs and outputs stay float32.
         names: Class names for the metadata: a file with one name a line, or a sequence; None: the network's own.
         letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
@@ -90,6 +91,7 @@ def export(
         nms: IoU threshold of NMS, 0..1, 0 disables it: constant of the graph with ``heads="nms"``, else metadata.
         classes: With ``heads="nms"``, the classes to report, by name or number; None: all. Rows keep the network's
             class numbers.
+        skip_classes: With ``heads="nms"``, classes not to report.
         allow_non_finite: Export weights that contain NaN or Inf, too; such a file is not verified.
 
     Raises:
@@ -110,11 +112,11 @@ def export(
         count = network.heads[-1].classes if network.heads else 0
         class_names = resolve_class_names(names, count, exact=bool(network.heads))
     numbers = None
-    if classes is not None:
+    if classes is not None or skip_classes:
         if heads is not Heads.NMS:
             raise DarknetError(f"classes: heads={heads} returns the scores of all classes: expected heads=nms")
         known = class_names or resolve_class_names(network.names or None, require_heads(network)[-1].classes)
-        numbers = sorted(set(class_numbers(classes, known)))
+        numbers = sorted(selected_classes(classes, skip_classes, known))
         if not numbers:
             raise DarknetError("classes: expected one class or more")
     writer = {".onnx": _write_onnx, ".pt2": _write_pt2, ".xml": _write_openvino}.get(target.suffix.lower())

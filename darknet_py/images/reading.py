@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 ImageArray = npt.NDArray[np.uint8]  # [height, width, channels]
-ImageSource = Union[str, os.PathLike[str], bytes, IO[bytes], Image.Image, npt.NDArray[Any], "torch.Tensor"]
+_Bytes = bytes | bytearray | memoryview
+ImageSource = Union[str, os.PathLike[str], _Bytes, IO[bytes], Image.Image, npt.NDArray[Any], "torch.Tensor"]
 
 # Pillow also has readers that run another program (EPS) or the code of other packages (HDF5, ...): none of them is
 # used, whatever a file contains. Formats that are recognised by their first bytes come first.
@@ -79,7 +80,7 @@ def read_image(
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         array = _read_file(name, channels, exif, max_pixels)
-    elif isinstance(source, bytes | bytearray | memoryview):
+    elif isinstance(source, _Bytes):
         array = _decode_content(bytes(source), name, channels, exif, max_pixels)
     elif isinstance(source, Image.Image):
         name = getattr(source, "filename", "") or name

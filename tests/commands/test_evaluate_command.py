@@ -61,5 +61,7 @@ def test_classes_restrict_the_table_and_the_mean(
     name = every.data.dataset.names[1]
     assert cli.main([*line, "--classes", name, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["map"] == pytest.approx(every.classes[1].average_precision, abs=1e-6)
+    assert cli.main([*line, "--skip-classes", every.classes[0].name, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["map"] == pytest.approx(every.classes[1].average_precision, abs=1e-6)
     assert cli.main([*line, "--classes", "none"]) == 1
     assert "classes: expected class names or numbers in 0..1, got 'none'" in capsys.readouterr().err

@@ -62,6 +62,23 @@ def test_json_lines_on_stdout_replace_the_text(model: tuple[str, str], capsys: p
     assert "timestamp" not in frames[0]
 
 
+def test_classes_scores_and_boxes_of_frames_are_selected(
+    model: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)
+    line = ["detect", *model, "clip.mp4", "--names", "tiny.names", "--jsonl", "-"]
+    for options, count in (
+        ([], 1),
+        (["--classes", "cat"], 0),
+        (["--skip-classes", "dog"], 0),
+        (["--class-conf", "dog=0.99"], 0),
+        (["--max-det", "1", "--agnostic-nms", "--clip"], 1),
+    ):
+        assert cli.main([*line, *options]) == 0
+        frames = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+        assert [len(one["boxes"]) for one in frames] == [count, count]
+
+
 def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) -> None:
     for folder in ("x", "y"):
         pathlib.Path(folder).mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from darknet_py import loading
 from darknet_py.compat.opencv import DetectionModel, _resize, readNetFromDarknet
 from darknet_py.errors import DataError
+from darknet_py.exporters.exporter import export
 from tests.helpers import opencv_versions, random_networks
 from tests.helpers.export_networks import STATEFUL, detector
 from tests.helpers.noise_dataset import detector as noise_detector
@@ -167,3 +169,44 @@ def test_invalid_arguments_are_refused(model: DetectionModel, tmp_path: pathlib.
     for wrong in (frame()[:, :, 0], frame().astype(np.float32), frame()[:0]):
         with pytest.raises(DataError, match=r"frame: expected \[height, width, 3\] of uint8"):
             model.detect(wrong)
+
+
+ROWS_OF_KEPT = """
+rows = [[int(classes[k]), float(confidences[k]), *map(int, pixels[k])] for k in kept]
+own = []
+if cv2.__version__ < "5":
+    model = cv2.dnn.DetectionModel("tiny.weights", "tiny.cfg")
+    model.setInputParams(scale=1 / 255, size=(64, 64), swapRB=True)
+    own = [[int(k), float(c), *map(int, box)] for k, c, box in zip(*model.detect(frame, 0.25, 0.45))]
+import json
+print(json.dumps([rows, own]))
+"""
+
+
+@pytest.mark.parametrize("major", [4, 5])
+def test_the_lines_of_the_page_give_the_boxes_of_detection_model(
+    major: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = opencv_versions.find_folder(major)
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package, reason="the extra export is not installed")
+    page = (ROOT / "docs" / "opencv.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python skip: [^\n]*\n(.*?NMSBoxesBatched.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert "(608, 608)" in code
+    code = code.replace("(608, 608)", "(64, 64)").partition("for k in kept")[0]
+    net = noise_detector(tmp_path)
+    loading.save(net, tmp_path / "tiny.weights")
+    export(net, tmp_path / "yolov4.onnx", heads="boxes")
+    pixels = frame()
+    Image.fromarray(pixels).save(tmp_path / "dog.png")
+    code = code.replace("dog.jpg", "dog.png")  # without loss
+    monkeypatch.chdir(tmp_path)
+    rows, own = json.loads(opencv_versions.run(folder, code + ROWS_OF_KEPT))
+    model = DetectionModel(net)
+    model.setInputParams(scale=1 / 255, size=(64, 64), swapRB=True)
+    classes, confidences, boxes = model.detect(pixels[:, :, ::-1], 0.25, 0.45)
+    expected = [[k, c, *box] for k, c, box in zip(classes, confidences, boxes, strict=True)]
+    assert len(expected) > 30
+    assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
+    for of_model in (expected, own) if major == 4 else (expected,):
+        np.testing.assert_allclose(sorted(rows), sorted(of_model), atol=1e-5)

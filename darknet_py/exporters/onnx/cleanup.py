@@ -1,12 +1,14 @@
 """Rewrite an ONNX graph to forms that OpenCV 4 and 5, TensorRT and OpenVINO support.
 
 Pad nodes of -inf become the padding of the MaxPool after them, Pad nodes of width 0 are removed, and Unsqueeze nodes
-with several axes are split.
+with several axes are split. Dynamic dimensions get names in place of torch's symbols, and what torch noted about its
+source code is removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +19,68 @@ def clean_up(model: onnx.ModelProto) -> None:
     """Rewrite the graph in place; its outputs stay the same."""
     _merge_padding_into_pooling(model.graph)
     _split_unsqueeze(model.graph)
+    _name_dimensions(model.graph)
+    for item in (model.graph, *model.graph.node):
+        del item.metadata_props[:]
+
+
+def remove_unused(graph: onnx.GraphProto) -> None:
+    """Remove nodes and initializers that no output depends on."""
+    used = {output.name for output in graph.output}
+    for index in reversed(range(len(graph.node))):
+        if used.isdisjoint(graph.node[index].output):
+            del graph.node[index]
+        else:
+            used.update(_read_names(graph.node[index]))
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in used:
+            del graph.initializer[index]
+
+
+def _read_names(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield the names of the values that a node and the bodies of its loops read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _read_names(inner)
+        yield from (output.name for output in attribute.g.output)
+
+
+def _name_dimensions(graph: onnx.GraphProto) -> None:
+    """Name the dynamic dimensions of inputs and outputs: ``batch``, ``height``, ``width``, ``height/8``, ``boxes``."""
+    sizes: dict[str, tuple[str, int]] = {}  # by torch's symbol: the dimension of the input, and its multiple of it
+    for dims, _, axis in _dynamic_dimensions(graph.input):
+        factor, symbol = _factor_and_symbol(dims[axis].dim_param)
+        sizes.setdefault(symbol, (_AXES[axis], factor))
+        dims[axis].dim_param = _AXES[axis]
+    for dims, name, axis in _dynamic_dimensions(graph.output):
+        factor, symbol = _factor_and_symbol(dims[axis].dim_param)
+        of_input, of_factor = sizes.get(symbol, ("", 0))
+        if len(dims) == 3 and axis == 1:
+            dims[axis].dim_param = "boxes"
+        elif not factor or of_factor % factor:
+            dims[axis].dim_param = f"{name}_{_AXES[axis]}"
+        else:
+            dims[axis].dim_param = of_input if of_factor == factor else f"{of_input}/{of_factor // factor}"
+    for index in reversed(range(len(graph.value_info))):
+        if any(dim.dim_param for dim in graph.value_info[index].type.tensor_type.shape.dim):
+            del graph.value_info[index]
+
+
+_AXES = ("batch", "channels", "height", "width")
+
+
+def _dynamic_dimensions(values: Sequence[onnx.ValueInfoProto]) -> Iterator[tuple[Any, str, int]]:
+    """Yield dimensions of values, name and axis of each that is dynamic."""
+    for value in values:
+        dims = value.type.tensor_type.shape.dim
+        yield from ((dims, value.name, axis) for axis, dim in enumerate(dims) if dim.dim_param)
+
+
+def _factor_and_symbol(expression: str) -> tuple[int, str]:
+    """Split ``16*s30`` into 16 and ``s30``; the factor of another expression is 0."""
+    match = re.fullmatch(r"(?:(\d+)\*)?(\w+)", expression)
+    return (int(match[1] or 1), match[2]) if match else (0, expression)
 
 
 def _merge_padding_into_pooling(graph: onnx.GraphProto) -> None:

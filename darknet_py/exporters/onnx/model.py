@@ -21,13 +21,14 @@ from ...postprocess import nms_options, uses_letterbox
 from ..quiet import quiet_converters
 from ..traceable import Heads, TraceableNetwork, trace
 from . import nms_nodes
-from .cleanup import clean_up
+from .cleanup import clean_up, remove_unused
+from .opsets import OLDEST, lower_opset
 
 if TYPE_CHECKING:
     import onnx
 
 _MAX_BYTES = 2**31 - 2**24  # of weights in one file: protobuf's limit, less space for the graph
-OPSET = 18  # the lowest that torch writes without a version conversion; OpenCV 4.14 reads it
+OPSET = 18  # the lowest that torch writes; OpenCV 4.14 reads it
 
 
 def to_onnx(
@@ -50,7 +51,7 @@ def to_onnx(
         heads: What the model returns, see ``Heads``. Its inputs and outputs are named as in ``TraceableNetwork``.
         dynamic: Dynamic dimensions of the input: ``"batch"``, ``"size"`` (height and width, in multiples of the largest
             stride), True for both, or False.
-        opset: ONNX opset, 18 or later.
+        opset: ONNX opset, 11 or later.
         fp16: Store weights and compute layers in float16; inputs and outputs stay float32.
         names: Class names for the metadata; empty: the network's own.
         letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
@@ -60,7 +61,7 @@ def to_onnx(
 
     Raises:
         DarknetError: onnx or onnxscript is not installed, an option is out of range, or the network cannot be
-            converted.
+            converted, or has an operator that the opset lacks.
     """
     try:
         import onnx
@@ -69,8 +70,8 @@ def to_onnx(
         raise DarknetError("ONNX export needs the packages onnx and onnxscript: pip install onnx onnxscript") from error
     heads = Heads(heads)
     newest = onnx.defs.onnx_opset_version()
-    if not OPSET <= opset <= newest:
-        raise DarknetError(f"opset: expected {OPSET} to {newest}, got {opset}")
+    if not OLDEST <= opset <= newest:
+        raise DarknetError(f"opset: expected {OLDEST} to {newest}, got {opset}")
     for name, value in (("threshold", threshold), ("nms", nms)):
         if not 0 <= value <= 1:
             raise DarknetError(f"{name}: expected a number in 0..1, got {value}")
@@ -82,7 +83,7 @@ def to_onnx(
                 traced,
                 input_names=module.input_names,
                 output_names=module.output_names,
-                opset_version=opset,
+                opset_version=max(opset, OPSET),
                 external_data=False,
                 dynamo=True,
                 verbose=False,
@@ -99,6 +100,12 @@ def to_onnx(
     clean_up(model)
     if heads is Heads.NMS:
         nms_nodes.append_nms(model, threshold, nms, nms_options(network), classes)
+    if opset < OPSET:
+        try:
+            lower_opset(model, opset)
+        except ValueError as error:
+            raise DarknetError(f"{network.config.path}: opset={opset}: {error}") from error
+    remove_unused(model.graph)
     entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(heads), "threshold": str(threshold)}
     if classes is not None:
         entries["classes"] = json.dumps(list(classes))
@@ -107,12 +114,15 @@ def to_onnx(
 
 
 def write_onnx(model: onnx.ModelProto, path: pathlib.Path) -> bool:
-    """Write a model and check the file with ``onnx.checker``.
+    """Write a model and check the file with ``onnx.checker``, with the types of all values if its opset is not torch's.
 
     Weights above protobuf's limit of 2 GB are written to ``PATH.data``, and removed from the model in memory.
 
     Returns:
         Whether the model fits in one file.
+
+    Raises:
+        DarknetError: The model is not valid in its opset.
     """
     import onnx
 
@@ -121,7 +131,11 @@ def write_onnx(model: onnx.ModelProto, path: pathlib.Path) -> bool:
         path.write_bytes(model.SerializeToString())
     else:
         onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
-    onnx.checker.check_model(path)
+    opset = model.opset_import[0].version
+    try:
+        onnx.checker.check_model(path, full_check=opset < OPSET)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise DarknetError(f"{path.name}: not valid in opset {opset}: {' '.join(str(error).split())}") from error
     return is_one_file
 
 

@@ -1,0 +1,164 @@
+"""Files of older opsets: onnx's checker accepts them, and onnxruntime gives the default file's outputs."""
+
+from __future__ import annotations
+
+import copy
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+import darknet_py
+from darknet_py import cli
+from darknet_py.errors import DarknetError
+from darknet_py.exporters.exporter import export
+from darknet_py.exporters.onnx.model import OPSET, to_onnx, write_onnx
+from darknet_py.exporters.onnx.opsets import lower_opset
+from darknet_py.exporters.onnx.session import create_session
+from darknet_py.exporters.traceable import Heads, TraceableNetwork
+from darknet_py.exporters.verify import make_runner
+from tests.helpers import paths, random_networks
+from tests.helpers.export_networks import STATEFUL, detector
+
+onnx = pytest.importorskip("onnx", reason="the extra export is not installed")
+pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+pytest.importorskip("onnxscript", reason="the extra export is not installed")
+
+OLDER = (17, 13, 11)  # TensorRT 8 reads 13 (8.0) to 17 (8.6), TensorRT 7 reads 11
+GROUPS = """
+[net]
+width=16
+height=16
+channels=3
+[conv]
+filters=8
+size=3
+pad=1
+activation=mish
+[route]
+layers=-1
+groups=2
+group_id=1
+[conv]
+filters=4
+activation=swish
+[upsample]
+stride=2
+[conv]
+filters=24
+activation=linear
+[region]
+classes=3
+num=3
+anchors=1,1,2,2,3,3
+softmax=1
+"""
+
+
+def run(model: Any, arrays: list[Any]) -> list[Any]:
+    return make_runner(create_session(model.SerializeToString()))(arrays)
+
+
+def assert_lowered_models_agree(model: Any, arrays: list[Any]) -> None:
+    expected = run(model, arrays)
+    for opset in OLDER:
+        lowered = copy.deepcopy(model)
+        lower_opset(lowered, opset)
+        assert [entry.version for entry in lowered.opset_import] == [opset]
+        onnx.checker.check_model(lowered, full_check=True)
+        for output, of_default in zip(run(lowered, arrays), expected, strict=True):
+            np.testing.assert_allclose(output, of_default, rtol=1e-4, atol=1e-5 * np.abs(of_default).max())
+
+
+@pytest.mark.parametrize("heads", ["raw", "nms"])
+def test_a_detector_in_older_opsets(heads: str) -> None:
+    net = detector()
+    model = to_onnx(net, heads=heads, dynamic=True)
+    x = random_networks.random(2, 3, 96, 128, low=0)
+    assert_lowered_models_agree(model, [x.numpy()])
+    for opset in OLDER:
+        lowered = copy.deepcopy(model)
+        lower_opset(lowered, opset)
+        lowest = {17: 8, 13: 7, 11: 6}  # IR versions of the releases of onnx that had the opset
+        assert lowered.ir_version == lowest[opset]
+        assert not {"Mish"} & {node.op_type for node in lowered.graph.node}
+
+
+def test_parts_of_channels_and_softmax_in_older_opsets() -> None:
+    net = random_networks.network(GROUPS)
+    model = to_onnx(net)
+    assert {"Split", "Mish", "Softmax"} <= {node.op_type for node in model.graph.node}
+    assert_lowered_models_agree(model, [random_networks.random(1, *net.shape, low=0).numpy()])
+
+
+def test_recurrent_layers_in_older_opsets() -> None:
+    net = random_networks.network(STATEFUL)
+    module = TraceableNetwork(net, Heads.RAW)
+    arrays = [random_networks.random(1, 6).numpy(), *(state.numpy() for state in module.initial_state(1))]
+    assert_lowered_models_agree(to_onnx(net), arrays)
+
+
+def test_the_file_is_written_and_verified(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = detector("default")
+    darknet_py.save(net, tmp_path / "a.pt")
+    line = ["export", str(tmp_path / "a.pt"), "-o", str(tmp_path / "a.onnx"), "--opset", "11", "--heads", "boxes"]
+    assert cli.main(line) == 0
+    assert "verified with onnxruntime" in capsys.readouterr().out
+    assert onnx.load(tmp_path / "a.onnx").opset_import[0].version == 11
+
+
+def test_an_operator_that_the_opset_lacks_is_named(tmp_path: pathlib.Path) -> None:
+    net = random_networks.network(GROUPS.replace("swish", "selu"), path="my.cfg")
+    message = r"my\.cfg: opset=11: there is no operator GreaterOrEqual: expected opset 12 or later"
+    with pytest.raises(DarknetError, match=message):
+        export(net, tmp_path / "a.onnx", opset=11)
+    assert not list(tmp_path.iterdir())
+
+
+def make_model(*nodes: Any, **constants: Any) -> Any:
+    """A model of nodes from ``x`` [1, 2, 3, 4] to ``y``."""
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, [1, 2, 3, 4]) for name in "xy")
+    tensors = [onnx.numpy_helper.from_array(np.array(value), name) for name, value in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], tensors)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([("Resize", ["x", "", "s"], {"antialias": 1})], "operator Resize has no attribute antialias, here 1"),
+        ([("ReduceMax", ["x", "computed"], {})], "operator ReduceMax has no input axes that is computed"),
+    ],
+)
+def test_what_an_older_operator_lacks_is_named(nodes: list[Any], message: str) -> None:
+    made = [onnx.helper.make_node(op_type, inputs, ["y"], **options) for op_type, inputs, options in nodes]
+    model = make_model(*made, s=np.ones(4, np.float32))
+    with pytest.raises(ValueError, match=message):
+        lower_opset(model, 11)
+
+
+def test_a_type_that_an_older_operator_lacks_is_an_error(tmp_path: pathlib.Path) -> None:
+    cast = onnx.helper.make_node("Cast", ["x"], ["i"], to=onnx.TensorProto.INT8)
+    total = onnx.helper.make_node("Add", ["i", "i"], ["j"])
+    back = onnx.helper.make_node("Cast", ["j"], ["y"], to=onnx.TensorProto.FLOAT)
+    model = make_model(cast, total, back)
+    lower_opset(model, 13)
+    with pytest.raises(DarknetError, match=r"a\.onnx: not valid in opset 13: .*Add"):
+        write_onnx(model, tmp_path / "a.onnx")
+
+
+OFFICIAL = ["yolov3-tiny", "yolov4-tiny", "yolov3", "yolov4", "yolov4-csp", "yolov7-tiny", "yolov7"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_official_networks_in_older_opsets(name: str) -> None:
+    path = paths.CFGS / f"{name}.cfg"
+    if not path.exists():
+        paths.require_shared()
+        path = paths.OFFICIAL / f"{name}.cfg"
+    net = darknet_py.load(path, size=(64, 64))
+    x = TraceableNetwork(net, Heads.RAW).example_input(1).numpy()
+    assert_lowered_models_agree(to_onnx(net), [x])
+    assert_lowered_models_agree(to_onnx(net, heads="boxes"), [x])
