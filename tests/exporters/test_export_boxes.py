@@ -71,7 +71,7 @@ def test_nms_of_some_classes_gives_their_rows(kind: str, tmp_path: pathlib.Path)
     net = detector(kind)
     x = random_networks.random(3, 3, 96, 64, seed=1, low=0).numpy()
     rows = {}
-    for name, classes, skipped in (("all", None, ()), ("some", ["1", 2], [2])):
+    for name, classes, skipped in (("all", None, ()), ("some", ["1", "2"], [2])):
         path = tmp_path / f"{name}.onnx"
         export(net, path, heads="nms", dynamic="batch", threshold=0.1, classes=classes, skip_classes=skipped)
         session = create_session(path)
