@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .layers import Layer, Shape, section
     from .loading import load, save
     from .network import Network
+    from .pruning.pruner import Pruned, prune
     from .results.results import Results
     from .results.rows import Boxes
     from .training.options import TrainOptions
@@ -54,6 +55,7 @@ _HOMES = {
     "Evaluation": "evaluation.scores",
     "Layer": "layers",
     "Network": "network",
+    "Pruned": "pruning.pruner",
     "Results": "results.results",
     "Shape": "layers",
     "TrainOptions": "training.options",
@@ -68,6 +70,7 @@ _HOMES = {
     "load": "loading",
     "load_weights": "weights:load",
     "optimise": "inference.fused_network",
+    "prune": "pruning.pruner",
     "save": "loading",
     "save_weights": "weights:save",
     "section": "layers",
@@ -86,6 +89,7 @@ __all__ = [
     "Evaluation",
     "Layer",
     "Network",
+    "Pruned",
     "Results",
     "Shape",
     "TrainOptions",
@@ -101,6 +105,7 @@ __all__ = [
     "load",
     "load_weights",
     "optimise",
+    "prune",
     "save",
     "save_weights",
     "section",

@@ -151,6 +151,11 @@ class Activation(enum.StrEnum):
     NORMALIZE_CHANNELS_SOFTMAX = "normalize_channels_softmax"
     NORMALIZE_CHANNELS_SOFTMAX_MAXVAL = "normalize_channels_softmax_maxval"
 
+    @property
+    def mixes_channels(self) -> bool:
+        """Whether an output depends on other channels at its position."""
+        return self.startswith("normalize_channels")
+
     @classmethod
     def _missing_(cls, value: object) -> Activation | None:
         return cls(ALIASES[value]) if isinstance(value, str) and value in ALIASES else None

@@ -52,6 +52,7 @@ ROWS = (
     ("conversion", "exporters", "inference"),
     ("detector", "classifier", "generate", "compat"),
     ("tiling", "evaluation", "compare"),
+    ("pruning",),
     ("training",),
     ("commands",),
     ("cli", "__init__"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .grammar import Config
+from .grammar import Config, Section, section_text
 
 # "key = value # comment": group 1 is all before the value, group 2 all after it.
 _ENTRY_LINE = re.compile(r"([^=]*=\s*)[^#]*?(\s*(?:#.*)?)", re.DOTALL)
@@ -35,6 +35,24 @@ def replace_values(config: Config, edits: Mapping[int, Mapping[str, str]]) -> st
     for last in sorted(added, reverse=True):
         line_end = "\r" if lines[last - 1].endswith("\r") else ""
         lines[last:last] = [line + line_end for line in added[last]]
+    return "\n".join(lines)
+
+
+def replace_sections(config: Config, sections: Mapping[int, Section | None]) -> str:
+    """Return the text of a cfg with other sections; comments before and after each of them stay.
+
+    Args:
+        config: a cfg with its text.
+        sections: the new section, or None to remove one, by index of the old one (0 is ``[net]``).
+    """
+    lines = config.text.split("\n")
+    for index in sorted(sections, reverse=True):
+        old, new = config.sections[index], sections[index]
+        end = max([old.line, *(entry.line for entry in old.entries)])
+        line_end = "\r" if lines[old.line - 1].endswith("\r") else ""
+        while new is None and end < len(lines) and not lines[end].strip():
+            end += 1
+        lines[old.line - 1 : end] = [] if new is None else [line + line_end for line in section_text(new).split("\n")]
     return "\n".join(lines)
 
 

@@ -134,10 +134,11 @@ def load(path: StrPath, *, allow_paths: bool = False) -> Config:
 
 def dumps(config: Config) -> str:
     """Return a text that ``loads`` parses to the same sections and entries."""
-    return "\n\n".join(_section_text(section) for section in config.sections) + "\n"
+    return "\n\n".join(section_text(section) for section in config.sections) + "\n"
 
 
-def _section_text(section: Section) -> str:
+def section_text(section: Section) -> str:
+    """Return the text of a section, without a line end after its last line."""
     lines = (f"{entry.key}={entry.value}" if entry.value else entry.key for entry in section.entries)
     return "\n".join((f"[{section.name}]", *lines))
 

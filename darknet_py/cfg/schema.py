@@ -47,6 +47,7 @@ def option(
     tolerant: bool = False,
     effect: Effect = "normal",
     only: str = "",
+    layers: bool = False,
 ) -> Any:
     """Declare a field of an Options class.
 
@@ -63,9 +64,10 @@ def option(
             ``"speed"``: it changes only time and memory in Darknet, and nothing here. ``"unsupported"``: it
             changes results in Darknet and nothing here.
         only: ``"classifiers"`` or ``"detectors"``, where the training of other networks does not read the key.
+        layers: whether the value is numbers of layers; negative ones are relative to the section.
     """
     metadata = {"doc": doc, "key": key, "train": train, "tolerant": tolerant or train, "effect": effect, "only": only}
-    return dataclasses.field(default=default, metadata=metadata | {"min": min, "max": max})
+    return dataclasses.field(default=default, metadata=metadata | {"min": min, "max": max, "layers": layers})
 
 
 class Conflict(NamedTuple):
@@ -102,6 +104,14 @@ class Options:
 def keys(options: type[Options]) -> dict[str, dataclasses.Field[Any]]:
     """Return the fields of an Options class that are keys of a cfg, by key."""
     return {f.metadata["key"] or f.name: f for f in dataclasses.fields(options) if "doc" in f.metadata}
+
+
+def layer_numbers(options: Options) -> dict[str, tuple[int, ...]]:
+    """Return the numbers of layers that a section refers to as they are written, by key; not those by default."""
+    fields = {key: known for key, known in keys(type(options)).items() if known.metadata["layers"]}
+    values = {key: getattr(options, known.name) for key, known in fields.items()}
+    given = {key: value for key, value in values.items() if value != fields[key].default}
+    return {key: value if isinstance(value, tuple) else (value,) for key, value in given.items()}
 
 
 class IneffectiveOption(NamedTuple):

@@ -23,6 +23,7 @@ _TRAIN_OPTIONS = (
     "seed",
     "exif",
     "freeze",
+    "sparsity",
     "amp",
     "channels_last",
     "gradient_checkpointing",
@@ -73,6 +74,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="override an option of [net]; can be repeated",
     )
     recipe.add_argument("--freeze", type=int, metavar="N", help="do not train the first N layers (default: 0)")
+    recipe.add_argument(
+        "--sparsity",
+        type=float,
+        metavar="S",
+        help="L1 penalty on the scales of batch norm, for `prune`: 0.0001 to 0.01 (default: 0)",
+    )
     recipe.add_argument(
         "--gradients",
         choices=("darknet", "autograd"),

@@ -3,6 +3,7 @@
 from importlib import import_module
 from pkgutil import walk_packages
 
+from ._channel_groups import ChannelGroups, Channels, Score
 from ._class_map import read_map
 from ._classifier_head import ClassifierHead
 from ._concatenation import concatenation
@@ -12,7 +13,7 @@ from ._fusion import ConvolutionSpec
 from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
 from ._param_group import ParamGroup
 from ._tree import Tree
-from .base import LAYERS, Flattened, Layer, Shape, find, section
+from .base import LAYERS, Flattened, Layer, Shape, find, resolve_indices, section
 from .heads._head import DecodeOptions, Head
 
 for _module in walk_packages(__path__, f"{__name__}."):
@@ -21,6 +22,8 @@ for _module in walk_packages(__path__, f"{__name__}."):
 __all__ = [
     "IGNORED_TARGET",
     "LAYERS",
+    "ChannelGroups",
+    "Channels",
     "ClassifierHead",
     "ConvolutionSpec",
     "DecodeOptions",
@@ -31,6 +34,7 @@ __all__ = [
     "Layer",
     "Loss",
     "ParamGroup",
+    "Score",
     "Shape",
     "StepContext",
     "Tree",
@@ -38,6 +42,7 @@ __all__ = [
     "find",
     "pad_targets",
     "read_map",
+    "resolve_indices",
     "section",
     "straight_through",
 ]

@@ -16,7 +16,9 @@ class Channels(Join):
     class Options(Join.Options):
         """Keys of YOLOR's section."""
 
-        from_: int = option(MISSING, "number of the layer with the vector; negative: relative to this one", key="from")
+        from_: int = option(
+            MISSING, "number of the layer with the vector; negative: relative to this one", key="from", layers=True
+        )
 
         def sources(self, index: int) -> tuple[int, ...]:
             """The layer before and ``from``."""

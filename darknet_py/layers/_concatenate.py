@@ -17,7 +17,7 @@ class Concatenate(Join):
         """Keys of PyTorch_YOLOv4's sections, and those that ``[route]`` shares with them."""
 
         layers: tuple[int, ...] = option(
-            MISSING, "numbers of the layers to concatenate; negative: relative to this one"
+            MISSING, "numbers of the layers to concatenate; negative: relative to this one", layers=True
         )
 
         def sources(self, index: int) -> tuple[int, ...]:

@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg import Dialect
-from ..cfg.schema import option
 from ._binary import binarise, binary_convolution, sign_ste
 from ._blur import blur, blur_shape, blur_window
+from ._channel_groups import ChannelGroups, Channels
 from ._context import Gradients, StepContext
+from ._convolution_options import ConvolutionOptions
 from ._deformation import read_deformation
 from ._excitation import excite
 from ._fusion import ConvolutionSpec
 from ._gradient_limit import limit_gradient
-from ._norm import Norm, without_norm
+from ._norm import Norm, shift_input, without_norm
 from ._param_group import ParamGroup
 from ._parameters import he_uniform_, parameter
 from ._window import Window
@@ -34,63 +35,8 @@ class Convolution(Layer):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Layer.Options):
+    class Options(ConvolutionOptions, Layer.Options):
         """Keys of ``parse_convolutional``."""
-
-        filters: int = option(1, "output channels", min=1, max=1048576)
-        size: int = option(1, "side of the square kernel", min=1, max=1024)
-        stride: int = option(1, "step in both directions", min=1, max=65536)
-        stride_x: int = option(0, "horizontal step; below 1: stride", min=-1, max=65536)
-        stride_y: int = option(0, "vertical step; below 1: stride", min=-1, max=65536)
-        dilation: int = option(1, "dilation of the kernel; ignored for 1x1 kernels", min=1, max=65536)
-        pad: bool = option(False, "padding of size / 2; padding is ignored")
-        padding: int = option(0, "zero padding on every side, multiplied by the dilation", min=0, max=65536)
-        groups: int = option(1, "channel groups (grouped convolution)", min=1, max=1048576)
-        activation: Activation = option(Activation.LOGISTIC, "activation after batch norm")
-        batch_normalize: int = option(0, "0: biases only, 1: batch norm, 2: cross-iteration batch norm", min=0, max=2)
-        cbn: bool = option(False, "the same as batch_normalize=2")
-        antialiasing: int = option(
-            0, "apply the stride by a blur after the activation: 1 binomial 3x3, 2 mean of 2x2", min=0
-        )
-        share_index: int | None = option(None, "number of the layer whose parameters are shared")
-        flipped: bool = option(False, "the file holds the weights as [inputs, filters]")
-        binary: bool = option(False, "binary weights in C's GPU code", effect="unsupported")
-        xnor: bool = option(False, "binary weights and inputs")
-        bin_output: bool = option(
-            False, "with xnor: no activation if only the next layer, which binarises, reads the output"
-        )
-        assisted_excitation: float = option(
-            0, "assisted excitation: 1 in the first half of training, N until iteration N", train=True, min=0
-        )
-        sway: bool = option(
-            False, "tie three quarters of the kernels to rotated or flipped copies of the rest", train=True
-        )
-        rotate: bool = option(
-            False, "tie three quarters of the kernels to copies of the rest, rotated by 90, 180, 270", train=True
-        )
-        stretch: bool = option(False, "tie three quarters of the kernels to scaled copies of the rest", train=True)
-        stretch_sway: bool = option(
-            False, "tie three quarters of the kernels to scaled, rotated or flipped copies of the rest", train=True
-        )
-        angle: float = option(15.0, "rotation of sway and stretch_sway in whole degrees", train=True, min=-360, max=360)
-        grad_centr: bool = option(
-            False, "gradient centralisation: subtract each filter's mean from its gradient", train=True
-        )
-        reverse: float = option(
-            0.0, "exponent p of the update sign(v) * (10 * abs(v) + 1)**p; 0: plain SGD", train=True, min=-100, max=100
-        )
-
-        def __post_init__(self) -> None:
-            """Resolve keys that depend on others."""
-            object.__setattr__(self, "stride_x", self.stride_x if self.stride_x > 0 else self.stride)
-            object.__setattr__(self, "stride_y", self.stride_y if self.stride_y > 0 else self.stride)
-            object.__setattr__(self, "padding", self.size // 2 if self.pad else self.padding)
-            if self.size == 1:
-                object.__setattr__(self, "dilation", 1)
-            if self.xnor and self.dialect is Dialect.ALEXEYAB:
-                object.__setattr__(self, "groups", 1)
-            if self.cbn:
-                object.__setattr__(self, "batch_normalize", 2)
 
     options: Options
     uses_context = True
@@ -196,6 +142,49 @@ class Convolution(Layer):
             activation=options.activation,
             blur=partial(blur, kind=options.antialiasing, stride=self.strides) if options.antialiasing else None,
         )
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of ``tie_channels``; ``filters`` and the groups of a depthwise convolution follow their numbers."""
+        y = self.tie_channels(groups, *inputs)
+        groups.key("filters", y)
+        if self.is_depthwise:
+            groups.key("groups", inputs[0])
+        return y
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each input channel has filters of its own."""
+        return self.inputs == self.options.groups > 1
+
+    def tie_channels(self, groups: ChannelGroups, x: Channels) -> Channels:
+        """Declare the channels of the parameters.
+
+        The groups of a grouped convolution keep equal numbers of channels; a depthwise one loses whole groups. The
+        inputs of binary convolutions stay, and of those that share parameters, which cannot have two constants.
+        """
+        owner = self.owner[0] if self.owner else self
+        y = groups.add(owner.weights, owner.biases, owner.norm)
+        groups.axis(owner.weights, 0, y)
+        if self.is_depthwise:
+            tie = groups.tie if owner.norm else groups.follow
+            tie(y, x.repeat_interleave(len(y) // len(x)))
+        else:
+            groups.tie_parts(x, self.options.groups)
+            groups.tie_parts(y, self.options.groups)
+            groups.axis(owner.weights, 1, x[: len(x) // self.options.groups])
+        if self.owner or self.is_binary:
+            groups.keep(x)
+        if self.options.activation.mixes_channels or self._deformation:
+            groups.keep(y)
+        return y
+
+    def absorb(self, x: Tensor) -> None:
+        """Exact without padding; with padding the median is exact but for the border."""
+        options = self.options
+        strides = (1, 1) if options.antialiasing else self.strides
+        padding = options.padding * options.dilation
+        y = F.conv2d(x, self.weights, None, strides, padding, options.dilation, options.groups)
+        shift_input(self.norm, self.biases, y[0].flatten(1).median(dim=1).values)
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Yield biases, batch norm, weights [filters, channels / groups, size, size]; nothing with ``share_index``."""

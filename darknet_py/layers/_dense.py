@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._context import StepContext
 from ._gradient_limit import limit_gradient
-from ._norm import Norm, without_norm
+from ._norm import Norm, shift_input, without_norm
 from ._parameters import he_uniform_, parameter
 from ._window import WHOLE_MAP, Window
 from .base import Layer, Shape
@@ -55,6 +56,21 @@ class Dense(Layer):
     def fold_norm(self) -> tuple[Tensor, Tensor]:
         """Weights [output, inputs] and biases [output] with batch norm folded in."""
         return self.norm.fold(self.weights, self.biases) if self.norm else (self.weights, self.biases)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Each input channel is ``height * width`` columns of the weights."""
+        (x,) = inputs
+        y = groups.add(self.weights, self.biases, self.norm)
+        groups.axis(self.weights, 0, y)
+        groups.axis(self.weights, 1, x.repeat_interleave(self.weights.shape[1] // len(x)))
+        groups.key("output", y)
+        if self.options.activation.mixes_channels:
+            groups.keep(y)
+        return y
+
+    def absorb(self, x: Tensor) -> None:
+        """Exact."""
+        shift_input(self.norm, self.biases, F.linear(x.flatten(1), self.weights)[0])
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Yield biases, weights [output, inputs], batch norm."""

@@ -124,6 +124,20 @@ class Norm(nn.Module):
         return wide.to(weights.dtype).to(weights.device), shift.to(biases.dtype).to(biases.device)
 
 
+def shift_input(norm: Norm | None, biases: Tensor, values: Tensor) -> None:
+    """Add a constant to the input of a norm, or of the biases without one, in place.
+
+    Args:
+        norm: the norm, whose mean changes, or None.
+        biases: the biases, which change without a norm.
+        values: the constant, of the shape of the biases.
+    """
+    if norm:
+        norm.rolling_mean.sub_(values)
+    else:
+        biases.add_(values)
+
+
 def without_norm(arrays: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
     """Yield the (name, tensor) pairs that are not arrays of batch norm."""
     return ((name, tensor) for name, tensor in arrays if name not in _ARRAYS)

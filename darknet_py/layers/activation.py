@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..activations import Activation
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._context import StepContext
 from .base import Layer, section
 
@@ -29,6 +30,12 @@ class ActivationLayer(Layer):
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Return the activated ``x``; same shape."""
         return self.options.activation(x, self.darknet_gradients(context))
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input, which stay where the activation mixes channels."""
+        if self.options.activation.mixes_channels:
+            groups.keep(inputs[0])
+        return inputs[0]
 
     def describe(self) -> str:
         """The activation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ._channel_groups import ChannelGroups, Channels
 from ._window import WHOLE_MAP, Window
 from .base import Layer, Shape, section
 
@@ -26,3 +27,7 @@ class Avgpool(Layer):
     def window(self) -> Window:
         """Every cell."""
         return WHOLE_MAP
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input."""
+        return inputs[0]

@@ -1,4 +1,4 @@
-"""``Layer``, the base of every section type, with its ``Options`` and ``Shape``, and the registry.
+"""``Layer``, the base of every section type, with its ``Options``, and the registry.
 
 A section type is one class in one module of this package. It states five facts that are stated nowhere else: the
 section's names (``@section``); its keys with Darknet's defaults and the layers it reads (``Options``,
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -18,41 +18,15 @@ from ..activations import Activation
 from ..cfg import schema
 from ..cfg.schema import option
 from ..errors import did_you_mean
+from ._channel_groups import ChannelGroups, Channels
 from ._context import Gradients, StepContext
 from ._foreign_sections import FOREIGN_SECTIONS
 from ._fusion import ConvolutionSpec
 from ._loss import Loss
 from ._param_group import ParamGroup
+from ._shape import Flattened as Flattened
+from ._shape import Shape as Shape
 from ._window import Window
-
-
-class Shape(NamedTuple):
-    """Shape of a layer's output for one image; a flat vector is ``Shape(n, 1, 1)``.
-
-    Attributes:
-        channels: number of channels.
-        height: rows of each channel.
-        width: columns of each channel.
-    """
-
-    channels: int
-    height: int
-    width: int
-
-    @property
-    def floats(self) -> int:
-        """Number of values."""
-        return self.channels * self.height * self.width
-
-    def describe(self) -> str:
-        """Width x height x channels, as Darknet prints shapes."""
-        return f"{self.width} x {self.height} x {self.channels}"
-
-
-class Flattened(Shape):
-    """Shape of the vector that ``[route]`` makes of maps of unequal size, which most layers refuse."""
-
-    __slots__ = ()
 
 
 class Layer(nn.Module):
@@ -220,6 +194,30 @@ class Layer(nn.Module):
         )
         return [replace(rest, params=tuple(weights), weight_decay=True, clip=self.options.clip), rest]
 
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Declare which channels go together where channels are removed. By default none of its inputs and outputs may.
+
+        Args:
+            groups: where to declare it.
+            inputs: the channels of each input.
+
+        Returns:
+            The channels of the output.
+        """
+        for x in inputs:
+            groups.keep(x)
+        return groups.add_kept(self.shape.channels)
+
+    def absorb(self, x: Tensor) -> None:
+        """Add what ``x`` contributes to the output before batch norm and activation to the parameters.
+
+        The mean of batch norm changes, or without it the biases. A contribution that differs between positions, as
+        with zero padding, is replaced by one value for all. Layers whose inputs all stay need not do anything.
+
+        Args:
+            x: the channels that are removed, float [1, channels, height, width]; zero in the others.
+        """
+
     # The rest describes ``forward`` in eval mode to ``inference.fused_network``. By default the layer runs unchanged,
     # in float32.
 
@@ -251,6 +249,7 @@ class Layer(nn.Module):
 
 
 _DESCRIBE_FORWARD = (
+    "channel_groups",
     "uses_context",
     "dtype_agnostic",
     "is_binary",

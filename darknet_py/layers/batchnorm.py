@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cfg import Dialect
+from ._channel_groups import ChannelGroups, Channels
 from ._context import StepContext
 from ._norm import Norm
 from ._parameters import parameter
@@ -29,6 +30,12 @@ class Batchnorm(Layer):
         """Normalise ``x`` [batch, channels, height, width]; same shape."""
         biases = torch.zeros_like(self.norm.scales) if self.biases is None else self.biases
         return self.norm.forward(x, biases, context)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input, which the arrays have too."""
+        for _, tensor in self.stored():
+            groups.axis(tensor, 0, inputs[0])
+        return inputs[0]
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Yield biases, if any, and batch norm."""

@@ -34,7 +34,9 @@ class Contrastive(Layer):
         classes: int = option(
             1000, "not used: the number of classes follows from the targets", train=True, effect="unused", min=0
         )
-        yolo_layer: int = option(0, "number of the [yolo] layer whose targets are used; 0: none", train=True)
+        yolo_layer: int = option(
+            0, "number of the [yolo] layer whose targets are used; 0: none", train=True, layers=True
+        )
         temperature: float = option(1.0, "temperature of the softmax over similarities", train=True, min=1e-6)
         cls_normalizer: float = option(1.0, "factor on the gradient", train=True, min=0)
         max_delta: float = option(

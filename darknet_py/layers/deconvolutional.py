@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._context import StepContext
-from ._norm import Norm
+from ._norm import Norm, shift_input
 from ._parameters import he_uniform_, parameter
 from ._window import Window
 from .base import Layer, Shape, section
@@ -60,6 +61,21 @@ class Deconvolutional(Layer):
         if self.norm:
             y = self.norm(y, self.biases, context)
         return self.options.activation(y, self.darknet_gradients(context))
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the weights [channels, filters, size, size]."""
+        y = groups.add(self.weights.transpose(0, 1), self.biases, self.norm)
+        groups.axis(self.weights, 0, inputs[0])
+        groups.axis(self.weights, 1, y)
+        groups.key("filters", y)
+        if self.options.activation.mixes_channels:
+            groups.keep(y)
+        return y
+
+    def absorb(self, x: Tensor) -> None:
+        """Exact for kernels of one value: other kernels reach each cell of the output with other values."""
+        y = F.conv_transpose2d(x, self.weights, None, self.options.stride, self.padding)
+        shift_input(self.norm, self.biases, y[0].flatten(1).mean(dim=1))
 
     def fold_norm(self) -> tuple[Tensor, Tensor]:
         """Weights [channels, filters, size, size] and biases [filters] with batch norm folded in."""

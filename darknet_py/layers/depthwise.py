@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..activations import Activation
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._context import StepContext
 from ._convolution import Convolution
 from ._fusion import ConvolutionSpec
@@ -45,6 +46,16 @@ class Depthwise(Layer):
         """Return [batch, filters, ...] for ``x`` [batch, channels, height, width]."""
         y: Tensor = self.convolution(x, context=context)
         return y
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the convolution; ``filters`` follows their number."""
+        y = self.convolution.tie_channels(groups, *inputs)
+        groups.key("filters", y)
+        return y
+
+    def absorb(self, x: Tensor) -> None:
+        """As the convolution does."""
+        self.convolution.absorb(x)
 
     def as_convolution(self) -> ConvolutionSpec | None:
         """The convolution."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._context import StepContext
 from .base import Layer, Shape, section
 
@@ -42,6 +43,10 @@ class Dropout(Layer):
         if self.training and self.options.dropblock:
             return self._drop_blocks(x, context)
         return F.dropout(x, self.options.probability, self.training)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input."""
+        return inputs[0]
 
     def _drop_blocks(self, x: Tensor, context: StepContext | None) -> Tensor:
         """Zero at most one block of each channel, which grow during training (``dropblock_fast_kernel``)."""

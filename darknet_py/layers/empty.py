@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ._channel_groups import ChannelGroups, Channels
 from .base import Layer, Shape, section
 
 
@@ -21,3 +22,7 @@ class Empty(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` [batch, ...] unchanged."""
         return x
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input."""
+        return inputs[0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._context import StepContext
 from ._parameters import he_uniform_, parameter
 from ._window import Window
@@ -49,6 +50,10 @@ class Local(Layer):
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Return [batch, filters, ...] for ``x`` [batch, channels, height, width]."""
+        return self.options.activation(self._sums(x) + self.biases, self.darknet_gradients(context))
+
+    def _sums(self, x: Tensor) -> Tensor:
+        """The products of weights and windows, [batch, filters, ...], before the biases."""
         options = self.options
         _, height, width = self.shape
         if options.pad:
@@ -59,7 +64,16 @@ class Local(Layer):
             x = F.pad(x, (1, reach[0], 1, reach[1]))
         columns = F.unfold(x, options.size, stride=options.stride)
         sums = torch.einsum("lnk,bkl->bnl", self.weights, columns)
-        return options.activation(sums.unflatten(2, (height, width)) + self.biases, self.darknet_gradients(context))
+        return sums.reshape(len(x), -1, height, width)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """The filters stay; each input channel is ``size * size`` columns of the weights."""
+        groups.axis(self.weights, 2, inputs[0].repeat_interleave(self.options.size**2))
+        return groups.add_kept(self.shape.channels)
+
+    def absorb(self, x: Tensor) -> None:
+        """Exact: every position has biases of its own."""
+        self.biases.add_(self._sums(x)[0])
 
     def stored(self, transposed: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Yield biases [filters, height, width] and weights [height * width, filters, channels * size * size]."""

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._channel_groups import ChannelGroups, Channels
 from ._pooling import Pooling
 from .base import section
 
@@ -19,3 +20,7 @@ class LocalAvgpool(Pooling):
         sums = F.avg_pool2d(self.pad(x, self.strides, 0.0), self.options.size, self.strides)
         inside = self.pad(torch.ones_like(x[:1, :1]), self.strides, 0.0)
         return sums / F.avg_pool2d(inside, self.options.size, self.strides)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input."""
+        return inputs[0]

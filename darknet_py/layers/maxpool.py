@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..cfg.schema import option
 from ._blur import blur, blur_shape, blur_window
+from ._channel_groups import ChannelGroups, Channels
 from ._pooling import Pooling
 from ._window import Window
 from .base import Shape, section
@@ -69,6 +70,10 @@ class Maxpool(Pooling):
         if options.antialiasing:
             return blur_window(options.antialiasing, options.size, self.strides)
         return super().window
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input, unless channels are pooled, which stay."""
+        return super().channel_groups(groups, *inputs) if self.options.maxpool_depth else inputs[0]
 
     def describe(self) -> str:
         """Window and stride, or the number of channels."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..cfg import Dialect
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._rearrange import Rearrange
 from .base import Shape, section
 
@@ -52,6 +53,18 @@ class Reorg(Rearrange):
             return y.reshape(batch, self.shape.channels, h * s, w * s)
         y = x.reshape(batch, c // (s * s), h, s, w, s).permute(0, 3, 5, 1, 2, 4)
         return y.reshape(batch, self.shape.channels, h // s, w // s)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Of a block of ``stride ** 2`` channels, which are interleaved in every output, all go or none."""
+        if self.is_flat:
+            return super().channel_groups(groups, *inputs)
+        blocks = self.options.stride**2
+        if self.options.reverse:
+            groups.tie_parts(inputs[0], blocks)
+            return inputs[0].chunk(blocks)[0]
+        rows = inputs[0].view(-1, blocks)
+        groups.tie_parts(rows.t().flatten(), blocks)
+        return rows[:, 0].repeat(blocks).repeat_interleave(blocks)
 
     def _forward_flat(self, x: Tensor) -> Tensor:
         """Compute ``forward_reorg_layer`` with ``flatten`` or ``extra``."""

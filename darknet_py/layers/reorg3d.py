@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ._channel_groups import ChannelGroups, Channels
 from ._rearrange import Rearrange
 from .base import Shape, section
 
@@ -26,3 +27,9 @@ class Reorg3d(Rearrange):
             return y.reshape(batch, self.shape.channels, h * s, w * s)
         y = x.reshape(batch, c, h // s, s, w // s, s).permute(0, 3, 5, 1, 2, 4)
         return y.reshape(batch, self.shape.channels, h // s, w // s)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Each input channel is ``stride ** 2`` output channels; with ``reverse`` all stay."""
+        if self.options.reverse:
+            return super().channel_groups(groups, *inputs)
+        return inputs[0].repeat(self.options.stride**2)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._concatenate import Concatenate
 from ._join import Join
 from ._window import WHOLE_MAP, Window
@@ -41,6 +42,7 @@ class Route(Join):
         self.flat = len({x[1:] for x in inputs}) > 1 or any(isinstance(x, Flattened) for x in inputs)
         if self.flat and options.groups > 1:
             raise ValueError("groups: expected layers of equal width and height")
+        self._floats = [x.floats for x in inputs]
         channels = sum(x.channels // options.groups for x in inputs)
         flattened = Flattened(sum(x.floats for x in inputs), 1, 1)
         self.shape = flattened if self.flat else inputs[0]._replace(channels=channels)
@@ -52,6 +54,17 @@ class Route(Join):
         groups, group = self.options.groups, self.options.group_id
         parts = inputs if groups == 1 else [x.chunk(groups, dim=1)[group] for x in inputs]
         return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the inputs; the slices of one keep equal numbers of channels, and a vector has one per value."""
+        count, group = self.options.groups, self.options.group_id
+        for x in inputs:
+            groups.tie_parts(x, count)
+        if self.flat:
+            return torch.cat(
+                [x.repeat_interleave(floats // len(x)) for x, floats in zip(inputs, self._floats, strict=True)]
+            )
+        return torch.cat([x.chunk(count)[group] for x in inputs])
 
     def is_identity(self, *inputs: Shape) -> bool:
         """With one source that is not sliced."""

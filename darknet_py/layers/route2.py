@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._channel_groups import ChannelGroups, Channels
 from ._concatenate import Concatenate
 from .base import section
 
@@ -18,3 +19,7 @@ class Route2(Concatenate):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Concatenate ``inputs`` [batch, channels, height, width]; all but the first are detached."""
         return torch.cat([inputs[0], *(x.detach() for x in inputs[1:])], dim=1)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the inputs."""
+        return torch.cat(inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._channel_groups import ChannelGroups, Channels
 from ._concatenate import Concatenate
 from .base import Shape, section
 
@@ -22,3 +23,12 @@ class RouteLhalf(Concatenate):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Concatenate the first halves of ``inputs`` [batch, channels, height, width]."""
         return torch.cat([x[:, : x.shape[1] // 2] for x in inputs], dim=1)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the first halves; the halves of an input keep equal numbers of channels, an odd number stays."""
+        for x in inputs:
+            if len(x) % 2:
+                groups.keep(x)
+            else:
+                groups.tie_parts(x, 2)
+        return torch.cat([x[: len(x) // 2] for x in inputs])

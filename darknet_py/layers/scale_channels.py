@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._context import Gradients, StepContext
 from ._gate import Gate
 from .base import Shape, section
@@ -32,6 +33,14 @@ class ScaleChannels(Gate):
         if gate != expected:
             raise ValueError(f"expected a gate of {expected.describe()}, got {gate.describe()} from the layer before")
         self.shape = x
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """As in ``Gate``; the only channel of a gate per cell stays."""
+        gate, x = inputs
+        if self.options.scale_wh:
+            groups.keep(gate)
+            gate = x
+        return super().channel_groups(groups, gate, x)
 
     def forward(self, gate: Tensor, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Return the activated product, of the shape of ``x``.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg import Dialect
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._context import Gradients, StepContext
 from ._join import Join
 from ._param_group import ParamGroup
@@ -52,7 +53,7 @@ class Shortcut(Join):
         """Keys of ``parse_shortcut``; alpha and beta are pjreddie's."""
 
         from_: tuple[int, ...] = option(
-            MISSING, "numbers of the layers to add; negative: relative to this one", key="from"
+            MISSING, "numbers of the layers to add; negative: relative to this one", key="from", layers=True
         )
         activation: Activation = option(Activation.LINEAR, "activation after the sum")
         weights_type: WeightsType = option(
@@ -100,6 +101,18 @@ class Shortcut(Join):
             for x in inputs[1:]:
                 y = self._add(y, x)
         return self.options.activation(y, self.darknet_gradients(context))
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input, tied with the channels that are added to them."""
+        y = inputs[0]
+        for x in inputs[1:]:
+            common = min(len(x), len(y))
+            groups.tie(x[:common], y[:common])
+        if self.weights is not None and self.per_channel:
+            groups.axis(self.weights, 1, y)
+        if self.options.activation.mixes_channels:
+            groups.keep(y)
+        return y
 
     @property
     def dtype_agnostic(self) -> bool:

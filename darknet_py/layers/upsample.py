@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cfg.schema import option
+from ._channel_groups import ChannelGroups, Channels
 from ._window import Window
 from .base import Layer, Shape, section
 
@@ -52,6 +53,10 @@ class Upsample(Layer):
         """One cell, or the block that is summed."""
         stride = self.options.stride
         return Window(1, 1, 1 / stride, 1 / stride) if stride > 0 else Window(*[-stride] * 4)
+
+    def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
+        """Those of the input."""
+        return inputs[0]
 
     def describe(self) -> str:
         """Stride and scale."""

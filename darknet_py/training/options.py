@@ -48,6 +48,8 @@ class TrainOptions:
     Attributes:
         seed: Seed of everything random: images, augmentation, dropout, policy=random.
         freeze: Number of layers at the beginning that are not trained and keep their batch norm statistics.
+        sparsity: Strength of the L1 penalty on the scales of batch norm, relative to the loss of one image: it makes
+            small the scales of channels that matter little, which ``pruning.prune`` removes. 0: none.
         amp: Mixed precision: "bf16", "fp16" (which also scales the loss) or the torch dtype; None for float32.
         process_group: The processes that train together; None: ``run`` joins torchrun's, if it was started by it.
 
@@ -95,6 +97,7 @@ class TrainOptions:
 
     seed: int = 0
     freeze: int = 0
+    sparsity: float = 0.0
     amp: str | torch.dtype | None = None
     process_group: ProcessGroup | None = None
 

@@ -40,6 +40,7 @@ from .nan_check import NaNCheck
 from .optimizer import EMA, Optimizer, build_optimizer
 from .options import TrainOptions, check_options, warn_of_ignored_options
 from .session import Session, open_session
+from .sparsity import ScalePenalty
 
 _MAP_DIMENSIONS = 4  # of images [batch, channels, height, width]; text is [batch, inputs]
 _STOPPING = "stopping after this iteration; press Ctrl-C again to stop without saving"
@@ -115,7 +116,7 @@ class Trainer:
         self.seed = options.seed
         self.rng = random.Random(options.seed)
         self.group = options.process_group or ProcessGroup()
-        self.engine, self.optimizer = self._create_engine()
+        self.engine, self.optimizer, self.penalty = self._create_engine()
         self.ema = EMA(network.parameters(), self.net)
         self.label_rejection = LabelRejection()
         self.nan_check: NaNCheck | None = None
@@ -159,6 +160,7 @@ class Trainer:
         self.lr = schedule.learning_rate(self.net, self.iteration, self.rng)
         with training_environment():
             self._finish_gradients()
+            self.penalty.add_gradients(images * sequence_length)
             self.optimizer.step(self.lr, images * sequence_length, self.iteration)
             self.ema.update(self.iteration)
             reinitialise_similar_filters(self.network, self.iteration)
@@ -248,12 +250,13 @@ class Trainer:
         version, internal, gauss = state["rng"]
         self.rng.setstate((version, tuple(internal), gauss))
 
-    def _create_engine(self) -> tuple[ForwardBackward, Optimizer]:
+    def _create_engine(self) -> tuple[ForwardBackward, Optimizer, ScalePenalty]:
         options = self.options
         engine = ForwardBackward(
             self.network, self.gradients, freeze=options.freeze, amp=options.amp_dtype, rng=self.rng
         )
-        return engine, build_optimizer(self.network, self.net, gradients=self.gradients)
+        optimizer = build_optimizer(self.network, self.net, gradients=self.gradients)
+        return engine, optimizer, ScalePenalty(self.network, options.sparsity)
 
     def _context(self, x: Tensor, seen: int, subdivision: int, sequence_length: int) -> StepContext:
         return StepContext(
@@ -328,7 +331,7 @@ class Trainer:
             self.options = self.options.resumed(state.recipe)
             if self._keeps_gradients:
                 self.gradients = _parse_gradients(state.recipe.get("gradients"))
-            self.engine, self.optimizer = self._create_engine()
+            self.engine, self.optimizer, self.penalty = self._create_engine()
         except (ConfigError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path}: entry recipe: {error}") from error
 

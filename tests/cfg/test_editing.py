@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darknet_py import cfg
-from darknet_py.cfg.editing import replace_values
+from darknet_py.cfg.editing import replace_sections, replace_values
 
 
 def test_comments_blanks_and_line_ends_are_kept() -> None:
@@ -25,3 +25,12 @@ def test_new_keys_follow_the_last_entry_of_their_section() -> None:
 def test_without_edits_the_text_is_the_same() -> None:
     text = "\ufeff[net] # x\n width = 1\n\n"
     assert replace_values(cfg.loads(text), {}) == text
+
+
+def test_sections_are_removed_and_replaced_between_their_comments() -> None:
+    text = "[net]\r\nwidth=1\r\n\r\n# first\r\n[conv]\r\n# inner\r\nsize=1\r\n# after\r\n\r\n"
+    text += "[conv]\r\n\r\n\r\n# last\r\n[yolo]\r\n"
+    sections = {1: cfg.Section("empty", (cfg.Entry("a", "1"),)), 2: None}
+    edited = replace_sections(cfg.loads(text), sections)
+    assert edited == "[net]\r\nwidth=1\r\n\r\n# first\r\n[empty]\r\na=1\r\n# after\r\n\r\n# last\r\n[yolo]\r\n"
+    assert replace_sections(cfg.loads(text), {}) == text

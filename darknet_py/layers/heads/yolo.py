@@ -43,7 +43,9 @@ class Yolo(AnchorHead, TrackingHead):
         dets_for_track: int = option(1, "detections that start a track", train=True, effect="none")
         dets_for_show: int = option(1, "detections before a track is shown", train=True, effect="none")
         track_ciou_norm: float = option(0.01, "weight of IoU against similarity", train=True, effect="none")
-        embedding_layer: int = option(999999, "layer with an embedding per anchor", train=True, effect="none")
+        embedding_layer: int = option(
+            999999, "layer with an embedding per anchor", train=True, effect="none", layers=True
+        )
 
     options: Options
 
