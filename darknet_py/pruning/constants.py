@@ -10,11 +10,11 @@ import torch
 
 from .._liveness import dead_after
 from ..network import INPUT, Network, evaluating
-from .selection import Selection, Trace
+from .selection import ChannelSelection, Trace
 
 
 @torch.no_grad()
-def carry_constants(network: Network, trace: Trace, selection: Selection) -> None:
+def carry_constants(network: Network, trace: Trace, selection: ChannelSelection) -> None:
     """Set the scales of removed channels to 0, and let the layers that read them absorb what they output then.
 
     Layers without batch norm have the weights of the filters set to 0 instead. It is exact where constants are read

@@ -22,7 +22,7 @@ from ..layers import Score
 from ..network import Network, unwrap
 from .constants import carry_constants
 from .residual_units import ResidualUnit, remove_units, select_units
-from .selection import Selection, select_channels, trace_channels
+from .selection import ChannelSelection, select_channels, trace_channels
 
 _MIN_CHANNELS = 8
 
@@ -43,7 +43,7 @@ class Pruned:
     network: Network
     original: Network
     score: Score
-    selection: Selection
+    selection: ChannelSelection
     units: tuple[ResidualUnit, ...]
     origins: tuple[int, ...]
 

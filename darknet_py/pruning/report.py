@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
+import struct
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from ..inference.benchmark import time_interleaved
 from ..inference.engines import create_engine
 from ..layers import Score
 from ..network import Network
-from ..weights.darknet_file import file_size
+from ..weights.darknet_file import Header, stored
 from .pruner import Pruned
 
 _BINS = 80
@@ -124,5 +125,6 @@ def plot_scores(pruned: Pruned, path: StrPath) -> None:
 
 def _costs(network: Network) -> dict[str, Any]:
     """Size and operations of a network."""
-    floats = sum(tensor.numel() for layer in network for _, tensor in layer.stored())
-    return {"parameters": floats, "bflops": network.flops / 1e9, "bytes": file_size(network)}
+    floats = sum(array.tensor.numel() for array in stored(network))
+    header = struct.calcsize(Header(*network.version, network.seen).layout(network.dialect))
+    return {"parameters": floats, "bflops": network.flops / 1e9, "bytes": header + 4 * floats}

@@ -28,7 +28,7 @@ class Trace:
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class ChannelSelection:
     """The channels to remove.
 
     Attributes:
@@ -56,7 +56,7 @@ def trace_channels(network: Network, score: Score) -> Trace:
     return Trace(groups, outputs)
 
 
-def select_channels(groups: ChannelGroups, ratio: float, min_channels: int) -> Selection:
+def select_channels(groups: ChannelGroups, ratio: float, min_channels: int) -> ChannelSelection:
     """Choose the groups with the lowest scores.
 
     Args:
@@ -89,4 +89,4 @@ def select_channels(groups: ChannelGroups, ratio: float, min_channels: int) -> S
                 left[index] -= 1
                 removed[channel] = True
     goes = removed[[channel for channel, _ in scored]]
-    return Selection(removed, threshold, torch.tensor([score for _, score in scored]), goes)
+    return ChannelSelection(removed, threshold, torch.tensor([score for _, score in scored]), goes)

@@ -11,8 +11,8 @@ import darknet_py as dk
 from darknet_py import loading
 from darknet_py.errors import ConfigError
 from darknet_py.network import Network
-from darknet_py.weights.darknet_file import file_size
 from tests.helpers import opencv_versions, paths, pruned_networks, random_networks
+from tests.helpers.pruned_networks import part
 
 NET = "[net]\nwidth=12\nheight=12\nchannels=3\n"
 CONV = "[convolutional]\nbatch_normalize=1\nfilters={}\nsize={}\nactivation=leaky\n"
@@ -24,8 +24,8 @@ def network(*scales: tuple[float, ...], size: int = 1, more: str = "", last: str
     """Build convolutions with these scales, and ``last`` after them."""
     layers = "".join(CONV.format(len(row), size) + more for row in scales)
     net = random_networks.network(NET + layers + last)
-    for layer, row in zip(net, scales, strict=False):
-        layer.norm.scales.data[:] = torch.tensor(row)
+    for index, row in enumerate(scales):
+        part(net, index).norm.scales.data[:] = torch.tensor(row)
     return net
 
 
@@ -41,9 +41,9 @@ def test_the_channels_with_the_smallest_scales_of_the_whole_network_go() -> None
     pruned = dk.prune(net, 0.5, min_channels=1)
     assert channels(pruned.network) == [2, 3, 4]
     assert pruned.selection.threshold == pytest.approx(0.4)
-    assert pruned.network[0].norm.scales.tolist() == [1, 3]
-    assert torch.equal(pruned.network[0].weights, net[0].weights[[0, 2]])
-    assert torch.equal(pruned.network[1].weights, net[1].weights[[1, 3, 5]][:, [0, 2]])
+    assert part(pruned.network, 0).norm.scales.tolist() == [1, 3]
+    assert torch.equal(part(pruned.network, 0).weights, part(net, 0).weights[[0, 2]])
+    assert torch.equal(part(pruned.network, 1).weights, part(net, 1).weights[[1, 3, 5]][:, [0, 2]])
     assert channels(net) == [4, 6, 4]
 
 
@@ -57,16 +57,16 @@ def test_tied_channels_rank_by_the_largest_scale() -> None:
     last = "[shortcut]\nfrom=-2\n" + LAST
     net = network((0.1, 0.2, 0.3), (9, 0.4, 0.01), last=last)
     pruned = dk.prune(net, 0.67, min_channels=1)
-    assert pruned.network[0].norm.scales.tolist() == pytest.approx([0.1])
-    assert pruned.network[1].norm.scales.tolist() == [9]
+    assert part(pruned.network, 0).norm.scales.tolist() == pytest.approx([0.1])
+    assert part(pruned.network, 1).norm.scales.tolist() == [9]
 
 
 def test_l1_ranks_by_the_weights_whatever_the_kernel() -> None:
     net = random_networks.network(NET + CONV.format(4, 3).replace("batch_normalize=1", "") + LAST)
     for row, size in enumerate((0.5, 0.1, -0.2, 0.3)):
-        net[0].weights.data[row] = size
+        part(net, 0).weights.data[row] = size
     pruned = dk.prune(net, 0.5, min_channels=1, score="l1")
-    assert torch.equal(pruned.network[0].weights, net[0].weights[[0, 3]])
+    assert torch.equal(part(pruned.network, 0).weights, part(net, 0).weights[[0, 3]])
     assert pruned.selection.scores.tolist() == pytest.approx(
         [0.5 * 27**0.5, 0.1 * 27**0.5, 0.2 * 27**0.5, 0.3 * 27**0.5]
     )
@@ -88,13 +88,13 @@ def test_l1_ranks_by_the_weights_whatever_the_kernel() -> None:
 def test_the_constants_of_removed_channels_are_carried_on(last: str) -> None:
     net = network((2, 3, 4, 5, 0, 0, 0, 0), (6, 7, 8, 9, 0, 0, 0, 0), last=last)  # their biases are not 0
     if "depthwise" in last:
-        net[2].convolution.norm.scales.data[4:] = 0
+        part(net, 2).convolution.norm.scales.data[4:] = 0
     pruned = dk.prune(net, 0.5, min_channels=1)
     assert channels(pruned.network)[:2] == [4, 4]
     assert pruned_networks.difference(net, pruned.network) < 1e-5
-    for layer in net:
-        if getattr(layer, "biases", None) is not None:
-            layer.biases.data.mul_(-3)
+    for name, tensor in net.named_parameters():
+        if name.endswith("biases"):
+            tensor.data.mul_(-3)
     assert pruned_networks.difference(net, pruned.network) > 1e-2  # so the biases mattered
 
 
@@ -154,12 +154,6 @@ def test_networks_without_scales_or_channels_to_remove_are_refused() -> None:
     assert channels(dk.prune(plain, 0.5, score="l1", min_channels=1).network) == [2, 4]
     with pytest.raises(ConfigError, match="no channel can be removed: all are tied to others that must stay"):
         dk.prune(network((1, 2), last=""), 0.5)
-
-
-def test_a_files_size_is_known_before_it_is_written(tmp_path: pathlib.Path) -> None:
-    net = network((1, 2, 3))
-    dk.save_weights(net, tmp_path / "a.weights")
-    assert file_size(net) == (tmp_path / "a.weights").stat().st_size
 
 
 COMPARE = """

@@ -11,6 +11,7 @@ import darknet_py as dk
 from darknet_py import loading
 from darknet_py.network import Network
 from tests.helpers import random_networks
+from tests.helpers.pruned_networks import part
 
 TEXT = """# A residual network.
 [net]
@@ -62,8 +63,8 @@ FIRST_UNIT, SECOND_UNIT = 2, 4  # the layers that are added
 def build(activation: str, weak: int) -> Network:
     """The network, with a unit that adds nothing, whose score is the lowest."""
     net = random_networks.network(TEXT.format(activation, activation), path="res.cfg")
-    net[weak].norm.scales.data.zero_()
-    net[weak].biases.data.zero_()
+    part(net, weak).norm.scales.data.zero_()
+    part(net, weak).biases.data.zero_()
     return net
 
 

@@ -9,6 +9,7 @@ from darknet_py import Trainer, TrainOptions, cfg
 from darknet_py.errors import ConfigError
 from darknet_py.network import Network
 from tests.helpers import random_networks
+from tests.helpers.pruned_networks import part
 
 CFG = """[net]
 width=8
@@ -29,7 +30,7 @@ activation=leaky
 
 def trained(sparsity: float, steps: int, text: str = CFG) -> Network:
     network = random_networks.network(text)
-    network[0].norm.scales.data[0] *= -1
+    part(network, 0).norm.scales.data[0] *= -1
     trainer = Trainer(network, options=TrainOptions(sparsity=sparsity))
     for _ in range(steps):
         trainer.step([random_networks.classifier_batch()])
@@ -38,9 +39,9 @@ def trained(sparsity: float, steps: int, text: str = CFG) -> Network:
 
 def test_the_first_update_moves_scales_by_the_learning_rate_times_the_penalty() -> None:
     start, plain, sparse = trained(0, 0), trained(0, 1), trained(0.25, 1)
-    sign = start[0].norm.scales.sign()
+    sign = part(start, 0).norm.scales.sign()
     assert sign.unique().tolist() == [-1, 1]
-    torch.testing.assert_close(sparse[0].norm.scales - plain[0].norm.scales, -0.1 * 0.25 * sign)
+    torch.testing.assert_close(part(sparse, 0).norm.scales - part(plain, 0).norm.scales, -0.1 * 0.25 * sign)
     for name, tensor in plain.state_dict().items():
         assert torch.equal(tensor, sparse.state_dict()[name]) == (not name.endswith("scales")), name
 
@@ -53,7 +54,7 @@ def test_the_penalty_does_not_depend_on_the_division_into_mini_batches() -> None
         for sparsity in (0.0, 0.25):
             network = random_networks.network(CFG)
             Trainer(network, options=TrainOptions(sparsity=sparsity)).step(pairs)
-            scales.append(network[0].norm.scales.detach().clone())
+            scales.append(part(network, 0).norm.scales.detach().clone())
         moved.append(scales[1] - scales[0])
     torch.testing.assert_close(moved[0], moved[1])
 
