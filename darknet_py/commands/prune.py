@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prune, write the files and print the tables."""
     from ..errors import DarknetError
-    from ..evaluation.plots import import_figure_class
+    from ..figures import import_figure_class
     from ..pruning.pruner import prune
     from ..pruning.report import format_report, measure, plot_scores
 

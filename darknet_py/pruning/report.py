@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 import struct
 from typing import Any
@@ -13,7 +12,7 @@ from .._table import format_table
 from .._typing import StrPath
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
-from ..evaluation.plots import import_figure_class, plain_text
+from ..figures import BOLD, INK, create_figure, plain_text, style_axes, to_png
 from ..files import atomic_write
 from ..inference.benchmark import time_interleaved
 from ..inference.engines import create_engine
@@ -23,7 +22,7 @@ from ..weights.darknet_file import Header, stored
 from .pruner import Pruned
 
 _BINS = 80
-_INK, _GREY, _LIGHT, _BLUE, _RED = "#24292f", "#6e7781", "#d0d7de", "#1b5fd1", "#d1242f"
+_RED = "#d1242f"
 _AXES = {Score.BN: "absolute value of the scale", Score.L1: "L1 norm of the filter / square root of its weights"}
 
 
@@ -100,27 +99,19 @@ def plot_scores(pruned: Pruned, path: StrPath) -> None:
         ImportError: matplotlib is not installed.
         DataError: the file cannot be written.
     """
-    figure = import_figure_class()(figsize=(8.4, 4.6), dpi=130, layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
     selection = pruned.selection
-    top = float(selection.scores.max()) if len(selection.scores) else 1.0
+    parts = [selection.scores[goes].tolist() for goes in (selection.goes, ~selection.goes)]
+    figure, axes = create_figure("Channels by score", plain_text(pruned.original.config.path))
+    top = max((max(part) for part in parts if part), default=1.0)
     edges = [top * number / _BINS for number in range(_BINS + 1)]
-    goes = selection.goes
-    parts = [selection.scores[goes].tolist(), selection.scores[~goes].tolist()]
     labels = [f"removed ({len(parts[0])})", f"kept ({len(parts[1])})"]
-    axes.hist(parts, edges, stacked=True, color=[_RED, _BLUE], label=labels)
-    axes.axvline(selection.threshold, color=_INK, linewidth=1, label=f"threshold {selection.threshold:.4g}")
-    axes.set_title(plain_text(f"Channels by score, {pruned.original.config.path}"), loc="left", color=_INK, fontsize=12)
-    axes.set(xlabel=_AXES[pruned.score], ylabel="channels", xlim=(0, top))
-    axes.grid(color=_LIGHT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.hist(parts, edges, stacked=True, color=[_RED, BOLD], label=labels)
+    axes.axvline(selection.threshold, color=INK, linewidth=1, label=f"threshold {selection.threshold:.4g}")
+    axes.set_xlim(0, top)
+    style_axes(axes, _AXES[pruned.score], "channels")
     axes.legend(edgecolor="none", fontsize=9)
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
     with atomic_write(path) as file:
-        file.write(content.getvalue())
+        file.write(to_png(figure))
 
 
 def _costs(network: Network) -> dict[str, Any]:
