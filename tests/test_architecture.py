@@ -49,7 +49,7 @@ ROWS = (
     ("network",),
     ("weights", "results", "data", "demo", "postprocess"),
     ("loading", "video", "augmentation"),
-    ("conversion", "exporters", "inference"),
+    ("conversion", "diagram", "exporters", "inference"),
     ("detector", "classifier", "generate", "compat"),
     ("tiling", "evaluation", "compare"),
     ("pruning",),

@@ -27,7 +27,7 @@ T = TypeVar("T")
 # Destinations of the arguments that name a file to be written, in all verbs.
 _OUTPUTS = (
     *("chart", "coco_json", "darknet_json", "json", "json_file_output", "jsonl", "out", "out_filename", "output"),
-    *("csv", "target", "write_cfg"),
+    *("csv", "diagram", "target", "write_cfg"),
 )
 _FOLDERS = ("folder", "plots", "save", "save_crop", "save_txt", "voc")  # likewise, that name a folder to write to
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # kept; other images are saved as PNG

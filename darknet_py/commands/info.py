@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import _model, _options
+from . import _model, _options, _output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,16 +15,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receptive-field", action="store_true", help="add a column: the pixels that one cell of the output depends on"
     )
+    parser.add_argument(
+        "--diagram", metavar="FILE", help="draw the stages of the network and what they read: .svg, .png or .pdf"
+    )
     parser.add_argument("--stored", action="store_true", help="list the arrays of the .weights file instead")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table, and draw the diagram."""
     from .. import weights
+    from ..diagram.drawing import draw_diagram
 
+    _output.check(args)
     network = _model.build_network(args, _find_cfg(args.model), strict=args.strict)
     if args.weights:
         weights.load(network, args.weights)
+    if args.diagram:
+        draw_diagram(network, args.diagram)
     if args.stored:
         offset = 0  # in floats after the header
         for array in weights.stored(network, writing=True):

@@ -1,0 +1,1 @@
+"""Diagrams of networks: stages at their resolution, blocks folded, connections and heads."""
