@@ -1,6 +1,7 @@
 """Check that cfg and weights fit, or check a data set.
 
     darknet-py check my.cfg my.weights
+    darknet-py check my.safetensors
     darknet-py check my.data --per-class
     darknet-py check my.data my.cfg
 
@@ -18,6 +19,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..images.limits import MAX_PIXELS
 from . import _model, _options
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add_model(parser, without=("--device", "--allow-non-finite"))
     _options.add(parser, "--names")
     _options.add(parser, "--polygons")
+    _options.add(parser, "--max-pixels", default=MAX_PIXELS)
     _options.add(parser, "--per-class")
 
 
@@ -62,7 +65,12 @@ def _check_data(args: argparse.Namespace) -> int:
 
     channels = None if network is None else network.shape.channels
     reports = check.check_dataset(
-        args.model, classes=classes, channels=channels, polygons=args.polygons, progress=progress_bar
+        args.model,
+        classes=classes,
+        channels=channels,
+        polygons=args.polygons,
+        max_pixels=args.max_pixels,
+        progress=progress_bar,
     )
     for report in reports:
         print(f"ok     {report.summary}")
@@ -82,18 +90,23 @@ def _check_fit(cfg: str, network: Network, report: SubsetReport) -> int:
     """Print how a network fits one list of a data set, and return the number of problems."""
     from ..data import anchors
     from ..data.anchor_cfg import AnchorCfg
+    from ..errors import ConfigError
 
     problems = 0
-    classes = _classes(network)
-    if report.names and len(report.names) != classes:
+    counts = [head.classes for head in network.heads] or [_classes(network)]
+    shown = ", ".join(map(str, dict.fromkeys(counts)))
+    if report.names and set(counts) != {len(report.names)}:
         problems += 1
-        print(f"wrong  {cfg}: {classes} classes, but the data set has {len(report.names)} class names")
+        print(f"wrong  {cfg}: {shown} classes, but the data set has {len(report.names)} class names")
     else:
-        print(f"ok     {cfg}: {classes} classes, {network.shape.channels} channels")
+        print(f"ok     {cfg}: {shown} classes, {network.shape.channels} channels")
     if report.dataset is not None and any(head.anchors for head in network.heads) and any(report.counts):
         boxes = anchors.collect_sizes(report.dataset, network.shape.width, network.shape.height)
-        fit = AnchorCfg(network)
-        print(f"ok     {cfg}: {len(fit.used)} anchors, avg IoU {fit.mean_best_iou(boxes):.2%} with the objects")
+        try:
+            fit = AnchorCfg(network)
+            print(f"ok     {cfg}: {len(fit.used)} anchors, avg IoU {fit.mean_best_iou(boxes):.2%} with the objects")
+        except ConfigError as error:
+            print(f"note   {error}")
     return problems
 
 
@@ -105,34 +118,48 @@ def _classes(network: Network) -> int:
 
 def _check_network(args: argparse.Namespace) -> int:
     from .. import weights
-    from ..data.class_names import resolve_class_names
-    from ..errors import DarknetError, WeightsWarning
+    from ..data.class_names import ClassNames, resolve_class_names
+    from ..errors import DarknetError, WeightsError, WeightsWarning
+    from ..weights import checkpoint
+    from ..weights.containers import is_container
 
     model = _model.find_files(args)
+    if is_container(model.cfg) and model.weights is not None:
+        raise WeightsError(f"{model.cfg}: contains weights: expected no other weights, found {model.weights}")
+    path = model.cfg if is_container(model.cfg) else model.weights
+    saved = checkpoint.load(path) if path is not None and is_container(path) else None
     problems = 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        network = _model.build_network(args, model.cfg, strict=False)
+        if saved is not None and path == model.cfg:
+            size = tuple(args.size) if args.size else None
+            network = checkpoint.build(saved, path, size=size, max_bytes=args.max_bytes)
+        else:
+            network = _model.build_network(args, model.cfg, strict=False)
     notes = [str(warning.message) for warning in caught]
     notes += map(str, network.ineffective_options())
     for note in notes:
         print(f"note   {note}")
     floats = sum(array.tensor.numel() for array in weights.stored(network))
     print(f"ok     {model.cfg}: {len(network.layers)} layers, {network.flops / 1e9:.3f} BFLOPS, {floats:,} floats")
-    if model.weights is not None:
+    if path is not None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", WeightsWarning)
-                weights.load(network, model.weights)
-            print(f"ok     {model.weights}: fits to the byte, seen {network.seen:,} images")
+                if saved is not None:
+                    checkpoint.fill(network, saved, path)
+                else:
+                    weights.load(network, path)
+            print(f"ok     {path}: fits{'' if saved else ' to the byte'}, seen {network.seen:,} images")
         except (DarknetError, WeightsWarning) as error:
             problems += 1
             print(f"wrong  {error}")
-    names = args.names or model.names
+    names: ClassNames = args.names or network.names or model.names
     if names and network.heads:
+        source = path if names is network.names else names
         try:
             resolve_class_names(names, network.heads[-1].classes)
-            print(f"ok     {names}: {network.heads[-1].classes} class names")
+            print(f"ok     {source}: {network.heads[-1].classes} class names")
         except DarknetError as error:
             problems += 1
             print(f"wrong  {error}")

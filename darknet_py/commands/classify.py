@@ -89,7 +89,7 @@ def _compute_accuracy(args: argparse.Namespace) -> int:
     from ..evaluation.accuracy import evaluate_accuracy_on_data
 
     network = _model.load_network(args, _model.find_files(args))
-    kwargs = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype")}
+    kwargs = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype", "max_pixels")}
     kwargs["exif"] = bool(args.exif)
     errors = _output.ErrorLog()
     count, scores = evaluate_accuracy_on_data(network, args.valid, k=args.top or 0, on_error=errors.add, **kwargs)

@@ -23,6 +23,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from .._table import format_table
+from ..images.limits import MAX_PIXELS
 from . import _options
 from ._records import write_json
 
@@ -38,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="the first model, see above")
     parser.add_argument("b", metavar="B", help="the second model")
     parser.add_argument("--image", metavar="FILE", help="input image (default: noise)")
+    _options.add(parser, "--max-pixels", default=MAX_PIXELS)
     _options.add(parser, "--seed", note="of the noise (default: 0)", default=0)
     _options.add(parser, "--imgsz/--size")
     parser.add_argument(
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         dialect=args.dialect,
         threshold=args.conf,
         nms=args.nms,
+        max_pixels=args.max_pixels,
     )
     if args.json:
         write_json(args.json, report.to_dict())

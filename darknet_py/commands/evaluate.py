@@ -14,6 +14,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
+from ..images.limits import MAX_PIXELS
 from . import _model, _options, _output, _records
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(boxes, "--nms", note="(default: 0.45; coco: 0.6)")
     _options.add(boxes, "--letterbox", note="(default: as the cfg says)")
     _options.add(boxes, "--exif")
+    _options.add(boxes, "--max-pixels", default=MAX_PIXELS)
     _options.add(boxes, "--batch", default=8)
     _options.add_engine(boxes)
     _options.add(boxes, "--workers", default=2)
@@ -100,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         nms=args.nms,
         letterbox=args.letterbox,
         exif=bool(args.exif),
+        max_pixels=args.max_pixels,
         backend=args.backend,
         batch=args.batch,
         workers=args.workers,

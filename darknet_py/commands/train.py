@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..images.limits import MAX_PIXELS
 from . import _options, _training
 
 _SWITCH = argparse.BooleanOptionalAction
@@ -128,6 +129,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     _options.add(machine, "--device", default="auto")
     _options.add(machine, "--workers", default=4)
     _options.add(machine, "--exif", note="(default: no)")
+    _options.add(machine, "--max-pixels", default=MAX_PIXELS)
     machine.add_argument(
         "--amp", choices=("bf16", "fp16", "off"), help="mixed precision; fp16 also scales the loss (default: off)"
     )
@@ -166,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
         output=args.output,
         verbose=not args.quiet,
         workers=args.workers,
+        max_pixels=args.max_pixels,
         **given,
     )
     return _training.train(

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..cfg import Dialect
 from ..errors import DarknetError
 from ..images import resizing
+from ..images.limits import MAX_PIXELS
 from ..images.reading import ImageSource, read_image
 from ..layers import Shape
 from ..modes import standard_defaults
@@ -103,6 +104,7 @@ def compare_models(
     dialect: Dialect | str | None = None,
     threshold: float = 0.25,
     nms: float = 0.45,
+    max_pixels: int = MAX_PIXELS,
 ) -> ComparisonReport:
     """Run two models on one input and compare their outputs.
 
@@ -116,13 +118,14 @@ def compare_models(
         dialect: Dialect in which this package reads a cfg; None: that of the other library or file, else AlexeyAB's.
         threshold: Score threshold of detections, 0..1.
         nms: IoU threshold of NMS, 0..1; 0 disables it.
+        max_pixels: Refuse an image file with more pixels.
 
     Raises:
         DarknetError: A model cannot be run, or the models expose nothing that can be compared.
     """
     sides = [find_backend(text) for text in (a, b)]
     networks = _load(sides, size, Dialect(dialect) if dialect else None)
-    x, description = _make_input(sides, size, image, seed)
+    x, description = _make_input(sides, size, image, seed, max_pixels)
     outputs = [side.run(x, threshold, nms, other) for side, other in zip(sides, reversed(networks), strict=True)]
     layers = _compare_layers(outputs, networks)
     first = next((layer for layer in layers if not _passes(layer, tolerance)), None)
@@ -196,7 +199,9 @@ def _load(sides: list[Backend], size: Size | None, dialect: Dialect | None) -> l
     return [side.network for side in sides]
 
 
-def _make_input(sides: list[Backend], size: Size | None, image: ImageSource | None, seed: int) -> tuple[Tensor, str]:
+def _make_input(
+    sides: list[Backend], size: Size | None, image: ImageSource | None, seed: int, max_pixels: int
+) -> tuple[Tensor, str]:
     """Return the input [1, channels, height, width] of both sides, and its description."""
     shapes = [side.network.shape for side in sides if side.network is not None]
     if not shapes:
@@ -210,7 +215,7 @@ def _make_input(sides: list[Backend], size: Size | None, image: ImageSource | No
     text = shape.describe()
     if image is None:
         return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)), f"{text}, noise with seed {seed}"
-    loaded = read_image(image, shape.channels)
+    loaded = read_image(image, shape.channels, max_pixels=max_pixels)
     name = os.fspath(image) if isinstance(image, str | os.PathLike) else "an image"
     return resizing.prepare_input(loaded, (shape.width, shape.height))[None], f"{text}, {name}"
 

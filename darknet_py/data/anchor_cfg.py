@@ -27,7 +27,7 @@ class AnchorCfg:
         used: float64 [m, 2], the anchors that a mask contains.
 
     Raises:
-        ConfigError: no head has anchors, or the heads' lists differ.
+        ConfigError: no head has anchors, or uses one of its list, or the heads' lists differ.
     """
 
     def __init__(self, network: Network) -> None:
@@ -43,6 +43,8 @@ class AnchorCfg:
         self.masks = [list(layer.mask or range(len(layer.anchors))) for _, layer in self._heads]
         self.anchors: BoxSizes = np.array(lists.pop(), np.float64).reshape(-1, 2) * self._unit
         used = sorted({number for mask in self.masks for number in mask if number < len(self.anchors)})
+        if not used:
+            raise ConfigError(f"{config.path}: no head has an anchor of an anchors= list")
         self.used = self.anchors[used]
 
     @property

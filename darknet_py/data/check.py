@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from .._typing import StrPath
 from ..errors import DataError
 from ..images.inspection import read_orientation
+from ..images.limits import MAX_PIXELS
 from ..images.reading import read_image
 from ..text_files import read_list
 from .anchors import count_classes
@@ -60,6 +61,7 @@ def check_dataset(
     channels: int | None = None,
     polygons: bool = False,
     decode: bool = True,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress = iter,
 ) -> list[SubsetReport]:
     """Check the lists of a data set in any format of ``load_dataset``, or of a classifier's .data file (``labels=``).
@@ -70,6 +72,7 @@ def check_dataset(
         channels: channels of the network's input, which the images must have; by default any number.
         polygons: take the bounding boxes of polygons in label files.
         decode: decode every image, instead of opening the file only.
+        max_pixels: refuse image files with more pixels.
         progress: wraps the paths of the images, for a progress bar.
 
     Returns:
@@ -87,6 +90,8 @@ def check_dataset(
             report, images = _check_labels(entries, subset)
         else:
             report, images = _check_objects(load_dataset(path, subset, polygons=polygons), subset, classes)
+        if entries and not reports:
+            report = replace(report, problems=(*report.problems, *_check_class_count(entries, report.names, classes)))
         if images in checked:  # one list for both
             if entries and subset in entries.values:
                 reports[-1] = _as_both(reports[-1], images, subset, os.fspath(path))
@@ -98,11 +103,22 @@ def check_dataset(
         for earlier, other in checked.items():
             problems += [Problem(image, f"in {other} and in {subset}") for image in sorted({*earlier} & {*images})]
         for image in progress(dict.fromkeys(images)):
-            problems += _check_image(image, decode, channels)
+            problems += _check_image(image, decode, channels, max_pixels)
             notes += _find_orientation(image)
         checked[images] = subset
         reports.append(_updated(report, problems, notes))
     return reports
+
+
+def _check_class_count(entries: DataFile, names: Sequence[str], classes: int | None) -> Iterator[Problem]:
+    """Yield what ``classes=`` of a .data file differs from: the number of names, and that of the network's classes."""
+    if "classes" not in entries.values:
+        return
+    count = entries.get_int("classes", 0)
+    if names and len(names) != count:
+        yield Problem(entries.path, f"classes={count}, but there are {len(names)} class names")
+    if classes not in (None, count, len(names)):
+        yield Problem(entries.path, f"classes={count}, but the network has {classes} classes")
 
 
 def _as_both(report: SubsetReport, images: tuple[str, ...], subset: str, path: str) -> SubsetReport:
@@ -153,10 +169,10 @@ def _find_orientation(image: str) -> Iterator[Problem]:
         yield Problem(image, f"EXIF orientation {orientation}: the image is read as it is stored without --exif")
 
 
-def _check_image(image: str, decode: bool, channels: int | None) -> Iterator[Problem]:
+def _check_image(image: str, decode: bool, channels: int | None, max_pixels: int) -> Iterator[Problem]:
     try:
         if decode:
-            read_image(image, channels)
+            read_image(image, channels, max_pixels=max_pixels)
         else:
             with open(image, "rb"):
                 pass

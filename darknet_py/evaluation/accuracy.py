@@ -23,6 +23,7 @@ from ..data.data_file import read_data_file, read_names
 from ..data.labels import Problem, log_problems
 from ..errors import DataError
 from ..images import resizing
+from ..images.limits import MAX_PIXELS
 from ..images.prefetch import catch_errors, map_prefetched
 from ..images.reading import read_image
 from ..inference import engines
@@ -80,6 +81,7 @@ def evaluate_accuracy(
     engine: str | engines.Engine = "torch",
     dtype: str = "fp32",
     exif: bool = False,
+    max_pixels: int = MAX_PIXELS,
     on_error: Callable[[DataError], object] | None = None,
 ) -> Iterator[Accuracy]:
     """Classify images and yield the accuracy after each; the last value is the result.
@@ -98,6 +100,7 @@ def evaluate_accuracy(
         engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
         exif: rotate images as their EXIF orientation says.
+        max_pixels: refuse image files with more pixels.
         on_error: called with the error of an image that cannot be read, which counts as wrong; None: the error is
             raised.
 
@@ -127,7 +130,8 @@ def evaluate_accuracy(
     run = engines.create_engine(network, engine, dtype=dtype)
 
     def read(path: str) -> list[Tensor]:
-        return transform(resizing.to_tensor(read_image(path, network.shape.channels, exif=exif)))
+        image = read_image(path, network.shape.channels, exif=exif, max_pixels=max_pixels)
+        return transform(resizing.to_tensor(image))
 
     loaded = map_prefetched(catch_errors(read), images, workers, depth=2 * max(batch, workers))
     done = 0

@@ -7,9 +7,10 @@ depend.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,8 +24,9 @@ from ..data.dataset import Dataset, Sample
 from ..data.labels import Problem
 from ..errors import DataError
 from ..images import resizing
+from ..images.limits import MAX_PIXELS
 from ..images.prefetch import map_prefetched
-from ..images.reading import read_image
+from ..images.reading import ImageArray, read_image
 from ..inference import engines
 from ..layers import DecodeOptions
 from ..network import Network, evaluating, fresh_state
@@ -76,6 +78,7 @@ def collect(
     mapping: Tensor | None = None,
     letterbox: bool | None = None,
     exif: bool = False,
+    max_pixels: int = MAX_PIXELS,
     nms_in_pixels: bool = False,
     batch: int = 8,
     workers: int = 2,
@@ -93,6 +96,7 @@ def collect(
         mapping: int64 [n], the numbers of a tree's classes to report; row i is reported as class i.
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
         exif: rotate images as their EXIF orientation says.
+        max_pixels: refuse image files with more pixels.
         nms_in_pixels: apply NMS to boxes in pixels, as ``detector valid`` does; this changes the result of kinds of
             NMS that use distances.
         batch: images per forward pass.
@@ -134,7 +138,8 @@ def collect(
     problems = []
     counts = []
     with evaluating(network), fresh_state(network):
-        for group in _batches(network, dataset, letterbox, exif, batch, workers, progress):
+        read = functools.partial(read_image, channels=network.shape.channels, exif=exif, max_pixels=max_pixels)
+        for group in _batches(dataset, read, size, letterbox, batch, workers, progress):
             readable = [item for item in group if item.x is not None]
             detections = iter(detect(readable) if readable else ())
             for item in group:
@@ -159,17 +164,20 @@ class _LoadedInput(NamedTuple):
 
 
 def _batches(
-    network: Network, dataset: Dataset, letterbox: bool, exif: bool, batch: int, workers: int, progress: bool
+    dataset: Dataset,
+    read_file: Callable[[str], ImageArray],
+    size: tuple[int, int],
+    letterbox: bool,
+    batch: int,
+    workers: int,
+    progress: bool,
 ) -> Iterator[list[_LoadedInput]]:
-    """Read the images of a data set, in batches."""
+    """Read the images of a data set, in batches, as inputs of ``size``, (width, height) in pixels."""
     from tqdm import tqdm
-
-    channels = network.shape.channels
-    size = network.shape.width, network.shape.height
 
     def read(sample: Sample) -> _LoadedInput:
         try:
-            image = read_image(sample.image, channels, exif=exif)
+            image = read_file(sample.image)
             return _LoadedInput(resizing.prepare_input(image, size, letterbox), (image.shape[1], image.shape[0]), None)
         except DataError as error:
             problem = Problem(sample.image, str(error).removeprefix(f"{sample.image}: "))

@@ -19,6 +19,7 @@ from ..data.class_names import ClassNames, resolve_class_names, selected_classes
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import ConfigError, DataError
+from ..images.limits import MAX_PIXELS
 from ..inference.engines import Engine
 from ..network import Network, unwrap
 from ..postprocess import require_heads
@@ -50,6 +51,7 @@ def evaluate(
     nms: float | None = None,
     letterbox: bool | None = None,
     exif: bool = False,
+    max_pixels: int = MAX_PIXELS,
     backend: str | None = None,
     batch: int = 8,
     workers: int = 2,
@@ -80,6 +82,7 @@ def evaluate(
         nms: IoU threshold of class-wise NMS; None: 0.45 (``detector map``), for coco 0.6 (``detector valid``).
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
         exif: rotate images as their EXIF orientation says; the labels must be those of the rotated images.
+        max_pixels: refuse image files with more pixels.
         backend: package that evaluates for coco, see ``coco.BACKENDS``; None: the first that is installed.
         batch: images per forward pass.
         workers: threads that read images.
@@ -114,6 +117,7 @@ def evaluate(
         nms=default_nms if nms is None else nms,
         letterbox=letterbox,
         exif=exif,
+        max_pixels=max_pixels,
         nms_in_pixels=protocol is Protocol.COCO,
         batch=batch,
         workers=workers,

@@ -11,6 +11,7 @@ from ..boxes import NMSOptions, iou, nms_keep
 from ..data.dataset import Dataset, Sample
 from ..errors import DataError
 from ..images import resizing
+from ..images.limits import MAX_PIXELS
 from ..images.prefetch import catch_errors, drop_errors, map_prefetched
 from ..images.reading import read_image
 from ..layers import DecodeOptions
@@ -27,6 +28,7 @@ def recall_lines(
     dataset: Dataset,
     workers: int = 2,
     on_error: Callable[[DataError], object] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[str]:
     """Yield Darknet's line for each image with the sums so far: ``image hits targets RPs/Img IOU Recall``.
 
@@ -38,6 +40,7 @@ def recall_lines(
         dataset: images with labels.
         workers: threads that read images.
         on_error: called with the error of an image that cannot be read, which is left out; None: the error is raised.
+        max_pixels: refuse image files with more pixels.
 
     Raises:
         DataError: the network has no detection head, or an image cannot be read.
@@ -46,7 +49,8 @@ def recall_lines(
     size = network.shape.width, network.shape.height
 
     def read(sample: Sample) -> tuple[Sample, Tensor]:
-        return sample, resizing.prepare_input(read_image(sample.image, network.shape.channels), size)
+        image = read_image(sample.image, network.shape.channels, max_pixels=max_pixels)
+        return sample, resizing.prepare_input(image, size)
 
     hits = 0
     targets = 0

@@ -13,6 +13,7 @@ from ..data.class_names import resolve_class_names
 from ..data.data_file import DataFile, read_data_file
 from ..data.dataset import Dataset, Sample
 from ..errors import DataError
+from ..images.limits import MAX_PIXELS
 from ..layers import read_map
 from ..network import Network
 from ..postprocess import require_heads
@@ -26,7 +27,14 @@ _NMS = 0.6
 
 
 def write_valid_results(
-    network: Network, path: StrPath, *, out: str = "", batch: int = 8, workers: int = 2, progress: bool = True
+    network: Network,
+    path: StrPath,
+    *,
+    out: str = "",
+    batch: int = 8,
+    workers: int = 2,
+    max_pixels: int = MAX_PIXELS,
+    progress: bool = True,
 ) -> list[pathlib.Path]:
     """Detect on the ``valid`` list of a .data file and write result files (``validate_detector``).
 
@@ -39,6 +47,7 @@ def write_valid_results(
         out: file name instead of the format's default.
         batch: images per forward pass.
         workers: threads that read images.
+        max_pixels: refuse image files with more pixels.
         progress: show a progress bar on stderr if that is a terminal.
 
     Returns:
@@ -63,6 +72,7 @@ def write_valid_results(
         nms_in_pixels=True,
         batch=batch,
         workers=workers,
+        max_pixels=max_pixels,
         progress=progress,
     )
     labels.log_problems(detections.problems)

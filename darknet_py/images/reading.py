@@ -85,7 +85,7 @@ def read_image(
     elif isinstance(source, Image.Image):
         name = getattr(source, "filename", "") or name
         try:
-            array = _to_array(_oriented(source, exif), channels)
+            array = _to_array(_oriented(source, exif), channels, max_pixels)
         except DECODING_ERRORS as error:
             raise DataError(f"{name}: broken image ({error})") from error
     elif hasattr(source, "permute"):
@@ -154,7 +154,7 @@ def _decode(file: IO[bytes], name: str, channels: int | None, exif: bool, max_pi
                 raise
             image = _open_truncated_jpeg(file)
             _warn_once(f"{name}: the file ends early: the missing part of the image is grey")
-        return _to_array(_oriented(image, exif), channels)
+        return _to_array(_oriented(image, exif), channels, max_pixels)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     except DECODING_ERRORS as error:
@@ -244,13 +244,15 @@ def _warn_once(message: str) -> None:
     _log.warning("%s", message)
 
 
-def _to_array(image: Image.Image, channels: int | None) -> npt.NDArray[Any]:
+def _to_array(image: Image.Image, channels: int | None, max_pixels: int) -> npt.NDArray[Any]:
     """The values of a PIL image: grey, RGB or RGBA, 8 or 16 bits; or its grey pages as channels."""
     is_grey = image.mode == "L" or image.mode.startswith("I;16")
     if is_grey and channels not in (1, 3):
         pages = getattr(image, "n_frames", 1)  # Pillow looks through the whole file for them
         if pages > 1 and channels in (None, pages):
-            return np.stack([np.array(page) for page in ImageSequence.all_frames(image)], axis=-1)
+            size = image.size
+            _check_size((size[0], size[1] * pages), max_pixels)
+            return np.stack([_page(page, size) for page in ImageSequence.Iterator(image)], axis=-1)
     if image.mode == "I":  # Pillow's mode for 32 bits, and for the 16 bits of a PGM and, in some versions, a PNG
         if image.format not in _16_BIT_FORMATS:
             raise DataError("expected an image of 8 or 16 bits, found 32, whose range is unknown: scale and convert it")
@@ -262,6 +264,13 @@ def _to_array(image: Image.Image, channels: int | None) -> npt.NDArray[Any]:
     if image.mode in ("P", "PA", "LA", "La", "RGBa"):  # RGBA keeps Pillow from warning or blending
         return np.array(image.convert("RGBA"))
     return np.array(image.convert("RGB"))
+
+
+def _page(page: Image.Image, size: tuple[int, int]) -> npt.NDArray[Any]:
+    """The values of a page, which has not been decoded, of an image of this size."""
+    if page.size != size:
+        raise DataError(f"expected pages of one size, found {size[0]}x{size[1]} and {page.width}x{page.height}")
+    return np.array(page)
 
 
 def _to_uint8(array: npt.NDArray[Any]) -> ImageArray:

@@ -58,7 +58,7 @@ def create_batches(
         return TextBatches(network, data.path, seed=seed, **shared), 0, ()
     if not isinstance(data, Dataset | str | os.PathLike):
         return data, 0, ()
-    kwargs: dict[str, Any] = {"seed": seed, "workers": options.workers, "exif": options.exif, **shared}
+    kwargs: dict[str, Any] = {"seed": seed, "workers": options.workers, **options.reading, **shared}
     if not network.heads:
         images, names = read_classifier_data(data, "train")
         return create_classification_loader(network, images, names, **kwargs), len(images), names

@@ -9,6 +9,7 @@ cannot be read is reported once, and another one is drawn in its place.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from torch import Tensor
 from ..augmentation.geometry import Size
 from ..data.labels import Problem
 from ..errors import ConfigError, DataError
+from ..images.limits import MAX_PIXELS
 from ..images.prefetch import map_prefetched
 from ..images.reading import ImageArray, read_image
 from ..messages import get_logger
@@ -125,6 +127,7 @@ class Loader:
         until: Iteration to stop before; None: never.
         workers: Number of threads; 0: none.
         exif: Rotate images as their EXIF orientation says.
+        max_pixels: Refuse image files with more pixels.
         rank: Number of this process, which takes its consecutive part of every mini-batch.
         world_size: Number of processes.
 
@@ -148,6 +151,7 @@ class Loader:
         until: int | None = None,
         workers: int = 4,
         exif: bool = False,
+        max_pixels: int = MAX_PIXELS,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -163,9 +167,8 @@ class Loader:
         self.problems: Sequence[Problem] = source.problems
         self._source = source
         self._maker = maker
-        self._channels = channels
+        self._read_image = functools.partial(read_image, channels=channels, exif=exif, max_pixels=max_pixels)
         self._workers = workers
-        self._exif = exif
         self._rank = rank
         self._world_size = world_size
         self._unreadable: set[str] = set()
@@ -215,7 +218,7 @@ class Loader:
         for _ in range(_MAX_UNREADABLE):
             name = self._source.image(index)
             try:
-                return read_image(name, self._channels, exif=self._exif), self._source.target(index), name
+                return self._read_image(name), self._source.target(index), name
             except DataError as error:
                 if name not in self._unreadable:
                     self._unreadable.add(name)

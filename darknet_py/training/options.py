@@ -12,6 +12,7 @@ import torch
 
 from .._typing import StrPath
 from ..errors import ConfigError, UnusedOptionWarning
+from ..images.limits import MAX_PIXELS
 from ..network import Network
 from .distributed import ProcessGroup
 from .logger import IterationMetrics
@@ -31,6 +32,7 @@ _NOT_IN_RECIPE = frozenset(
         "name",
         "verbose",
         "workers",
+        "max_pixels",
         "on_iteration",
     )
 )
@@ -42,8 +44,8 @@ class TrainOptions:
     """Options of training that are not in [net].
 
     ``Trainer.step`` uses the first group of fields, ``Trainer.run`` all of them. A resumed run keeps its options where
-    they are not given again. It always keeps its ``seed``, and never ``device``, ``workers``, ``output``, ``name`` and
-    ``verbose``.
+    they are not given again. It always keeps its ``seed``, and never ``device``, ``workers``, ``max_pixels``,
+    ``output``, ``name`` and ``verbose``.
 
     Attributes:
         seed: Seed of everything random: images, augmentation, dropout, policy=random.
@@ -92,6 +94,7 @@ class TrainOptions:
         workers: Threads that load and augment images; 0: none.
         exif: Rotate images as their EXIF orientation says, as Darknet's builds with OpenCV do; the labels must be those
             of the rotated images.
+        max_pixels: Refuse image files with more pixels.
         correct_augmentation: Correct Darknet's errors in augmentation instead of reproducing them.
     """
 
@@ -134,6 +137,7 @@ class TrainOptions:
     map_classes: str = ""
     workers: int = 4
     exif: bool = False
+    max_pixels: int = MAX_PIXELS
     correct_augmentation: bool = False
 
     def __new__(cls, **given: Any) -> TrainOptions:
@@ -141,6 +145,11 @@ class TrainOptions:
         options = super().__new__(cls)
         object.__setattr__(options, "_given", frozenset(given))
         return options
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of ``images.reading.read_image``."""
+        return {"exif": self.exif, "max_pixels": self.max_pixels}
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptio
 def _compute_map(network: Network, dataset: Dataset, options: TrainOptions, group: ProcessGroup) -> float:
     """Darknet's mAP; each process detects on its part of the images, with recurrent layers on all of them."""
     part = dataset if network.stateful else replace(dataset, samples=group.shard(dataset.samples))
-    detections = collect(network, part, exif=options.exif, workers=options.workers, progress=False)
+    detections = collect(network, part, workers=options.workers, progress=False, **options.reading)
     if not network.stateful:
         detections = concatenate_detections(group.all_gather(detections))
     threshold, match_iou = options.score_threshold, options.match_iou
@@ -69,7 +69,7 @@ def _compute_accuracy(
 ) -> float:
     """The share of images whose class is among the k of highest probability."""
     part = images if network.stateful else group.shard(images)  # recurrent layers need the whole sequence
-    scores = evaluate_accuracy(network, part, labels, k=k, workers=options.workers, exif=options.exif)
+    scores = evaluate_accuracy(network, part, labels, k=k, workers=options.workers, **options.reading)
     last = collections.deque(scores, maxlen=1)  # the running score over all images
     counts = [(score.topk * score.images, score.images) for score in last]
     sums = np.sum([count for counts_of_one in group.all_gather(counts) for count in counts_of_one] or [(0, 1)], axis=0)

@@ -224,8 +224,12 @@ def save(
     if not allow_non_finite:
         require_finite(stored(network, upto=upto), network.config.path)
     header = Header(*network.version, network.seen if seen is None else seen)
+    try:
+        start = struct.pack(header.layout(network.dialect), *header)
+    except struct.error as error:
+        raise WeightsError(f"{os.fspath(path)}: {header} does not fit the header of a file: {error}") from error
     with atomic_write(path, error=WeightsError, durable=True) as file:
-        size: int = file.write(struct.pack(header.layout(network.dialect), *header))
+        size: int = file.write(start)
         for array in stored(network, transposed=header.transposed, writing=True, upto=upto):
             floats = array.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
             size += file.write(floats.astype("<f4", copy=False).data)

@@ -165,3 +165,51 @@ def test_the_cfg_of_a_name_is_found_without_a_download(
     (tmp_path / "set.data").write_text(f"classes=80\nvalid={tmp_path}/valid.list\n")
     assert cli.main(["check", str(tmp_path / "set.data"), "yolov4-tiny"]) == 0
     assert "yolov4-tiny: 80 classes, 3 channels" in capsys.readouterr().out
+
+
+_DETECTOR = "[net]\nwidth=32\nheight=32\nchannels=3\n[convolutional]\nfilters=21\nsize=1\n[yolo]\nclasses=2\nnum=3\n"
+
+
+@pytest.mark.parametrize(
+    ("classes", "wrong"),
+    [
+        ("2", []),
+        ("3", ["set.data: classes=3, but there are 2 class names"]),
+        ("x", ["set.data: classes: expected an integer, got a word of 1 character"]),
+    ],
+)
+def test_the_number_of_classes_is_that_of_the_names(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    classes: str,
+    wrong: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("list").write_text(image(tmp_path / "a.png"))
+    pathlib.Path("set.names").write_text("a\nb\n")
+    pathlib.Path("set.data").write_text(f"classes={classes}\ntrain=list\nvalid=list\nnames=set.names\n")
+    assert cli.main(["check", "set.data"]) == bool(wrong)
+    captured = capsys.readouterr()
+    assert [line for line in wrong if captured.out.count(line) + captured.err.count(line) != 1] == []
+
+
+def test_the_number_of_classes_is_that_of_every_head(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("list").write_text(image(tmp_path / "a.png"))
+    pathlib.Path("set.data").write_text("classes=3\ntrain=list\n")
+    pathlib.Path("a.cfg").write_text(_DETECTOR)
+    assert cli.main(["check", "set.data", "a.cfg"]) == 1
+    assert "wrong  set.data: classes=3, but the network has 2 classes" in capsys.readouterr().out
+    pathlib.Path("set.names").write_text("a\nb\n")
+    pathlib.Path("set.data").write_text("classes=2\ntrain=list\nnames=set.names\n")
+    assert cli.main(["check", "set.data", "a.cfg"]) == 0
+    head = "[route]\nlayers=0\n[convolutional]\nfilters=24\nsize=1\n[yolo]\nclasses=3\nnum=3\n"
+    pathlib.Path("a.cfg").write_text(_DETECTOR.replace("[yolo]", f"{head}[route]\nlayers=0\n[yolo]"))
+    capsys.readouterr()
+    assert cli.main(["check", "set.data", "a.cfg"]) == 1
+    out = capsys.readouterr().out
+    assert "wrong  a.cfg: 3, 2 classes, but the data set has 2 class names" in out
+    assert "note   a.cfg: no head has an anchor of an anchors= list" in out

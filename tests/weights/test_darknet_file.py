@@ -52,6 +52,19 @@ def test_seen_beyond_32_bits_is_kept(tmp_path: pathlib.Path) -> None:
     assert weights.load(nan_network(TEXT), path).seen == 2**40 + 7
 
 
+@pytest.mark.parametrize(
+    ("version", "seen"), [((0, 1, 0), 2**32), ((0, 2, 5), 2**64), ((0, 2, 5), -1), ((2**31, 0, 0), 1)]
+)
+def test_numbers_that_a_header_cannot_hold_are_an_error(
+    version: tuple[int, int, int], seen: int, tmp_path: pathlib.Path
+) -> None:
+    net = random_networks.network(TEXT)
+    net.version, net.seen = version, seen
+    with pytest.raises(WeightsError, match=r"a\.weights: Header\(.* does not fit the header of a file"):
+        weights.save(net, tmp_path / "a.weights")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_new_network_is_saved_as_alexeyab_does(tmp_path: pathlib.Path) -> None:
     weights.save(random_networks.network(TEXT), tmp_path / "a.weights")
     assert (tmp_path / "a.weights").read_bytes()[:20] == struct.pack("<iiiQ", 0, 2, 5, 0)

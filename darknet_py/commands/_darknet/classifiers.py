@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 def _classifier(args: argparse.Namespace, options: DataFile) -> Classifier:
     from ...classifier import Classifier
 
-    return Classifier(load_network(args), names=options.get_path("names" if "names" in options.values else "labels"))
+    names = options.get_path("names" if "names" in options.values else "labels")
+    return Classifier(load_network(args), names=names, max_pixels=args.max_pixels)
 
 
-@function("classifier predict", "data cfg weights image*", "-t")
+@function("classifier predict", "data cfg weights image*", "-t -max_pixels")
 def run_predict(args: argparse.Namespace) -> int:
     """Classify images: classifier predict DATA CFG WEIGHTS IMAGE -t 5.
 
@@ -37,7 +38,7 @@ def run_predict(args: argparse.Namespace) -> int:
     return errors.status()
 
 
-@function("classify", "cfg weights image*", "-t")
+@function("classify", "cfg weights image*", "-t -max_pixels")
 def run_classify(args: argparse.Namespace) -> int:
     """Classify images with a network for ImageNet: classify CFG WEIGHTS IMAGE, with cfg/imagenet1k.data, top 5."""
     args.data = "cfg/imagenet1k.data"
@@ -53,7 +54,7 @@ def _test_images(options: DataFile) -> list[str]:
     return list(read_list(options.get_path("test")))
 
 
-@function("classifier label", "data cfg weights")
+@function("classifier label", "data cfg weights", "-max_pixels")
 def run_label(args: argparse.Namespace) -> int:
     """Print the name of the most probable class of each image of the test list: classifier label DATA CFG WEIGHTS."""
     options = read_data(args)
@@ -63,7 +64,7 @@ def run_label(args: argparse.Namespace) -> int:
     return errors.status()
 
 
-@function("classifier test", "data cfg weights")
+@function("classifier test", "data cfg weights", "-max_pixels")
 def run_test(args: argparse.Namespace) -> int:
     """Print the outputs for each image of the test list: classifier test DATA CFG WEIGHTS.
 
@@ -93,7 +94,7 @@ _MEAN = (0.48263312050943, 0.45230225481413, 0.40099074308742)  # of ImageNet's 
 _STD = (0.22590347483426, 0.22120921437787, 0.22103996251583)
 
 
-@function("classifier try", "data cfg weights image layer")
+@function("classifier try", "data cfg weights image layer", "-max_pixels")
 def run_try(args: argparse.Namespace) -> int:
     """Print the outputs of a layer for an image: classifier try DATA CFG WEIGHTS IMAGE LAYER.
 
@@ -132,13 +133,18 @@ def run_try(args: argparse.Namespace) -> int:
 
 
 def _add_valid(name: str) -> None:
-    @function(f"classifier {name}", "data cfg weights", "-topk")
+    @function(f"classifier {name}", "data cfg weights", "-topk -max_pixels")
     def run_valid(args: argparse.Namespace) -> int:
         from ...evaluation.accuracy import evaluate_accuracy_on_data
 
         errors = _output.ErrorLog()
         _, scores = evaluate_accuracy_on_data(
-            load_network(args), args.data, k=args.topk or 0, view=name, on_error=errors.add
+            load_network(args),
+            args.data,
+            k=args.topk or 0,
+            view=name,
+            on_error=errors.add,
+            max_pixels=args.max_pixels,
         )
         for so_far in scores:
             print(so_far, flush=True)

@@ -9,7 +9,7 @@ from .. import _output
 from . import function, load_network, read_data
 
 
-@function("detector map", "data cfg weights", "-thresh -iou_thresh -points")
+@function("detector map", "data cfg weights", "-thresh -iou_thresh -points -max_pixels")
 def run_map(args: argparse.Namespace) -> int:
     """Compute mAP: detector map DATA CFG WEIGHTS -points 11 -iou_thresh 0.5.
 
@@ -18,13 +18,18 @@ def run_map(args: argparse.Namespace) -> int:
     from ...evaluation.evaluator import evaluate
 
     evaluation = evaluate(
-        load_network(args), args.data, threshold=args.thresh, match_iou=args.iou_thresh, points=args.points
+        load_network(args),
+        args.data,
+        threshold=args.thresh,
+        match_iou=args.iou_thresh,
+        points=args.points,
+        max_pixels=args.max_pixels,
     )
     print(evaluation.to_darknet_text())
     return 0
 
 
-@function("detector recall", "data cfg weights")
+@function("detector recall", "data cfg weights", "-max_pixels")
 def run_recall(args: argparse.Namespace) -> int:
     """Compute class-agnostic recall: detector recall DATA CFG WEIGHTS.
 
@@ -37,12 +42,13 @@ def run_recall(args: argparse.Namespace) -> int:
     network = load_network(args)
     classes = require_heads(network)[-1].classes
     errors = _output.ErrorLog()
-    for line in recall_lines(network, load_dataset(args.data, "valid", classes=classes), on_error=errors.add):
+    dataset = load_dataset(args.data, "valid", classes=classes)
+    for line in recall_lines(network, dataset, on_error=errors.add, max_pixels=args.max_pixels):
         print(line, file=sys.stderr, flush=True)
     return errors.status()
 
 
-@function("detector valid", "data cfg weights", "-out")
+@function("detector valid", "data cfg weights", "-out -max_pixels")
 def run_valid(args: argparse.Namespace) -> int:
     """Write the detections of the valid list as result files: detector valid DATA CFG WEIGHTS -out NAME.
 
@@ -51,7 +57,8 @@ def run_valid(args: argparse.Namespace) -> int:
     """
     from ...evaluation.valid import write_valid_results
 
-    for path in write_valid_results(load_network(args), args.data, out=args.out or ""):
+    network = load_network(args)
+    for path in write_valid_results(network, args.data, out=args.out or "", max_pixels=args.max_pixels):
         print(path)
     return 0
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...data.class_names import ClassNames
     from ...network import Network
 
-_FLAGS = "-thresh -hier -nms -ext_output -out -save_labels -letter_box"
+_FLAGS = "-thresh -hier -nms -ext_output -out -save_labels -letter_box -max_pixels"
 COCO_NAMES = "data/coco.names"
 VOC = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -76,6 +76,7 @@ def detect(args: argparse.Namespace, network: Network, names: ClassNames) -> int
         nms=args.nms,
         hierarchy=args.hier,
         letterbox=True if args.letter_box else None,
+        max_pixels=args.max_pixels,
     )
     errors = _output.ErrorLog()
     images = [args.image] if args.image else read_paths()

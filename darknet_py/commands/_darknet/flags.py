@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...images.limits import MAX_PIXELS
+
 Kind = Literal["switch", "int", "float", "text", "count"]
 
 
@@ -84,6 +86,7 @@ _TABLE: tuple[tuple[str, Kind, bool | int | float | str | None, str], ...] = (
     ("-num_of_clusters", "int", 5, "number of anchors"),
     ("-width", "int", -1, "input width of the network in pixels"),
     ("-height", "int", -1, "input height of the network in pixels"),
+    ("-max_pixels", "int", MAX_PIXELS, "refuse image files with more pixels; not a flag of Darknet"),
     # windows and timing
     ("-dont_show", "switch", False, WINDOW),
     ("-show", "switch", False, WINDOW),

@@ -73,13 +73,13 @@ def run_visualize(args: argparse.Namespace) -> int:
 
 
 def _add_imtest(name: str) -> None:
-    @function(name, "image")
+    @function(name, "image", "-max_pixels")
     def run_imtest(args: argparse.Namespace) -> int:
         import numpy as np
 
         from ...images.reading import read_image
 
-        pixels = read_image(args.image).astype(np.float64) / 255
+        pixels = read_image(args.image, max_pixels=args.max_pixels).astype(np.float64) / 255
         print(f"L2 Norm: {np.sqrt((pixels**2).sum()):f}")
         return 0
 

@@ -26,7 +26,9 @@ _WORDS = {
 }
 
 
-@function("detector train", "data cfg weights?", f"{_FLAGS} -map -mAP_epochs -thresh -iou_thresh -save_weights")
+@function(
+    "detector train", "data cfg weights?", f"{_FLAGS} -max_pixels -map -mAP_epochs -thresh -iou_thresh -save_weights"
+)
 def run_detector_train(args: argparse.Namespace) -> int:
     """Train a detector: detector train DATA CFG WEIGHTS -map -dont_show -clear -gpus 0,1.
 
@@ -41,6 +43,7 @@ def run_detector_train(args: argparse.Namespace) -> int:
         score_threshold=args.thresh,
         match_iou=args.iou_thresh,
         save_every=args.save_weights,
+        max_pixels=args.max_pixels,
         on_iteration=_print_detector_line,
     )
 
@@ -62,7 +65,7 @@ def _print_layers(metrics: IterationMetrics) -> None:
             print(f"v3 Region {layer} {text}", file=sys.stderr)
 
 
-@function("classifier train", "data cfg weights?", f"{_FLAGS} -topk")
+@function("classifier train", "data cfg weights?", f"{_FLAGS} -max_pixels -topk")
 def run_classifier_train(args: argparse.Namespace) -> int:
     """Train a classifier: classifier train DATA CFG WEIGHTS -topk -dont_show -clear -gpus 0,1.
 
@@ -81,7 +84,12 @@ def run_classifier_train(args: argparse.Namespace) -> int:
         )
 
     return _training.run_darknet_command(
-        args, args.data, validate=args.topk is not None, map_epochs=2, on_iteration=print_line
+        args,
+        args.data,
+        validate=args.topk is not None,
+        map_epochs=2,
+        max_pixels=args.max_pixels,
+        on_iteration=print_line,
     )
 
 
