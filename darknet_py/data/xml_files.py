@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import stat
 import xml.etree.ElementTree as ElementTree
 
 from ..errors import DataError
@@ -24,16 +25,20 @@ def read_xml(path: pathlib.Path) -> ElementTree.Element:
         DataError: the file cannot be read, or is not XML; the message does not begin with the path.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError("expected a regular file, found a folder, device or pipe")
         content = path.read_bytes()
     except FileNotFoundError:
         raise DataError("no annotation") from None
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(getattr(error, "strerror", None) or str(error)) from error
     declaration = _DECLARATION.match(content)
     encoding = declaration and declaration[1]
     try:
         text = content.decode(encoding.decode("ascii")) if encoding else to_unicode(decode_text(content))
-    except (UnicodeDecodeError, LookupError):
+    except (UnicodeError, LookupError):
         text = to_unicode(decode_text(content))
     text = _TEXT_DECLARATION.sub("", text)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:

@@ -251,7 +251,7 @@ def _to_array(image: Image.Image, channels: int | None, max_pixels: int) -> npt.
         pages = getattr(image, "n_frames", 1)  # Pillow looks through the whole file for them
         if pages > 1 and channels in (None, pages):
             size = image.size
-            _check_size((size[0], size[1] * pages), max_pixels)
+            check_size((size[0], size[1] * pages), max_pixels)
             return np.stack([_page(page, size) for page in ImageSequence.Iterator(image)], axis=-1)
     if image.mode == "I":  # Pillow's mode for 32 bits, and for the 16 bits of a PGM and, in some versions, a PNG
         if image.format not in _16_BIT_FORMATS:

@@ -244,6 +244,22 @@ def test_an_xml_is_read_in_its_declared_encoding(tmp_path: pathlib.Path, encodin
     assert load_dataset(tmp_path).names == (name,)
 
 
+@pytest.mark.parametrize("encoding", ["undefined", "punycode", "base64", "nothing"])
+def test_an_xml_in_an_encoding_that_cannot_be_decoded_is_read_as_unicode(tmp_path: pathlib.Path, encoding: str) -> None:
+    (tmp_path / "JPEGImages").mkdir()
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n' + _annotation(_OBJECT.format(name="dog", hard=0))
+    write_text(tmp_path / "Annotations" / "1.xml", text)
+    assert load_dataset(tmp_path).names[int(load_dataset(tmp_path)[0].targets[0, 4])] == "dog"
+
+
+def test_an_annotation_that_is_a_device_is_not_read(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "JPEGImages").mkdir()
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "1.xml").symlink_to("/dev/null")  # might be /dev/zero
+    (problem,) = load_dataset(tmp_path).problems
+    assert problem.message.startswith("expected a regular file, found a folder, device or pipe")
+
+
 def test_folders_and_lists_of_images_are_loaded(tmp_path: pathlib.Path) -> None:
     image = write_image(tmp_path / "p" / "1.png")
     write_text(tmp_path / "p" / "1.txt", "1 0.5 0.5 0.25 0.5")
