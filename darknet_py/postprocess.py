@@ -55,10 +55,17 @@ class Selection:
 
 
 def require_heads(network: Network) -> list[Head]:
-    """Return the detection heads of a network. Raises DataError where there is none."""
+    """Return the detection heads of a network. Raises DataError where there is none, or their classes differ.
+
+    C writes the scores of all heads into rows that have the classes of the last one.
+    """
     heads = network.heads
     if not heads:
         raise DataError("the network has no detection head: expected a detector")
+    counts = list(dict.fromkeys(head.classes for head in heads))
+    if len(counts) > 1:
+        listed = " and ".join(map(str, counts))
+        raise DataError(f"{network.config.path}: heads of {listed} classes: expected the same classes= in all of them")
     return heads
 
 

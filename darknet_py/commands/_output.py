@@ -85,7 +85,7 @@ class ResultWriter:
         self._names = _unique_names(sources)
         image_files = [os.path.join(images, name.image) for name in self._names.values()] if images else []
         label_files = [os.path.join(labels, name.label) for name in self._names.values()] if labels else []
-        check_outputs([*image_files, *label_files], images_and_labels(sources))
+        check_outputs([*image_files, *label_files, json_path, darknet_json_path], images_and_labels(sources))
         self.images = create_folder(images) if images else None
         self.labels = create_folder(labels) if labels else None
         self.crops = create_folder(crops) if crops else None

@@ -120,6 +120,7 @@ def _check_network(args: argparse.Namespace) -> int:
     from .. import weights
     from ..data.class_names import ClassNames, resolve_class_names
     from ..errors import DarknetError, WeightsError, WeightsWarning
+    from ..postprocess import require_heads
     from ..weights import checkpoint
     from ..weights.containers import is_container
 
@@ -142,6 +143,12 @@ def _check_network(args: argparse.Namespace) -> int:
         print(f"note   {note}")
     floats = sum(array.tensor.numel() for array in weights.stored(network))
     print(f"ok     {model.cfg}: {len(network.layers)} layers, {network.flops / 1e9:.3f} BFLOPS, {floats:,} floats")
+    if network.heads:
+        try:
+            require_heads(network)
+        except DarknetError as error:
+            problems += 1
+            print(f"wrong  {error}")
     if path is not None:
         try:
             with warnings.catch_warnings():

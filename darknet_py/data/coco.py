@@ -83,7 +83,7 @@ def load_coco(path: StrPath) -> Dataset:
         categories = _read_categories(content["categories"], annotations, source, problems)
         class_of = {category: index for index, (category, _) in enumerate(categories)}
         images = {entry["id"]: entry for entry in content["images"]}
-        all_crowds = bool(annotations) and all(entry.get("iscrowd", 0) for entry in annotations)
+        all_crowds = bool(annotations) and all(map(_is_crowd, annotations))
         if all_crowds:
             message = f"all {len(annotations)} annotations have iscrowd=1, as CVAT writes masks: read as objects"
             problems.append(Problem(source, message))
@@ -91,7 +91,7 @@ def load_coco(path: StrPath) -> Dataset:
         for number, entry in enumerate(annotations):
             location = f"{source}: annotation {entry.get('id', number)}"
             if (row := _read_annotation(entry, images, class_of, location, problems)) is not None:
-                is_crowd = bool(entry.get("iscrowd", 0)) and not all_crowds
+                is_crowd = _is_crowd(entry) and not all_crowds
                 boxes.setdefault((entry["image_id"], is_crowd), []).append(row)
         finder = ImageFinder(path)
         samples = [_sample(finder, entry, boxes) for entry in content["images"]]
@@ -122,6 +122,11 @@ def _read_categories(
         else:
             categories.append((int(entry["id"]), str(entry["name"])))
     return categories
+
+
+def _is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Whether an annotation is of a crowd; some programs write numbers as text."""
+    return str(entry.get("iscrowd") or 0) != "0"
 
 
 def _read_annotation(

@@ -11,6 +11,7 @@ import torch
 import darknet_py
 from darknet_py import cli
 from tests.helpers import noise_dataset
+from tests.helpers.data_files import write_image
 
 
 @pytest.fixture
@@ -56,3 +57,26 @@ def test_what_is_wrong_with_a_checkpoint_is_said(folder: pathlib.Path, capsys: p
     pathlib.Path("other.cfg").write_text(text)
     assert cli.main(["check", "other.cfg", "a.pt"]) == 1
     assert "wrong  a.pt: layers.0.biases: expected (9,), found (8,)" in capsys.readouterr().out
+
+
+def test_heads_of_different_classes_are_refused(folder: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second = (
+        "[route]\nlayers=0\n[convolutional]\nfilters=18\nsize=1\n[yolo]\nmask=0,1\nanchors=9,9,8,8\nclasses=4\nnum=2\n"
+    )
+    pathlib.Path("two.cfg").write_text(pathlib.Path("tiny.cfg").read_text() + second)
+    network = darknet_py.load("two.cfg")
+    darknet_py.save(network, "two.weights")
+    write_image(folder / "a.png")
+    pathlib.Path("list").write_text("a.png\n")
+    pathlib.Path("d.data").write_text("classes=4\nvalid=list\ntrain=list\n")
+    message = "two.cfg: heads of 2 and 4 classes: expected the same classes= in all of them\n"
+    for line in (
+        "check two.cfg",
+        "detect two.cfg two.weights a.png",
+        "evaluate two.cfg two.weights d.data",
+        "detector test d.data two.cfg two.weights a.png",
+        "detector valid d.data two.cfg two.weights",
+    ):
+        assert cli.main(line.split()) == 1
+        captured = capsys.readouterr()
+        assert message in captured.out + captured.err

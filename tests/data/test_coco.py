@@ -88,6 +88,9 @@ def test_crowds_are_objects_if_all_annotations_are_crowds(tmp_path: pathlib.Path
     dataset = load_dataset(write_text(tmp_path / "a.json", json.dumps(coco_content([crowd, crowd]))))
     assert [len(sample.targets) for sample in dataset] == [2]
     assert "all 2 annotations have iscrowd=1" in str(dataset.problems[0])
+    as_text = coco_content([{**crowd, "iscrowd": "1"}, {**crowd, "iscrowd": "0"}])
+    text = load_dataset(write_text(tmp_path / "a.json", json.dumps(as_text)))
+    assert (len(text[0].targets), len(text[0].ignored)) == (1, 1)
     mixed = load_dataset(write_text(tmp_path / "a.json", json.dumps(coco_content([crowd, {**crowd, "iscrowd": 0}]))))
     assert [(len(sample.targets), len(sample.ignored)) for sample in mixed] == [(1, 1)]
     assert mixed.annotations == mixed.source
