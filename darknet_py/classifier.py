@@ -274,7 +274,7 @@ def predict_probabilities(
     tree = network.class_tree
     if tree is None:
         return out
-    probs: Tensor = tree.cpu().absolute(out)
+    probs = tree.absolute(out)
     if isinstance(leaves, Tensor):
         return probs * leaves
-    return probs * (tree.child < 0) if leaves else probs
+    return probs * tree.leaves if leaves else probs

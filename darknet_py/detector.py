@@ -304,7 +304,7 @@ class Detector:
 
     def _to_device(self, x: Tensor) -> Tensor:
         """Return images as engines take them: float32, on the network's device."""
-        return x.to(next(self.network.parameters(), x).device, torch.float32)
+        return x.to(next(self.network.parameters(), x).device, torch.float32, non_blocking=True)
 
     def batch(self, x: Tensor) -> list[Results]:
         """Detect objects in images that are already network inputs; with recurrent layers, in the next frames.

@@ -18,7 +18,7 @@ from torch import Tensor
 from .boxes import NMSOptions, RawDetections, batched_nms, undo_letterbox
 from .cfg import Dialect
 from .errors import DataError
-from .layers import DecodeOptions, Head
+from .layers import DecodeOptions, Head, SelectedRows, copy_to_host
 from .messages import get_logger
 from .network import Network
 
@@ -96,9 +96,13 @@ def decode(
         options: which boxes to return.
 
     Returns:
-        One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the network's input.
+        One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the network's input; on the CPU.
     """
-    by_head = [head.decode(y.float(), size, options) for head, y in zip(network.heads, outputs, strict=True)]
+    heads = network.heads
+    floats = [y.float() for y in outputs]
+    is_on_cpu = all(y.device.type == "cpu" for y in outputs)
+    maps: Sequence[Tensor | SelectedRows] = floats if is_on_cpu else copy_to_host(heads, floats, options.threshold)
+    by_head = [head.decode(y, size, options) for head, y in zip(heads, maps, strict=True)]
     by_image = zip(*by_head, strict=True)
     return [RawDetections(*map(torch.cat, zip(*of_heads, strict=True))) for of_heads in by_image]
 

@@ -93,7 +93,7 @@ def test_detectors_give_the_boxes_of_the_cpu(kind: NMSKind, engine: str, device:
             for one, name in ((net, "plain"), (moved, engine))
         )
         assert len(expected.boxes) > 5
-        assert result.boxes.conf.device.type == device
+        assert result.boxes.conf.device.type == "cpu"
         torch.testing.assert_close(result.cpu().boxes.xyxy, expected.boxes.xyxy, rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(result.cpu().boxes.conf, expected.boxes.conf, rtol=1e-4, atol=1e-4)
 

@@ -14,7 +14,8 @@ from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
 from ._param_group import ParamGroup
 from ._tree import Tree
 from .base import LAYERS, Flattened, Layer, Shape, find, resolve_indices, section
-from .heads._head import DecodeOptions, Head
+from .heads._head import DecodeOptions, Head, SelectedRows
+from .heads._host_copy import copy_to_host
 
 for _module in walk_packages(__path__, f"{__name__}."):
     import_module(_module.name)
@@ -35,10 +36,12 @@ __all__ = [
     "Loss",
     "ParamGroup",
     "Score",
+    "SelectedRows",
     "Shape",
     "StepContext",
     "Tree",
     "concatenation",
+    "copy_to_host",
     "find",
     "pad_targets",
     "read_map",

@@ -46,7 +46,7 @@ class StepContext:
         all_reduce: sums a tensor over all processes, for synchronised batch norm; None: each process uses the
             statistics of its own images.
         time_steps: consecutive frames in a batch, over which recurrent layers are unrolled.
-        targets: ground truth of the images, float [batch, targets, 6], see ``pad_targets``.
+        targets: ground truth of the images, float [batch, targets, 6] on the CPU, see ``pad_targets``.
         exact_recurrence: whether recurrent layers take the exact derivative where C limits it: it does not compute
             the gradient of one of the network's recurrent layers correctly, so that its numbers cannot be reproduced.
         gradient_scale: factor on all gradients of this mini-batch, for mixed precision.

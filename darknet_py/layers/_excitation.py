@@ -71,7 +71,7 @@ def excite(before: Tensor, after: Tensor, activation: Activation, amount: int, c
     factor = excitation_factor(amount, context)
     if not factor or context.targets is None:
         return after
-    mask = object_mask(context.targets, after.shape[2], after.shape[3]).to(after.dtype)
+    mask = object_mask(context.targets, after.shape[2], after.shape[3]).to(after, non_blocking=True)
     excited = after + factor * mask * after.mean(dim=1, keepdim=True)
     if not context.darknet_gradients:
         return excited

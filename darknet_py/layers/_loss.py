@@ -42,15 +42,16 @@ def squared_loss(delta: Tensor, value: Tensor, **parts: Tensor) -> Loss:
     return Loss(delta.square().sum(), delta, value, parts)
 
 
-def pad_targets(targets: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Stack the targets of several images, padded with zeros.
+def pad_targets(targets: Sequence[Tensor]) -> Tensor:
+    """Stack the targets of several images on the CPU, padded with zeros.
+
+    They stay there: which predictions they are matched to, and how many, is computed without waiting for a device.
 
     As in Darknet, the list of an image ends at the first target whose x is 0; those behind it are dropped.
 
     Args:
         targets: for each image float [n, 5] (cx, cy, w, h relative to the image, and the class) or [n, 6] (also the
             object's identity, for tracking).
-        device: device of the result.
 
     Returns:
         float [batch, n of the longest, 6]; rows of zeros are padding.
@@ -65,7 +66,7 @@ def pad_targets(targets: Sequence[Tensor], device: torch.device) -> Tensor:
         padded = target.new_zeros(max(len(target), 1), _COLUMNS, dtype=torch.float32)
         padded[: len(target), : target.shape[1]] = target
         rows.append(padded)
-    batch = pad_sequence(rows, batch_first=True).to(device)
+    batch = pad_sequence(rows, batch_first=True).cpu()
     return batch * (batch[..., :1] != 0).cumprod(dim=1)
 
 

@@ -10,7 +10,7 @@ from .base import Layer
 
 
 class AssignedTracks(NamedTuple):
-    """The objects that predictions of a mini-batch were assigned to (``l.labels``, ``l.class_ids``).
+    """The objects that predictions of a mini-batch were assigned to (``l.labels``, ``l.class_ids``), on the CPU.
 
     Attributes:
         tracks: int64 [batch * anchors * height * width], identity of the object; -1: none.

@@ -54,6 +54,17 @@ class Tree(nn.Module):
         self.nodes = [[index for index, level in enumerate(depth) if level == n] for n in range(self.levels)]
         self.register_buffer("child", torch.tensor(child), persistent=False)
         self.register_buffer("depth", torch.tensor(depth), persistent=False)
+        self._on_cpu = dict(self.named_buffers())  # stay there when the network is moved
+
+    @property
+    def leaves(self) -> Tensor:
+        """Whether each class has no children, bool [classes] on the CPU."""
+        return self._on_cpu["child"] < 0
+
+    def _table(self, name: str, like: Tensor) -> Tensor:
+        """Return a table where ``like`` is: on the network's device or on the CPU."""
+        table: Tensor = getattr(self, name)
+        return table if table.device == like.device else self._on_cpu[name].to(like.device)
 
     def softmax(self, x: Tensor, dim: int, temperature: float = 1.0) -> Tensor:
         """Compute the softmax within every group of siblings (``softmax_tree``).
@@ -67,12 +78,13 @@ class Tree(nn.Module):
             Probabilities given the parent class, in the shape of ``x``; each group sums to 1.
         """
         rows = x.movedim(dim, 0) / temperature
+        group = self._table("group", x)
         top = torch.full_like(rows[:1], float("-inf")).expand(self.groups, *rows.shape[1:]).clone()
-        index = self.group.view(-1, *[1] * (rows.dim() - 1)).expand_as(rows)
+        index = group.view(-1, *[1] * (rows.dim() - 1)).expand_as(rows)
         top = top.scatter_reduce(0, index, rows, "amax")
-        exp = (rows - top[self.group]).exp()
-        sums = torch.zeros_like(top).index_add(0, self.group, exp)
-        return (exp / sums[self.group]).movedim(0, dim)
+        exp = (rows - top[group]).exp()
+        sums = torch.zeros_like(top).index_add(0, group, exp)
+        return (exp / sums[group]).movedim(0, dim)
 
     def absolute(self, conditional: Tensor) -> Tensor:
         """Convert conditional probabilities to absolute ones (``hierarchy_predictions``).
@@ -84,27 +96,34 @@ class Tree(nn.Module):
             float [n, classes], the product over the path to the root.
         """
         result = conditional
+        parent = self._table("parent", conditional)
         for nodes in self.nodes[1:]:
-            index = self.parent.new_tensor(nodes)
-            result = result.index_copy(1, index, result[:, index] * result[:, self.parent[index]])
+            index = parent.new_tensor(nodes)
+            result = result.index_copy(1, index, result[:, index] * result[:, parent[index]])
         return result
 
-    def paths(self, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def paths(self, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """List the classes on the paths to the root.
 
         Args:
-            classes: int64 [n], start of each path.
+            classes: int64 [n] on the CPU, start of each path.
 
         Returns:
-            For each node on a path, the index of its path in 0..n - 1 (ascending) and its class, int64 each.
+            For each node on a path, the index of its path in 0..n - 1 (ascending), its class and its group, int64 each.
         """
-        path_indices, nodes = [torch.arange(len(classes), device=classes.device)], [classes]
+        path_indices, nodes = [torch.arange(len(classes))], [classes]
         for _ in range(1, self.levels):
-            above = self.parent[nodes[-1]]
+            above = self._on_cpu["parent"][nodes[-1]]
             path_indices.append(path_indices[-1][above >= 0])
             nodes.append(above[above >= 0])
         order = torch.cat(path_indices).argsort(stable=True)
-        return torch.cat(path_indices)[order], torch.cat(nodes)[order]
+        on_paths = torch.cat(nodes)[order]
+        return torch.cat(path_indices)[order], on_paths, self._on_cpu["group"][on_paths]
+
+    def members(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """List the classes of ``groups``, int64 [n] on the CPU: for each its index in ``groups`` and its number."""
+        index, member = (self._on_cpu["group"] == groups[:, None]).nonzero().unbind(dim=1)
+        return index, member
 
     def descend(self, values: Tensor, threshold: float) -> Tensor:
         """Descend from the root to the best class (``hierarchy_top_prediction``).
@@ -120,19 +139,20 @@ class Tree(nn.Module):
             int64 [n], the class where each path ends.
         """
         count = values.shape[0]
+        own_group, child = self._table("group", values), self._table("child", values)
         rows = torch.arange(count, device=values.device)
         reached = torch.full((count,), -1, device=values.device)
         product = values.new_ones(count)
         active = torch.ones(count, dtype=torch.bool, device=values.device)
         group = torch.zeros(count, dtype=torch.long, device=values.device)
         while bool(active.any()):
-            best = torch.where(self.group == group[:, None], values, float("-inf")).argmax(dim=1)
+            best = torch.where(own_group == group[:, None], values, float("-inf")).argmax(dim=1)
             extended = product * values[rows, best]
             advance = active & ((extended > threshold) | (reached < 0))
             active = active & (extended > threshold)
             reached = torch.where(advance, best, reached)
             product = torch.where(active, extended, product)
-            group = self.child[reached]
+            group = child[reached]
             active = active & (group >= 0)
         return reached
 

@@ -76,11 +76,13 @@ class Contrastive(Layer):
             The loss; ``delta`` is the gradient of ``grad_contrastive_loss_positive`` and its negative counterpart.
         """
         embeddings, labels, classes = self._labelled_embeddings(x, targets, context)
-        image = torch.arange(len(labels), device=x.device) // max(len(labels) // len(x), 1)
-        has_label = labels >= 0
-        z, labels, classes = embeddings[has_label], labels[has_label], classes[has_label]
+        # Rows without a label are left out; those of a head are on the CPU, so that their number is known there.
+        labelled = (labels >= 0).nonzero()[:, 0] if self.head else torch.arange(len(labels), device=x.device)
+        labels, classes = (part[labelled].to(x.device, non_blocking=True) for part in (labels, classes))
+        labelled = labelled.to(x.device, non_blocking=True)
+        z = embeddings[labelled]
         # Pairs are within one frame of a sequence.
-        frame = image[has_label] // max(len(x) // context.time_steps, 1)
+        frame = labelled // max(len(embeddings) // len(x), 1) // max(len(x) // context.time_steps, 1)
         others = ~torch.eye(len(z), dtype=torch.bool, device=x.device)
         pairs = others & (frame[:, None] == frame) & (classes[:, None] == classes)
         same = others & (labels[:, None] == labels)
@@ -91,17 +93,20 @@ class Contrastive(Layer):
             gradient = gradient * self.options.cls_normalizer
             gradient = gradient.clamp(-self.options.max_delta, self.options.max_delta)
             delta = torch.zeros_like(embeddings, dtype=gradient.dtype)
-            delta[has_label] = gradient
+            delta[labelled] = gradient
             delta = self._to_map(delta, x)
             accuracy = _accuracy(sim.detach(), pairs, same)
         logits = (sim / self.options.temperature).masked_fill(~pairs, float("-inf"))
         positive = pairs & same
         log_probs = (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~positive, 0.0)
         value = -(log_probs.sum(dim=1) / positive.sum(dim=1).clamp(min=1)).sum() * self.options.cls_normalizer
-        return squared_loss(delta, value, accuracy=accuracy, count=delta.new_tensor(len(z)))
+        return squared_loss(delta, value, accuracy=accuracy, count=torch.tensor(float(len(z))))
 
     def _labelled_embeddings(self, x: Tensor, targets: Tensor, context: StepContext) -> tuple[Tensor, Tensor, Tensor]:
-        """Return embeddings [n, length], their labels [n] (-1: none), and classes [n]; pairs are within a class."""
+        """Return embeddings [n, length], their labels [n] (-1: none), and classes [n]; pairs are within a class.
+
+        Labels and classes of a head's predictions are on the CPU.
+        """
         if self.head:
             cells = len(x) * x.shape[2] * x.shape[3]
             tracks = self.head[0].assigned_tracks

@@ -118,6 +118,11 @@ class ProcessGroup:
                 torch.distributed.broadcast(contiguous, 0)
                 tensor.copy_(contiguous)
 
+    def sum(self, value: float, device: torch.device) -> float:
+        """The sum of ``value``, rounded to float32, over the processes. ``device``: where the network is."""
+        tensor = torch.tensor(value, dtype=torch.float32, device=device if self.world_size > 1 else None)
+        return float(self.all_reduce(tensor))
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether ``flag`` is true in any process. ``device``: where the network is."""
         return flag if self.world_size == 1 else bool(self.all_reduce(torch.tensor(float(flag), device=device)))

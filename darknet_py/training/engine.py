@@ -146,14 +146,17 @@ class ForwardBackward:
             DataError: There are more or fewer targets than images.
         """
         device = next(self.network.parameters()).device
-        x = images.to(device, torch.float32)
+        x = images.to(device, torch.float32, non_blocking=True)
         if x.is_inference():
             x = x.clone()  # those of torch.inference_mode cannot be saved for the backward pass
-        batch_targets = targets.to(device) if isinstance(targets, Tensor) else pad_targets(targets, device)
+        batch_targets = targets if isinstance(targets, Tensor) else pad_targets(targets)
         if len(batch_targets) != len(x):
             raise DataError(f"{len(batch_targets)} targets for {len(x)} images")
         if batch_targets.dim() == _BOX_DIMENSIONS:
+            batch_targets = batch_targets.cpu()
             context = replace(context, targets=batch_targets)
+        else:
+            batch_targets = batch_targets.to(device, non_blocking=True)
         if self._draw_adversarial(context):
             x = self._perturb(x, batch_targets, context)
         outputs = self._forward(x, batch_targets, context)
@@ -252,15 +255,17 @@ def training_environment() -> Iterator[None]:
         yield
 
 
-def loss_metrics(network: Network, outputs: Sequence[StepOutput]) -> dict[int, dict[str, float]]:
-    """Numbers for the log: by layer number, the cost of each layer with a loss and the parts of its loss."""
+def loss_metrics(network: Network, outputs: Sequence[StepOutput]) -> dict[int, dict[str, Tensor]]:
+    """Scalars for the log: by layer number, the cost of each layer with a loss and the parts of its loss."""
     numbers = {id(layer): index for index, layer in enumerate(network)}
-    return {
-        numbers[id(output.layer)]: {
-            name: float(value) for name, value in {**output.loss.parts, "cost": output.loss.cost}.items()
-        }
-        for output in outputs
-    }
+    return {numbers[id(output.layer)]: {**output.loss.parts, "cost": output.loss.cost} for output in outputs}
+
+
+def read_scalars(scalars: Sequence[Tensor]) -> list[float]:
+    """The values of 0-dimensional tensors; those on a device are copied together."""
+    on_device = [scalar.detach().float() for scalar in scalars if scalar.device.type != "cpu"]
+    copied = iter(torch.stack(on_device).tolist() if on_device else ())
+    return [float(scalar) if scalar.device.type == "cpu" else next(copied) for scalar in scalars]
 
 
 def _is_frozen(layer: Layer) -> bool:

@@ -7,12 +7,22 @@ iteration's update.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 _INITIAL = 1024.0
 _MAXIMUM = 2.0**16
 _GROWTH_INTERVAL = 500  # consecutive updates without overflow
+
+
+def all_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """Whether no tensor contains NaN or Inf, as a bool tensor on their device."""
+    if not tensors:
+        return torch.tensor(True)
+    largest = torch._foreach_norm(list(tensors), float("inf"))
+    return torch.stack([norm.float() for norm in largest]).isfinite().all()
 
 
 class GradScaler:
@@ -33,8 +43,12 @@ class GradScaler:
             self.factor = loss_scale if loss_scale != 1 else _INITIAL
         self.updates_since_overflow = 0
 
-    def unscale_(self, gradients: list[Tensor]) -> bool:
+    def unscale_(self, gradients: list[Tensor], finite: bool) -> bool:
         """Divide summed gradients by the factor, in place, and adjust a dynamic factor.
+
+        Args:
+            gradients: The gradients.
+            finite: Whether all of them are finite.
 
         Returns:
             Whether the gradients can be used: False if one of them has overflowed under a dynamic factor.
@@ -45,8 +59,6 @@ class GradScaler:
             torch._foreach_mul_(gradients, 1 / self.factor)
         if self.fixed:
             return True
-        largest = torch.stack(torch._foreach_norm(gradients, float("inf"))) if gradients else torch.zeros(1)
-        finite = bool(largest.isfinite().all())
         self.updates_since_overflow = self.updates_since_overflow + 1 if finite else 0
         if not finite:
             self.factor = max(self.factor / 2, 1.0)

@@ -34,11 +34,12 @@ class NaNCheck:
         self.batch: Batch | None = None
         self.last_saved = "nothing has been saved yet"
 
-    def check_gradients(self, metrics: Sequence[Mapping[int, Mapping[str, float]]]) -> None:
+    def check_gradients(self, metrics: Sequence[Mapping[int, Mapping[str, float]]], finite: bool) -> None:
         """Check the losses and gradients of an iteration. All processes call it.
 
         Args:
             metrics: Per mini-batch and layer with a loss its numbers, of which ``cost`` is the loss.
+            finite: Whether all gradients are finite; only if not, they are searched.
 
         Raises:
             DarknetError: One of them is NaN or Inf.
@@ -49,8 +50,7 @@ class NaNCheck:
             for layer, values in layers.items()
             if not math.isfinite(values.get("cost", 0.0))
         }
-        gradients = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
-        bad_gradients = _non_finite(gradients)
+        bad_gradients = [] if finite else self._bad_gradients()
         if self._any(bool(bad_losses or bad_gradients)):
             what = ""
             if bad_gradients:
@@ -58,6 +58,9 @@ class NaNCheck:
             elif bad_losses:
                 what = f"the loss of layer {next(iter(bad_losses.values()))} is NaN or Inf"
             self._stop(what, list(bad_losses) or list(range(len(metrics))))
+
+    def _bad_gradients(self) -> list[str]:
+        return _non_finite({name: p.grad for name, p in self.network.named_parameters() if p.grad is not None})
 
     def check_weights(self) -> None:
         """Check the parameters and buffers. All processes call it. Raises DarknetError if one is NaN or Inf."""

@@ -30,12 +30,13 @@ from .batches import Data
 from .checkpoints import CheckpointWriter, Progress, TrainingState, lock_files
 from .determinism import deterministic_algorithms, iteration_seed
 from .distributed import ProcessGroup, is_main_process
-from .engine import ForwardBackward, Targets, loss_metrics, training_environment
+from .engine import ForwardBackward, Targets, loss_metrics, read_scalars, training_environment
 from .filter_rejection import reinitialise_similar_filters
 from .gradient_checkpointing import checkpoint_activations
 from .label_rejection import LabelRejection
 from .loader import Batch
 from .logger import IterationMetrics, merge_mini_batches
+from .loss_scale import all_finite
 from .nan_check import NaNCheck
 from .optimizer import EMA, Optimizer, build_optimizer
 from .options import TrainOptions, check_options, warn_of_ignored_options
@@ -145,21 +146,21 @@ class Trainer:
         """
         if not pairs:
             raise DataError("no mini-batch: expected one (images, targets) pair per subdivision")
-        cost = 0.0
+        costs: list[Tensor] = []
+        metrics: list[dict[int, dict[str, Tensor]]] = []
         images = 0
-        self.layer_metrics = []
         sequence_length = schedule.sequence_length(self.net, self.iteration)
         with self.engine.training(self.iteration):
             for subdivision, (x, targets) in enumerate(pairs):
                 images += len(x) * self.group.world_size
                 context = self._context(x, self.network.seen + images, subdivision, sequence_length)
                 outputs = self.engine.run(x, targets, context)
-                cost += float(torch.stack([output.loss.cost for output in outputs]).mean())
-                self.layer_metrics.append(loss_metrics(self.network, outputs))
+                costs.append(torch.stack([output.loss.cost for output in outputs]).mean())
+                metrics.append(loss_metrics(self.network, outputs))
         self.iteration += 1
         self.lr = schedule.learning_rate(self.net, self.iteration, self.rng)
         with training_environment():
-            self._finish_gradients()
+            cost = self._finish_gradients(costs, metrics)
             self.penalty.add_gradients(images * sequence_length)
             self.optimizer.step(self.lr, images * sequence_length, self.iteration)
             self.ema.update(self.iteration)
@@ -277,19 +278,37 @@ class Trainer:
             try_fix_nan=self.net.try_fix_nan,
         )
 
-    def _finish_gradients(self) -> None:
-        """Sum the gradients over the processes, unscale them, and check them."""
+    def _finish_gradients(self, costs: Sequence[Tensor], metrics: Sequence[dict[int, dict[str, Tensor]]]) -> float:
+        """Sum the gradients over the processes, unscale them, and check them; read all numbers of the iteration.
+
+        Reading is the one synchronisation of an iteration.
+
+        Args:
+            costs: The cost of each mini-batch.
+            metrics: See ``loss_metrics``, for each mini-batch.
+
+        Returns:
+            The sum of the costs.
+        """
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         self.group.all_reduce_(gradients)
-        if not self.engine.scaler.unscale_(gradients):
+        parts = [value for layers in metrics for values in layers.values() for value in values.values()]
+        finite, *values = read_scalars([all_finite(gradients), *costs, *parts])
+        remaining = iter(values[len(costs) :])
+        self.layer_metrics = [
+            {layer: {name: next(remaining) for name in names} for layer, names in layers.items()} for layers in metrics
+        ]
+        usable = self.engine.scaler.unscale_(gradients, bool(finite))
+        if not usable:
             self.network.zero_grad()  # float16 overflow: skip this update
         if self.net.try_fix_nan:
             for gradient in gradients:
                 gradient.nan_to_num_(0.0, 0.0, 0.0)
         if self.nan_check is not None:
-            self.nan_check.check_gradients(self.layer_metrics)
+            self.nan_check.check_gradients(self.layer_metrics, bool(finite) or not usable or self.net.try_fix_nan)
         if self.before_update is not None:
             self.before_update()
+        return sum(values[: len(costs)])
 
     def _prepare(self, stack: ExitStack) -> resume.Start:
         """Join the other processes, fill the network and move it; ``stack`` undoes what does not outlive the run."""
@@ -360,8 +379,7 @@ class Trainer:
         start = time.monotonic()
         cost = self.step(self._in_memory_format(batch))
         images = sum(len(x) for x, _ in batch.pairs) * self.group.world_size
-        device = next(self.network.parameters()).device
-        loss = float(self.group.all_reduce(torch.tensor(cost, dtype=torch.float32, device=device))) / images
+        loss = self.group.sum(cost, next(self.network.parameters()).device) / images
         self.progress.add_loss(loss)
         throughput = session.throughput
         throughput.update()

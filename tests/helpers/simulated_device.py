@@ -1,8 +1,10 @@
 """A simulated accelerator: tensors of the device ``sim`` hold the CPU's numbers and cannot be mixed with CPU tensors.
 
 What CUDA refuses is refused on a machine without any GPU: an operator that is given tensors of both devices
-(0-dimensional CPU tensors and CPU index tensors aside), and ``numpy()`` of a device tensor. Synchronisations, which
-stall a GPU, are counted. It rests on torch's Python backend for PrivateUse1 (torch 2.9 and later).
+(0-dimensional CPU tensors and CPU index tensors aside), and ``numpy()`` of a device tensor. Operators are counted, and
+so are those that stall a GPU: synchronisations, and copies of ordinary host memory to the device. Under autocast,
+convolutions and matrix products take the lower precision. It rests on torch's Python backend for PrivateUse1 (torch
+2.9 and later).
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ _SYNCHRONISING = {
     aten.is_nonzero.default,
     aten.equal.default,
     aten._unique2.default,
+    aten.bincount.default,
 }
+_INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+_AUTOCAST = ("conv2d", "convolution", "conv_transpose2d.input", "linear", "mm", "addmm", "bmm", "matmul")
 _CONSTANTS = (torch.tensor, torch.as_tensor, torch.asarray)
 
 
@@ -49,12 +54,23 @@ class Simulation:
 
     Attributes:
         synchronisations: their number by operator.
+        uploads: number of copies from the host that are not ``non_blocking``, constants included.
+        operators: number of operators that ran on the device, views included.
         float64: whether the device has float64; Apple's has not.
     """
 
     def __init__(self, *, float64: bool = True) -> None:
         self.synchronisations: collections.Counter[str] = collections.Counter()
+        self.uploads = 0
+        self.operators = 0
         self.float64 = float64
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[Simulation]:
+        """Count from zero inside the block."""
+        self.synchronisations.clear()
+        self.uploads = self.operators = 0
+        yield self
 
     def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run an operator on the numbers of its arguments."""
@@ -65,13 +81,9 @@ class Simulation:
         if simulated and others and func not in _MIXING:
             shape = tuple(others[0].shape)
             raise RuntimeError(f"expected all tensors on one device: {func} got {NAME} and cpu {shape}")
-        leaves = device is not None and device.type != NAME and func is aten._to_copy.default and bool(simulated)
-        if func in _SYNCHRONISING or leaves:
-            self.synchronisations[str(func)] += 1
+        self._count(func, args, kwargs, device)
         if func is aten.copy_.default:
             target, source = args[:2]
-            if isinstance(source, SimulatedTensor) and not isinstance(target, SimulatedTensor):
-                self.synchronisations[str(func)] += 1
             numbers(target).copy_(numbers(source))
             return target
         options = dict(kwargs)
@@ -81,6 +93,29 @@ class Simulation:
         known = {id(tensor.numbers): tensor for tensor in simulated}  # in-place operators return their argument
         on_device = device.type == NAME if device is not None else bool(simulated)
         return _pytree.tree_map(functools.partial(self._wrap, known, on_device), result)
+
+    def _count(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> None:
+        self.operators += 1
+        synchronises = func in _SYNCHRONISING
+        if func in _INDEXING:
+            indices = [index for index in args[1] if index is not None]
+            is_fill = len(args) > 2 and args[2].dim() == 0 and not isinstance(args[2], SimulatedTensor)
+            synchronises = any(index.dtype in (torch.bool, torch.uint8) for index in indices) and not is_fill
+            self.uploads += sum(not isinstance(index, SimulatedTensor) for index in indices)
+        if func is aten.repeat_interleave.Tensor:
+            synchronises = kwargs.get("output_size") is None
+        if func is aten._to_copy.default and device is not None:
+            source, on_device = args[0], device.type == NAME
+        elif func is aten.copy_.default:
+            source, on_device = args[1], isinstance(args[0], SimulatedTensor)
+        else:
+            source, on_device = None, False
+        if isinstance(source, SimulatedTensor):
+            synchronises = not on_device
+        elif source is not None and on_device and not kwargs.get("non_blocking"):
+            self.uploads += 1
+        if synchronises:
+            self.synchronisations[str(func)] += 1
 
     def _wrap(self, known: Mapping[int, Tensor], on_device: bool, value: Any) -> Any:
         if not isinstance(value, Tensor) or not on_device:
@@ -135,6 +170,7 @@ class SimulatedTensor(Tensor):
     def new_tensor(self, data: Any, **options: Any) -> Tensor:  # type: ignore[override]
         """Make a tensor on the device."""
         values = torch.tensor(data, dtype=options.get("dtype", self.dtype))
+        _running[-1].uploads += "device" not in options
         return values if "device" in options else SimulatedTensor(values)
 
     def tolist(self) -> Any:
@@ -180,6 +216,7 @@ class _Constants(TorchFunctionMode):
         if isinstance(args[0], SimulatedTensor):
             return args[0]
         del kwargs["device"]
+        _running[-1].uploads += 1
         return SimulatedTensor(func(*args, **kwargs))
 
 
@@ -188,8 +225,8 @@ def _register() -> Any:
     """Register the device with torch, once a process."""
 
     class Module(backend_registration._DummyBackendModule):
-        def get_amp_supported_dtype(self) -> list[torch.dtype]:  # asked for by torch.utils.checkpoint
-            return []
+        def get_amp_supported_dtype(self) -> list[torch.dtype]:
+            return [torch.float16, torch.bfloat16]
 
         def __getattr__(self, name: str) -> Callable[..., Any]:
             if name in ("synchronize", "manual_seed", "manual_seed_all", "set_device", "empty_cache", "init"):
@@ -212,7 +249,24 @@ def _register() -> Any:
     library.impl("empty.memory_format", empty, "PrivateUse1")
     library.impl("empty_strided", empty_strided, "PrivateUse1")
     library.impl("_copy_from", copy_from, "PrivateUse1")
+    for operator in _AUTOCAST:
+        packet = getattr(aten, operator.partition(".")[0])
+        library.impl(operator, functools.partial(_autocast, packet), "AutocastPrivateUse1")
     return library
+
+
+def _autocast(operator: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run an operator in the precision of autocast."""
+    dtype = torch.get_autocast_dtype(NAME)
+
+    def cast(value: Any) -> Any:
+        is_float = isinstance(value, Tensor) and value.dtype.is_floating_point and value.dtype != torch.float64
+        return value.to(dtype) if is_float else value
+
+    key: Any = torch._C._parse_dispatch_key("AutocastPrivateUse1")
+    keys = torch._C.DispatchKeySet(key)
+    with torch._C._ExcludeDispatchKeyGuard(keys):
+        return operator(*_pytree.tree_map(cast, args), **_pytree.tree_map(cast, kwargs))
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def targets(boxes: int = 3) -> Tensor:
         size = torch.rand(boxes, 2, generator=rng) * 0.5 + 0.1
         classes = torch.randint(0, 3, (boxes, 1), generator=rng)
         rows.append(torch.cat((centre, size, classes), dim=1))
-    return pad_targets(rows, torch.device("cpu"))
+    return pad_targets(rows)
 
 
 def labels(x: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def test_darknets_diou_gradient_differs_from_the_derivative_by_the_factors_of_th
 
 
 def test_images_without_targets_give_a_finite_loss() -> None:
-    empty = pad_targets([torch.zeros(0, 5)] * 2, torch.device("cpu"))
+    empty = pad_targets([torch.zeros(0, 5)] * 2)
     for name, keys, shape in CASES:
         if name in ("yolo", "region", "detection"):
             layer = random_networks.layer(name, keys, Shape(*shape)).train()
@@ -165,9 +165,9 @@ def test_targets_of_classes_that_the_head_does_not_have_are_ignored(name: str, u
 
 def test_targets_end_at_the_first_whose_x_is_0() -> None:
     rows = torch.tensor([[0.5, 0.5, 0.1, 0.1, 1], [0, 0, 0, 0, 0], [0.2, 0.2, 0.1, 0.1, 2]])
-    assert pad_targets([rows], torch.device("cpu"))[0, :, 4].tolist() == [1, 0, 0]
+    assert pad_targets([rows])[0, :, 4].tolist() == [1, 0, 0]
     with pytest.raises(ValueError, match="x y w h class"):
-        pad_targets([torch.zeros(3, 4)], torch.device("cpu"))
+        pad_targets([torch.zeros(3, 4)])
 
 
 @pytest.mark.parametrize("name", list(Activation))
@@ -194,7 +194,7 @@ def test_contrastive_trains_the_embeddings_that_a_head_matched() -> None:
     net = Network(cfg.loads(text)).initialise().train()
     x = torch.rand(2, 24, 8, 8, generator=torch.Generator().manual_seed(4))
     boxes = torch.tensor([[0.2, 0.2, 0.3, 0.3, 1, 7], [0.8, 0.8, 0.3, 0.3, 1, 8]])
-    known, context = pad_targets([boxes, boxes], torch.device("cpu")), StepContext(size=(8, 8))
+    known, context = pad_targets([boxes, boxes]), StepContext(size=(8, 8))
     maps = net[0](x)
     net[1].loss(maps, net[1](maps), known, context)
     z = net[3](maps)

@@ -12,7 +12,7 @@ from darknet_py.network import Network
 from darknet_py.training import resume
 from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.loader import Batch
-from darknet_py.training.loss_scale import GradScaler
+from darknet_py.training.loss_scale import GradScaler, all_finite
 from darknet_py.training.nan_check import NaNCheck
 from darknet_py.training.trainer import Trainer
 from tests.helpers import random_networks, synthetic_data, training_runs
@@ -21,20 +21,21 @@ from tests.helpers import random_networks, synthetic_data, training_runs
 def test_the_dynamic_loss_scale_halves_on_overflow_and_grows_again() -> None:
     scale = GradScaler(1.0, half=True)
     first = scale.factor
-    assert scale.unscale_([torch.full((3,), first)])
+    assert scale.unscale_([torch.full((3,), first)], True)
     gradient = torch.full((3,), 8 * first)
-    assert scale.unscale_([gradient])
+    assert scale.unscale_([gradient], True)
     assert torch.equal(gradient, torch.full((3,), 8.0))
-    assert not scale.unscale_([torch.tensor([1.0, math.inf])])
+    overflow = [torch.ones(2), torch.tensor([1.0, math.inf])]
+    assert not scale.unscale_(overflow, bool(all_finite(overflow)))
     assert scale.factor == first / 2
     for _ in range(500):
-        assert scale.unscale_([torch.ones(1)])
+        assert scale.unscale_([torch.ones(1)], bool(all_finite([torch.ones(1)])))
     assert scale.factor == first
 
 
 def test_the_loss_scale_of_the_cfg_is_constant() -> None:
     scale = GradScaler(128.0, half=True)
-    assert scale.unscale_([torch.tensor([math.inf])])
+    assert scale.unscale_([torch.tensor([math.inf])], False)
     assert scale.factor == 128
     assert GradScaler(128.0, half=False).factor == 1
 

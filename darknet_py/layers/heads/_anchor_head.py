@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ...boxes import NMSKind, NMSOptions
@@ -19,9 +20,9 @@ from ..base import Shape
 from ._anchor_loss import AnchorLoss
 from ._anchor_loss_options import AnchorLossOptions
 from ._anchors import anchor_conflicts
-from ._assignment import Matches
-from ._box_coder import Anchors, BoxCoder, GridIndex
-from ._head import Head
+from ._box_coder import Anchors, BoxCoder, Cells
+from ._head import Head, SelectedRows
+from ._matching import Matches
 
 
 class AnchorHead(Head):
@@ -97,7 +98,7 @@ class AnchorHead(Head):
         """[batch, channels, height, width] as [batch, height, width, anchors, entries], Darknet's order of boxes."""
         return self.entries(output).permute(0, 3, 4, 1, 2)
 
-    def box_coder(self, output: Tensor, size: tuple[int, int]) -> BoxCoder:
+    def box_coder(self, output: Tensor | SelectedRows, size: tuple[int, int]) -> BoxCoder:
         """Return the coder of boxes for an output map and the network's input size (width, height)."""
         raise NotImplementedError
 
@@ -106,31 +107,49 @@ class AnchorHead(Head):
         """The loss, configured by the options."""
         raise NotImplementedError
 
-    def candidates(self, output: Tensor, threshold: float) -> tuple[Tensor, GridIndex, list[int]]:
+    def objectness(self, output: Tensor) -> Tensor:
+        """Return the objectness of all predictions, float [rows]."""
+        return self.cells(output)[..., self.box_entries].flatten()
+
+    def rows_at(self, output: Tensor, positions: Tensor) -> Tensor:
+        """Return the predictions, float [n, entries], at ``positions``, int64 [n]."""
+        cells = self.cells(output)
+        return cells[torch.unravel_index(positions, cells.shape[:-1])]
+
+    def candidates(
+        self, output: Tensor | SelectedRows, coder: BoxCoder, threshold: float
+    ) -> tuple[Tensor, Cells, list[int]]:
         """Select predictions by objectness.
 
         Args:
-            output: float [batch, channels, height, width].
+            output: float [batch, channels, height, width], or its selected rows.
+            coder: the coder of its boxes.
             threshold: objectness must be above this.
 
         Returns:
-            The rows, float [n, entries], in Darknet's order; their grid indices; and their number in each image.
+            The rows, float [n, entries], in Darknet's order; their cells; and their number in each image.
         """
-        cells = self.cells(output)
-        image, row, column, anchor = (cells[..., self.box_entries] > threshold).nonzero().unbind(dim=1)
-        index = GridIndex(image, row, column, anchor)
-        counts = image.bincount(minlength=output.shape[0]).tolist()
-        return cells[image, row, column, anchor], index, counts
+        batch, _, height, width = output.shape
+        if isinstance(output, SelectedRows):
+            rows = output.rows
+            index = torch.unravel_index(output.positions, (batch, height, width, len(self.mask)))
+        else:
+            cells = self.cells(output)
+            index = (cells[..., self.box_entries] > threshold).nonzero(as_tuple=True)
+            rows = cells[index]
+        image, row, column, anchor = index
+        positions = (anchor * height + row) * width + column
+        return rows, coder.cells(rows).select(positions), image.bincount(minlength=batch).tolist()
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Compute the loss; ``targets``: float [batch, targets, 6], see ``pad_targets``."""
+        """Compute the loss; ``targets``: float [batch, targets, 6] on the CPU, see ``pad_targets``."""
         return self.loss_and_matches(x, output, targets, context)[0]
 
     def loss_and_matches(
         self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext
     ) -> tuple[Loss, Matches]:
         """Compute the loss, and return also which predictions targets were assigned to."""
-        gt_boxes = map_classes(targets[:, : self.options.max], self.label_map, self.options.classes)
+        gt_boxes = map_classes(targets.cpu()[:, : self.options.max], self.label_map, self.options.classes)
         return self.loss_function(x, output, gt_boxes, self.box_coder(output, context.size), context)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,9 @@ from torch import Tensor
 from .._context import StepContext
 from .._loss import Loss
 from ._anchor_loss_options import AnchorLossOptions
-from ._assignment import AssignmentRules, Matches, Predictions, Targets, assign, class_multipliers
-from ._box_coder import Anchors, BoxCoder, grid_index
+from ._assignment import Assignment, AssignmentRules, Predictions, Targets, assign
+from ._box_coder import Anchors, BoxCoder
+from ._matching import Matches, class_multipliers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ class AnchorLoss(abc.ABC):
         Args:
             x: input of the head, float [batch, anchors * (box_entries + 1 + classes), height, width].
             output: output of the head, same shape.
-            gt_boxes: float [batch, targets, 6], (cx, cy, w, h, class, track) relative to the image, padded with zeros.
+            gt_boxes: float [batch, targets, 6], (cx, cy, w, h, class, track) relative to the image, padded with zeros;
+                on the CPU.
             coder: decodes the head's outputs.
             context: the training step.
 
@@ -62,11 +64,12 @@ class AnchorLoss(abc.ABC):
         first = self.box_entries
         options = self.options
         rows = self._to_rows(output)
-        batch, _, height, width = x.shape
-        index = grid_index(batch, len(self.anchors.mask), height, width, x.device)
+        batch = len(x)
+        cells = coder.cells(output)
         with torch.no_grad():
-            preds = Predictions(coder.decode(rows[:, self.box_columns], index), rows[:, first], rows[:, first + 1 :])
-            targets, overlapping, matches = assign(
+            boxes = coder.decode(rows[:, self.box_columns].view(batch, -1, 4), cells).flatten(0, 1)
+            preds = Predictions(boxes, rows[:, first], rows[:, first + 1 :])
+            assignment = assign(
                 preds,
                 gt_boxes,
                 anchors=self.anchors,
@@ -75,32 +78,54 @@ class AnchorLoss(abc.ABC):
                 rules=self.rules,
                 adversarial=context.adversarial,
             )
-            positives = overlapping.concat(matches)
-            weights = options.iou_normalizer * class_multipliers(positives, options)
-            encoded = coder.encode(positives.boxes, index.select(positives.rows))
+            targets = assignment.targets
+            positives = self._positives(assignment, coder, rows)
             matched = rows[positives.rows]
-            residuals = encoded - matched[:, self.box_columns]
-            box_delta = torch.zeros_like(rows[:, :first]) - targets.box_decay[:, None] * rows[:, :first]
-            matched_delta = self.box_delta(matched, preds.boxes[positives.rows], positives.boxes, residuals, weights)
-            box_delta.index_put_((positives.rows,), matched_delta, accumulate=True)
+            residuals = positives.encoded - matched[:, self.box_columns]
+            matched_boxes = preds.boxes[positives.rows]
+            matched_delta = self.box_delta(matched, matched_boxes, positives.boxes, residuals, positives.weights)
+            box_delta = rows.new_zeros(len(targets.assigned), first)
+            if targets.box_decay is not None:
+                box_delta -= targets.box_decay[:, None] * rows[:, :first]
+            box_delta.index_put_((positives.slots,), matched_delta, accumulate=True)
             objectness_delta = _finite(targets.objectness_weights * (targets.objectness - preds.objectness))
-            class_delta = _finite(targets.class_weights * (targets.classes - preds.scores))
-            divisor = self.box_divisor(objectness_delta, class_delta)
-            delta = torch.cat((box_delta / divisor[:, None], objectness_delta[:, None], class_delta), dim=1)
+            class_delta = _finite(targets.class_weights * (targets.classes - preds.scores[targets.assigned]))
+            divisor = self.box_divisor(objectness_delta[targets.assigned], class_delta)
+            if divisor is not None:
+                box_delta /= divisor[:, None]
+            delta = torch.zeros_like(rows)
+            assigned_delta = (box_delta, objectness_delta[targets.assigned, None], class_delta)
+            delta[targets.assigned] = torch.cat(assigned_delta, dim=1)
+            delta[:, first] = objectness_delta
             if context.reject is not None and self.rejects_labels:
                 delta = context.reject(delta, options.classes)
-            cost, parts = self.cost(delta, preds.boxes[matches.rows], matches.boxes, batch)
+            start = assignment.first_match
+            cost, parts = self.cost(delta, matched_boxes[start:], positives.boxes[start:], batch)
         delta = options.delta_normalizer * self._to_map(delta, output)
+        found = assignment.positives.select(slice(start, None))
         if context.darknet_gradients:
-            return Loss(cost, delta, cost, parts), matches
+            return Loss(cost, delta, cost, parts), found
         value = self._cross_entropy(self._to_rows(x)[:, first:], rows[:, first:], targets)
         matched = rows[positives.rows]
-        boxes = coder.decode(matched[:, self.box_columns], index.select(positives.rows))
-        residuals = encoded - matched[:, self.box_columns]
-        box_loss = self.box_loss(matched, boxes, positives.boxes, residuals, weights)
-        value = value + (box_loss / divisor[positives.rows]).sum()
-        value = value + (targets.box_decay[:, None] * rows[:, :first].square() / divisor[:, None]).sum() / 2
-        return Loss(cost, delta, options.delta_normalizer * value, parts), matches
+        boxes = coder.decode(matched[:, self.box_columns], cells.select(positives.positions))
+        residuals = positives.encoded - matched[:, self.box_columns]
+        box_loss = self.box_loss(matched, boxes, positives.boxes, residuals, positives.weights)
+        value = value + (box_loss if divisor is None else box_loss / divisor[positives.slots]).sum()
+        if targets.box_decay is not None:
+            decay = targets.box_decay[:, None] * rows[:, :first].square()
+            value = value + (decay if divisor is None else decay / divisor[:, None]).sum() / 2
+        return Loss(cost, delta, options.delta_normalizer * value, parts), found
+
+    def _positives(self, assignment: Assignment, coder: BoxCoder, rows: Tensor) -> _Positives:
+        """Compute the box targets on the CPU, and move them to the device of ``rows``."""
+        positives = assignment.positives
+        own_cells = coder.cells(positives.boxes)
+        positions = positives.rows % len(own_cells.xy)
+        encoded = coder.encode(positives.boxes, own_cells.select(positions))
+        weights = self.options.iou_normalizer * class_multipliers(positives, self.options)
+        floats = torch.cat((positives.boxes, encoded, weights[:, None]), dim=1).to(rows, non_blocking=True)
+        indices = torch.stack((positives.rows, assignment.slots, positions)).to(rows.device, non_blocking=True)
+        return _Positives(indices[0], indices[1], indices[2], floats[:, :4], floats[:, 4:8], floats[:, 8])
 
     @abc.abstractmethod
     def box_delta(self, rows: Tensor, boxes: Tensor, gt_boxes: Tensor, residuals: Tensor, weights: Tensor) -> Tensor:
@@ -122,8 +147,8 @@ class AnchorLoss(abc.ABC):
         """Compute the differentiable loss of matched boxes, float [n]; arguments as for ``box_delta``."""
 
     @abc.abstractmethod
-    def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor:
-        """Return the divisor of each row's box delta, float [rows], given its other deltas."""
+    def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor | None:
+        """Return the divisor of the rows' box deltas, float [n], given their other deltas; None: 1."""
 
     @abc.abstractmethod
     def cost(self, delta: Tensor, boxes: Tensor, gt_boxes: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -150,11 +175,36 @@ class AnchorLoss(abc.ABC):
 
     def _cross_entropy(self, logits: Tensor, probs: Tensor, targets: Targets) -> Tensor:
         """Sum the loss of objectness and classes, both given as [rows, 1 + classes]."""
-        target = torch.cat((targets.objectness[:, None], targets.classes), dim=1)
-        weights = torch.cat((targets.objectness_weights[:, None], targets.class_weights), dim=1)
+        assigned = targets.assigned
+        parts = (
+            (logits[:, 0], probs[:, 0], targets.objectness, targets.objectness_weights),
+            (logits[assigned, 1:], probs[assigned, 1:], targets.classes, targets.class_weights),
+        )
         if self.inputs_are_probabilities:
-            return (weights * (target - probs).square()).sum() / 2
-        return F.binary_cross_entropy_with_logits(logits, target, weights, reduction="sum")
+            losses = [(w * (target - p).square()).sum() / 2 for _, p, target, w in parts]
+        else:
+            losses = [F.binary_cross_entropy_with_logits(t, target, w, reduction="sum") for t, _, target, w in parts]
+        return losses[0] + losses[1]
+
+
+class _Positives(NamedTuple):
+    """Positive predictions on the device.
+
+    Attributes:
+        rows: int64 [n].
+        slots: int64 [n], their indices among the assigned rows.
+        positions: int64 [n], their positions in their images, see ``BoxCoder``.
+        boxes: float [n, 4], their target boxes.
+        encoded: float [n, 4], the outputs x, y, w, h that decode to the target boxes.
+        weights: float [n].
+    """
+
+    rows: Tensor
+    slots: Tensor
+    positions: Tensor
+    boxes: Tensor
+    encoded: Tensor
+    weights: Tensor
 
 
 def area_weights(gt_boxes: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,34 +10,24 @@ import torch
 from torch import Tensor
 
 
-class GridIndex(NamedTuple):
-    """Indices of predictions in the output of a head.
+class Cells(NamedTuple):
+    """Cell and anchor of predictions, and the sizes that boxes are relative to, as floats.
 
     Attributes:
-        image, row, column: int64 [n].
-        anchor: int64 [n], index among the head's own anchors.
+        xy: float [n, 2], column and row.
+        anchors: float [n, 2], width and height of the anchor in pixels of the input.
+        grid_size: float [2], width and height of the map in cells.
+        input_size: float [2], width and height of the network's input in pixels.
     """
 
-    image: Tensor
-    row: Tensor
-    column: Tensor
-    anchor: Tensor
+    xy: Tensor
+    anchors: Tensor
+    grid_size: Tensor
+    input_size: Tensor
 
-    @property
-    def xy(self) -> Tensor:
-        """Column and row, int64 [n, 2]."""
-        return torch.stack((self.column, self.row), dim=1)
-
-    def select(self, rows: Tensor) -> GridIndex:
-        """Return the entries at ``rows``, int64 indices or a bool mask [n]."""
-        return GridIndex(*(part[rows] for part in self))
-
-
-def grid_index(batch: int, anchors: int, height: int, width: int, device: torch.device) -> GridIndex:
-    """Return the index of every prediction of a map, in the order image, anchor, row, column."""
-    axes = [torch.arange(n, device=device) for n in (batch, anchors, height, width)]
-    image, anchor, row, column = (part.flatten() for part in torch.meshgrid(*axes, indexing="ij"))
-    return GridIndex(image, row, column, anchor)
+    def select(self, positions: Tensor) -> Cells:
+        """Return the entries at ``positions``, int64 [m]."""
+        return self._replace(xy=self.xy[positions], anchors=self.anchors[positions])
 
 
 @dataclass(frozen=True)
@@ -65,6 +56,9 @@ class BoxCoder:
     ``cx = (column + x) / grid width + offset * w``, ``w = pw * exp(x_w) / input width``, likewise cy and h
     (YOLOv2, https://arxiv.org/abs/1612.08242, section 2; ``get_yolo_box``, ``get_gaussian_yolo_box``).
 
+    A prediction has a position in its image, that of its anchor, row and column in this order:
+    ``(anchor * grid height + row) * grid width + column``.
+
     Attributes:
         anchors: (width, height) of the head's anchors in pixels of the input.
         grid_size: width and height of the map in cells.
@@ -80,21 +74,24 @@ class BoxCoder:
     squared_size: bool = False
     offset: float = 0.0
 
-    def decode(self, outputs: Tensor, index: GridIndex) -> Tensor:
-        """Return boxes, float [n, 4], of outputs (x, y, w, h), float [n, 4]."""
-        wh = outputs[:, 2:]
+    def cells(self, like: Tensor) -> Cells:
+        """Return the cells of all positions, on the device and in the precision of ``like``."""
+        return _all_cells(self, like.device, like.dtype)
+
+    def decode(self, outputs: Tensor, cells: Cells) -> Tensor:
+        """Return boxes, float [..., n, 4], of outputs (x, y, w, h), float [..., n, 4]."""
+        wh = outputs[..., 2:]
         factor = 4 * wh.square() if self.squared_size else wh.exp()
-        sizes = factor * factor.new_tensor(self.anchors)[index.anchor] / factor.new_tensor(self.input_size)
-        centres = (index.xy + outputs[:, :2]) / outputs.new_tensor(self.grid_size)
+        sizes = factor * cells.anchors / cells.input_size
+        centres = (cells.xy + outputs[..., :2]) / cells.grid_size
         if self.offset:
             centres = centres + sizes * self.offset
-        return torch.cat((centres, sizes), dim=1)
+        return torch.cat((centres, sizes), dim=-1)
 
-    def encode(self, boxes: Tensor, index: GridIndex) -> Tensor:
+    def encode(self, boxes: Tensor, cells: Cells) -> Tensor:
         """Return the outputs (x, y, w, h), float [n, 4], that decode to boxes, float [n, 4]; ``decode`` inverted."""
-        xy = self.anchor_point(boxes) * boxes.new_tensor(self.grid_size) - index.xy
-        anchors = boxes.new_tensor(self.anchors)[index.anchor]
-        factor = boxes[:, 2:] * boxes.new_tensor(self.input_size) / anchors
+        xy = self.anchor_point(boxes) * cells.grid_size - cells.xy
+        factor = boxes[:, 2:] * cells.input_size / cells.anchors
         return torch.cat((xy, (factor / 4).sqrt() if self.squared_size else factor.log()), dim=1)
 
     def anchor_point(self, boxes: Tensor) -> Tensor:
@@ -106,3 +103,15 @@ class BoxCoder:
         grid = boxes.new_tensor(self.grid_size)
         column, row = (self.anchor_point(boxes) * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
         return column, row
+
+
+@functools.lru_cache(maxsize=64)  # a few heads at all sizes of multi-scale training
+def _all_cells(coder: BoxCoder, device: torch.device, dtype: torch.dtype) -> Cells:
+    width, height = coder.grid_size
+    with torch.inference_mode(False):  # the loss saves them for its backward pass
+        position = torch.arange(len(coder.anchors) * height * width)
+        cell = position % (height * width)
+        xy = torch.stack((cell % width, cell // width), dim=1)
+        anchors = torch.tensor(coder.anchors, dtype=dtype)[position // (height * width)]
+        tensors = (xy, anchors, torch.tensor(coder.grid_size), torch.tensor(coder.input_size))
+        return Cells(*(tensor.to(dtype).to(device, non_blocking=True) for tensor in tensors))

@@ -76,11 +76,10 @@ class GaussianYoloLoss(AnchorLoss):
         total = delta.square().sum()
         others = delta[:, 8:].square().sum()
         uncertainty = delta[:, 4:8].square().sum()  # entries 4 to 7, as in Darknet, though sigmas are the odd ones
-        count = total.new_tensor(len(boxes))
         iou = iou_by_kind(boxes, gt_boxes, IoULoss.IOU)
-        parts = {"iou": iou.sum() / count.clamp(min=1), "count": count, "class": others / batch}
-        parts |= {"box": (total - others - uncertainty) / batch, "uncertainty": uncertainty / batch}
-        return total, parts | {"total": total / batch}
+        parts = {"iou": iou.sum() / max(1, len(boxes)), "count": torch.tensor(float(len(boxes)))}
+        parts |= {"class": others / batch, "box": (total - others - uncertainty) / batch}
+        return total, parts | {"uncertainty": uncertainty / batch, "total": total / batch}
 
 
 def _density(residuals: Tensor, sigma: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ...boxes import NMSOptions, RawDetections
@@ -51,6 +52,20 @@ class DecodeOptions:
         return self.class_map if isinstance(self.class_map, Tensor) else head_map if self.class_map else None
 
 
+class SelectedRows(NamedTuple):
+    """The predictions of a map that are decoded, see ``copy_to_host``.
+
+    Attributes:
+        rows: float [n, entries].
+        positions: int64 [n], their indices among all predictions, in Darknet's order of boxes.
+        shape: shape of the map, [batch, channels, height, width].
+    """
+
+    rows: Tensor
+    positions: Tensor
+    shape: torch.Size
+
+
 class Head(Layer):
     """A detection head: the end of a branch, whose output is decoded to boxes.
 
@@ -83,11 +98,25 @@ class Head(Layer):
         super().__init__(options, x)
         self.tree = None
 
-    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
+    def objectness(self, output: Tensor) -> Tensor | None:
+        """Return the scores [rows] that ``decode`` selects predictions by, in Darknet's order; None: it needs all.
+
+        ``output``: what ``forward`` returned, float [batch, channels, height, width].
+        """
+        return None
+
+    def rows_at(self, output: Tensor, positions: Tensor) -> Tensor:
+        """Return the predictions, float [n, entries], at ``positions``, int64 [n], of an output with ``objectness``."""
+        raise NotImplementedError
+
+    def decode(
+        self, output: Tensor | SelectedRows, size: tuple[int, int], options: DecodeOptions
+    ) -> list[RawDetections]:
         """Decode the boxes of every image of a batch.
 
         Args:
-            output: what ``forward`` returned, float [batch, channels, height, width].
+            output: what ``forward`` returned, float [batch, channels, height, width]; for a head with ``objectness``
+                its rows above the threshold are enough.
             size: width and height of the network's input in pixels.
             options: which boxes to return.
 

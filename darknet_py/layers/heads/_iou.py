@@ -72,43 +72,47 @@ def darknet_iou_gradient(boxes: Tensor, targets: Tensor, kind: IoULoss) -> Tenso
     Returns:
         float [n, 4], the gradient with respect to cx, cy, w, h: following it increases the IoU.
     """
-    size = torch.where(boxes[:, 2:] == 0, torch.ones_like(boxes[:, 2:]), boxes[:, 2:])
+    size = boxes[:, 2:].masked_fill(boxes[:, 2:] == 0, 1.0)
     centre, target_centre = boxes[:, :2], targets[:, :2]
-    low, high = centre - size / 2, centre + size / 2
-    target_low, target_high = target_centre - targets[:, 2:] / 2, target_centre + targets[:, 2:] / 2
+    half, target_half = size / 2, targets[:, 2:] / 2
+    low, high = centre - half, centre + half
+    target_low, target_high = target_centre - target_half, target_centre + target_half
     overlap = torch.minimum(high, target_high) - torch.maximum(low, target_low)
     intersection = overlap.prod(dim=1, keepdim=True)
     area = (high - low).prod(dim=1, keepdim=True)
     union = area + (target_high - target_low).prod(dim=1, keepdim=True) - intersection
+    # The low and the high edges, of which the low ones are negated: a larger value is farther out.
+    edges, target_edges = torch.stack((-low, high)), torch.stack((-target_low, target_high))
     # Moving an edge changes an area by the length across: hence x and y are swapped.
     across, side = overlap.flip(1), (high - low).flip(1)
     zero = torch.zeros_like(low)
-    d_intersection = (torch.where(low > target_low, -across, zero), torch.where(high < target_high, across, zero))
-    d_union = (-side - d_intersection[0], side - d_intersection[1])
-    edges = [  # the derivatives with respect to the low and the high edges
-        torch.where(union > 0, (union * di - intersection * du) / union.square(), zero)
-        for di, du in zip(d_intersection, d_union, strict=True)
-    ]
+    d_intersection = torch.where(edges < target_edges, torch.stack((-across, across)), zero)
+    d_union = torch.stack((-side, side)) - d_intersection
+    d_edges = (union * d_intersection - intersection * d_union) / union.square()
+    d_edges = torch.where(union > 0, d_edges, zero)
     disjoint = (overlap <= 0).any(dim=1, keepdim=True)
-    enclosing = torch.maximum(high, target_high) - torch.minimum(low, target_low)
-    bounds_low, bounds_high = low < target_low, high > target_high  # the box bounds the enclosing box
+    if kind in (IoULoss.GIOU, IoULoss.DIOU, IoULoss.CIOU):
+        enclosing = torch.maximum(high, target_high) - torch.minimum(low, target_low)
+        bounds = edges > target_edges  # the box bounds the enclosing box
     if kind is IoULoss.GIOU:
         enclosing_area, enclosing_side = enclosing.prod(dim=1, keepdim=True), enclosing.flip(1)
-        d_area = (torch.where(bounds_low, -enclosing_side, zero), torch.where(bounds_high, enclosing_side, zero))
-        for edge in range(2):
-            term = (enclosing_area * d_union[edge] - union * d_area[edge]) / enclosing_area.square()
-            edges[edge] = torch.where(disjoint, term, edges[edge] + term)
-    d_centre, d_size = edges[0] + edges[1], edges[1] - edges[0]
+        d_area = torch.where(bounds, torch.stack((-enclosing_side, enclosing_side)), zero)
+        term = (enclosing_area * d_union - union * d_area) / enclosing_area.square()
+        d_edges = torch.where(disjoint, term, d_edges + term)
+    d_low, d_high = d_edges
+    d_centre, d_size = d_low + d_high, d_high - d_low
     if kind in (IoULoss.DIOU, IoULoss.CIOU):
-        diagonal = enclosing.square().sum(dim=1, keepdim=True)
-        distance = (centre - target_centre).square().sum(dim=1, keepdim=True)
-        bounds = bounds_high.to(boxes) - bounds_low.to(boxes)
-        centre_term = 2 * (target_centre - centre) * diagonal - 2 * enclosing * bounds * distance
-        size_term = enclosing * (bounds_high.to(boxes) + bounds_low.to(boxes)) * distance / diagonal.square()
+        squared_diagonal = enclosing.square().sum(dim=1, keepdim=True)
+        offset = target_centre - centre
+        distance = offset.square().sum(dim=1, keepdim=True)
+        bounds_low, bounds_high = bounds.to(boxes)
+        centre_term = 2 * offset * squared_diagonal - 2 * enclosing * (bounds_high - bounds_low) * distance
+        square = squared_diagonal.square()
+        size_term = enclosing * (bounds_high + bounds_low) * distance / square
         if kind is IoULoss.CIOU:
             size_term = size_term + _aspect_gradient(size, targets[:, 2:], intersection / union)
-        d_centre = torch.where(disjoint, zero, d_centre) + centre_term / diagonal.square()
-        d_size = torch.where(disjoint, zero, d_size) + size_term
+        d_centre = d_centre.masked_fill(disjoint, 0.0) + centre_term / square
+        d_size = d_size.masked_fill(disjoint, 0.0) + size_term
     return torch.cat((d_centre, d_size), dim=1)
 
 

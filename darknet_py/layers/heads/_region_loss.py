@@ -106,7 +106,8 @@ class RegionLoss:
 
         Args:
             preds: the head's predictions.
-            gt_boxes: float [batch, targets, 6], (cx, cy, w, h, class, track) relative to the image, padded with zeros.
+            gt_boxes: float [batch, targets, 6], (cx, cy, w, h, class, track) relative to the image, padded with zeros;
+                on the CPU.
             seen: images trained on so far.
 
         Returns:
@@ -122,15 +123,17 @@ class RegionLoss:
             best_iou, best_target = max_iou(rows.boxes.view(batch, -1, 4), gt_boxes, options.classes)
             targets = self._negatives(rows, best_iou, seen)
             matches, target = self._match(rows, gt_boxes, grid_size)
+            classes = self._map_classes(target[:, 4].long())
+            target = target.to(rows.boxes.device, non_blocking=True)
             match_iou = iou(rows.boxes[matches], target[:, :4])
             self._box_targets(targets, matches, target, match_iou, grid_size)
             class_rows = matches
-            classes = self._map_classes(target[:, 4].long())
             scale = torch.full_like(match_iou, options.class_scale)
             if options.classfix > 0:
-                overlapping = (best_iou > options.thresh).nonzero()[:, 0]
+                overlapping = (best_iou > options.thresh).nonzero()[:, 0]  # one synchronisation
                 class_rows = torch.cat((overlapping, matches))
-                classes = torch.cat((gt_boxes.flatten(0, 1)[best_target[overlapping], 4].long(), classes))
+                image = overlapping.cpu() // (height * width * options.num)
+                classes = torch.cat((gt_boxes[image, best_target[overlapping].cpu(), 4].long(), classes))
                 factor = rows.objectness if options.classfix == 2 else torch.ones_like(best_iou)
                 scale = torch.cat((options.class_scale * factor[overlapping], scale))
             self._class_targets(targets, rows.scores, class_rows, classes, scale)
@@ -149,12 +152,12 @@ class RegionLoss:
             class_delta = targets.class_weights * d_classes
             delta = torch.cat((box_weights * d_box * box_slope, objectness_delta, class_delta), dim=1)
             delta = delta.view(batch, height, width, options.num, -1).permute(0, 3, 4, 1, 2).flatten(1, 2)
-            count = value.new_tensor(len(matches))
-        return squared_loss(delta, value, iou=match_iou.sum() / count.clamp(min=1), count=count)
+        count = torch.tensor(float(len(matches)))
+        return squared_loss(delta, value, iou=match_iou.sum() / max(len(matches), 1), count=count)
 
     def _map_classes(self, classes: Tensor) -> Tensor:
         """Return the head's classes, int64 [n], of the labels' classes [n]."""
-        return classes if self.class_map is None else self.class_map.to(classes.device)[classes]
+        return classes if self.class_map is None else self.class_map[classes]
 
     def _negatives(self, rows: RegionPredictions, best_iou: Tensor, seen: int) -> _Targets:
         """Return the targets of all rows before matching: no object, unless they overlap a target."""
@@ -172,7 +175,11 @@ class RegionLoss:
         return _Targets(objectness, weights, box, box_weights, no_class, no_class.clone())
 
     def _match(self, rows: RegionPredictions, gt_boxes: Tensor, grid_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Match each target to a row of its cell; return rows, int64 [n], and targets, float [n, 6], in order."""
+        """Match each target to a row of its cell.
+
+        Returns:
+            The rows, int64 [n] on the device, and the targets, float [n, 6] on the CPU, in order.
+        """
         width, height = grid_size
         valid = (gt_boxes[..., 0] != 0) & (gt_boxes[..., 0] <= _CLASS_ONLY)
         valid &= (gt_boxes[..., 4] >= 0) & (gt_boxes[..., 4] < self.options.classes)
@@ -181,54 +188,63 @@ class RegionLoss:
         grid = target.new_tensor(grid_size)
         column, row = (target[:, :2] * grid).long().clamp(min=0).minimum(grid.long() - 1).unbind(dim=1)
         first = ((image * height + row) * width + column) * self.options.num
-        cell_rows = first[:, None] + torch.arange(self.options.num, device=first.device)
+        cell_rows = first[:, None] + torch.arange(self.options.num)
+        target_shapes = torch.cat((torch.zeros_like(target[:, :2]), target[:, 2:4]), dim=1)
         if self.options.bias_match:
             sizes = (target.new_tensor(self.anchors) / grid).expand(len(target), -1, -1)
         else:
+            cell_rows = cell_rows.to(rows.boxes.device, non_blocking=True)
+            target_shapes = target_shapes.to(rows.boxes, non_blocking=True)
             sizes = rows.boxes[cell_rows][..., 2:]
         shapes = torch.cat((torch.zeros_like(sizes), sizes), dim=-1)
-        target_shapes = torch.cat((torch.zeros_like(target[:, :2]), target[:, 2:4]), dim=1)
         best = iou(shapes, target_shapes[:, None]).argmax(dim=1, keepdim=True)
-        return cell_rows.gather(1, best)[:, 0], target
+        return cell_rows.gather(1, best)[:, 0].to(rows.boxes.device, non_blocking=True), target
 
     def _box_targets(
         self, targets: _Targets, matches: Tensor, target: Tensor, match_iou: Tensor, grid_size: tuple[int, int]
     ) -> None:
-        """Set objectness and box of matched rows."""
+        """Set objectness and box of matched rows, by the last match of each."""
         options = self.options
-        mask = _is_last(matches, len(targets.objectness))
-        rows, target = matches[mask], target[mask]
+        last = _last_of(matches, len(targets.objectness))
+        rows, target = matches, target[last]
         width, height = grid_size
-        grid = target.new_tensor(grid_size)
+        sizes = torch.tensor([(width, height), *self.anchors], dtype=target.dtype)
+        sizes = sizes.to(target.device, non_blocking=True)
+        grid, anchors = sizes[0], sizes[1:]
         position = rows % (height * width * options.num)
         cell, anchor_index = position // options.num, position % options.num
         grid_xy = torch.stack((cell % width, cell // width), dim=1)
-        anchor = target.new_tensor(self.anchors)[anchor_index]
+        anchor = anchors[anchor_index]
         targets.box[rows] = torch.cat((target[:, :2] * grid - grid_xy, (target[:, 2:4] * grid / anchor).log()), dim=1)
-        targets.box_weights[rows] = options.coord_scale
-        targets.objectness[rows] = match_iou[mask] if options.rescore else 1.0
-        targets.objectness_weights[rows] = options.object_scale
+        targets.box_weights.index_fill_(0, rows, options.coord_scale)
+        targets.objectness[rows] = match_iou[last] if options.rescore else torch.ones_like(match_iou)
+        targets.objectness_weights.index_fill_(0, rows, options.object_scale)
 
     def _class_targets(self, targets: _Targets, scores: Tensor, rows: Tensor, classes: Tensor, scale: Tensor) -> None:
-        """Set the class targets of rows [n] to classes [n], with weights ``scale`` [n] (``delta_region_class``)."""
+        """Set the class targets of rows [n] to classes [n], with weights ``scale`` [n] (``delta_region_class``).
+
+        ``rows`` and ``scale`` are on the device, ``classes`` on the CPU.
+        """
         tree = self.tree
+        device = rows.device
         if tree is None:
-            mask = _is_last(rows, len(scores))
-            rows, classes, scale = rows[mask], classes[mask], scale[mask]
+            last = _last_of(rows, len(scores))
+            classes, scale = classes.to(device, non_blocking=True)[last], scale[last]
             if self.options.focal_loss:
                 p = scores[rows, classes] + 1e-15
                 scale = scale * -0.5 * (1 - p) * (2 * p * p.log() + p - 1)
             targets.classes[rows] = F.one_hot(classes, self.options.classes).to(scores.dtype)
             targets.class_weights[rows] = scale[:, None].expand(-1, self.options.classes)
             return
-        path, nodes = tree.paths(classes)
-        rows, scale, groups = rows[path], scale[path], tree.group[nodes]
-        mask = _is_last(rows * tree.groups + groups, len(scores) * tree.groups)
-        rows, nodes, scale, groups = rows[mask], nodes[mask], scale[mask], groups[mask]
-        step, member = (tree.group == groups[:, None]).nonzero().unbind(dim=1)
-        targets.classes[rows[step], member] = 0.0
-        targets.class_weights[rows[step], member] = scale[step]
-        targets.classes[rows, nodes] = 1.0
+        on_paths = torch.stack(tree.paths(classes))
+        members = torch.stack(tree.members(on_paths[2]))
+        path, nodes, groups = on_paths.to(device, non_blocking=True)
+        step, member = members.to(device, non_blocking=True)
+        rows, scale = rows[path], scale[path]
+        last = _last_of(rows * tree.groups + groups, len(scores) * tree.groups)
+        targets.classes[rows[step], member] = scores.new_zeros(())
+        targets.class_weights[rows[step], member] = scale[last][step]
+        targets.classes[rows, nodes[last]] = scores.new_ones(())
 
     def _class_only_targets(self, targets: _Targets, rows: RegionPredictions, gt_boxes: Tensor) -> None:
         """Train images whose target is a class without a box: the most probable row is trained on the class.
@@ -248,7 +264,7 @@ class RegionLoss:
             targets.objectness_weights[part] = no_object
             probs = rows.objectness[part] * self.tree.absolute(rows.scores[part])[:, label[0]]
             row = probs.argmax(dim=0, keepdim=True) + image * count
-            targets.objectness_weights[row] = 0.0
+            targets.objectness_weights.index_fill_(0, row, 0.0)
             self._class_targets(targets, rows.scores, row, label, rows.boxes.new_full((1,), self.options.class_scale))
 
     def _class_loss(self, scores: Tensor, targets: _Targets) -> Tensor:
@@ -262,7 +278,10 @@ class RegionLoss:
         return (targets.class_weights * (targets.classes - scores).square()).sum() / 2
 
 
-def _is_last(keys: Tensor, size: int) -> Tensor:
-    """Return the mask [n] of the last occurrence of every key; keys are in 0..size-1."""
+def _last_of(keys: Tensor, size: int) -> Tensor:
+    """Return for each key the index of its last occurrence, int64 [n]; keys are in 0..size-1.
+
+    What is written to a row for each of its matches is then the same, in whatever order a device writes.
+    """
     order = torch.arange(len(keys), device=keys.device)
-    return order.new_full((size,), -1).scatter_reduce_(0, keys, order, "amax")[keys] == order
+    return order.new_full((size,), -1).scatter_reduce_(0, keys, order, "amax")[keys]

@@ -37,11 +37,12 @@ class YoloLoss(AnchorLoss):
             return weights * (area_weights(gt_boxes) * residuals.square()).sum(dim=1) / 2
         return weights * (1 - iou_by_kind(boxes, gt_boxes, self.options.iou_loss))
 
-    def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor:
+    def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor | None:
         """Return the number of raised classes where ``iou_thresh`` assigns several anchors to a target, otherwise 1."""
+        if self.options.iou_thresh >= 1:
+            return None
         count = (class_delta > 0).sum(dim=1).clamp(min=1).to(class_delta)
-        undivided = (objectness_delta == 0) | (self.options.iou_thresh >= 1)
-        return torch.where(undivided, torch.ones_like(count), count)
+        return count.masked_fill_(objectness_delta == 0, 1.0)
 
     def cost(self, delta: Tensor, boxes: Tensor, gt_boxes: Tensor, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute ``sum(delta ** 2)``; with an IoU loss, the boxes contribute the mean of ``1 - IoU`` instead."""
@@ -55,6 +56,6 @@ class YoloLoss(AnchorLoss):
             giou = options.iou_loss is IoULoss.GIOU
             similarity = iou_by_kind(boxes, gt_boxes, IoULoss.GIOU) if giou else iou
             cost = options.iou_normalizer * (1 - similarity).sum() / count + others
-        parts = {"iou": iou.sum() / count, "count": total.new_tensor(len(boxes))}
+        parts = {"iou": iou.sum() / count, "count": torch.tensor(float(len(boxes)))}
         parts |= {"class": others / batch, "box": (total - others) / batch, "total": total / batch}
         return cost, parts

@@ -13,7 +13,7 @@ from ...cfg.schema import option
 from .._context import StepContext
 from .._loss import Loss, squared_loss
 from ..base import Shape, section
-from ._head import BOX_VALUES, DecodeOptions, Head, check_box_values
+from ._head import BOX_VALUES, DecodeOptions, Head, SelectedRows, check_box_values
 from ._max_iou import is_valid
 
 _RANDOM_UNTIL = 64000  # images
@@ -76,8 +76,11 @@ class Detection(Head):
             flat = torch.cat((scores.flatten(1), flat[:, classes:]), dim=1)
         return flat[:, :, None, None]
 
-    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
+    def decode(
+        self, output: Tensor | SelectedRows, size: tuple[int, int], options: DecodeOptions
+    ) -> list[RawDetections]:
         """Decode the boxes with any class probability above the threshold (``get_detection_detections``)."""
+        assert isinstance(output, Tensor)  # rows are not selected
         boxes, probs = self.decode_all(output, size)
         objectness = output.flatten(1)[:, self.options.side**2 * self.options.classes :][:, : boxes.shape[1]]
         probs = torch.where(probs > options.threshold, probs, torch.zeros_like(probs))
@@ -104,7 +107,7 @@ class Detection(Head):
         return boxes, probs.flatten(1, 2)
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Compute the squared error; ``targets``: float [batch, targets, 6], see ``pad_targets``.
+        """Compute the squared error; ``targets``: float [batch, targets, 6] on the CPU, see ``pad_targets``.
 
         The first target of each cell is trained, with the box of best IoU (``forward_detection_layer``).
         """
@@ -118,7 +121,7 @@ class Detection(Head):
         scores, objectness, box = flat.split(splits, dim=1)
         scores, objectness = scores.reshape(len(x) * cells, -1), objectness.reshape(len(x) * cells, -1)
         box = box.reshape(len(x) * cells, options.num, 4)
-        cell, target, xy = self._first_targets(targets)
+        cell, target, xy = (part.to(x.device, non_blocking=True) for part in self._first_targets(targets.cpu()))
         with torch.no_grad():
             objectness_target = torch.zeros_like(objectness)
             weight = torch.full_like(objectness, options.noobject_scale)
@@ -128,8 +131,8 @@ class Detection(Head):
                 best = (target[:, 2:4].prod(dim=1) < 0.1).long()
             if options.random and context.seen < _RANDOM_UNTIL:
                 best = torch.randint_like(best, options.num)
-            objectness_target[cell, best] = 1.0
-            weight[cell, best] = options.object_scale
+            objectness_target[cell, best] = objectness.new_ones(())
+            weight[cell, best] = torch.full_like(cell_iou[:, 0], options.object_scale)
             if options.rescore:
                 objectness_target[cell, best] = cell_iou[torch.arange(len(best), device=best.device), best]
             sizes = target[:, 2:4].sqrt() if options.sqrt else target[:, 2:4]
@@ -145,8 +148,8 @@ class Detection(Head):
             d_box[cell, best] = options.coord_scale * residuals[2]
             parts = (d_scores, weight * residuals[0], d_box)
             delta = torch.cat([part.reshape(len(x), -1) for part in parts], dim=1).view_as(x)
-            count = value.new_tensor(len(best))
-            mean_iou = cell_iou.max(dim=1).values.sum() / count.clamp(min=1) if len(best) else count
+            count = torch.tensor(float(len(best)))
+            mean_iou = cell_iou.max(dim=1).values.sum() / len(best) if len(best) else count
         return squared_loss(delta, value, iou=mean_iou, count=count)
 
     def _first_targets(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,7 +159,7 @@ class Detection(Head):
         target = targets[image, index]
         grid_xy = (target[:, :2] * side).long().clamp(0, side - 1)
         cell = (image * side + grid_xy[:, 1]) * side + grid_xy[:, 0]
-        order = torch.arange(len(cell), device=cell.device)
+        order = torch.arange(len(cell))
         first = order.new_full((len(targets) * side * side,), len(cell)).scatter_reduce_(0, cell, order, "amin")
         is_first = first[cell] == order
         return cell[is_first], target[is_first], (target[:, :2] * side - grid_xy)[is_first]

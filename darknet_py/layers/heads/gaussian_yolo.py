@@ -14,7 +14,7 @@ from ..base import section
 from ._anchor_head import AnchorHead
 from ._box_coder import BoxCoder
 from ._gaussian_yolo_loss import GaussianYoloLoss
-from ._head import DecodeOptions
+from ._head import DecodeOptions, SelectedRows
 
 
 class YoloPoint(enum.StrEnum):
@@ -63,10 +63,13 @@ class GaussianYolo(AnchorHead):
         box = (xy[:, :, 0:1], y[:, :, 1:2], xy[:, :, 1:2], y[:, :, 3:4], t[:, :, 4:5], y[:, :, 5:6], t[:, :, 6:7])
         return torch.cat((*box, y[:, :, 7:]), dim=2).flatten(1, 2)
 
-    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
+    def decode(
+        self, output: Tensor | SelectedRows, size: tuple[int, int], options: DecodeOptions
+    ) -> list[RawDetections]:
         """Decode the boxes whose objectness is above the threshold (``get_gaussian_yolo_detections``)."""
-        rows, index, counts = self.candidates(output, options.threshold)
-        boxes = self.box_coder(output, size).decode(rows[:, 0:8:2], index)
+        coder = self.box_coder(output, size)
+        rows, cells, counts = self.candidates(output, coder, options.threshold)
+        boxes = coder.decode(rows[:, 0:8:2], cells)
         certainty = 1 - rows[:, 1:8:2].mean(dim=1, keepdim=True)
         probs = rows[:, 8:9] * rows[:, 9:] * certainty
         probs = torch.where(probs > options.threshold, probs, torch.zeros_like(probs))
@@ -89,7 +92,7 @@ class GaussianYolo(AnchorHead):
         """The box's centre minus ``yolo_point``, in widths and heights."""
         return _OFFSETS[self.options.yolo_point]
 
-    def box_coder(self, output: Tensor, size: tuple[int, int]) -> BoxCoder:
+    def box_coder(self, output: Tensor | SelectedRows, size: tuple[int, int]) -> BoxCoder:
         """Return the coder for ``get_gaussian_yolo_box``."""
         return BoxCoder(self.anchors, (output.shape[3], output.shape[2]), size, offset=self._offset)
 

@@ -18,7 +18,7 @@ from .._loss import Loss
 from .._tree import Tree
 from ..base import Shape, section
 from ._anchors import anchor_conflicts
-from ._head import DecodeOptions, Head, check_box_values
+from ._head import DecodeOptions, Head, SelectedRows, check_box_values
 from ._region_loss import RegionLoss, RegionLossOptions, RegionPredictions
 
 
@@ -129,8 +129,9 @@ class Region(Head):
         grid_xy = torch.stack((column, row), dim=-1)[:, :, None].to(output)
         xy = cells[..., :2] if self.pjreddie else torch.sigmoid(cells[..., :2])
         log_size = cells[..., 2:4]
-        grid_size = output.new_tensor((width, height))
-        sizes = log_size.exp() * output.new_tensor(self.anchors) / grid_size
+        constants = torch.tensor([(width, height), *self.anchors]).to(output, non_blocking=True)
+        grid_size = constants[0]
+        sizes = log_size.exp() * constants[1:] / grid_size
         boxes = torch.cat(((grid_xy + xy) / grid_size, sizes), dim=-1)
         return RegionPredictions(xy, log_size, cells[..., coords], cells[..., coords + 1 :], boxes)
 
@@ -139,8 +140,11 @@ class Region(Head):
         """With a class tree in pjreddie's dialect; AlexeyAB's loader drops such targets (``fill_truth_detection``)."""
         return self.tree is not None and self.pjreddie
 
-    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
+    def decode(
+        self, output: Tensor | SelectedRows, size: tuple[int, int], options: DecodeOptions
+    ) -> list[RawDetections]:
         """Decode the boxes with any class probability above the threshold (``get_region_boxes``)."""
+        assert isinstance(output, Tensor)  # rows are not selected
         preds = self.predictions(output)
         objectness = self._scale(preds.objectness)
         parts = tuple(self._flatten(part) for part in (preds.boxes, objectness[..., None], preds.scores))
@@ -205,9 +209,9 @@ class Region(Head):
         return torch.zeros_like(scores).scatter(1, best[:, None], torch.where(is_object, value, 0)[:, None])
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
-        """Compute the loss; ``targets``: float [batch, targets, 6], see ``pad_targets``."""
+        """Compute the loss; ``targets``: float [batch, targets, 6] on the CPU, see ``pad_targets``."""
         loss_function = RegionLoss(options=self.options, anchors=self.anchors, tree=self.tree, class_map=self.label_map)
-        return loss_function(self.predictions(output), targets[:, : self.options.max], context.seen)
+        return loss_function(self.predictions(output), targets.cpu()[:, : self.options.max], context.seen)
 
     def describe(self) -> str:
         """Classes, anchors."""

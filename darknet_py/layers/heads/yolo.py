@@ -15,9 +15,10 @@ from .._loss import Loss
 from .._tracks import AssignedTracks, TrackingHead
 from ..base import Shape, section
 from ._anchor_head import AnchorHead
-from ._assignment import AssignmentRules, Matches
+from ._assignment import AssignmentRules
 from ._box_coder import BoxCoder
-from ._head import DecodeOptions
+from ._head import DecodeOptions, SelectedRows
+from ._matching import Matches
 from ._yolo_loss import YoloLoss
 
 
@@ -82,10 +83,13 @@ class Yolo(AnchorHead, TrackingHead):
         """``FusedYoloActivation``, unless the layer before applies the sigmoid."""
         return None if self.new_coords else FusedYoloActivation(self)
 
-    def decode(self, output: Tensor, size: tuple[int, int], options: DecodeOptions) -> list[RawDetections]:
+    def decode(
+        self, output: Tensor | SelectedRows, size: tuple[int, int], options: DecodeOptions
+    ) -> list[RawDetections]:
         """Decode the boxes whose objectness is above the threshold (``get_yolo_detections``)."""
-        rows, index, counts = self.candidates(output, options.threshold)
-        boxes = self.box_coder(output, size).decode(rows[:, :4], index)
+        coder = self.box_coder(output, size)
+        rows, cells, counts = self.candidates(output, coder, options.threshold)
+        boxes = coder.decode(rows[:, :4], cells)
         probs = rows[:, 4:5] * rows[:, 5:]
         probs = torch.where(probs > options.threshold, probs, torch.zeros_like(probs))
         parts = (part.split(counts) for part in (boxes, rows[:, 4], probs))
@@ -110,7 +114,7 @@ class Yolo(AnchorHead, TrackingHead):
         """Whether the layer before applies the sigmoid, and sizes are ``anchor * (2 t) ** 2``."""
         return self.options.new_coords and self.options.dialect is not Dialect.PJREDDIE
 
-    def box_coder(self, output: Tensor, size: tuple[int, int]) -> BoxCoder:
+    def box_coder(self, output: Tensor | SelectedRows, size: tuple[int, int]) -> BoxCoder:
         """Return the coder for ``get_yolo_box``."""
         return BoxCoder(self.anchors, (output.shape[3], output.shape[2]), size, squared_size=self.new_coords)
 
@@ -155,7 +159,7 @@ class FusedYoloActivation(nn.Module):
 def _tracks_of_rows(matches: Matches, rows: int) -> AssignedTracks:
     """Return identity and class for each of ``rows`` rows, those of its last match that has an identity."""
     known = matches.select(matches.tracks >= 0)
-    order = torch.arange(len(known.rows), device=known.rows.device)
+    order = torch.arange(len(known.rows))
     last = order.new_full((rows,), -1).scatter_reduce_(0, known.rows, order, "amax")
     tracks = torch.full_like(last, -1)
     classes = torch.full_like(last, -1)
