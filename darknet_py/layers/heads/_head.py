@@ -66,6 +66,13 @@ class SelectedRows(NamedTuple):
     shape: torch.Size
 
 
+def require_map(output: Tensor | SelectedRows) -> Tensor:
+    """Return the output of a head without ``objectness``. Raises TypeError for selected rows."""
+    if isinstance(output, SelectedRows):
+        raise TypeError("expected the whole output of the head, got selected rows")
+    return output
+
+
 class Head(Layer):
     """A detection head: the end of a branch, whose output is decoded to boxes.
 

@@ -13,7 +13,7 @@ from ...cfg.schema import option
 from .._context import StepContext
 from .._loss import Loss, squared_loss
 from ..base import Shape, section
-from ._head import BOX_VALUES, DecodeOptions, Head, SelectedRows, check_box_values
+from ._head import BOX_VALUES, DecodeOptions, Head, SelectedRows, check_box_values, require_map
 from ._max_iou import is_valid
 
 _RANDOM_UNTIL = 64000  # images
@@ -80,7 +80,7 @@ class Detection(Head):
         self, output: Tensor | SelectedRows, size: tuple[int, int], options: DecodeOptions
     ) -> list[RawDetections]:
         """Decode the boxes with any class probability above the threshold (``get_detection_detections``)."""
-        assert isinstance(output, Tensor)  # rows are not selected
+        output = require_map(output)
         boxes, probs = self.decode_all(output, size)
         objectness = output.flatten(1)[:, self.options.side**2 * self.options.classes :][:, : boxes.shape[1]]
         probs = torch.where(probs > options.threshold, probs, torch.zeros_like(probs))

@@ -18,7 +18,7 @@ from .._loss import Loss
 from .._tree import Tree
 from ..base import Shape, section
 from ._anchors import anchor_conflicts
-from ._head import DecodeOptions, Head, SelectedRows, check_box_values
+from ._head import DecodeOptions, Head, SelectedRows, check_box_values, require_map
 from ._region_loss import RegionLoss, RegionLossOptions, RegionPredictions
 
 
@@ -144,7 +144,7 @@ class Region(Head):
         self, output: Tensor | SelectedRows, size: tuple[int, int], options: DecodeOptions
     ) -> list[RawDetections]:
         """Decode the boxes with any class probability above the threshold (``get_region_boxes``)."""
-        assert isinstance(output, Tensor)  # rows are not selected
+        output = require_map(output)
         preds = self.predictions(output)
         objectness = self._scale(preds.objectness)
         parts = tuple(self._flatten(part) for part in (preds.boxes, objectness[..., None], preds.scores))
