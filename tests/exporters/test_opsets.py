@@ -159,6 +159,9 @@ def test_official_networks_in_older_opsets(name: str) -> None:
         paths.require_shared()
         path = paths.OFFICIAL / f"{name}.cfg"
     net = darknet_py.load(path, size=(64, 64))
+    for key, tensor in net.state_dict().items():
+        if key.endswith("rolling_variance"):
+            tensor.fill_(1)  # Darknet's initial 0 makes activations overflow
     x = TraceableNetwork(net, Heads.RAW).example_input(1).numpy()
     assert_lowered_models_agree(to_onnx(net), [x])
     assert_lowered_models_agree(to_onnx(net, heads="boxes"), [x])
