@@ -73,4 +73,4 @@ def test_the_table_shows_them_where_the_cfg_or_the_caller_asks() -> None:
     assert "receptive" not in str(plain)
     asked = Network(cfg.loads(text.replace("channels=1\n", "channels=1\nshow_receptive_field=1\n")))
     assert str(asked) == plain.table(receptive_field=True)
-    assert str(asked).splitlines()[1].endswith("  3 x 3")
+    assert str(asked).splitlines()[1].endswith("  3x3")
