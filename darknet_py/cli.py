@@ -18,6 +18,7 @@ from typing import Any
 from . import commands
 from ._version import __version__
 from .commands import _darknet, _files, _output
+from .commands._completion import SHELLS, completion_script
 from .commands._console import escaping_control_characters
 from .commands._help import HelpFormatter
 from .commands._verbs import add_verbs, find_verbs
@@ -38,12 +39,33 @@ def verbs() -> dict[str, ModuleType]:
     return find_verbs(commands)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of the whole command line."""
+def build_parser(*, with_darknet: bool = False) -> argparse.ArgumentParser:
+    """Build the parser of the whole command line.
+
+    Args:
+        with_darknet: with the functions of Darknet's command line, for shell completion.
+    """
     top = argparse.ArgumentParser("darknet-py", description=_DESCRIPTION, formatter_class=HelpFormatter)
     top.add_argument("--version", action="version", version=f"darknet-py {__version__}")
-    add_verbs(top, commands)
+    top.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        help="print the script that completes command lines in this shell",
+    )
+    darknets = [name for name in _darknet.commands() if with_darknet and name not in _darknet.SHARED]
+    subparsers = add_verbs(top, commands, without=darknets)
+    for command in darknets:
+        _darknet.add_command(subparsers, command)
     return top
+
+
+class _PrintCompletion(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, _namespace: object, shell: Any, _option: str | None = None
+    ) -> None:
+        print(completion_script(build_parser(with_darknet=True), shell))
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

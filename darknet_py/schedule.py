@@ -13,6 +13,8 @@ from math import cos, exp, pi
 from .cfg.net_section import Net, Policy
 from .errors import ConfigError
 
+_MANY_EPOCHS = 10_000
+
 
 def images_per_forward(net: Net) -> int:
     """Return the number of images in a mini-batch, C's ``net.batch``.
@@ -29,6 +31,26 @@ def images_per_iteration(net: Net) -> int:
     a multiple of ``subdivisions``.
     """
     return images_per_forward(net) * max(net.subdivisions, 1)
+
+
+def length_note(net: Net, images: int, classes: int) -> str:
+    """Return a sentence about a ``max_batches`` that is far too long for a data set, or an empty string.
+
+    AlexeyAB advises 2000 iterations per class, at least 6000 and the number of images.
+
+    Args:
+        net: The options of [net].
+        images: Number of images in the data set; 0 if unknown.
+        classes: Number of classes of a detector.
+    """
+    advised = max(2000 * classes, 6000, images)
+    epochs = net.max_batches * images_per_iteration(net) // images if images else 0
+    if epochs <= _MANY_EPOCHS or net.max_batches <= advised:
+        return ""
+    return (
+        f"max_batches={net.max_batches}: {epochs:,} epochs of {images:,} images; for {classes} classes {advised} "
+        f"iterations are usual: max_batches={advised}, steps={advised * 4 // 5},{advised * 9 // 10}"
+    )
 
 
 def learning_rate(net: Net, iteration: int, rng: random.Random | None = None) -> float:

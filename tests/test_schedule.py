@@ -169,3 +169,25 @@ def test_recurrent_layers_learn_through_time() -> None:
         costs = [trainer.step([(x, t)]) for _ in range(10)]
         assert costs[-1] < costs[0], name
         assert all(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)), name
+
+
+@pytest.mark.parametrize(
+    ("max_batches", "images", "classes", "advised"),
+    [
+        (2_000_200, 64, 80, 160_000),
+        (2_000_200, 64, 2, 6_000),
+        (2_000_200, 117_266, 80, None),  # yolov4-tiny on COCO
+        (500_500, 117_266, 80, None),  # yolov4 on COCO
+        (40_200, 16_551, 20, None),  # VOC
+        (6_000, 20, 1, None),  # the usual number, however few the images are
+        (2_000_200, 0, 80, None),  # images without end
+    ],
+)
+def test_far_too_many_iterations_are_noted(max_batches: int, images: int, classes: int, advised: int | None) -> None:
+    note = schedule.length_note(Net(max_batches=max_batches, batch=64), images, classes)
+    if advised is None:
+        assert note == ""
+    else:
+        steps = f"steps={advised * 4 // 5},{advised * 9 // 10}"
+        assert note.startswith(f"max_batches={max_batches}: {max_batches * 64 // images:,} epochs of {images} images")
+        assert note.endswith(f"max_batches={advised}, {steps}")

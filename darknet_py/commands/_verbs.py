@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import TypeAlias
 
 from ._help import HelpFormatter
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def find_verbs(package: ModuleType) -> dict[str, ModuleType]:
@@ -16,10 +20,12 @@ def find_verbs(package: ModuleType) -> dict[str, ModuleType]:
     return {name.replace("_", "-"): import_module(f"{package.__name__}.{name}") for name in names}
 
 
-def add_verbs(parser: argparse.ArgumentParser, package: ModuleType) -> None:
-    """Add a subcommand for each verb of a package; the first line of its docstring is its help."""
-    subparsers = parser.add_subparsers(metavar="VERB", required=True)
+def add_verbs(parser: argparse.ArgumentParser, package: ModuleType, *, without: Collection[str] = ()) -> Subparsers:
+    """Add a subcommand for each verb of a package but ``without``; the first line of its docstring is its help."""
+    subparsers: Subparsers = parser.add_subparsers(metavar="VERB", required=True)
     for name, module in find_verbs(package).items():
+        if name in without:
+            continue
         text = module.__doc__ or ""
         sub = subparsers.add_parser(
             name,
@@ -29,3 +35,4 @@ def add_verbs(parser: argparse.ArgumentParser, package: ModuleType) -> None:
         )
         sub.set_defaults(run=module.run, parser=sub)
         module.configure(sub)
+    return subparsers

@@ -88,6 +88,7 @@ def _check_data(args: argparse.Namespace) -> int:
 
 def _check_fit(cfg: str, network: Network, report: SubsetReport) -> int:
     """Print how a network fits one list of a data set, and return the number of problems."""
+    from .. import schedule
     from ..data import anchors
     from ..data.anchor_cfg import AnchorCfg
     from ..errors import ConfigError
@@ -107,6 +108,10 @@ def _check_fit(cfg: str, network: Network, report: SubsetReport) -> int:
             print(f"ok     {cfg}: {len(fit.used)} anchors, avg IoU {fit.mean_best_iou(boxes):.2%} with the objects")
         except ConfigError as error:
             print(f"note   {error}")
+        if report.subset == "train" and (
+            note := schedule.length_note(network.options, len(report.dataset), max(counts))
+        ):
+            print(f"note   {cfg}: {note}")
     return problems
 
 

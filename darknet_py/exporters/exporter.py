@@ -179,7 +179,9 @@ def _write_openvino(
     try:
         openvino = import_openvino()
     except ImportError as error:
-        raise DarknetError("export to OpenVINO needs the package openvino: pip install openvino") from error
+        raise DarknetError(
+            "export to OpenVINO needs the package openvino: pip install 'darknet-torch[openvino]'"
+        ) from error
     with tempfile.TemporaryDirectory() as folder:
         onnx_path = pathlib.Path(folder, "network.onnx")
         write_onnx(to_onnx(network, heads=heads, **options | {"fp16": False}), onnx_path)

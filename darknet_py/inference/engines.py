@@ -3,8 +3,8 @@
     plain         the layers themselves, one by one
     torch         the fused network of ``optimise`` (the default)
     graph         the fused network, captured as one CUDA graph per input shape; needs a GPU
-    openvino      OpenVINO on CPUs and Intel GPUs; pip install openvino
-    onnxruntime   ONNX Runtime; pip install onnx onnxscript onnxruntime
+    openvino      OpenVINO on CPUs and Intel GPUs; pip install 'darknet-torch[openvino]'
+    onnxruntime   ONNX Runtime; pip install 'darknet-torch[export]'
     auto          the fastest that is installed for the network's device
 
 An engine replaces ``Network.forward`` only: decoding and NMS are the same for all. It may be called from several
@@ -27,6 +27,7 @@ from .fused_network import DTYPES, FusedNetwork
 
 Engine = Callable[[Tensor], list[Tensor]]
 _REQUIRED_PACKAGES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
+_EXTRAS = {"openvino": "openvino", "onnxruntime": "export"}
 ENGINES = ("plain", "torch", "graph", *_REQUIRED_PACKAGES, "auto")
 
 
@@ -64,7 +65,7 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
             raise DarknetError(f"engine {name}: {error}") from error
         return SequenceEngine(fused) if network.stateful else fused
     if not is_installed(name):
-        raise DarknetError(f"engine {name}: not installed: pip install {' '.join(_REQUIRED_PACKAGES[name])}")
+        raise DarknetError(f"engine {name}: not installed: pip install 'darknet-torch[{_EXTRAS[name]}]'")
     if network.stateful:
         raise DarknetError(f"engine {name}: does not keep the state of recurrent layers: expected torch")
     return OpenVINOEngine(network, dtype) if name == "openvino" else ONNXRuntimeEngine(network)

@@ -156,7 +156,7 @@ class Results:
         try:
             import supervision
         except ImportError as error:
-            raise ImportError("to_supervision() needs the package supervision: pip install supervision") from error
+            raise ImportError("to_supervision() needs supervision: pip install 'darknet-torch[supervision]'") from error
         boxes = self.boxes.numpy()
         return supervision.Detections(
             xyxy=boxes.xyxy.astype(np.float32),

@@ -59,7 +59,7 @@ class IterationMetrics:
     def lines(self) -> str:
         """The lines to print, as Darknet does."""
         rows = [f"  layer {layer}: {_format_metrics(metrics)}" for layer, metrics in self.layers.items()]
-        text = f"{self.iteration}: {self.loss:.6f}, {self.average_loss:.6f} avg loss, {self.lr:.6f} rate, "
+        text = f"{self.iteration}: {self.loss:.6f}, {self.average_loss:.6f} avg loss, {self.lr:.6g} rate, "
         text += f"{self.seconds:.6f} seconds, {self.images} images, {self.hours_left:.2f} hours left, "
         text += f"{self.images_per_second:.1f} images/s"
         return "\n".join((*rows, text))

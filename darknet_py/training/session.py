@@ -111,6 +111,8 @@ def open_session(
             f"to continue that run, rename it to {writer.state.name} and use --resume"
         )
     logger.message(f"{_describe(network, images, iteration)}; files in {folder}")
+    if network.heads and (note := schedule.length_note(network.options, images, network.heads[-1].classes)):
+        logger.message(note)
     return Session(batches, metric, map_every, writer, logger, Throughput(), time.monotonic(), recipe)
 
 

@@ -195,7 +195,7 @@ def _safetensors() -> Any:
     try:
         import safetensors.torch
     except ImportError as error:
-        raise DarknetError(".safetensors files need the package safetensors: pip install safetensors") from error
+        raise DarknetError(".safetensors files need safetensors: pip install 'darknet-torch[safetensors]'") from error
     return safetensors.torch
 
 

@@ -64,6 +64,18 @@ def test_tables_fit_80_columns(
     assert width(capsys.readouterr().out) <= 80
 
 
+def test_check_notes_a_training_that_is_far_too_long(
+    dataset: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = pathlib.Path(dataset[0])
+    cfg.write_text(cfg.read_text().replace("channels=3\n", "channels=3\nbatch=64\nmax_batches=2000200\n"))
+    assert cli.main(["check", "v.data", str(cfg)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ")]
+    assert notes[-1].startswith(
+        "note   tiny.cfg: max_batches=2000200: 64,006,400 epochs of 2 images; for 2 classes 6000"
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

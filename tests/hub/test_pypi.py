@@ -79,6 +79,18 @@ def test_no_file_of_the_working_directory_is_run(
     assert not (tmp_path / "ran").exists()
 
 
+def test_the_other_members_are_extracted_from_the_same_download(index: Site, tmp_path: pathlib.Path) -> None:
+    others = {
+        "demo_weights/second": (tmp_path / "second", Check((4,))),
+        "demo_weights/damaged": (tmp_path / "damaged", Check((4,))),
+        "demo_weights/missing": (tmp_path / "missing", Check((4,))),
+    }
+    content = wheel(**{MEMBER: CONTENT, "demo_weights/second": b"1234", "demo_weights/damaged": b"123"})
+    publish(index, content).fetch(tmp_path / "demo.weights", CHECK, progress=False, others=others)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.weights", "second"]
+    assert (tmp_path / "second").read_bytes() == b"1234"
+
+
 def test_progress_goes_to_stderr(index: Site, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
     publish(index, wheel(**{MEMBER: CONTENT})).fetch(tmp_path / "demo.weights", CHECK, progress=True)
     output = capfd.readouterr()

@@ -202,7 +202,7 @@ def test_unknown_and_uninstalled_engines_are_refused(net: Network, monkeypatch: 
     with pytest.raises(DarknetError, match="plain: dtype: expected fp32"):
         engines.create_engine(net, "plain", dtype="bf16")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(DarknetError, match="openvino: not installed: pip install openvino"):
+    with pytest.raises(DarknetError, match=r"openvino: not installed: pip install 'darknet-torch\[openvino\]'"):
         engines.create_engine(net, "openvino")
     assert not isinstance(engines.create_engine(net, "auto"), Network)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import pathlib
 
@@ -41,13 +42,14 @@ def test_a_truncated_log_is_repaired(tmp_path: pathlib.Path, rectangles: pathlib
     assert log.read_text().startswith(whole.replace("\r\n", "\n"))
 
 
-def test_the_printed_line_is_darknets() -> None:
+def test_the_printed_line_is_darknets_with_the_digits_of_the_rate() -> None:
     parts = {30: {"iou": 0.41234, "count": 12.0}}
     entry = IterationMetrics(7, 12.5, 13.25, 0.001, 1.5, 448, 42.66, 3.456, parts)
     assert entry.lines().splitlines() == [
         "  layer 30: iou 0.4123, count 12",
-        "7: 12.500000, 13.250000 avg loss, 0.001000 rate, 1.500000 seconds, 448 images, 3.46 hours left, 42.7 images/s",
+        "7: 12.500000, 13.250000 avg loss, 0.001 rate, 1.500000 seconds, 448 images, 3.46 hours left, 42.7 images/s",
     ]
+    assert ", 1.23457e-08 rate, " in dataclasses.replace(entry, lr=1.234567e-8).lines()
 
 
 def test_fast_iterations_are_not_all_printed(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

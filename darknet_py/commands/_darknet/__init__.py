@@ -19,6 +19,7 @@ from ..._table import format_table
 from ...errors import DataError, did_you_mean
 from .. import _model, _output
 from .._help import HelpFormatter
+from .._verbs import Subparsers
 from .arguments import Arguments, Line, fill, split_line, usage
 from .flags import COMMON, FLAGS
 
@@ -102,6 +103,27 @@ def functions() -> dict[str, Function]:
 def commands() -> list[str]:
     """Return the commands of all functions: the first words of their names."""
     return list(dict.fromkeys(name.split()[0] for name in functions()))
+
+
+def add_command(subparsers: Subparsers, command: str) -> None:
+    """Add a command with its functions to a parser, for shell completion."""
+    chosen = functions().get(command)
+    names = _functions_of(command)
+    text = f"Darknet's {command}" if chosen is None else chosen.summary
+    parser = subparsers.add_parser(command, help=text.replace("%", "%%"), add_help=False)
+    if chosen is not None:
+        _add_arguments(parser, chosen)
+    if names:
+        choices = parser.add_subparsers(metavar="FUNCTION")
+        for name in names:
+            chosen = functions()[f"{command} {name}"]
+            _add_arguments(choices.add_parser(name, help=chosen.summary.replace("%", "%%"), add_help=False), chosen)
+
+
+def _add_arguments(parser: argparse.ArgumentParser, chosen: Function) -> None:
+    chosen.add_flags(parser)
+    for file in chosen.files:
+        parser.add_argument(file.rstrip("?*"), nargs=file[-1] if file[-1] in "?*" else None)
 
 
 SHARED = ("classify", "compare", "detect", "partial")  # commands that darknet-py has, too

@@ -67,7 +67,7 @@ def to_onnx(
         import onnx
         import onnxscript.optimizer
     except ImportError as error:
-        raise DarknetError("ONNX export needs the packages onnx and onnxscript: pip install onnx onnxscript") from error
+        raise DarknetError("ONNX export needs onnx and onnxscript: pip install 'darknet-torch[export]'") from error
     heads = Heads(heads)
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST <= opset <= newest:

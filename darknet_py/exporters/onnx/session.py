@@ -35,7 +35,7 @@ def create_session(
     try:
         import onnxruntime
     except ImportError as error:
-        raise DarknetError(f"{name}: needs the package onnxruntime: pip install onnxruntime") from error
+        raise DarknetError(f"{name}: needs the package onnxruntime: pip install 'darknet-torch[export]'") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads
