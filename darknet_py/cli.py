@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("default", category)
         warnings.showwarning = _print_warning
         try:
+            _require_working_directory()
             status = _darknet.run_line(line)
             if status is None:
                 status = _run_verb(line)
@@ -95,6 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"darknet-py: {place}{error.strerror or error}", file=sys.stderr)
             return 1
     return status
+
+
+def _require_working_directory() -> None:
+    """Raise DarknetError if the working directory has been deleted, without which libraries end the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DarknetError("the working directory does not exist any more: change to another one") from None
 
 
 class _Unread(io.FileIO):

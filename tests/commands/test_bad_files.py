@@ -237,3 +237,15 @@ def test_a_video_url_stays_a_video(model: tuple[str, str], server: str, capsys: 
     line = ["detect", *model, f"{server}/v", "--max-frames", "2", "--reconnect", "0", "--every"]
     assert cli.main(line) == 0
     assert capsys.readouterr().out.count("1 detection") == 2
+
+
+def test_a_working_directory_that_was_deleted_is_named(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.main(["check", str(tmp_path / "a.cfg")]) == 1
+    assert (
+        capsys.readouterr().err == "darknet-py: the working directory does not exist any more: change to another one\n"
+    )

@@ -69,6 +69,7 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
         ("detect", *MODEL, "set/valid", "--save-txt", "link"),
         ("detect", *MODEL, IMAGE, "--json", IMAGE),
         ("detect", *MODEL, IMAGE, "--json", LABEL),
+        ("detect", *MODEL, IMAGE, "--save-txt", "new", "--json", "new/00000.txt"),
         ("detect", *MODEL, "set/valid", "--jsonl", IMAGE),
         ("detect", *MODEL, "set/valid", "--darknet-json", LABEL),
         ("detect", *MODEL, "set/valid.txt", "--jsonl", "set/valid.txt"),
