@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .backbones import Backbone, backbone
     from .classifier import Classifier
     from .compat.opencv import DetectionModel
     from .conversion.checkpoints import convert
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .weights import save as save_weights
 
 _HOMES = {
+    "Backbone": "backbones",
     "Boxes": "results.rows",
     "CheckpointError": "errors",
     "Classifier": "classifier",
@@ -63,6 +65,7 @@ _HOMES = {
     "UnusedOptionWarning": "errors",
     "WeightsError": "errors",
     "WeightsWarning": "errors",
+    "backbone": "backbones",
     "convert": "conversion.checkpoints",
     "evaluate": "evaluation.evaluator",
     "export": "exporters.exporter",
@@ -77,6 +80,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Backbone",
     "Boxes",
     "CheckpointError",
     "Classifier",
@@ -98,6 +102,7 @@ __all__ = [
     "WeightsError",
     "WeightsWarning",
     "__version__",
+    "backbone",
     "convert",
     "evaluate",
     "export",

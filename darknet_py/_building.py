@@ -10,6 +10,7 @@ import torch
 
 from ._liveness import dead_after
 from .cfg import Config, Dialect, Section, schema
+from .cfg.net_section import Net
 from .errors import ConfigError
 from .layers import Flattened, Layer, Shape, find
 
@@ -54,6 +55,17 @@ def read_specs(config: Config, dialect: Dialect, *, strict: bool) -> list[LayerS
                     raise ValueError(f"refers to layer {source}, which does not precede it")
         specs.append(LayerSpec(section, kind, options, sources))
     return specs
+
+
+def input_shape(options: Net, size: tuple[int, int] | None) -> Shape:
+    """Return the shape of the network's input, with ``size``, width and height in pixels, instead of the cfg's."""
+    width, height = size or (options.width, options.height)
+    image = Shape(options.channels, height, width)
+    if min(image) > 0:
+        return image
+    if options.inputs > 0 and size is None:
+        return Shape(options.inputs, 1, 1)
+    raise ValueError(f"expected width, height and channels, or inputs, got {width} x {height} x {options.channels}")
 
 
 def build_layers(config: Config, specs: Sequence[LayerSpec], shape: Shape, *, suggest: bool = True) -> list[Layer]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import initial_values
 from ._building import INPUT as INPUT
-from ._building import build_layers, check_memory, locate_errors, plan_layers, read_specs
+from ._building import build_layers, check_memory, input_shape, locate_errors, plan_layers, read_specs
 from ._layer_table import layer_table
 from ._liveness import dead_after
 from ._memory import machine_memory
@@ -19,7 +19,7 @@ from ._receptive_field import receptive_fields
 from .cfg import Config, Dialect, schema
 from .cfg.net_section import NAMES, Net
 from .errors import ConfigError, DarknetError
-from .layers import ClassifierHead, Head, Layer, Shape, StepContext, Tree
+from .layers import ClassifierHead, Head, Layer, StepContext, Tree
 from .modes import eval_mode, standard_defaults
 
 _MAX_WRAPPERS = 8  # around a network
@@ -71,7 +71,7 @@ class Network(nn.Module):
             raise ConfigError(f"{config.path}: expected layers after [{first.name}], found none")
         self.options = schema.read(Net, first, config, dialect=self.dialect, strict=strict)
         with locate_errors(config, first):
-            self.shape = _input_shape(self.options, size)
+            self.shape = input_shape(self.options, size)
         self._specs = read_specs(config, self.dialect, strict=strict)
         self.sources = [spec.sources for spec in self._specs]
         planned = plan_layers(config, self._specs, self.shape)
@@ -150,8 +150,24 @@ class Network(nn.Module):
         Raises:
             ValueError: ``x`` does not fit the network.
         """
+        return list(self._run(x, self._dead, context).values())
+
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Run the layers up to the last of ``layers`` and return the outputs of these, in this order.
+
+        ``x`` and the outputs are as in ``forward``. Negative numbers of layers count from the end. Raises IndexError
+        if there is no such layer.
+        """
+        numbers = [range(len(self.layers))[number] for number in layers]
+        sources = self.sources[: max(numbers) + 1]
+        outputs = self._run(x, dead_after(enumerate(sources), numbers), None)
+        return [outputs[number] for number in numbers]
+
+    def _run(self, x: Tensor, dead: Sequence[Sequence[int]], context: StepContext | None) -> dict[int, Tensor]:
+        """Run as many layers as ``dead`` has entries; after each, drop the outputs that its entry names."""
         outputs = {INPUT: self.to_batch(x)}
-        for index, layer in enumerate(self.layers):
+        for index, unread in enumerate(dead):
+            layer = self.layers[index]
             inputs = [outputs[source] for source in self.sources[index]]
             try:
                 uses_context = getattr(layer, "uses_context", False)  # not of a module that replaces a layer
@@ -159,9 +175,9 @@ class Network(nn.Module):
             except Exception as error:
                 error.add_note(self.locate(index, inputs))
                 raise
-            for dead in self._dead[index]:
-                del outputs[dead]
-        return list(outputs.values())
+            for number in unread:
+                del outputs[number]
+        return outputs
 
     def predict(self, x: Tensor) -> list[Tensor]:
         """Run the layers in eval mode, without gradients, in the precision and on the device of the weights.
@@ -279,13 +295,3 @@ def unwrap(network: nn.Module) -> Network:
     raise DarknetError(
         f"expected a Network, or one wrapped by torch.compile, DataParallel or the like, got a {type(network).__name__}"
     )
-
-
-def _input_shape(options: Net, size: tuple[int, int] | None) -> Shape:
-    width, height = size or (options.width, options.height)
-    image = Shape(options.channels, height, width)
-    if min(image) > 0:
-        return image
-    if options.inputs > 0 and size is None:
-        return Shape(options.inputs, 1, 1)
-    raise ValueError(f"expected width, height and channels, or inputs, got {width} x {height} x {options.channels}")

@@ -50,7 +50,7 @@ ROWS = (
     ("weights", "results", "data", "demo", "postprocess"),
     ("loading", "video", "augmentation"),
     ("conversion", "diagram", "exporters", "inference"),
-    ("detector", "classifier", "generate", "compat"),
+    ("backbones", "detector", "classifier", "generate", "compat"),
     ("tiling", "evaluation", "compare"),
     ("pruning",),
     ("training",),
