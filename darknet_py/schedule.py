@@ -33,17 +33,20 @@ def images_per_iteration(net: Net) -> int:
     return images_per_forward(net) * max(net.subdivisions, 1)
 
 
+def advised_iterations(images: int, classes: int) -> int:
+    """Return AlexeyAB's number of iterations: 2000 per class of a detector, at least 6000 and the number of images."""
+    return max(2000 * classes, 6000, images)
+
+
 def length_note(net: Net, images: int, classes: int) -> str:
     """Return a sentence about a ``max_batches`` that is far too long for a data set, or an empty string.
-
-    AlexeyAB advises 2000 iterations per class, at least 6000 and the number of images.
 
     Args:
         net: The options of [net].
         images: Number of images in the data set; 0 if unknown.
         classes: Number of classes of a detector.
     """
-    advised = max(2000 * classes, 6000, images)
+    advised = advised_iterations(images, classes)
     epochs = net.max_batches * images_per_iteration(net) // images if images else 0
     if epochs <= _MANY_EPOCHS or net.max_batches <= advised:
         return ""

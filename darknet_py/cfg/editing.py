@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from .grammar import Config, Section, section_text
 
 # "key = value # comment": group 1 is all before the value, group 2 all after it.
 _ENTRY_LINE = re.compile(r"([^=]*=\s*)[^#]*?(\s*(?:#.*)?)", re.DOTALL)
+_COMMENT = 98  # letters of a line of a comment
+
+
+class Edit(NamedTuple):
+    """A new value, and the reason for it, which becomes a comment."""
+
+    value: str
+    reason: str = ""
 
 
 def replace_values(config: Config, edits: Mapping[int, Mapping[str, str]]) -> str:
@@ -54,6 +64,28 @@ def replace_sections(config: Config, sections: Mapping[int, Section | None]) -> 
             end += 1
         lines[old.line - 1 : end] = [] if new is None else [line + line_end for line in section_text(new).split("\n")]
     return "\n".join(lines)
+
+
+def rewrite(config: Config, edits: Mapping[int, Mapping[str, Edit]], head: Sequence[str]) -> str:
+    """Return the text of a cfg with other values and other comments: why each of these values is what it is.
+
+    Of a repeated key the first line is kept, as it is the one that counts. The cfg's own comments are left out.
+
+    Args:
+        config: a cfg.
+        edits: new values by key, by index of the section (0 is ``[net]``).
+        head: lines of a comment before the first section.
+    """
+    parts = ["\n".join(f"# {line}" for line in head)]
+    for index, section in enumerate(config.sections):
+        values = {entry.key: Edit(entry.value) for entry in reversed(section.entries)}
+        ordered = {key: values[key] for key in dict.fromkeys(entry.key for entry in section.entries)}
+        lines = [f"[{section.name}]"]
+        for key, edit in (ordered | dict(edits.get(index, {}))).items():
+            lines += [f"# {line}" for line in textwrap.wrap(edit.reason, _COMMENT)]
+            lines.append(f"{key}={edit.value}" if edit.value else key)
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
 
 
 def _replace_value(line: str, value: str) -> str:

@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..images.limits import MAX_PIXELS
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ..data.check import SubsetReport
     from ..network import Network
 
-_DATA_SUFFIXES = (".data", ".yaml", ".yml", ".json", ".txt")
+_DATA_SUFFIXES = (".data", ".yaml", ".yml", ".json", ".txt", ".xml")
+_WRONG = "wrong"  # first word of a line about a problem
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,72 +48,97 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_data(args: argparse.Namespace) -> int:
     """Check a data set, and the cfg after it against the data set."""
-    from tqdm import tqdm
-
-    from ..data import check, data_file
-    from ..data.labels import summarise
+    from ..data import data_file
     from ..hub.model_files import find_cfg
 
     network = _model.build_network(args, find_cfg(args.weights), strict=args.strict) if args.weights else None
     classes = len(data_file.read_names(args.names)) if args.names else None
-    if network is not None:
-        classes = _classes(network)
     problems = 0
-
-    def progress_bar(names: Iterable[str]) -> Iterable[str]:
-        bar: Iterable[str] = tqdm(names, unit="image", file=sys.stderr, disable=None)
-        return bar
-
-    channels = None if network is None else network.shape.channels
-    reports = check.check_dataset(
+    for line in data_lines(
         args.model,
+        network,
+        args.weights,
         classes=classes,
-        channels=channels,
         polygons=args.polygons,
         max_pixels=args.max_pixels,
-        progress=progress_bar,
-    )
-    for report in reports:
-        print(f"ok     {report.summary}")
-        if args.per_class:
-            print("\n".join(report.class_lines()))
-        for note in summarise(report.notes):
-            print(f"note   {note}")
-        for problem in report.problems:
-            print(f"wrong  {problem}")
-        problems += len(report.problems)
-        if network is not None:
-            problems += _check_fit(args.weights, network, report)
+        per_class=args.per_class,
+    ):
+        problems += line.startswith(_WRONG)
+        print(line)
     return 1 if problems else 0
 
 
-def _check_fit(cfg: str, network: Network, report: SubsetReport) -> int:
-    """Print how a network fits one list of a data set, and return the number of problems."""
+def data_lines(
+    data: str,
+    network: Network | None = None,
+    cfg: str = "",
+    *,
+    classes: int | None = None,
+    polygons: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    per_class: bool = False,
+    quiet: bool = False,
+) -> Iterator[str]:
+    """Check a data set, and yield the lines of the report.
+
+    Args:
+        data: the data set.
+        network: the network that it must fit.
+        cfg: its name in the report.
+        classes: number of classes, without a network.
+        polygons: take the bounding boxes of polygons in label files.
+        max_pixels: refuse images with more pixels.
+        per_class: also yield the number of objects of each class.
+        quiet: show no progress bar.
+    """
+    from tqdm import tqdm
+
+    from ..data import check
+    from ..data.labels import summarise
+
+    def progress_bar(names: Iterable[str]) -> Iterable[str]:
+        bar: Iterable[str] = tqdm(names, unit="image", file=sys.stderr, disable=quiet or None)
+        return bar
+
+    if network is not None:
+        classes = _classes(network)
+    channels = None if network is None else network.shape.channels
+    for report in check.check_dataset(
+        data, classes=classes, channels=channels, polygons=polygons, max_pixels=max_pixels, progress=progress_bar
+    ):
+        yield f"ok     {report.summary}"
+        if per_class:
+            yield from report.class_lines()
+        yield from (f"note   {note}" for note in summarise(report.notes))
+        yield from (f"{_WRONG}  {problem}" for problem in report.problems)
+        if network is not None:
+            yield from _fit_lines(cfg, network, report)
+
+
+def _fit_lines(cfg: str, network: Network, report: SubsetReport) -> Iterator[str]:
+    """Yield how a network fits one list of a data set."""
     from .. import schedule
     from ..data import anchors
     from ..data.anchor_cfg import AnchorCfg
     from ..errors import ConfigError
 
-    problems = 0
     counts = [head.classes for head in network.heads] or [_classes(network)]
     shown = ", ".join(map(str, dict.fromkeys(counts)))
     if report.names and set(counts) != {len(report.names)}:
-        problems += 1
-        print(f"wrong  {cfg}: {shown} classes, but the data set has {len(report.names)} class names")
+        yield f"{_WRONG}  {cfg}: {shown} classes, but the data set has {len(report.names)} class names"
     else:
-        print(f"ok     {cfg}: {shown} classes, {network.shape.channels} channels")
+        yield f"ok     {cfg}: {shown} classes, {network.shape.channels} channels"
     if report.dataset is not None and any(head.anchors for head in network.heads) and any(report.counts):
         boxes = anchors.collect_sizes(report.dataset, network.shape.width, network.shape.height)
         try:
             fit = AnchorCfg(network)
-            print(f"ok     {cfg}: {len(fit.used)} anchors, avg IoU {fit.mean_best_iou(boxes):.2%} with the objects")
+            yield f"ok     {cfg}: {len(fit.used)} anchors, avg IoU {fit.mean_best_iou(boxes):.2%} with the objects"
         except ConfigError as error:
-            print(f"note   {error}")
+            yield f"note   {error}"
         if report.subset == "train" and (
             note := schedule.length_note(network.options, len(report.dataset), max(counts))
         ):
-            print(f"note   {cfg}: {note}")
-    return problems
+            yield f"note   {cfg}: {note}"
 
 
 def _classes(network: Network) -> int:

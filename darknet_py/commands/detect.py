@@ -32,11 +32,7 @@ _WEIGHTS_SUFFIXES = (".weights", ".pt", ".safetensors")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.usage = "%(prog)s [options] MODEL [WEIGHTS] SOURCE [SOURCE ...]"
-    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, or {_options.NAME}")
-    parser.add_argument(
-        "sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="images and videos; for a cfg, its weights first"
-    )
+    add_sources(parser)
     boxes = parser.add_argument_group("boxes")
     _options.add(boxes, "--names")
     _options.add(boxes, "--classes")
@@ -105,11 +101,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add_network(parser)
 
 
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL, WEIGHTS and the sources."""
+    parser.usage = "%(prog)s [options] MODEL [WEIGHTS] SOURCE [SOURCE ...]"
+    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, or {_options.NAME}")
+    parser.add_argument(
+        "sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="images and videos; for a cfg, its weights first"
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Detect objects and write the results."""
     from ..data.labels import images_and_labels
 
-    model, images, videos = _split_sources(args)
+    model, images, videos = split_sources(args)
     if videos:
         _video.check_options(args)
     is_batched = len(images) > 1 and not videos and find_device(args.device).type == "cpu"
@@ -180,8 +185,8 @@ def _class_thresholds(words: Sequence[str]) -> dict[str | int, float]:
     return thresholds
 
 
-def _split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
-    """The model, the images and the videos; for a cfg without --fetch the first source is its weights."""
+def split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
+    """Return the model, the images and the videos; for a cfg without --fetch the first source is its weights."""
     first, *others = args.sources
     is_weights = first.endswith(_WEIGHTS_SUFFIXES) or (args.model.endswith(".cfg") and not args.fetch)
     if is_weights and not others:

@@ -61,6 +61,11 @@ class AnchorCfg:
         shape = self._network[self._network.sources[index][0]].shape
         return shape.height, shape.width
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the input per cell of the coarsest map: width and height of an input are multiples of it."""
+        return max(self._network.shape.width // self._map_size(index)[1] for index, _ in self._heads)
+
     def masks_for(self, count: int) -> list[list[int]]:
         """Return the masks for ``count`` anchors: the cfg's if they contain each anchor once, else equal parts.
 
@@ -96,6 +101,18 @@ class AnchorCfg:
         Raises:
             ConfigError: the layer before a head has no ``filters``.
         """
+        return replace_values(self._network.config, self.edits(anchors))
+
+    def edits(self, anchors: BoxSizes, classes: int | None = None) -> dict[int, dict[str, str]]:
+        """Return the values that change with other anchors, by key, by index of the section (0 is ``[net]``).
+
+        Args:
+            anchors: as for ``rewrite``.
+            classes: number of classes, if that changes too.
+
+        Raises:
+            ConfigError: the layer before a head has no ``filters``.
+        """
         decimals = 0 if self._network.shape.width / self._unit[0] > _MAX_CELLS else 4
         anchor_text = format_anchors(anchors / self._unit, decimals).strip()
         edits: dict[int, dict[str, str]] = {}
@@ -104,13 +121,14 @@ class AnchorCfg:
             values["anchors"] = anchor_text
             if len(anchors) != len(self.anchors):
                 values["num"] = str(len(anchors))
-            if head.mask and mask != before:
+            if head.mask and (mask != before or classes is not None):
                 values["mask"] = ",".join(map(str, mask))
-            if len(mask) != len(before):
-                edits.setdefault(self._layer_before(index) + 1, {})["filters"] = str(
-                    head.inputs_for(head.classes) // len(before) * len(mask)
-                )
-        return replace_values(self._network.config, edits)
+            if classes is not None:
+                values |= head.class_keys(classes)
+            if len(mask) != len(before) or classes is not None:
+                filters = head.inputs_for(head.classes if classes is None else classes) // len(before) * len(mask)
+                edits.setdefault(self._layer_before(index) + 1, {})["filters"] = str(filters)
+        return edits
 
     def _layer_before(self, index: int) -> int:
         """The layer that a head reads, whose filters depend on the number of anchors."""

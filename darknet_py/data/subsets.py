@@ -132,15 +132,30 @@ def merge_datasets(parts: Sequence[Dataset], source: str) -> Dataset:
 
 
 def unify_classes(parts: Sequence[Dataset]) -> list[Dataset]:
-    """Return data sets with the same classes: where they differ, those with objects, sorted by name."""
+    """Return data sets with the same classes: where they differ, those with objects, sorted by name.
+
+    Classes without a name get their number as a name.
+    """
+    counts = [_count_classes(part) for part in parts]
     if len({part.names for part in parts}) <= 1:
-        return list(parts)
-    names = sorted(set().union(*map(_used_names, parts)))
+        return [_complete_names(part, max(counts)) for part in parts]
+    named = [_complete_names(part, count) for part, count in zip(parts, counts, strict=True)]
+    names = sorted(set().union(*map(_used_names, named)))
     numbers = {name: number for number, name in enumerate(names)}
     return [
         part.map_classes({n: numbers[name] for n, name in enumerate(part.names) if name in numbers}, names)
-        for part in parts
+        for part in named
     ]
+
+
+def _count_classes(dataset: Dataset) -> int:
+    rows = [rows for sample in dataset for rows in (sample.targets, sample.ignored) if len(rows)]
+    return int(max((r[:, 4].max() for r in rows), default=-1)) + 1
+
+
+def _complete_names(dataset: Dataset, count: int) -> Dataset:
+    missing = map(str, range(len(dataset.names), count))
+    return replace(dataset, names=(*dataset.names, *missing))
 
 
 def _used_names(dataset: Dataset) -> set[str]:

@@ -6,8 +6,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +21,13 @@ from .coco import category_ids
 from .dataset import Dataset, Sample
 from .formats import FORMATS
 from .labels import Problem
-from .subsets import WrittenDataset, WrittenImage
+from .subsets import WrittenDataset, WrittenImage, unify_classes
 
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f/\\]")  # in a name: lists have a path per line
 _NO_IMAGE = "images cannot be read and are left out"
 _NO_IGNORED = "images have objects that evaluation ignores, which this format does not have: left out"
 
-Progress = Callable[[Iterable[Sample]], Iterable[Sample]]
+Progress = Callable[[Sequence[Sample]], Iterable[Sample]]
 Confidences = Mapping[str, npt.NDArray[np.floating]]
 
 
@@ -48,7 +47,7 @@ def write_dataset(
     Images keep the bytes of their files. They get names of their own where several have the same one.
 
     Args:
-        subsets: its lists (train, valid, test), with the same classes.
+        subsets: its lists (train, valid, test).
         folder: a folder that does not exist, or is empty.
         format_name: key of ``FORMATS``.
         stem: of the .data file and its class names.
@@ -68,7 +67,7 @@ def write_dataset(
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"{target}: exists: expected the name of a new folder, as nothing in it is replaced")
     form = FORMATS[format_name]
-    parts = {subset: with_all_names(dataset) for subset, dataset in subsets.items()}
+    parts = dict(zip(subsets, unify_classes(list(subsets.values())), strict=True))
     first = next(iter(parts.values()))
     problems: list[Problem] = []
     try:
@@ -133,11 +132,3 @@ class _ImageWriter:
         else:
             shutil.copyfile(source, target)
         return WrittenImage(file, width, height, sample, self._confidences.get(sample.image))
-
-
-def with_all_names(dataset: Dataset) -> Dataset:
-    """Return a data set with a name for each class that occurs: its number where it has none."""
-    rows = [rows for sample in dataset for rows in (sample.targets, sample.ignored) if len(rows)]
-    count = int(max((r[:, 4].max() for r in rows), default=-1)) + 1
-    missing = map(str, range(len(dataset.names), count))
-    return replace(dataset, names=(*dataset.names, *missing))

@@ -137,10 +137,7 @@ def _with_other_classes(network: Network, path: StrPath) -> Network:
     for index, head in enumerate(network):
         if not isinstance(head, Head) or (before := network.sources[index][0]) == INPUT:
             continue
-        keys = {"classes": str(classes)}
-        if getattr(head.options, "counters_per_class", ()):
-            keys["counters_per_class"] = ",".join(["1"] * classes)
-        edits[index + 1] = keys
+        edits[index + 1] = head.class_keys(classes)
         edits[before + 1] = {_outputs_key(network, before): str(head.inputs_for(classes))}
     if not edits:  # a classifier: the last layer with weights
         last = max(index for index, layer in enumerate(network) if any(True for _ in layer.stored()))

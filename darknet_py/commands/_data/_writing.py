@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .. import _options, _output
 
 if TYPE_CHECKING:
     from ...data.dataset import Dataset, Sample
     from ...data.labels import Problem
-    from ...data.writing import Confidences
 
 
-def add_options(parser: argparse.ArgumentParser, *, to: str | None = None) -> None:
+def add_options(parser: argparse._ActionsContainer, *, to: str | None = None) -> None:
     """Add the options of how a data set is written; ``to``: the default format."""
     _options.add(parser, "--to", default=to)
     _options.add(parser, "--link")
@@ -39,23 +37,18 @@ def load(args: argparse.Namespace) -> dict[str, Dataset]:
 
 
 def write(
-    args: argparse.Namespace,
-    subsets: Mapping[str, Dataset],
-    folder: str,
-    *,
-    confidences: Confidences | None = None,
-    add_files: Callable[[pathlib.Path], None] = lambda folder: None,
+    args: argparse.Namespace, subsets: Mapping[str, Dataset], folder: str, format_name: str, **options: Any
 ) -> None:
-    """Write a data set as the options say; print what is left out, and what was written."""
+    """Write a data set, and print what is left out and what was written.
+
+    ``options``: those of ``write_dataset``.
+    """
     from ...data.writing import write_dataset
 
-    def progress(samples: Iterable[Sample]) -> Iterable[Sample]:
-        return _output.progress_bar(samples, len(list(samples)), quiet=args.quiet)
+    def progress(samples: Sequence[Sample]) -> Iterable[Sample]:
+        return _output.progress_bar(samples, len(samples), quiet=args.quiet)
 
-    problems = write_dataset(
-        subsets, folder, args.to, link=args.link, confidences=confidences, add_files=add_files, progress=progress
-    )
-    print_problems(problems)
+    print_problems(write_dataset(subsets, folder, format_name, link=args.link, progress=progress, **options))
     print(f"{folder}: {describe(subsets)}")
 
 

@@ -22,5 +22,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert."""
-    _writing.write(args, _writing.load(args), args.folder)
+    _writing.write(args, _writing.load(args), args.folder, args.to)
     return 0

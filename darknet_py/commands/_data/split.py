@@ -32,5 +32,5 @@ def run(args: argparse.Namespace) -> int:
     valid, test = args.valid_fraction, args.test_fraction
     fractions = {"train": 1 - valid - test, "valid": valid, "test": test}
     used = {subset: fraction for subset, fraction in fractions.items() if fraction or subset == "train"}
-    _writing.write(args, _splitting.split(args, dataset, used), args.folder)
+    _writing.write(args, _splitting.split(args, dataset, used), args.folder, args.to)
     return 0

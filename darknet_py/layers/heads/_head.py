@@ -170,6 +170,12 @@ class Head(Layer):
         """Return the number of channels that the previous layer must have for ``classes`` classes."""
         raise NotImplementedError
 
+    def class_keys(self, classes: int) -> dict[str, str]:
+        """Return the values of the keys that change with the number of classes."""
+        has_counters = bool(getattr(self.options, "counters_per_class", ()))
+        counters = {"counters_per_class": ",".join(["1"] * classes)} if has_counters else {}
+        return {"classes": str(classes), **counters}
+
     @property
     def nms_options(self) -> NMSOptions:
         """Options of NMS for boxes of this head."""
