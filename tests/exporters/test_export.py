@@ -101,13 +101,6 @@ def test_metadata_holds_names_heads_and_hashes(tmp_path: pathlib.Path) -> None:
     assert metadata(random_networks.network(STATEFUL))["input"] == "values 0..1"
 
 
-def test_padding_is_merged_into_poolings_and_batch_norm_is_fused() -> None:
-    kinds = [node.op_type for node in to_onnx(detector()).graph.node]
-    assert "Pad" not in kinds
-    assert kinds.count("MaxPool") == 2
-    assert "BatchNormalization" not in kinds
-
-
 UNEQUAL = """
 [net]
 width=12

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
+_AXES = ("batch", "channels", "height", "width")
+
 
 def clean_up(model: onnx.ModelProto) -> None:
     """Rewrite the graph in place; its outputs stay the same."""
@@ -58,16 +60,13 @@ def _name_dimensions(graph: onnx.GraphProto) -> None:
         of_input, of_factor = sizes.get(symbol, ("", 0))
         if len(dims) == 3 and axis == 1:
             dims[axis].dim_param = "boxes"
-        elif not factor or of_factor % factor:
+        elif not of_factor or not factor or of_factor % factor:
             dims[axis].dim_param = f"{name}_{_AXES[axis]}"
         else:
             dims[axis].dim_param = of_input if of_factor == factor else f"{of_input}/{of_factor // factor}"
     for index in reversed(range(len(graph.value_info))):
         if any(dim.dim_param for dim in graph.value_info[index].type.tensor_type.shape.dim):
             del graph.value_info[index]
-
-
-_AXES = ("batch", "channels", "height", "width")
 
 
 def _dynamic_dimensions(values: Sequence[onnx.ValueInfoProto]) -> Iterator[tuple[Any, str, int]]:
