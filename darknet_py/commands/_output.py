@@ -8,7 +8,6 @@ import os
 import pathlib
 import re
 import sys
-import urllib.parse
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from ..errors import DataError
 from ..files import atomic_write, check_outputs, create_folder, refuse_url
 from ..images.sources import unique_stem
-from ..images.urls import is_http
+from ..images.urls import is_http, url_path
 from ._records import JsonFile, result_dict
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def _unique_names(sources: Iterable[str]) -> dict[str, _Names]:
     stems: set[str] = set()
     names: dict[str, _Names] = {}
     for source in dict.fromkeys(sources):
-        path = pathlib.Path(urllib.parse.urlsplit(source).path if is_http(source) else source)
+        path = pathlib.Path(url_path(source) if is_http(source) else source)
         stem = unique_stem(path.stem or "image", stems)
         suffix = path.suffix.lower()
         names[source] = _Names(stem + (suffix if suffix in _IMAGE_SUFFIXES else ".png"), f"{stem}.txt")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from ..images.inspection import read_grey
+from ..images.limits import MAX_PIXELS
 from .labels import Problem
 
 Hashes = npt.NDArray[np.uint64]  # [n]
@@ -48,6 +49,7 @@ def find_near_duplicates(
     images: Sequence[str],
     *,
     distance: int = DISTANCE,
+    max_pixels: int = MAX_PIXELS,
     progress: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> SimilarImages:
     """Group images that are near-duplicates, directly or through others.
@@ -55,6 +57,7 @@ def find_near_duplicates(
     Args:
         images: their paths.
         distance: bits by which the hashes of two near-duplicates differ at most, 0..63.
+        max_pixels: refuse image files with more pixels.
         progress: wraps the paths, for a progress bar.
     """
     grey = np.zeros((len(images), _SIDE, _SIDE), np.uint8)
@@ -62,7 +65,7 @@ def find_near_duplicates(
     is_read = np.zeros(len(images), bool)
     for index, image in enumerate(progress(images)):
         try:
-            grey[index] = read_grey(image, _SIDE)
+            grey[index] = read_grey(image, _SIDE, max_pixels)
             is_read[index] = True
         except DataError as error:
             problems.append(Problem(image, f"{str(error).removeprefix(f'{image}: ')}; not compared"))

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import DataError
+from ..images.urls import url_path
 from ..text_files import read_text, to_unicode
 from .dataset import Dataset
 from .image_finder import ImageFinder
@@ -119,7 +120,7 @@ def _find_image(task: Mapping[str, Any], finder: ImageFinder) -> str:
     texts = [value for value in (values or {}).values() if isinstance(value, str)]
     text = str((values or {}).get(_IMAGE) or next(iter(texts), ""))
     _, is_local, inner = text.partition("?d=")
-    name = urllib.parse.unquote(inner if is_local else urllib.parse.urlsplit(text).path).lstrip("/")
+    name = urllib.parse.unquote(inner if is_local else url_path(text)).lstrip("/")
     base = name.rpartition("/")[2]
     candidates = dict.fromkeys((name, base, _UPLOAD_PREFIX.sub("", base)))
     return next((found for one in candidates if one and (found := finder.find(one))), finder.expect(base or "image"))

@@ -43,7 +43,7 @@ def read_size(path: str) -> tuple[int, int]:
         return image.size
 
 
-def read_grey(path: str, side: int) -> GreyImage:
+def read_grey(path: str, side: int, max_pixels: int = MAX_PIXELS) -> GreyImage:
     """Return an image in grey, stretched to ``side`` x ``side`` pixels. A JPEG is decoded at a fraction of its size.
 
     Raises:
@@ -51,11 +51,11 @@ def read_grey(path: str, side: int) -> GreyImage:
     """
     if not _is_array(path):
         with _open_file(path) as image:
-            check_size(image.size, MAX_PIXELS)
+            check_size(image.size, max_pixels)
             image.draft("L", (4 * side, 4 * side))
             if not image.mode.startswith(("I", "F")):  # 16 bits and more, which Pillow would clip
                 return _shrink(image.convert("L"), side)
-    pixels = read_image(path, None)
+    pixels = read_image(path, None, max_pixels=max_pixels)
     if pixels.shape[2] in (3, 4):
         return _shrink(Image.fromarray(pixels[:, :, :3]).convert("L"), side)
     return _shrink(Image.fromarray(pixels.mean(axis=2).astype(np.uint8)), side)

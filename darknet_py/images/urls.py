@@ -20,16 +20,24 @@ def is_http(name: str) -> bool:
     return name.lower().startswith(("http://", "https://"))
 
 
+def url_path(url: str) -> str:
+    """Return the path of a URL, without its query; ``""`` if the URL is malformed."""
+    try:
+        return urllib.parse.urlsplit(url).path
+    except ValueError:
+        return ""
+
+
 def url_suffix(url: str) -> str:
     """Return the suffix of the path of a URL in lower case, without its query: ``.png``."""
-    return pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).suffix.lower()
+    return pathlib.PurePosixPath(url_path(url)).suffix.lower()
 
 
 def read_url(url: str) -> bytes:
     """Download a file of at most ``MAX_BYTES`` bytes, following redirects. Raises DataError."""
     with _request(url) as response:
-        kind = response.headers.get_content_type()
-        if kind.startswith("text/"):
+        kind = response.headers.get_content_type()  # text/plain also if the server states none
+        if "Content-Type" in response.headers and kind.startswith("text/"):
             raise DataError(f"{url}: expected an image, the server sends {kind}")
         return read_limited(response, url)
 

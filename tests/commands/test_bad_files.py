@@ -167,6 +167,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         kinds = {
             "/a.png": "image/png",
+            "/bare.png": "image/png",
             "/photo": "image/png",
             "/page": "text/html",
             "/": "text/html",
@@ -178,7 +179,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
         elif path in kinds:
             self.send_response(200)
-            self.send_header("Content-Type", kinds[path])
+            if path != "/bare.png":
+                self.send_header("Content-Type", kinds[path])
             self.end_headers()
             file = {"image/png": "a.png", "video/mp2t": "clip.ts"}.get(kinds[path])
             self.wfile.write(pathlib.Path(file).read_bytes() if file else b"<html>")
@@ -199,7 +201,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.png?size=1", "moved.png", "photo?id=3"])
+@pytest.mark.parametrize("name", ["a.png", "a.png?size=1", "moved.png", "photo?id=3", "bare.png"])
 def test_an_image_url_is_one_image(
     model: tuple[str, str], server: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +231,11 @@ def test_a_url_that_is_no_image_is_an_error(
 def test_a_server_that_does_not_answer_is_an_error(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["detect", *model, "http://127.0.0.1:9/a.png"]) == 1
     assert "http://127.0.0.1:9/a.png: no connection: " in capsys.readouterr().err
+
+
+def test_a_malformed_url_is_an_error(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["detect", *model, "http://[::1/a.png", "--save", "out"]) == 1
+    assert "darknet-py: http://[::1/a.png: " in capsys.readouterr().err
 
 
 def test_a_video_url_stays_a_video(model: tuple[str, str], server: str, capsys: pytest.CaptureFixture[str]) -> None:

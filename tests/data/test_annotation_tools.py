@@ -279,3 +279,9 @@ def test_classes_of_voc_are_those_of_all_lists(tmp_path: pathlib.Path) -> None:
     train, valid = (load_dataset(tmp_path, subset) for subset in ("train", "valid"))
     assert train.names == valid.names == ("ant", "zebra")
     assert valid[0].targets[0, 4] == 1
+
+
+def test_a_malformed_url_of_label_studio_is_a_missing_image(tmp_path: pathlib.Path) -> None:
+    task = {"id": 1, "data": {"image": "http://[::1/1.png"}, "annotations": [{"result": []}]}
+    dataset = load_dataset(write_text(tmp_path / "a.json", json.dumps([task])))
+    assert [len(sample.targets) for sample in dataset] == [0]

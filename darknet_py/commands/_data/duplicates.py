@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 
+from ...images.limits import MAX_PIXELS
 from .. import _options, _output, _records
 from . import _writing
 
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="BITS",
         help="bits by which two hashes differ at most; 0: equal hashes only (default: 10)",
     )
+    _options.add(parser, "--max-pixels", default=MAX_PIXELS)
     _options.add(parser, "--json")
 
 
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     def progress(paths: Iterable[str]) -> Iterable[str]:
         return _output.progress_bar(paths, len(images), quiet=args.quiet)
 
-    similar = find_near_duplicates(list(images), distance=args.distance, progress=progress)
+    similar = find_near_duplicates(list(images), distance=args.distance, max_pixels=args.max_pixels, progress=progress)
     _writing.print_problems(similar.problems)
     paths = list(images)
     groups = [[{"path": paths[index], "subset": images[paths[index]]} for index in group] for group in similar.groups]
