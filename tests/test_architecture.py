@@ -51,7 +51,7 @@ ROWS = (
     ("loading", "video", "augmentation"),
     ("conversion", "diagram", "exporters", "inference"),
     ("backbones", "detector", "classifier", "generate", "compat"),
-    ("tiling", "evaluation", "compare"),
+    ("explanation", "tiling", "evaluation", "compare"),
     ("pruning",),
     ("training",),
     ("commands",),
