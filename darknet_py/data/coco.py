@@ -17,8 +17,9 @@ from ..files import create_folder
 from ..messages import get_logger
 from ..text_files import read_text, to_unicode
 from .dataset import Dataset, Sample
-from .image_finder import ImageFinder
+from .image_finder import AnnotatedFile, ImageFinder
 from .labels import Problem, check_target
+from .segmentation import bounding_box
 from .subsets import DECIMALS, SUBSETS, WrittenDataset, WrittenImage, spellings, write_json
 
 _GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -27,7 +28,9 @@ COCO91 = tuple(number for number in range(1, 91) if number not in _GAPS)
 
 _NO_IMAGE = "annotations are of an image that is not in the file"
 _NO_CATEGORY = "annotations are of a category that is not in the file"
-_NO_BOX = "annotations have no bbox"
+_NO_BOX = "annotations have no box"
+_NO_SIZE = "annotations are of an image of unknown size"
+_REPEATED_IMAGE = "images are in the file several times"
 _log = get_logger(__name__)
 
 
@@ -66,11 +69,11 @@ def load_coco(path: StrPath) -> Dataset:
     """Load a COCO annotation file. Crowds become ignored objects; classes are numbered in the order of categories.
 
     A category without objects that is the ``supercategory`` of all others, such as Roboflow writes, is left out and
-    reported. An annotation that cannot be used is reported; the others are read. If every object is a crowd (CVAT
-    marks masks so), they are objects.
+    reported. An annotation that cannot be used is reported; the others are read. One without a ``bbox`` has the box
+    around its ``segmentation``. If every object is a crowd (CVAT marks masks so), they are objects.
 
     Images are searched in the folder of the file and its parent, and there in COCO's folders (``val2017/``,
-    ``images/val2017/``).
+    ``images/val2017/``) and FiftyOne's (``data/``). One without a width and height is opened for them.
 
     Raises:
         DataError: the file cannot be read or has another structure.
@@ -82,19 +85,18 @@ def load_coco(path: StrPath) -> Dataset:
         annotations = list(content.get("annotations") or ())
         categories = _read_categories(content["categories"], annotations, source, problems)
         class_of = {category: index for index, (category, _) in enumerate(categories)}
-        images = {entry["id"]: entry for entry in content["images"]}
-        all_crowds = bool(annotations) and all(map(_is_crowd, annotations))
+        images = _read_images(content["images"], path, problems)
+        all_crowds = bool(annotations) and all(map(is_crowd, annotations))
         if all_crowds:
             message = f"all {len(annotations)} annotations have iscrowd=1, as CVAT writes masks: read as objects"
             problems.append(Problem(source, message))
-        boxes: dict[tuple[Any, bool], list[tuple[float, ...]]] = {}
+        boxes: dict[tuple[str, bool], list[tuple[float, ...]]] = {}
         for number, entry in enumerate(annotations):
             location = f"{source}: annotation {entry.get('id', number)}"
             if (row := _read_annotation(entry, images, class_of, location, problems)) is not None:
-                is_crowd = _is_crowd(entry) and not all_crowds
-                boxes.setdefault((entry["image_id"], is_crowd), []).append(row)
-        finder = ImageFinder(path)
-        samples = [_sample(finder, entry, boxes) for entry in content["images"]]
+                key = (str(entry["image_id"]), is_crowd(entry) and not all_crowds)
+                boxes.setdefault(key, []).append(row)
+        samples = [_sample(number, image.path, boxes) for number, image in images.items()]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
@@ -102,7 +104,12 @@ def load_coco(path: StrPath) -> Dataset:
         raise DataError(f"{path}: {message}") from error
     names = tuple(name for _, name in categories)
     numbers = tuple(category for category, _ in categories)
-    is_unchanged = not all_crowds and sum(map(len, boxes.values())) == len(annotations)
+    is_unchanged = (
+        not all_crowds
+        and sum(map(len, boxes.values())) == len(annotations)
+        and all(entry.get("bbox") for entry in annotations)
+        and all(sample.image_id is not None for sample in samples)
+    )
     return Dataset(samples, names, problems, source, numbers, annotations=source if is_unchanged else "")
 
 
@@ -112,32 +119,50 @@ def _read_categories(
     """The number and name of each category that is a class, in the order of their numbers."""
     entries = sorted(entries, key=lambda entry: (int(entry["id"]), str(entry["name"])))
     used = {str(entry.get("category_id")) for entry in annotations}
-    categories = []
+    categories: dict[int, str] = {}
     for entry in entries:
+        number, name = int(entry["id"]), str(entry["name"])
         others = [other for other in entries if other is not entry]
-        heads_all = bool(others) and all(other.get("supercategory") == entry["name"] for other in others)
+        heads_all = bool(others) and all(other.get("supercategory") == name for other in others)
         if heads_all and str(entry["id"]) not in used:
-            message = f"category {entry['name']!r} has no objects and is the supercategory of all others: left out"
+            message = f"category {name!r} has no objects and is the supercategory of all others: left out"
             problems.append(Problem(source, message))
+        elif categories.setdefault(number, name) != name:
+            message = f"category {number} is {categories[number]!r} and {name!r}; the first is read"
+            problems.append(Problem(source, message))
+    return list(categories.items())
+
+
+def _read_images(
+    entries: Sequence[Mapping[str, Any]], path: StrPath, problems: list[Problem]
+) -> dict[str, AnnotatedFile]:
+    """The images by their ids as text, as some programs write numbers as text in one place and not in the other."""
+    finder = ImageFinder(path)
+    images: dict[str, AnnotatedFile] = {}
+    for entry in entries:
+        key, image = str(entry["id"]), AnnotatedFile(finder.expect(str(entry["file_name"])), entry)
+        if key in images:
+            message = f"image {key} is in the file as {images[key].path} and {image.path}; the first is read"
+            problems.append(Problem(os.fspath(path), message, _REPEATED_IMAGE))
         else:
-            categories.append((int(entry["id"]), str(entry["name"])))
-    return categories
+            images[key] = image
+    return images
 
 
-def _is_crowd(entry: Mapping[str, Any]) -> bool:
-    """Whether an annotation is of a crowd; some programs write numbers as text."""
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Return whether an annotation is of a crowd; some programs write numbers as text."""
     return str(entry.get("iscrowd") or 0) != "0"
 
 
 def _read_annotation(
     entry: Mapping[str, Any],
-    images: Mapping[Any, Mapping[str, Any]],
+    images: Mapping[str, AnnotatedFile],
     class_of: Mapping[int, int],
     location: str,
     problems: list[Problem],
 ) -> tuple[float, ...] | None:
     """The target of an annotation; None if it cannot be used, which is reported."""
-    image = images.get(entry.get("image_id"))
+    image = images.get(str(entry.get("image_id")))
     if image is None:
         problems.append(Problem(location, f"image {entry.get('image_id')} is not in the file; ignored", _NO_IMAGE))
         return None
@@ -146,25 +171,31 @@ def _read_annotation(
     if category not in class_of:
         problems.append(Problem(location, f"category {text} is not in the file; ignored", _NO_CATEGORY))
         return None
-    bbox = entry.get("bbox")
     try:
-        x, y, w, h = map(float, bbox)  # type: ignore[arg-type]
-        width, height = float(image["width"]), float(image["height"])
+        width, height = image.size
+    except (DataError, TypeError, ValueError) as error:
+        message = f"the image has no width and height, and cannot be read ({error}); ignored"
+        problems.append(Problem(location, message, _NO_SIZE))
+        return None
+    bbox, outline = entry.get("bbox"), entry.get("segmentation")
+    has_box = bool(bbox) or not outline
+    try:
+        x, y, w, h = map(float, bbox) if has_box else bounding_box(outline)  # type: ignore[arg-type]
         row = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height, class_of[category])
-    except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError):
-        message = f"expected a bbox of 4 numbers in an image with a width and height, got {bbox!r:.60}; ignored"
+    except (TypeError, ValueError, KeyError, OverflowError):
+        found = bbox if has_box else outline
+        message = f"expected a bbox of 4 numbers, or a segmentation, got {found!r:.60}; ignored"
         problems.append(Problem(location, message, _NO_BOX))
         return None
     problems.extend(check_target(row, location))
     return row if all(map(math.isfinite, row)) else None
 
 
-def _sample(finder: ImageFinder, entry: Mapping[str, Any], boxes: Mapping[tuple[Any, bool], Any]) -> Sample:
+def _sample(key: str, path: str, boxes: Mapping[tuple[str, bool], Any]) -> Sample:
     targets, ignored = (
-        np.array(boxes.get((entry["id"], is_crowd), ()), np.float32).reshape(-1, 5) for is_crowd in (False, True)
+        np.array(boxes.get((key, crowd), ()), np.float32).reshape(-1, 5) for crowd in (False, True)
     )
-    number = str(entry["id"])
-    return Sample(finder.expect(str(entry["file_name"])), targets, ignored, int(number) if number.isdecimal() else None)
+    return Sample(path, targets, ignored, int(key) if key.isdecimal() else None)
 
 
 def category_ids(dataset: Dataset) -> tuple[int, ...]:

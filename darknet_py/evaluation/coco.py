@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import pathlib
 import pkgutil
 import re
@@ -19,10 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._typing import StrPath
 from ..data import coco
 from ..data.coco import category_ids
 from ..data.dataset import Dataset
 from ..data.subsets import WrittenImage
+from ..text_files import read_text, to_unicode
 from .detections import Detections
 
 STATISTICS = (
@@ -101,6 +104,28 @@ class CocoScores(NamedTuple):
     average_precision: list[float]
 
 
+def _read_ground_truth(path: StrPath) -> dict[str, Any]:
+    """The content of an annotation file that ``load_coco`` has read as it is, in the form that pycocotools needs.
+
+    Annotations are numbered from 1, as pycocotools takes a match with number 0 for none. Where they lack an ``area``
+    it is that of the box.
+    """
+    content = json.loads(to_unicode(read_text(path)))
+    images = {int(entry["id"]): entry for entry in reversed(content["images"])}
+    annotations = []
+    for number, entry in enumerate(content.get("annotations") or (), start=1):
+        box = list(map(float, entry["bbox"]))
+        strict: dict[str, Any] = {"id": number, "bbox": box, "area": float(entry.get("area") or box[2] * box[3])}
+        strict |= {"image_id": int(entry["image_id"]), "category_id": int(entry["category_id"])}
+        annotations.append(entry | strict | {"iscrowd": int(coco.is_crowd(entry))})
+    return {
+        "info": {},
+        "images": [entry | {"id": number} for number, entry in reversed(images.items())],
+        "categories": [entry | {"id": int(entry["id"])} for entry in content["categories"]],
+        "annotations": annotations,
+    }
+
+
 def evaluate_coco(dataset: Dataset, detections: Detections, package: str | None = None) -> CocoScores:
     """Run ``COCOeval``; ``package``: see ``find_backend``.
 
@@ -108,12 +133,11 @@ def evaluate_coco(dataset: Dataset, detections: Detections, package: str | None 
     """
     package, (coco_class, eval_class) = find_backend(package)
     with contextlib.redirect_stdout(io.StringIO()):
-        if dataset.annotations:
-            target = coco_class(dataset.annotations)
-        else:
-            target = coco_class()
-            target.dataset = to_annotations(dataset, detections)
-            target.createIndex()
+        target = coco_class()
+        target.dataset = (
+            _read_ground_truth(dataset.annotations) if dataset.annotations else to_annotations(dataset, detections)
+        )
+        target.createIndex()
         records = to_results(dataset, detections)
         if not records:
             return CocoScores(package, dict.fromkeys(STATISTICS, 0.0), [0.0] * len(dataset.names))
