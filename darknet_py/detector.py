@@ -58,7 +58,8 @@ class Detector:
     """Detect objects in images with a network that has detection heads.
 
     With recurrent layers, images are frames of a sequence, in their order and whatever the batch size. Every ``stream``
-    and list of images starts a new one; calls with single images continue it until ``reset``.
+    and list of images starts a new one; calls with single images continue it until ``reset``. The state is that of the
+    network, so that interleaved sequences need a copy of it each (``copy.deepcopy``).
 
     Args:
         network: a network with weights, see ``network.unwrap``, which is left as it was; or a name of the

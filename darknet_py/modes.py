@@ -52,8 +52,10 @@ def update_computed(module: nn.Module) -> None:
     """Compute the tensors of ``torch.nn.utils.prune`` and ``weight_norm`` from the parameters.
 
     These do so in a hook before ``forward``, so that after an update the tensors are old until the next forward pass.
+    In training mode the hook of ``spectral_norm`` would also change the vectors that it estimates the norm with.
     """
-    for part in module.modules():
-        for hook in part._forward_pre_hooks.values():
-            if type(hook).__module__.startswith("torch.nn.utils."):
-                hook(part, ())
+    with eval_mode(module):
+        for part in module.modules():
+            for hook in part._forward_pre_hooks.values():
+                if type(hook).__module__.startswith("torch.nn.utils."):
+                    hook(part, ())

@@ -31,6 +31,7 @@ _BYTE_ORDER_MARKS = (  # UTF-32's begin with those of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_URL = re.compile("https?://", re.IGNORECASE)
 _KEPT_BYTE = re.compile("[\udc80-\udcff]")
 _MAX_NAMED = 6  # places that an error lists
 
@@ -81,9 +82,9 @@ def read_lines(path: StrPath) -> list[str]:
 def read_list(path: StrPath) -> list[str]:
     """Read a list: a path per line, see ``PathFinder``; empty lines are left out.
 
-    Paths that are not found are returned as they are if they have the suffix of an image. Others may be any text, if an
-    untrusted ``.data`` file names a file that is not a list; ``FILE:LINE`` is returned for them, so that no message
-    shows the text.
+    Paths that are not found are returned as they are if they have the suffix of an image or are a URL. Others may be
+    any text, if an untrusted ``.data`` file names a file that is not a list; ``FILE:LINE`` is returned for them, so
+    that no message shows the text.
 
     Raises:
         DataError: as ``read_text`` does.
@@ -92,10 +93,13 @@ def read_list(path: StrPath) -> list[str]:
     listed = []
     for number, line in enumerate(read_lines(path), start=1):
         if text := line.strip():
+            if finder.exists(text):
+                listed.append(text)
+                continue
             is_image = text.strip("\"'").lower().endswith(IMAGE_SUFFIXES)
-            unknown = text if is_image else f"{os.fspath(path)}:{number}"
+            unknown = text if is_image or _URL.match(text) else f"{os.fspath(path)}:{number}"
             listed.append(finder.find(text, shorten=is_image) or unknown)
-    finder.log_shortened()
+    finder.log_replaced()
     return listed
 
 
@@ -116,34 +120,34 @@ class PathFinder:
         folder = os.path.dirname(self.file)
         self._folders = (folder, os.path.normpath(os.path.join(folder, os.pardir)))
         self._is_folder: dict[str, bool] = {}
-        self._shortened: list[tuple[str, str]] = []
+        self._replaced: list[tuple[str, str]] = []
 
     def find(self, text: str, *, shorten: bool = True) -> str | None:
         """Return the path of an existing file or folder, or None; ``shorten`` tries it without leading folders, too."""
         for spelling in _spellings(text):
             for candidate, is_shortened in self._candidates(spelling):
-                if (shorten or not is_shortened) and self._exists(candidate):
-                    if is_shortened:
-                        self._shortened.append((text, candidate))
+                if (shorten or not is_shortened) and self.exists(candidate):
+                    if is_shortened or spelling != text:
+                        self._replaced.append((text, candidate))
                     return candidate
         return None
 
     def require(self, text: str, key: str) -> str:
         """Return the path of an existing file or folder. Raises DataError, which says where it was searched."""
         if (path := self.find(text)) is not None:
-            self.log_shortened()
+            self.log_replaced()
             return path
         tried = list(dict.fromkeys(path for path, _ in self._candidates(text.replace("\\", "/"))))
         raise DataError(f"{self.file}: {key}: no such file or folder: {text!r}; tried {list_first(tried, _MAX_NAMED)}")
 
-    def log_shortened(self) -> None:
-        """Log that leading folders of paths were left out to find them: the first one, and how many there are."""
-        if self._shortened:
-            text, path = self._shortened[0]
-            count = len(self._shortened)
+    def log_replaced(self) -> None:
+        """Log that files were found under other paths than the written ones: the first one, and how many there are."""
+        if self._replaced:
+            text, path = self._replaced[0]
+            count = len(self._replaced)
             more = f", and {count - 1} more likewise" if count > 1 else ""
             _log.warning("%s: %s is not there; using %s%s", self.file, text, path, more)
-            self._shortened.clear()
+            self._replaced.clear()
 
     def _candidates(self, path: str) -> Iterator[tuple[str, bool]]:
         """Yield the places of a path, and whether they lack some of its folders."""
@@ -158,9 +162,9 @@ class PathFinder:
                 for folder in self._folders:
                     yield os.path.join(folder, shorter), start > 0
 
-    def _exists(self, path: str) -> bool:
+    def exists(self, path: str) -> bool:
         """Whether a path exists; folders that do not exist are remembered, as lists have many paths in one."""
-        folder = os.path.dirname(path)
+        folder = path.rpartition("/")[0]
         if folder not in self._is_folder:
             self._is_folder[folder] = not folder or os.path.isdir(folder)
         return self._is_folder[folder] and os.path.exists(path)

@@ -22,7 +22,7 @@ from darknet_py.evaluation.accuracy import evaluate_accuracy
 from darknet_py.network import Network, unwrap
 from darknet_py.tiling import TiledDetector
 from tests.helpers import data_files
-from tests.helpers.network_states import DETECTOR, LOW_PRECISION, STATES, Wrapped, boxes, image, network
+from tests.helpers.network_states import COMPUTED, DETECTOR, LOW_PRECISION, STATES, Wrapped, boxes, image, network
 
 
 @contextmanager
@@ -164,9 +164,9 @@ def assert_equal(before: Any, after: Any) -> None:
 def expected_network(state: str, function: str) -> Network:
     """A plain network of the same weights: what pruning and parametrisation compute, and rounded to the precision."""
     net = network(function)
-    if state in ("pruned", "parametrised"):
+    if state in COMPUTED:
         torch.manual_seed(5)
-        other = unwrap(STATES[state](network(function)))
+        other = unwrap(STATES[state](network(function))).eval()
         prune_or_parametrise = torch.rand(1, *other.shape)
         with torch.no_grad():
             other(prune_or_parametrise)  # runs the hooks
@@ -183,7 +183,7 @@ EXPECTED: dict[tuple[str, str], list[Tensor]] = {}
 
 def check(function: str, state: str, environment: str, folder: pathlib.Path) -> None:
     run = (FUNCTIONS | {"export": export})[function]
-    key = (function, state if state in ("pruned", "parametrised", *LOW_PRECISION) else "")
+    key = (function, state if state in (*COMPUTED, *LOW_PRECISION) else "")
     if key not in EXPECTED:
         EXPECTED[key] = run(expected_network(state, function), folder)
     expected = EXPECTED[key]

@@ -188,3 +188,9 @@ def test_data_files_name_no_pipes_and_devices(tmp_path: pathlib.Path, key: str) 
     path = write_text(tmp_path / "a.data", "".join(f"{name} = {value}\n" for name, value in entries.items()))
     with pytest.raises(DataError, match=rf"a\.data: {key}: expected a regular file, found a device or pipe: .*pipe"):
         data_file.load_data_file(path)
+
+
+def test_urls_in_a_list_are_kept(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "list.txt").write_text("https://host/a.png\nHTTP://host/b?size=3\nsecret\n")
+    urls = ["https://host/a.png", "HTTP://host/b?size=3"]
+    assert text_files.read_list(tmp_path / "list.txt") == [*urls, f"{tmp_path / 'list.txt'}:3"]

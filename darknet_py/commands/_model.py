@@ -28,12 +28,13 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
     Raises:
         WeightsError: the model has no weights, or they contain NaN or Inf.
     """
+    from ..data.data_file import read_names
     from ..weights.containers import is_container
 
     is_checkpoint = is_container(model.cfg)  # contains cfg, weights and dialect
     if model.weights is None and not is_checkpoint:
         raise WeightsError(f"{args.model}: expected WEIGHTS after it, or --fetch to download those of the catalogue")
-    return load(
+    network = load(
         model.cfg,
         model.weights,
         allow_non_finite=args.allow_non_finite,
@@ -44,6 +45,9 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
         max_bytes=args.max_bytes,
         allow_paths=args.allow_paths,
     )
+    if model.names and not network.names and matching_names(model.names, network):
+        network.names = read_names(model.names)
+    return network
 
 
 def load(

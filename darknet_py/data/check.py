@@ -18,7 +18,8 @@ from .class_labels import match_labels
 from .data_file import DataFile, read_data_file, read_names
 from .dataset import Dataset
 from .formats import load_dataset
-from .labels import Problem
+from .label_finder import LabelFinder
+from .labels import Problem, candidate_label_paths
 
 SUBSETS = ("train", "valid")
 
@@ -102,6 +103,8 @@ def check_dataset(
         (notes if subset == "train" else problems).extend(_find_duplicates(images, subset))
         for earlier, other in checked.items():
             problems += [Problem(image, f"in {other} and in {subset}") for image in sorted({*earlier} & {*images})]
+        if report.dataset is None or not report.dataset.categories:  # COCO's have no label files
+            notes += _find_label_files(images)
         for image in progress(dict.fromkeys(images)):
             problems += _check_image(image, decode, channels, max_pixels)
             notes += _find_orientation(image)
@@ -162,6 +165,27 @@ def _find_duplicates(images: tuple[str, ...], subset: str) -> Iterator[Problem]:
     for image, count in Counter(images).items():
         if count > 1:
             yield Problem(image, f"{count} times in {subset}", f"images are more than once in {subset}")
+
+
+def _find_label_files(images: Iterable[str]) -> Iterator[Problem]:
+    """Report label files that not every program would read, or of which another one is read."""
+    finder = LabelFinder()
+    image_of: dict[str, str] = {}
+    for image in dict.fromkeys(images):
+        if (found := finder.find(image)) is None:
+            continue
+        path, state = found
+        if not path.endswith(".txt"):
+            yield Problem(
+                path, f"read as the label file of {image}; Darknet reads .txt only", "label files end in .TXT"
+            )
+        if (other := image_of.setdefault(path, image)) != image:
+            yield Problem(
+                image, f"has the label file of {other}: {path}", "images have the label file of another image"
+            )
+        for candidate in candidate_label_paths(image):
+            if candidate != path and os.path.isfile(candidate) and not os.path.samestat(os.stat(candidate), state):
+                yield Problem(candidate, f"not read, as {path} is the label file", "label files are not read")
 
 
 def _find_orientation(image: str) -> Iterator[Problem]:

@@ -192,9 +192,7 @@ def _read_annotation(
 
 
 def _sample(key: str, path: str, boxes: Mapping[tuple[str, bool], Any]) -> Sample:
-    targets, ignored = (
-        np.array(boxes.get((key, crowd), ()), np.float32).reshape(-1, 5) for crowd in (False, True)
-    )
+    targets, ignored = (np.array(boxes.get((key, crowd), ()), np.float32).reshape(-1, 5) for crowd in (False, True))
     return Sample(path, targets, ignored, int(key) if key.isdecimal() else None)
 
 

@@ -123,10 +123,10 @@ def _find_images(part: str, folder: str, path: pathlib.Path) -> list[str]:
         if os.path.isdir(candidate):
             images = sorted(str(p) for p in candidate.rglob("*") if is_image_name(p))
             if images:
-                finder.log_shortened()
+                finder.log_replaced()
                 return images
         elif os.path.isfile(candidate):
-            finder.log_shortened()
+            finder.log_replaced()
             return [line if os.path.exists(line) else str(root / line) for line in read_list(candidate)]
     tried = [*map(str, candidates), str(path.parent / part)]
     raise DataError(f"{path}: {part}: no images; tried {', '.join(dict.fromkeys(tried))}")

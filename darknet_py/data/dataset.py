@@ -10,13 +10,13 @@ import numpy as np
 
 from ..errors import DataError
 from .label_cache import CachedLabels, LabelCache
+from .label_finder import LabelFinder
 from .labels import (
     DEFAULT_OPTIONS,
     LabelOptions,
     Problem,
     TargetArray,
     empty_targets,
-    find_label_file,
     images_and_labels,
     missing_labels_problem,
     try_read_label_file,
@@ -143,8 +143,10 @@ class _LabelReader:
 
     def __init__(self, images: Sequence[str], options: LabelOptions) -> None:
         self._options = options
+        self._finder = LabelFinder()
         self._cache = LabelCache(images, options)
         self._entries: dict[str, CachedLabels] = {}
+        self._is_changed = False
 
     def progress(self, images: Sequence[str]) -> Iterable[str]:
         """Iterate over images with a progress bar on stderr, in a file a line every five seconds."""
@@ -158,7 +160,7 @@ class _LabelReader:
 
     def read(self, image: str, problems: list[Problem]) -> TargetArray:
         """Return the targets of an image, float32 [n, 5], and add its problems."""
-        found = find_label_file(image)
+        found = self._finder.find(image)
         if found is None:
             problems.append(missing_labels_problem(image))
             return _NO_TARGETS
@@ -168,10 +170,12 @@ class _LabelReader:
             own: list[Problem] = []
             targets = try_read_label_file(path, own.append, self._options)
             entry = CachedLabels(path, state.st_size, state.st_mtime_ns, targets, tuple(own))
+            self._is_changed = True
         self._entries[path] = entry
         problems.extend(entry.problems)
         return entry.targets
 
     def save(self) -> None:
-        """Write what was read into the cache."""
-        self._cache.save(list(self._entries.values()))
+        """Write what was read into the cache, if it is not there."""
+        if self._is_changed:
+            self._cache.save(list(self._entries.values()))

@@ -20,10 +20,10 @@ import numpy.typing as npt
 from ..errors import DataError
 from ..files import atomic_write
 from ..hub import catalogue
-from .labels import LabelOptions, Problem, TargetArray
+from .labels import LabelOptions, Problem, TargetArray, empty_targets
 
 MIN_IMAGES = 1000  # of a list whose labels are cached: fewer are read within a second
-_VERSION = 1  # of the file's content, and of what is read from a label file
+_VERSION = 2  # of the file's content, and of what is read from a label file
 _MAX_FILES = 32  # in the cache; older ones are removed
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
@@ -46,6 +46,14 @@ class CachedLabels(NamedTuple):
     problems: tuple[Problem, ...]
 
 
+class _Stored(NamedTuple):
+    """The content of the file: for each label file its size, time and rows of ``targets``, and the problems of some."""
+
+    files: dict[str, tuple[int, int, int, int]]
+    targets: TargetArray
+    problems: dict[str, tuple[Problem, ...]]
+
+
 class LabelCache:
     """The cached labels of a list of images.
 
@@ -55,25 +63,27 @@ class LabelCache:
     """
 
     def __init__(self, images: Sequence[str], options: LabelOptions) -> None:
-        self._entries: dict[str, CachedLabels] = {}
+        self._stored = _Stored({}, empty_targets(), {})
         self._file: pathlib.Path | None = None
         if len(images) < MIN_IMAGES:
             return
-        key = hashlib.sha256(f"{_VERSION}\0{os.getcwd()}\0{options.classes}\0{options.polygons}".encode())
-        for image in images:
-            key.update(os.fsencode(image) + b"\0")
+        key = hashlib.sha256(f"{_VERSION}\0{os.getcwd()}\0{options.classes}\0{options.polygons}\0".encode())
+        key.update(os.fsencode("\0".join(images)))
         self._file = catalogue.cache_folder() / "labels" / f"{key.hexdigest()[:32]}.npz"
         with contextlib.suppress(*_DAMAGED):
-            self._entries = _read(self._file)
+            self._stored = _read(self._file)
 
     def find(self, path: str, stat: os.stat_result) -> CachedLabels | None:
         """Return what was read from a label file, if it has not changed."""
-        entry = self._entries.get(path)
-        return entry if entry and (entry.size, entry.time) == (stat.st_size, stat.st_mtime_ns) else None
+        entry = self._stored.files.get(path)
+        if entry is None or entry[:2] != (stat.st_size, stat.st_mtime_ns):
+            return None
+        size, time, start, end = entry
+        return CachedLabels(path, size, time, self._stored.targets[start:end], self._stored.problems.get(path, ()))
 
     def save(self, entries: Sequence[CachedLabels]) -> None:
-        """Write entries, unless they are those that were read; a cache that cannot be written is not an error."""
-        if self._file is None or all(self._entries.get(entry.path) is entry for entry in entries):
+        """Write entries; a cache that cannot be written is not an error."""
+        if self._file is None:
             return
         with contextlib.suppress(OSError, DataError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,20 +110,16 @@ def _to_arrays(entries: Sequence[CachedLabels]) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _read(path: pathlib.Path) -> dict[str, CachedLabels]:
+def _read(path: pathlib.Path) -> _Stored:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        paths = [os.fsdecode(part) for part in arrays["paths"].tobytes().split(b"\0")]
-        states = arrays["states"].tolist()
+        paths = os.fsdecode(arrays["paths"].tobytes()).split("\0")
+        sizes, times, counts = arrays["states"].T
         targets = np.asarray(arrays["targets"], np.float32).reshape(-1, 5)
-        problems: dict[int, list[Problem]] = {}
+        ends = counts.cumsum()
+        if len(paths) != len(counts) or counts.min() < 0 or ends[-1] != len(targets):
+            raise ValueError("other targets than the label files have")
+        problems: dict[str, tuple[Problem, ...]] = {}
         for index, *texts in json.loads(arrays["problems"].tobytes()):
-            problems.setdefault(index, []).append(Problem(*texts))
-    entries = {}
-    first = 0
-    for index, (name, (size, time, count)) in enumerate(zip(paths, states, strict=True)):
-        part = targets[first : first + count]
-        if len(part) != count:
-            raise ValueError("fewer targets than the label files have")
-        entries[name] = CachedLabels(name, size, time, part, tuple(problems.get(index, ())))
-        first += count
-    return entries
+            problems[paths[index]] = (*problems.get(paths[index], ()), Problem(*texts))
+    states = zip(sizes.tolist(), times.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True)
+    return _Stored(dict(zip(paths, states, strict=True)), targets, problems)

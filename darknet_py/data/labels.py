@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,8 @@ TargetArray = npt.NDArray[np.float32]  # [n, 5]: (cx, cy, w, h) relative to the 
 MAX_LOGGED = 20  # problems that ``summarise`` yields one by one
 UNKNOWN_CLASS = "targets have a class that the network does not have"  # kind of ``unknown_class_problem``
 _CLASS_ONLY = "labels have a class and no box: only a class tree in pjreddie's dialect is trained on them"
+SUFFIXES = (".txt", ".TXT")
+BLANKS = " \t"
 _COLUMNS = 5
 _MIN_POLYGON = 7  # numbers of a class and three points
 
@@ -88,13 +89,17 @@ def label_path(image: str) -> str:
     for images, labels in _FOLDER_PAIRS:
         if images in path:
             path = path.replace(images, labels, 1)
-    stem, suffix = os.path.splitext(path.strip(" \t"))
+    stem, suffix = os.path.splitext(path.strip(BLANKS))
     return f"{stem}.txt" if suffix else f"{path}.txt"
 
 
 def candidate_label_paths(image: str) -> list[str]:
-    """Return the paths to try for a label file: Darknet's, ``labels/`` for the last ``images/``, beside the image."""
-    return list(dict.fromkeys(_label_paths(image)))
+    """Return the paths to try for a label file: Darknet's, ``labels/`` for the last ``images/``, beside the image.
+
+    All are tried with ``.TXT`` after that, as file systems of Windows do not tell them apart.
+    """
+    paths = list(dict.fromkeys(_label_paths(image)))
+    return [path.removesuffix(SUFFIXES[0]) + suffix for suffix in SUFFIXES for path in paths]
 
 
 def _label_paths(image: str) -> Iterator[str]:
@@ -217,22 +222,13 @@ def unknown_class_problem(location: str, cls: int, classes: int) -> Problem:
     return Problem(location, message, UNKNOWN_CLASS)
 
 
-def find_label_file(image: str) -> tuple[str, os.stat_result] | None:
-    """Return the path and the state of an image's label file, or None."""
-    for path in _label_paths(image):
-        try:
-            state = os.stat(path)
-        except (OSError, ValueError):
-            continue
-        if stat.S_ISREG(state.st_mode):
-            return path, state
-    return None
-
-
 def missing_labels_problem(image: str) -> Problem:
     """Return the problem of an image without a label file."""
     tried = ", ".join(candidate_label_paths(image))
     message = f"no label file: treated as an image without objects; tried {tried}"
+    annotation = f"{os.path.splitext(image)[0]}.xml"
+    if os.path.isfile(annotation):
+        message += f"; {annotation} is read if the folder is given instead of a list"
     return Problem(image, message, "images have no label file and are treated as images without objects")
 
 

@@ -1,6 +1,10 @@
 """Folders in the layout of Pascal VOC.
 
 JPEGImages/1.jpg  Annotations/1.xml  ImageSets/Main/train.txt  labelmap.txt (class names, as CVAT writes them)
+
+Annotations beside the images, as LabelImg and Roboflow write them, and in other folders are read as well:
+
+train/1.jpg  train/1.xml, or images/1.png  annotations/1.xml
 """
 
 from __future__ import annotations
@@ -10,12 +14,14 @@ import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from .._typing import StrPath
 from ..errors import DataError
 from ..files import create_folder
 from ..text_files import IMAGE_SUFFIXES, read_lines, to_unicode
 from .dataset import Dataset
+from .image_finder import ImageFinder
 from .labels import Problem
 from .named_objects import NO_ANNOTATION, AnnotatedImage, occurring_names, to_dataset
 from .subsets import DECIMALS, SUBSETS, WrittenDataset, WrittenImage, merge_datasets, one_line, spellings, write_lines
@@ -39,13 +45,15 @@ def is_voc_folder(folder: StrPath) -> bool:
 
 
 def find_voc(path: pathlib.Path, subset: str) -> pathlib.Path | None:
-    """Return a folder in the layout of VOC, or with such folders (``VOCdevkit``)."""
-    return path if _find_folders(path) else None
+    """Return a folder in the layout of VOC, or with such folders (``VOCdevkit``), or with annotations elsewhere."""
+    return path if _find_folders(path) or _is_annotation(next(_loose_annotations(path), None)) else None
 
 
 def voc_subsets(path: pathlib.Path) -> tuple[str, ...]:
     """Return the subsets that have a list in ``ImageSets/Main``; only "train" if there is no list."""
     folders = _find_folders(path)
+    if not folders:
+        return tuple(subset for subset in SUBSETS if any(_loose_annotations(path, subset))) or ("train",)
     subsets = tuple(subset for subset in SUBSETS if any(_find_list(root, subset) for root in folders))
     return subsets or ("train",)
 
@@ -58,14 +66,20 @@ def load_voc(path: StrPath, subset: str = "valid", names: Sequence[str] = VOC_CL
 
     Args:
         path: the folder with ``Annotations`` and ``JPEGImages``, or a folder of such (``VOCdevkit``), read as one.
-        subset: name of the list in ``ImageSets/Main``; "valid" stands for "val" as well. Without a list, all images.
+        subset: name of the list in ``ImageSets/Main``, or of the folder with annotations; "valid" stands for "val" as
+            well. Without one, all images.
         names: the classes; if objects have others, those of ``labelmap.txt``, or else all names that occur, sorted.
 
     Raises:
         DataError: the list cannot be read.
     """
-    parts = [_load_folder(folder, subset, names) for folder in _find_folders(pathlib.Path(path))]
-    return merge_datasets(parts, os.fspath(path))
+    root = pathlib.Path(path)
+    if folders := _find_folders(root):
+        return merge_datasets([_load_folder(folder, subset, names) for folder in folders], os.fspath(path))
+    everywhere = {file: _read_annotation(_find_image(file), file) for file in _loose_annotations(root)}
+    own = [everywhere[file] for file in _loose_annotations(root, subset)]
+    occurring = occurring_names(everywhere.values())
+    return to_dataset(own or [*everywhere.values()], names if {*occurring} <= {*names} else occurring, os.fspath(path))
 
 
 def _find_folders(path: pathlib.Path) -> list[pathlib.Path]:
@@ -78,6 +92,32 @@ def _find_folders(path: pathlib.Path) -> list[pathlib.Path]:
             if found:
                 return found
     return []
+
+
+def _loose_annotations(path: pathlib.Path, *subsets: str) -> Iterator[pathlib.Path]:
+    """Annotations outside of VOC's layout: in a folder and in those of its subsets, or in those of ``subsets`` only."""
+    inner = [name for subset in subsets or SUBSETS for name in spellings(subset)]
+    for name in dict.fromkeys(inner if subsets else ("", "annotations", "Annotations", *inner)):
+        yield from sorted(file for file in (path / name).glob("*.xml") if not file.name.startswith("."))
+
+
+def _is_annotation(path: pathlib.Path | None) -> bool:
+    """Whether a file is VOC's annotation of an image, and there is no label file of Darknet beside it."""
+    try:
+        return path is not None and read_xml(path).tag == "annotation" and not os.path.isfile(path.with_suffix(".txt"))
+    except DataError:
+        return False
+
+
+def _find_image(annotation: pathlib.Path) -> str:
+    """The image of an annotation outside of VOC's layout: by the annotation's name, else by the name in it."""
+    finder = ImageFinder(annotation)
+    suffixes = (suffix for lower in IMAGE_SUFFIXES for suffix in (lower, lower.upper()))
+    names = [f"{annotation.stem}{suffix}" for suffix in suffixes]
+    with suppress(DataError):
+        names.append((read_xml(annotation).findtext("filename") or "").strip())
+    found = (path for name in names if name and (path := finder.find(name)))
+    return next(found, str(annotation.with_suffix(".jpg")))
 
 
 def _find_list(root: pathlib.Path, subset: str) -> pathlib.Path | None:

@@ -195,6 +195,10 @@ def prepare_dataset(
         data = data.map_classes(label_map, mapped_names(label_map, data.names, classes) if by_label else data.names)
     if names is None and len(data.names) not in (0, classes):
         raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
+    own = tuple(network.names)
+    if names is None and not map_classes and label_map is None and own != tuple(data.names) and {*own} == {*data.names}:
+        message = "the classes are those of the network in another order: expected map_classes, --map-classes names"
+        raise DataError(f"{data.source}: {message}")
     resolved = resolve_class_names(names if names is not None else data.names or None, classes)
     dataset = replace(data, names=tuple(resolved))
     _require_objects(dataset)

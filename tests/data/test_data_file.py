@@ -37,12 +37,13 @@ def test_label_paths_equal_darknets(image: str, expected: str) -> None:
 
 
 def test_other_candidates_are_the_labels_folder_and_the_images_folder() -> None:
-    assert labels.candidate_label_paths("/d/images/x/images/7.jpg") == [
-        "/d/images/x/images/7.txt",
-        "/d/images/x/labels/7.txt",
-    ]
-    assert labels.candidate_label_paths("/d/JPEGImages/7.jpg") == ["/d/labels/7.txt", "/d/JPEGImages/7.txt"]
-    assert labels.candidate_label_paths("images/a/7.jpg") == ["images/a/7.txt", "labels/a/7.txt"]
+    for image, first, second in (
+        ("/d/images/x/images/7.jpg", "/d/images/x/images/7", "/d/images/x/labels/7"),
+        ("/d/JPEGImages/7.jpg", "/d/labels/7", "/d/JPEGImages/7"),
+        ("images/a/7.jpg", "images/a/7", "labels/a/7"),
+    ):
+        candidates = [f"{stem}{suffix}" for suffix in (".txt", ".TXT") for stem in (first, second)]
+        assert labels.candidate_label_paths(image) == candidates
 
 
 _GOOD = "1 0.5 0.5 0.25 0.5"
@@ -110,7 +111,7 @@ def test_problems_of_one_kind_are_one_line_with_their_number(
         labels.log_problems(load_dataset(tmp_path).problems)
     (message,) = caplog.messages
     assert message.startswith("30 images have no label file and are treated as images without objects; the first: ")
-    assert message.endswith(f"tried {tmp_path / '00.txt'}")
+    assert message.endswith(f"tried {tmp_path / '00.txt'}, {tmp_path / '00.TXT'}")
 
 
 def test_a_missing_label_file_is_reported_once_with_the_paths_tried(tmp_path: pathlib.Path) -> None:

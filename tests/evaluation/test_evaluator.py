@@ -4,6 +4,7 @@ import json
 import logging
 import pathlib
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,3 +191,13 @@ def test_a_map_file_that_is_missing_is_an_error(folder: pathlib.Path) -> None:
         network = Network(cfg.loads(text))
     with pytest.raises(ConfigError, match=r"\[yolo\] map: file 'none\.map' not found"):
         prepare_dataset(network, folder / "my.data")
+
+
+def test_the_networks_classes_in_another_order_are_refused(network: Network, folder: pathlib.Path) -> None:
+    dataset = load_dataset(folder / "my.data")
+    network.names = tuple(f"class {number}" for number in range(network.heads[-1].classes))
+    with pytest.raises(DataError, match="the classes are those of the network in another order"):
+        prepare_dataset(network, replace(dataset, names=network.names[::-1]))
+    mapped = prepare_dataset(network, replace(dataset, names=network.names[::-1]), map_classes="names")
+    assert mapped.names == network.names
+    assert prepare_dataset(network, replace(dataset, names=network.names)).names == network.names

@@ -91,6 +91,11 @@ def pruned(net: Network) -> Network:
     return net
 
 
+def spectral(net: Network) -> Network:
+    torch.nn.utils.spectral_norm(net[0], "weights")
+    return net.train()
+
+
 def parametrised(net: Network) -> Network:
     parametrizations.weight_norm(net[0], "weights")
     parametrizations.orthogonal(net[2], "weights")
@@ -114,5 +119,7 @@ STATES: dict[str, Callable[[Network], nn.Module]] = {
     "wrapped twice": lambda net: Wrapped(torch.compile(net, backend="eager")),  # type: ignore[arg-type]
     "pruned": pruned,
     "parametrised": parametrised,
+    "spectral norm": spectral,
 }
+COMPUTED = ("pruned", "parametrised", "spectral norm")
 LOW_PRECISION = {"half": 0.05, "bfloat16": 0.3}
