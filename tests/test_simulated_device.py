@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from darknet_py.images.reading import ImageArray
 from darknet_py.inference.fused_network import optimise
 from darknet_py.layers import Shape
 from darknet_py.tiling import TiledDetector
-from tests.helpers import export_networks, random_networks, simulated_device
+from tests.helpers import devices, export_networks, random_networks, simulated_device
 from tests.helpers.layer_samples import SAMPLES, Sample
 
 CLASSIFIER = """
@@ -36,30 +35,6 @@ batch_normalize=1
 """
 
 
-DEVICES = ["sim", *([pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "cuda":
-        yield "cuda"
-        return
-    with simulated_device.simulated():
-        yield "sim"
-
-
-def move(module: torch.nn.Module, device: str) -> None:
-    if device == "sim":
-        simulated_device.to_device(module)
-    else:
-        module.to(device)
-
-
-def same(a: Tensor, b: Tensor, device: str) -> None:
-    tolerance = 0.0 if device == "sim" else 1e-4
-    torch.testing.assert_close(a.cpu(), b.cpu(), rtol=tolerance, atol=tolerance)
-
-
 def inputs(sample: Sample) -> list[Tensor]:
     return [random_networks.random(2, *shape, seed=seed) for seed, shape in enumerate(map(Shape._make, sample.inputs))]
 
@@ -68,12 +43,12 @@ def inputs(sample: Sample) -> list[Tensor]:
 def test_every_layer(sample: Sample, device: str) -> None:
     layer = sample.build()
     moved = copy.deepcopy(layer)
-    move(moved, device)
+    devices.move(moved, device)
     with torch.no_grad():
         expected = layer(*inputs(sample))
         y = moved(*(x.to(device) for x in inputs(sample)))
     assert y.device.type == device
-    same(y, expected, device)
+    devices.assert_same(y, expected, device)
 
 
 @pytest.fixture
@@ -86,7 +61,7 @@ def image() -> ImageArray:
 def test_detectors_give_the_boxes_of_the_cpu(kind: NMSKind, engine: str, device: str, image: ImageArray) -> None:
     net = export_networks.detector(str(kind))
     moved = copy.deepcopy(net)
-    move(moved, device)
+    devices.move(moved, device)
     for letterbox in (False, True):
         expected, result = (
             darknet_py.Detector(one, engine=name, letterbox=letterbox, batch=2)([image, image[::-1].copy()])[1]
@@ -111,7 +86,7 @@ def test_nms(kind: NMSKind, device: str) -> None:
 
 def test_results_and_tiles(device: str, image: ImageArray, tmp_path: pathlib.Path) -> None:
     net = export_networks.detector()
-    move(net, device)
+    devices.move(net, device)
     detector = darknet_py.Detector(net)
     for result in (detector(image), TiledDetector(detector, overlap=0.2)(image)):
         assert len(result.boxes) > 5
@@ -126,14 +101,14 @@ def test_results_and_tiles(device: str, image: ImageArray, tmp_path: pathlib.Pat
 def test_classifiers(device: str, image: ImageArray) -> None:
     net = random_networks.network(CLASSIFIER)
     expected = Classifier(net)(image).probs
-    move(net, device)
+    devices.move(net, device)
     torch.testing.assert_close(Classifier(net)(image).probs, expected)
 
 
 def test_networks_are_saved_and_exported(device: str, tmp_path: pathlib.Path) -> None:
     net = export_networks.detector()
     darknet_py.save(net, tmp_path / "cpu.weights")
-    move(net, device)
+    devices.move(net, device)
     darknet_py.save(net, tmp_path / "device.weights")
     assert (tmp_path / "device.weights").read_bytes() == (tmp_path / "cpu.weights").read_bytes()
     darknet_py.save(net, tmp_path / "a.pt")

@@ -206,7 +206,7 @@ class CheckpointWriter:
         """Write _last.weights, and the state beside it."""
         self.save(network, "last")
         entries = checkpoint.to_entries(checkpoint.create(network))
-        entries |= {"trainer": dict(trainer), "progress": asdict(progress), "seed": seed, "recipe": dict(recipe)}
+        entries |= {"trainer": _to_cpu(trainer), "progress": asdict(progress), "seed": seed, "recipe": dict(recipe)}
         containers.write(self.state, entries)
 
     @property
@@ -249,3 +249,12 @@ def lock_files(folder: StrPath, name: str) -> Iterator[None]:
     busy = f"{path.parent}: another training writes {name}_*: wait for its end, or choose another folder (--output)"
     with locks.lock(path, busy):
         yield
+
+
+def _to_cpu(value: Any) -> Any:
+    """Move the tensors in mappings and lists to the CPU, so that a state can be read on any machine."""
+    if isinstance(value, Mapping):
+        return {key: _to_cpu(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_cpu(item) for item in value]
+    return value.cpu() if isinstance(value, Tensor) else value

@@ -3,8 +3,7 @@
 What CUDA refuses is refused on a machine without any GPU: an operator that is given tensors of both devices
 (0-dimensional CPU tensors and CPU index tensors aside), and ``numpy()`` of a device tensor. Operators are counted, and
 so are those that stall a GPU: synchronisations, and copies of ordinary host memory to the device. Under autocast,
-convolutions and matrix products take the lower precision. It rests on torch's Python backend for PrivateUse1 (torch
-2.9 and later).
+convolutions and matrix products take the lower precision. It rests on torch's Python backend for PrivateUse1.
 """
 
 from __future__ import annotations
@@ -56,21 +55,20 @@ class Simulation:
         synchronisations: their number by operator.
         uploads: number of copies from the host that are not ``non_blocking``, constants included.
         operators: number of operators that ran on the device, views included.
-        float64: whether the device has float64; Apple's has not.
+        float64: whether the device has float64, unlike Apple's.
     """
 
     def __init__(self, *, float64: bool = True) -> None:
         self.synchronisations: collections.Counter[str] = collections.Counter()
-        self.uploads = 0
-        self.operators = 0
+        self.uploads = self.operators = 0
         self.float64 = float64
 
     @contextlib.contextmanager
-    def counting(self) -> Iterator[Simulation]:
+    def counting(self) -> Iterator[None]:
         """Count from zero inside the block."""
         self.synchronisations.clear()
         self.uploads = self.operators = 0
-        yield self
+        yield
 
     def run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run an operator on the numbers of its arguments."""
@@ -112,8 +110,8 @@ class Simulation:
             source, on_device = None, False
         if isinstance(source, SimulatedTensor):
             synchronises = not on_device
-        elif source is not None and on_device and not kwargs.get("non_blocking"):
-            self.uploads += 1
+        elif source is not None:
+            self.uploads += on_device and not kwargs.get("non_blocking")
         if synchronises:
             self.synchronisations[str(func)] += 1
 
@@ -220,9 +218,14 @@ class _Constants(TorchFunctionMode):
         return SimulatedTensor(func(*args, **kwargs))
 
 
+def is_supported() -> bool:
+    """Whether this version of torch can have a device that is written in Python."""
+    return hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
+
+
 @functools.cache
-def _register() -> Any:
-    """Register the device with torch, once a process."""
+def register() -> Any:
+    """Register the device with torch, before the first backward pass, which starts a thread for each known device."""
 
     class Module(backend_registration._DummyBackendModule):
         def get_amp_supported_dtype(self) -> list[torch.dtype]:
@@ -245,6 +248,8 @@ def _register() -> Any:
         numbers(target).copy_(numbers(source))
         return target
 
+    fallback = torch.library.Library("_", "IMPL")
+    fallback.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     library = torch.library.Library("aten", "IMPL")
     library.impl("empty.memory_format", empty, "PrivateUse1")
     library.impl("empty_strided", empty_strided, "PrivateUse1")
@@ -252,7 +257,7 @@ def _register() -> Any:
     for operator in _AUTOCAST:
         packet = getattr(aten, operator.partition(".")[0])
         library.impl(operator, functools.partial(_autocast, packet), "AutocastPrivateUse1")
-    return library
+    return library, fallback
 
 
 def _autocast(operator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -272,9 +277,9 @@ def _autocast(operator: Any, *args: Any, **kwargs: Any) -> Any:
 @contextlib.contextmanager
 def simulated(*, float64: bool = True) -> Iterator[Simulation]:
     """Simulate a device inside the block; the test is skipped where torch cannot."""
-    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+    if not is_supported():
         pytest.skip("the simulated device needs torch 2.9 or later")
-    _register()
+    register()
     _running.append(Simulation(float64=float64))
     try:
         with pytest.MonkeyPatch.context() as patch, _Factories(), _Constants():  # type: ignore[no-untyped-call]
@@ -285,7 +290,7 @@ def simulated(*, float64: bool = True) -> Iterator[Simulation]:
         _running.pop()
 
 
-def to_device(module: nn.Module) -> nn.Module:
+def to_device(module: nn.Module) -> None:
     """Move parameters and buffers to the device, in place."""
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
@@ -293,4 +298,3 @@ def to_device(module: nn.Module) -> nn.Module:
             part._parameters[name] = moved
         for name, buffer in part.named_buffers(recurse=False):
             part._buffers[name] = SimulatedTensor(buffer.detach())
-    return module
