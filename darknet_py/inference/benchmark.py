@@ -145,7 +145,7 @@ def time_layers(network: Network, x: Tensor, *, dtype: str = "fp32", repeats: in
     return timings
 
 
-def measure_peaks(network: Network, *, dtype: str = "fp32", repeats: int = 5) -> dict[str, float]:
+def measure_peaks(network: nn.Module, *, dtype: str = "fp32", repeats: int = 5) -> dict[str, float]:
     """Return the throughput of large convolutions and a matrix product on the network's device, in GFLOP/s by name."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     torch_dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
