@@ -12,14 +12,16 @@ from torch import Tensor
 
 import darknet_py
 from darknet_py.boxes import NMSKind, NMSOptions, RawDetections, batched_nms
+from darknet_py.cfg import Dialect
 from darknet_py.classifier import Classifier
 from darknet_py.devices import find_device
+from darknet_py.evaluation.evaluator import evaluate
 from darknet_py.images.reading import ImageArray
 from darknet_py.inference.fused_network import optimise
 from darknet_py.layers import Shape
 from darknet_py.tiling import TiledDetector
-from tests.helpers import devices, export_networks, random_networks, simulated_device
-from tests.helpers.layer_samples import SAMPLES, Sample
+from tests.helpers import devices, export_networks, noise_dataset, random_networks, simulated_device
+from tests.helpers.layer_samples import SAMPLES, TREE, TREE_CLASSES, Sample
 
 CLASSIFIER = """
 [net]
@@ -98,6 +100,73 @@ def test_results_and_tiles(device: str, image: ImageArray, tmp_path: pathlib.Pat
         assert len(result.numpy().boxes.conf) == len(result.boxes)
 
 
+def test_results_are_those_of_the_cpu(device: str, image: ImageArray) -> None:
+    net = export_networks.detector()
+    expected = darknet_py.Detector(net, engine="plain")(image)
+    devices.move(net, device)
+    result = darknet_py.Detector(net, engine="plain")(image)
+    formats = ("to_text", "to_txt", "summary", "to_json", "to_darknet_json")
+    for method in formats:
+        assert getattr(result, method)() == getattr(expected, method)(), method
+    assert result.clip().boxes.xyxy.tolist() == expected.clip().boxes.xyxy.tolist()
+    assert len(result.crops()) == len(expected.crops())
+    assert [str(row) for row in result] == [str(row) for row in expected]
+    assert result.to(device).boxes.conf.device.type == device
+    assert result.to(device).cpu().to_json() == expected.to_json()
+    assert result.to(device).to_json() == expected.to_json()
+
+
+OLD_HEADS = {
+    "region with a class tree": f"[region]\nclasses={TREE_CLASSES}\nanchors=1,2\ncoords=4\nsoftmax=1\ntree={TREE}\n",
+    "region": f"[region]\nclasses={TREE_CLASSES}\nanchors=1,2\ncoords=4\nsoftmax=1\n",
+}
+
+
+@pytest.mark.parametrize("head", OLD_HEADS)
+@pytest.mark.parametrize("dialect", Dialect)
+def test_detectors_with_a_class_tree(head: str, dialect: Dialect, device: str, image: ImageArray) -> None:
+    text = "[net]\nwidth=32\nheight=32\nchannels=3\n[conv]\nfilters={}\nsize=3\nstride=8\nactivation=linear\n"
+    net = random_networks.network(text.format(TREE_CLASSES + 5) + OLD_HEADS[head], dialect=dialect)
+    expected = darknet_py.Detector(net, threshold=0.003)(image)
+    devices.move(net, device)
+    result = darknet_py.Detector(net, threshold=0.003)(image)
+    assert len(result.boxes) == len(expected.boxes) > 0
+    torch.testing.assert_close(result.boxes.xyxy, expected.boxes.xyxy, rtol=1e-4, atol=1e-3)
+
+
+def test_more_boxes_than_fit_into_one_copy(monkeypatch: pytest.MonkeyPatch, image: ImageArray) -> None:
+    monkeypatch.setattr("darknet_py.layers.heads._host_copy._ROWS_PER_IMAGE", 3)
+    net = export_networks.detector()
+    expected = darknet_py.Detector(net, batch=2)([image, image])
+    with simulated_device.simulated() as simulation:
+        simulated_device.to_device(net)
+        detector = darknet_py.Detector(net, batch=2)
+        detector([image, image])
+        with simulation.counting():
+            results = detector([image, image])
+        assert simulation.synchronisations.total() == 2
+        for result, other in zip(results, expected, strict=True):
+            torch.testing.assert_close(result.boxes.xyxy, other.boxes.xyxy)
+
+
+def test_a_classifier_with_a_class_tree(device: str, image: ImageArray) -> None:
+    text = CLASSIFIER.replace("filters=5", f"filters={TREE_CLASSES}").replace("[softmax]", f"[softmax]\ntree={TREE}")
+    net = random_networks.network(text)
+    expected = Classifier(net)(image).probs
+    devices.move(net, device)
+    classifier = Classifier(net)
+    for _ in range(2):  # the network's tree stays on its device
+        torch.testing.assert_close(classifier(image).probs, expected)
+
+
+def test_evaluation(device: str, tmp_path: pathlib.Path) -> None:
+    net = noise_dataset.detector(tmp_path)
+    data = noise_dataset.images(tmp_path) / "my.data"
+    expected = evaluate(net, data, progress=False, match_iou=0.3)
+    devices.move(net, device)
+    assert evaluate(net, data, progress=False, match_iou=0.3).map50 == pytest.approx(expected.map50)
+
+
 def test_classifiers(device: str, image: ImageArray) -> None:
     net = random_networks.network(CLASSIFIER)
     expected = Classifier(net)(image).probs
@@ -115,6 +184,8 @@ def test_networks_are_saved_and_exported(device: str, tmp_path: pathlib.Path) ->
     assert next(darknet_py.load(tmp_path / "a.pt").parameters()).device.type == "cpu"
     darknet_py.load_weights(net, tmp_path / "cpu.weights")
     assert next(net.parameters()).device.type == device
+    darknet_py.export(net, tmp_path / "a.onnx")
+    assert (tmp_path / "a.onnx").stat().st_size
 
 
 def test_a_device_without_float64_runs_fused_networks(monkeypatch: pytest.MonkeyPatch) -> None:
