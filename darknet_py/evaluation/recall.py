@@ -29,11 +29,12 @@ def recall_lines(
     workers: int = 2,
     on_error: Callable[[DataError], object] | None = None,
     max_pixels: int = MAX_PIXELS,
+    nms: float = _NMS,
 ) -> Iterator[str]:
     """Yield Darknet's line for each image with the sums so far: ``image hits targets RPs/Img IOU Recall``.
 
-    As in ``validate_detector_recall``, images are stretched, boxes with an objectness above 0.001 are kept, NMS at
-    IoU 0.4 ignores classes, and a ground-truth box counts as detected if its best IoU is above 0.5.
+    As in ``validate_detector_recall``, images are stretched, boxes with an objectness above 0.001 are kept, NMS
+    ignores classes, and a ground-truth box counts as detected if its best IoU is above 0.5.
 
     Args:
         network: a detector.
@@ -41,6 +42,7 @@ def recall_lines(
         workers: threads that read images.
         on_error: called with the error of an image that cannot be read, which is left out; None: the error is raised.
         max_pixels: refuse image files with more pixels.
+        nms: IoU threshold of NMS; 0 disables it.
 
     Raises:
         DataError: the network has no detection head, or an image cannot be read.
@@ -59,7 +61,7 @@ def recall_lines(
     with evaluating(network), fresh_state(network):
         loaded = drop_errors(map_prefetched(catch_errors(read), dataset, workers), on_error)
         for index, (sample, x) in enumerate(loaded):
-            boxes = _proposals(network, x)
+            boxes = _proposals(network, x, nms)
             proposals += len(boxes)
             targets += len(sample.targets)
             if len(sample.targets) and len(boxes):
@@ -73,7 +75,7 @@ def recall_lines(
             )
 
 
-def _proposals(network: Network, x: Tensor) -> Tensor:
+def _proposals(network: Network, x: Tensor, nms: float) -> Tensor:
     """Boxes [n, 4] of an image [channels, height, width] after class-agnostic NMS by objectness (``do_nms_obj``)."""
     size = (x.shape[2], x.shape[1])
     with torch.inference_mode():
@@ -81,4 +83,4 @@ def _proposals(network: Network, x: Tensor) -> Tensor:
         detections = decode(network, outputs, size, DecodeOptions(_MIN_OBJECTNESS))[0]
     order = detections.objectness.argsort(descending=True, stable=True)
     boxes = detections.boxes[order].cpu()
-    return boxes[nms_keep(boxes, _NMS, NMSOptions())]
+    return boxes[nms_keep(boxes, nms, NMSOptions())] if nms else boxes

@@ -37,16 +37,24 @@ class Format(enum.StrEnum):
 
 
 def write(
-    dataset: Dataset, detections: Detections, kind: Format | str, folder: StrPath = "results", stem: str = ""
+    dataset: Dataset,
+    detections: Detections,
+    kind: Format | str,
+    folder: StrPath = "results",
+    stem: str = "",
+    first_pixel: int = 1,
 ) -> list[pathlib.Path]:
     """Write detections on a data set that has a name for each class, and return the files.
 
-    ``stem`` replaces the default file name (``coco_results``, ``comp4_det_test_``, ...). Raises DataError if a file
-    cannot be written.
+    ``stem`` replaces the default file name (``coco_results``, ``comp4_det_test_``, ...); ``first_pixel`` is the number
+    of the first pixel in the files of ``voc``. Raises DataError if a file cannot be written.
     """
     kind = Format(kind)
     target = pathlib.Path(folder)
-    contents = dict(_WRITERS[kind](dataset, detections, stem))
+    if kind is Format.VOC:
+        contents = dict(_voc(dataset, detections, stem, first_pixel))
+    else:
+        contents = dict(_WRITERS[kind](dataset, detections, stem))
     check_outputs([target / name for name in contents], dataset.files())
     for name, text in contents.items():
         create_folder((target / name).parent)
@@ -64,10 +72,10 @@ def _coco(dataset: Dataset, detections: Detections, stem: str) -> Contents:
     yield f"{stem or 'coco_results'}.json", _records(coco.to_results(dataset, detections))
 
 
-def _voc(dataset: Dataset, detections: Detections, stem: str) -> Contents:
+def _voc(dataset: Dataset, detections: Detections, stem: str, first_pixel: int) -> Contents:
     lines: list[list[str]] = [[] for _ in dataset.names]
     stems = _stems(dataset)
-    for image, cls, confidence, corners in _rows(detections, offset=1):
+    for image, cls, confidence, corners in _rows(detections, offset=first_pixel):
         lines[cls].append(f"{stems[image]} {confidence:f} {_numbers(corners)}\n")
     for name, text in zip(dataset.names, lines, strict=True):
         yield f"{stem or 'comp4_det_test_'}{_safe_name(name)}.txt", "".join(text)
@@ -109,7 +117,6 @@ def _kitti(dataset: Dataset, detections: Detections, stem: str) -> Contents:
 
 _WRITERS = {
     Format.COCO: _coco,
-    Format.VOC: _voc,
     Format.IMAGENET: _imagenet,
     Format.BDD: _bdd,
     Format.KITTI: _kitti,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._typing import StrPath
 from ..data import labels
-from ..data.class_names import resolve_class_names
+from ..data.class_names import ClassNames, resolve_class_names
 from ..data.data_file import DataFile, read_data_file
 from ..data.dataset import Dataset, Sample
 from ..errors import DataError
@@ -61,8 +61,7 @@ def write_valid_results(
     kind = kind if kind in set(Format) else "voc"
     names, mapping = _reported_classes(network, options)
     images = read_list(options.get_path(options.list_key("valid")))
-    samples = [Sample(image, labels.empty_targets(), labels.empty_targets()) for image in images]
-    dataset = Dataset(samples, tuple(names), source=options.path)
+    dataset = _dataset(images, names, options.path)
     detections = collect(
         network,
         dataset,
@@ -77,6 +76,46 @@ def write_valid_results(
     )
     labels.log_problems(detections.problems)
     return result_files.write(dataset, detections, kind, options.values.get("results", "results"), out)
+
+
+def write_list_results(
+    network: Network,
+    path: StrPath,
+    names: ClassNames,
+    kind: Format | str,
+    *,
+    threshold: float,
+    nms: float,
+    max_pixels: int = MAX_PIXELS,
+) -> list[pathlib.Path]:
+    """Detect on a list of images and write result files into results/, pixels counted from 0 (``validate_yolo``).
+
+    Args:
+        network: a detector.
+        path: the list.
+        names: class names.
+        kind: the format.
+        threshold: lowest score.
+        nms: IoU threshold of NMS in pixels.
+        max_pixels: refuse image files with more pixels.
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: the network has no detection head, or a file cannot be read or written.
+    """
+    classes = require_heads(network)[-1].classes
+    dataset = _dataset(read_list(path), resolve_class_names(names, classes), str(path))
+    detections = collect(network, dataset, threshold=threshold, nms=nms, nms_in_pixels=True, max_pixels=max_pixels)
+    labels.log_problems(detections.problems)
+    return result_files.write(dataset, detections, kind, first_pixel=0)
+
+
+def _dataset(images: Sequence[str], names: Sequence[str], source: str) -> Dataset:
+    """Images without labels."""
+    samples = [Sample(image, labels.empty_targets(), labels.empty_targets()) for image in images]
+    return Dataset(samples, tuple(names), source=source)
 
 
 def _reported_classes(network: Network, options: DataFile) -> tuple[Sequence[str], Tensor | None]:

@@ -29,6 +29,8 @@ NUMBER = r"-?\d+\.\d{6}"
 OUTPUT = {
     "detector train": rf"\n 2: {NUMBER}, {NUMBER} avg loss, {NUMBER} rate, {NUMBER} seconds, 4 images, ",
     "classifier train": rf"\n2, 4\.000: {NUMBER}, {NUMBER} avg, {NUMBER} rate, {NUMBER} seconds, 4 images, ",
+    "yolo train": rf"\n2: {NUMBER}, {NUMBER} avg, {NUMBER} rate, {NUMBER} seconds, 4 images\n",
+    "coco train": rf"\n2: {NUMBER}, {NUMBER} avg, {NUMBER} rate, {NUMBER} seconds, 4 images\n",
     "rnn train": r"done: iteration 2, ",
     "demo": r"Objects:\n\n(.*\n)*FPS:\d+\.\d \t AVG_FPS:\d+\.\d\n(.*\n)*input video stream closed\. \n$",
 }
@@ -36,7 +38,7 @@ OUTPUT = {
 
 def lines() -> list[tuple[str, tuple[str, ...]]]:
     """Function and flags of each line, without repetition."""
-    found = {}
+    found: dict[tuple[str, tuple[str, ...]], None] = {}
     for words in map(split, LINES):
         line = split_line(words)
         function, _ = _darknet.understand(line) if line.words[0] not in _darknet.SHARED else (None, None)
@@ -76,6 +78,8 @@ def test_the_line_runs(
         pathlib.Path(text).parent.mkdir(exist_ok=True)
         pathlib.Path(text).write_text("to be or not to be")
     words = ["my.cfg", "my.weights"] if command in ("yolo", "coco", "rnn") else ["my.data", "my.cfg", "my.weights"]
+    if name in ("yolo train", "coco train"):
+        words.append("list")
     if function == "demo":
         pytest.importorskip("av", reason="videos are read with PyAV: pip install 'darknet-torch[video]'")
         tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)

@@ -101,5 +101,5 @@ def test_map_with_flags_and_difficult_objects_equals_cs(
 @pytest.mark.slow
 def test_recall_equals_cs(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["detector", "recall", *line]) == 0
-    *_, last = capsys.readouterr().out.splitlines()
+    *_, last = capsys.readouterr().err.splitlines()
     assert last == "   23   119   197\tRPs/Img: 104.58\tIOU: 54.38%\tRecall:60.41%"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from .. import _output
 from . import function, load_network, read_data
+
+if TYPE_CHECKING:
+    from ...data.dataset import Dataset
+    from ...network import Network
 
 
 @function("detector map", "data cfg weights", "-thresh -iou_thresh -points -max_pixels")
@@ -36,14 +41,19 @@ def run_recall(args: argparse.Namespace) -> int:
     Prints the recall so far after each image to stderr, as Darknet does.
     """
     from ...data.formats import load_dataset
-    from ...evaluation.recall import recall_lines
     from ...postprocess import require_heads
 
     network = load_network(args)
     classes = require_heads(network)[-1].classes
+    return print_recall(args, network, load_dataset(args.data, "valid", classes=classes), nms=0.4)
+
+
+def print_recall(args: argparse.Namespace, network: Network, dataset: Dataset, *, nms: float) -> int:
+    """Print the recall on a data set to stderr."""
+    from ...evaluation.recall import recall_lines
+
     errors = _output.ErrorLog()
-    dataset = load_dataset(args.data, "valid", classes=classes)
-    for line in recall_lines(network, dataset, on_error=errors.add, max_pixels=args.max_pixels):
+    for line in recall_lines(network, dataset, nms=nms, on_error=errors.add, max_pixels=args.max_pixels):
         print(line, file=sys.stderr, flush=True)
     return errors.status()
 

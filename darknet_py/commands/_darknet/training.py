@@ -16,7 +16,7 @@ from . import function, read_data
 if TYPE_CHECKING:
     from ...training.logger import IterationMetrics
 
-_FLAGS = "-clear -gpus -chart"
+TRAIN_FLAGS = "-clear -gpus -chart"
 _WORDS = {
     "iou": "Avg (IOU: {:f})",
     "count": "count: {:.0f}",
@@ -27,7 +27,9 @@ _WORDS = {
 
 
 @function(
-    "detector train", "data cfg weights?", f"{_FLAGS} -max_pixels -map -mAP_epochs -thresh -iou_thresh -save_weights"
+    "detector train",
+    "data cfg weights?",
+    f"{TRAIN_FLAGS} -max_pixels -map -mAP_epochs -thresh -iou_thresh -save_weights",
 )
 def run_detector_train(args: argparse.Namespace) -> int:
     """Train a detector: detector train DATA CFG WEIGHTS -map -dont_show -clear -gpus 0,1.
@@ -57,6 +59,15 @@ def _print_detector_line(metrics: IterationMetrics) -> None:
     )
 
 
+def print_pjreddie_line(metrics: IterationMetrics) -> None:
+    """Print the line of ``yolo train`` and ``coco train``."""
+    print(
+        f"{metrics.iteration}: {metrics.loss:f}, {metrics.average_loss:f} avg, {metrics.lr:f} rate, "
+        f"{metrics.seconds:f} seconds, {metrics.images} images",
+        flush=True,
+    )
+
+
 def _print_layers(metrics: IterationMetrics) -> None:
     """Print the numbers of each head to stderr, as in Darknet's "v3 ..." lines."""
     for layer, numbers in metrics.layers.items():
@@ -65,7 +76,7 @@ def _print_layers(metrics: IterationMetrics) -> None:
             print(f"v3 Region {layer} {text}", file=sys.stderr)
 
 
-@function("classifier train", "data cfg weights?", f"{_FLAGS} -max_pixels -topk")
+@function("classifier train", "data cfg weights?", f"{TRAIN_FLAGS} -max_pixels -topk")
 def run_classifier_train(args: argparse.Namespace) -> int:
     """Train a classifier: classifier train DATA CFG WEIGHTS -topk -dont_show -clear -gpus 0,1.
 
@@ -93,7 +104,7 @@ def run_classifier_train(args: argparse.Namespace) -> int:
     )
 
 
-@function("rnn train", "cfg weights?", f"{_FLAGS} -file")
+@function("rnn train", "cfg weights?", f"{TRAIN_FLAGS} -file")
 def run_rnn_train(args: argparse.Namespace) -> int:
     """Train a character-level language model: rnn train CFG WEIGHTS -file shakespeare.txt -clear.
 

@@ -7,15 +7,10 @@ import argparse
 from ...errors import DataError
 from . import function
 
-_TRAIN = "its lists are fixed in Darknet's source: write a .data file, and use darknet-py detector {} DATA CFG WEIGHTS"
 _CIFAR = "write a .data file with train=, valid= and labels=, and use darknet-py classifier {} DATA CFG WEIGHTS"
 _GONE = "an experiment of Darknet's author with fixed paths; no part of this package"
 
 ANSWERS = {
-    **{f"coco {name}": _TRAIN.format(name) for name in ("train", "valid", "recall")},
-    "yolo train": _TRAIN.format("train"),
-    "yolo valid": _TRAIN.format("valid"),
-    "yolo recall": _TRAIN.format("recall"),
     "detector valid2": "the mean over an image and its mirror image; use darknet-py detector valid DATA CFG WEIGHTS",
     "detector draw": "an interactive program with windows",
     "detector extract": "use darknet-py detect CFG WEIGHTS VIDEO --classes CLASS --jsonl FILE for the boxes",
