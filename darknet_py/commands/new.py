@@ -45,16 +45,18 @@ def run(args: argparse.Namespace) -> int:
     from .. import cfg
     from ..data.project import create_project_cfg
     from ..data.statistics import compare_input_sizes, describe_input_sizes
+    from ..data.writing import require_new_folder
     from ..hub.model_files import find_cfg
     from ..network import Network
 
+    require_new_folder(args.folder)
     size = tuple(args.size) if args.size else None
     network = Network(cfg.load(find_cfg(args.model)), size=size)
     subsets = _writing.load(args)
     if "train" not in subsets or "valid" not in subsets:
         subsets = _split(args, subsets)
     train = subsets["train"]
-    name = pathlib.PurePath(args.folder).name
+    name = pathlib.Path(args.folder).absolute().name
     project = create_project_cfg(network, train, name, args.seed)
     statistics = stats.compute(args, train)
     width, height = network.shape.width, network.shape.height

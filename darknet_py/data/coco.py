@@ -227,7 +227,8 @@ def to_annotations(
             box = [item.left, item.top, item.width, item.height]
             if decimals is not None:
                 box = [round(value, decimals) for value in box]
-            record = {"image_id": number, "category_id": categories[item.cls], "bbox": box, "area": box[2] * box[3]}
+            record: dict[str, Any] = {"image_id": number, "category_id": categories[item.cls], "segmentation": []}
+            record |= {"bbox": box, "area": box[2] * box[3]}
             if item.confidence is not None:
                 record["score"] = item.confidence
             annotations.append(record | {"id": len(annotations) + 1, "iscrowd": int(item.is_ignored)})

@@ -129,13 +129,16 @@ def write_cvat(data: WrittenDataset) -> None:
     number = 0
     for subset in data.subsets:
         for image in data.images(subset):
-            root.append(_to_element(image, number, subset, data.names))
+            element = _to_element(image, number, data.names)
+            if len(data.subsets) > 1:
+                element.set("subset", subset)
+            root.append(element)
             number += 1
     write_xml(data.root / _FILE, root)
 
 
-def _to_element(image: WrittenImage, number: int, subset: str, names: Sequence[str]) -> ElementTree.Element:
-    attributes = {"id": str(number), "name": pathlib.PurePosixPath(image.file).name, "subset": subset}
+def _to_element(image: WrittenImage, number: int, names: Sequence[str]) -> ElementTree.Element:
+    attributes = {"id": str(number), "name": pathlib.PurePosixPath(image.file).name}
     element = ElementTree.Element("image", attributes | {"width": str(image.width), "height": str(image.height)})
     for item in image.objects():
         if not item.is_ignored:

@@ -69,7 +69,7 @@ _LABEL_STUDIO = DatasetFormat(
     "label-studio", find_label_studio, label_studio_subsets, _plain(load_label_studio), write_label_studio, "images"
 )
 _COCO = DatasetFormat(
-    "coco", find_coco, coco_subsets, _plain(lambda path, _: load_coco(path)), write_coco, "{subset}", True
+    "coco", find_coco, coco_subsets, _plain(lambda path, _: load_coco(path)), write_coco, "images/{subset}", True
 )
 _DARKNET = DatasetFormat("darknet", find_data_file, data_file_subsets, load_data_file, write_darknet, "{subset}")
 _CVAT = DatasetFormat("cvat", find_cvat, cvat_subsets, _plain(load_cvat), write_cvat, "images")

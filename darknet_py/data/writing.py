@@ -62,10 +62,8 @@ def write_dataset(
     Raises:
         DataError: the folder exists and is not empty, or cannot be written.
     """
-    refuse_url(folder)
+    require_new_folder(folder)
     target = pathlib.Path(folder)
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
-        raise DataError(f"{target}: exists: expected the name of a new folder, as nothing in it is replaced")
     form = FORMATS[format_name]
     parts = dict(zip(subsets, unify_classes(list(subsets.values())), strict=True))
     first = next(iter(parts.values()))
@@ -96,6 +94,14 @@ def write_dataset(
     except OSError as error:
         raise DataError(f"{target}: {error.strerror or error}") from error
     return problems
+
+
+def require_new_folder(folder: StrPath) -> None:
+    """Raise DataError unless a data set can be written into ``folder``: it does not exist, or is empty."""
+    refuse_url(folder)
+    target = pathlib.Path(folder)
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise DataError(f"{target}: exists: expected the name of a new folder, as nothing in it is replaced")
 
 
 class _ImageWriter:

@@ -45,8 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Detect objects and write the data set."""
     from ...data.dataset import Dataset
+    from ...data.writing import require_new_folder
     from ...detector import Detector
 
+    require_new_folder(args.output)
     model, images, videos = detect.split_sources(args)
     if videos:
         raise DataError(f"{videos[0]}: a video: expected images")

@@ -22,5 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert."""
+    from ...data.writing import require_new_folder
+
+    require_new_folder(args.folder)
     _writing.write(args, _writing.load(args), args.folder, args.to)
     return 0

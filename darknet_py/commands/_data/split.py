@@ -27,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Split."""
     from ...data.subsets import merge_datasets
+    from ...data.writing import require_new_folder
 
+    require_new_folder(args.folder)
     dataset = merge_datasets(list(_writing.load(args).values()), args.data)
     valid, test = args.valid_fraction, args.test_fraction
     fractions = {"train": 1 - valid - test, "valid": valid, "test": test}
