@@ -93,11 +93,11 @@ def read_list(path: StrPath) -> list[str]:
     listed = []
     for number, line in enumerate(read_lines(path), start=1):
         if text := line.strip():
-            if finder.exists(text):
+            if finder.exists(text) or _URL.match(text):
                 listed.append(text)
                 continue
             is_image = text.strip("\"'").lower().endswith(IMAGE_SUFFIXES)
-            unknown = text if is_image or _URL.match(text) else f"{os.fspath(path)}:{number}"
+            unknown = text if is_image else f"{os.fspath(path)}:{number}"
             listed.append(finder.find(text, shorten=is_image) or unknown)
     finder.log_replaced()
     return listed

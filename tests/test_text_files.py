@@ -192,5 +192,6 @@ def test_data_files_name_no_pipes_and_devices(tmp_path: pathlib.Path, key: str) 
 
 def test_urls_in_a_list_are_kept(tmp_path: pathlib.Path) -> None:
     (tmp_path / "list.txt").write_text("https://host/a.png\nHTTP://host/b?size=3\nsecret\n")
+    (tmp_path / "a.png").touch()
     urls = ["https://host/a.png", "HTTP://host/b?size=3"]
     assert text_files.read_list(tmp_path / "list.txt") == [*urls, f"{tmp_path / 'list.txt'}:3"]

@@ -49,7 +49,7 @@ def split_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
 
     An HTTP URL without the suffix of an image or a video is what the server says it is.
     """
-    from ..images.urls import content_type, is_http, url_suffix
+    from ..images.urls import content_type, is_http, local_path, url_suffix
     from ..text_files import IMAGE_SUFFIXES
     from ..video.capture import VIDEO_SUFFIXES, is_camera, is_url, is_video
 
@@ -61,7 +61,7 @@ def split_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
 
     images: list[str] = []
     videos: list[str] = []
-    for source in sources:
+    for source in map(local_path, sources):
         if not is_video(source) or (is_http(source) and is_image_url(source)):
             images.append(source)
         else:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..data.check import SubsetReport
     from ..network import Network
 
-_DATA_SUFFIXES = (".data", ".yaml", ".yml", ".json", ".txt", ".xml")
+_DATA_SUFFIXES = (".data", ".yaml", ".yml", ".json", ".list", ".txt", ".xml")
 _WRONG = "wrong"  # first word of a line about a problem
 
 
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the checks; return 1 if there are problems."""
-    if args.model.endswith(_DATA_SUFFIXES) or os.path.isdir(args.model):
+    if args.model.lower().endswith(_DATA_SUFFIXES) or os.path.isdir(args.model):
         return _check_data(args)
     return _check_network(args)
 

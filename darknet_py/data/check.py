@@ -82,7 +82,7 @@ def check_dataset(
     Raises:
         DataError: a list cannot be read.
     """
-    entries = read_data_file(path) if os.fspath(path).endswith(".data") else None
+    entries = read_data_file(path) if os.fspath(path).lower().endswith(".data") else None
     subsets = tuple(subset for subset in SUBSETS if entries and subset in entries.values) or SUBSETS
     checked: dict[tuple[str, ...], str] = {}
     reports: list[SubsetReport] = []

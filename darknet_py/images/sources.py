@@ -12,13 +12,14 @@ from ..errors import DataError
 from ..hub import catalogue
 from ..messages import get_logger
 from ..text_files import IMAGE_SUFFIXES, read_list
-from .urls import is_http
+from .urls import is_http, local_path
 
 # Files that lie beside the images of a data set.
 _COMPANION_SUFFIXES = (".cfg", ".csv", ".data", ".json", ".md", ".names", ".txt", ".weights", ".xml", ".yaml", ".yml")
 _log = get_logger(__name__)
 _SAMPLE_PREFIX = "sample:"
 _STDIN = "/dev/stdin"
+_LIST_SUFFIXES = (".txt", ".list")
 
 
 def is_image_name(path: pathlib.PurePath) -> bool:
@@ -49,12 +50,11 @@ def _expand_one(source: str) -> list[str]:
         return [str(catalogue.fetch(source))]
     if is_http(source):
         return [source]
-    if source == "-":
-        source = _STDIN
+    source = _STDIN if source == "-" else local_path(source)
     path = pathlib.Path(source)
     if os.path.isdir(path):
         return _list_folder(path)
-    if path.suffix == ".txt" and os.path.isfile(path):
+    if path.suffix.lower() in _LIST_SUFFIXES and os.path.isfile(path):
         listed = read_list(source)
         if not listed:
             raise DataError(f"{source}: an empty list: expected the path of an image on each line")

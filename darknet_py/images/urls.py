@@ -6,6 +6,7 @@ import http.client
 import pathlib
 import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -26,6 +27,13 @@ def url_path(url: str) -> str:
         return urllib.parse.urlsplit(url).path
     except ValueError:
         return ""
+
+
+def local_path(name: str) -> str:
+    """Return the path that a ``file://`` URL names; other names are returned as they are."""
+    if not name.lower().startswith("file://"):
+        return name
+    return urllib.request.url2pathname(urllib.parse.urlsplit(name).path)
 
 
 def url_suffix(url: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from darknet_py import cli
 from darknet_py.data import label_finder
 from darknet_py.data.check import check_dataset
 from darknet_py.data.formats import load_dataset, load_subsets
@@ -172,3 +173,12 @@ def test_a_list_of_images_with_annotations_says_how_they_are_read(tmp_path: path
     xml = write_text(tmp_path / "a.xml", annotation("kiwi"))
     (problem,) = load_dataset(write_text(tmp_path / "list.txt", "a.png\n")).problems
     assert problem.message.endswith(f"; {xml} is read if the folder is given instead of a list")
+
+
+@pytest.mark.parametrize("name", ["set.DATA", "set.list", "SET.TXT"])
+def test_check_recognises_data_sets_by_suffixes_in_capitals(name: str, tmp_path: pathlib.Path) -> None:
+    write_image(tmp_path / "a.png")
+    write_text(tmp_path / "a.txt", LINE)
+    write_text(tmp_path / "list.txt", "a.png\n")
+    path = write_text(tmp_path / name, "valid=list.txt\n" if name.endswith(".DATA") else "a.png\n")
+    assert cli.main(["check", str(path)]) == 0

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from darknet_py.commands import _video
 from darknet_py.data.formats import load_dataset
 from darknet_py.errors import DataError
 from darknet_py.hub import catalogue
@@ -41,6 +42,15 @@ def test_a_name_that_begins_with_a_dot_is_no_image(folder: pathlib.Path) -> None
 @pytest.mark.usefixtures("folder")
 def test_sources_keep_their_order_and_matches_are_sorted() -> None:
     assert sources.expand_sources(["c.webp", "*.[jP]*"]) == ["c.webp", "a.PNG", "b.jpg"]
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.list", "LIST.TXT"])
+def test_lists_and_file_urls_are_local_paths(name: str, folder: pathlib.Path) -> None:
+    (folder / "a b.jpg").touch()
+    (folder / name).write_text("b.jpg\n")
+    path = str(folder / "a b.jpg")
+    assert sources.expand_sources([name, (folder / "a b.jpg").as_uri()]) == ["b.jpg", path]
+    assert _video.split_videos([(folder / "a b.jpg").as_uri()]) == ([path], [])
 
 
 def test_paths_of_a_list_are_relative_to_the_working_directory_or_to_the_list(folder: pathlib.Path) -> None:
