@@ -35,7 +35,7 @@ class GreyDetector:
     selection, max_detections = Selection(), 0
 
     def __init__(self, kind: NMSKind = NMSKind.DEFAULT, min_side: int = 4) -> None:
-        head = SimpleNamespace(nms_options=NMSOptions(kind))
+        head = SimpleNamespace(nms_options=NMSOptions(kind), classes=len(self.names))
         self.network = SimpleNamespace(shape=SimpleNamespace(channels=3), heads=[head])
         self.min_side = min_side  # pixels after scaling, below which an object is not detected
 

@@ -27,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         help="name or number (default: in each head the one with the highest score)",
     )
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", default="explained.png", help="the sheet: .png, .jpg, .pdf or .svg"
+    _options.add(
+        parser, "-o/--output", metavar="FILE", default="explained.png", note="the sheet: .png, .jpg, .pdf or .svg"
     )
     for names in ("--names", "--letterbox", "--exif"):
         _options.add(parser, names)
