@@ -52,7 +52,7 @@ def write_dataset(
         train: number of training images.
         valid: number of validation images.
         seed: seed of all images.
-        progress: show a progress bar on stderr.
+        progress: show a progress bar on stderr if that is a terminal.
 
     Returns:
         The path of the .data file.
@@ -65,7 +65,7 @@ def write_dataset(
     root = pathlib.Path(folder)
     samples = load_samples()
     counts = dict(zip(SUBSETS, (train, valid), strict=True))
-    with tqdm(total=train + valid, unit=" images", disable=not progress) as bar:
+    with tqdm(total=train + valid, unit=" images", disable=None if progress else True) as bar:
         for subset, count in counts.items():
             create_folder(root / subset)
             for number in range(count):

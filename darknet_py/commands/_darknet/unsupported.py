@@ -26,7 +26,7 @@ ANSWERS = {
     "rnn vec": "read the state of the layers after a call of the network: darknet_py.load(CFG, WEIGHTS)",
     "rnn validtactic": "use darknet-py rnn valid CFG WEIGHTS",
     "rnn generatetactic": "use darknet-py rnn generate CFG WEIGHTS",
-    "oneoff": "a conversion of one file (YOLO9000's); use darknet-py train with --upto or weights of the first layers",
+    "oneoff": "a conversion of one file (YOLO9000's) that leaves random weights in it; use darknet-py train --upto",
     "oneoff2": "loads a file at another layer; use darknet_py.load(CFG, WEIGHTS, upto=N)",
     "print": "use darknet_py.load(CFG, WEIGHTS)[N].weights",
     "mkimg": "use darknet-py visualize CFG WEIGHTS for the filters",
