@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import _options
+from . import _options, _output
 
 _MIN_GAIN = 0.01  # mean IoU below which new anchors are not worth training the heads again
 
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if args.output:
+        _output.check(args, dataset.files())
         with atomic_write(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(cfg_anchors.rewrite(new))
     return 0

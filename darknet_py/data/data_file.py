@@ -104,11 +104,13 @@ def load_data_file(path: StrPath, subset: str = "valid", options: LabelOptions =
     """
     entries = read_data_file(path)
     key = entries.list_key(subset)
-    images = read_list(entries.get_path(key))
-    has_difficult = subset == "valid" and "difficult" in entries.values
-    difficult = read_list(entries.get_path("difficult")) if has_difficult else ()
-    names = read_names(entries.get_path("names")) if "names" in entries.values else ()
-    return replace(load_image_list(images, difficult, options=options, source=os.fspath(path)), names=names)
+    used = [key, *(("difficult",) if subset == "valid" else ()), "names"]
+    paths = {name: entries.get_path(name) for name in used if name == key or name in entries.values}
+    images = read_list(paths[key])
+    difficult = read_list(paths["difficult"]) if "difficult" in paths else ()
+    names = read_names(paths["names"]) if "names" in paths else ()
+    dataset = load_image_list(images, difficult, options=options, source=os.fspath(path))
+    return replace(dataset, names=names, read_from=tuple(paths.values()))
 
 
 def find_data_file(path: pathlib.Path, subset: str) -> pathlib.Path | None:

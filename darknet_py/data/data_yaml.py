@@ -105,13 +105,13 @@ def load_data_yaml(path: pathlib.Path, subset: str, options: LabelOptions) -> Da
     folder = entries.get("path") or ""
     if not isinstance(folder, str):
         raise DataError(f"{path}: path: expected a folder, got a {type(folder).__name__}")
-    images = [image for part in find_paths(entries, key, path) for image in _find_images(part, folder, path)]
-    dataset = load_image_list(images, options=options, source=os.fspath(path))
-    return replace(dataset, names=find_names(entries, path))
+    parts = [_find_images(part, folder, path) for part in find_paths(entries, key, path)]
+    dataset = load_image_list([image for _, images in parts for image in images], options=options, source=str(path))
+    return replace(dataset, names=find_names(entries, path), read_from=[source for source, _ in parts])
 
 
-def _find_images(part: str, folder: str, path: pathlib.Path) -> list[str]:
-    """Images of a folder (with its subfolders) or list that a data.yaml names, relative to ``path:`` in it.
+def _find_images(part: str, folder: str, path: pathlib.Path) -> tuple[str, list[str]]:
+    """A folder (with its subfolders) or list that a data.yaml names, relative to ``path:`` in it, and its images.
 
     Roboflow's paths have one ``../`` too many, and Ultralytics' ``path:`` is relative to its settings.
     """
@@ -124,10 +124,11 @@ def _find_images(part: str, folder: str, path: pathlib.Path) -> list[str]:
             images = sorted(str(p) for p in candidate.rglob("*") if is_image_name(p))
             if images:
                 finder.log_replaced()
-                return images
+                return str(candidate), images
         elif os.path.isfile(candidate):
             finder.log_replaced()
-            return [line if os.path.exists(line) else str(root / line) for line in read_list(candidate)]
+            lines = read_list(candidate)
+            return str(candidate), [line if os.path.exists(line) else str(root / line) for line in lines]
     tried = [*map(str, candidates), str(path.parent / part)]
     raise DataError(f"{path}: {part}: no images; tried {', '.join(dict.fromkeys(tried))}")
 

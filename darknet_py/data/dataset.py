@@ -54,6 +54,8 @@ class Dataset:
         source: the file or folder that the data set was read from.
         categories: number of each class in the annotation file (COCO's go up to 90).
         annotations: COCO's annotation file, if it has these objects and no others.
+        read_from: files besides ``source`` that it was read from, other than images and label files: lists, names,
+            annotations.
     """
 
     samples: Sequence[Sample]
@@ -62,6 +64,7 @@ class Dataset:
     source: str = ""
     categories: tuple[int, ...] = ()
     annotations: str = ""
+    read_from: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -73,8 +76,9 @@ class Dataset:
         return iter(self.samples)
 
     def files(self) -> Iterator[str]:
-        """Yield the paths that the data set was read from: its source, images, and possible label files."""
+        """Yield the paths that the data set was read from, and those where a label file may be."""
         yield self.source
+        yield from self.read_from
         yield from images_and_labels(sample.image for sample in self.samples)
 
     def drop_unknown_classes(self, classes: int) -> Dataset:

@@ -12,6 +12,7 @@ import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import DataError
@@ -58,7 +59,8 @@ def load_labelme(path: pathlib.Path, subset: str = "valid") -> Dataset:
     lists = [file for folder in (path, path.parent) if os.path.isfile(file := folder / _NAMES)]
     lines = [to_unicode(line).strip() for line in read_lines(lists[0])] if lists else occurring_names(everywhere)
     names = [name for name in dict.fromkeys(lines) if name and name not in _NO_CLASSES]
-    return to_dataset(images, names, os.fspath(path))
+    dataset = to_dataset(images, names, os.fspath(path))
+    return replace(dataset, read_from=(*dataset.read_from, *map(str, lists)))
 
 
 def _folders(path: pathlib.Path, *subsets: str) -> Iterator[pathlib.Path]:

@@ -115,7 +115,8 @@ def to_dataset(images: Sequence[AnnotatedImage], names: Sequence[str], source: s
             problems.append(Problem(image.location, message, "images have objects of other classes, which are ignored"))
         targets, ignored = (_to_targets(image.objects, numbers, is_ignored) for is_ignored in (False, True))
         samples.append(Sample(image.image, targets, ignored))
-    return Dataset(samples, tuple(names), tuple(dict.fromkeys(problems)), source)
+    annotations = [image.location for image in images]
+    return Dataset(samples, tuple(names), tuple(dict.fromkeys(problems)), source, read_from=annotations)
 
 
 def _to_targets(objects: Iterable[NamedObject], numbers: dict[str, int], is_ignored: bool) -> TargetArray:

@@ -128,7 +128,8 @@ def merge_datasets(parts: Sequence[Dataset], source: str) -> Dataset:
     parts = unify_classes(parts)
     samples = [sample for part in parts for sample in part.samples]
     problems = [problem for part in parts for problem in part.problems]
-    return replace(parts[0], samples=samples, problems=problems, source=source, annotations="")
+    read_from = [path for part in parts for path in part.read_from]
+    return replace(parts[0], samples=samples, problems=problems, source=source, annotations="", read_from=read_from)
 
 
 def unify_classes(parts: Sequence[Dataset]) -> list[Dataset]:

@@ -15,6 +15,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from .._typing import StrPath
 from ..errors import DataError
@@ -137,7 +138,8 @@ def _load_folder(root: pathlib.Path, subset: str, names: Sequence[str]) -> Datas
         # The numbers of classes must be the same in all lists.
         others = [_read_annotation(*file) for file in sorted(set(everything) - set(files))]
         names = occurring_names([*images, *others])
-    return to_dataset(images, names, os.fspath(root))
+    dataset = to_dataset(images, names, os.fspath(root))
+    return replace(dataset, read_from=(*dataset.read_from, *map(str, filter(None, (list_file, label_map)))))
 
 
 def _list_files(root: pathlib.Path, list_file: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:

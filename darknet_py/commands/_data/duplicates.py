@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     paths = list(images)
     groups = [[{"path": paths[index], "subset": images[paths[index]]} for index in group] for group in similar.groups]
     if args.json:
-        _output.check(args, paths)
+        _output.check(args, (path for dataset in subsets.values() for path in dataset.files()))
         _records.write_json(args.json, groups)
     if args.json != "-":
         for group in groups:
