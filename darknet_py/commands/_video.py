@@ -100,7 +100,9 @@ def detect(
     for source in videos:
         latest = True if args.latest else False if args.every else None
         try:
-            video = open_video(source, latest=latest, stride=args.stride, reconnect=args.reconnect)
+            video = open_video(
+                source, latest=latest, stride=args.stride, reconnect=args.reconnect, max_pixels=args.max_pixels
+            )
         except DataError as error:
             errors.add(error)
             continue

@@ -7,6 +7,7 @@ orientation is not applied (see ``images.reading``).
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import re
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import DataError
-from ..images.reading import ImageArray
+from ..images.reading import ImageArray, check_size
 
 if TYPE_CHECKING:
     import av
@@ -32,6 +33,7 @@ VIDEO_SUFFIXES = (
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _CAMERA = re.compile(r"\d+|/dev/video\d+")
 _MAX_BROKEN_PACKETS = 100  # in a row, before a stream is given up
+_PADDING = 2  # of max_pixels
 
 # Time of a frame in seconds (None if the source has no timestamps), and a function that returns its image.
 LazyFrame = tuple[float | None, Callable[[], ImageArray]]
@@ -74,18 +76,19 @@ def is_url(name: str) -> bool:
     return bool(_URL.match(name))
 
 
-def open_capture(name: str, *, timeout: float, options: Mapping[str, str]) -> Capture:
+def open_capture(name: str, *, timeout: float, options: Mapping[str, str], max_pixels: int) -> Capture:
     """Open a video source.
 
     Args:
         name: a camera, a file or a URL.
         timeout: seconds to wait for a network connection.
         options: FFmpeg's options, for example ``{"rtsp_transport": "udp"}``.
+        max_pixels: refuse files and streams whose frames have more pixels.
 
     Raises:
         DataError: the source cannot be opened, or the package that reads it is not installed.
     """
-    return CameraCapture(name) if is_camera(name) else PyAVCapture(name, timeout, options)
+    return CameraCapture(name) if is_camera(name) else PyAVCapture(name, timeout, options, max_pixels)
 
 
 def import_video_package(package: str, purpose: str) -> Any:
@@ -100,9 +103,10 @@ def import_video_package(package: str, purpose: str) -> Any:
 class PyAVCapture:
     """A file or a stream, decoded by PyAV."""
 
-    def __init__(self, name: str, timeout: float, options: Mapping[str, str]) -> None:
+    def __init__(self, name: str, timeout: float, options: Mapping[str, str], max_pixels: int) -> None:
         self._av = import_video_package("av", f"{name}: reading a video")
         self._name = name
+        self._max_pixels = max_pixels
         remote = is_url(name)
         # "file:" prevents a file name with a colon from being parsed as a protocol.
         target, connect_timeout = (name, timeout) if remote else (f"file:{name}", None)
@@ -119,6 +123,14 @@ class PyAVCapture:
             self._container.close()
             raise DataError(f"{name}: expected a video, found a file without a video stream")
         self._stream = self._container.streams.video[0]
+        context = self._stream.codec_context
+        try:
+            check_size((context.width, context.height), max_pixels)
+        except DataError as error:
+            self._container.close()
+            raise DataError(f"{name}: {error}") from error
+        # The size may change later. FFmpeg counts what its decoders add to width and height.
+        context.options = {"max_pixels": str(_PADDING * max_pixels)}
         self.live = remote and self._container.duration is None
         # Frame threading delays frames by the number of threads, which only a file can afford.
         self._stream.thread_type = "SLICE" if self.live else "AUTO"
@@ -153,6 +165,9 @@ class PyAVCapture:
             return DataError(f"{self._name}: not a video in a format that FFmpeg reads, or a broken one")
         if isinstance(error, self._av.error.ExitError):
             return DataError(f"{self._name}: the connection timed out")
+        if getattr(error, "errno", None) == errno.ENOMEM:  # which FFmpeg also gives for its max_pixels
+            limit = f"the limit of {self._max_pixels:,} (max_pixels=, --max-pixels)"
+            return DataError(f"{self._name}: a frame has more pixels than {limit}, or needs more memory than there is")
         return DataError(f"{self._name}: {getattr(error, 'strerror', None) or error}")
 
 

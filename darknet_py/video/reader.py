@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..errors import DataError
+from ..images.limits import MAX_PIXELS
 from ..images.reading import ImageArray, ImageSource
 from .capture import Capture, open_capture
 from .frame_queue import Frame, FrameQueue, FrameReaderThread, ReconnectPolicy
@@ -93,6 +94,7 @@ def open_video(
     backoff: float = 0.5,
     timeout: float = 10.0,
     options: Mapping[str, str] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> VideoReader:
     """Open a video and start to read ahead.
 
@@ -106,6 +108,7 @@ def open_video(
         backoff: seconds before the first attempt, doubled before each further one.
         timeout: seconds to wait for a network connection.
         options: FFmpeg's options, for example ``{"rtsp_transport": "udp"}``.
+        max_pixels: refuse files and streams whose frames have more pixels.
 
     Returns:
         An iterator over the frames.
@@ -119,7 +122,7 @@ def open_video(
     name = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
 
     def connect() -> Capture:
-        return open_capture(name, timeout=timeout, options=options or {})
+        return open_capture(name, timeout=timeout, options=options or {}, max_pixels=max_pixels)
 
     capture = connect()
     queue = FrameQueue(depth, latest=capture.live if latest is None else latest)

@@ -36,16 +36,16 @@ def write_video(path: pathlib.Path, count: int = 20, fps: Fraction = FPS, **size
     return path
 
 
-def transport_stream(path: pathlib.Path, count: int) -> bytes:
+def transport_stream(path: pathlib.Path, count: int, width: int = 96) -> bytes:
     """The video as an MPEG transport stream, as cameras send it: decodable from any point, without a length."""
     import av
 
     with av.open(str(path), "w", format="mpegts") as container:
         stream = container.add_stream("mpeg4", rate=FPS)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, 64, "yuv420p"
         stream.bit_rate, stream.codec_context.gop_size = 2_000_000, 5
         for number in range(count):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(render_frame(number), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(render_frame(number, width), format="rgb24")))
         container.mux(stream.encode(None))
     return path.read_bytes()
 

@@ -189,3 +189,23 @@ def test_a_failed_or_empty_run_leaves_no_file(tmp_path: pathlib.Path) -> None:
         VideoWriter(tmp_path / "none" / "x.mp4", tiny_videos.FPS) as file,
     ):
         file.write(tiny_videos.render_frame(0), 0.0)
+
+
+def test_frames_of_more_pixels_than_the_limit_are_refused(tmp_path: pathlib.Path) -> None:
+    path = tiny_videos.write_video(tmp_path / "a.mp4", 3)
+    with pytest.raises(DataError, match=r"a\.mp4: 96x64 are 6,144 pixels, more than the limit of 6,143"):
+        open_video(path, max_pixels=6143)
+    with open_video(path, max_pixels=6144) as video:
+        assert len(list(video)) == 3
+
+
+def test_frames_that_become_larger_than_the_limit_are_not_decoded(tmp_path: pathlib.Path) -> None:
+    small, large = (tiny_videos.transport_stream(tmp_path / "part.ts", 5, width) for width in (96, 960))
+    (tmp_path / "a.ts").write_bytes(small + large)
+    with open_video(tmp_path / "a.ts") as video:
+        assert {frame.image.shape for frame in video} == {(64, 96, 3), (64, 960, 3)}
+    with (
+        open_video(tmp_path / "a.ts", max_pixels=20000) as video,
+        pytest.raises(DataError, match=r"a\.ts: a frame has more pixels than the limit of 20,000 "),
+    ):
+        list(video)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ...network import Network
 
 _FLAGS = (
-    "-c -thresh -hier -letter_box -ext_output -out_filename -prefix -json_file_output -dontdraw_bbox -time_limit_sec"
+    "-c -thresh -hier -letter_box -ext_output -out_filename -prefix -json_file_output -dontdraw_bbox -time_limit_sec "
+    "-max_pixels"
 )
 
 
@@ -66,7 +67,7 @@ def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
     fps = _FrameRate()
     errors = _output.ErrorLog()
     with ExitStack() as stack:
-        video = stack.enter_context(open_video(source))
+        video = stack.enter_context(open_video(source, max_pixels=args.max_pixels))
         signals = stack.enter_context(DeferredSignals(video.stop))
         writer = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
         json_array = stack.enter_context(_records.JsonArray(args.json_file_output))
