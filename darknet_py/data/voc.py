@@ -99,7 +99,8 @@ def _loose_annotations(path: pathlib.Path, *subsets: str) -> Iterator[pathlib.Pa
     """Annotations outside of VOC's layout: in a folder and in those of its subsets, or in those of ``subsets`` only."""
     inner = [name for subset in subsets or SUBSETS for name in spellings(subset)]
     for name in dict.fromkeys(inner if subsets else ("", "annotations", "Annotations", *inner)):
-        yield from sorted(file for file in (path / name).glob("*.xml") if not file.name.startswith("."))
+        if os.path.isdir(folder := path / name):  # glob fails on a name that is too long
+            yield from sorted(file for file in folder.glob("*.xml") if not file.name.startswith("."))
 
 
 def _is_annotation(path: pathlib.Path | None) -> bool:
