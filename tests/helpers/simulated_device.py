@@ -59,7 +59,7 @@ class Simulation:
     """
 
     def __init__(self, *, float64: bool = True) -> None:
-        self.synchronisations: collections.Counter[str] = collections.Counter()
+        self.synchronisations = collections.Counter[str]()
         self.uploads = self.operators = 0
         self.float64 = float64
 
@@ -100,8 +100,7 @@ class Simulation:
             is_fill = len(args) > 2 and args[2].dim() == 0 and not isinstance(args[2], SimulatedTensor)
             synchronises = any(index.dtype in (torch.bool, torch.uint8) for index in indices) and not is_fill
             self.uploads += sum(not isinstance(index, SimulatedTensor) for index in indices)
-        if func is aten.repeat_interleave.Tensor:
-            synchronises = kwargs.get("output_size") is None
+        synchronises |= func is aten.repeat_interleave.Tensor and kwargs.get("output_size") is None
         if func is aten._to_copy.default and device is not None:
             source, on_device = args[0], device.type == NAME
         elif func is aten.copy_.default:
@@ -149,11 +148,9 @@ class SimulatedTensor(Tensor):
         return f"SimulatedTensor({self.numbers!r})"
 
     def data_ptr(self) -> int:
-        """Address of the numbers."""
         return self.numbers.data_ptr()
 
     def untyped_storage(self) -> torch.UntypedStorage:
-        """Storage of the numbers."""
         return self.numbers.untyped_storage()
 
     def numpy(self, *, force: bool = False) -> Any:
@@ -228,6 +225,9 @@ def register() -> Any:
     """Register the device with torch, before the first backward pass, which starts a thread for each known device."""
 
     class Module(backend_registration._DummyBackendModule):
+        def is_available(self) -> bool:  # DataParallel takes any device that is
+            return len(_running) > 1
+
         def get_amp_supported_dtype(self) -> list[torch.dtype]:
             return [torch.float16, torch.bfloat16]
 
