@@ -98,6 +98,7 @@ SHARED: dict[str, _Spec] = {
         "help": "write one line of JSON per image or frame; -: to stdout, instead of the text",
     },
     "--darknet-json": {"metavar": "FILE", "help": "write JSON in the format of Darknet's -out"},
+    "--chart": {"metavar": "FILE", "help": "PNG file of the chart"},
     "--quiet": {"action": "store_true", "help": "print no progress"},
 }
 

@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(evaluation, "--subset", default="valid")
     output = parser.add_argument_group("output")
     _options.add(output, "-o/--output", metavar="DIR", default="pruned", note="folder of the files (default: pruned)")
-    output.add_argument("--chart", metavar="FILE", help="plot the distribution of the scores to a PNG")
+    _options.add(output, "--chart", note="of the distribution of the scores")
     _options.add(output, "--json")
     _options.add(output, "--quiet")
 

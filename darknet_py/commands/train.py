@@ -115,9 +115,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="iterations between evaluations (default: 4 epochs, at least 100)",
     )
     files.add_argument("--map", dest="validate", action=_SWITCH, help="compute mAP during training (default: yes)")
-    files.add_argument(
-        "--chart", metavar="FILE", help="file of the loss chart; '' for none (default: DIR/chart_NAME.png)"
-    )
+    _options.add(files, "--chart", note="of the loss; '' for none (default: DIR/chart_NAME.png)")
     _options.add(files, "--map-classes")
     files.add_argument("--polygons", action=_SWITCH, help="take the bounding boxes of polygons in label files")
     files.add_argument("--tensorboard", action=_SWITCH, help="also write event files to DIR/tensorboard")

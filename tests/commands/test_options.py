@@ -16,7 +16,7 @@ DARKNET = {"classifier", "detector", "rnn"}  # Darknet's command lines
 # Other spellings of the shared options, and of words that Darknet's command lines have.
 FORBIDDEN = {
     *("--iou", "--iou-thresh", "--iou-threshold", "--nms-iou", "--overlap"),
-    *("--thresh", "--threshold", "--score", "--least", "--confidence"),
+    *("--thresh", "--threshold", "--least", "--confidence"),
     *("--out", "--outdir", "--target", "--img-size", "--input-size", "--batch-size", "--gpu", "--class-names"),
 }
 
