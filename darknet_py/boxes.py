@@ -2,13 +2,13 @@
 
 A box is four numbers in the last dimension, ``(cx, cy, w, h)``: centre and size. NMS follows ``box.c do_nms_sort``
 and ``diounms_sort``: class by class and in descending order of score, each box that is kept suppresses all later
-boxes that overlap it by more than the threshold.
+boxes that overlap it by more than the threshold. Soft-NMS and weighted boxes fusion are further kinds.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ._nms import greedy_nms
+from ._soft_nms import fuse_boxes, soft_nms
 
 
 class RawDetections(NamedTuple):
@@ -33,31 +34,47 @@ class RawDetections(NamedTuple):
 
 
 class NMSKind(enum.StrEnum):
-    """Values of ``nms_kind=``."""
+    """Values of ``nms_kind=``; the last three are not Darknet's.
+
+    ``SOFT_LINEAR`` and ``SOFT_GAUSSIAN`` lower the scores of overlapping boxes instead of suppressing them
+    (https://arxiv.org/abs/1704.04503): by the factor 1 - IoU where the IoU is above the threshold, or by exp(-IoU^2 /
+    sigma). ``WBF`` fuses overlapping boxes (https://arxiv.org/abs/1910.13302).
+    """
 
     DEFAULT = "default"
     GREEDYNMS = "greedynms"
     DIOUNMS = "diounms"
     CORNERSNMS = "cornersnms"
+    SOFT_LINEAR = "soft-linear"
+    SOFT_GAUSSIAN = "soft-gaussian"
+    WBF = "wbf"
+
+    @property
+    def is_darknets(self) -> bool:
+        """Whether Darknet has it: boxes are suppressed, and no score or box changes."""
+        return self not in (NMSKind.SOFT_LINEAR, NMSKind.SOFT_GAUSSIAN, NMSKind.WBF)
 
 
 @dataclass(frozen=True)
 class NMSOptions:
-    """The overlap measure of NMS.
+    """The kind of NMS and its parameters.
 
     Attributes:
-        kind: the measure.
+        kind: the kind.
         beta: exponent of the distance term of DIOUNMS.
+        sigma: width of the factor of SOFT_GAUSSIAN.
     """
 
     kind: NMSKind = NMSKind.DEFAULT
     beta: float = 0.6
+    sigma: float = 0.5
 
     def overlap(self, a: Tensor, b: Tensor) -> Tensor:
         """Compute the overlap of boxes, float [...]; ``a`` and ``b`` broadcast to [..., 4].
 
         Darknet's ``greedynms`` is not plain IoU: it subtracts the distance term of ``box_diou`` with the fixed
-        exponent 0.6. ``cornersnms`` merges no boxes in Darknet's code and is plain IoU.
+        exponent 0.6. ``cornersnms`` merges no boxes in Darknet's code and is plain IoU, as are the kinds that are not
+        Darknet's.
         """
         if self.kind is NMSKind.GREEDYNMS:
             return diou(a, b, 0.6)
@@ -141,24 +158,57 @@ def diou(a: Tensor, b: Tensor, beta: float) -> Tensor:
     return iou(a, b) - penalty
 
 
-def batched_nms(detections: RawDetections, threshold: float, options: NMSOptions) -> RawDetections:
+def batched_nms(
+    detections: RawDetections,
+    threshold: float,
+    options: NMSOptions,
+    *,
+    min_score: float = 0.0,
+    agnostic: bool = False,
+) -> RawDetections:
     """Apply non-maximum suppression to each class independently.
 
     Args:
         detections: boxes of one image.
-        threshold: overlap above which the box of the lower probability is suppressed.
-        options: how overlap is measured.
+        threshold: overlap above which the box of the lower probability is suppressed, lowered or fused.
+        options: the kind of NMS.
+        min_score: probabilities that soft-NMS lowers to this or less become 0.
+        agnostic: compare boxes of all classes; each box must have one class.
 
     Returns:
-        The same boxes in the same order, with the probabilities of suppressed classes set to 0.
+        The same boxes in the same order, with the probabilities of suppressed classes set to 0, or by soft-NMS lowered.
+        With ``WBF`` other boxes instead: a fused one for each object, with one class, by descending probability.
     """
-    cls, rows = (detections.probs > 0).t().nonzero().unbind(dim=1)
-    order = detections.probs[rows, cls].argsort(descending=True, stable=True)
-    cls, rows = cls[order], rows[order]
-    suppressed = ~greedy_nms(detections.boxes[rows], cls, threshold, options.overlap)
+    if agnostic:
+        rows, cls = detections.probs.nonzero().unbind(dim=1)
+    else:
+        cls, rows = (detections.probs > 0).t().nonzero().unbind(dim=1)
+    scores = detections.probs[rows, cls]
+    groups = torch.zeros_like(cls) if agnostic else cls
     probs = detections.probs.clone()
+    if options.kind is NMSKind.WBF:
+        boxes, fused, best = fuse_boxes(detections.boxes[rows], groups, scores, threshold, options.overlap)
+        order = fused.argsort(descending=True, stable=True)
+        boxes, fused, best = boxes[order], fused[order], best[order]
+        probs = torch.zeros_like(probs[rows[best]]).scatter(1, cls[best][:, None], fused[:, None])
+        return RawDetections(boxes, detections.objectness[rows[best]], probs)
+    if not options.kind.is_darknets:
+        probs[rows, cls] = soft_nms(
+            detections.boxes[rows], groups, scores, options.overlap, _decay(options, threshold), min_score
+        )
+        return detections._replace(probs=probs)
+    order = scores.argsort(descending=True, stable=True)
+    cls, rows, groups = cls[order], rows[order], groups[order]
+    suppressed = ~greedy_nms(detections.boxes[rows], groups, threshold, options.overlap)
     probs[rows[suppressed], cls[suppressed]] = 0
     return detections._replace(probs=probs)
+
+
+def _decay(options: NMSOptions, threshold: float) -> Callable[[Tensor], Tensor]:
+    """The factor of soft-NMS for an IoU."""
+    if options.kind is NMSKind.SOFT_GAUSSIAN:
+        return lambda overlap: (-overlap.square() / options.sigma).exp()
+    return lambda overlap: torch.where(overlap > threshold, 1 - overlap, 1)
 
 
 def nms_keep(boxes: Tensor, threshold: float, options: NMSOptions) -> Tensor:

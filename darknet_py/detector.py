@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from . import loading
 from ._typing import StrPath
+from .boxes import NMSKind
 from .data.class_names import ClassNames, class_numbers, resolve_class_names, selected_classes
 from .errors import DataError, did_you_mean
 from .images import resizing
@@ -30,7 +31,7 @@ from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .layers import DecodeOptions
 from .network import evaluating, unwrap
-from .postprocess import Selection, postprocess_outputs, require_heads, uses_letterbox
+from .postprocess import Selection, nms_options, postprocess_outputs, require_heads, uses_letterbox
 from .results.results import Results, from_raw
 from .weights import warn_of_random_weights
 
@@ -48,8 +49,8 @@ SourceT = TypeVar("SourceT", bound=ImageSource)
 _STAGES = ("preprocess", "inference", "postprocess")
 _OPTIONS = frozenset(
     (
-        *("network", "threshold", "nms", "names", "letterbox", "batch_size", "options", "selection", "max_detections"),
-        *("engine", "dtype", "read_image", "run"),
+        *("network", "threshold", "nms", "nms_kind", "names", "letterbox", "batch_size", "options", "selection"),
+        *("max_detections", "engine", "dtype", "read_image", "run"),
     )
 )
 
@@ -70,6 +71,7 @@ class Detector:
         classes: report these classes only, by name or number.
         skip_classes: do not report these classes.
         nms: IoU threshold of class-wise NMS, 0..1; 0 disables it.
+        nms_kind: kind of NMS, see ``boxes.NMSKind``; None: ``nms_kind=`` of the last head.
         agnostic_nms: report the most probable class of a box only, and let NMS compare boxes of different classes.
         max_detections: report this many rows of an image at most, those of highest confidence; 0: all.
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
@@ -96,6 +98,7 @@ class Detector:
         classes: Iterable[str | int] | None = None,
         skip_classes: Iterable[str | int] = (),
         nms: float = 0.45,
+        nms_kind: NMSKind | str | None = None,
         agnostic_nms: bool = False,
         max_detections: int = 0,
         letterbox: bool | None = None,
@@ -120,6 +123,7 @@ class Detector:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         self.network = network
         self.nms = nms
+        self.nms_kind = nms_options(network, nms_kind).kind
         self.batch_size = batch
         self.max_detections = max_detections
         self.options = DecodeOptions(min([threshold, *thresholds.values()]), hierarchy, class_map)
@@ -290,6 +294,7 @@ class Detector:
                 self.size,
                 self.options,
                 nms=self.nms,
+                nms_kind=self.nms_kind,
                 image_sizes=image_sizes,
                 letterbox=self.letterbox,
                 selection=self.selection,
@@ -320,7 +325,13 @@ class Detector:
         with torch.inference_mode(), evaluating(self.network):
             outputs = self.run(self._to_device(x))
             detections = postprocess_outputs(
-                self.network, outputs, size, self.options, nms=self.nms, selection=self.selection
+                self.network,
+                outputs,
+                size,
+                self.options,
+                nms=self.nms,
+                nms_kind=self.nms_kind,
+                selection=self.selection,
             )
         results = (from_raw(of_image, size[::-1], names=self.names) for of_image in detections)
         return [result[: self.max_detections] if self.max_detections else result for result in results]

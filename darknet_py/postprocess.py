@@ -9,13 +9,13 @@ for boxes relative to a letterboxed input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .boxes import NMSOptions, RawDetections, batched_nms, undo_letterbox
+from .boxes import NMSKind, NMSOptions, RawDetections, batched_nms, undo_letterbox
 from .cfg import Dialect
 from .errors import DataError
 from .layers import DecodeOptions, Head, SelectedRows, copy_to_host
@@ -79,9 +79,19 @@ def uses_letterbox(network: Network, letterbox: bool | None = None) -> bool:
     return network.options.letter_box or network.dialect is Dialect.PJREDDIE
 
 
-def nms_options(network: Network) -> NMSOptions:
-    """Return the NMS options of a network: those of its last head, as in C."""
-    return require_heads(network)[-1].nms_options
+def nms_options(network: Network, kind: NMSKind | str | None = None) -> NMSOptions:
+    """Return the NMS options of a network: those of its last head, as in C, with another ``kind`` if one is given."""
+    return with_kind(require_heads(network)[-1].nms_options, kind)
+
+
+def with_kind(options: NMSOptions, kind: NMSKind | str | None) -> NMSOptions:
+    """Return NMS options with another kind; None: with their own. Raises DataError for an unknown kind."""
+    if kind is None:
+        return options
+    try:
+        return replace(options, kind=NMSKind(kind))
+    except ValueError:
+        raise DataError(f"nms_kind: expected one of {', '.join(NMSKind)}, got {kind!r}") from None
 
 
 def decode(
@@ -140,9 +150,18 @@ def from_scores(boxes: Tensor, scores: Tensor, threshold: float) -> RawDetection
     return RawDetections(boxes, probs.amax(dim=1), probs)
 
 
-def apply_nms(detections: RawDetections, threshold: float, options: NMSOptions) -> RawDetections:
+def apply_nms(
+    detections: RawDetections,
+    threshold: float,
+    options: NMSOptions,
+    *,
+    min_score: float = 0.0,
+    agnostic: bool = False,
+) -> RawDetections:
     """Apply class-wise NMS, see ``batched_nms``; an IoU ``threshold`` of 0 disables it, as in C."""
-    return batched_nms(detections, threshold, options) if threshold else detections
+    if not threshold:
+        return detections
+    return batched_nms(detections, threshold, options, min_score=min_score, agnostic=agnostic)
 
 
 def postprocess_outputs(
@@ -152,6 +171,7 @@ def postprocess_outputs(
     options: DecodeOptions,
     *,
     nms: float,
+    nms_kind: NMSKind | str | None = None,
     image_sizes: Sequence[tuple[int, int]] | None = None,
     letterbox: bool = False,
     nms_in_pixels: bool = False,
@@ -166,6 +186,7 @@ def postprocess_outputs(
         size: width and height of the network's input in pixels.
         options: which boxes to return.
         nms: IoU threshold of NMS; 0 disables it.
+        nms_kind: kind of NMS; None: that of the last head.
         image_sizes: width and height of each image in pixels; None: boxes stay relative to the network's input.
         letterbox: whether the images were letterboxed.
         nms_in_pixels: apply NMS to boxes in pixels of the image (``detector valid``) instead of relative ones.
@@ -178,7 +199,7 @@ def postprocess_outputs(
     """
     results = []
     dropped = 0
-    options_of_nms = nms_options(network)
+    options_of_nms = nms_options(network, nms_kind)
     for index, detections in enumerate(decode(network, outputs, size, options)):
         image_size = size if image_sizes is None else image_sizes[index]
         if selection is not None:
@@ -189,17 +210,16 @@ def postprocess_outputs(
         if not bool(finite.all()):
             dropped += int((~finite).sum())
             detections = RawDetections(*(column[finite] for column in detections))
-        scaled = detections
-        if nms_in_pixels:
-            scaled = detections._replace(boxes=detections.boxes * detections.boxes.new_tensor(image_size).repeat(2))
-        if selection is not None and selection.agnostic:
-            best = scaled._replace(probs=scaled.probs.amax(dim=1, keepdim=True))
-            probs = torch.where(apply_nms(best, nms, options_of_nms).probs > 0, detections.probs, 0)
-        else:
-            probs = apply_nms(scaled, nms, options_of_nms).probs
-        kept = detections._replace(probs=probs)
+        scale = detections.boxes.new_tensor(image_size if nms_in_pixels else (1, 1)).repeat(2)
+        scaled = detections._replace(boxes=detections.boxes * scale)
+        agnostic = selection is not None and selection.agnostic
+        kept = apply_nms(scaled, nms, options_of_nms, min_score=options.threshold, agnostic=agnostic)
+        fused = options_of_nms.kind is NMSKind.WBF
+        kept = kept._replace(boxes=kept.boxes / scale if fused else detections.boxes)
+        if selection is not None and not options_of_nms.kind.is_darknets:
+            kept = selection.apply(kept)  # scores are lower now
         if darknet_order:
-            order = _class_sorted(detections.probs)
+            order = _class_sorted(kept.probs if fused else detections.probs)
             kept = RawDetections(*(column[order] for column in kept))
         results.append(kept)
     if dropped:

@@ -17,6 +17,7 @@ NAME = "a name of the catalogue (see: darknet-py fetch --list)"
 _INPUT: _Spec = {"dest": "size", "type": int, "nargs": 2, "metavar": ("WIDTH", "HEIGHT")}
 FORMATS = ("darknet", "ultralytics", "coco", "voc", "cvat", "labelme", "label-studio")
 DATA = "a .data file, list or folder of images, data.yaml, COCO or Label Studio json, CVAT xml, VOC or LabelMe folder"
+_NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms", "soft-linear", "soft-gaussian", "wbf")  # boxes.NMSKind
 _ENGINES = "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, or auto: the fastest installed"
 
 
@@ -62,6 +63,10 @@ SHARED: dict[str, _Spec] = {
     "--max-pixels": {"type": int, "metavar": "N", "help": "refuse image files with more pixels"},
     "--conf": {"type": float, "metavar": "P", "help": "score threshold"},
     "--nms": {"type": float, "metavar": "IOU", "help": "IoU threshold of NMS; 0 disables it"},
+    "--nms-kind": {
+        "choices": _NMS_KINDS,
+        "help": "kind of NMS (default: the cfg's); soft-NMS and wbf, weighted boxes fusion, are not Darknet's",
+    },
     "--match-iou": {"type": float, "metavar": "IOU", "help": "IoU at which a detection counts as correct"},
     "--min-score": {"type": float, "metavar": "P", "help": "lowest score of the detections that mAP is computed from"},
     "--classes": {

@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "--dialect", note="(default: the other model's, or alexeyab)")
     _options.add(parser, "--conf", default=0.25)
     _options.add(parser, "--nms", default=0.45)
+    _options.add(parser, "--nms-kind")
     _options.add(parser, "--json")
 
 
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         dialect=args.dialect,
         threshold=args.conf,
         nms=args.nms,
+        nms_kind=args.nms_kind,
         max_pixels=args.max_pixels,
     )
     if args.json:

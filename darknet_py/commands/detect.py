@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="other score thresholds for some classes, for example person=0.5",
     )
     _options.add(boxes, "--nms", default=0.45)
+    _options.add(boxes, "--nms-kind")
     boxes.add_argument(
         "--agnostic-nms", action="store_true", help="apply NMS to boxes of different classes, too; one class per box"
     )
@@ -161,6 +162,7 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
         classes=args.classes,
         skip_classes=args.skip_classes,
         nms=args.nms,
+        nms_kind=args.nms_kind,
         agnostic_nms=args.agnostic_nms,
         max_detections=args.max_det,
         letterbox=args.letterbox,

@@ -56,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     boxes = parser.add_argument_group("boxes")
     _options.add(boxes, "--min-score", note="(default: 0.005; coco: 0.001)")
     _options.add(boxes, "--nms", note="(default: 0.45; coco: 0.6)")
+    _options.add(boxes, "--nms-kind")
     _options.add(boxes, "--letterbox", note="(default: as the cfg says)")
     _options.add(boxes, "--exif")
     _options.add(boxes, "--max-pixels", default=MAX_PIXELS)
@@ -100,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         points=args.points,
         min_score=args.min_score,
         nms=args.nms,
+        nms_kind=args.nms_kind,
         letterbox=args.letterbox,
         exif=bool(args.exif),
         max_pixels=args.max_pixels,

@@ -63,7 +63,9 @@ class Backend:
         """Prepare for inputs of ``size``; None: the model's own. Raises DarknetError."""
         raise NotImplementedError
 
-    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+    def run(
+        self, x: Tensor, threshold: float, nms: float, other: Network | None, nms_kind: str | None = None
+    ) -> BackendOutput:
         """Run the model.
 
         Args:
@@ -71,6 +73,7 @@ class Backend:
             threshold: Score threshold of detections.
             nms: IoU threshold of NMS; 0 disables it.
             other: The network of the other side, if it has one: gives layer numbers to outputs without one.
+            nms_kind: Kind of NMS; None: that of the model.
         """
         raise NotImplementedError
 
@@ -100,7 +103,9 @@ class NativeBackend(Backend):
             raise DarknetError(f"{file_names(self.model)}: not loaded yet")
         return self.network
 
-    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+    def run(
+        self, x: Tensor, threshold: float, nms: float, other: Network | None, nms_kind: str | None = None
+    ) -> BackendOutput:
         """Return every layer's output and the detections."""
         network = self.loaded_network
         layers: dict[int, Tensor] = {}
@@ -120,7 +125,8 @@ class NativeBackend(Backend):
             for hook in hooks:
                 hook.remove()
         size = (x.shape[3], x.shape[2])
-        return BackendOutput(layers, detect(network, outputs, size, threshold, nms) if network.heads else None)
+        boxes = detect(network, outputs, size, threshold, nms, nms_kind) if network.heads else None
+        return BackendOutput(layers, boxes)
 
 
 class ExternalBackend(NativeBackend):
@@ -152,7 +158,14 @@ def file_names(model: Model) -> str:
     return ",".join(os.fspath(path) for path in (model.cfg, model.weights) if path is not None)
 
 
-def detect(network: Network, outputs: Sequence[Tensor], size: Size, threshold: float, nms: float) -> Tensor:
+def detect(
+    network: Network,
+    outputs: Sequence[Tensor],
+    size: Size,
+    threshold: float,
+    nms: float,
+    nms_kind: str | None = None,
+) -> Tensor:
     """Return the detections of the first image after NMS, float [n, 6], see ``postprocess.to_rows``.
 
     Args:
@@ -161,8 +174,10 @@ def detect(network: Network, outputs: Sequence[Tensor], size: Size, threshold: f
         size: Width and height of the network's input in pixels.
         threshold: Score threshold.
         nms: IoU threshold of NMS; 0 disables it.
+        nms_kind: Kind of NMS; None: that of the network.
     """
-    return to_rows(postprocess_outputs(network, outputs, size, DecodeOptions(threshold), nms=nms)[0])
+    options = DecodeOptions(threshold)
+    return to_rows(postprocess_outputs(network, outputs, size, options, nms=nms, nms_kind=nms_kind)[0])
 
 
 def single_image_config(network: Network) -> Config:

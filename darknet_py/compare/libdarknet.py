@@ -66,7 +66,13 @@ def detect_dialect(library: StrPath) -> Dialect:
 
 
 def run_library(
-    library: StrPath, network: Network, weights: StrPath, x: Tensor, threshold: float, nms: float
+    library: StrPath,
+    network: Network,
+    weights: StrPath,
+    x: Tensor,
+    threshold: float,
+    nms: float,
+    nms_kind: str | None = None,
 ) -> tuple[dict[int, Tensor], Tensor | None]:
     """Run a C library on one image in a separate process.
 
@@ -77,6 +83,7 @@ def run_library(
         x: The input, float32 [1, channels, height, width] in 0..1.
         threshold: Score threshold of detections.
         nms: IoU threshold of NMS; 0 disables it.
+        nms_kind: Kind of NMS; None: that of the cfg.
 
     Returns:
         The output of each layer, float32 [channels, height, width], by layer number; and the library's own detections,
@@ -104,7 +111,7 @@ def run_library(
             "threshold": threshold,
             "nms": nms,
         }
-        (folder / "job.json").write_text(json.dumps(job | _head_options(network)), encoding="utf-8")
+        (folder / "job.json").write_text(json.dumps(job | _head_options(network, nms_kind)), encoding="utf-8")
         _run_job(folder / "job.json", os.fspath(library))
         with np.load(folder / _OUTPUT) as output:
             floats, rows = torch.from_numpy(output["layers"]), torch.from_numpy(output["boxes"])
@@ -178,11 +185,13 @@ def _write_cfg(path: pathlib.Path, config: Config) -> None:
     path.write_text(cfg_.dumps(config), encoding="utf-8", errors="surrogateescape")
 
 
-def _head_options(network: Network) -> dict[str, object]:
+def _head_options(network: Network, nms_kind: str | None) -> dict[str, object]:
     """Return the options with which the library detects: classes, image size, NMS."""
     if not network.heads:
         return {"classes": 0}
-    options = nms_options(network)
+    options = nms_options(network, nms_kind)
+    if not options.kind.is_darknets:
+        raise DarknetError(f"nms_kind={options.kind}: C Darknet has no such NMS; compare with one of Darknet's kinds")
     shape = network.shape
     # Image size for get_network_boxes, such that boxes are relative to the input: pjreddie's code undoes a letterbox
     # unless the image has the aspect ratio of the input, and multiplies boxes of [detection] heads by this size.
@@ -230,6 +239,9 @@ class LibdarknetBackend(ExternalBackend):
         """Read the cfg in the library's dialect."""
         super().load(size, self.dialect)
 
-    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+    def run(
+        self, x: Tensor, threshold: float, nms: float, other: Network | None, nms_kind: str | None = None
+    ) -> BackendOutput:
         """Return every layer's output and the library's own detections."""
-        return BackendOutput(*run_library(self.library, self.loaded_network, self.weights, x, threshold, nms))
+        network = self.loaded_network
+        return BackendOutput(*run_library(self.library, network, self.weights, x, threshold, nms, nms_kind))

@@ -16,7 +16,7 @@ from ..cfg import Dialect
 from ..errors import DarknetError
 from ..exporters.onnx.session import create_session
 from ..network import Network
-from ..postprocess import apply_nms, from_scores, nms_options, to_rows
+from ..postprocess import apply_nms, from_scores, nms_options, to_rows, with_kind
 from .backends import Backend, BackendOutput, Size, detect
 
 _FLOATS = ("tensor(float)", "tensor(float16)")
@@ -63,7 +63,9 @@ class OnnxBackend(Backend):
         if dialect := metadata.get("dialect"):
             self.dialect = Dialect(dialect)
         if heads := json.loads(metadata.get("head_options", "[]")):
-            self.nms_options = NMSOptions(NMSKind(heads[-1]["nms_kind"]), float(heads[-1]["beta_nms"]))
+            last = heads[-1]
+            sigma = float(last.get("sigma_nms", NMSOptions.sigma))
+            self.nms_options = NMSOptions(NMSKind(last["nms_kind"]), float(last["beta_nms"]), sigma)
 
     def __str__(self) -> str:
         """File and runtime."""
@@ -75,7 +77,9 @@ class OnnxBackend(Backend):
             width, height = self.size
             raise DarknetError(f"{self.path}: its input is {width}x{height}: expected --imgsz {width} {height}")
 
-    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+    def run(
+        self, x: Tensor, threshold: float, nms: float, other: Network | None, nms_kind: str | None = None
+    ) -> BackendOutput:
         """Return the heads' outputs, or the boxes that the file decodes itself."""
         size = (x.shape[3], x.shape[2])
         inputs = x if len(self.shape) == 4 else x.flatten(1)
@@ -97,14 +101,15 @@ class OnnxBackend(Backend):
         if {"boxes", "scores"} <= outputs.keys():
             self._check_shape("boxes", outputs["boxes"], 1, "n", 4)
             self._check_shape("scores", outputs["scores"], 1, outputs["boxes"].shape[1], "classes")
-            options = nms_options(other) if other is not None and other.heads else self.nms_options
+            own = nms_options(other) if other is not None and other.heads else self.nms_options
+            options = with_kind(own, nms_kind)
             detections = from_scores(outputs["boxes"][0], outputs["scores"][0], threshold)
-            return BackendOutput({}, to_rows(apply_nms(detections, nms, options)))
+            return BackendOutput({}, to_rows(apply_nms(detections, nms, options, min_score=threshold)))
         numbers = self._layer_numbers(outputs, other)
         layers = {number: y[0] for number, y in zip(numbers, outputs.values(), strict=True)}
         if other is None or not other.heads:
             return BackendOutput(layers)
-        return BackendOutput(layers, detect(other, list(outputs.values()), size, threshold, nms))
+        return BackendOutput(layers, detect(other, list(outputs.values()), size, threshold, nms, nms_kind))
 
     def _check_shape(self, name: str, output: Tensor, *expected: int | str) -> None:
         """Raise DarknetError unless an output has the expected lengths; a text stands for any length."""

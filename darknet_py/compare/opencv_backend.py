@@ -39,7 +39,9 @@ class OpenCVBackend(ExternalBackend):
         """Files and version."""
         return f"{file_names(self.model)} (OpenCV {self.version})"
 
-    def run(self, x: Tensor, threshold: float, nms: float, other: Network | None) -> BackendOutput:
+    def run(
+        self, x: Tensor, threshold: float, nms: float, other: Network | None, nms_kind: str | None = None
+    ) -> BackendOutput:
         """Return the outputs of the layers that OpenCV names by number, and the boxes of heads.
 
         The layers are those of the network without fusion; the boxes are those of the network as OpenCV runs it.
@@ -67,7 +69,8 @@ class OpenCVBackend(ExternalBackend):
             return BackendOutput(layers)
         rows = torch.cat([torch.from_numpy(y).reshape(-1, y.shape[-1]) for y in head_outputs])
         detections = from_scores(rows[:, :4], rows[:, 5:], threshold)
-        return BackendOutput(layers, to_rows(apply_nms(detections, nms, nms_options(network))))
+        options = nms_options(network, nms_kind)
+        return BackendOutput(layers, to_rows(apply_nms(detections, nms, options, min_score=threshold)))
 
 
 def _names_by_number(names: list[str], network: Network) -> dict[int, str]:

@@ -104,6 +104,7 @@ def compare_models(
     dialect: Dialect | str | None = None,
     threshold: float = 0.25,
     nms: float = 0.45,
+    nms_kind: str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ComparisonReport:
     """Run two models on one input and compare their outputs.
@@ -118,6 +119,7 @@ def compare_models(
         dialect: Dialect in which this package reads a cfg; None: that of the other library or file, else AlexeyAB's.
         threshold: Score threshold of detections, 0..1.
         nms: IoU threshold of NMS, 0..1; 0 disables it.
+        nms_kind: Kind of NMS, see ``boxes.NMSKind``; None: that of each model.
         max_pixels: Refuse an image file with more pixels.
 
     Raises:
@@ -126,7 +128,9 @@ def compare_models(
     sides = [find_backend(text) for text in (a, b)]
     networks = _load(sides, size, Dialect(dialect) if dialect else None)
     x, description = _make_input(sides, size, image, seed, max_pixels)
-    outputs = [side.run(x, threshold, nms, other) for side, other in zip(sides, reversed(networks), strict=True)]
+    outputs = [
+        side.run(x, threshold, nms, other, nms_kind) for side, other in zip(sides, reversed(networks), strict=True)
+    ]
     layers = _compare_layers(outputs, networks)
     first = next((layer for layer in layers if not _passes(layer, tolerance)), None)
     boxes = None

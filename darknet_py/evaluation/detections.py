@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..boxes import RawDetections
+from ..boxes import NMSKind, RawDetections
 from ..data.dataset import Dataset, Sample
 from ..data.labels import Problem
 from ..errors import DataError
@@ -75,6 +75,7 @@ def collect(
     *,
     threshold: float = 0.005,
     nms: float = 0.45,
+    nms_kind: NMSKind | str | None = None,
     mapping: Tensor | None = None,
     letterbox: bool | None = None,
     exif: bool = False,
@@ -93,6 +94,7 @@ def collect(
         dataset: the images; labels are not used.
         threshold: objectness and class probability must be above this, 0..1.
         nms: IoU threshold of class-wise NMS, 0..1; 0 disables it.
+        nms_kind: kind of NMS; None: ``nms_kind=`` of the last head.
         mapping: int64 [n], the numbers of a tree's classes to report; row i is reported as class i.
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
         exif: rotate images as their EXIF orientation says.
@@ -127,6 +129,7 @@ def collect(
                 size,
                 options,
                 nms=nms,
+                nms_kind=nms_kind,
                 image_sizes=[item.size for item in loaded],
                 letterbox=letterbox,
                 nms_in_pixels=nms_in_pixels,

@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from .._typing import StrPath
+from ..boxes import NMSKind
 from ..data import labels
 from ..data.class_map import mapped_names, resolve_class_map
 from ..data.class_names import ClassNames, resolve_class_names, selected_classes
@@ -49,6 +50,7 @@ def evaluate(
     points: int = 0,
     min_score: float | None = None,
     nms: float | None = None,
+    nms_kind: NMSKind | str | None = None,
     letterbox: bool | None = None,
     exif: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -80,6 +82,7 @@ def evaluate(
         min_score: score above which detections count for mAP; None: 0.005 (``detector map``), for coco 0.001
             (``detector valid``).
         nms: IoU threshold of class-wise NMS; None: 0.45 (``detector map``), for coco 0.6 (``detector valid``).
+        nms_kind: kind of NMS, see ``boxes.NMSKind``; None: ``nms_kind=`` of the last head.
         letterbox: keep the images' aspect ratio; None: as the cfg and dialect say.
         exif: rotate images as their EXIF orientation says; the labels must be those of the rotated images.
         max_pixels: refuse image files with more pixels.
@@ -115,6 +118,7 @@ def evaluate(
         dataset,
         threshold=default_score if min_score is None else min_score,
         nms=default_nms if nms is None else nms,
+        nms_kind=nms_kind,
         letterbox=letterbox,
         exif=exif,
         max_pixels=max_pixels,

@@ -37,7 +37,7 @@ class ResidualUnit(NamedTuple):
 def find_units(network: Network, trace: Trace) -> list[ResidualUnit]:
     """Return the units of a network whose inner layers are read by nothing else, and whose channels have scores."""
     references = [{*network.sources[index], *_references(network, index)} for index in range(len(network.layers))]
-    scores = torch.full((trace.groups.count,), math.nan)
+    scores = torch.full((trace.groups.count,), math.nan, device="cpu")
     for filters in trace.groups.filters:
         scores[filters.channels] = filters.scores.float()
     units = []

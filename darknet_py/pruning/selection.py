@@ -75,7 +75,7 @@ def select_channels(groups: ChannelGroups, ratio: float, min_channels: int) -> C
                 if not math.isnan(score):
                     scored.append((channel, score))
     left = [len(filters.channels) for filters in groups.filters]
-    removed = torch.zeros(groups.count, dtype=torch.bool)
+    removed = torch.zeros(groups.count, dtype=torch.bool, device="cpu")
     budget = math.floor(ratio * sum(map(len, members.values())) + _ROUNDING)
     threshold = 0.0
     for group in sorted(removable, key=lambda group: (removable[group], group)):
@@ -89,4 +89,4 @@ def select_channels(groups: ChannelGroups, ratio: float, min_channels: int) -> C
                 left[index] -= 1
                 removed[channel] = True
     goes = removed[[channel for channel, _ in scored]]
-    return ChannelSelection(removed, threshold, torch.tensor([score for _, score in scored]), goes)
+    return ChannelSelection(removed, threshold, torch.tensor([score for _, score in scored], device="cpu"), goes)

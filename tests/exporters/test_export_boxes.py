@@ -137,7 +137,14 @@ def test_decode_all_equals_decode(sample: Sample) -> None:
         torch.testing.assert_close(best[is_kept], detections.probs[is_decoded])
 
 
-@pytest.mark.parametrize("kind", NMSKind)
+@pytest.mark.parametrize("kind", [kind for kind in NMSKind if not kind.is_darknets])
+def test_kinds_that_are_not_darknets_are_refused(kind: NMSKind, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DarknetError, match=f"heads=nms does not support nms_kind={kind}: use heads=boxes"):
+        export(detector(str(kind)), tmp_path / "a.onnx", heads="nms")
+    assert not (tmp_path / "a.onnx").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NMSKind if kind.is_darknets])
 @pytest.mark.parametrize(("count", "threshold", "nms"), GRAPHS)
 def test_the_graph_equals_batched_nms(kind: NMSKind, count: int, threshold: float, nms: float) -> None:
     options = NMSOptions(kind)

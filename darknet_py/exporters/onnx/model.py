@@ -152,6 +152,7 @@ def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | N
             "anchors": [list(pair) for pair in head.anchors],
             "nms_kind": str(head.nms_options.kind),
             "beta_nms": head.nms_options.beta,
+            "sigma_nms": head.nms_options.sigma,
         }
         for head in network.heads
     ]

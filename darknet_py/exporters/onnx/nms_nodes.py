@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...boxes import NMSKind, NMSOptions
+from ...errors import DarknetError
 
 if TYPE_CHECKING:
     import onnx
@@ -141,10 +142,15 @@ def append_nms(
         nms: IoU threshold of NMS, 0..1; 0 disables it.
         options: Kind of NMS of the heads.
         classes: Numbers of the classes to report; None: all.
+
+    Raises:
+        DarknetError: The kind of NMS is not Darknet's.
     """
     import onnx
     import onnx.parser
 
+    if nms and not options.kind.is_darknets:
+        raise DarknetError(f"heads=nms does not support nms_kind={options.kind}: use heads=boxes")
     plain = options.kind not in (NMSKind.GREEDYNMS, NMSKind.DIOUNMS) or nms == 0
     values = {
         "limit": nms if plain and nms else 1.0,  # no IoU is above 1

@@ -42,8 +42,18 @@ class AnchorHead(Head):
         scale_x_y: float = option(
             1.0, "scale of the sigmoid of the centre: s * sigmoid(t) - (s - 1) / 2", min=0, max=100
         )
-        nms_kind: NMSKind = option(NMSKind.DEFAULT, "overlap measure of NMS", tolerant=True)
+        nms_kind: NMSKind = option(
+            NMSKind.DEFAULT,
+            "overlap measure of NMS; soft-linear, soft-gaussian and wbf are not Darknet's, which takes default instead",
+            tolerant=True,
+        )
         beta_nms: float = option(0.6, "exponent of the distance term of diounms", min=0, max=100)
+        sigma_nms: float = option(
+            0.5,
+            "soft-gaussian multiplies scores by exp(-IoU^2 / sigma); not Darknet's",
+            min=1e-6,
+            max=100,
+        )
         random: float = option(0.0, "multi-scale training: range of the input's size", train=True, min=0, max=1000)
         map: pathlib.Path | None = option(
             None, "file with the head's class number of every class of the labels", train=True
@@ -154,10 +164,10 @@ class AnchorHead(Head):
 
     @property
     def nms_options(self) -> NMSOptions:
-        """``nms_kind`` and ``beta_nms``; the pjreddie dialect has only the default."""
+        """``nms_kind`` and its parameters; the pjreddie dialect has only the default."""
         if self.options.dialect is Dialect.PJREDDIE:
             return NMSOptions()
-        return NMSOptions(self.options.nms_kind, self.options.beta_nms)
+        return NMSOptions(self.options.nms_kind, self.options.beta_nms, self.options.sigma_nms)
 
     def describe(self) -> str:
         """Classes, anchors."""
