@@ -32,7 +32,7 @@ class GreyDetector:
 
     size, nms, names = (SIDE, SIDE), 0.45, ("dark", "light")
     read_image = staticmethod(read_image)
-    selection, max_detections = Selection(), 0
+    selection, max_detections, nms_kind = Selection(), 0, None
 
     def __init__(self, kind: NMSKind = NMSKind.DEFAULT, min_side: int = 4) -> None:
         head = SimpleNamespace(nms_options=NMSOptions(kind), classes=len(self.names))
