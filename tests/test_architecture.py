@@ -39,6 +39,7 @@ ROWS = (
         "_liveness",
         "_memory",
         "_nms",
+        "_soft_nms",
         "_table",
         "_typing",
         "_version",
