@@ -82,7 +82,6 @@ def test_for_pytorch_users(tmp_path: pathlib.Path) -> None:
     for expected in (
         "[(1, 64, 12, 12), (1, 48, 6, 6)]",
         "[(1, 45, 6, 6), (1, 45, 12, 12)]",
-        "torch.Size([1, 48, 6, 6])",
         "19\n",
         "16 3x3/2 mish",
         "layer_scale",
