@@ -65,7 +65,9 @@ SHARED: dict[str, _Spec] = {
     "--nms": {"type": float, "metavar": "IOU", "help": "IoU threshold of NMS; 0 disables it"},
     "--nms-kind": {
         "choices": _NMS_KINDS,
-        "help": "kind of NMS (default: the cfg's); soft-NMS and wbf, weighted boxes fusion, are not Darknet's",
+        "metavar": "KIND",
+        "help": f"{', '.join(_NMS_KINDS)} (default: that of the cfg); soft-NMS and weighted boxes fusion (wbf) are not "
+        "in Darknet",
     },
     "--match-iou": {"type": float, "metavar": "IOU", "help": "IoU at which a detection counts as correct"},
     "--min-score": {"type": float, "metavar": "P", "help": "lowest score of the detections that mAP is computed from"},
