@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import re
 
-# C0 and C1 controls except tab and newline, line separators, and characters that change the direction of the text.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 controls except tab and newline, line separators, characters that change the direction of the text, and the
+# bytes of names that are not UTF-8 (surrogates), which most handlers of logging cannot encode.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r"[-+]?[\d.]{1,10}(e[-+]?\d{1,2})?", re.ASCII | re.IGNORECASE)
 
 

@@ -23,6 +23,7 @@ _ESCAPED = r"\x1b]0;x\x07\u009b2J\x0d\u202egpj.\u2069"
 
 def test_control_characters_are_escaped_and_others_are_not() -> None:
     assert escape_controls(_CONTROLS) == _ESCAPED
+    assert escape_controls("gr\udcfcn.png") == r"gr\udcfcn.png"  # a byte of a name that is not UTF-8
     plain = "tab\tline\n\u05d0\u0634\u4e2d\U0001f415\u200d\\x1b"
     assert escape_controls(plain) == plain
 
