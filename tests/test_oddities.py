@@ -51,7 +51,8 @@ def test_cfgs_that_c_misreads_or_crashes_on_are_refused(text: str, message: str)
         (
             "",
             "nms_kind=diou",
-            "9: [yolo] nms_kind: expected one of default, greedynms, diounms, cornersnms, got 'diou'",
+            "9: [yolo] nms_kind: expected one of default, greedynms, diounms, cornersnms, soft-linear, soft-gaussian, "
+            "wbf, got 'diou'",
         ),
         ("", "iou_loss=diuo", "9: [yolo] iou_loss: expected one of "),
         ("policy=setps", "", "5: [net] policy: expected one of "),

@@ -14,15 +14,18 @@ hangup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP on 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", pytest.param("SIGHUP", marks=hangup)])
 def test_the_first_signal_is_noted_and_the_second_interrupts(name: str) -> None:
     number = getattr(signal, name)
-    before = signal.getsignal(number)
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup SIGHUP is ignored
     calls: list[int] = []
-    with DeferredSignals(lambda: calls.append(1)) as signals:
-        signal.raise_signal(number)
-        assert signals.received
-        with pytest.raises(KeyboardInterrupt):
+    try:
+        with DeferredSignals(lambda: calls.append(1)) as signals:
             signal.raise_signal(number)
-    assert calls == [1]
-    assert signal.getsignal(number) == before
+            assert signals.received
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+        assert calls == [1]
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 @hangup

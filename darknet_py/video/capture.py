@@ -124,6 +124,9 @@ class PyAVCapture:
             raise DataError(f"{name}: expected a video, found a file without a video stream")
         self._stream = self._container.streams.video[0]
         context = self._stream.codec_context
+        if context is None:
+            self._container.close()
+            raise DataError(f"{name}: expected a video that FFmpeg decodes, found an unknown codec")
         try:
             check_size((context.width, context.height), max_pixels)
         except DataError as error:

@@ -209,3 +209,13 @@ def test_frames_that_become_larger_than_the_limit_are_not_decoded(tmp_path: path
         pytest.raises(DataError, match=r"a\.ts: a frame has more pixels than the limit of 20,000 "),
     ):
         list(video)
+
+
+def test_an_unknown_codec_is_an_error(tmp_path: pathlib.Path) -> None:
+    path = tiny_videos.write_video(tmp_path / "a.mp4", 3)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"stsd") + 16  # after the version, the number of entries and the size of the first
+    content[start : start + 4] = b"zzzz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.mp4: expected a video that FFmpeg decodes, found an unknown codec"):
+        open_video(path)
