@@ -25,10 +25,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and lim
 def test_a_signal_saves_the_state(number: signal.Signals, tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
     words = (rectangles / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
-    with training_runs.begin(*words) as process:
-        training_runs.wait_for(tmp_path / "tiny_log.csv")
-        process.send_signal(number)
-        _, err = process.communicate(timeout=120)
+    before = signal.signal(number, signal.SIG_DFL)  # processes inherit that SIGHUP is ignored, as under nohup
+    try:
+        process = training_runs.begin(*words)
+    finally:
+        signal.signal(number, before)
+    training_runs.wait_for(tmp_path / "tiny_log.csv")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "continue with --resume" in err
     assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration > 0
