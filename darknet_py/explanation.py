@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +12,7 @@ from torch import Tensor, nn
 
 from ._typing import StrPath
 from .data.class_names import class_numbers
-from .errors import DarknetError
-from .figures import INK, import_figure_class, plain_text
-from .files import atomic_write
+from .figures import INK, figure_format, plain_text, require_figure_class, write_figure
 from .images.reading import ImageArray
 from .images.resizing import letterboxed_size, prepare_input
 from .modes import standard_defaults
@@ -138,13 +134,8 @@ def draw_explanation(
     Raises:
         DarknetError: the suffix is another one, matplotlib is not installed, or the file cannot be written.
     """
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in _FORMATS:
-        raise DarknetError(f"{path}: expected a picture as {', '.join(_FORMATS)}, got {suffix or 'no suffix'}")
-    try:
-        figure_class = import_figure_class()
-    except ImportError as error:
-        raise DarknetError(str(error)) from error
+    form = figure_format(path, _FORMATS, "an image")
+    figure_class = require_figure_class()
     rows, columns = image.shape[:2]
     width = 5.0
     figure = figure_class(figsize=(2 * width, len(explanations) * (width * rows / columns + 0.4)), layout="constrained")
@@ -154,10 +145,7 @@ def draw_explanation(
         titles = (f"layer {explained.layer}: confidence", f"Grad-CAM of {name}, {explained.score:.0%}")
         for ax, title, values in zip(pair, titles, (explained.confidence, explained.cam), strict=True):
             _draw_heat(ax, image, plain_text(title), values)
-    content = io.BytesIO()
-    figure.savefig(content, format=suffix[1:], dpi=110, facecolor="white")
-    with atomic_write(path) as file:
-        file.write(content.getvalue())
+    write_figure(figure, path, format=form, dpi=110, facecolor="white")
 
 
 def _draw_heat(ax: Any, image: ImageArray, title: str, values: Tensor) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+
+from ._typing import StrPath
+from .errors import DarknetError
+from .files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +27,22 @@ def import_figure_class() -> type[Figure]:
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'darknet-torch[plots]'") from error
     return Figure
+
+
+def require_figure_class() -> type[Figure]:
+    """``import_figure_class`` for what cannot go on without matplotlib: raises DarknetError."""
+    try:
+        return import_figure_class()
+    except ImportError as error:
+        raise DarknetError(str(error)) from error
+
+
+def figure_format(path: StrPath, formats: Sequence[str], kind: str) -> str:
+    """Return the suffix of ``path``, without its dot. Raises DarknetError if it is none of ``formats``."""
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in formats:
+        raise DarknetError(f"{path}: expected {kind} as {', '.join(formats)}, got {suffix or 'no suffix'}")
+    return suffix[1:]
 
 
 def create_figure(title: str, headline: str) -> tuple[Figure, Axes]:
@@ -51,6 +73,21 @@ def style_axes(axes: Axes, x: str, y: str) -> None:
 def plain_text(text: str) -> str:
     """A name as matplotlib draws it: text between two ``$`` would be a formula."""
     return text.replace("$", r"\$")
+
+
+def write_figure(figure: Figure, path: StrPath, *, format: str, **options: Any) -> None:
+    """Write a figure with the options of ``savefig``. Raises DataError if the file cannot be written."""
+    content = io.BytesIO()
+    figure.savefig(content, format=format, **options)
+    with atomic_write(path) as file:
+        file.write(content.getvalue())
+
+
+def write_png(figure: Figure, path: StrPath) -> None:
+    """Write what ``to_png`` returns. Raises DataError if the file cannot be written."""
+    content = to_png(figure)
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def to_png(figure: Figure) -> bytes:

@@ -87,7 +87,7 @@ def test_region_heads_and_errors(tmp_path: pathlib.Path, monkeypatch: pytest.Mon
     assert head.confidence.shape == (40, 30)
     with pytest.raises(DarknetError, match="no detection head"):
         explain(random_networks.network(text), pixels)
-    with pytest.raises(DarknetError, match=r"expected a picture as \.png, \.jpg, \.pdf, \.svg, got \.gif"):
+    with pytest.raises(DarknetError, match=r"expected an image as \.png, \.jpg, \.pdf, \.svg, got \.gif"):
         draw_explanation(pixels, [head], tmp_path / "a.gif")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(DarknetError, match="pip install"):

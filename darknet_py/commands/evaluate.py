@@ -122,15 +122,15 @@ def _check_packages(args: argparse.Namespace) -> None:
     """Raise DarknetError early if a package is missing."""
     from ..errors import DarknetError
     from ..evaluation import coco
-    from ..figures import import_figure_class
+    from ..figures import require_figure_class
 
-    try:
-        if args.protocol == "coco":
+    if args.protocol == "coco":
+        try:
             coco.find_backend(args.backend)
-        if args.plots:
-            import_figure_class()
-    except ImportError as error:
-        raise DarknetError(str(error)) from error
+        except ImportError as error:
+            raise DarknetError(str(error)) from error
+    if args.plots:
+        require_figure_class()
 
 
 def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:

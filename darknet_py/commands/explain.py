@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..hub.model_files import find
 from ..images.limits import MAX_PIXELS
-from . import _model, _options, _output
+from . import _model, _options, _output, detect
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         _options.add(parser, names)
     _options.add(parser, "--max-pixels", default=MAX_PIXELS)
     _options.add_network(parser)
+    parser.set_defaults(quiet=False)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,15 +42,10 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import DataError
     from ..explanation import draw_explanation, explain
     from ..images.reading import read_image
-    from ..images.sources import expand_sources
 
-    *weights, source = args.sources
-    if len(weights) > 1:
-        raise DataError(f"expected MODEL [WEIGHTS] IMAGE, got {len(args.sources) + 1} files")
-    model = find(args.model, weights[0] if weights else None, fetch=args.fetch)
-    images = expand_sources([source])
-    if len(images) != 1:
-        raise DataError(f"{source}: expected one image, found {len(images)}")
+    model, images, videos = detect.split_sources(args)
+    if len(images) != 1 or videos:
+        raise DataError(f"{args.sources[-1]}: expected one image, found {len(images)} and {len(videos)} videos")
     _output.check(args, images)
     network = _model.load_network(args, model)
     names = args.names or _model.matching_names(model.names, network)

@@ -87,10 +87,11 @@ def _split(args: argparse.Namespace, subsets: dict[str, Dataset]) -> dict[str, D
 
 
 def _plot(path: pathlib.Path, statistics: DatasetStatistics, sizes: list[InputSize], size: tuple[int, int]) -> None:
-    from ..data.plots import plot_input_sizes, write_figure
+    from ..data.plots import plot_input_sizes
+    from ..figures import write_png
 
     try:
-        write_figure(path, plot_input_sizes(sizes, size))
+        write_png(plot_input_sizes(sizes, size), path)
     except ImportError as error:
         print(f"darknet-py: {path.name} is not drawn: {error}", file=sys.stderr)
 

@@ -51,16 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prune, write the files and print the tables."""
-    from ..errors import DarknetError
-    from ..figures import import_figure_class
+    from ..figures import require_figure_class
     from ..pruning.pruner import prune
     from ..pruning.report import format_report, measure, plot_scores
 
     if args.chart:
-        try:
-            import_figure_class()
-        except ImportError as error:
-            raise DarknetError(str(error)) from error
+        require_figure_class()
     network = _model.load_network(args, _model.find_files(args))
     pruned = prune(network, args.ratio, min_channels=args.min_channels, score=args.score, layers=args.layers)
     _output.check(args)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._typing import StrPath
-from ..figures import BOLD, GREY, INK, create_figure, plain_text, style_axes, to_png
-from ..files import atomic_write, check_outputs, create_folder
+from ..figures import BOLD, GREY, INK, create_figure, plain_text, style_axes, write_png
+from ..files import check_outputs, create_folder
 from .anchors import BoxSizes
 from .dataset import Dataset
 from .statistics import SMALL, DatasetStatistics, InputSize
@@ -56,15 +56,8 @@ def write_plots(
     check_outputs([target / name for name in figures], dataset.files())
     create_folder(target)
     for name, figure in figures.items():
-        write_figure(target / name, figure)
+        write_png(figure, target / name)
     return [target / name for name in figures]
-
-
-def write_figure(path: StrPath, figure: Figure) -> None:
-    """Write a figure as PNG. Raises DataError."""
-    content = to_png(figure)
-    with atomic_write(path) as file:
-        file.write(content)
 
 
 def plot_classes(statistics: DatasetStatistics) -> Figure:

@@ -122,7 +122,7 @@ def write_json(path: StrPath, content: object) -> None:
 
 
 def merge_datasets(parts: Sequence[Dataset], source: str) -> Dataset:
-    """Join data sets; where their classes differ, the classes with objects are numbered anew, sorted by name."""
+    """Join data sets; where their classes differ, the classes with objects are numbered again, sorted by name."""
     if len(parts) == 1:
         return parts[0]
     parts = unify_classes(parts)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._typing import StrPath
-from ..errors import DarknetError
-from ..figures import GREY, INK, LIGHT, import_figure_class, plain_text
-from ..files import atomic_write
+from ..figures import GREY, INK, LIGHT, figure_format, plain_text, require_figure_class, write_figure
 from ..network import INPUT, Network
 from .stages import Stage, find_stages
 
@@ -42,13 +39,8 @@ def draw_diagram(network: Network, path: StrPath, *, title: str = "") -> None:
     Raises:
         DarknetError: The suffix is another one, matplotlib is not installed, or the file cannot be written.
     """
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in _FORMATS:
-        raise DarknetError(f"{path}: expected a diagram as {', '.join(_FORMATS)}, got {suffix or 'no suffix'}")
-    try:
-        figure_class = import_figure_class()
-    except ImportError as error:
-        raise DarknetError(str(error)) from error
+    form = figure_format(path, _FORMATS, "a diagram")
+    figure_class = require_figure_class()
     import matplotlib
 
     stages = find_stages(network)
@@ -74,11 +66,8 @@ def draw_diagram(network: Network, path: StrPath, *, title: str = "") -> None:
     _draw_arrows(axes, stages, boxes)
     for stage, text, box in zip(stages, lines, boxes, strict=True):
         _draw_box(axes, stage, text, box)
-    content = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text that can be searched, a tenth of the size
-        figure.savefig(content, format=suffix[1:], dpi=150)
-    with atomic_write(path) as file:
-        file.write(content.getvalue())
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text that can be searched, a third of the size
+        write_figure(figure, path, format=form, dpi=150)
 
 
 _Box = tuple[float, float, float, float]  # left, top, width, height in inches

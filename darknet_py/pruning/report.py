@@ -12,8 +12,7 @@ from .._table import format_table
 from .._typing import StrPath
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
-from ..figures import BOLD, INK, create_figure, plain_text, style_axes, to_png
-from ..files import atomic_write
+from ..figures import BOLD, INK, create_figure, plain_text, style_axes, write_png
 from ..inference.benchmark import time_interleaved
 from ..inference.engines import create_engine
 from ..layers import Score
@@ -110,8 +109,7 @@ def plot_scores(pruned: Pruned, path: StrPath) -> None:
     axes.set_xlim(0, top)
     style_axes(axes, _AXES[pruned.score], "channels")
     axes.legend(edgecolor="none", fontsize=9)
-    with atomic_write(path) as file:
-        file.write(to_png(figure))
+    write_png(figure, path)
 
 
 def _costs(network: Network) -> dict[str, Any]:

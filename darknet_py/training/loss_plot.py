@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 
 from .._typing import StrPath
-from ..figures import import_figure_class, plain_text
-from ..files import atomic_write
+from ..figures import import_figure_class, plain_text, write_figure
 
 _MAX_DOTS = 4000  # of the loss
 _PIXELS = 1000
@@ -68,10 +66,7 @@ def draw(
             right.annotate(f"{100 * score:.1f}%", (iteration, 100 * score), color=_RED, **place)  # type: ignore[arg-type]
         _remove_spines(right)
     _remove_spines(axes)
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    with atomic_write(path) as file:
-        file.write(content.getvalue())
+    write_figure(figure, path, format="png")
 
 
 def _remove_spines(axes: object) -> None:

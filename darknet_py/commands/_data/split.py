@@ -2,7 +2,7 @@
 
     darknet-py data split photos/ digits --valid-fraction 0.2 --test-fraction 0.1 --to ultralytics
 
-All lists of DATA are split anew. Every list gets its share of the images of each class. Near-duplicates (see:
+All lists of DATA are split again. Every list gets its share of the images of each class. Near-duplicates (see:
 darknet-py data duplicates) stay in one list, as a network would know the validation images otherwise. The same
 seed gives the same lists."""
 

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from ...data.anchor_cfg import AnchorCfg
     from ...data.statistics import compare_input_sizes, describe_input_sizes
     from ...data.subsets import merge_datasets
-    from ...errors import DarknetError
+    from ...figures import require_figure_class
     from ...hub.model_files import find_cfg
     from ...network import Network
 
@@ -57,10 +57,8 @@ def run(args: argparse.Namespace) -> int:
         _records.write_json(args.json, statistics.to_dict(width, height))
     if args.output:
         used = anchors.used if anchors else None
-        try:
-            files = plots.write_plots(statistics, args.output, dataset, sizes, (width, height), used)
-        except ImportError as error:
-            raise DarknetError(str(error)) from error
+        require_figure_class()
+        files = plots.write_plots(statistics, args.output, dataset, sizes, (width, height), used)
         print("\n".join(map(str, files)), file=sys.stderr)
     return 0
 
