@@ -167,7 +167,10 @@ class PathFinder:
         folder = path.rpartition("/")[0]
         if folder not in self._is_folder:
             self._is_folder[folder] = not folder or os.path.isdir(folder)
-        return self._is_folder[folder] and os.path.exists(path)
+        try:
+            return self._is_folder[folder] and os.access(path, os.F_OK)  # half the time of os.path.exists
+        except ValueError:  # a NUL character
+            return False
 
 
 def _spellings(text: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from ._concatenation import concatenation
 from ._context import Gradients, StepContext
 from ._deformation import Deformation
 from ._fusion import ConvolutionSpec
-from ._loss import IGNORED_TARGET, Loss, pad_targets, straight_through
+from ._loss import IGNORED_TARGET, Loss, pad_targets, scalar_with_gradients, straight_through
 from ._param_group import ParamGroup
 from ._tree import Tree
 from .base import LAYERS, Flattened, Layer, Shape, find, resolve_indices, section
@@ -46,6 +46,7 @@ __all__ = [
     "pad_targets",
     "read_map",
     "resolve_indices",
+    "scalar_with_gradients",
     "section",
     "straight_through",
 ]

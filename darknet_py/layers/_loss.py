@@ -90,3 +90,27 @@ def straight_through(x: Tensor, y: Tensor) -> Tensor:
     """
     passed: Tensor = _StraightThrough.apply(x, y.detach())  # type: ignore[no-untyped-call]
     return passed
+
+
+class _ScalarWithGradients(torch.autograd.Function):
+    """0, whose gradients are the second half of the arguments."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors[len(tensors) // 2 :])
+        return tensors[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        gradients: tuple[Tensor, ...] = ctx.saved_tensors
+        return *gradients, *(None for _ in gradients)
+
+
+def scalar_with_gradients(tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+    """Return a scalar 0 whose backward pass gives each of ``tensors`` its gradient, of the same shape and dtype.
+
+    ``torch.autograd.backward(tensors, gradients)`` does so too, but imports sympy the first time, which takes half a
+    second.
+    """
+    scalar: Tensor = _ScalarWithGradients.apply(*tensors, *gradients)  # type: ignore[no-untyped-call]
+    return scalar

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, DataError
-from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, straight_through
+from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, scalar_with_gradients, straight_through
 from ..modes import standard_defaults
 from ..network import Network
 from .loss_scale import GradScaler
@@ -160,9 +160,9 @@ class ForwardBackward:
         if self._draw_adversarial(context):
             x = self._perturb(x, batch_targets, context)
         outputs = self._forward(x, batch_targets, context)
-        roots, gradients = self._roots(outputs)
-        if roots:
-            torch.autograd.backward(roots, gradients)
+        root = self._root(outputs)
+        if root is not None:
+            torch.autograd.backward(root)
         return outputs
 
     def _forward(self, x: Tensor, targets: Tensor, context: StepContext) -> list[StepOutput]:
@@ -201,15 +201,19 @@ class ForwardBackward:
             x if keep else x.detach() for x, keep in zip(inputs, keeps_gradient, strict=True)
         )
 
-    def _roots(self, outputs: list[StepOutput]) -> tuple[list[Tensor], list[Tensor]]:
-        """The tensors at which the backward pass starts, and their gradients."""
+    def _root(self, outputs: list[StepOutput]) -> Tensor | None:
+        """A scalar at which the backward pass starts; None if no layer has a gradient."""
         factor = self.scaler.factor
         if self.gradients is Gradients.AUTOGRAD:
-            values = [output.loss.value for output in outputs if output.loss.value.requires_grad]
-            return values, [torch.full_like(value, factor) for value in values]
-        trained = [output for output in outputs if output.x.requires_grad and not output.layer.options.onlyforward]
-        deltas = [(-factor * output.loss.delta).to(output.x.dtype) for output in trained]
-        return [output.x for output in trained], deltas
+            starts = [output.loss.value for output in outputs if output.loss.value.requires_grad]
+            gradients = [torch.full_like(value, factor) for value in starts]
+        else:
+            trained = [output for output in outputs if output.x.requires_grad and not output.layer.options.onlyforward]
+            starts = [output.x for output in trained]
+            gradients = [(-factor * output.loss.delta).to(output.x.dtype) for output in trained]
+        if not starts:
+            return None
+        return scalar_with_gradients(starts, gradients)
 
     def _draw_adversarial(self, context: StepContext) -> bool:
         """Whether to perturb a mini-batch first: half of them at random, after burn-in, if no layer is frozen."""
@@ -231,10 +235,10 @@ class ForwardBackward:
         start = x.detach().clone().requires_grad_()
         no_targets = torch.zeros_like(targets)
         adversarial = replace(context, adversarial=True, targets=no_targets)
-        roots, gradients = self._roots(self._forward(start, no_targets, adversarial))
-        if not roots:
+        root = self._root(self._forward(start, no_targets, adversarial))
+        if root is None:
             return x
-        (gradient,) = torch.autograd.grad(roots, start, gradients)
+        (gradient,) = torch.autograd.grad(root, start)
         strength = self.net.adversarial_lr * context.iteration / max(context.max_batches, 1) / self.scaler.factor
         perturbed = (x - strength * gradient).clamp(0, 1).nan_to_num(0.0)  # C's fmaxf turns NaN into 0
         if self.net.contrastive:

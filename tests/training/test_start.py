@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -131,3 +133,21 @@ def test_deterministic_algorithms_are_on_during_a_run_only(
     run(cfg, rectangles / "tiny.data", output=tmp_path, deterministic=deterministic)
     assert enabled == [deterministic] * 2
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+FIRST_ITERATION = """
+import sys, torch
+from darknet_py import Trainer, cfg
+from darknet_py.network import Network
+text = "[net]\\nwidth=4\\nheight=4\\nchannels=3\\nmax_batches=2\\n[conv]\\nfilters=2\\n[avg]\\n[softmax]\\n[cost]\\n"
+network = Network(cfg.loads(text)).initialise()
+batch = torch.rand(1, 3, 4, 4), torch.rand(1, 2)
+Trainer(network).step([batch])
+sys.exit("sympy" in sys.modules)
+"""
+
+
+def test_the_first_iteration_does_not_import_sympy() -> None:
+    """``torch.autograd.backward`` does, which takes half a second, if it is given gradients."""
+    done = subprocess.run([sys.executable, "-c", FIRST_ITERATION], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr or "sympy was imported"
