@@ -1,7 +1,7 @@
 """Darknet's activations by the names that cfg files use (``activations.c``, ``activations.h``).
 
-The last names are those of forks: ``hswish``, ``hsigmoid`` and ``relu10`` of SpursLipu's and others' PyTorch code, and
-``silu``, which AlexeyAB's later files and YOLOv7's use for swish.
+Some names are those of forks: ``hswish``, ``hsigmoid`` and ``relu10`` of SpursLipu's and others' PyTorch code, and
+``silu``, which AlexeyAB's later files and YOLOv7's use for swish. ``softplus`` and ``sigmoid`` are this package's own.
 
 A member is callable: ``Activation("mish")(x)``. All keep the shape; the three ``normalize_channels``
 kinds normalise over dimension 1, the others are elementwise. Darknet replaces an unknown name by
@@ -86,6 +86,7 @@ _FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "hswish": lambda x: x * F.relu6(x + 3) / 6,
     "hsigmoid": lambda x: F.relu6(x + 3) / 6,
     "relu10": lambda x: x.clamp(0, 10),
+    "softplus": F.softplus,
     "normalize_channels": lambda x: _normalise(F.relu(x)),
     "normalize_channels_softmax": _normalise_softmax,
     "normalize_channels_softmax_maxval": lambda x: _normalise((x - x.amax(dim=1, keepdim=True)).exp()),
@@ -118,7 +119,14 @@ _GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-ALIASES = {"silu": "swish", "none": "linear", "h_swish": "hswish", "hard_swish": "hswish", "h_sigmoid": "hsigmoid"}
+ALIASES = {
+    "silu": "swish",
+    "sigmoid": "logistic",
+    "none": "linear",
+    "h_swish": "hswish",
+    "hard_swish": "hswish",
+    "h_sigmoid": "hsigmoid",
+}
 
 
 class Activation(enum.StrEnum):
@@ -147,9 +155,15 @@ class Activation(enum.StrEnum):
     HSWISH = "hswish"
     HSIGMOID = "hsigmoid"
     RELU10 = "relu10"
+    SOFTPLUS = "softplus"
     NORMALIZE_CHANNELS = "normalize_channels"
     NORMALIZE_CHANNELS_SOFTMAX = "normalize_channels_softmax"
     NORMALIZE_CHANNELS_SOFTMAX_MAXVAL = "normalize_channels_softmax_maxval"
+
+    @property
+    def is_darknets(self) -> bool:
+        """Whether a Darknet has it."""
+        return self not in (Activation.HSWISH, Activation.HSIGMOID, Activation.RELU10, Activation.SOFTPLUS)
 
     @property
     def mixes_channels(self) -> bool:

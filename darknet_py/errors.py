@@ -22,7 +22,6 @@ from .messages import escape_controls
 
 # Names of PyTorch and of forks that are similar to those of other things; empty: there is none of that meaning.
 _MEANINGS = {
-    "sigmoid": "logistic",
     "hardtanh": "hardtan",
     "hardsigmoid": "hsigmoid",
     "hardswish": "hswish",
@@ -31,7 +30,7 @@ _MEANINGS = {
     "leaky_relu": "leaky",
     "lrelu": "leaky",
     "identity": "linear",
-    **dict.fromkeys(("prelu", "rrelu", "crelu", "celu", "glu", "frelu", "softplus", "softsign", "softmax2d"), ""),
+    **dict.fromkeys(("prelu", "rrelu", "crelu", "celu", "glu", "frelu", "softsign", "softmax2d"), ""),
     **dict.fromkeys(("metaaconc", "aconc", "softshrink", "hardshrink", "tanhshrink", "threshold"), ""),
 }
 _LONGEST = 60  # characters of a file that a message quotes

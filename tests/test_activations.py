@@ -40,6 +40,7 @@ FORMULAS: dict[str, Callable[[Array], Array]] = {
     "hswish": lambda x: np.select([x < -3, x > 3], [0.0, x], x * (x + 3) / 6),
     "hsigmoid": lambda x: np.select([x < -3, x > 3], [0.0, 1.0], (x + 3) / 6),
     "relu10": lambda x: np.minimum(np.maximum(x, 0), 10),
+    "softplus": lambda x: np.logaddexp(0, x),
     "hard_mish": lambda x: np.select([x > 0, x > -2], [x, x * x / 2 + x], 0.0),
     "normalize_channels": lambda x: np.maximum(x, 0) / (1e-4 + np.maximum(x, 0).sum(axis=1, keepdims=True)),
     "normalize_channels_softmax": lambda x: np.exp(x) / (1e-4 + np.exp(x).sum(axis=1, keepdims=True)),
@@ -107,6 +108,7 @@ def test_channel_activations_normalise_each_cell(kind: Activation) -> None:
     ("name", "kind"),
     [
         ("silu", Activation.SWISH),
+        ("sigmoid", Activation.LOGISTIC),
         ("none", Activation.LINEAR),
         ("h_swish", Activation.HSWISH),
         ("hard_swish", Activation.HSWISH),
@@ -125,12 +127,11 @@ def test_other_names_of_an_activation(name: str, kind: Activation) -> None:
     [
         ("swihs", " (did you mean 'swish'?)"),
         ("Leaky", " (did you mean 'leaky'?)"),
-        ("sigmoid", " (did you mean 'logistic'?)"),
         ("hardtanh", " (did you mean 'hardtan'?)"),
         ("identity", " (did you mean 'linear'?)"),
         ("prelu", ""),
         ("celu", ""),
-        ("softplus", ""),
+        ("softsign", ""),
         ("rrelu", ""),
     ],
 )
@@ -139,7 +140,7 @@ def test_a_suggestion_has_the_same_meaning(name: str, hint: str) -> None:
         options_of("activation", {"activation": name})
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "prelu", "Leaky", ""])
+@pytest.mark.parametrize("name", ["sigmoids", "prelu", "Leaky", ""])
 def test_names_that_darknet_does_not_have(name: str) -> None:
     with pytest.raises(ValueError, match="is not a valid Activation"):
         Activation(name)

@@ -62,6 +62,7 @@ _EXAMPLES = (
     "[connected]\noutput=10\nbatch_normalize=1",
     "[local]\nfilters=8\nsize=3\npad=1",
     "[batchnorm]",
+    "[prelu]",
     "[implicit]\nfilters=8\natoms=2",
     "[implicit_add]\nfilters=8",
     "[implicit_mul]\nfilters=8",
@@ -107,8 +108,8 @@ def verbs() -> str:
 
 def activations() -> str:
     """List the names that ``activation=`` takes."""
-    aliases = ", ".join(f"`{alias}` for `{name}`" for alias, name in ALIASES.items())
-    return f"{', '.join(f'`{kind.value}`' for kind in Activation)}; {aliases}"
+    aliases = (f"`{alias}` for `{name}`" for alias, name in ALIASES.items())
+    return f"{', '.join(f'`{kind.value}`' for kind in Activation)}; {', '.join(aliases)}"
 
 
 def reference() -> str:
@@ -237,9 +238,8 @@ def _keys(options: type[schema.Options], left_out: Iterable[str]) -> list[str]:
 
 def _meaning(option: dataclasses.Field[typing.Any]) -> str:
     """The description of a key, with its effect where it is not Darknet's."""
-    effect: schema.Effect = option.metadata["effect"]
-    doc: str = option.metadata["doc"]
-    return doc if effect == "normal" else f"{doc} ({_EFFECTS[effect]})"
+    note = "not Darknet's" if option.metadata["extension"] else _EFFECTS.get(option.metadata["effect"])
+    return f"{option.metadata['doc']} ({note})" if note else str(option.metadata["doc"])
 
 
 def _type(hint: typing.Any) -> str:

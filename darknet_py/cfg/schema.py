@@ -48,6 +48,7 @@ def option(
     effect: Effect = "normal",
     only: str = "",
     layers: bool = False,
+    extension: bool = False,
 ) -> Any:
     """Declare a field of an Options class.
 
@@ -65,9 +66,11 @@ def option(
             changes results in Darknet and nothing here.
         only: ``"classifiers"`` or ``"detectors"``, where the training of other networks does not read the key.
         layers: whether the value is numbers of layers; negative ones are relative to the section.
+        extension: whether the key is this package's own: C Darknet does not know it.
     """
     metadata = {"doc": doc, "key": key, "train": train, "tolerant": tolerant or train, "effect": effect, "only": only}
-    return dataclasses.field(default=default, metadata=metadata | {"min": min, "max": max, "layers": layers})
+    metadata |= {"min": min, "max": max, "layers": layers, "extension": extension}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 class Conflict(NamedTuple):

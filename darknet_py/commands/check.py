@@ -147,6 +147,15 @@ def _classes(network: Network) -> int:
     return network.heads[-1].classes if network.heads else num_classes(network)
 
 
+def extension_lines(network: Network) -> Iterator[str]:
+    """Return lines on what the cfg of a network has and C Darknet does not know: no problem here."""
+    from ..cfg.extensions import find_extensions
+
+    options = (network.options, *(layer.options for layer in network))
+    sections = {name for layer in network for name in layer.names if not layer.is_darknets}
+    return (f"note   {extension}" for extension in find_extensions(network.config, options, sections))
+
+
 def _check_network(args: argparse.Namespace) -> int:
     from .. import weights
     from ..data.class_names import ClassNames, resolve_class_names
@@ -172,6 +181,8 @@ def _check_network(args: argparse.Namespace) -> int:
     notes += map(str, network.ineffective_options())
     for note in notes:
         print(f"note   {note}")
+    for line in extension_lines(network):
+        print(line)
     floats = sum(array.tensor.numel() for array in weights.stored(network))
     print(f"ok     {model.cfg}: {len(network.layers)} layers, {network.flops / 1e9:.3f} BFLOPS, {floats:,} floats")
     if network.heads:

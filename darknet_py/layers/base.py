@@ -37,6 +37,7 @@ class Layer(nn.Module):
         has_loss: whether ``loss`` is defined.
         stateful: whether ``state`` is kept from call to call.
         reads_vectors: whether the layer accepts a ``Flattened`` input; C's others "must output image" before them.
+        is_darknets: whether C Darknet has the section.
         uses_context: whether ``forward`` takes ``context=``, see ``Network.forward``.
         options: the section's keys.
         shape: shape of the output for one image.
@@ -76,6 +77,7 @@ class Layer(nn.Module):
             return (index - 1,)
 
     names: ClassVar[tuple[str, ...]]
+    is_darknets: ClassVar[bool] = True
     has_loss: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
     reads_vectors: ClassVar[bool] = False

@@ -12,6 +12,8 @@ from .base import section
 class ControlChannels(Channels):
     """The formula of YOLOR's PyTorch code; no Darknet has the section."""
 
+    is_darknets = False
+
     dtype_agnostic = True
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ from .base import Layer, Shape, section
 class Depthwise(Layer):
     """``[convolutional]`` whose ``groups`` are the input's channels; no Darknet has the section."""
 
+    is_darknets = False
+
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of SpursLipu's PyTorch code."""

@@ -10,4 +10,6 @@ from .base import section
 class ImplicitAdd(ImplicitVector):
     """``filters`` values, which start near 0.0 (YOLOR's PyTorch code; no Darknet has the section)."""
 
+    is_darknets = False
+
     mean = 0.0

@@ -10,4 +10,6 @@ from .base import section
 class ImplicitMul(ImplicitVector):
     """``filters`` values, which start near 1.0 (YOLOR's PyTorch code; no Darknet has the section)."""
 
+    is_darknets = False
+
     mean = 1.0

@@ -14,6 +14,8 @@ from .base import section
 class Route2(Concatenate):
     """``[route]`` at inference; two layers in ``[route2]``, three in ``[route3]``."""
 
+    is_darknets = False
+
     dtype_agnostic = True
 
     def forward(self, *inputs: Tensor) -> Tensor:

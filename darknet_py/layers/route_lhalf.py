@@ -14,6 +14,8 @@ from .base import Shape, section
 class RouteLhalf(Concatenate):
     """``[route]`` with ``groups=2`` and ``group_id=0``, for which PyTorch_YOLOv4 has a section of its own."""
 
+    is_darknets = False
+
     dtype_agnostic = True
 
     def __init__(self, options: Concatenate.Options, *inputs: Shape) -> None:

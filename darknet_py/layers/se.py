@@ -27,6 +27,8 @@ class _Matrix(nn.Module):
 class Se(Layer):
     """x * hsigmoid(W2 relu(W1 mean(x))), without biases (https://arxiv.org/abs/1709.01507, https://arxiv.org/abs/1905.02244)."""
 
+    is_darknets = False
+
     @dataclass(frozen=True, kw_only=True)
     class Options(Layer.Options):
         """Keys of SpursLipu's PyTorch code; no Darknet has the section."""

@@ -72,6 +72,8 @@ TABLE: tuple[tuple[str, str, tuple[tuple[Shape, ...], ...], tuple[Dialect, ...]]
     ("normalization", "size=4 beta=1 kappa=2", ((ODD,),), ()),
     ("activation", "activation=elu", ((A,), (VECTOR,)), ()),
     ("activation", "activation=normalize_channels_softmax", ((A,),), ()),
+    ("prelu", "", ((A,), (ODD,), (VECTOR,)), ()),
+    ("prelu", "shared=1", ((A,),), ()),
     ("maxpool", "size=2 stride=2", ((A,), (B,), (ODD,)), ()),
     ("maxpool", "size=3 stride_x=2 stride_y=1 padding=1", ((A,), (ODD,)), ()),
     ("maxpool", "size=3 stride=2 antialiasing=2", ((A,), (B,)), ()),

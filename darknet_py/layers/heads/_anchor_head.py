@@ -50,9 +50,10 @@ class AnchorHead(Head):
         beta_nms: float = option(0.6, "exponent of the distance term of diounms", min=0, max=100)
         sigma_nms: float = option(
             0.5,
-            "soft-gaussian multiplies scores by exp(-IoU^2 / sigma); not Darknet's",
+            "soft-gaussian multiplies scores by exp(-IoU^2 / sigma)",
             min=1e-6,
             max=100,
+            extension=True,
         )
         random: float = option(0.0, "multi-scale training: range of the input's size", train=True, min=0, max=1000)
         map: pathlib.Path | None = option(
