@@ -6,7 +6,8 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import python_process
@@ -14,8 +15,12 @@ from ..errors import DataError
 from . import _darknet, _output
 
 if TYPE_CHECKING:
+    from ..network import Network
     from ..training.batches import Data
+    from ..training.logger import IterationMetrics
     from ..training.options import TrainOptions
+
+    LinePrinter = Callable[[Network], Callable[[IterationMetrics], object]]
 
 
 def train(
@@ -31,10 +36,14 @@ def train(
     strict: bool = False,
     max_bytes: int | None = None,
     allow_paths: bool = False,
+    line_printer: LinePrinter | None = None,
 ) -> int:
     """Train the network of a cfg and print the result.
 
-    The arguments are those of ``build_network_of_run`` and ``Trainer``.
+    The other arguments are those of ``build_network_of_run`` and ``Trainer``.
+
+    Args:
+        line_printer: returns what prints the numbers of each iteration of a network, instead of ``options``.
     """
     from ..training.resume import build_network_of_run
     from ..training.trainer import Trainer
@@ -51,6 +60,8 @@ def train(
         max_bytes=max_bytes,
         allow_paths=allow_paths,
     )
+    if line_printer is not None:
+        options = replace(options, on_iteration=line_printer(network))
     trainer = Trainer(network, data, options, clear=clear, gradients=gradients)
     result = trainer.run()
     if trainer.group.is_main:
@@ -80,10 +91,12 @@ def launch(gpus: Sequence[int]) -> int | None:
     return subprocess.run([*launcher, "-m", "darknet_py", *sys.argv[1:]], env=environment, check=False).returncode
 
 
-def run_darknet_command(args: argparse.Namespace, data: Data, **options: Any) -> int:
+def run_darknet_command(
+    args: argparse.Namespace, data: Data, *, line_printer: LinePrinter | None = None, **options: Any
+) -> int:
     """Run one of Darknet's commands: ``detector train``, ``classifier train``, ``rnn train``.
 
-    ``options``: fields of ``TrainOptions``.
+    ``options``: fields of ``TrainOptions``; ``line_printer``: see ``train``.
     """
     from ..training.options import TrainOptions
 
@@ -97,5 +110,9 @@ def run_darknet_command(args: argparse.Namespace, data: Data, **options: Any) ->
     chart = args.chart or None
     device = _darknet.resolve_device(args)
     return train(
-        args.cfg, data, TrainOptions(weights=args.weights, device=device, chart=chart, **options), clear=args.clear
+        args.cfg,
+        data,
+        TrainOptions(weights=args.weights, device=device, chart=chart, **options),
+        clear=args.clear,
+        line_printer=line_printer,
     )

@@ -42,6 +42,7 @@ class IterationMetrics:
         images_per_second: Average since the start of the run.
         hours_left: Estimate until max_batches.
         layers: The numbers of each layer with a loss.
+        mini_batches: The same for each mini-batch.
         score: mAP or accuracy in 0..1, if it was computed after this iteration.
     """
 
@@ -54,6 +55,7 @@ class IterationMetrics:
     images_per_second: float
     hours_left: float
     layers: LayerMetrics = field(default_factory=dict)
+    mini_batches: Sequence[LayerMetrics] = ()
     score: float | None = None
 
     def lines(self) -> str:

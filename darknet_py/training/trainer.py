@@ -393,6 +393,7 @@ class Trainer:
             images_per_second=throughput.images_per_second(images),
             hours_left=throughput.hours_left(self.iteration, self.net.max_batches),
             layers=merge_mini_batches(self.layer_metrics),
+            mini_batches=self.layer_metrics,
         )
         if self.group.is_main:
             (self.options.on_iteration or session.logger.print_iteration)(metrics)

@@ -14,7 +14,7 @@ from .. import _model, _training
 from . import function, load_network
 from .detector_data import print_recall
 from .detector_test import VOC, coco_names
-from .training import TRAIN_FLAGS, print_pjreddie_line
+from .training import TRAIN_FLAGS, pjreddie_lines
 
 if TYPE_CHECKING:
     from ...data.dataset import Dataset
@@ -49,7 +49,7 @@ def _add_train(name: str, path: str) -> None:
     def run_train(args: argparse.Namespace) -> int:
         data = _load_list(args, name, path)
         return _training.run_darknet_command(
-            args, data, validate=False, max_pixels=args.max_pixels, on_iteration=print_pjreddie_line
+            args, data, validate=False, max_pixels=args.max_pixels, line_printer=pjreddie_lines
         )
 
     run_train.__doc__ = f"""Train a detector: {name} CFG WEIGHTS LIST.

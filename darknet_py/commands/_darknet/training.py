@@ -1,29 +1,24 @@
 """Training: ``detector train``, ``classifier train`` and ``rnn train``.
 
-The line of an iteration is Darknet's and is printed to stdout, as there: ``| tee``, ``| grep avg`` and scripts that
-plot it work. Everything else, as the numbers of the layers, goes to stderr.
+The lines of iterations and heads are Darknet's and go to the same stream: ``| tee``, ``| grep avg`` and scripts that
+plot them work. Everything else goes to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import _training
 from . import function, read_data
 
 if TYPE_CHECKING:
+    from ...network import Network
     from ...training.logger import IterationMetrics
 
 TRAIN_FLAGS = "-clear -gpus -chart"
-_WORDS = {
-    "iou": "Avg (IOU: {:f})",
-    "count": "count: {:.0f}",
-    "class": "class_loss = {:f}",
-    "box": "iou_loss = {:f}",
-    "total": "total_loss = {:f}",
-}
 
 
 @function(
@@ -46,34 +41,43 @@ def run_detector_train(args: argparse.Namespace) -> int:
         match_iou=args.iou_thresh,
         save_every=args.save_weights,
         max_pixels=args.max_pixels,
-        on_iteration=_print_detector_line,
+        line_printer=_detector_lines,
     )
 
 
-def _print_detector_line(metrics: IterationMetrics) -> None:
-    _print_layers(metrics)
-    print(
-        f"\n {metrics.iteration}: {metrics.loss:f}, {metrics.average_loss:f} avg loss, {metrics.lr:f} rate, "
-        f"{metrics.seconds:f} seconds, {metrics.images} images, {metrics.hours_left:f} hours left",
-        flush=True,
-    )
+def _detector_lines(network: Network) -> Callable[[IterationMetrics], object]:
+    def print_lines(metrics: IterationMetrics) -> None:
+        _print_heads(network, metrics)
+        print(
+            f"\n {metrics.iteration}: {metrics.loss:f}, {metrics.average_loss:f} avg loss, {metrics.lr:f} rate, "
+            f"{metrics.seconds:f} seconds, {metrics.images} images, {metrics.hours_left:f} hours left",
+            flush=True,
+        )
+
+    return print_lines
 
 
-def print_pjreddie_line(metrics: IterationMetrics) -> None:
-    """Print the line of ``yolo train`` and ``coco train``."""
-    print(
-        f"{metrics.iteration}: {metrics.loss:f}, {metrics.average_loss:f} avg, {metrics.lr:f} rate, "
-        f"{metrics.seconds:f} seconds, {metrics.images} images",
-        flush=True,
-    )
+def _print_heads(network: Network, metrics: IterationMetrics) -> None:
+    """Print the numbers of each head for each mini-batch, to the stream that Darknet prints them to."""
+    heads = {index: layer for index, layer in enumerate(network) if layer in network.heads}
+    for mini_batch in metrics.mini_batches:
+        for index, numbers in mini_batch.items():
+            if (head := heads.get(index)) is not None and len(numbers) > 1:  # without a loss there is the cost only
+                print(head.loss_line(index, numbers), file=sys.stderr if head.prints_loss_to_stderr else sys.stdout)
 
 
-def _print_layers(metrics: IterationMetrics) -> None:
-    """Print the numbers of each head to stderr, as in Darknet's "v3 ..." lines."""
-    for layer, numbers in metrics.layers.items():
-        text = ", ".join(_WORDS[name].format(value) for name, value in numbers.items() if name in _WORDS)
-        if text:
-            print(f"v3 Region {layer} {text}", file=sys.stderr)
+def pjreddie_lines(network: Network) -> Callable[[IterationMetrics], object]:
+    """Return what prints the lines of ``yolo train`` and ``coco train``."""
+
+    def print_lines(metrics: IterationMetrics) -> None:
+        _print_heads(network, metrics)
+        print(
+            f"{metrics.iteration}: {metrics.loss:f}, {metrics.average_loss:f} avg, {metrics.lr:f} rate, "
+            f"{metrics.seconds:f} seconds, {metrics.images} images",
+            flush=True,
+        )
+
+    return print_lines
 
 
 @function("classifier train", "data cfg weights?", f"{TRAIN_FLAGS} -max_pixels -topk")

@@ -66,6 +66,7 @@ class AnchorHead(Head):
 
     options: Options
     has_loss = True
+    prints_loss_to_stderr = True
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -83,6 +84,7 @@ class Head(Layer):
         anchors_in_cells: whether anchors are in cells of the map (YOLOv2) instead of pixels of the input.
         tree: hierarchy of the classes, or None.
         label_map: the head's class of each class of the labels (``map=``), int64 [n]; None: they are the same.
+        prints_loss_to_stderr: whether Darknet prints ``loss_line`` to stderr instead of stdout.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,7 @@ class Head(Layer):
     anchors_in_cells: ClassVar[bool] = False
     tree: Tree | None
     label_map: Tensor | None = None
+    prints_loss_to_stderr: ClassVar[bool] = False
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
@@ -165,6 +168,15 @@ class Head(Layer):
     def multi_scale(self) -> float:
         """Range of the input's size in multi-scale training (``random=``); 0: the size is fixed."""
         return 0.0
+
+    def loss_line(self, index: int, numbers: Mapping[str, float]) -> str:
+        """Format the line that Darknet prints for each mini-batch of a training.
+
+        Args:
+            index: the head's layer number.
+            numbers: the parts of its loss, see ``Loss.parts``.
+        """
+        raise NotImplementedError
 
     def inputs_for(self, classes: int) -> int:
         """Return the number of channels that the previous layer must have for ``classes`` classes."""

@@ -15,44 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...boxes import iou
-from ...cfg import Dialect, schema
-from ...cfg.schema import option
+from ...cfg import Dialect
 from .._loss import Loss, squared_loss
 from .._tree import Tree
 from ._max_iou import max_iou
+from ._region_loss_options import RegionLossOptions
 
 _WARM_UP = 12800  # images during which all boxes are trained towards their anchor
+_RECALL_IOU = 0.5
 _CLASS_ONLY = 100000  # a target whose x and y are beyond this has a class and no box
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegionLossOptions(schema.Options):
-    """Keys that the loss reads; ``background`` is pjreddie's."""
-
-    classes: int = option(20, "number of classes", min=1, max=1000000)
-    num: int = option(1, "number of anchors", min=1, max=10000)
-    coords: int = option(
-        4, "values per box; those above 4 are masks (pjreddie), other numbers are not decoded", min=1, max=10000
-    )
-    softmax: bool = option(False, "softmax over the classes")
-    classfix: int = option(
-        0,
-        "-1: objectness below 0.5 is treated as 0 and trained towards the IoU; 1, 2: predictions with an IoU above "
-        "thresh are trained on the class of their target",
-    )
-    background: bool = option(False, "a background class instead of objectness (pjreddie)")
-    focal_loss: bool = option(False, "focal loss of the classes", train=True)
-    rescore: bool = option(False, "train objectness towards the IoU instead of 1", train=True)
-    thresh: float = option(
-        0.5, "IoU above which a prediction is ignored instead of treated as a negative", train=True, min=0
-    )
-    coord_scale: float = option(1.0, "weight of the box loss", train=True, min=0)
-    object_scale: float = option(1.0, "weight of the objectness loss of positives", train=True, min=0)
-    noobject_scale: float = option(1.0, "weight of the objectness loss of negatives", train=True, min=0)
-    class_scale: float = option(1.0, "weight of the class loss", train=True, min=0)
-    bias_match: bool = option(
-        False, "assign a target to the most similar anchor instead of the most similar prediction", train=True
-    )
 
 
 class RegionPredictions(NamedTuple):
@@ -152,8 +123,26 @@ class RegionLoss:
             class_delta = targets.class_weights * d_classes
             delta = torch.cat((box_weights * d_box * box_slope, objectness_delta, class_delta), dim=1)
             delta = delta.view(batch, height, width, options.num, -1).permute(0, 3, 4, 1, 2).flatten(1, 2)
-        count = torch.tensor(float(len(matches)))
-        return squared_loss(delta, value, iou=match_iou.sum() / max(len(matches), 1), count=count)
+            parts = self._averages(rows, matches, match_iou, class_rows, classes)
+        return squared_loss(delta, value, **parts)
+
+    def _averages(
+        self, rows: RegionPredictions, matches: Tensor, match_iou: Tensor, class_rows: Tensor, classes: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the numbers that Darknet prints: means over the matches, and of all objectness."""
+        scores = rows.scores[class_rows]
+        if self.tree is not None:
+            scores = self.tree.absolute(scores)
+        scores = scores.gather(1, classes.to(scores.device, non_blocking=True)[:, None])
+        count = max(len(matches), 1)
+        return {
+            "iou": match_iou.sum() / count,
+            "count": torch.tensor(float(len(matches))),
+            "class": scores.sum() / max(len(class_rows), 1),
+            "object": rows.objectness[matches].sum() / count,
+            "any_object": rows.objectness.mean(),
+            "recall": (match_iou > _RECALL_IOU).sum() / count,
+        }
 
     def _map_classes(self, classes: Tensor) -> Tensor:
         """Return the head's classes, int64 [n], of the labels' classes [n]."""

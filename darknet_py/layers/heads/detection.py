@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -148,9 +149,25 @@ class Detection(Head):
             d_box[cell, best] = options.coord_scale * residuals[2]
             parts = (d_scores, weight * residuals[0], d_box)
             delta = torch.cat([part.reshape(len(x), -1) for part in parts], dim=1).view_as(x)
+            averages = {
+                "iou": cell_iou.gather(1, best[:, None]),
+                "class": scores[cell, target[:, 4].long()],
+                "any_class": scores[cell],
+                "object": objectness[cell, best],
+            }
+            numbers = {name: values.sum() / max(values.numel(), 1) for name, values in averages.items()}
             count = torch.tensor(float(len(best)))
-            mean_iou = cell_iou.max(dim=1).values.sum() / len(best) if len(best) else count
-        return squared_loss(delta, value, iou=mean_iou, count=count)
+        return squared_loss(delta, value, **numbers, any_object=objectness.detach().mean(), count=count)
+
+    def loss_line(self, index: int, numbers: Mapping[str, float]) -> str:
+        """Darknet's line."""
+        count = int(numbers["count"])
+        names = ("iou", "class", "any_class", "object")
+        iou, positive, every, found = (f"{numbers[name]:f}" if count else "-nan" for name in names)
+        return (
+            f"Detection Avg IOU: {iou}, Pos Cat: {positive}, All Cat: {every}, Pos Obj: {found}, "
+            f"Any Obj: {numbers['any_object']:f}, count: {count}"
+        )
 
     def _first_targets(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return cell [n], target [n, 6] and position in the cell [n, 2] of the first valid target of every cell."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -104,4 +105,14 @@ class GaussianYolo(AnchorHead):
             anchors=self._anchors,
             offset=self._offset,
             uc_normalizer=self.options.uc_normalizer,
+        )
+
+    def loss_line(self, index: int, numbers: Mapping[str, float]) -> str:
+        """Darknet's line, without its means of class scores and objectness."""
+        count = int(numbers["count"])
+        iou = f"{numbers['iou']:f}" if count else "-nan"
+        return (
+            f"Region {index} Avg IOU: {iou},  count: {count}, class_loss = {numbers['class']:.2f}, "
+            f"iou_loss = {numbers['box']:.2f}, uc_loss = {numbers['uncertainty']:.2f}, "
+            f"total_loss = {numbers['total']:.2f} "
         )

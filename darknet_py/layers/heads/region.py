@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,8 @@ from .._tree import Tree
 from ..base import Shape, section
 from ._anchors import anchor_conflicts
 from ._head import DecodeOptions, Head, SelectedRows, check_box_values, require_map
-from ._region_loss import RegionLoss, RegionLossOptions, RegionPredictions
+from ._region_loss import RegionLoss, RegionPredictions
+from ._region_loss_options import RegionLossOptions
 
 
 @section("region")
@@ -212,6 +213,16 @@ class Region(Head):
         """Compute the loss; ``targets``: float [batch, targets, 6] on the CPU, see ``pad_targets``."""
         loss_function = RegionLoss(options=self.options, anchors=self.anchors, tree=self.tree, class_map=self.label_map)
         return loss_function(self.predictions(output), targets.cpu()[:, : self.options.max], context.seen)
+
+    def loss_line(self, index: int, numbers: Mapping[str, float]) -> str:
+        """Darknet's line."""
+        count = int(numbers["count"])
+        names = ("iou", "class", "object", "recall")
+        iou, score, found, recall = (f"{numbers[name]:f}" if count else "-nan" for name in names)
+        return (
+            f"Region Avg IOU: {iou}, Class: {score}, Obj: {found}, No Obj: {numbers['any_object']:f}, "
+            f"Avg Recall: {recall},  count: {count}"
+        )
 
     def describe(self) -> str:
         """Classes, anchors."""

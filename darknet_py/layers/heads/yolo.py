@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from ._anchor_head import AnchorHead
 from ._assignment import AssignmentRules
 from ._box_coder import BoxCoder
 from ._head import DecodeOptions, SelectedRows
+from ._iou import IoULoss
 from ._matching import Matches
 from ._yolo_loss import YoloLoss
 
@@ -127,6 +129,17 @@ class Yolo(AnchorHead, TrackingHead):
             rules=AssignmentRules(focal_loss=self.options.focal_loss),
             inputs_are_probabilities=self.new_coords,
             show_details=self.options.show_details,
+        )
+
+    def loss_line(self, index: int, numbers: Mapping[str, float]) -> str:
+        """Darknet's line."""
+        options = self.options
+        kind = {IoULoss.MSE: "mse", IoULoss.GIOU: "giou"}.get(options.iou_loss, "iou")
+        parts = f"class_loss = {numbers['class']:f}, iou_loss = {numbers['box']:f}, " if options.show_details else ""
+        return (
+            f"v3 ({kind} loss, Normalizer: (iou: {options.iou_normalizer:.2f}, obj: {options.obj_normalizer:.2f}, "
+            f"cls: {options.cls_normalizer:.2f}) Region {index} Avg (IOU: {numbers['iou']:f}), "
+            f"count: {max(int(numbers['count']), 1)}, {parts}total_loss = {numbers['total']:f} "
         )
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
