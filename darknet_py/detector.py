@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from . import loading
 from ._typing import StrPath
-from .boxes import NMSKind
+from .boxes import NMSKind, RawDetections
 from .data.class_names import ClassNames, class_numbers, resolve_class_names, selected_classes
 from .errors import DataError, did_you_mean
 from .images import resizing
@@ -115,10 +115,8 @@ class Detector:
         thresholds = dict(class_thresholds or {})
         named = ((f"class_thresholds[{key!r}]", value) for key, value in thresholds.items())
         for name, value in (("threshold", threshold), ("nms", nms), *named):
-            if not 0 <= value <= 1:
-                raise DataError(f"{name}: expected 0..1, got {value}")
-        if max_detections < 0:
-            raise DataError(f"max_detections: expected 0 (all) or more, got {max_detections}")
+            _require_fraction(name, value)
+        _require_count("max_detections", max_detections)
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         self.network = network
@@ -145,11 +143,51 @@ class Detector:
         skip_classes: Iterable[str | int],
         agnostic: bool,
     ) -> Selection:
-        numbers = range(len(self.names))
-        by_number = dict.fromkeys(numbers, threshold) if thresholds else {}
+        by_number = dict.fromkeys(range(len(self.names)), threshold) if thresholds else {}
         by_number |= dict(zip(class_numbers(thresholds, self.names), thresholds.values(), strict=True))
+        return Selection(self._kept_classes(classes, skip_classes), by_number, agnostic)
+
+    def _kept_classes(
+        self, classes: Iterable[str | int] | None, skip_classes: Iterable[str | int]
+    ) -> frozenset[int] | None:
         kept = frozenset(selected_classes(classes, skip_classes, self.names))
-        return Selection(None if kept == set(numbers) else kept, by_number, agnostic)
+        return None if kept == set(range(len(self.names))) else kept
+
+    def with_options(
+        self,
+        *,
+        threshold: float | None = None,
+        nms: float | None = None,
+        classes: Iterable[str | int] | None = None,
+        skip_classes: Iterable[str | int] = (),
+        max_detections: int | None = None,
+    ) -> Detector:
+        """Return a detector with other options, which shares the network and its engine.
+
+        Args:
+            threshold: a threshold for all classes; None: as here.
+            nms: IoU threshold of class-wise NMS, 0..1; 0 disables it; None: as here.
+            classes: report these classes only, by name or number; None without ``skip_classes``: as here.
+            skip_classes: do not report these classes.
+            max_detections: most rows of an image; 0: all; None: as here.
+
+        Raises:
+            DataError: a value is out of range, or there is no such class.
+        """
+        self.run  # noqa: B018 (the copy uses the same engine)
+        other = copy.copy(self)
+        if threshold is not None:
+            other.threshold = threshold
+        if nms is not None:
+            _require_fraction("nms", nms)
+            other.nms = nms
+        if classes is not None or (skip_classes := tuple(skip_classes)):
+            kept = self._kept_classes(classes, skip_classes)
+            other.selection = dataclasses.replace(other.selection, classes=kept)
+        if max_detections is not None:
+            _require_count("max_detections", max_detections)
+            other.max_detections = max_detections
+        return other
 
     @property
     def threshold(self) -> float:
@@ -158,8 +196,7 @@ class Detector:
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        if not 0 <= value <= 1:
-            raise DataError(f"threshold: expected 0..1, got {value}")
+        _require_fraction("threshold", value)
         self.options = dataclasses.replace(self.options, threshold=value)
         self.selection = dataclasses.replace(self.selection, thresholds={})
 
@@ -224,10 +261,7 @@ class Detector:
             DataError: an image cannot be read.
         """
         if threshold is not None and threshold != self.threshold:
-            self.run  # noqa: B018 (the copy uses the same engine)
-            other = copy.copy(self)
-            other.threshold = threshold
-            return other(source)
+            return self.with_options(threshold=threshold)(source)
         if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview):
             return list(self.stream(source))
         return next(self._detect_batch([self._load(source)]))
@@ -281,32 +315,56 @@ class Detector:
 
     def _detect_batch(self, batch: Sequence[_LoadedImage]) -> Iterator[Results]:
         started = time.perf_counter()
-        x = torch.stack([resizing.prepare_input(loaded.image, self.size, self.letterbox) for loaded in batch])
-        x = self._to_device(x)
+        x = self.preprocess([loaded.image for loaded in batch])
         prepared = time.perf_counter()
-        image_sizes = [(loaded.image.shape[1], loaded.image.shape[0]) for loaded in batch]
         with torch.inference_mode(), evaluating(self.network):
             outputs = self.run(x)
             computed = time.perf_counter()
-            detections = postprocess_outputs(
-                self.network,
-                outputs,
-                self.size,
-                self.options,
-                nms=self.nms,
-                nms_kind=self.nms_kind,
-                image_sizes=image_sizes,
-                letterbox=self.letterbox,
-                selection=self.selection,
-            )
+            batch_results = self.postprocess(outputs, [loaded.image.shape[:2] for loaded in batch])
         shared = [t / len(batch) for t in (prepared - started, computed - prepared, time.perf_counter() - computed)]
-        for loaded, of_image in zip(batch, detections, strict=True):
-            shape = loaded.image.shape[:2]
-            results = from_raw(of_image, shape, names=self.names, path=loaded.path, image=loaded.image)
-            results = results[: self.max_detections] if self.max_detections else results
+        for loaded, results in zip(batch, batch_results, strict=True):
+            results.path, results.orig_img = loaded.path, loaded.image
             times = (loaded.seconds + shared[0], *shared[1:])
             results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
             yield results
+
+    def preprocess(self, images: Sequence[ImageArray]) -> Tensor:
+        """Resize images, uint8 [H, W, channels], to the network's input.
+
+        Returns:
+            float32 [batch, channels, height, width] in 0..1, on the network's device: what ``run`` takes.
+        """
+        return self._to_device(
+            torch.stack([resizing.prepare_input(image, self.size, self.letterbox) for image in images])
+        )
+
+    def postprocess(self, outputs: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> list[Results]:
+        """Convert what ``run`` returned to boxes.
+
+        Args:
+            outputs: one tensor for each head, whose first dimension is the batch.
+            shapes: height and width of each image in pixels, before ``preprocess``.
+
+        Returns:
+            ``Results`` without an image, with boxes relative to the image, one for each image.
+        """
+        detections = postprocess_outputs(
+            self.network,
+            outputs,
+            self.size,
+            self.options,
+            nms=self.nms,
+            nms_kind=self.nms_kind,
+            image_sizes=[(shape[1], shape[0]) for shape in shapes],
+            letterbox=self.letterbox,
+            selection=self.selection,
+        )
+        pairs = zip(detections, shapes, strict=True)
+        return [self._to_results(of_image, (shape[0], shape[1])) for of_image, shape in pairs]
+
+    def _to_results(self, detections: RawDetections, shape: tuple[int, int]) -> Results:
+        results = from_raw(detections, shape, names=self.names)
+        return results[: self.max_detections] if self.max_detections else results
 
     def _to_device(self, x: Tensor) -> Tensor:
         """Return images as engines take them: float32, on the network's device."""
@@ -333,5 +391,14 @@ class Detector:
                 nms_kind=self.nms_kind,
                 selection=self.selection,
             )
-        results = (from_raw(of_image, size[::-1], names=self.names) for of_image in detections)
-        return [result[: self.max_detections] if self.max_detections else result for result in results]
+        return [self._to_results(of_image, size[::-1]) for of_image in detections]
+
+
+def _require_fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise DataError(f"{name}: expected 0..1, got {value}")
+
+
+def _require_count(name: str, value: int) -> None:
+    if value < 0:
+        raise DataError(f"{name}: expected 0 (all) or more, got {value}")

@@ -113,6 +113,42 @@ def test_thresholds_filter_by_confidence_and_overlap() -> None:
     assert kept[2] == len(low)
 
 
+def test_a_detector_with_other_options_shares_the_engine() -> None:
+    first = detector(names=["a", "b"])
+    for options in (
+        {"threshold": 0.3},
+        {"nms": 0.1},
+        {"classes": ["b"]},
+        {"skip_classes": [1]},
+        {"max_detections": 2},
+        {"threshold": 0.3, "nms": 0.1, "classes": [0], "max_detections": 1},
+    ):
+        other = first.with_options(**options)  # type: ignore[arg-type]
+        assert other.run is first.run
+        assert same(
+            other(image()), Detector(first.network, **{"names": ["a", "b"], "threshold": 0.1} | options)(image())
+        )  # type: ignore[arg-type]
+    assert len(first(image())) > len(first.with_options(threshold=0.3)(image()))  # and the first is as it was
+    narrow = first.with_options(classes=["b"])
+    assert set(narrow.with_options(nms=0.3)(image()).boxes.cls.tolist()) == {1}
+    for wrong in ({"threshold": 1.1}, {"nms": -0.1}, {"max_detections": -1}, {"classes": ["c"]}):
+        with pytest.raises(DataError):
+            first.with_options(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_steps_of_a_detector_give_its_results() -> None:
+    one = detector(letterbox=True)
+    images = [image(), image(30, 50, seed=1)]
+    with torch.inference_mode():
+        outputs = one.run(one.preprocess(images))
+    expected = one(images)
+    results = one.postprocess(outputs, [each.shape for each in images])
+    assert all(same(*pair) for pair in zip(results, expected, strict=True))
+    last = one.postprocess([output[1:] for output in outputs], [images[1].shape])  # of one image of the batch
+    assert same(last[0], expected[1])
+    assert last[0].orig_img is None
+
+
 def test_nms_runs_over_all_heads_with_the_options_of_the_last() -> None:
     detect = detector()
     assert [head.nms_options.kind for head in detect.network.heads] == ["greedynms", "default"]

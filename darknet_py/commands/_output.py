@@ -17,7 +17,7 @@ from ..errors import DataError
 from ..files import atomic_write, check_outputs, create_folder, refuse_url
 from ..images.sources import unique_stem
 from ..images.urls import is_http, url_path
-from ._records import JsonFile, result_dict
+from ._records import JsonFile
 
 if TYPE_CHECKING:
     from ..results.results import Results
@@ -121,7 +121,7 @@ class ResultWriter:
         if self.crops:
             self._write_crops(self.crops, result)
         if self.json_path:
-            self._results.append(result_dict(result))
+            self._results.append(result.to_dict())
         if self.darknet_json_path:
             self._frames.append(result.to_darknet_json(len(self._frames) + 1))
 

@@ -152,12 +152,6 @@ class CsvRows(_TextOutput):
         self._write(text.getvalue())
 
 
-def result_dict(result: Results, **position: Any) -> dict[str, Any]:
-    """Return the detections of an image as plain values; ``position``: index and timestamp of a frame."""
-    height, width = result.orig_shape
-    return {"path": result.path, **position, "width": width, "height": height, "boxes": result.summary()}
-
-
 def write_json(path: str, content: object) -> None:
     """Write JSON to a file, or to stdout if ``path`` is ``-``. Raises DataError."""
     with JsonFile(path, content):

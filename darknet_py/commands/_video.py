@@ -139,7 +139,7 @@ def _detect_one(
         for frame, result in _output.progress_bar(frames, total, quiet=args.quiet, unit="frame"):
             result = result.clip() if args.clip else result
             result.path = video.name
-            lines.write(_records.result_dict(result, index=frame.number, timestamp=round(frame.timestamp, 6)))
+            lines.write(result.to_dict(index=frame.number, timestamp=round(frame.timestamp, 6)))
             if writer:
                 writer.write(np.asarray(result.plot()), frame.timestamp)
             if not is_silent:

@@ -13,7 +13,6 @@ After Ctrl-C all files that were written so far are complete."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..devices import find_device
@@ -21,7 +20,7 @@ from ..errors import DataError
 from ..hub.model_files import Model, find
 from ..images.limits import MAX_PIXELS
 from ..images.sources import expand_sources
-from . import _model, _options, _output, _records, _video
+from . import _detection, _options, _output, _records, _video
 
 if TYPE_CHECKING:
     from ..video.reader import ImageDetector
@@ -34,39 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_sources(parser)
     boxes = parser.add_argument_group("boxes")
-    _options.add(boxes, "--names")
-    _options.add(boxes, "--classes")
-    _options.add(boxes, "--skip-classes")
-    _options.add(boxes, "--conf", default=0.25)
-    boxes.add_argument(
-        "--class-conf",
-        nargs="+",
-        action=_options.SplitCommas,
-        default=(),
-        metavar="CLASS=P",
-        help="other score thresholds for some classes, for example person=0.5",
-    )
-    _options.add(boxes, "--nms", default=0.45)
-    _options.add(boxes, "--nms-kind")
-    boxes.add_argument(
-        "--agnostic-nms", action="store_true", help="apply NMS to boxes of different classes, too; one class per box"
-    )
-    boxes.add_argument(
-        "--max-det", type=int, default=0, metavar="N", help="most detections of an image; 0: all (default: 0)"
-    )
+    _detection.add_boxes(boxes, max_pixels=MAX_PIXELS)
     boxes.add_argument("--clip", action="store_true", help="clip boxes to the image")
-    boxes.add_argument(
-        "--hier",
-        type=float,
-        default=0.5,
-        metavar="P",
-        help="for class trees, the probability above which a child class is preferred to its parent (default: 0.5)",
-    )
-    _options.add(boxes, "--letterbox", note="(default: as the cfg says)")
-    _options.add(boxes, "--exif")
-    _options.add(boxes, "--max-pixels", default=MAX_PIXELS)
     _options.add(boxes, "--batch", note=f"(default: {_CPU_BATCH} for several images on a CPU, else 1)")
-    _options.add_engine(boxes)
     boxes.add_argument(
         "--tile",
         nargs="?",
@@ -141,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
             result = result.clip() if args.clip else result
             writer.add(result)
             rows.write(result)
-            lines.write(_records.result_dict(result))
+            lines.write(result.to_dict())
             if not is_silent:
                 print(_output.format_result(result), flush=True)
         is_stopped = _video.detect(detector, videos, lines, args, errors, is_silent=is_silent)
@@ -150,41 +119,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> ImageDetector:
     """Load the network, and wrap it as the options say."""
-    from ..detector import Detector
     from ..tiling import TiledDetector
 
-    network = _model.load_network(args, model)
-    plain = Detector(
-        network,
-        names=args.names or _model.matching_names(model.names, network),
-        threshold=args.conf,
-        class_thresholds=_class_thresholds(args.class_conf),
-        classes=args.classes,
-        skip_classes=args.skip_classes,
-        nms=args.nms,
-        nms_kind=args.nms_kind,
-        agnostic_nms=args.agnostic_nms,
-        max_detections=args.max_det,
-        letterbox=args.letterbox,
-        hierarchy=args.hier,
-        batch=batch if args.batch is None else args.batch,
-        engine=args.engine,
-        dtype=args.dtype,
-        exif=bool(args.exif),
-        max_pixels=args.max_pixels,
-    )
+    plain = _detection.create_detector(args, model, batch=batch if args.batch is None else args.batch)
     return plain if args.tile is None else TiledDetector(plain, overlap=args.tile)
-
-
-def _class_thresholds(words: Sequence[str]) -> dict[str | int, float]:
-    thresholds: dict[str | int, float] = {}
-    for word in words:
-        name, _, value = word.rpartition("=")
-        try:
-            thresholds[name] = float(value)
-        except ValueError:
-            raise DataError(f"--class-conf: expected CLASS=P, got {word!r}") from None
-    return thresholds
 
 
 def split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:

@@ -140,6 +140,14 @@ class Results:
         """Return a dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels."""
         return formats.to_dicts(self.boxes, self.names)
 
+    def to_dict(self, **position: Any) -> dict[str, Any]:
+        """Return path, width and height of the image in pixels, and ``summary()`` as ``boxes``.
+
+        ``position``: further entries, such as index and timestamp of a frame.
+        """
+        height, width = self.orig_shape
+        return {"path": self.path, **position, "width": width, "height": height, "boxes": self.summary()}
+
     def to_json(self) -> str:
         """Format ``summary()`` as JSON."""
         return json.dumps(self.summary(), ensure_ascii=False, indent=2)

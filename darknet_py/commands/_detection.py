@@ -1,0 +1,86 @@
+"""Options of verbs that run a ``Detector``: which boxes it reports, and the detector that they describe."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+from . import _model, _options
+
+if TYPE_CHECKING:
+    from ..detector import Detector
+    from ..hub.model_files import Model
+
+
+def add_boxes(group: argparse._ActionsContainer, *, max_pixels: int) -> None:
+    """Add the options of how images become boxes; ``max_pixels``: the default of ``--max-pixels``."""
+    _options.add(group, "--names")
+    _options.add(group, "--classes")
+    _options.add(group, "--skip-classes")
+    _options.add(group, "--conf", default=0.25)
+    group.add_argument(
+        "--class-conf",
+        nargs="+",
+        action=_options.SplitCommas,
+        default=(),
+        metavar="CLASS=P",
+        help="other score thresholds for some classes, for example person=0.5",
+    )
+    _options.add(group, "--nms", default=0.45)
+    _options.add(group, "--nms-kind")
+    group.add_argument(
+        "--agnostic-nms", action="store_true", help="apply NMS to boxes of different classes, too; one class per box"
+    )
+    group.add_argument(
+        "--max-det", type=int, default=0, metavar="N", help="most detections of an image; 0: all (default: 0)"
+    )
+    group.add_argument(
+        "--hier",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="for class trees, the probability above which a child class is preferred to its parent (default: 0.5)",
+    )
+    _options.add(group, "--letterbox", note="(default: as the cfg says)")
+    _options.add(group, "--exif")
+    _options.add(group, "--max-pixels", default=max_pixels)
+    _options.add_engine(group)
+
+
+def create_detector(args: argparse.Namespace, model: Model, *, batch: int = 1) -> Detector:
+    """Load the network and create the detector that the options of ``add_boxes`` describe."""
+    from ..detector import Detector
+
+    network = _model.load_network(args, model)
+    return Detector(
+        network,
+        names=args.names or _model.matching_names(model.names, network),
+        threshold=args.conf,
+        class_thresholds=_class_thresholds(args.class_conf),
+        classes=args.classes,
+        skip_classes=args.skip_classes,
+        nms=args.nms,
+        nms_kind=args.nms_kind,
+        agnostic_nms=args.agnostic_nms,
+        max_detections=args.max_det,
+        letterbox=args.letterbox,
+        hierarchy=args.hier,
+        batch=batch,
+        engine=args.engine,
+        dtype=args.dtype,
+        exif=bool(args.exif),
+        max_pixels=args.max_pixels,
+    )
+
+
+def _class_thresholds(words: Sequence[str]) -> dict[str | int, float]:
+    thresholds: dict[str | int, float] = {}
+    for word in words:
+        name, _, value = word.rpartition("=")
+        try:
+            thresholds[name] = float(value)
+        except ValueError:
+            raise DataError(f"--class-conf: expected CLASS=P, got {word!r}") from None
+    return thresholds
