@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import pathlib
 import time
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -115,25 +115,26 @@ def test_thresholds_filter_by_confidence_and_overlap() -> None:
 
 def test_a_detector_with_other_options_shares_the_engine() -> None:
     first = detector(names=["a", "b"])
-    for options in (
+    cases: tuple[dict[str, Any], ...] = (
         {"threshold": 0.3},
         {"nms": 0.1},
         {"classes": ["b"]},
         {"skip_classes": [1]},
         {"max_detections": 2},
         {"threshold": 0.3, "nms": 0.1, "classes": [0], "max_detections": 1},
-    ):
-        other = first.with_options(**options)  # type: ignore[arg-type]
+    )
+    for options in cases:
+        other = first.with_options(**options)
         assert other.run is first.run
-        assert same(
-            other(image()), Detector(first.network, **{"names": ["a", "b"], "threshold": 0.1} | options)(image())
-        )  # type: ignore[arg-type]
+        made = Detector(first.network, **{"names": ["a", "b"], "threshold": 0.1} | options)
+        assert same(other(image()), made(image()))
     assert len(first(image())) > len(first.with_options(threshold=0.3)(image()))  # and the first is as it was
     narrow = first.with_options(classes=["b"])
     assert set(narrow.with_options(nms=0.3)(image()).boxes.cls.tolist()) == {1}
-    for wrong in ({"threshold": 1.1}, {"nms": -0.1}, {"max_detections": -1}, {"classes": ["c"]}):
+    refused: tuple[dict[str, Any], ...] = ({"threshold": 1.1}, {"nms": -0.1}, {"max_detections": -1}, {"classes": "c"})
+    for wrong in refused:
         with pytest.raises(DataError):
-            first.with_options(**wrong)  # type: ignore[arg-type]
+            first.with_options(**wrong)
 
 
 def test_the_steps_of_a_detector_give_its_results() -> None:
