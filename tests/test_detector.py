@@ -114,7 +114,8 @@ def test_thresholds_filter_by_confidence_and_overlap() -> None:
 
 
 def test_a_detector_with_other_options_shares_the_engine() -> None:
-    first = detector(names=["a", "b"])
+    base: dict[str, Any] = {"names": ["a", "b"], "threshold": 0.1}
+    first = detector(**base)
     cases: tuple[dict[str, Any], ...] = (
         {"threshold": 0.3},
         {"nms": 0.1},
@@ -126,7 +127,7 @@ def test_a_detector_with_other_options_shares_the_engine() -> None:
     for options in cases:
         other = first.with_options(**options)
         assert other.run is first.run
-        made = Detector(first.network, **{"names": ["a", "b"], "threshold": 0.1} | options)
+        made = Detector(first.network, **base | options)
         assert same(other(image()), made(image()))
     assert len(first(image())) > len(first.with_options(threshold=0.3)(image()))  # and the first is as it was
     narrow = first.with_options(classes=["b"])
