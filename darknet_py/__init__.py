@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .exporters.exporter import export
     from .inference.allocator import keep_freed_memory
     from .inference.fused_network import optimise
-    from .layers import Layer, Shape, section
+    from .layers import Layer, Shape, load_plugin, section
     from .loading import load, save
     from .network import Network
     from .pruning.pruner import Pruned, prune
@@ -71,6 +71,7 @@ _HOMES = {
     "export": "exporters.exporter",
     "keep_freed_memory": "inference.allocator",
     "load": "loading",
+    "load_plugin": "layers",
     "load_weights": "weights:load",
     "optimise": "inference.fused_network",
     "prune": "pruning.pruner",
@@ -108,6 +109,7 @@ __all__ = [
     "export",
     "keep_freed_memory",
     "load",
+    "load_plugin",
     "load_weights",
     "optimise",
     "prune",

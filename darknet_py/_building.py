@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
 from ._liveness import dead_after
 from .cfg import Config, Dialect, Section, schema
 from .cfg.net_section import Net
 from .errors import ConfigError
-from .layers import Flattened, Layer, Shape, find
+from .layers import Flattened, Layer, Shape, find, load_plugin, plugin_file
 
 INPUT = -1  # number of the network's input among the sources of a layer
 
@@ -55,6 +57,20 @@ def read_specs(config: Config, dialect: Dialect, *, strict: bool) -> list[LayerS
                     raise ValueError(f"refers to layer {source}, which does not precede it")
         specs.append(LayerSpec(section, kind, options, sources))
     return specs
+
+
+def recreation(kind: type[nn.Module], specs: Iterable[LayerSpec]) -> tuple[Callable[..., nn.Module], tuple[Any, ...]]:
+    """Return the function and the arguments by which ``pickle`` creates a network of these layers.
+
+    In another process they load the plug-ins that the layers are defined in before ``pickle`` looks for their classes.
+    """
+    return _create_empty, (kind, tuple(sorted({plugin_file(spec.kind) for spec in specs} - {""})))
+
+
+def _create_empty(kind: type[nn.Module], plugins: Sequence[str]) -> nn.Module:
+    for path in plugins:
+        load_plugin(path)
+    return kind.__new__(kind)
 
 
 def input_shape(options: Net, size: tuple[int, int] | None) -> Shape:

@@ -18,7 +18,7 @@ from typing import Any
 
 from . import commands
 from ._version import __version__
-from .commands import _darknet, _files, _output
+from .commands import _darknet, _files, _model, _output
 from .commands._completion import SHELLS, completion_script
 from .commands._console import escaping_control_characters
 from .commands._help import HelpFormatter
@@ -176,6 +176,7 @@ def _run_verb(line: Sequence[str]) -> int:
     _files.check_arguments(args.parser, args)
     del args.parser
     _output.check(args)
+    _model.load_plugins(args)
     return run(args)
 
 

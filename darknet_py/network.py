@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from . import initial_values
 from ._building import INPUT as INPUT
-from ._building import build_layers, check_memory, input_shape, locate_errors, plan_layers, read_specs
+from ._building import build_layers, check_memory, input_shape, locate_errors, plan_layers, read_specs, recreation
 from ._layer_table import layer_table
 from ._liveness import dead_after
 from ._memory import machine_memory
@@ -88,6 +88,10 @@ class Network(nn.Module):
         self.eval()
         for option in self.ineffective_options() if strict else ():
             raise ConfigError(str(option))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the paths of plug-ins, which other processes load first."""
+        return *recreation(type(self), self._specs), self.__dict__
 
     def __iter__(self) -> Iterator[Layer]:
         """The layers. Raises DarknetError if one was replaced by another module."""
@@ -243,7 +247,6 @@ class Network(nn.Module):
         return receptive_fields(self, self.sources, self.shape)
 
     def __str__(self) -> str:
-        """Return ``table()``."""
         return self.table()
 
     def table(self, *, receptive_field: bool = False) -> str:

@@ -16,7 +16,7 @@ import pytest
 from darknet_py import cfg
 from darknet_py.cfg import Config, Dialect, Section, schema
 from darknet_py.cfg.net_section import Net
-from darknet_py.layers import base
+from darknet_py.layers import find
 from darknet_py.network import Network
 from tests.helpers import paths
 
@@ -138,7 +138,7 @@ def test_the_network_stores_the_same_number_of_floats(name: str) -> None:
 
 @each_network
 def test_sections_use_their_first_name(name: str) -> None:
-    assert all(section.name == base.find(section.name).names[0] for section in read(name).sections[1:])
+    assert all(section.name == find(section.name).names[0] for section in read(name).sections[1:])
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -149,8 +149,8 @@ def test_layers_equal_those_of_the_official_file(name: str) -> None:
         assert len(actual.sections) == len(expected.sections)
     stop = None if shared is None else shared + 1
     for index, (first, second) in enumerate(zip(actual.sections[1:stop], expected.sections[1:stop], strict=True)):
-        layer = base.find(first.name)
-        assert base.find(second.name) is layer, f"layer {index}"
+        layer = find(first.name)
+        assert find(second.name) is layer, f"layer {index}"
         options = (
             schema.read(layer.Options, section, config, dialect=Dialect.ALEXEYAB, strict=False)
             for section, config in ((first, actual), (second, expected))

@@ -19,7 +19,9 @@ class Extension(NamedTuple):
         return f"{self.location} {self.what}"
 
 
-def find_extensions(config: Config, options: Iterable[schema.Options], sections: Container[str] = ()) -> Iterator[Extension]:
+def find_extensions(
+    config: Config, options: Iterable[schema.Options], sections: Container[str] = ()
+) -> Iterator[Extension]:
     """Yield what C Darknet does not know of a cfg, in the order of its lines.
 
     Args:

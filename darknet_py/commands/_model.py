@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 _ADVICE = " (--allow-non-finite accepts them)"
 
 
+def load_plugins(args: argparse.Namespace) -> None:
+    """Load the modules that ``--plugin``, or Darknet's way of writing it, names."""
+    if names := getattr(args, "plugin", None):
+        from ..layers import load_plugin
+
+        for name in [names] if isinstance(names, str) else names:
+            load_plugin(name)
+
+
 def find_files(args: argparse.Namespace) -> Model:
     """Find the files of MODEL and WEIGHTS."""
     return find(args.model, args.weights, fetch=args.fetch)

@@ -43,6 +43,12 @@ SHARED: dict[str, _Spec] = {
         "action": "store_true",
         "help": "let tree= and map= name files outside the cfg's folder, its parent and the working directory",
     },
+    "--plugin": {
+        "action": "append",
+        "nargs": None,
+        "metavar": "MODULE",
+        "help": "module or .py file that defines sections of the cfg which Darknet does not have; can be repeated",
+    },
     "--fetch": {"action": "store_true", "help": "download the catalogue's weights for a cfg given without weights"},
     "--upto": {"type": int, "metavar": "N", "help": "load only the first N layers of the weights file (a backbone)"},
     "--allow-non-finite": {"action": "store_true", "help": "accept weights that contain NaN or Inf"},
@@ -148,6 +154,7 @@ def add_network(parser: argparse.ArgumentParser, *, without: Collection[str] = (
     """Add the options of how a network is read and where it runs, except those in ``without``."""
     group = parser.add_argument_group("network")
     defaults = {"--imgsz/--size": None, "--dialect": "alexeyab", "--device": "auto", "--strict": None, "--fetch": None}
+    defaults |= {"--plugin": None}
     defaults |= {"--max-bytes": None, "--allow-paths": None, "--allow-non-finite": None}
     for names, default in defaults.items():
         if names not in without:

@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="search: k-means with restarts and random mutations; darknet: k-means once (default: search)",
     )
     _options.add(parser, "--imgsz/--size")
+    _options.add(parser, "--plugin")
     _options.add(parser, "--subset", default="train")
     _options.add(parser, "--polygons")
     _options.add(parser, "--seed", default=0)

@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=float, default=1e-4, metavar="T", help="maximum difference of equal layers (default: 1e-4)"
     )
     _options.add(parser, "--dialect", note="(default: the other model's, or alexeyab)")
+    _options.add(parser, "--plugin")
     _options.add(parser, "--conf", default=0.25)
     _options.add(parser, "--nms", default=0.45)
     _options.add(parser, "--nms-kind")

@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fuse-bn", action="store_true", help="fuse batch norm into the weights, for inference")
     _options.add(parser, "--allow-non-finite")
+    _options.add(parser, "--plugin")
     parser.add_argument("--write-cfg", metavar="FILE", help="write the cfg of TARGET to FILE")
 
 

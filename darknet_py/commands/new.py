@@ -36,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"a cfg file with [yolo] or [region] heads, or {_options.NAME} (default: yolov4-tiny)",
     )
     _options.add(parser, "--imgsz/--size")
+    _options.add(parser, "--plugin")
     _splitting.add_options(parser)
     _options.add(parser, "--link")
 

@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-seen", action="store_true", help="keep the number of images seen")
     _options.add(parser, "--dialect", default="alexeyab")
     _options.add(parser, "--allow-non-finite")
+    _options.add(parser, "--plugin")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -146,6 +146,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     _options.add(machine, "--strict")
     _options.add(machine, "--max-bytes")
     _options.add(machine, "--allow-paths")
+    _options.add(machine, "--plugin")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,8 +12,9 @@ from ._deformation import Deformation
 from ._fusion import ConvolutionSpec
 from ._loss import IGNORED_TARGET, Loss, pad_targets, scalar_with_gradients, straight_through
 from ._param_group import ParamGroup
+from ._plugins import find, is_known, load_plugin, plugin_file, plugin_of
 from ._tree import Tree
-from .base import LAYERS, Flattened, Layer, Shape, find, resolve_indices, section
+from .base import LAYERS, Flattened, Layer, Shape, resolve_indices, section
 from .heads._head import DecodeOptions, Head, SelectedRows
 from .heads._host_copy import copy_to_host
 
@@ -43,7 +44,11 @@ __all__ = [
     "concatenation",
     "copy_to_host",
     "find",
+    "is_known",
+    "load_plugin",
     "pad_targets",
+    "plugin_file",
+    "plugin_of",
     "read_map",
     "resolve_indices",
     "scalar_with_gradients",

@@ -17,10 +17,8 @@ from torch import Tensor, nn
 from ..activations import Activation
 from ..cfg import schema
 from ..cfg.schema import option
-from ..errors import did_you_mean
 from ._channel_groups import ChannelGroups, Channels
 from ._context import Gradients, StepContext
-from ._foreign_sections import FOREIGN_SECTIONS
 from ._fusion import ConvolutionSpec
 from ._loss import Loss
 from ._param_group import ParamGroup
@@ -273,21 +271,13 @@ def section(*names: str) -> Callable[[L], L]:
     def register(layer: L) -> L:
         for name in names:
             if name in LAYERS:
-                raise ValueError(f"[{name}] is registered already, by {LAYERS[name].__qualname__}")
+                other = LAYERS[name]
+                raise ValueError(f"[{name}] is registered already, by {other.__qualname__} of {other.__module__}")
             LAYERS[name] = layer
         layer.names = names
         return layer
 
     return register
-
-
-def find(name: str) -> type[Layer]:
-    """Return the Layer class of a section. Raises ValueError with the most similar name."""
-    if name in LAYERS:
-        return LAYERS[name]
-    if name in FOREIGN_SECTIONS:
-        raise ValueError(f"section of {FOREIGN_SECTIONS[name]}, which no Darknet reads")
-    raise ValueError(f"unknown section{did_you_mean(name, LAYERS)}")
 
 
 def resolve_indices(numbers: Sequence[int], index: int) -> tuple[int, ...]:

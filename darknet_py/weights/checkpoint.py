@@ -11,6 +11,7 @@ tensors of ``state_dict``, and the other entries in its metadata (see ``containe
     dialect         "alexeyab" or "pjreddie"
     version, seen   header of the .weights file (three integers and one)
     names           class names, or empty
+    plugins         for each section of a plug-in, the module or the file that it was loaded from
     package         version of darknet_py that wrote the file
 
 The state of a training run (``training.checkpoints``) is such a file with further entries. A bare state dict of a
@@ -40,6 +41,7 @@ from .._typing import StrPath
 from ..cfg import Config, Dialect
 from ..cfg import schema as cfg_schema
 from ..errors import CheckpointError, WeightsError
+from ..layers import is_known, plugin_of
 from ..network import Network, unwrap
 from ..text_files import read_text, to_unicode
 from . import containers, schema
@@ -66,6 +68,7 @@ class Checkpoint:
     layers: int = 0
     names: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
 
 
 def save(network: nn.Module, path: StrPath, *, upto: int | None = None, allow_non_finite: bool = False) -> None:
@@ -113,6 +116,7 @@ def create(network: Network, upto: int | None = None) -> Checkpoint:
         count,
         tuple(network.names),
         {name: to_unicode(read_text(path)) for name, path in _named_files(network).items()},
+        _named_plugins(network),
     )
 
 
@@ -188,6 +192,12 @@ def build(
     """
     if not checkpoint.cfg:
         raise CheckpointError(f"{os.fspath(path)}: a state dict has no cfg: expected load(CFG, {os.fspath(path)!r})")
+    for name, plugin in checkpoint.plugins.items():
+        if not is_known(name):
+            raise CheckpointError(
+                f"{os.fspath(path)}: [{name}] is a section of the plug-in {plugin}: expected --plugin {plugin}, or "
+                f"darknet_py.load_plugin({plugin!r}), before it is loaded"
+            )
     config = cfg_.loads(checkpoint.cfg, f"{os.fspath(path)}:{checkpoint.cfg_name}")
     config = Config(config.sections, config.path, config.text, _unpack_files(checkpoint.files))
     return Network(config, size=size, dialect=dialect or checkpoint.dialect, strict=strict, max_bytes=max_bytes)
@@ -232,6 +242,13 @@ def fill(network: Network, checkpoint: Checkpoint, path: StrPath, *, upto: int |
     network.seen = checkpoint.seen
     network.names = tuple(checkpoint.names)
     return network
+
+
+def _named_plugins(network: Network) -> dict[str, str]:
+    """Return what the sections of plug-ins were loaded from, by section."""
+    sections = (section.name for section in network.config.sections[1:])
+    plugins = {name: plugin_of(type(layer)) for name, layer in zip(sections, network, strict=True)}
+    return {name: plugin for name, plugin in plugins.items() if plugin}
 
 
 def _named_files(network: Network) -> dict[str, pathlib.Path]:

@@ -25,7 +25,7 @@ LINES = [
 ]
 
 
-OWN = ("-max_pixels",)  # flags of this package
+OWN = ("-max_pixels", "-plugin")  # flags of this package
 
 
 def split(line: str) -> list[str]:

@@ -104,7 +104,7 @@ def test_each_entry_of_a_checkpoint_changed_to_other_types_is_an_error() -> None
             assert message.startswith("a.pt:")
             assert ".".join(map(str, path[1:])) in message.replace("[", ".").replace("]", ""), (path, value)
     # What may be anything, or another value of its type.
-    assert set(loaded) == {"package", "cfg_name", "seen", "version", "names", "files", "layers"}
+    assert set(loaded) == {"package", "cfg_name", "seen", "version", "names", "files", "plugins", "layers"}
 
 
 def test_each_entry_of_a_training_state_changed_to_other_types_is_an_error(

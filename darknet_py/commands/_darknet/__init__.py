@@ -146,6 +146,7 @@ def run_line(argv: Sequence[str]) -> int | None:
     for text in arguments.notes:
         note(text)
     _output.check(arguments.values)
+    _model.load_plugins(arguments.values)
     return chosen.run(arguments.values)
 
 

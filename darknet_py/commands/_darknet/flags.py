@@ -46,6 +46,7 @@ _TABLE: tuple[tuple[str, Kind, bool | int | float | str | None, str], ...] = (
     ("-i", "int", None, "GPU number; -1: the CPU (default: CUDA if available, then MPS)"),
     ("-nogpu", "switch", False, "run on the CPU"),
     ("-gpus", "text", None, "train on several GPUs, for example 0,1; they share every batch"),
+    ("-plugin", "text", None, "module or .py file that defines sections of the cfg; not a flag of Darknet"),
     ("-cuda_debug_sync", "switch", False, "debugging of CUDA"),
     # detections
     ("-thresh", "float", 0.25, "score threshold"),
@@ -151,7 +152,7 @@ _TABLE: tuple[tuple[str, Kind, bool | int | float | str | None, str], ...] = (
 )
 _SYNONYMS = {"-threshold": "-thresh", "-camera": "-c", "-nms_thresh": "-nms", "-noshow": "-dont_show"}
 
-COMMON = ("-i", "-nogpu")  # used by every function that runs a network
+COMMON = ("-i", "-nogpu", "-plugin")  # used by every function that runs a network
 
 FLAGS = {name: Flag(name, kind, default, text) for name, kind, default, text in _TABLE}
 

@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _writing.add_data(parser)
     parser.add_argument("model", metavar="MODEL", nargs="?", help=f"a cfg file, or {_options.NAME}")
     _options.add(parser, "--imgsz/--size", note=f"(default without MODEL: {_SIZE[0]} {_SIZE[1]})")
+    _options.add(parser, "--plugin")
     _options.add(parser, "-o/--output", metavar="DIR", note="a folder for plots")
     _options.add(parser, "--json")
 
