@@ -11,7 +11,8 @@ weights every fourth iteration.)
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -20,11 +21,27 @@ from torch import Tensor
 from ..errors import DarknetError
 
 T = TypeVar("T")
+_RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 
 
 def is_main_process() -> bool:
     """Whether this is the main one of torchrun's processes, or the only one; before ``ProcessGroup.init``, too."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_restart() -> bool:
+    """Whether torchrun has started this process again after one of the processes failed (``--max-restarts``)."""
+    return os.environ.get(_RESTARTS, "0") != "0"
+
+
+def _create_store() -> Any:
+    """The store in which the processes find each other: torchrun's, without the addresses of failed processes.
+
+    torchrun keeps its store when it restarts them, and torch may connect to an address that is no longer valid.
+    """
+    distributed: Any = torch.distributed  # its stubs do not export what follows
+    store, _, _ = next(iter(distributed.rendezvous("env://")))
+    return distributed.PrefixStore(f"restart {os.environ.get(_RESTARTS, 0)}", store)
 
 
 class ProcessGroup:
@@ -65,7 +82,8 @@ class ProcessGroup:
                 has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
                 if has_nccl:
                     torch.cuda.set_device(local_rank % torch.cuda.device_count())
-                distributed.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo")
+                backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
+                distributed.init_process_group(backend, store=_create_store(), rank=rank, world_size=world_size)
                 group._owns_group = True
         return group
 
@@ -89,7 +107,8 @@ class ProcessGroup:
         """Sum ``x``, of any shape and the same in all processes, over the processes; return a new tensor."""
         x = x.detach().clone()
         if self.world_size > 1:
-            torch.distributed.all_reduce(x)
+            with self._failures():
+                torch.distributed.all_reduce(x)
         return x
 
     @torch.no_grad()
@@ -115,7 +134,8 @@ class ProcessGroup:
         if self.world_size > 1:
             for tensor in tensors:
                 contiguous = tensor.contiguous()
-                torch.distributed.broadcast(contiguous, 0)
+                with self._failures():
+                    torch.distributed.broadcast(contiguous, 0)
                 tensor.copy_(contiguous)
 
     def sum(self, value: float, device: torch.device) -> float:
@@ -132,7 +152,8 @@ class ProcessGroup:
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(values, value)
+        with self._failures():
+            torch.distributed.all_gather_object(values, value)
         return values
 
     def compute_once(self, function: Callable[[], T]) -> T:
@@ -149,7 +170,8 @@ class ProcessGroup:
                 outcome = [function()]
             except DarknetError as error:
                 outcome = [error]
-        torch.distributed.broadcast_object_list(outcome)
+        with self._failures():
+            torch.distributed.broadcast_object_list(outcome)
         if isinstance(outcome[0], DarknetError):
             raise outcome[0]
         result: T = outcome[0]
@@ -159,6 +181,18 @@ class ProcessGroup:
         """This process's consecutive part of ``items``."""
         start, stop = (len(items) * number // self.world_size for number in (self.rank, self.rank + 1))
         return items[start:stop]
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Raise DarknetError if the processes cannot communicate."""
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise DarknetError(
+                f"process {self.rank} of {self.world_size}: another process has ended or cannot be reached ({reason}). "
+                "Continue from the last state with --resume; torchrun --max-restarts=N does so by itself"
+            ) from error
 
     def _buckets(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
         """Tensors by dtype and device; none for a single process."""

@@ -23,6 +23,7 @@ from ..weights import checkpoint
 from ..weights.containers import is_container
 from .batches import Data, data_file_entries, read_class_names
 from .checkpoints import CheckpointWriter, TrainingState, checkpoint_name, read_state, state_path
+from .distributed import is_restart
 from .options import TrainOptions
 from .transfer import transfer_weights
 
@@ -240,9 +241,14 @@ def load_weights(network: Network, path: StrPath, upto: int | None = None) -> st
 def find_state(cfg: StrPath, options: TrainOptions, folder: StrPath, *, clear: bool) -> pathlib.Path | None:
     """The state file to resume; None to start without one.
 
+    A run that torchrun has restarted continues from its own state, whatever it was started from.
+
     Raises:
         WeightsError: ``options`` name a file that does not exist.
     """
+    own = state_path(CheckpointWriter.weights_path(folder, run_name(cfg, options), "last"))
+    if is_restart() and own.is_file():
+        return own
     if not isinstance(options.resume, bool):
         path = pathlib.Path(options.resume)
         if not path.is_file():
@@ -250,10 +256,8 @@ def find_state(cfg: StrPath, options: TrainOptions, folder: StrPath, *, clear: b
         return path
     if clear:
         return None
-    if options.resume:
-        path = state_path(CheckpointWriter.weights_path(folder, run_name(cfg, options), "last"))
-        if path.is_file():
-            return path
+    if options.resume and own.is_file():
+        return own
     if options.weights is not None and not options.transfer:
         path = state_path(options.weights)
         if path.is_file() and pathlib.Path(options.weights).stem.endswith("_last"):
