@@ -68,6 +68,8 @@ CFGS = {
     "detection": NET.format(12, 4, 4) + DETECTION,
     "classifier": NET.format(3, 1, 1) + "[avgpool]\n[softmax]\ngroups=1\n",
 }
+
+
 def line_of(name: str) -> list[str]:
     """The command line that trains a network of ``CFGS``."""
     network = [f"{name}.cfg", f"{name}.weights", "-dont_show"]

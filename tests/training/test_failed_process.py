@@ -41,7 +41,8 @@ def kill_a_rank(words: Sequence[str | os.PathLike[str]], state: pathlib.Path, *f
     try:
         _, err = process.communicate(timeout=120)
     except subprocess.TimeoutExpired:
-        process.kill()
+        for child in (*children(process.pid).values(), process.pid):
+            os.kill(child, signal.SIGKILL)
         raise
     return process.returncode, err
 
