@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -44,6 +44,87 @@ def generate_text(
     return _characters(network, start, length, temperature, random.Random(seed))
 
 
+def continue_text(
+    network: Network, text: bytes, *, length: int = 1000, temperature: float = 0.7, seed: int = 0
+) -> Iterator[bytes]:
+    """Yield up to ``length`` characters that follow a text, and end before a line end that follows a full stop.
+
+    Darknet's ``rnn generatetactic``; arguments and errors as for ``generate_text``.
+    """
+    before = b""
+    for character in itertools.islice(
+        generate_text(network, start=text, length=length, temperature=temperature, seed=seed), 1, None
+    ):
+        if before == b"." and character == b"\n":
+            return
+        yield character
+        before = character
+
+
+def line_vectors(network: Network, seed: bytes, lines: Iterable[bytes]) -> Iterator[tuple[bytes, list[float]]]:
+    """Yield each line without blanks, and the output of the first layer after it and a blank (``rnn vec``).
+
+    Args:
+        network: a network with one input for each character.
+        seed: characters that the network reads before each line, from an empty state.
+        lines: the lines.
+
+    Raises:
+        DataError: a character is out of range.
+    """
+    seen: list[Tensor] = []
+    handle = network[0].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    try:
+        with evaluating(network):
+            for line in lines:
+                network.reset()
+                text = bytes(character for character in line if character not in b" \t\n")  # ``strip``
+                _require_range(seed + text, network.shape.floats)
+                for character in seed + text + b" ":
+                    seen.clear()
+                    _predict(network, character)
+                yield text, seen[-1].flatten().tolist()
+            network.reset()
+    finally:
+        handle.remove()
+
+
+def tactic_perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[str]:
+    """Yield Darknet's line for each character behind ``>>``, up to a full stop at a line's end (``rnn validtactic``).
+
+    Args:
+        network: a network as in ``generate_text``.
+        seed: characters that the network reads first.
+        text: the text.
+
+    Raises:
+        DataError: the network's inputs and outputs differ, or a character is out of range.
+    """
+    _require_range(seed + text, _require_characters(network))
+    with evaluating(network):
+        network.reset()
+        for character in seed:
+            _predict(network, character)
+        log_sum = np.float32(0)  # C adds up in float32
+        count, parts, inside = 0, 1, False
+        for pair in itertools.pairwise(text):
+            probs = _predict(network, pair[0])
+            if bytes(pair) == b".\n":
+                inside = False
+            if not inside:
+                inside = bytes(pair) == b">>"
+                parts += inside
+                continue
+            count += 1
+            log_sum = np.float32(float(log_sum) + math.log(max(float(probs[pair[1]]), sys.float_info.min)) / _LOG_2)
+            per_character, per_part = -log_sum / np.float32(count), -log_sum / np.float32(parts)
+            yield (
+                f"{count} {parts} Perplexity: {2.0 ** float(per_character):4.4f}    "
+                f"Word Perplexity: {2.0 ** float(per_part):4.4f}"
+            )
+        network.reset()
+
+
 def perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[str]:
     """Yield Darknet's line for each character of a text after the first, with the sums so far (``rnn valid``).
 
@@ -55,9 +136,7 @@ def perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[str]:
     Raises:
         DataError: the network's inputs and outputs differ, or a character is out of range.
     """
-    inputs = _require_characters(network)
-    if max(seed + text, default=0) >= inputs:
-        raise DataError(f"text: expected characters in 0..{inputs - 1}, found {max(seed + text)}")
+    _require_range(seed + text, _require_characters(network))
     with evaluating(network):
         network.reset()
         for character in seed:
@@ -82,6 +161,11 @@ def _require_characters(network: Network) -> int:
     if network[-1].shape.floats != inputs:
         raise DataError(f"{inputs} inputs but {network[-1].shape.floats} outputs: expected a network for characters")
     return inputs
+
+
+def _require_range(text: bytes, inputs: int) -> None:
+    if max(text, default=0) >= inputs:
+        raise DataError(f"text: expected characters in 0..{inputs - 1}, found {max(text)}")
 
 
 def _characters(network: Network, start: bytes, length: int, temperature: float, rng: random.Random) -> Iterator[bytes]:

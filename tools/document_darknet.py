@@ -20,7 +20,7 @@ def functions() -> Table:
     rows = []
     for name, function in _darknet.functions().items():
         flags = " ".join(f"`{flag}`" for flag in function.flags)
-        rows.append((f"`{name} {usage(function.files)}`", function.summary, flags))
+        rows.append((f"`{name} {usage(function.files)}".rstrip() + "`", function.summary, flags))
     return ("line", "what it does", "flags"), rows
 
 

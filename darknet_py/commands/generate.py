@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import _model, _options
@@ -39,12 +40,17 @@ def run(args: argparse.Namespace) -> int:
 
 def write_text(network: Network, start: str, length: int, temperature: float, seed: int) -> int:
     """Write generated characters to stdout as they come; invalid UTF-8 is replaced."""
-    import codecs
-
     from ..generate import generate_text
 
+    return write_pieces(generate_text(network, start=start.encode(), length=length, temperature=temperature, seed=seed))
+
+
+def write_pieces(pieces: Iterable[bytes]) -> int:
+    """Write characters to stdout as they come, and a line end; invalid UTF-8 is replaced."""
+    import codecs
+
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for piece in generate_text(network, start=start.encode(), length=length, temperature=temperature, seed=seed):
+    for piece in pieces:
         sys.stdout.write(decoder.decode(piece))
         sys.stdout.flush()
     sys.stdout.write(decoder.decode(b"", final=True) + "\n")

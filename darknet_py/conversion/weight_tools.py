@@ -22,9 +22,13 @@ from ..layers._convolution import Convolution
 from ..layers._dense import Dense
 from ..layers._norm import Norm
 from ..network import Network
+from ..weights import StoredArray, stored
+from ..weights.first_arrays import read_first_arrays
 
 _EPSILON = {True: 1e-5, False: 1e-6}  # added to the variance by convolutions, and by fully connected layers
 _COLUMNS = 16  # of filters in an image
+_ANCHORS = 3  # of ``oneoff``
+_BOX_FILTERS = 5  # box and objectness
 
 
 def average(cfg: StrPath, files: Sequence[StrPath]) -> Network:
@@ -73,6 +77,75 @@ def add_norm(network: Network) -> None:
         if layer.norm is None:
             layer.norm = Norm(len(layer.biases))
             layer.norm.initialise()
+
+
+def load_classes_into_detector(cfg: StrPath, path: StrPath) -> Network:
+    """Load a classifier's file into a network whose last two layers are a convolution and a head (``oneoff``).
+
+    The classifier's last convolution has a filter for each class. Its filters become those of the classes of each of
+    three anchors; the five filters of an anchor's box and objectness get random weights, a tenth of the usual ones.
+    Darknet accepts YOLO9000's 11921 classes only, and 9372 in AlexeyAB's fork; here the number is the cfg's.
+
+    Raises:
+        WeightsError: the network is no such detector, or the file does not fit.
+    """
+    network = loading.load(cfg)
+    layer = network[len(network.layers) - 2] if len(network.layers) > 1 else network[0]
+    filters = len(layer.weights) if isinstance(layer, Convolution) else 0
+    classes = filters // _ANCHORS - _BOX_FILTERS
+    if not isinstance(layer, Convolution) or layer.norm is not None or filters % _ANCHORS or classes < 1:
+        raise WeightsError(
+            f"{network.config.path}: expected a convolution without batch_normalize before the last layer, with "
+            f"{_ANCHORS} * ({_BOX_FILTERS} + classes) filters"
+        )
+    torch.manual_seed(0)
+    network.initialise()
+    anchor = [array.narrow(0, 0, filters // _ANCHORS) for array in (layer.biases.detach(), layer.weights.detach())]
+    anchor[0].zero_()
+    anchor[1].mul_(0.1)
+    label = f"layer {len(network.layers) - 2} [{layer.names[0]}]"
+    rows = [
+        StoredArray(len(network.layers) - 2, f"{label} {name}", array.narrow(0, _BOX_FILTERS, classes))
+        for name, array in zip(("biases", "weights"), anchor, strict=True)
+    ]
+    arrays = [*stored(network, upto=len(network.layers) - 2), *rows]
+    if read_first_arrays(network, path, arrays) < len(arrays):
+        raise WeightsError(f"{path}: ends before {label} with {classes} classes")
+    for array, part in zip((layer.biases.detach(), layer.weights.detach()), anchor, strict=True):
+        array.copy_(part.repeat(_ANCHORS, *[1] * (part.dim() - 1)))
+    network.seen = 0
+    return network
+
+
+def load_twice(cfg: StrPath, path: StrPath, start: int) -> Network:
+    """Load a file from the first layer, and again from layer ``start``, as far as it reaches (``oneoff2``).
+
+    Layers that the file does not reach have random weights.
+
+    Raises:
+        WeightsError: the file cannot be read, ends within an array, or there is no layer ``start``.
+    """
+    network = loading.load(cfg)
+    if not 0 <= start < len(network.layers):
+        raise WeightsError(f"{network.config.path}: layer {start}: expected 0..{len(network.layers) - 1}")
+    network.initialise()
+    for first in (0, start):
+        read_first_arrays(network, path, (array for array in stored(network) if array.layer >= first))
+    network.seen = 0
+    return network
+
+
+def filter_lines(network: Network, index: int) -> Iterator[str]:
+    """Yield a line with the weights of each filter of a convolution (``print``).
+
+    Raises:
+        WeightsError: there is no such convolution.
+    """
+    layer = network[index] if index < len(network.layers) else None
+    if not isinstance(layer, Convolution):
+        raise WeightsError(f"{network.config.path}: layer {index}: expected a convolution")
+    for row in layer.weights.detach().flatten(1).tolist():
+        yield "".join(f"{value:g} " for value in row)
 
 
 def rescale(network: Network) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from .._typing import StrPath
@@ -14,6 +15,7 @@ from ..data.data_file import DataFile, read_data_file
 from ..data.dataset import Dataset, Sample
 from ..errors import DataError
 from ..images.limits import MAX_PIXELS
+from ..inference import engines
 from ..layers import read_map
 from ..network import Network
 from ..postprocess import require_heads
@@ -24,6 +26,8 @@ from .result_files import Format
 
 _MIN_SCORE = 0.001
 _NMS = 0.6
+_MIRRORED_MIN_SCORE = 0.005
+_MIRRORED_NMS = 0.45
 
 
 def write_valid_results(
@@ -35,6 +39,7 @@ def write_valid_results(
     workers: int = 2,
     max_pixels: int = MAX_PIXELS,
     progress: bool = True,
+    mirrored: bool = False,
 ) -> list[pathlib.Path]:
     """Detect on the ``valid`` list of a .data file and write result files (``validate_detector``).
 
@@ -49,6 +54,9 @@ def write_valid_results(
         workers: threads that read images.
         max_pixels: refuse image files with more pixels.
         progress: show a progress bar on stderr if that is a terminal.
+        mirrored: decode the mean of the maps for an image and for its mirror image, as pjreddie's fork is meant to
+            (``validate_detector_flip``): images are letterboxed, scores above 0.005, NMS at 0.45. The network has the
+            dialect pjreddie.
 
     Returns:
         The files.
@@ -65,8 +73,10 @@ def write_valid_results(
     detections = collect(
         network,
         dataset,
-        threshold=_MIN_SCORE,
-        nms=_NMS,
+        threshold=_MIRRORED_MIN_SCORE if mirrored else _MIN_SCORE,
+        nms=_MIRRORED_NMS if mirrored else _NMS,
+        letterbox=True if mirrored else None,
+        engine=_MirroredMean(network) if mirrored else "torch",
         mapping=mapping,
         nms_in_pixels=True,
         batch=batch,
@@ -76,6 +86,29 @@ def write_valid_results(
     )
     labels.log_problems(detections.problems)
     return result_files.write(dataset, detections, kind, options.values.get("results", "results"), out)
+
+
+class _MirroredMean:
+    """An engine: the mean of the maps for images and for mirror images, as ``avg_flipped_yolo`` is meant.
+
+    C takes other planes for those of x, negates x instead of replacing it by 1 - x, and writes beyond its list of
+    boxes. ``[detection]``, whose output C does not average, gives that of the image itself.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._run = engines.create_engine(network)
+        self._heads = require_heads(network)
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """See ``inference.engines.Engine``."""
+        outputs = zip(self._heads, self._run(x), self._run(x.flip(3)), strict=True)
+        return [(y + _unmirror(mirror, len(head.anchors))) / 2 if head.anchors else y for head, y, mirror in outputs]
+
+
+def _unmirror(output: Tensor, anchors: int) -> Tensor:
+    """The map of a mirror image, [batch, channels, height, width], mirrored back: x, the first of each anchor, too."""
+    entries = output.flip(3).unflatten(1, (anchors, -1))
+    return torch.cat((1 - entries[:, :, :1], entries[:, :, 1:]), dim=2).flatten(1, 2)
 
 
 def write_list_results(

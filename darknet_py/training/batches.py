@@ -24,12 +24,13 @@ from .loader import Array, Batches, Job, Loader
 from .options import TrainOptions
 from .sampling import CLASSIFIER_THREADS, DETECTOR_THREADS, Plan, Purpose, generator
 from .sources import Classes, Objects, Tree
+from .tensor_batches import TensorBatches, TensorData
 from .text_batches import TextBatches, TextFile
 
 _log = get_logger(__name__)
 
 
-Data = Dataset | Batches | TextFile | StrPath
+Data = Dataset | Batches | TensorData | TextFile | StrPath
 
 
 def create_batches(
@@ -39,7 +40,8 @@ def create_batches(
 
     Args:
         network: The network.
-        data: What ``load_dataset`` reads, a data set, a text or batches; for a classifier a .data file with labels=.
+        data: What ``load_dataset`` reads, a data set, a text or batches; for a classifier a .data file with labels= or
+            images.
         options: How to train.
         group: The processes that share every mini-batch.
         seed: Seed of everything random in the batches.
@@ -56,6 +58,8 @@ def create_batches(
     shared = {"rank": group.rank, "world_size": group.world_size}
     if isinstance(data, TextFile):
         return TextBatches(network, data.path, seed=seed, **shared), 0, ()
+    if isinstance(data, TensorData):
+        return TensorBatches(network, data, seed=seed, **shared), len(data.images), ()
     if not isinstance(data, Dataset | str | os.PathLike):
         return data, 0, ()
     kwargs: dict[str, Any] = {"seed": seed, "workers": options.workers, **options.reading, **shared}

@@ -75,7 +75,7 @@ class Trainer:
         network: The network; its [net] has the hyperparameters.
         data: What ``run`` trains on: anything that ``data.formats.load_dataset`` reads (a .data file, a list, a
             data.yaml, COCO's JSON, a VOC folder), a data set, a ``TextFile``, or batches; for a classifier a .data
-            file with ``labels=``.
+            file with ``labels=``, or ``TensorData``.
         options: What is not in [net].
         clear: Start at iteration 0, whatever number of images the weights have seen.
         gradients: "darknet": as C's CUDA build computes them; "darknet-cpu": as its CPU build does where it differs;

@@ -122,7 +122,7 @@ def count_filled_layers(network: Network, path: StrPath) -> int:
     Raises:
         WeightsError: the file cannot be read, is too long, or ends within a layer.
     """
-    with _open(path, network) as opened:
+    with open_weights(path, network) as opened:
         arrays, total = list(stored(network, transposed=opened.header.transposed)), opened.size
     left = total
     for index, array in enumerate(arrays):
@@ -140,7 +140,7 @@ def count_surplus_bytes(network: Network, path: StrPath) -> int:
     Raises:
         WeightsError: the file cannot be read, or is of another format.
     """
-    with _open(path, network) as opened:
+    with open_weights(path, network) as opened:
         arrays = stored(network, transposed=opened.header.transposed)
         return opened.size - 4 * sum(array.tensor.numel() for array in arrays)
 
@@ -168,14 +168,14 @@ def load(network: nn.Module, path: StrPath, *, upto: int | None = None) -> Netwo
     _check_upto(network, upto)
     require_plain(network)
     name = os.fspath(path)
-    with _open(path, network, upto) as opened:
+    with open_weights(path, network, upto) as opened:
         header, left = opened.header, opened.size
         arrays = list(stored(network, transposed=header.transposed, upto=upto))
         expected = 4 * sum(array.tensor.numel() for array in arrays)
         if left < expected or (left > expected and upto is None):
             raise WeightsError(f"{name}: {explain(network, arrays, left)}")
         for array in arrays:
-            _read_into(opened.file, array, name)
+            read_into(opened.file, array, name)
     warn_of_non_finite(arrays, name)
     network.version = header[:3]
     network.seen = header.seen
@@ -236,7 +236,7 @@ def save(
     return size
 
 
-class _OpenFile(NamedTuple):
+class OpenFile(NamedTuple):
     """A .weights file, read up to the first array."""
 
     file: BinaryIO  # at the first array
@@ -245,7 +245,7 @@ class _OpenFile(NamedTuple):
 
 
 @contextmanager
-def _open(path: StrPath, network: Network, upto: int | None = None) -> Iterator[_OpenFile]:
+def open_weights(path: StrPath, network: Network, upto: int | None = None) -> Iterator[OpenFile]:
     """Open a file and read its header. Raises WeightsError, also for an OSError inside the block."""
     name = os.fspath(path)
     if "\0" in name:
@@ -267,7 +267,7 @@ def _open(path: StrPath, network: Network, upto: int | None = None) -> Iterator[
                 raise WeightsError(f"{name}: expected Darknet weights, found {kind}")
             header, header_size = read_header(start, network.dialect, name)
             content.seek(header_size)
-            yield _OpenFile(content, header, size - header_size)
+            yield OpenFile(content, header, size - header_size)
     except OSError as error:
         raise WeightsError(f"{name}: {error.strerror or error}") from error
 
@@ -277,7 +277,8 @@ def _check_upto(network: Network, upto: int | None) -> None:
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
 
 
-def _read_into(file: BinaryIO, array: StoredArray, path: str) -> None:
+def read_into(file: BinaryIO, array: StoredArray, path: str) -> None:
+    """Read one array, in place. Raises WeightsError if the file ends in it."""
     tensor = array.tensor
     is_plain = tensor.device.type == "cpu" and tensor.dtype is torch.float32 and tensor.is_contiguous()
     direct = is_plain and sys.byteorder == "little"

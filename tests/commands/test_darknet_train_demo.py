@@ -32,6 +32,7 @@ OUTPUT = {
     "yolo train": rf"\n2: {NUMBER}, {NUMBER} avg, {NUMBER} rate, {NUMBER} seconds, 4 images\n",
     "coco train": rf"\n2: {NUMBER}, {NUMBER} avg, {NUMBER} rate, {NUMBER} seconds, 4 images\n",
     "rnn train": r"done: iteration 2, ",
+    "classifier demo": r"Classifier Demo\n\rFPS: ",
     "demo": r"Objects:\n\n(.*\n)*FPS:\d+\.\d \t AVG_FPS:\d+\.\d\n(.*\n)*input video stream closed\. \n$",
 }
 
@@ -42,7 +43,9 @@ def lines() -> list[tuple[str, tuple[str, ...]]]:
     for words in map(split, LINES):
         line = split_line(words)
         function, _ = _darknet.understand(line) if line.words[0] not in _darknet.SHARED else (None, None)
-        if function is not None and function.name not in ANSWERS and function.name.endswith((" train", " demo")):
+        if function is None or function.name in ANSWERS or function.name.startswith("cifar"):
+            continue
+        if function.name.endswith((" train", " demo")):
             flags = [flag.name if value is True else f"{flag.name} {value}" for flag, value in line.values.items()]
             found[function.name, tuple(sorted(flags))] = None
     return sorted(found)

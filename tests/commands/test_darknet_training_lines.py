@@ -1,6 +1,6 @@
 """``detector train`` and ``classifier train`` print the numbers that C Darknet prints, on the same streams.
 
-One image that is its own mirror image, of the network's size, with jitter and colours off: nothing of a batch is random.
+One image that is its own mirror image, of the network's size, jitter and colours off: nothing of a batch is random.
 """
 
 from __future__ import annotations

@@ -205,9 +205,10 @@ def read_data(args: argparse.Namespace) -> DataFile:
     return data_file.read_data_file(args.data)
 
 
-def load_network(args: argparse.Namespace) -> Network:
-    """Load the network of CFG and WEIGHTS, on the device that ``-i`` names."""
-    return _model.load(args.cfg, args.weights, allow_non_finite=False, advice="", device=resolve_device(args))
+def load_network(args: argparse.Namespace, **options: Any) -> Network:
+    """Load the network of CFG and WEIGHTS, on the device that ``-i`` names; ``options``: of ``loading.load``."""
+    device = resolve_device(args)
+    return _model.load(args.cfg, args.weights, allow_non_finite=False, advice="", device=device, **options)
 
 
 def resolve_device(args: argparse.Namespace) -> str:

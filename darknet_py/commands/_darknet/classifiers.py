@@ -1,4 +1,4 @@
-"""Classifiers: ``classifier predict``, ``label``, ``test``, ``try`` and the ``valid`` functions; ``classify``."""
+"""Classifiers: ``classifier predict``, ``label``, ``csv``, ``fout``, ``test``, ``try`` and ``valid``; ``classify``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from ...data.data_file import DataFile
 
 
-def _classifier(args: argparse.Namespace, options: DataFile) -> Classifier:
+def _classifier(
+    args: argparse.Namespace, options: DataFile, *, letterbox: bool | None = None, leaves: bool | None = None
+) -> Classifier:
     from ...classifier import Classifier
 
     names = options.get_path("names" if "names" in options.values else "labels")
-    return Classifier(load_network(args), names=names, max_pixels=args.max_pixels)
+    return Classifier(load_network(args), names=names, letterbox=letterbox, leaves=leaves, max_pixels=args.max_pixels)
 
 
 @function("classifier predict", "data cfg weights image*", "-t -max_pixels")
@@ -87,6 +89,38 @@ def run_test(args: argparse.Namespace) -> int:
             continue
         probs = predict_probabilities(classifier.network, torch.stack([x]))[0]
         print("\t".join([path, *(f"{value:g}" for value in probs.tolist())]), flush=True)
+    return errors.status()
+
+
+@function("classifier csv", "data cfg weights", "-max_pixels")
+def run_csv(args: argparse.Namespace) -> int:
+    """Print the numbers of the most probable classes of each image of the test list: classifier csv DATA CFG WEIGHTS.
+
+    A line is the path and as many numbers as ``top=`` of DATA says (1), separated by tabs. The image is letterboxed.
+    """
+    options = read_data(args)
+    classifier = _classifier(args, options, letterbox=True, leaves=True)
+    errors = _output.ErrorLog()
+    for result in classifier.stream(_test_images(options), on_error=errors.add):
+        numbers = (str(number) for number, _, _ in result.top(options.get_int("top", 1)))
+        print("\t".join([result.path, *numbers]), flush=True)
+    return errors.status()
+
+
+@function("classifier fout", "data cfg weights list", "-max_pixels")
+def run_fout(args: argparse.Namespace) -> int:
+    """Print the outputs for each image of a list: classifier fout DATA CFG WEIGHTS LIST.
+
+    A line is the path and the probabilities, separated by tabs. The network sees the centre of the image.
+    """
+    from ...text_files import read_list
+
+    options = read_data(args)
+    classifier = _classifier(args, options, letterbox=False, leaves=False)
+    errors = _output.ErrorLog()
+    for result in classifier.stream(read_list(args.list), on_error=errors.add):
+        probs = result.probs[: options.get_int("classes", 2)].tolist()
+        print("\t".join([result.path, *(f"{value:g}" for value in probs)]), flush=True)
     return errors.status()
 
 

@@ -73,6 +73,21 @@ def run_valid(args: argparse.Namespace) -> int:
     return 0
 
 
+@function("detector valid2", "data cfg weights", "-out -max_pixels")
+def run_valid2(args: argparse.Namespace) -> int:
+    """Write detections in the mean of the maps for an image and its mirror image: detector valid2 DATA CFG WEIGHTS.
+
+    Otherwise as ``detector valid`` of pjreddie's fork, which has this function: it crashes there, or negates what it
+    should mirror.
+    """
+    from ...evaluation.valid import write_valid_results
+
+    network = load_network(args, dialect="pjreddie")
+    for path in write_valid_results(network, args.data, out=args.out or "", max_pixels=args.max_pixels, mirrored=True):
+        print(path)
+    return 0
+
+
 @function("detector calc_anchors", "data", "-num_of_clusters -width -height")
 def run_calc_anchors(args: argparse.Namespace) -> int:
     """Compute anchors: detector calc_anchors DATA -num_of_clusters 9 -width 416 -height 416.

@@ -1,13 +1,16 @@
-"""Numbers of a network and of its weights: ``ops``, ``speed``, ``statistics``, ``visualize``, ``imtest``."""
+"""Numbers of a network and of its weights: ``ops``, ``speed``, ``statistics``, ``print``, ``visualize``; ``help``."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
+from ..._table import format_table
+from ..._version import __version__
 from ...errors import DataError
 from ...files import atomic_write
-from . import function, load_network
+from . import function, functions, load_network
+from .arguments import usage
 
 
 @function("ops", "cfg")
@@ -57,6 +60,33 @@ def run_statistics(args: argparse.Namespace) -> int:
 
     for line in statistics_lines(load_network(args)):
         print(line)
+    return 0
+
+
+@function("print", "cfg weights layer")
+def run_print(args: argparse.Namespace) -> int:
+    """Print the weights of a convolution, a line for each filter: print CFG WEIGHTS N."""
+    from ...conversion.weight_tools import filter_lines
+
+    if not args.layer.isdecimal():
+        raise DataError(f"print: expected a number of a layer, got {args.layer!r}")
+    for line in filter_lines(load_network(args), int(args.layer)):
+        print(line)
+    return 0
+
+
+@function("version")
+def run_version(_args: argparse.Namespace) -> int:
+    """Print the version of this package."""
+    print(f"darknet-py {__version__}")
+    return 0
+
+
+@function("help")
+def run_help(_args: argparse.Namespace) -> int:
+    """Print Darknet's command lines; ``darknet-py --help`` prints the package's own commands."""
+    rows = [(f" {chosen.name} {usage(chosen.files)}".rstrip(), chosen.summary) for chosen in functions().values()]
+    print("\n".join(["Darknet's command lines (darknet-py --help: the package's own):", "", *format_table(rows, "<")]))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Weights files made from others: ``average``, ``partial``, ``rescale``, ``rgbgr``, ``reset``, ``normalize``, ..."""
+"""Weights files made from others: ``average``, ``partial``, ``oneoff``, ``rescale``, ``rgbgr``, ``normalize``, ..."""
 
 from __future__ import annotations
 
@@ -37,6 +37,35 @@ def run_partial(args: argparse.Namespace) -> int:
     network = _load(args, upto=upto)
     print(f"Saving weights to {args.output}", file=sys.stderr)
     weights.save(network, args.output, upto=upto, seen=0)
+    return 0
+
+
+@function("oneoff", "cfg weights output")
+def run_oneoff(args: argparse.Namespace) -> int:
+    """Make a detector's file from a classifier's, as for YOLO9000: oneoff CFG WEIGHTS OUTPUT.
+
+    The filters of the classifier's last convolution become those of the classes of each of three anchors. What it has
+    no filters for, box and objectness, gets random weights: train the result.
+    """
+    from ...conversion.weight_tools import load_classes_into_detector
+
+    network = load_classes_into_detector(args.cfg, args.weights)
+    print(len(dict(network[len(network.layers) - 2].stored())["biases"]))
+    _save(network, args.output)
+    return 0
+
+
+@function("oneoff2", "cfg weights output layer")
+def run_oneoff2(args: argparse.Namespace) -> int:
+    """Load a file from the first layer and again from layer N, as far as it reaches: oneoff2 CFG WEIGHTS OUTPUT N.
+
+    For networks with two equal branches. Layers that it does not reach get random weights.
+    """
+    from ...conversion.weight_tools import load_twice
+
+    if not args.layer.isdecimal():
+        raise DataError(f"oneoff2: expected a number of a layer, got {args.layer!r}")
+    _save(load_twice(args.cfg, args.weights, int(args.layer)), args.output)
     return 0
 
 
