@@ -54,7 +54,7 @@ ROWS = (
     ("backbones", "detector", "classifier", "generate", "compat"),
     ("explanation", "tiling", "evaluation", "compare"),
     ("pruning",),
-    ("training",),
+    ("training", "serving"),
     ("commands",),
     ("cli", "__init__"),
     ("__main__",),

@@ -13,7 +13,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 HINT = re.compile(r"darknet-torch\[([a-z,]+)\]")
-DISTRIBUTIONS = {"torch": "tensorboard"}  # torch.utils.tensorboard imports it
+DISTRIBUTIONS = {
+    "torch": "tensorboard",  # torch.utils.tensorboard imports it
+    "prometheus_client": "prometheus-client",
+}
 # Packages that no extra has: another implementation of the same, an older version, a companion of a recipe.
 OTHERS = ("faster-coco-eval", "opencv-python-headless<5", "supervision trackers")
 

@@ -1,0 +1,127 @@
+"""Serve a detector over HTTP, with a page to try it.
+
+    darknet-py serve yolov4-tiny
+    darknet-py serve my.cfg my.weights --names my.names --port 9000 --max-batch 16
+    curl --data-binary @photo.jpg 'http://127.0.0.1:8000/v1/detect?conf=0.4&classes=person'
+
+POST an image to /v1/detect; / is a page for a browser, /v1/model says what is served, /metrics is for Prometheus.
+Requests that wait for the network share its forward passes. Only programs of this machine reach the server unless
+--host says otherwise. SIGTERM or Ctrl-C answers what was accepted, and ends with exit status 0."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import DarknetError
+from ..serving.limits import Limits
+from . import _detection, _model, _options
+
+_DEFAULT = Limits()
+_MAX_PIXELS = 2**25  # decoding takes 10 bytes per pixel in each of the threads
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, a checkpoint, or {_options.NAME}")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="weights of a cfg (default: the catalogue's)")
+    server = parser.add_argument_group("server")
+    server.add_argument(
+        "--host", default="127.0.0.1", help="address to bind; 0.0.0.0: all of this machine (default: 127.0.0.1)"
+    )
+    server.add_argument("--port", type=int, default=8000, metavar="N", help="port; 0: a free one (default: 8000)")
+    server.add_argument(
+        "--allowed-hosts",
+        nargs="+",
+        action=_options.SplitCommas,
+        default=[],
+        metavar="NAME",
+        help="names in URLs of this server, besides localhost and addresses; *: any",
+    )
+    server.add_argument(
+        "--drain", type=float, default=30.0, metavar="S", help="seconds for accepted requests at the end (default: 30)"
+    )
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-batch",
+        type=int,
+        default=_DEFAULT.max_batch,
+        metavar="N",
+        help=f"images per forward pass (default: {_DEFAULT.max_batch})",
+    )
+    limits.add_argument(
+        "--max-wait",
+        type=float,
+        default=1000 * _DEFAULT.max_wait,
+        metavar="MS",
+        help="milliseconds that a batch waits for requests that are being read "
+        f"(default: {1000 * _DEFAULT.max_wait:g})",
+    )
+    limits.add_argument(
+        "--queue",
+        type=int,
+        default=_DEFAULT.queue,
+        metavar="N",
+        help=f"requests that wait; further ones get status 503 (default: {_DEFAULT.queue})",
+    )
+    limits.add_argument(
+        "--timeout",
+        type=float,
+        default=_DEFAULT.timeout,
+        metavar="S",
+        help=f"seconds from an image to its boxes, then status 504 (default: {_DEFAULT.timeout:g})",
+    )
+    limits.add_argument(
+        "--body-timeout",
+        type=float,
+        default=_DEFAULT.body_timeout,
+        metavar="S",
+        help=f"seconds for a client to send a header, and a body (default: {_DEFAULT.body_timeout:g})",
+    )
+    limits.add_argument(
+        "--max-body",
+        type=int,
+        default=_DEFAULT.max_body,
+        metavar="N",
+        help=f"largest body in bytes (default: {_DEFAULT.max_body})",
+    )
+    limits.add_argument(
+        "--max-connections",
+        type=int,
+        default=_DEFAULT.max_connections,
+        metavar="N",
+        help=f"open connections (default: {_DEFAULT.max_connections})",
+    )
+    _options.add(limits, "--workers", default=_DEFAULT.workers)
+    _detection.add_boxes(parser.add_argument_group("boxes"), max_pixels=_MAX_PIXELS)
+    _options.add_network(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal."""
+    try:
+        from ..serving.app import create_app
+        from ..serving.server import serve
+    except ImportError as error:
+        raise DarknetError(str(error)) from error
+
+    limits = Limits(
+        max_batch=args.max_batch,
+        max_wait=args.max_wait / 1000,
+        queue=args.queue,
+        workers=args.workers,
+        timeout=args.timeout,
+        max_body=args.max_body,
+        body_timeout=args.body_timeout,
+        max_connections=args.max_connections,
+    )
+    model = _model.find_files(args)
+    detector = _detection.create_detector(args, model)
+    hosts = None if "*" in args.allowed_hosts else {"localhost", *args.allowed_hosts}
+    app = create_app(detector, limits=limits, weights=model.weights or model.cfg, allowed_hosts=hosts)
+    serve(app, args.host, args.port, drain=args.drain, on_start=_print_url)
+    return 0
+
+
+def _print_url(url: str) -> None:
+    print(f"serving at {url} (Ctrl-C: drain and stop)", file=sys.stderr, flush=True)
