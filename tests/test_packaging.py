@@ -46,7 +46,8 @@ def test_the_wheel_holds_the_package_and_its_networks_and_nothing_else(wheel: pa
     assert networks
     assert networks <= inside
     code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "darknet_py").rglob("*.py")}
-    others = {"darknet_py/hub/catalogue.toml", "darknet_py/demo/digits.png", "darknet_py/py.typed"}
+    data = ("hub/catalogue.toml", "demo/digits.png", "serving/page.html", "py.typed")
+    others = {f"darknet_py/{name}" for name in data}
     assert inside == networks | code | others
 
 

@@ -233,7 +233,7 @@ def wait_for(condition: Any) -> None:
 
 
 def test_concurrent_requests_share_a_batch_and_each_gets_its_own_boxes(gate: Gate) -> None:
-    queries = [{}, {"threshold": 0.9}, {"classes": ["five"]}, {}, {"max_detections": 1}]
+    queries: list[dict[str, Any]] = [{}, {"threshold": 0.9}, {"classes": ["five"]}, {}, {"max_detections": 1}]
     texts = ["", "conf=0.9", "classes=five", "", "max_det=1"]
     with gated_client(gate, max_batch=8) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         service = client.app.state.service  # type: ignore[attr-defined]

@@ -158,7 +158,7 @@ def test_one_request_does_not_spoil_the_results_of_others() -> None:
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_wrong_number_of_results_is_an_error(count: int) -> None:
-    batcher = Batcher(lambda number: number, lambda numbers: [0] * count)
+    batcher = Batcher(Worker().prepare, lambda numbers: [0] * count)
     with pytest.raises(ValueError, match="zip"):
         batcher.submit(1).result(SECONDS)
     batcher.close()
@@ -175,8 +175,8 @@ def test_close_computes_what_was_accepted_and_refuses_the_rest() -> None:
         worker.free.set()
         batcher.close()
         assert [future.result(0) for future in (first, *futures)] == [0, 2, 4, 6]
-        assert batcher.is_idle
         batcher.close()  # twice is once
+    assert batcher.is_idle
 
 
 def test_a_batcher_without_requests_has_no_thread() -> None:

@@ -74,7 +74,7 @@ def test_a_dropped_image_is_shown_with_its_boxes(page: Browser, tmp_path: pathli
     # The pixel on the lower edge of the first box has the colour of its class, hsl(number * 137, 85 %, 40 %).
     pixel = page.run(
         "const canvas = document.getElementById('canvas'), scale = canvas.width / 96;"
-        "const [x, y] = arguments.map(value => Math.round(value * scale));"
+        "const [x, y] = [...arguments].map(value => Math.round(value * scale));"
         "return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data]",
         (box["x1"] + box["x2"]) / 2,
         box["y2"],
