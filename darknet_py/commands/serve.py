@@ -2,6 +2,7 @@
 
     darknet-py serve yolov4-tiny
     darknet-py serve my.cfg my.weights --names my.names --port 9000 --max-batch 16
+    darknet-py serve yolov4-tiny --source rtsp://camera/stream
     curl --data-binary @photo.jpg 'http://127.0.0.1:8000/v1/detect?conf=0.4&classes=person'
 
 POST an image to /v1/detect; / is a page for a browser, /v1/model says what is served, /metrics is for Prometheus.
@@ -30,6 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--host", default="127.0.0.1", help="address to bind; 0.0.0.0: all of this machine (default: 127.0.0.1)"
     )
     server.add_argument("--port", type=int, default=8000, metavar="N", help="port; 0: a free one (default: 8000)")
+    server.add_argument(
+        "--source",
+        metavar="VIDEO",
+        help="a video file, a camera number or a URL, for /v1/stream.mjpg and /v1/events",
+    )
     server.add_argument(
         "--allowed-hosts",
         nargs="+",
@@ -92,6 +98,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"open connections (default: {_DEFAULT.max_connections})",
     )
+    limits.add_argument(
+        "--max-streams",
+        type=int,
+        default=_DEFAULT.max_streams,
+        metavar="N",
+        help=f"of these, connections that receive the video (default: {_DEFAULT.max_streams})",
+    )
     _options.add(limits, "--workers", default=_DEFAULT.workers)
     _detection.add_boxes(parser.add_argument_group("boxes"), max_pixels=_MAX_PIXELS)
     _options.add_network(parser)
@@ -114,11 +127,14 @@ def run(args: argparse.Namespace) -> int:
         max_body=args.max_body,
         body_timeout=args.body_timeout,
         max_connections=args.max_connections,
+        max_streams=args.max_streams,
     )
     model = _model.find_files(args)
     detector = _detection.create_detector(args, model)
     hosts = None if "*" in args.allowed_hosts else {"localhost", *args.allowed_hosts}
-    app = create_app(detector, limits=limits, weights=model.weights or model.cfg, allowed_hosts=hosts)
+    app = create_app(
+        detector, limits=limits, weights=model.weights or model.cfg, source=args.source, allowed_hosts=hosts
+    )
     serve(app, args.host, args.port, drain=args.drain, on_start=_print_url)
     return 0
 

@@ -29,6 +29,7 @@ from .queries import parse_query
 from .requests import RequestError, image_bytes
 from .responses import ResponseFrame, error_response
 from .service import DetectionService
+from .video_feed import VideoFeed
 
 try:
     from starlette.applications import Starlette
@@ -36,7 +37,7 @@ try:
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
     from starlette.requests import ClientDisconnect, Request
-    from starlette.responses import JSONResponse, Response
+    from starlette.responses import JSONResponse, Response, StreamingResponse
     from starlette.routing import Route
 except ImportError as error:
     raise ImportError("serving needs Starlette: pip install 'darknet-torch[serve]'") from error
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 _RETRY = {"Retry-After": "1"}  # seconds
+_STREAMS = ("/v1/stream.mjpg", "/v1/events")
+_UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # by browsers, by nginx
+_BOUNDARY = "frame"
 
 
 def create_app(
@@ -53,6 +57,7 @@ def create_app(
     *,
     limits: Limits | None = None,
     weights: StrPath | None = None,
+    source: StrPath | int | None = None,
     allowed_hosts: Collection[str] | None = None,
 ) -> Starlette:
     """Create an ASGI application that serves a detector.
@@ -61,6 +66,7 @@ def create_app(
         detector: the detector, whose options are the defaults of requests.
         limits: what is accepted; None: the defaults of ``Limits``.
         weights: file of the weights, whose SHA-256 is stated by ``/v1/model``.
+        source: a video, see ``video.reader.open_video``, for ``/v1/stream.mjpg`` and ``/v1/events``.
         allowed_hosts: names that the Host header may have, besides IP addresses; None: any name.
 
     Returns:
@@ -68,12 +74,14 @@ def create_app(
 
     Raises:
         ImportError: Starlette is not installed.
-        DarknetError: the engine does not run.
+        DarknetError: the engine does not run, or the video cannot be opened.
     """
-    service = DetectionService(detector, limits or Limits(), weights)
+    service = DetectionService(detector, limits or Limits(), weights, source)
     routes = [
         Route("/v1/detect", _detect, methods=["POST"]),
         Route("/v1/model", _model),
+        Route("/v1/stream.mjpg", _stream),
+        Route("/v1/events", _events),
         Route("/healthz", _health),
         Route("/metrics", _metrics),
         Route("/", page_response),
@@ -89,7 +97,7 @@ def create_app(
     }
     paths = {route.path for route in routes}
     hosts = None if allowed_hosts is None else {host.lower() for host in allowed_hosts}
-    frame = Middleware(ResponseFrame, metrics=service.metrics, paths=paths, streams=(), hosts=hosts)
+    frame = Middleware(ResponseFrame, metrics=service.metrics, paths=paths, streams=_STREAMS, hosts=hosts)
     app = Starlette(routes=routes, middleware=[frame], exception_handlers=handlers, lifespan=_lifespan)
     app.state.service = service
     return app
@@ -145,6 +153,43 @@ async def _read_body(request: Request, limits: Limits) -> bytes:
 
 async def _model(request: Request) -> Response:
     return JSONResponse(request.app.state.service.describe())
+
+
+async def _stream(request: Request) -> Response:
+    """The frames with their boxes, one JPEG after the other, which browsers show as a video."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        async for frame in feed.listen(with_image=True):
+            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}\r\n\r\n"
+            yield head.encode() + frame.jpeg + b"\r\n"
+
+    feed = _feed(request)
+    return StreamingResponse(
+        parts(), media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}", headers=_UNBUFFERED
+    )
+
+
+async def _events(request: Request) -> Response:
+    """The boxes of each frame as server-sent events, which ``EventSource`` reads; the last one is ``end``."""
+
+    async def events() -> AsyncIterator[str]:
+        async for frame in feed.listen(with_image=False):
+            yield f"event: detections\ndata: {frame.event}\n\n"
+        yield "event: end\ndata: {}\n\n"
+
+    feed = _feed(request)
+    return StreamingResponse(events(), media_type="text/event-stream", headers=_UNBUFFERED)
+
+
+def _feed(request: Request) -> VideoFeed:
+    """The video. Raises RequestError if there is none, QueueFullError if too many receive it."""
+    service: DetectionService = request.app.state.service
+    if service.feed is None:
+        raise RequestError(404, "this server has no video: start it with --source")
+    if service.is_draining:
+        raise DrainingError("the server is shutting down")
+    service.feed.require_place()
+    return service.feed
 
 
 async def _health(request: Request) -> Response:

@@ -18,11 +18,13 @@ from ..detector import Detector
 from ..errors import DataError
 from ..images.reading import ImageSource
 from ..results.results import Results
+from ..video.reader import Frame, open_video
 from . import detection
 from .batcher import Batcher
 from .limits import Limits
 from .metrics import Metrics
 from .queries import DetectOptions
+from .video_feed import VideoFeed
 
 _CACHED_OPTIONS = 128  # of requests: detectors with them, which share a network
 
@@ -34,12 +36,19 @@ class DetectionService:
         detector: the detector; its engine is built, and computes one grey image.
         limits: what is accepted.
         weights: file of the weights, whose SHA-256 ``describe`` states.
+        source: a video that is detected, too, see ``video.reader.open_video``; None: none.
+
+    Attributes:
+        feed: the video; None: none.
+        metrics: what is counted.
 
     Raises:
-        DarknetError: the engine does not run, or the file cannot be read.
+        DarknetError: the engine does not run, a file cannot be read, or the video not be opened.
     """
 
-    def __init__(self, detector: Detector, limits: Limits, weights: StrPath | None = None) -> None:
+    def __init__(
+        self, detector: Detector, limits: Limits, weights: StrPath | None = None, source: StrPath | int | None = None
+    ) -> None:
         self.detector = detector
         self.limits = limits
         self.is_draining = False
@@ -57,7 +66,22 @@ class DetectionService:
             workers=limits.workers,
             on_batch=self.metrics.count_batch,
         )
+        self.feed = None if source is None else self._create_feed(source)
         self._apply = functools.lru_cache(_CACHED_OPTIONS)(lambda options: options.apply(detector))
+
+    def _create_feed(self, source: StrPath | int) -> VideoFeed:
+        if self.detector.network.stateful:
+            raise DataError(
+                "source: expected a network without recurrent layers, whose state other images would change; "
+                "darknet-py detect --jsonl runs it on a video"
+            )
+        max_pixels = self.detector.read_image.keywords["max_pixels"]
+        return VideoFeed(
+            functools.partial(open_video, source, max_pixels=max_pixels), self._detect_frame, self.limits.max_streams
+        )
+
+    def _detect_frame(self, frame: Frame) -> Results:
+        return self.submit(frame.image, self.detector).result()
 
     @property
     def is_full(self) -> bool:
@@ -83,14 +107,18 @@ class DetectionService:
         return self._batcher.submit(detection.DetectionRequest(image, detector), timeout)
 
     def drain(self) -> None:
-        """Refuse further images; those that were accepted are computed."""
+        """Refuse further images, and end the video; images that were accepted are computed."""
         self.is_draining = True
         self._batcher.drain()
+        if self.feed is not None:
+            self.feed.end()
 
     def close(self) -> None:
         """Refuse further images, and wait for those that were accepted."""
-        self.is_draining = True
+        self.drain()
         self._batcher.close()
+        if self.feed is not None:
+            self.feed.close()
 
     def describe(self) -> dict[str, Any]:
         """Return what is served, as plain values: cfg, classes, size, weights, engine, defaults and limits."""
@@ -111,6 +139,7 @@ class DetectionService:
             "engine": detector.engine if isinstance(detector.engine, str) else type(detector.engine).__name__,
             "dtype": detector.dtype,
             "device": "cpu" if parameter is None else str(parameter.device),
+            "stream": self.feed is not None,
             "exif": detector.read_image.keywords["exif"],
             "defaults": {"conf": detector.threshold, "nms": detector.nms, "max_det": detector.max_detections},
             "limits": {

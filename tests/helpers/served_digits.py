@@ -6,6 +6,7 @@ import functools
 import io
 import struct
 import zlib
+from typing import Any
 
 from PIL import Image
 
@@ -48,3 +49,24 @@ def bomb(width: int = 60_000, height: int = 60_000) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(1000))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def expected(content: bytes, **options: Any) -> dict[str, Any]:
+    """What the detector finds, as JSON; ``options`` of ``Detector.with_options``."""
+    return detector().with_options(**options)(content).to_dict()
+
+
+def detect(client: Any, content: bytes, query: str = "", **options: Any) -> Any:
+    """The JSON that a client of the application gets for an image."""
+    response = client.post(f"/v1/detect?{query}", content=content, **options)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def error(response: Any) -> str:
+    """The sentence of a refusal."""
+    assert response.headers["content-type"] == "application/json"
+    content = response.json()
+    assert list(content) == ["error"]
+    assert len(content["error"]) < 300
+    return str(content["error"])

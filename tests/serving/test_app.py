@@ -15,7 +15,7 @@ from darknet_py.hub import catalogue
 from darknet_py.serving import detection
 from darknet_py.serving.limits import Limits
 from tests.helpers import served_digits
-from tests.helpers.served_digits import bomb, encode, jpeg, picture
+from tests.helpers.served_digits import detect, encode, error, expected, jpeg, picture
 
 pytest.importorskip("starlette", reason="serving needs Starlette: pip install 'darknet-torch[serve]'")
 pytest.importorskip("httpx2", reason="Starlette's test client needs httpx2")
@@ -35,24 +35,6 @@ def client() -> Iterator[TestClient]:
     app = create_app(served_digits.detector(), limits=LIMITS, weights=WEIGHTS)
     with TestClient(app) as client:
         yield client
-
-
-def expected(content: bytes, **options: Any) -> dict[str, Any]:
-    return served_digits.detector().with_options(**options)(content).to_dict()
-
-
-def detect(client: TestClient, content: bytes, query: str = "", **options: Any) -> Any:
-    response = client.post(f"/v1/detect?{query}", content=content, **options)
-    assert response.status_code == 200, response.text
-    return response.json()
-
-
-def error(response: Any) -> str:
-    assert response.headers["content-type"] == "application/json"
-    content = response.json()
-    assert list(content) == ["error"]
-    assert len(content["error"]) < 300
-    return str(content["error"])
 
 
 def test_boxes_are_those_of_the_detector(client: TestClient) -> None:
@@ -97,68 +79,6 @@ def test_a_form_with_a_file_and_an_image_without_a_type_are_accepted(client: Tes
     boundary = b"--x\r\nContent-Disposition: form-data; name=f; filename=a.png\r\n\r\n" + picture() + b"\r\n--x--\r\n"
     kind = "multipart/form-data; boundary=x"
     assert detect(client, boundary, headers={"content-type": kind}) == whole
-
-
-FORM = {"content-type": "multipart/form-data; boundary=x"}
-REFUSED: list[tuple[str, bytes, dict[str, str], int, str]] = [
-    ("", b"", {}, 400, "expected an image in the body, found no bytes"),
-    ("", b"hello", {}, 400, "image: not an image in a format that is read: JPEG, PNG"),
-    ("", picture()[:200], {}, 400, "image: broken image"),
-    ("", picture()[:20], {}, 400, "image: broken image"),
-    ("", b"\xff\xd8\xff\xe0" + bytes(50), {}, 400, "image: not an image"),
-    ("", bomb(), {}, 413, "image: expected at most 134,217,728 pixels, found 60000x60000 = 3,600,000,000"),
-    ("", bytes(100_001), {}, 413, "expected a body of at most 100,000 bytes, found more"),
-    ("", picture(), {"content-type": "text/html"}, 415, "Content-Type: expected image/*, application/octet-stream or"),
-    ("", picture(), {"content-type": "\x7f"}, 415, "Content-Type: expected image/*"),
-    ("", b"--x--", {"content-type": "multipart/form-data"}, 400, "expected multipart/form-data with a boundary"),
-    ("", b"--x\r\n", FORM, 400, "found a form that ends early"),
-    (
-        "",
-        b"--x\r\n\r\na\r\n--x--",
-        {"content-type": "multipart/form-data; boundary=x"},
-        400,
-        "expected one file, found 0",
-    ),
-    ("conf=2", picture(), {}, 400, "threshold: expected 0..1, got 2"),
-    ("conf=nan", picture(), {}, 400, "threshold: expected 0..1, got nan"),
-    ("nms=-1", picture(), {}, 400, "nms: expected 0..1, got -1"),
-    ("conf=high", picture(), {}, 400, "query: conf: expected a number, found 'high'"),
-    ("conf=0.1&conf=0.2", picture(), {}, 400, "query: conf is given twice"),
-    ("max_det=1.5", picture(), {}, 400, "query: max_det: expected an integer, found '1.5'"),
-    ("max_det=-1", picture(), {}, 400, "max_detections: expected 0 (all) or more, got -1"),
-    ("max_det=" + "9" * 5000, picture(), {}, 400, "query: max_det: expected an integer"),
-    ("clip=maybe", picture(), {}, 400, "query: clip: expected 0 or 1, found 'maybe'"),
-    ("classes=cat", picture(), {}, 400, "classes: expected class names or numbers in 0..9, got 'cat'"),
-    ("confidence=0.1", picture(), {}, 400, "query: expected conf, nms, classes, skip_classes, max_det, clip, found"),
-    ("x%00%1b=1", picture(), {}, 400, "query: expected conf, nms"),
-]
-
-
-@pytest.mark.parametrize(("query", "content", "headers", "status", "message"), REFUSED)
-def test_bad_input_gets_a_status_and_a_sentence(
-    client: TestClient, query: str, content: bytes, headers: dict[str, str], status: int, message: str
-) -> None:
-    response = client.post(f"/v1/detect?{query}", content=content, headers=headers)
-    assert response.status_code == status
-    assert message in error(response)
-    assert len(detect(client, picture())["boxes"]) > 1  # it lives
-
-
-def test_a_jpeg_that_ends_early_is_read_as_by_detect(client: TestClient) -> None:
-    cut = jpeg()[:-200]
-    assert detect(client, cut) == expected(cut)
-
-
-def test_a_body_without_a_length_is_cut_off(client: TestClient) -> None:
-    parts = (bytes(10_000) for _ in range(100))
-    assert error(client.post("/v1/detect", content=parts)) == "expected a body of at most 100,000 bytes, found more"
-
-
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/detect", 405), ("GET", "/v2", 404)])
-def test_paths_and_methods_that_do_not_exist(client: TestClient, method: str, path: str, status: int) -> None:
-    response = client.request(method, path)
-    assert response.status_code == status
-    assert path in error(response)
 
 
 def test_the_model_is_described(client: TestClient) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from darknet_py.detector import Detector
-from tests.helpers import served_digits
+from tests.helpers import served_digits, tiny_videos
 from tests.helpers.browser import Browser, chromium
 from tests.serving.test_server import Server, running
 
@@ -117,6 +117,19 @@ def test_the_webcam_is_detected_frame_by_frame(page: Browser, tmp_path: pathlib.
     page.run("document.getElementById('webcam').click()")
     assert page.run("return document.getElementById('webcam').textContent") == "Open webcam"
     assert page.run(_ERROR) == ""
+
+
+def test_the_video_of_the_server_is_shown(browser: Browser, tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("av", reason="videos are read with PyAV: pip install 'darknet-torch[video]'")
+    clip = tiny_videos.write_video(tmp_path / "clip.mp4", 20)
+    with running("-m", "darknet_py", "serve", "digits", "--port", "0", "--source", str(clip)) as server:
+        browser.open(f"http://127.0.0.1:{server.port}/")
+        browser.wait("return !document.getElementById('stream').hidden")
+        browser.run("document.getElementById('stream').click()")
+        browser.wait("return document.getElementById('video').naturalWidth === 96")
+        keep(browser, "video", tmp_path)
+        browser.run("document.getElementById('stream').click()")
+        assert browser.run("return document.getElementById('video').hidden")
 
 
 def test_nothing_comes_from_another_server(page: Browser, server: Server) -> None:
