@@ -7,7 +7,8 @@ Each process takes its share of a batch of random images with one target each. `
 ``Trainer`` makes it: forward, loss, backward, then the sum of all gradients. ``DDP`` is the same step through
 ``torch.nn.parallel.DistributedDataParallel``, whose buckets are summed during the backward pass. Both alternate in the
 same processes, which use gloo and one thread each. ``sum`` is the share of the time that the sum of ``all-reduce``
-takes, the most that overlapping can save; ``efficiency`` is the throughput per process relative to one process. is the median over rounds of a mean over iterations. Needs an idle machine with a core for each process.
+takes, the most that overlapping can save; ``efficiency`` is the throughput per process relative to one process. Each
+is the median over rounds of a mean over iterations. Needs an idle machine with a core for each process.
 """
 
 from __future__ import annotations

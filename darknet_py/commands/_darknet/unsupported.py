@@ -10,7 +10,8 @@ from . import function
 _GONE = "an experiment of Darknet's author with fixed paths; no part of this package"
 
 ANSWERS = {
-    "detector draw": "its box is drawn with a mouse; write the loop with a loss of docs/pytorch.md and torch.autograd.grad(loss, image)",
+    "detector draw": "its box is drawn with a mouse; write the loop with a loss of docs/pytorch.md and "
+    "torch.autograd.grad(loss, image)",
     "detector extract": "use darknet-py detect CFG WEIGHTS VIDEO --classes CLASS --jsonl FILE for the boxes",
     "detector censor": "use darknet-py detect CFG WEIGHTS VIDEO --classes CLASS --jsonl FILE for the boxes",
     "classifier gun": _GONE,
