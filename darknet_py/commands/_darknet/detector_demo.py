@@ -6,20 +6,23 @@ import argparse
 import sys
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
+from ...errors import DataError
 from ...files import check_outputs
 from .. import _model, _output, _records, _video
-from . import function, load_network, read_data
+from . import function, load_network, note, read_data
 from .detector_test import VOC, coco_names
 
 if TYPE_CHECKING:
     from ...data.class_names import ClassNames
     from ...network import Network
+    from ...results.results import Results
+    from ...video.http_streams import JSONStreamServer, MJPEGServer
 
 _FLAGS = (
     "-c -thresh -hier -letter_box -ext_output -out_filename -prefix -json_file_output -dontdraw_bbox -time_limit_sec "
-    "-max_pixels"
+    "-json_port -mjpeg_port -http_post_host -max_pixels"
 )
 
 
@@ -28,8 +31,7 @@ def run_detector_demo(args: argparse.Namespace) -> int:
     """Detect objects in a video: detector demo DATA CFG WEIGHTS VIDEO -thresh 0.25 -out_filename FILE.avi.
 
     VIDEO is a file or a URL; without it camera ``-c`` is used. Prints Darknet's lines for each frame. No window is
-    opened and nothing is served: see -out_filename, -prefix and -json_file_output. Ctrl-C stops after the current
-    frame.
+    opened: see -out_filename, -prefix, -mjpeg_port and -json_file_output. Ctrl-C stops after the current frame.
     """
     options = read_data(args)
     return show(args, load_network(args), options.get_path("names") if "names" in options.values else None)
@@ -68,13 +70,15 @@ def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
     errors = _output.ErrorLog()
     with ExitStack() as stack:
         video = stack.enter_context(open_video(source, max_pixels=args.max_pixels))
+        servers = stack.enter_context(_Servers(args, str(source)))
         signals = stack.enter_context(DeferredSignals(video.stop))
         writer = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
         json_array = stack.enter_context(_records.JsonArray(args.json_file_output))
         for number, (frame, result) in enumerate(detect_video(detector, _video.report_end(video, errors)), start=1):
             if clear:
                 sys.stdout.buffer.write(clear)
-            lines = ["Objects:\n", *result.to_text(coordinates=args.ext_output).splitlines(), "", fps.update()]
+            lines = ["Objects:\n", *servers.send_detections(result, number)]
+            lines += [*result.to_text(coordinates=args.ext_output).splitlines(), "", fps.update()]
             print("\n".join(lines), flush=True)
             if args.json_file_output:
                 json_array.append(result.to_darknet_json(number))
@@ -83,12 +87,78 @@ def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
                 frame_path = f"{args.prefix}_{number:08}.jpg"
                 check_outputs([frame_path], [args.video])
                 shown.save(frame_path)
+            for text in servers.send_frame(shown):
+                print(text, flush=True)
             if writer:
                 writer.write(np.asarray(shown.plot()), frame.timestamp)
             if args.time_limit_sec and time.monotonic() > deadline:
                 break
     print("input video stream closed. ")
     return 130 if signals.received else errors.status("video")
+
+
+class _Servers:
+    """What ``-json_port``, ``-mjpeg_port`` and ``-http_post_host`` send; a context manager."""
+
+    def __init__(self, args: argparse.Namespace, source: str) -> None:
+        self._args = args
+        self._source = source
+        self._opened = ExitStack()
+        self._json: JSONStreamServer | None = None
+        self._mjpeg: MJPEGServer | None = None
+        self._host = args.http_post_host
+        self._is_reachable = True
+
+    def __enter__(self) -> Self:
+        from ...video.http_streams import JSONStreamServer, MJPEGServer
+
+        ports = {"-json_port": self._args.json_port or 0, "-mjpeg_port": self._args.mjpeg_port or 0}
+        with ExitStack() as opened:
+            if ports["-json_port"] > 0:  # others switch it off, as in Darknet
+                self._json = opened.enter_context(JSONStreamServer(ports["-json_port"]))
+            if ports["-mjpeg_port"] > 0:
+                self._mjpeg = opened.enter_context(MJPEGServer(ports["-mjpeg_port"]))
+            self._opened = opened.pop_all()
+        for flag, port in ports.items():
+            if port > 0:
+                note(f"{flag}: whoever reaches port {port} of this machine gets the stream, as with Darknet")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._opened.close()
+
+    def send_detections(self, result: Results, number: int) -> list[str]:
+        """Send the detections of a frame, and return Darknet's lines about it."""
+        lines = []
+        if self._json:
+            self._json.send(result.to_darknet_json(number))
+            lines.append(" JSON-stream sent. ")
+        if self._host:
+            self._post(result)
+        return lines
+
+    def _post(self, result: Results) -> None:
+        """POST the objects; with ``-time_limit_sec`` those of the first frame that has any, as in Darknet."""
+        from ...video.http_streams import objects_message, post_objects
+
+        message = objects_message(result, self._source)
+        if not message:
+            return
+        try:
+            post_objects(self._host, message)
+        except DataError as error:
+            if self._is_reachable:
+                note(f"-http_post_host: {error}")
+            self._is_reachable = False
+        if self._args.time_limit_sec > 0:
+            self._host = None
+
+    def send_frame(self, shown: Results) -> list[str]:
+        """Send a frame with its boxes, and return Darknet's line about it."""
+        if not self._mjpeg:
+            return []
+        self._mjpeg.send(shown.plot())
+        return [" MJPEG-stream sent. "]
 
 
 class _FrameRate:

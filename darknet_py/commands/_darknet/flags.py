@@ -38,7 +38,6 @@ class Flag:
 
 WINDOW = "no window is opened"
 _FORK = "of another fork"
-_SERVER = "nothing is served"
 _NIGHTMARE = "of nightmare"
 
 _TABLE: tuple[tuple[str, Kind, bool | int | float | str | None, str], ...] = (
@@ -65,9 +64,9 @@ _TABLE: tuple[tuple[str, Kind, bool | int | float | str | None, str], ...] = (
     ("-json_file_output", "text", None, "write JSON, one object per frame"),
     ("-dontdraw_bbox", "switch", False, "write frames without boxes"),
     ("-time_limit_sec", "int", 0, "stop after N seconds; 0: never"),
-    ("-json_port", "int", None, f"{_SERVER}: see -json_file_output"),
-    ("-mjpeg_port", "int", None, f"{_SERVER}: see -out_filename, -prefix and -chart"),
-    ("-http_post_host", "text", None, f"{_SERVER}: see -json_file_output"),
+    ("-json_port", "int", None, "port at which detector demo serves its detections as JSON"),
+    ("-mjpeg_port", "int", None, "port at which detector demo serves its frames as MJPEG"),
+    ("-http_post_host", "text", None, "HOST[:PORT]/PATH to which detector demo posts the objects of each frame"),
     ("-avgframes", "int", 3, "has no effect in Darknet either"),
     ("-avg", "int", 3, _FORK),
     ("-s", "int", 0, WINDOW),
