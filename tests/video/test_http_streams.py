@@ -1,4 +1,4 @@
-"""Darknet's ``-json_port``, ``-mjpeg_port`` and ``-http_post_host``: what clients get, as C's http_stream.cpp has it."""
+"""Darknet's ``-json_port``, ``-mjpeg_port``, ``-http_post_host``: what clients get, as C's http_stream.cpp sends it."""
 
 from __future__ import annotations
 
