@@ -120,6 +120,9 @@ def _protocol(limits: Limits) -> type[asyncio.Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             """Refuse a connection too many; give the others a time for their first header."""
             super().connection_made(transport)
+            # asyncio does this for sockets of its own only. Without it a client's delayed acknowledgement of the header
+            # holds the body back, by 40 ms on Linux.
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if len(self.connections) > limits.max_connections:
                 self._refuse(503, f"there are {limits.max_connections} connections, which is the limit", retry=True)
             self._await_header(limits.body_timeout)
