@@ -126,7 +126,7 @@ def open_in_openvino(path: pathlib.Path, threads: int) -> Callable[[Tensor], lis
     """Return a function that runs the file in OpenVINO."""
     import torch
 
-    from darknet_py.exporters.openvino_models import get_core
+    from darknet_py.runtimes.openvino_models import get_core
 
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     request = get_core().compile_model(path, "CPU", hints).create_infer_request()
@@ -137,10 +137,10 @@ def open_in_onnxruntime(path: pathlib.Path, threads: int) -> Callable[[Tensor], 
     """Return a function that runs the file in ONNX Runtime."""
     import torch
 
-    from darknet_py.exporters.onnx.session import create_session
+    from darknet_py.runtimes.onnxruntime_models import OnnxModel
 
-    session = create_session(path, threads=threads)
-    return lambda x: [torch.from_numpy(y) for y in session.run(None, {"input": x.numpy()})]
+    model = OnnxModel(path, threads=threads)
+    return lambda x: [torch.from_numpy(y) for y in model.run([x.numpy()])]
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def row(args: argparse.Namespace, cfg: str, batch: str) -> str:
 def bare_openvino(network: Network, x: Tensor, args: argparse.Namespace) -> Callable[[Tensor], Any]:
     """Return OpenVINO as its documentation uses it: compile_model for one shape, an infer request, numpy in and out."""
     import darknet_py
-    from darknet_py.exporters.openvino_models import get_core
+    from darknet_py.runtimes.openvino_models import get_core
 
     core = get_core()
     with tempfile.TemporaryDirectory() as folder:

@@ -30,8 +30,9 @@ from .images.limits import MAX_PIXELS
 from .images.prefetch import catch_errors, drop_errors
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
+from .inference.exported_model import ExportedModel, open_model
 from .messages import describe_text
-from .network import Network, evaluating, unwrap
+from .network import Network, evaluating
 from .weights import warn_of_random_weights
 
 SourceT = TypeVar("SourceT", bound=ImageSource)
@@ -86,7 +87,8 @@ class Classifier:
     With recurrent layers, images are frames of a sequence, see ``Detector``.
 
     Args:
-        network: a network with weights, see ``network.unwrap``; its mode is restored after each call.
+        network: a network with weights, see ``network.unwrap``; its mode is restored after each call. Or an exported
+            file, see ``Detector``.
         names: class names, as a file or a sequence; names beyond the number of classes are ignored.
         letterbox: letterbox the image instead of taking its centre crop; None: as the dialect does.
         leaves: with a class tree, set the probability of classes that have children to 0; None: as the dialect does.
@@ -102,25 +104,28 @@ class Classifier:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | StrPath | ExportedModel,
         *,
         names: ClassNames = None,
         letterbox: bool | None = None,
         leaves: bool | None = None,
         batch: int = 1,
-        engine: str | engines.Engine = "torch",
+        engine: str | engines.Engine = engines.DEFAULT,
         dtype: str = "fp32",
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        network = unwrap(network)
+        network, exported = open_model(network)
         require_classifier(network)
+        if exported is not None:
+            engine, letterbox = exported.as_engine(engine), exported.letterbox if letterbox is None else letterbox
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         pjreddie = network.dialect is Dialect.PJREDDIE
         self.network = network
         self.batch_size = batch
-        self.names = _select_names(names, num_classes(network))
+        given = (network.names or None) if names is None and exported is not None else names
+        self.names = _select_names(given, num_classes(network))
         self.letterbox = pjreddie if letterbox is None else letterbox
         self.leaves = pjreddie if leaves is None else leaves
         self.engine = engine

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
-from . import loading
 from ._typing import StrPath
 from .boxes import NMSKind, RawDetections
 from .data.class_names import ClassNames, class_numbers, resolve_class_names, selected_classes
@@ -29,8 +28,9 @@ from .images.limits import MAX_PIXELS
 from .images.prefetch import catch_errors, drop_errors, map_interleaved, map_prefetched
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
+from .inference.exported_model import ExportedModel, form_of, open_model
 from .layers import DecodeOptions
-from .network import evaluating, unwrap
+from .network import evaluating
 from .postprocess import Selection, nms_options, postprocess_outputs, require_heads, uses_letterbox
 from .results.results import Results, from_raw
 from .weights import warn_of_random_weights
@@ -63,8 +63,9 @@ class Detector:
     network, so that interleaved sequences need a copy of it each (``copy.deepcopy``).
 
     Args:
-        network: a network with weights, see ``network.unwrap``, which is left as it was; or a name of the
-            catalogue, whose weights are downloaded once.
+        network: a network with weights, see ``network.unwrap``, which is left as it was; a name of the catalogue, whose
+            weights are downloaded once; or an exported file (.onnx, .xml, .pt2, .ncnn.param), see ``ExportedModel``,
+            which is run by its own runtime.
         names: class names, as a file or a sequence; None: the network's own, else numbers.
         threshold: a class probability must be above this, 0..1.
         class_thresholds: other thresholds for some classes, by name or number.
@@ -90,7 +91,7 @@ class Detector:
 
     def __init__(
         self,
-        network: nn.Module | StrPath,
+        network: nn.Module | StrPath | ExportedModel,
         *,
         names: ClassNames = None,
         threshold: float = 0.25,
@@ -105,12 +106,15 @@ class Detector:
         hierarchy: float = 0.5,
         class_map: bool = False,
         batch: int = 1,
-        engine: str | engines.Engine = "torch",
+        engine: str | engines.Engine = engines.DEFAULT,
         dtype: str = "fp32",
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        network = loading.load(network) if isinstance(network, str | os.PathLike) else unwrap(network)
+        network, exported = open_model(network)
+        if exported is not None:
+            engine, letterbox = exported.as_engine(engine), exported.letterbox if letterbox is None else letterbox
+            exported.require_own_classes(class_map)
         heads = require_heads(network)
         thresholds = dict(class_thresholds or {})
         named = ((f"class_thresholds[{key!r}]", value) for key, value in thresholds.items())
@@ -358,6 +362,7 @@ class Detector:
             image_sizes=[(shape[1], shape[0]) for shape in shapes],
             letterbox=self.letterbox,
             selection=self.selection,
+            form=form_of(self.run),
         )
         pairs = zip(detections, shapes, strict=True)
         return [self._to_results(of_image, (shape[0], shape[1])) for of_image, shape in pairs]
@@ -390,6 +395,7 @@ class Detector:
                 nms=self.nms,
                 nms_kind=self.nms_kind,
                 selection=self.selection,
+                form=form_of(self.run),
             )
         return [self._to_results(of_image, size[::-1]) for of_image in detections]
 

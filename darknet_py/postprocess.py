@@ -8,6 +8,7 @@ for boxes relative to a letterboxed input.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,20 @@ from .messages import get_logger
 from .network import Network
 
 _log = get_logger(__name__)
+
+
+class Heads(enum.StrEnum):
+    """What a program returns for the detection heads of a network.
+
+    ``raw``: what ``network(x)`` returns.
+    ``boxes``: all boxes of all heads, float32 [batch, n, 4] (cx, cy, w, h) relative to the input, and ``scores``,
+    float32 [batch, n, classes] in 0..1.
+    ``nms``: ``detections``, float32 [n, 7], one row per box and class after NMS: image, class, score, cx, cy, w, h.
+    """
+
+    RAW = "raw"
+    BOXES = "boxes"
+    NMS = "nms"
 
 
 @dataclass(frozen=True)
@@ -95,19 +110,30 @@ def with_kind(options: NMSOptions, kind: NMSKind | str | None) -> NMSOptions:
 
 
 def decode(
-    network: Network, outputs: Sequence[Tensor], size: tuple[int, int], options: DecodeOptions
+    network: Network,
+    outputs: Sequence[Tensor],
+    size: tuple[int, int],
+    options: DecodeOptions,
+    form: Heads = Heads.RAW,
 ) -> list[RawDetections]:
     """Decode the outputs of all heads and merge them, without NMS (``get_network_boxes``).
 
     Args:
         network: a network with heads.
-        outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head.
+        outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head; or what
+            ``form`` says.
         size: width and height of the network's input in pixels.
         options: which boxes to return.
+        form: what the outputs are; for ``Heads.NMS`` one tensor for each image, [n, 6]: class, score, cx, cy, w, h.
 
     Returns:
         One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the network's input; on the CPU.
     """
+    if form is Heads.NMS:
+        return [_from_rows(rows.float().cpu(), options.threshold, network) for rows in outputs]
+    if form is Heads.BOXES:
+        pairs = zip(*(y.float().cpu() for y in outputs), strict=True)
+        return [_above(from_scores(boxes, scores, options.threshold)) for boxes, scores in pairs]
     heads = network.heads
     floats = [y.float() for y in outputs]
     is_on_cpu = all(y.device.type == "cpu" for y in outputs)
@@ -115,6 +141,18 @@ def decode(
     by_head = [head.decode(y, size, options) for head, y in zip(heads, maps, strict=True)]
     by_image = zip(*by_head, strict=True)
     return [RawDetections(*map(torch.cat, zip(*of_heads, strict=True))) for of_heads in by_image]
+
+
+def _above(detections: RawDetections) -> RawDetections:
+    """Return the boxes that have a class above the threshold."""
+    return RawDetections(*(column[detections.objectness > 0] for column in detections))
+
+
+def _from_rows(rows: Tensor, threshold: float, network: Network) -> RawDetections:
+    """Convert the rows of an image, see ``decode``, to detections of one class each."""
+    scores = rows.new_zeros(len(rows), require_heads(network)[-1].classes)
+    scores.scatter_(1, rows[:, :1].long(), rows[:, 1:2])
+    return _above(from_scores(rows[:, 2:], scores, threshold))
 
 
 def decode_dense(
@@ -177,12 +215,14 @@ def postprocess_outputs(
     nms_in_pixels: bool = False,
     darknet_order: bool = False,
     selection: Selection | None = None,
+    form: Heads = Heads.RAW,
 ) -> list[RawDetections]:
     """Decode the outputs of all heads, merge them, undo the letterbox and apply class-wise NMS.
 
     Args:
         network: a network with heads.
-        outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head.
+        outputs: what ``network(x)`` returned, one tensor [batch, channels, height, width] for each head; or what
+            ``form`` says.
         size: width and height of the network's input in pixels.
         options: which boxes to return.
         nms: IoU threshold of NMS; 0 disables it.
@@ -192,6 +232,7 @@ def postprocess_outputs(
         nms_in_pixels: apply NMS to boxes in pixels of the image (``detector valid``) instead of relative ones.
         darknet_order: return the boxes in the order of C's NMS, which sorts them by each class in turn.
         selection: which classes are reported; None: all.
+        form: what the outputs are, see ``decode``; NMS is not applied again to those of ``Heads.NMS``.
 
     Returns:
         One ``RawDetections`` for each image, with boxes (cx, cy, w, h) relative to the image. Boxes with NaN or Inf, in
@@ -200,7 +241,8 @@ def postprocess_outputs(
     results = []
     dropped = 0
     options_of_nms = nms_options(network, nms_kind)
-    for index, detections in enumerate(decode(network, outputs, size, options)):
+    nms = 0.0 if form is Heads.NMS else nms
+    for index, detections in enumerate(decode(network, outputs, size, options, form)):
         image_size = size if image_sizes is None else image_sizes[index]
         if selection is not None:
             detections = selection.apply(detections)

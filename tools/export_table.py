@@ -31,13 +31,15 @@ from darknet_py import cfg as cfg_
 from darknet_py import weights
 from darknet_py.errors import DarknetError
 from darknet_py.exporters.exporter import export
-from darknet_py.exporters.onnx.session import create_session
-from darknet_py.exporters.openvino_models import get_core
-from darknet_py.exporters.traceable import Heads, TraceableNetwork, size_multiple
-from darknet_py.exporters.verify import Array, make_runner, verify_outputs
+from darknet_py.exporters.traceable import TraceableNetwork, size_multiple
+from darknet_py.exporters.verify import verify_outputs
 from darknet_py.files import atomic_write
 from darknet_py.layers._norm import Norm
 from darknet_py.network import Network
+from darknet_py.postprocess import Heads
+from darknet_py.runtimes.model import Array
+from darknet_py.runtimes.onnxruntime_models import OnnxModel
+from darknet_py.runtimes.openvino_models import get_core
 from tests.helpers import opencv_versions, reference_values
 from tools import export_page
 
@@ -161,7 +163,7 @@ def measure_onnxruntime(
 ) -> float:
     """Export to ONNX and compare with batches of 1, 3 and 8."""
     result = export(network, onnx, heads=heads, dynamic="batch", threshold=threshold)
-    run = make_runner(create_session(onnx))
+    run = OnnxModel(onnx).run
     larger_batch = verify_outputs(network, run, heads, "batch", threshold=threshold, batches=(8,))
     return max(result.relative_rms, larger_batch.relative_rms)
 

@@ -52,11 +52,13 @@ def add_boxes(group: argparse._ActionsContainer, *, max_pixels: int) -> None:
 def create_detector(args: argparse.Namespace, model: Model, *, batch: int = 1) -> Detector:
     """Load the network and create the detector that the options of ``add_boxes`` describe."""
     from ..detector import Detector
+    from ..network import Network
 
-    network = _model.load_network(args, model)
+    network = _model.load_model(args, model)
+    names = args.names or (_model.matching_names(model.names, network) if isinstance(network, Network) else None)
     return Detector(
         network,
-        names=args.names or _model.matching_names(model.names, network),
+        names=names,
         threshold=args.conf,
         class_thresholds=_class_thresholds(args.class_conf),
         classes=args.classes,

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, WeightsError, WeightsWarning
 from ..hub.model_files import Model, find
+from ..runtimes import is_model_file
 
 if TYPE_CHECKING:
     from .._typing import StrPath
     from ..data.class_names import ClassNames
+    from ..inference.exported_model import ExportedModel
     from ..network import Network
 
 _ADVICE = " (--allow-non-finite accepts them)"
@@ -57,6 +59,17 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
     if model.names and not network.names and matching_names(model.names, network):
         network.names = read_names(model.names)
     return network
+
+
+def load_model(args: argparse.Namespace, model: Model) -> Network | ExportedModel:
+    """Open an exported file, or load a network as ``load_network`` does."""
+    from ..inference.exported_model import ExportedModel
+
+    if not is_model_file(model.cfg):
+        return load_network(args, model)
+    if model.weights is not None:
+        raise DataError(f"{args.model}: contains its weights: expected none after it, found {model.weights}")
+    return ExportedModel(model.cfg, size=tuple(args.size) if args.size else None)
 
 
 def load(

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..images.limits import MAX_PIXELS
+from ..runtimes import is_model_file
 from . import _model, _options, _output, _records
 
 _VIEWS = ("valid", "validcrop", "validfull", "validmulti", "valid10")
@@ -22,8 +23,11 @@ _VIEWS = ("valid", "validcrop", "validfull", "validmulti", "valid10")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, or {_options.NAME}")
-    parser.add_argument("weights", metavar="WEIGHTS", help="weights of the network")
+    parser.usage = "%(prog)s [options] MODEL [WEIGHTS] [SOURCE ...]"
+    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, an exported file, or {_options.NAME}")
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", nargs="?", help="weights of the network; none for an exported file"
+    )
     parser.add_argument("sources", metavar="SOURCE", nargs="*", help="image, folder, glob pattern or .txt list")
     parser.add_argument(
         "--top", type=int, metavar="K", help="number of classes to print (default: 5), or k of the top-k accuracy"
@@ -50,6 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify images, or compute the accuracy."""
+    if is_model_file(args.model) and args.weights:
+        args.weights, args.sources = None, [args.weights, *args.sources]
     if bool(args.sources) == bool(args.valid):
         raise DataError("expected either a SOURCE, or --valid with a .data file")
     return _compute_accuracy(args) if args.valid else _classify(args)
@@ -60,9 +66,8 @@ def _classify(args: argparse.Namespace) -> int:
     from ..images.sources import expand_sources
 
     images = expand_sources(args.sources)
-    network = _model.load_network(args, _model.find_files(args))
     classifier = Classifier(
-        network,
+        _model.load_model(args, _model.find_files(args)),
         names=args.names,
         letterbox=args.letterbox,
         batch=args.batch,
@@ -79,7 +84,7 @@ def _classify(args: argparse.Namespace) -> int:
             summaries.append(result.summary(k))
             lines.write(summaries[-1])
             if "-" not in (args.json, args.jsonl):
-                print(f"{result.path}:\n{result.to_text(k, network.dialect)}", flush=True)
+                print(f"{result.path}:\n{result.to_text(k, classifier.network.dialect)}", flush=True)
     return errors.status()
 
 
@@ -88,7 +93,7 @@ def _compute_accuracy(args: argparse.Namespace) -> int:
 
     from ..evaluation.accuracy import evaluate_accuracy_on_data
 
-    network = _model.load_network(args, _model.find_files(args))
+    network = _model.load_model(args, _model.find_files(args))
     kwargs = {key: getattr(args, key) for key in ("view", "batch", "workers", "engine", "dtype", "max_pixels")}
     kwargs["exif"] = bool(args.exif)
     errors = _output.ErrorLog()

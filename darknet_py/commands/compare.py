@@ -7,8 +7,9 @@
 A and B are each one of
     MODEL[,WEIGHTS]         a cfg, a .pt or .safetensors checkpoint, or a name
                             of the catalogue
-    FILE.onnx               run by ONNX Runtime: the heads' outputs and the
-                            detections
+    FILE.onnx, .xml, .pt2 or .ncnn.param
+                            an exported file, run by its own runtime: the
+                            heads' outputs and the detections
     opencv:MODEL[,WEIGHTS]  run by OpenCV 4, which reads cfg and weights itself
     darknet:[LIBRARY:]MODEL[,WEIGHTS]
                             run by libdarknet.so of AlexeyAB or pjreddie

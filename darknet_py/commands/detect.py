@@ -4,6 +4,7 @@
     darknet-py detect my.cfg my.weights photos/ --names my.names --json out.json
     darknet-py detect yolov4-tiny clip.mp4 --classes person car --save
     darknet-py detect yolov4-tiny rtsp://camera/stream --jsonl -
+    darknet-py detect yolov4-tiny.onnx photos/
 
 SOURCE is an image, - (an image from stdin), a folder, a glob pattern, a .txt list of images, an image of the catalogue,
 a video, a camera number, or a URL (rtsp, http, ...). Prints one row per box: class, score, and left, top, width and
@@ -74,7 +75,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_sources(parser: argparse.ArgumentParser) -> None:
     """Add MODEL, WEIGHTS and the sources."""
     parser.usage = "%(prog)s [options] MODEL [WEIGHTS] SOURCE [SOURCE ...]"
-    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, or {_options.NAME}")
+    parser.add_argument(
+        "model", metavar="MODEL", help=f"a cfg file, a checkpoint, an exported file, or {_options.NAME}"
+    )
     parser.add_argument(
         "sources", metavar="[WEIGHTS] SOURCE", nargs="+", help="images and videos; for a cfg, its weights first"
     )

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.evaluator import evaluate
 
     _check_packages(args)
-    network = _model.load_network(args, _model.find_files(args))
+    network = _model.load_model(args, _model.find_files(args))
     evaluation = evaluate(
         network,
         args.data,

@@ -1,22 +1,34 @@
-"""Export a network to .onnx, .pt2 (torch.export) or .xml (OpenVINO), and verify the file.
+"""Export a network to ONNX, torch.export, OpenVINO or ncnn, and verify the file.
 
     darknet-py export yolov4-tiny -o my.onnx --heads nms --dynamic batch
     darknet-py export yolov4.cfg yolov4.weights -o yolov4.xml --names coco.names
+    darknet-py export yolov4-tiny --format ncnn
 
-To verify the file, its own runtime (if installed) runs it on noise, and the outputs are compared with PyTorch's."""
+The suffix of the file, or --format, selects the format: .onnx, .pt2 (torch.export), .xml (OpenVINO, with a .bin),
+.ncnn.param (ncnn, with a .bin and a .json). To verify the file, its own runtime (if installed) runs it on noise, and
+the outputs and boxes are compared with PyTorch's. `darknet-py detect FILE IMAGE` runs it."""
 
 from __future__ import annotations
 
 import argparse
 
+from ..errors import DataError
 from . import _model, _options
+
+_SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "openvino": ".xml", "ncnn": ".ncnn.param"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     _options.add_model(parser, without=("--allow-non-finite",))
     group = parser.add_argument_group("file")
-    _options.add(group, "-o/--output", metavar="FILE", note="the exported file (default: the cfg's name with .onnx)")
+    _options.add(
+        group,
+        "-o/--output",
+        metavar="FILE",
+        note="the exported file (default: the cfg's name with the suffix of the format)",
+    )
+    group.add_argument("--format", choices=_SUFFIXES, help="format of the file (default: by its suffix, or onnx)")
     group.add_argument(
         "--heads",
         choices=["raw", "boxes", "nms"],
@@ -45,9 +57,13 @@ def run(args: argparse.Namespace) -> int:
 
     model = _model.find_files(args)
     network = _model.load_network(args, model)
+    suffix = _SUFFIXES[args.format or "onnx"]
+    output = args.output or pathlib.Path(model.cfg).with_suffix(suffix).name
+    if args.format and not output.lower().endswith(pathlib.Path(suffix).suffix):
+        raise DataError(f"{output}: expected a name that ends in {suffix}, as --format is {args.format}")
     result = export(
         network,
-        args.output or pathlib.Path(model.cfg).with_suffix(".onnx").name,
+        output,
         heads=args.heads,
         dynamic=args.dynamic is not None and (args.dynamic == "both" or args.dynamic),
         opset=args.opset,

@@ -1,7 +1,7 @@
 """The programs that run a model for ``compare``; ``report.find_backend`` chooses one by the user's argument.
 
 MODEL[,WEIGHTS]                  this package: a cfg, a .pt or .safetensors checkpoint, a catalogue name
-x.onnx                           ONNX Runtime: files of ``darknet-py export``, and raw heads of other exporters
+x.onnx, .xml, .pt2, .ncnn.param   a file of ``darknet-py export`` in its runtime, and raw ONNX of other exporters
 opencv:MODEL[,WEIGHTS]           OpenCV 4 reading the cfg
 darknet:[LIBRARY:]MODEL[,WEIGHTS]   a C library; without LIBRARY the installed one
 """

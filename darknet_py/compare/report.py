@@ -23,11 +23,12 @@ from ..images.reading import ImageSource, read_image
 from ..layers import Shape
 from ..modes import standard_defaults
 from ..network import Network
+from ..runtimes import is_model_file
 from .backends import Backend, BackendOutput, NativeBackend, Size
 from .diagnosis import compare_weights, diagnose
+from .file_backend import FileBackend
 from .libdarknet import LibdarknetBackend
 from .matching import BoxMatches, match_boxes
-from .onnx_backend import OnnxBackend
 from .opencv_backend import OpenCVBackend
 
 
@@ -163,8 +164,8 @@ def find_backend(text: str) -> Backend:
     prefix, colon, rest = text.partition(":")
     if colon and prefix in ("opencv", "darknet"):
         return (OpenCVBackend if prefix == "opencv" else LibdarknetBackend)(rest)
-    if text.lower().endswith(".onnx"):
-        return OnnxBackend(text)
+    if is_model_file(text):
+        return FileBackend(text)
     return NativeBackend(text)
 
 

@@ -27,7 +27,8 @@ from ..images.limits import MAX_PIXELS
 from ..images.prefetch import catch_errors, map_prefetched
 from ..images.reading import read_image
 from ..inference import engines
-from ..network import Network, fresh_state, unwrap
+from ..inference.exported_model import ExportedModel, open_model
+from ..network import Network, fresh_state
 from ..text_files import read_list
 from ..weights import warn_of_random_weights
 
@@ -69,7 +70,7 @@ class Accuracy:
 
 
 def evaluate_accuracy(
-    network: nn.Module,
+    network: nn.Module | ExportedModel,
     images: Sequence[str],
     labels: Sequence[str],
     *,
@@ -78,7 +79,7 @@ def evaluate_accuracy(
     leaves: Tensor | None = None,
     batch: int = 8,
     workers: int = 2,
-    engine: str | engines.Engine = "torch",
+    engine: str | engines.Engine = engines.DEFAULT,
     dtype: str = "fp32",
     exif: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -87,7 +88,7 @@ def evaluate_accuracy(
     """Classify images and yield the accuracy after each; the last value is the result.
 
     Args:
-        network: a classifier.
+        network: a classifier, or an exported file of one.
         images: paths of the images.
         labels: for each class, a string that occurs in the paths of its images; labels beyond the number of classes
             are ignored.
@@ -108,8 +109,10 @@ def evaluate_accuracy(
         DataError: the network is not a classifier, there are fewer labels than classes, ``k`` is out of range, or an
             image cannot be read.
     """
-    network = unwrap(network)
+    network, exported = open_model(network)
     require_classifier(network)
+    if exported is not None:
+        engine = exported.as_engine(engine)
     classes = num_classes(network)
     if len(labels) < classes:
         raise DataError(f"{len(labels)} labels, but the network has {classes} classes")
@@ -155,12 +158,12 @@ def evaluate_accuracy(
 
 
 def evaluate_accuracy_on_data(
-    network: nn.Module, path: StrPath, *, k: int = 0, **kwargs: Any
+    network: nn.Module | ExportedModel, path: StrPath, *, k: int = 0, **kwargs: Any
 ) -> tuple[int, Iterator[Accuracy]]:
     """Evaluate a classifier on the ``valid`` list of a .data file, with its ``labels``, ``top`` and ``leaves``.
 
     Args:
-        network: a classifier.
+        network: a classifier, or an exported file of one.
         path: the .data file.
         k: instead of ``top`` of the .data file; 0: use that.
         kwargs: passed to ``evaluate_accuracy``.
@@ -171,13 +174,13 @@ def evaluate_accuracy_on_data(
     Raises:
         DataError: a file cannot be read, or see ``evaluate_accuracy``.
     """
-    network = unwrap(network)
+    network, exported = open_model(network)
     warn_of_random_weights(network)
     options = read_data_file(path)
     images, labels = read_list(options.get_path("valid")), read_names(options.get_path("labels"))
     leaves = read_leaf_classes(network, options.get_path("leaves")) if "leaves" in options.values else None
     k = k or options.get_int("top", 1)
-    return len(images), evaluate_accuracy(network, images, labels, k=k, leaves=leaves, **kwargs)
+    return len(images), evaluate_accuracy(exported or network, images, labels, k=k, leaves=leaves, **kwargs)
 
 
 def _sum_over_views(

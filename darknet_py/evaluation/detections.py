@@ -28,6 +28,7 @@ from ..images.limits import MAX_PIXELS
 from ..images.prefetch import map_prefetched
 from ..images.reading import ImageArray, read_image
 from ..inference import engines
+from ..inference.exported_model import form_of
 from ..layers import DecodeOptions
 from ..network import Network, evaluating, fresh_state
 from ..postprocess import postprocess_outputs, require_heads, uses_letterbox
@@ -83,7 +84,7 @@ def collect(
     nms_in_pixels: bool = False,
     batch: int = 8,
     workers: int = 2,
-    engine: str | engines.Engine = "torch",
+    engine: str | engines.Engine = engines.DEFAULT,
     dtype: str = "fp32",
     progress: bool = True,
 ) -> Detections:
@@ -134,6 +135,7 @@ def collect(
                 letterbox=letterbox,
                 nms_in_pixels=nms_in_pixels,
                 darknet_order=True,
+                form=form_of(run),
             )
 
     columns = [_NO_ROWS]

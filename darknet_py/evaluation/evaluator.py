@@ -21,8 +21,9 @@ from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import ConfigError, DataError
 from ..images.limits import MAX_PIXELS
-from ..inference.engines import Engine
-from ..network import Network, unwrap
+from ..inference.engines import DEFAULT, Engine
+from ..inference.exported_model import ExportedModel, open_model
+from ..network import Network
 from ..postprocess import require_heads
 from ..weights import warn_of_random_weights
 from . import average_precision as ap
@@ -35,7 +36,7 @@ _DETECTION_DEFAULTS = {Protocol.DARKNET: (0.005, 0.45), Protocol.VOC07: (0.005, 
 
 
 def evaluate(
-    network: nn.Module,
+    network: nn.Module | ExportedModel,
     data: Dataset | StrPath,
     *,
     protocol: Protocol | str = Protocol.DARKNET,
@@ -57,14 +58,15 @@ def evaluate(
     backend: str | None = None,
     batch: int = 8,
     workers: int = 2,
-    engine: str | Engine = "torch",
+    engine: str | Engine = DEFAULT,
     dtype: str = "fp32",
     progress: bool = True,
 ) -> Evaluation:
     """Detect on every image of a data set and compute mAP.
 
     Args:
-        network: a detector, see ``network.unwrap``; its mode is restored.
+        network: a detector, see ``network.unwrap``; its mode is restored. Or an exported file with ``heads`` ``raw`` or
+            ``boxes``.
         data: a ``Dataset``, or what ``load_dataset`` reads: a .data file, a list, a data.yaml, COCO's annotation JSON,
             or a VOC folder.
         protocol: ``darknet``, ``voc07`` or ``coco``, see ``scores``.
@@ -98,8 +100,11 @@ def evaluate(
         ImportError: no package for the coco protocol is installed.
     """
     protocol = Protocol(protocol)
-    network = unwrap(network)
+    network, exported = open_model(network)
     require_heads(network)
+    if exported is not None:
+        engine, letterbox = exported.as_engine(engine), exported.letterbox if letterbox is None else letterbox
+        exported.require_all_boxes()
     warn_of_random_weights(network)
     for name, value in (("threshold", threshold), ("match_iou", match_iou)):
         if not 0 <= value <= 1:

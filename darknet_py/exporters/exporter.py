@@ -1,12 +1,14 @@
 """Export a network to a file for another runtime, and verify the file against PyTorch.
 
-The suffix selects the format: .onnx, .pt2 (torch.export, for ``torch.export.load``) or .xml (OpenVINO IR with a .bin
-file). The file's own runtime, if it is installed, runs it, and the outputs are compared with the network's.
+The suffix selects the format: .onnx, .pt2 (torch.export, for ``torch.export.load``), .xml (OpenVINO IR with a .bin
+file) or .param (ncnn, with a .bin and a .json file). The file's own runtime, if it is installed, runs it, and the
+outputs are compared with the network's.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import pathlib
@@ -25,13 +27,17 @@ from ..data.class_names import ClassNames, resolve_class_names, selected_classes
 from ..errors import DarknetError
 from ..files import check_outputs, replace, temporary_folder
 from ..network import Network, evaluating, unwrap
-from ..postprocess import require_heads
+from ..postprocess import Heads, require_heads
+from ..runtimes.ncnn_models import NcnnModel, is_ncnn_installed
+from ..runtimes.onnxruntime_models import OnnxModel, is_onnxruntime_installed
+from ..runtimes.openvino_models import RT_INFO, OpenVINOModel, get_core, import_openvino
+from ..runtimes.pt2_models import METADATA, Pt2Model
+from . import metadata
+from .ncnn_conversion import write_ncnn
 from .onnx import nms_nodes
-from .onnx.model import OPSET, metadata, to_onnx, write_onnx
-from .onnx.session import create_session, is_onnxruntime_installed
-from .openvino_models import get_core, import_openvino
-from .traceable import Heads, TraceableNetwork, trace
-from .verify import Array, Runner, make_runner, verify_outputs
+from .onnx.model import OPSET, to_onnx, write_onnx
+from .traceable import TraceableNetwork, trace
+from .verify import Runner, verify_outputs, worst
 
 _Runners = dict[Heads, Runner]  # by the outputs that they return
 
@@ -45,19 +51,25 @@ class ExportResult:
         runtime: Name of the file's runtime; empty if it is not installed.
         max_abs_difference: Largest absolute difference of an output; NaN if not verified.
         relative_rms: RMS of the difference over the RMS of the output, the largest of all outputs; NaN if not verified.
+        box_pixels: Largest difference of the position or size of a box in pixels of the input; NaN if none is compared.
     """
 
     path: str
     runtime: str = ""
     max_abs_difference: float = float("nan")
     relative_rms: float = float("nan")
+    box_pixels: float = float("nan")
 
     def __str__(self) -> str:
         if math.isnan(self.max_abs_difference):
             cause = "the weights contain NaN or Inf" if self.runtime else "its runtime is not installed"
             return f"{self.path}: not verified, {cause}"
         difference = f"max abs difference {self.max_abs_difference:.1e}"
-        return f"{self.path}: verified with {self.runtime}: {difference}, {self.relative_rms:.1e} relative to the RMS"
+        boxes = "" if math.isnan(self.box_pixels) else f"; boxes differ by at most {self.box_pixels:.1e} pixels"
+        return (
+            f"{self.path}: verified with {self.runtime}: {difference}, {self.relative_rms:.1e} relative to the "
+            f"RMS{boxes}"
+        )
 
 
 def export(
@@ -76,15 +88,16 @@ def export(
     skip_classes: Iterable[str | int] = (),
     allow_non_finite: bool = False,
 ) -> ExportResult:
-    """Export a network to ONNX, torch.export or OpenVINO and verify the file.
+    """Export a network to ONNX, torch.export, OpenVINO or ncnn and verify the file.
 
     Args:
         network: The network, see ``network.unwrap``; it is not changed.
-        path: The file to write: .onnx, .pt2 or .xml. It is written completely or not at all.
+        path: The file to write: .onnx, .pt2, .xml or .param. It is written completely or not at all.
         heads: What the file returns: ``raw``, ``boxes`` or ``nms`` (ONNX and OpenVINO only), see ``Heads``.
         dynamic: Dynamic dimensions of the input: ``"batch"``, ``"size"`` (height and width), True for both, or False.
+            ncnn has none.
         opset: ONNX opset, 11 or later; below 18 for networks with operators of that opset only.
-        fp16: Store weights and compute layers in float16; inputs and outputs stay float32.
+        fp16: Store weights and compute layers in float16; inputs and outputs stay float32. Not for ncnn.
         names: Class names for the metadata: a file with one name a line, or a sequence; None: the network's own.
         letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
         threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
@@ -119,16 +132,15 @@ def export(
         numbers = sorted(selected_classes(classes, skip_classes, known))
         if not numbers:
             raise DarknetError("classes: expected one class or more")
-    writer = {".onnx": _write_onnx, ".pt2": _write_pt2, ".xml": _write_openvino}.get(target.suffix.lower())
+    writer = _WRITERS.get(target.suffix.lower())
     if writer is None:
-        raise DarknetError(f"{target}: expected a name that ends in .onnx, .pt2 or .xml (OpenVINO)")
+        raise DarknetError(f"{target}: expected a name that ends in .onnx, .pt2, .xml (OpenVINO) or .ncnn.param")
     if not target.parent.is_dir():
         raise DarknetError(f"{target}: there is no folder {target.parent}")
+    if heads is Heads.NMS and writer in (_write_pt2, _write_ncnn):
+        raise DarknetError(f"{target}: heads=nms needs ONNX or OpenVINO: expected heads=raw or boxes for this format")
     options: dict[str, Any] = {"dynamic": dynamic, "fp16": fp16, "names": class_names, "letterbox": letterbox}
-    if writer is not _write_pt2:
-        options |= {"opset": opset, "threshold": threshold, "nms": nms, "classes": numbers}
-    elif heads is Heads.NMS:
-        raise DarknetError(f"{target}: heads=nms needs ONNX or OpenVINO: expected heads=raw or boxes for a .pt2")
+    options |= {"opset": opset, "threshold": threshold, "nms": nms, "classes": numbers}
     try:
         with temporary_folder(target.parent) as folder, evaluating(network):
             runtime, runners = writer(network, folder / target.name, heads, options)
@@ -143,8 +155,7 @@ def export(
         raise DarknetError(f"{target}: {error.strerror or error}") from error
     if not differences:
         return ExportResult(str(target), runtime)
-    max_abs = max(difference.max_abs for difference in differences)
-    return ExportResult(str(target), runtime, max_abs, max(difference.relative_rms for difference in differences))
+    return ExportResult(str(target), runtime, *worst(differences))
 
 
 def _write_onnx(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, _Runners]:
@@ -152,25 +163,22 @@ def _write_onnx(network: Network, path: pathlib.Path, heads: Heads, options: dic
     is_one_file = write_onnx(model, path)
     if not is_onnxruntime_installed():
         return "", {}
-    runners = {heads: make_runner(create_session(path))}
+    runners: dict[Heads, Runner] = {heads: OnnxModel(path).run}
     if heads is Heads.NMS and is_one_file:  # NMS of too many candidates is skipped: verify the boxes as well
         nms_nodes.remove_nms(model)
-        runners[Heads.BOXES] = make_runner(create_session(model.SerializeToString()))
-    return "onnxruntime", runners
+        runners[Heads.BOXES] = OnnxModel(model.SerializeToString()).run
+    return OnnxModel.runtime, runners
 
 
 def _write_pt2(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, _Runners]:
-    program = trace(TraceableNetwork(network, heads, half=options["fp16"]), options["dynamic"])
-    entries = metadata(network, names=options["names"], letterbox=options["letterbox"]) | {"heads": str(heads)}
+    module = TraceableNetwork(network, heads, half=options["fp16"])
+    program = trace(module, options.pop("dynamic"))
+    del options["opset"]
+    entries = metadata.describe(network, heads=heads, outputs=module.output_names, **options)
     archive = io.BytesIO()  # on a full disk PyTorch's own writer ends the process
-    torch.export.save(program, archive, extra_files={f"{key}.txt": value for key, value in entries.items()})
+    torch.export.save(program, archive, extra_files={METADATA: json.dumps(entries)})
     path.write_bytes(archive.getbuffer())
-    loaded = torch.export.load(path).module()
-
-    def run(arrays: list[Array]) -> list[Array]:
-        return [output.detach().numpy() for output in loaded(*map(torch.from_numpy, arrays))]
-
-    return "torch.export", {heads: run}
+    return Pt2Model.runtime, {heads: Pt2Model(path).run}
 
 
 def _write_openvino(
@@ -184,19 +192,26 @@ def _write_openvino(
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         onnx_path = pathlib.Path(folder, "network.onnx")
-        write_onnx(to_onnx(network, heads=heads, **options | {"fp16": False}), onnx_path)
+        onnx_model = to_onnx(network, heads=heads, **options | {"fp16": False})
+        entries = {prop.key: prop.value for prop in onnx_model.metadata_props}
+        write_onnx(onnx_model, onnx_path)
         model = get_core().read_model(onnx_path)
-        for key, value in metadata(network, names=options["names"], letterbox=options["letterbox"]).items():
-            model.set_rt_info(value, ["darknet_py", key])
+        for key, value in (entries | {"fp16": str(options["fp16"]).lower()}).items():
+            model.set_rt_info(value, [RT_INFO, key])
         try:
             openvino.save_model(model, path, compress_to_fp16=options["fp16"])
         except RuntimeError as error:
             raise DarknetError(f"{path.name}: OpenVINO cannot write it, is the disk full? {error}") from error
         del model  # it keeps the file mapped into memory
         shutil.rmtree(folder, ignore_errors=True)
-    compiled = get_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return OpenVINOModel.runtime, {heads: OpenVINOModel(path).run}
 
-    def run(arrays: list[Array]) -> list[Array]:
-        return list(compiled(arrays).values())
 
-    return "OpenVINO", {heads: run}
+def _write_ncnn(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, _Runners]:
+    if options["fp16"] or options["dynamic"]:
+        raise DarknetError(f"{path.name}: ncnn files are float32 and of fixed size: expected no fp16 and no dynamic")
+    write_ncnn(network, path, heads, options)
+    return (NcnnModel.runtime, {heads: NcnnModel(path).run}) if is_ncnn_installed() else ("", {})
+
+
+_WRITERS = {".onnx": _write_onnx, ".pt2": _write_pt2, ".xml": _write_openvino, ".param": _write_ncnn}

@@ -6,7 +6,6 @@ outputs can be decoded to boxes inside the graph.
 
 from __future__ import annotations
 
-import enum
 import math
 from typing import Any
 
@@ -16,24 +15,10 @@ from torch import Tensor, nn
 from ..conversion.fuse_bn import fuse_batch_norm
 from ..errors import DarknetError, DataError, WeightsError
 from ..network import Network
-from ..postprocess import decode_dense
+from ..postprocess import Heads, decode_dense
 from .quiet import quiet_converters
 
 _MIN_CELLS = 4  # of the smallest feature map, in width and height, for a dynamic size
-
-
-class Heads(enum.StrEnum):
-    """What an exported network returns for its detection heads.
-
-    ``raw``: what ``network(x)`` returns.
-    ``boxes``: all boxes of all heads, float32 [batch, n, 4] (cx, cy, w, h) relative to the input, and ``scores``,
-    float32 [batch, n, classes] in 0..1.
-    ``nms``: ``detections``, float32 [n, 7], one row per box and class after NMS: image, class, score, cx, cy, w, h.
-    """
-
-    RAW = "raw"
-    BOXES = "boxes"
-    NMS = "nms"
 
 
 class TraceableNetwork(nn.Module):

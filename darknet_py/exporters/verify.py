@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import starmap
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from ..activations import Activation
-from ..errors import DarknetError
+from ..errors import DarknetError, DataError
 from ..layers import Layer
 from ..network import Network
-from ..postprocess import apply_nms, from_scores, nms_options
-from .traceable import Heads, TraceableNetwork, size_multiple
+from ..postprocess import Heads, apply_nms, decode_dense, from_scores, nms_options
+from ..runtimes.model import Array
+from .traceable import TraceableNetwork, size_multiple
 
 _MAX_CANDIDATES = 5000  # boxes and classes above the threshold; NMS of more takes too long
 _DISCONTINUOUS_TRIES = 8  # inputs for a network with discontinuous layers; one of them must agree
 _TOLERANCE = {False: 1e-3, True: 5e-2}  # of float32 and float16, relative to the RMS; rounding stays far below
 _RANKED = 100  # boxes of highest score whose coordinates are compared whatever their score
 _SCORE_FLOOR = 0.1  # RMS of scores that differences are at least relative to: runtimes round small scores to 1e-8 and 0
-Array = npt.NDArray[np.float32]
 Runner = Callable[[list[Array]], list[Array]]  # inputs and states -> outputs and next states
 
 
@@ -34,16 +34,13 @@ class OutputDifference(NamedTuple):
     Attributes:
         max_abs: Largest absolute difference.
         relative_rms: RMS of the difference over the RMS of the output; the largest of all outputs.
+        box_pixels: Largest difference of the position or size of a box, in pixels of the input, of the boxes that are
+            compared (see ``verify_outputs``); NaN where there are none.
     """
 
     max_abs: float
     relative_rms: float
-
-
-def make_runner(session: Any) -> Runner:
-    """Return a function that runs an ONNX Runtime session: inputs and outputs in the order of the model."""
-    inputs = [value.name for value in session.get_inputs()]
-    return lambda arrays: list(session.run(None, dict(zip(inputs, arrays, strict=True))))
+    box_pixels: float = math.nan
 
 
 def verify_outputs(
@@ -104,9 +101,17 @@ def verify_outputs(
         # With rounding of float16 a score may cross the threshold.
         any_count = heads is Heads.NMS and (fp16 or discontinuous)
         pairs = list(zip(expected, outputs, strict=True))
+        size = (x.shape[3], x.shape[2]) if x.dim() == 4 else (1, 1)
         if heads is Heads.BOXES:
-            return _worst([_compare_boxes(*pairs[0], *pairs[1], threshold), *starmap(_compare_output, pairs[2:])])
-        return _worst([_compare_output(y, output, heads is Heads.NMS, any_count) for y, output in pairs])
+            boxes = _compare_boxes(*pairs[0], *pairs[1], threshold)._replace(
+                box_pixels=_box_pixels(expected[0], torch.from_numpy(outputs[0]), expected[1], size, threshold)
+            )
+            return worst([boxes, *starmap(_compare_output, pairs[2:])])
+        differences = [_compare_output(y, output, heads is Heads.NMS, any_count) for y, output in pairs]
+        if heads is Heads.RAW and network.heads:
+            maps = expected[: len(network.heads)], [torch.from_numpy(y) for y in outputs[: len(network.heads)]]
+            differences.append(OutputDifference(0.0, 0.0, _decoded_pixels(module.network, *maps, size, threshold)))
+        return worst(differences)
 
     differences = []
     for x, states in _make_inputs(module, dynamic, batches):
@@ -114,18 +119,52 @@ def verify_outputs(
         while discontinuous and tries[-1].relative_rms > _TOLERANCE[fp16] and len(tries) < _DISCONTINUOUS_TRIES:
             tries.append(compare(x.roll(len(tries), dims=-1), states))
         differences.append(min(tries, key=lambda difference: difference.relative_rms))
-    worst = _worst(differences)
-    if not (worst.relative_rms <= _TOLERANCE[fp16] or discontinuous):
+    largest = worst(differences)
+    if not (largest.relative_rms <= _TOLERANCE[fp16] or discontinuous):
         raise DarknetError(
-            f"outputs differ from PyTorch: max abs difference {worst.max_abs:.1e}, {worst.relative_rms:.1e} relative "
-            "to the RMS"
+            f"outputs differ from PyTorch: max abs difference {largest.max_abs:.1e}, "
+            f"{largest.relative_rms:.1e} relative to the RMS"
         )
-    return worst
+    return largest
 
 
-def _worst(differences: Sequence[OutputDifference]) -> OutputDifference:
-    max_abs = max((difference.max_abs for difference in differences), default=0.0)
-    return OutputDifference(max_abs, max((difference.relative_rms for difference in differences), default=0.0))
+def worst(differences: Sequence[OutputDifference]) -> OutputDifference:
+    """Return the largest of each kind of difference."""
+    return OutputDifference(
+        max((difference.max_abs for difference in differences), default=0.0),
+        max((difference.relative_rms for difference in differences), default=0.0),
+        max((d.box_pixels for d in differences if not math.isnan(d.box_pixels)), default=math.nan),
+    )
+
+
+def _decoded_pixels(
+    network: Network, expected: Sequence[Tensor], outputs: Sequence[Tensor], size: tuple[int, int], threshold: float
+) -> float:
+    """Return the largest difference of a box in pixels, of boxes decoded from the outputs of the heads."""
+    try:
+        with torch.inference_mode():
+            pairs = zip(
+                decode_dense(network, expected, size, threshold),
+                decode_dense(network, outputs, size, threshold),
+                strict=True,
+            )
+            return max(_box_pixels(boxes, other, scores, size, threshold) for (boxes, scores), (other, _) in pairs)
+    except DataError:  # a head whose boxes cannot be decoded without a threshold: its outputs were compared
+        return math.nan
+
+
+def _box_pixels(boxes: Tensor, other: Tensor, scores: Tensor, size: tuple[int, int], threshold: float) -> float:
+    """Return the largest difference of a box whose score matters, in pixels of the input."""
+    rows = _relevant_rows(scores, threshold)
+    scale = boxes.new_tensor(size).repeat(2)
+    return float(((boxes - other)[rows].abs() * scale).amax()) if bool(rows.any()) else math.nan
+
+
+def _relevant_rows(scores: Tensor, threshold: float) -> Tensor:
+    """Return which boxes are compared, bool [batch, n]: those above a tenth of the threshold, and the best 100."""
+    best = scores.amax(dim=2)
+    ranked = best.topk(min(_RANKED, best.shape[1])).values[:, -1:]
+    return best >= ranked.clamp(max=threshold / 10)
 
 
 def _compare_boxes(
@@ -135,10 +174,8 @@ def _compare_boxes(
     for expected, output in ((boxes, boxes_output), (scores, scores_output)):
         if expected.shape != output.shape:
             raise DarknetError(f"output of shape {output.shape}: expected {tuple(expected.shape)}, as in PyTorch")
-    best = scores.amax(dim=2)
-    ranked = best.topk(min(_RANKED, best.shape[1])).values[:, -1:]
-    rows = best >= ranked.clamp(max=threshold / 10)
-    return _worst(
+    rows = _relevant_rows(scores, threshold)
+    return worst(
         [
             _difference(boxes[rows].double().numpy(), boxes_output[rows.numpy()].astype(np.float64)),
             _difference(scores.double().numpy(), scores_output.astype(np.float64), _SCORE_FLOOR),

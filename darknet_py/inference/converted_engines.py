@@ -1,4 +1,4 @@
-"""Engines that run a converted copy of the network in another runtime: OpenVINO and ONNX Runtime.
+"""Engines that run a converted copy of the network in another runtime: OpenVINO, ONNX Runtime and ncnn.
 
 They may be called from several threads, and convert the network again after its weights have changed.
 """
@@ -8,22 +8,30 @@ from __future__ import annotations
 import pathlib
 import threading
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..errors import DarknetError
+from ..exporters.ncnn_conversion import write_ncnn
 from ..exporters.onnx.model import to_onnx, write_onnx
-from ..exporters.onnx.session import create_session
-from ..exporters.openvino_models import convert_network, get_core, import_openvino
+from ..exporters.openvino_conversion import convert_network
 from ..network import Network
+from ..runtimes.model import Array, RuntimeModel
+from ..runtimes.ncnn_models import NcnnModel
+from ..runtimes.onnxruntime_models import OnnxModel
+from ..runtimes.openvino_models import OpenVINOModel, import_openvino
 from .engine_cache import load_or_convert
 from .weight_tracker import WeightTracker
 
-_FILE = "network"  # stem of the files of a converted network
-_Array = npt.NDArray[np.float32]
+
+def require_shape(images: Tensor, network: Network, name: str) -> None:
+    """Raise DarknetError for images [batch, channels, height, width] of another size than the network's."""
+    if images.dim() == 4 and tuple(images.shape[1:]) != tuple(network.shape):
+        expected, found = (" x ".join(map(str, shape)) for shape in (network.shape, images.shape[1:]))
+        raise DarknetError(f"{name}: expected images of {expected} (channels, height, width), got {found}")
 
 
 class ConvertedEngine(ABC):
@@ -36,6 +44,9 @@ class ConvertedEngine(ABC):
     Raises:
         DarknetError: The network cannot be converted.
     """
+
+    name: ClassVar[str]  # of the engine
+    file: ClassVar[str]  # that ``_read`` reads
 
     def __init__(self, network: Network, dtype: str = "fp32") -> None:
         self.network = network
@@ -50,6 +61,7 @@ class ConvertedEngine(ABC):
             if self._tracker.changed():
                 self._tracker.update()  # first, so that changes during the conversion are detected by the next call
                 self._open()
+        require_shape(images, self.network, f"engine {self.name}")
         inputs = images.reshape(-1, *self._input_shape).contiguous().numpy(force=True)
         return [torch.from_numpy(output).to(images.device) for output in self._run(inputs)]
 
@@ -57,61 +69,65 @@ class ConvertedEngine(ABC):
         """Copy and pickle the network; the copy converts it or finds it in the cache."""
         return type(self), (self.network, self.dtype)
 
-    def _set_input_rank(self, rank: int) -> None:
-        """Set the shape of one input by the number of dimensions of the input: an image, or a vector."""
+    def _open(self) -> None:
+        """Convert the network with its current weights, and load the file."""
+        self._model = load_or_convert(
+            self.network, self.name, self._write, lambda folder: self._read(folder / self.file, torch.get_num_threads())
+        )
+        rank = len(self._model.inputs[0].shape)  # an image, or a vector
         self._input_shape = tuple(self.network.shape) if rank == 4 else (self.network.shape.floats,)
 
-    @abstractmethod
-    def _open(self) -> None:
-        """Convert the network with its current weights, and prepare to run it."""
+    def _run(self, inputs: Array) -> list[Array]:
+        return self._model.run([inputs])
 
     @abstractmethod
-    def _run(self, inputs: _Array) -> list[_Array]:
-        """Return the outputs in newly allocated memory."""
+    def _write(self, folder: pathlib.Path) -> None:
+        """Convert the network and write its files."""
+
+    @abstractmethod
+    def _read(self, path: pathlib.Path, threads: int) -> RuntimeModel:
+        """Load the file."""
 
 
 class OpenVINOEngine(ConvertedEngine):
     """A network in OpenVINO, compiled once for all batch sizes."""
 
-    def _open(self) -> None:
-        core = get_core()
-
-        def read(folder: pathlib.Path) -> Any:
-            return core.read_model(folder / f"{_FILE}.xml")
-
-        model = load_or_convert(self.network, "openvino", self._write, read)
-        self._set_input_rank(len(model.input(0).partial_shape))
-        hints = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[self.dtype],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
-        self._request = core.compile_model(model, "CPU", hints).create_infer_request()
-
-    def _run(self, inputs: _Array) -> list[_Array]:
-        # A request holds the inputs and outputs of one call. More requests would gain nothing: the latency hint
-        # gives each call all the threads.
-        with self._lock:
-            return list(self._request.infer([inputs], share_inputs=True).values())
+    name = "openvino"
+    file = "network.xml"
 
     def _write(self, folder: pathlib.Path) -> None:
         model = convert_network(self.network, folder)
-        import_openvino().save_model(model, folder / f"{_FILE}.xml", compress_to_fp16=False)
+        import_openvino().save_model(model, folder / self.file, compress_to_fp16=False)
+
+    def _read(self, path: pathlib.Path, threads: int) -> RuntimeModel:
+        return OpenVINOModel(path, threads=threads, precision=self.dtype)
 
 
 class ONNXRuntimeEngine(ConvertedEngine):
     """A network in ONNX Runtime."""
 
-    def _open(self) -> None:
-        def read(folder: pathlib.Path) -> Any:
-            return create_session(folder / f"{_FILE}.onnx", providers=None, threads=torch.get_num_threads())
-
-        self._session = load_or_convert(self.network, "onnxruntime", self._write, read)
-        self._set_input_rank(len(self._session.get_inputs()[0].shape))
-
-    def _run(self, inputs: _Array) -> list[_Array]:
-        session = self._session
-        return list(session.run(None, {session.get_inputs()[0].name: inputs}))
+    name = "onnxruntime"
+    file = "network.onnx"
 
     def _write(self, folder: pathlib.Path) -> None:
-        write_onnx(to_onnx(self.network, dynamic="batch"), folder / f"{_FILE}.onnx")
+        write_onnx(to_onnx(self.network, dynamic="batch"), folder / self.file)
+
+    def _read(self, path: pathlib.Path, threads: int) -> RuntimeModel:
+        return OnnxModel(path, providers=None, threads=threads)
+
+
+class NcnnEngine(ConvertedEngine):
+    """A network in ncnn, with weights and feature maps in float32; the images of a batch run one by one."""
+
+    name = "ncnn"
+    file = "network.ncnn.param"
+
+    def _write(self, folder: pathlib.Path) -> None:
+        write_ncnn(self.network, folder / self.file)
+
+    def _read(self, path: pathlib.Path, threads: int) -> RuntimeModel:
+        return NcnnModel(path, threads=threads)
+
+    def _run(self, inputs: Array) -> list[Array]:
+        parts = [self._model.run([image[None]]) for image in inputs]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]

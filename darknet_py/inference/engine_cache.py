@@ -31,6 +31,7 @@ from ..network import Network
 
 _CHECKSUMS = "sha256.json"
 _CONVERTERS = ("torch", "onnx", "onnxscript", "onnx-ir")
+_OWN_CONVERTERS = {"ncnn": ("pnnx",)}
 
 _log = get_logger(__name__)
 _converting = threading.Lock()  # the converters change state of the process, such as the levels of loggers
@@ -80,7 +81,7 @@ def load_or_convert(
 
 def cache_key(network: Network, runtime: str) -> str:
     """Return a hash of the network, its weights and buffers, the input size, and the code that converts it."""
-    packages = [(name, _package_version(name)) for name in (*_CONVERTERS, runtime)]
+    packages = [(name, _package_version(name)) for name in (*_CONVERTERS, *_OWN_CONVERTERS.get(runtime, ()), runtime)]
     description = (cfg.dumps(network.config), network.dialect, network.shape, _code_version(), packages)
     key = hashlib.sha256(repr(description).encode("utf-8", "surrogateescape"))
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):

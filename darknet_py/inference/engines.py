@@ -5,11 +5,12 @@
     graph         the fused network, captured as one CUDA graph per input shape; needs a GPU
     openvino      OpenVINO on CPUs and Intel GPUs; pip install 'darknet-torch[openvino]'
     onnxruntime   ONNX Runtime; pip install 'darknet-torch[export]'
+    ncnn          ncnn in float32, on CPUs; pip install 'darknet-torch[ncnn]'
     auto          the fastest that is installed for the network's device
 
 An engine replaces ``Network.forward`` only: decoding and NMS are the same for all. It may be called from several
 threads, and uses the weights that the network has at the time of the call, as far as ``WeightTracker`` detects their
-changes. OpenVINO and ONNX Runtime run a converted copy of the network, which ``engine_cache`` keeps on disk.
+changes. OpenVINO, ONNX Runtime and ncnn run a converted copy of the network, which ``engine_cache`` keeps on disk.
 """
 
 from __future__ import annotations
@@ -22,22 +23,30 @@ from torch import Tensor
 
 from ..errors import DarknetError
 from ..network import Network
-from .converted_engines import ONNXRuntimeEngine, OpenVINOEngine
+from .converted_engines import NcnnEngine, ONNXRuntimeEngine, OpenVINOEngine
 from .fused_network import DTYPES, FusedNetwork
 
 Engine = Callable[[Tensor], list[Tensor]]
-_REQUIRED_PACKAGES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
-_EXTRAS = {"openvino": "openvino", "onnxruntime": "export"}
+DEFAULT = "torch"
+_REQUIRED_PACKAGES = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
+    "ncnn": ("ncnn", "pnnx", "onnx", "onnxscript"),
+}
+_EXTRAS = {"openvino": "openvino", "onnxruntime": "export", "ncnn": "ncnn"}
+_CONVERTED = {engine.name: engine for engine in (OpenVINOEngine, ONNXRuntimeEngine, NcnnEngine)}
+_FP32_ONLY = ("plain", "onnxruntime", "ncnn")
 ENGINES = ("plain", "torch", "graph", *_REQUIRED_PACKAGES, "auto")
 
 
-def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str = "fp32") -> Engine:
+def create_engine(network: Network, name: str | Engine = DEFAULT, *, dtype: str = "fp32") -> Engine:
     """Create a function that computes the outputs of a network's heads.
 
     Args:
-        network: The network. OpenVINO and ONNX Runtime accept inputs of ``network.shape`` only.
+        network: The network. OpenVINO, ONNX Runtime and ncnn accept inputs of ``network.shape`` only.
         name: One of ``ENGINES``, see the module's docstring. A function is returned unchanged.
-        dtype: ``fp32``, ``bf16`` or ``fp16``, see ``optimise``. ``plain`` and ``onnxruntime`` support ``fp32`` only.
+        dtype: ``fp32``, ``bf16`` or ``fp16``, see ``optimise``. ``plain``, ``onnxruntime`` and ``ncnn``
+            support ``fp32`` only.
 
     Returns:
         A function from images, float32 [batch, channels, height, width] in 0..1, to what ``network(images)`` returns:
@@ -54,7 +63,7 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
         name = _fastest(network)
     if dtype not in DTYPES:
         raise DarknetError(f"engine {name}: dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
-    if name in ("plain", "onnxruntime") and dtype != "fp32":
+    if name in _FP32_ONLY and dtype != "fp32":
         raise DarknetError(f"engine {name}: dtype: expected fp32, got {dtype!r}")
     if name == "plain":
         return SequenceEngine(network.predict) if network.stateful else network.predict
@@ -68,7 +77,7 @@ def create_engine(network: Network, name: str | Engine = "torch", *, dtype: str 
         raise DarknetError(f"engine {name}: not installed: pip install 'darknet-torch[{_EXTRAS[name]}]'")
     if network.stateful:
         raise DarknetError(f"engine {name}: does not keep the state of recurrent layers: expected torch")
-    return OpenVINOEngine(network, dtype) if name == "openvino" else ONNXRuntimeEngine(network)
+    return _CONVERTED[name](network, dtype)
 
 
 class SequenceEngine:

@@ -24,6 +24,7 @@ Conversion from .weights to a checkpoint and back is lossless. No code is stored
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import math
 import os
 import pathlib
@@ -105,18 +106,26 @@ def create(network: Network, upto: int | None = None) -> Checkpoint:
     if not 0 < count <= len(network.layers):
         raise WeightsError(f"upto={upto}: expected 1..{len(network.layers)}, the number of layers")
     require_memory(network)
+    return dataclasses.replace(
+        without_weights(network),
+        state_dict={n: t.cpu().contiguous() for n, t in plain_state_dict(network).items() if layer_of(n) < count},
+        layers=count,
+    )
+
+
+def without_weights(network: Network) -> Checkpoint:
+    """Return a checkpoint without tensors, from which ``build`` makes the same network."""
     config = network.config
     return Checkpoint(
-        {n: t.cpu().contiguous() for n, t in plain_state_dict(network).items() if layer_of(n) < count},
+        {},
         config.text or cfg_.dumps(config),
         pathlib.Path(config.path).name,
         str(network.dialect),
         network.version,
         network.seen,
-        count,
-        tuple(network.names),
-        {name: to_unicode(read_text(path)) for name, path in _named_files(network).items()},
-        _named_plugins(network),
+        names=tuple(network.names),
+        files={name: to_unicode(read_text(path)) for name, path in _named_files(network).items()},
+        plugins=_named_plugins(network),
     )
 
 

@@ -19,12 +19,14 @@ import torch
 import darknet_py
 from darknet_py import cli
 from darknet_py.errors import DarknetError
+from darknet_py.exporters import metadata
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import model
-from darknet_py.exporters.onnx.model import metadata, to_onnx
-from darknet_py.exporters.onnx.session import create_session
-from darknet_py.exporters.traceable import Heads, TraceableNetwork
-from darknet_py.exporters.verify import make_runner, verify_outputs
+from darknet_py.exporters.onnx.model import to_onnx
+from darknet_py.exporters.traceable import TraceableNetwork
+from darknet_py.exporters.verify import verify_outputs
+from darknet_py.postprocess import Heads
+from darknet_py.runtimes.onnxruntime_models import OnnxModel
 from tests.helpers import random_networks
 from tests.helpers.export_networks import DETECTOR, STATEFUL, detector
 
@@ -39,7 +41,7 @@ pytest.importorskip("onnxscript", reason="the extra export is not installed")
 def test_batch_and_size_are_dynamic(heads: str, tmp_path: pathlib.Path) -> None:
     net = detector()
     export(net, tmp_path / "a.onnx", heads=heads, dynamic=True)
-    run, module = make_runner(create_session(tmp_path / "a.onnx")), TraceableNetwork(net, Heads(heads))
+    run, module = OnnxModel(tmp_path / "a.onnx").run, TraceableNetwork(net, Heads(heads))
     for shape in ((1, 3, 96, 64), (3, 3, 64, 128), (8, 3, 80, 80)):
         x = random_networks.random(*shape, low=0)
         for expected, output in zip(module(x), run([x.numpy()]), strict=True):
@@ -72,7 +74,7 @@ def test_states_are_inputs_and_outputs(tmp_path: pathlib.Path) -> None:
     model = onnx.load(tmp_path / "a.onnx")
     assert [value.name for value in model.graph.input] == ["input", "state_0_0", "state_1_0", "state_1_1", "state_2_0"]
     assert [value.name for value in model.graph.output][1:] == [f"next_{v.name}" for v in model.graph.input][1:]
-    run = make_runner(create_session(tmp_path / "a.onnx"))
+    run = OnnxModel(tmp_path / "a.onnx").run
     states = [tensor.numpy() for tensor in TraceableNetwork(net, Heads.RAW).initial_state(3)]
     for step in range(4):
         x = random_networks.random(3, 6, seed=step)
@@ -98,7 +100,7 @@ def test_metadata_holds_names_heads_and_hashes(tmp_path: pathlib.Path) -> None:
     assert json.loads(props["head_options"])[0]["anchors"] == [[10, 14], [23, 27]]
     assert props["weights_sha256"] == sha256((tmp_path / "a.weights").read_bytes()).hexdigest()
     assert props["cfg_sha256"] == sha256(DETECTOR.format(kind="greedynms").encode()).hexdigest()
-    assert metadata(random_networks.network(STATEFUL))["input"] == "values 0..1"
+    assert metadata.describe(random_networks.network(STATEFUL), heads=Heads.RAW, outputs=[])["input"] == "values 0..1"
 
 
 UNEQUAL = """
@@ -160,11 +162,11 @@ def test_fp16_files_store_half_precision_weights(tmp_path: pathlib.Path) -> None
 def test_torch_export_files_give_the_same_outputs(tmp_path: pathlib.Path) -> None:
     net = detector()
     assert export(net, tmp_path / "a.pt2", dynamic=True, names=["a", "b", "c", "d"]).max_abs_difference == 0
-    notes = {"names.txt": ""}
+    notes = {"metadata.json": ""}
     program = torch.export.load(tmp_path / "a.pt2", extra_files=notes)
     x = random_networks.random(3, 3, 64, 64, low=0)
     torch.testing.assert_close(list(program.module()(x)), net(x), rtol=1e-4, atol=1e-5)
-    assert json.loads(notes["names.txt"]) == ["a", "b", "c", "d"]
+    assert json.loads(json.loads(notes["metadata.json"])["names"]) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
@@ -182,7 +184,7 @@ def test_a_large_model_has_its_weights_in_a_second_file(
     net = random_networks.network(DETECTOR.format(kind="default").replace("filters=8", "filters=80"))
     export(net, tmp_path / "a.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.onnx.data"]
-    make_runner(create_session(tmp_path / "a.onnx"))
+    OnnxModel(tmp_path / "a.onnx")
 
 
 def test_a_file_with_other_outputs_is_not_kept(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +251,7 @@ def test_unsupported_options_are_refused(
     ("name", "options", "message"),
     [
         ("none/a.onnx", {}, "none/a.onnx: there is no folder "),
-        ("a.engine", {}, "ends in .onnx, .pt2 or .xml"),
+        ("a.engine", {}, "ends in .onnx, .pt2, .xml (OpenVINO) or .ncnn.param"),
         ("a.pt2", {"heads": "nms"}, "heads=nms needs ONNX or OpenVINO"),
     ],
 )
@@ -286,7 +288,8 @@ def test_the_command_exports_a_checkpoint(tmp_path: pathlib.Path, capsys: pytest
     darknet_py.save(net, tmp_path / "a.pt")
     assert cli.main(["export", str(tmp_path / "a.pt"), "-o", str(tmp_path / "a.onnx"), "--heads", "boxes"]) == 0
     assert re.fullmatch(
-        r"\S+a.onnx: verified with onnxruntime: max abs difference \S+, \S+ relative to the RMS\n",
+        r"\S+a.onnx: verified with ONNX Runtime: max abs difference \S+, \S+ relative to the RMS; boxes differ by at most "
+        r"\S+ pixels\n",
         capsys.readouterr().out,
     )
     props = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}

@@ -16,14 +16,14 @@ from darknet_py.detector import Detector
 from darknet_py.errors import DarknetError
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx import nms_nodes
-from darknet_py.exporters.onnx.session import create_session
-from darknet_py.exporters.traceable import Heads, TraceableNetwork
-from darknet_py.exporters.verify import make_runner, verify_outputs
+from darknet_py.exporters.traceable import TraceableNetwork
+from darknet_py.exporters.verify import verify_outputs
 from darknet_py.images import resizing
 from darknet_py.images.reading import read_image
 from darknet_py.layers import DecodeOptions, Head
 from darknet_py.network import Network
-from darknet_py.postprocess import decode
+from darknet_py.postprocess import Heads, decode
+from darknet_py.runtimes.onnxruntime_models import OnnxModel
 from tests.helpers import opencv_versions, paths, random_networks, reference_values
 from tests.helpers.export_networks import detector
 from tests.helpers.layer_samples import SAMPLES, TREE_CLASSES, TREE_HEAD, Sample
@@ -56,7 +56,7 @@ def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> Non
     net = detector(kind)
     result = export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
     assert result.relative_rms < 1e-4
-    run = make_runner(create_session(tmp_path / "a.onnx"))
+    run = OnnxModel(tmp_path / "a.onnx").run
     for batch in (1, 3, 8):
         x = random_networks.random(batch, 3, 96, 64, seed=batch, low=0)
         (detections,) = run([x.numpy()])
@@ -74,12 +74,12 @@ def test_nms_of_some_classes_gives_their_rows(kind: str, tmp_path: pathlib.Path)
     for name, classes, skipped in (("all", None, ()), ("some", ["1", "2"], [2])):
         path = tmp_path / f"{name}.onnx"
         export(net, path, heads="nms", dynamic="batch", threshold=0.1, classes=classes, skip_classes=skipped)
-        session = create_session(path)
-        (rows[name],) = make_runner(session)([x])
+        session = OnnxModel(path)
+        (rows[name],) = session.run([x])
     expected_rows = rows["all"][rows["all"][:, 1] == 1]
     assert 0 < len(expected_rows) < len(rows["all"])
     np.testing.assert_array_equal(rows["some"], expected_rows)
-    assert session.get_modelmeta().custom_metadata_map["classes"] == "[1]"
+    assert session.metadata["classes"] == "[1]"
     for wrong, heads, message in (
         ([1], "boxes", "classes: heads=boxes returns the scores of all classes: expected heads=nms"),
         (["cat"], "nms", "classes: expected class names or numbers in 0..*, got 'cat'"),
@@ -113,7 +113,7 @@ def test_the_threshold_of_a_tree_is_part_of_the_graph(tmp_path: pathlib.Path) ->
         tensor.data.mul_(8)  # so that scores exceed the threshold
     export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
     x = random_networks.random(3, 3, 16, 16, low=0)
-    (detections,) = make_runner(create_session(tmp_path / "a.onnx"))([x.numpy()])
+    (detections,) = OnnxModel(tmp_path / "a.onnx").run([x.numpy()])
     expected_boxes = expected(net, x)
     assert sum(map(len, expected_boxes.values())) > 5
     assert rows_by_image(detections).keys() == expected_boxes.keys()
@@ -157,7 +157,7 @@ def test_the_graph_equals_batched_nms(kind: NMSKind, count: int, threshold: floa
     onnx.checker.check_model(model, full_check=True)
     boxes = random_networks.random(2, count, 4, low=0.2, high=0.5)
     probs = random_networks.random(2, count, 5, seed=1, low=0)
-    (detections,) = make_runner(create_session(model.SerializeToString()))([boxes.numpy(), probs.numpy()])
+    (detections,) = OnnxModel(model.SerializeToString()).run([boxes.numpy(), probs.numpy()])
     expected_boxes = set()
     for number in range(2):
         above = torch.where(probs[number] > threshold, probs[number], 0)
@@ -218,7 +218,7 @@ def test_exported_official_weights_give_the_boxes_of_the_detector(
     x = torch.stack([resizing.prepare_input(read_image(path), (416, 416)) for path in images[:8]])
     export(net, tmp_path / "raw.onnx", dynamic="batch")
     export(net, tmp_path / "nms.onnx", heads="nms", dynamic="batch")
-    raw, nms = (make_runner(create_session(tmp_path / f"{name}.onnx")) for name in ("raw", "nms"))
+    raw, nms = (OnnxModel(tmp_path / f"{name}.onnx").run for name in ("raw", "nms"))
     for batch in (1, 3, 8):
         part = x[-batch:]
         with torch.inference_mode():

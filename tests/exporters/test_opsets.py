@@ -15,9 +15,9 @@ from darknet_py.errors import DarknetError
 from darknet_py.exporters.exporter import export
 from darknet_py.exporters.onnx.model import OPSET, to_onnx, write_onnx
 from darknet_py.exporters.onnx.opsets import lower_opset
-from darknet_py.exporters.onnx.session import create_session
-from darknet_py.exporters.traceable import Heads, TraceableNetwork
-from darknet_py.exporters.verify import make_runner
+from darknet_py.exporters.traceable import TraceableNetwork
+from darknet_py.postprocess import Heads
+from darknet_py.runtimes.onnxruntime_models import OnnxModel
 from tests.helpers import paths, random_networks
 from tests.helpers.export_networks import detector
 
@@ -57,7 +57,7 @@ softmax=1
 
 
 def run(model: Any, arrays: list[Any]) -> list[Any]:
-    return make_runner(create_session(model.SerializeToString()))(arrays)
+    return OnnxModel(model.SerializeToString()).run(arrays)
 
 
 def assert_lowered_models_agree(model: Any, arrays: list[Any]) -> None:

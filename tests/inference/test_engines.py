@@ -17,13 +17,13 @@ from torch import Tensor, nn
 import darknet_py
 from darknet_py import cfg
 from darknet_py.errors import DarknetError
-from darknet_py.exporters.openvino_models import import_openvino
 from darknet_py.inference import engines
 from darknet_py.network import Network
+from darknet_py.runtimes.openvino_models import import_openvino
 from tests.helpers import export_networks, random_networks
 
 TEXT = (pathlib.Path(__file__).parents[2] / "cfgs" / "yolov4-tiny.cfg").read_text()
-CONVERTED = ("openvino", "onnxruntime")
+CONVERTED = ("openvino", "onnxruntime", "ncnn")
 ENGINES = ("plain", "torch", *CONVERTED)
 
 

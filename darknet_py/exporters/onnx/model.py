@@ -5,21 +5,18 @@ The graph comes from ``torch.onnx.export(dynamo=True)``; ``cleanup`` then rewrit
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pathlib
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-from ... import weights
 from ...errors import DarknetError
 from ...network import Network
-from ...postprocess import nms_options, uses_letterbox
+from ...postprocess import Heads, nms_options
+from .. import metadata
 from ..quiet import quiet_converters
-from ..traceable import Heads, TraceableNetwork, trace
+from ..traceable import TraceableNetwork, trace
 from . import nms_nodes
 from .cleanup import clean_up, remove_unused
 from .opsets import OLDEST, lower_opset
@@ -106,10 +103,18 @@ def to_onnx(
         except ValueError as error:
             raise DarknetError(f"{network.config.path}: opset={opset}: {error}") from error
     remove_unused(model.graph)
-    entries = metadata(network, names=names, letterbox=letterbox) | {"heads": str(heads), "threshold": str(threshold)}
-    if classes is not None:
-        entries["classes"] = json.dumps(list(classes))
-    onnx.helper.set_model_props(model, entries | {"nms": str(nms), "fp16": str(fp16).lower()})
+    entries = metadata.describe(
+        network,
+        heads=heads,
+        outputs=[output.name for output in model.graph.output],
+        names=names,
+        letterbox=letterbox,
+        threshold=threshold,
+        nms=nms,
+        fp16=fp16,
+        classes=classes,
+    )
+    onnx.helper.set_model_props(model, entries)
     return model
 
 
@@ -137,44 +142,3 @@ def write_onnx(model: onnx.ModelProto, path: pathlib.Path) -> bool:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise DarknetError(f"{path.name}: not valid in opset {opset}: {' '.join(str(error).split())}") from error
     return is_one_file
-
-
-def metadata(network: Network, *, names: Sequence[str] = (), letterbox: bool | None = None) -> dict[str, str]:
-    """Return the metadata of an exported file by key; values other than strings are JSON."""
-    from ..._version import __version__
-
-    layers = {id(layer): index for index, layer in enumerate(network)}
-    heads = [
-        {
-            "layer": layers[id(head)],
-            "section": head.names[0],
-            "classes": head.classes,
-            "anchors": [list(pair) for pair in head.anchors],
-            "nms_kind": str(head.nms_options.kind),
-            "beta_nms": head.nms_options.beta,
-            "sigma_nms": head.nms_options.sigma,
-        }
-        for head in network.heads
-    ]
-    return {
-        "producer": f"darknet_py {__version__}",
-        "input": "RGB planes, values 0..1" if network.shape.channels == 3 else "values 0..1",
-        "resize": "letterbox" if uses_letterbox(network, letterbox) else "stretch",
-        "boxes": "x y w h of centre and size, relative to the input",
-        "names": json.dumps(list(names or network.names), ensure_ascii=False),
-        "head_options": json.dumps(heads),
-        "dialect": str(network.dialect),
-        "cfg_sha256": hashlib.sha256(network.config.text.encode("utf-8", "surrogateescape")).hexdigest(),
-        "weights_sha256": _weights_sha256(network),
-    }
-
-
-def _weights_sha256(network: Network) -> str:
-    """Return the SHA-256 of the .weights file that saving the network would write."""
-    major, minor, revision = network.version
-    header = weights.Header(major, minor, revision, network.seen)
-    total = hashlib.sha256(struct.pack(header.layout(network.dialect), *header))
-    for array in weights.stored(network, transposed=header.transposed, writing=True):
-        floats = array.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-        total.update(floats.astype("<f4", copy=False).data)
-    return total.hexdigest()

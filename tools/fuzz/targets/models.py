@@ -145,8 +145,8 @@ class Onnx(Target):
         """Run it on zeros."""
         import torch
 
-        from darknet_py.compare.onnx_backend import OnnxBackend
+        from darknet_py.compare.file_backend import FileBackend
 
-        backend = OnnxBackend(str(path))
+        backend = FileBackend(str(path))
         width, height = backend.size or (32, 32)
         backend.run(torch.zeros(1, backend.channels or 3, height, width), 0.25, 0.45, None)

@@ -1,9 +1,8 @@
-"""ONNX Runtime as a backend of ``compare``."""
+"""Exported files and other ONNX files as a backend of ``compare``, run by their own runtimes."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 
@@ -14,62 +13,64 @@ from torch import Tensor
 from ..boxes import NMSKind, NMSOptions
 from ..cfg import Dialect
 from ..errors import DarknetError
-from ..exporters.onnx.session import create_session
+from ..exporters import metadata
 from ..network import Network
 from ..postprocess import apply_nms, from_scores, nms_options, to_rows, with_kind
+from ..runtimes.reader import read_model
 from .backends import Backend, BackendOutput, Size, detect
 
-_FLOATS = ("tensor(float)", "tensor(float16)")
+_FLOATS = ("float32", "float16")
 _LAYER_NUMBER = re.compile(r".*_(\d+)")
 
 
-class OnnxBackend(Backend):
-    """An ONNX file in ONNX Runtime; the names and sizes of its outputs determine their meaning, see ``Heads``."""
+class FileBackend(Backend):
+    """A file in its runtime; the names and sizes of its outputs determine their meaning, see ``postprocess.Heads``."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        if not os.path.isfile(path):
-            raise DarknetError(f"{path}: no such file")
-        self.session = create_session(path)
-        inputs = self.session.get_inputs()
-        described = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs) or "none"
-        if not inputs or len(inputs[0].shape) not in (2, 4) or any(value.type not in _FLOATS for value in inputs):
+        self.model = read_model(path)
+        inputs = self.model.inputs
+        described = ", ".join(f"{spec.name} {spec.type} {list(spec.shape)}" for spec in inputs) or "none"
+        if not inputs or len(inputs[0].shape) not in (2, 4) or any(spec.type not in _FLOATS for spec in inputs):
             raise DarknetError(
                 f"{path}: inputs {described}: expected floats [batch, channels, height, width] or [batch, inputs]"
             )
         first, *self.states = inputs
-        self.input = first.name
-        self.shape = tuple(first.shape)
+        self.shape = first.shape
         if len(self.shape) == 4 and self.shape[3] in (1, 3) and self.shape[1] not in (1, 3):
             raise DarknetError(f"{path}: inputs {described}: channels last; expected [batch, channels, height, width]")
         if len(self.shape) == 4 and isinstance(self.shape[1], int):
             self.channels = self.shape[1]
-        self.is_half = first.type == "tensor(float16)"
+        self.is_half = first.type == "float16"
         height, width = self.shape[2:] if len(self.shape) == 4 else ("", "")
         if isinstance(height, int) and isinstance(width, int) and width * height > 1:
             self.size = width, height
         self.nms_options = NMSOptions()
+        self.output_names = self.model.outputs
         try:
-            self._read_metadata(dict(self.session.get_modelmeta().custom_metadata_map))
+            self._read_metadata(self.model.metadata)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise DarknetError(
                 f"{path}: invalid metadata: expected those of an exported file ({error!r:.200})"
             ) from error
 
-    def _read_metadata(self, metadata: Mapping[str, str]) -> None:
-        """Take the dialect and the NMS options from the metadata of a file of this package."""
-        if not metadata.get("producer", "").startswith("darknet_py"):
-            return  # other programs may use the same keys with another meaning
-        if dialect := metadata.get("dialect"):
+    def _read_metadata(self, entries: Mapping[str, str]) -> None:
+        """Take the names of outputs, the dialect and the NMS options from the metadata of a file of this package."""
+        if not metadata.is_ours(entries):
+            return
+        if dialect := entries.get("dialect"):
             self.dialect = Dialect(dialect)
-        if heads := json.loads(metadata.get("head_options", "[]")):
+        names = json.loads(entries.get("outputs", "[]"))
+        if len(names) == len(self.output_names):  # ncnn and some versions of OpenVINO have names of their own
+            self.output_names = tuple(map(str, names))
+        if heads := json.loads(entries.get("head_options", "[]")):
             last = heads[-1]
             sigma = float(last.get("sigma_nms", NMSOptions.sigma))
             self.nms_options = NMSOptions(NMSKind(last["nms_kind"]), float(last["beta_nms"]), sigma)
 
     def __str__(self) -> str:
         """File and runtime."""
-        return f"{self.path} (ONNX Runtime)"
+        return f"{self.path} ({self.model.runtime})"
 
     def load(self, size: Size | None, dialect: Dialect | None) -> None:
         """Raise DarknetError for a size that the file does not accept."""
@@ -83,18 +84,17 @@ class OnnxBackend(Backend):
         """Return the heads' outputs, or the boxes that the file decodes itself."""
         size = (x.shape[3], x.shape[2])
         inputs = x if len(self.shape) == 4 else x.flatten(1)
-        feeds = {self.input: inputs.half().numpy() if self.is_half else inputs.numpy()}
+        arrays = [inputs.half().numpy() if self.is_half else inputs.numpy()]
         for state in self.states:  # recurrent layers start from zeros
-            feeds[state.name] = torch.zeros([d if isinstance(d, int) else 1 for d in state.shape]).numpy()
-        names = [output.name for output in self.session.get_outputs() if not output.name.startswith("next_")]
-        try:
-            values = self.session.run(names, feeds)
-        except Exception as error:  # onnxruntime's exceptions are defined in C++ and have no common base class
-            raise DarknetError(f"{self.path}: ONNX Runtime: {' '.join(str(error).split())}") from error
-        for name, value in zip(names, values, strict=True):
+            arrays.append(np.zeros([d if isinstance(d, int) else 1 for d in state.shape], np.float32))
+        outputs: dict[str, Tensor] = {}
+        values: list[object] = [*self.model.run(arrays)]  # of an ONNX file of another program not all are arrays
+        for name, value in zip(self.output_names, values, strict=True):
+            if name.startswith("next_"):
+                continue
             if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub" or value.shape[:1] == ():
                 raise DarknetError(f"{self.path}: output {name} is not an array of numbers [batch, ...]")
-        outputs = {name: torch.from_numpy(y).float() for name, y in zip(names, values, strict=True)}
+            outputs[name] = torch.from_numpy(value).float()
         if "detections" in outputs:
             self._check_shape("detections", outputs["detections"], "n", 7)
             return BackendOutput({}, outputs["detections"][:, 1:])

@@ -1,0 +1,74 @@
+"""Networks as files of ncnn, converted by pnnx from ONNX."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..errors import DarknetError
+from ..network import Network
+from ..postprocess import Heads
+from .onnx.model import to_onnx, write_onnx
+from .traceable import TraceableNetwork
+
+
+def write_ncnn(
+    network: Network, path: pathlib.Path, heads: Heads = Heads.RAW, options: Mapping[str, Any] | None = None
+) -> None:
+    """Write PATH (.param), and beside it a .bin and a .json file, see ``runtimes.ncnn_models``.
+
+    Args:
+        network: A stateless network.
+        path: The .param file.
+        heads: What the file returns: ``raw`` or ``boxes``.
+        options: Further arguments of ``to_onnx``.
+
+    Raises:
+        DarknetError: pnnx is not installed, or cannot convert the network.
+    """
+    try:
+        import pnnx
+    except ImportError as error:
+        raise DarknetError("export to ncnn needs the package pnnx: pip install 'darknet-torch[ncnn]'") from error
+    if network.stateful:
+        raise DarknetError(f"{path.name}: ncnn does not keep the state of recurrent layers: expected .onnx")
+    model = to_onnx(network, heads=heads, **options or {})
+    entries = {prop.key: prop.value for prop in model.metadata_props}
+    module = TraceableNetwork(network, heads)
+    x = module.example_input(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        write_onnx(model, folder / "network.onnx")
+        shape = ",".join(map(str, x.shape))
+        command = [pnnx.EXEC_PATH, "network.onnx", f"inputshape=[{shape}]f32", "fp16=0"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        written = [folder / f"network.ncnn.{suffix}" for suffix in ("param", "bin")]
+        if done.returncode != 0 or not all(file.is_file() for file in written):
+            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            raise DarknetError(f"{path.name}: pnnx cannot convert the network ({' '.join(lines[-1:])[:200]})")
+        unknown = sorted({line.split()[0] for line in written[0].read_text("utf-8").splitlines() if _is_unknown(line)})
+        if unknown:
+            raise DarknetError(f"{path.name}: ncnn has no layer for {', '.join(unknown)} of this network")
+        for file, target in zip(written, (path, path.with_suffix(".bin")), strict=True):
+            shutil.copyfile(file, target)
+    with torch.inference_mode():
+        outputs = module(x)
+    description = {
+        "metadata": entries,
+        "inputs": {"in0": list(x.shape)},
+        "outputs": {f"out{index}": list(output.shape) for index, output in enumerate(outputs)},
+    }
+    path.with_suffix(".json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+
+def _is_unknown(line: str) -> bool:
+    """Whether a line of a .param file is a layer that pnnx has passed on under its own name, such as F.grid_sample."""
+    words = line.split()
+    return len(words) > 2 and "." in words[0]

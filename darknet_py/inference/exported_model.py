@@ -1,0 +1,150 @@
+"""``ExportedModel``: an exported file as the engine of ``Detector``, ``Classifier`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import loading
+from .._typing import StrPath
+from ..errors import DarknetError
+from ..exporters import metadata
+from ..network import Network, unwrap
+from ..postprocess import Heads
+from ..runtimes import is_model_file
+from ..runtimes.reader import read_model
+from .converted_engines import require_shape
+from .engines import DEFAULT, Engine
+
+
+class ExportedModel:
+    """A file of ``export``, run by its own runtime on the CPU: ONNX Runtime, OpenVINO, torch.export or ncnn.
+
+    It is a function of images, float32 [batch, channels, height, width] in 0..1, of any batch: a file of fixed batch
+    runs several times. Images are prepared, and boxes decoded, by the network's own code, from the cfg that the file's
+    metadata hold; without them the file is refused.
+
+    Args:
+        path: The file.
+        size: Width and height of the input in pixels, for a file of dynamic size; None: those of the network.
+        threads: CPU threads; 0: those of torch.
+
+    Attributes:
+        path: The file.
+        network: The network that was exported, without weights: it cannot be called.
+        form: What the outputs are, see ``postprocess.decode``.
+        letterbox: Whether images are letterboxed.
+        threshold: Score threshold of a file with ``Heads.NMS``; no detection below it is returned.
+
+    Raises:
+        DarknetError: There is no such file, it was not written by ``export``, its runtime is not installed, it does not
+            accept the size, or it has recurrent layers.
+    """
+
+    def __init__(self, path: StrPath, *, size: tuple[int, int] | None = None, threads: int = 0) -> None:
+        self.path = os.fspath(path)
+        self._threads = threads
+        self._model = read_model(path, threads=threads or torch.get_num_threads())
+        description = metadata.read(self._model.metadata, self.path, size)
+        if description.network.stateful:
+            raise DarknetError(f"{self.path}: does not keep the state of recurrent layers: expected cfg and weights")
+        self.network = description.network
+        self.form = description.heads
+        self.letterbox = description.letterbox
+        self.threshold = description.threshold
+        self.network.register_forward_pre_hook(_Refusal(self.path))
+        self._shape = self._input_shape()
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Compute the outputs that ``form`` describes, on the device of ``images``."""
+        require_shape(images, self.network, self.path)
+        array = images.reshape(-1, *self._shape).contiguous().numpy(force=True)
+        fixed = self._model.inputs[0].shape[0]
+        size = fixed if isinstance(fixed, int) else max(1, len(array))
+        parts: list[list[Tensor]] = []
+        for start in range(0, len(array), size):
+            part = array[start : start + size]
+            padded = np.concatenate((part, np.zeros((size - len(part), *part.shape[1:]), np.float32)))
+            outputs = [torch.from_numpy(output) for output in self._model.run([padded])]
+            if self.form is Heads.NMS:  # rows that begin with the number of the image
+                (rows,) = outputs
+                parts += [[rows[rows[:, 0] == image, 1:].to(images.device)] for image in range(len(part))]
+            else:
+                parts.append([output[: len(part)].to(images.device) for output in outputs])
+        if self.form is Heads.NMS:
+            return [rows for (rows,) in parts]
+        return [torch.cat(column) if len(column) > 1 else column[0] for column in zip(*parts, strict=True)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the file's name."""
+        size = self.network.shape.width, self.network.shape.height
+        return _open, (self.path, size if min(size) > 1 else None, self._threads)
+
+    def __repr__(self) -> str:
+        return f"ExportedModel({self.path!r}, {self._model.runtime})"
+
+    def as_engine(self, engine: str | Engine) -> Engine:
+        """Return this engine, unless another than the default is asked for. Raises DarknetError."""
+        if engine != DEFAULT:
+            raise DarknetError(f"{self.path}: runs in {self._model.runtime}: expected no engine, got {engine!r}")
+        return self
+
+    def require_own_classes(self, class_map: object) -> None:
+        """Raise DarknetError for other classes than the file's where it has decoded the boxes itself."""
+        if class_map is not False and self.form is not Heads.RAW:
+            raise DarknetError(f"{self.path}: class_map needs the heads' outputs: expected a file with heads=raw")
+
+    def require_all_boxes(self) -> None:
+        """Raise DarknetError for a file whose own threshold and NMS leave out boxes that mAP depends on."""
+        if self.form is Heads.NMS:
+            raise DarknetError(f"{self.path}: mAP needs all boxes: expected a file with heads=raw or boxes")
+
+    def _input_shape(self) -> tuple[int, ...]:
+        """Return the shape of the input for one image."""
+        first, *others = self._model.inputs
+        shape = self.network.shape
+        expected = tuple(shape) if len(first.shape) == 4 else (shape.floats,)
+        fits = all(isinstance(d, str) or d == wanted for d, wanted in zip(first.shape[1:], expected, strict=False))
+        if others or len(first.shape) not in (2, 4) or not fits:
+            found = " x ".join(map(str, first.shape))
+            raise DarknetError(f"{self.path}: its input is {found}: expected {' x '.join(map(str, expected))} after it")
+        return expected
+
+
+class _Refusal:
+    """A hook of a network without weights."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(self, _network: nn.Module, _inputs: Any) -> None:
+        raise DarknetError(f"{self.path}: its network has no weights here: expected Detector or Classifier of the file")
+
+
+def _open(path: str, size: tuple[int, int] | None, threads: int) -> ExportedModel:
+    return ExportedModel(path, size=size, threads=threads)
+
+
+def open_model(network: nn.Module | StrPath | ExportedModel) -> tuple[Network, ExportedModel | None]:
+    """Open what ``Detector`` and ``Classifier`` are made from.
+
+    Args:
+        network: A network, see ``network.unwrap``; a name or file, see ``loading.load``; or an exported file.
+
+    Returns:
+        The network that prepares images and decodes boxes, and the exported file that computes, if it is one.
+    """
+    if isinstance(network, str | os.PathLike) and is_model_file(network):
+        network = ExportedModel(network)
+    if isinstance(network, ExportedModel):
+        return network.network, network
+    return loading.load(network) if isinstance(network, str | os.PathLike) else unwrap(network), None
+
+
+def form_of(engine: object) -> Heads:
+    """Return what the outputs of an engine are: ``Heads.RAW`` but for an ``ExportedModel``."""
+    return engine.form if isinstance(engine, ExportedModel) else Heads.RAW
