@@ -18,7 +18,9 @@ _INPUT: _Spec = {"dest": "size", "type": int, "nargs": 2, "metavar": ("WIDTH", "
 FORMATS = ("darknet", "ultralytics", "coco", "voc", "cvat", "labelme", "label-studio")
 DATA = "a .data file, list or folder of images, data.yaml, COCO or Label Studio json, CVAT xml, VOC or LabelMe folder"
 _NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms", "soft-linear", "soft-gaussian", "wbf")  # boxes.NMSKind
-_ENGINES = "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, ncnn, or auto: the fastest installed"
+_ENGINES = (
+    "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, ncnn, or auto: the fastest installed"
+)
 
 
 class SplitCommas(argparse.Action):
