@@ -288,8 +288,8 @@ def test_the_command_exports_a_checkpoint(tmp_path: pathlib.Path, capsys: pytest
     darknet_py.save(net, tmp_path / "a.pt")
     assert cli.main(["export", str(tmp_path / "a.pt"), "-o", str(tmp_path / "a.onnx"), "--heads", "boxes"]) == 0
     assert re.fullmatch(
-        r"\S+a.onnx: verified with ONNX Runtime: max abs difference \S+, \S+ relative to the RMS; boxes differ by at most "
-        r"\S+ pixels\n",
+        r"\S+a.onnx: verified with ONNX Runtime: max abs difference \S+, \S+ relative to the RMS; "
+        r"boxes differ by at most \S+ pixels\n",
         capsys.readouterr().out,
     )
     props = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
