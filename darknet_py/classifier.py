@@ -115,16 +115,14 @@ class Classifier:
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        network, exported = open_model(network)
+        network, engine, letterbox, file = open_model(network, engine, letterbox)
         require_classifier(network)
-        if exported is not None:
-            engine, letterbox = exported.as_engine(engine), exported.letterbox if letterbox is None else letterbox
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         pjreddie = network.dialect is Dialect.PJREDDIE
         self.network = network
         self.batch_size = batch
-        given = (network.names or None) if names is None and exported is not None else names
+        given = (network.names or None) if names is None and file is not None else names
         self.names = _select_names(given, num_classes(network))
         self.letterbox = pjreddie if letterbox is None else letterbox
         self.leaves = pjreddie if leaves is None else leaves

@@ -111,10 +111,9 @@ class Detector:
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        network, exported = open_model(network)
-        if exported is not None:
-            engine, letterbox = exported.as_engine(engine), exported.letterbox if letterbox is None else letterbox
-            exported.require_own_classes(class_map)
+        network, engine, letterbox, file = open_model(network, engine, letterbox)
+        if file is not None:
+            file.require_own_classes(class_map)
         heads = require_heads(network)
         thresholds = dict(class_thresholds or {})
         named = ((f"class_thresholds[{key!r}]", value) for key, value in thresholds.items())

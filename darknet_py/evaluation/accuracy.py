@@ -109,10 +109,8 @@ def evaluate_accuracy(
         DataError: the network is not a classifier, there are fewer labels than classes, ``k`` is out of range, or an
             image cannot be read.
     """
-    network, exported = open_model(network)
+    network, engine, _, _ = open_model(network, engine)
     require_classifier(network)
-    if exported is not None:
-        engine = exported.as_engine(engine)
     classes = num_classes(network)
     if len(labels) < classes:
         raise DataError(f"{len(labels)} labels, but the network has {classes} classes")
@@ -174,13 +172,13 @@ def evaluate_accuracy_on_data(
     Raises:
         DataError: a file cannot be read, or see ``evaluate_accuracy``.
     """
-    network, exported = open_model(network)
+    network, _, _, file = open_model(network)
     warn_of_random_weights(network)
     options = read_data_file(path)
     images, labels = read_list(options.get_path("valid")), read_names(options.get_path("labels"))
     leaves = read_leaf_classes(network, options.get_path("leaves")) if "leaves" in options.values else None
     k = k or options.get_int("top", 1)
-    return len(images), evaluate_accuracy(exported or network, images, labels, k=k, leaves=leaves, **kwargs)
+    return len(images), evaluate_accuracy(file or network, images, labels, k=k, leaves=leaves, **kwargs)
 
 
 def _sum_over_views(

@@ -100,11 +100,10 @@ def evaluate(
         ImportError: no package for the coco protocol is installed.
     """
     protocol = Protocol(protocol)
-    network, exported = open_model(network)
+    network, engine, letterbox, file = open_model(network, engine, letterbox)
     require_heads(network)
-    if exported is not None:
-        engine, letterbox = exported.as_engine(engine), exported.letterbox if letterbox is None else letterbox
-        exported.require_all_boxes()
+    if file is not None:
+        file.require_all_boxes()
     warn_of_random_weights(network)
     for name, value in (("threshold", threshold), ("match_iou", match_iou)):
         if not 0 <= value <= 1:

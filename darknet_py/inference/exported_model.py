@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -129,20 +129,43 @@ def _open(path: str, size: tuple[int, int] | None, threads: int) -> ExportedMode
     return ExportedModel(path, size=size, threads=threads)
 
 
-def open_model(network: nn.Module | StrPath | ExportedModel) -> tuple[Network, ExportedModel | None]:
-    """Open what ``Detector`` and ``Classifier`` are made from.
+class OpenedModel(NamedTuple):
+    """What ``Detector``, ``Classifier`` and ``evaluate`` run.
+
+    Attributes:
+        network: Prepares images and decodes boxes.
+        engine: Computes.
+        letterbox: Whether images are letterboxed; None: by the cfg and dialect.
+        file: The exported file, if it is one.
+    """
+
+    network: Network
+    engine: str | Engine
+    letterbox: bool | None
+    file: ExportedModel | None = None
+
+
+def open_model(
+    model: nn.Module | StrPath | ExportedModel, engine: str | Engine = DEFAULT, letterbox: bool | None = None
+) -> OpenedModel:
+    """Open what ``Detector``, ``Classifier`` and ``evaluate`` are given.
 
     Args:
-        network: A network, see ``network.unwrap``; a name or file, see ``loading.load``; or an exported file.
+        model: A network, see ``network.unwrap``; a name or file, see ``loading.load``; or an exported file.
+        engine: The engine that is asked for.
+        letterbox: Whether images are letterboxed; None: as the file says.
 
-    Returns:
-        The network that prepares images and decodes boxes, and the exported file that computes, if it is one.
+    Raises:
+        DarknetError: Another engine than the default is asked for with an exported file, or it cannot be opened.
     """
-    if isinstance(network, str | os.PathLike) and is_model_file(network):
-        network = ExportedModel(network)
-    if isinstance(network, ExportedModel):
-        return network.network, network
-    return loading.load(network) if isinstance(network, str | os.PathLike) else unwrap(network), None
+    if isinstance(model, str | os.PathLike) and is_model_file(model):
+        model = ExportedModel(model)
+    if isinstance(model, ExportedModel):
+        return OpenedModel(
+            model.network, model.as_engine(engine), model.letterbox if letterbox is None else letterbox, model
+        )
+    network = loading.load(model) if isinstance(model, str | os.PathLike) else unwrap(model)
+    return OpenedModel(network, engine, letterbox)
 
 
 def form_of(engine: object) -> Heads:
