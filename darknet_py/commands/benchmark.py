@@ -2,22 +2,28 @@
 
     darknet-py benchmark yolov4-tiny
     darknet-py benchmark my.cfg --imgsz 608 608 --batch 8 --dtype bf16
+    darknet-py benchmark my.cfg my.weights --choose
 
 Without WEIGHTS, random ones are used, which take the same time. "of peak" is relative to the best throughput of large
 convolutions and a matrix product on this machine. The runtimes that are installed (OpenVINO, ONNX Runtime, OpenCV 4)
-are timed interleaved with this package; --darknet adds a C library."""
+are timed interleaved with this package; --darknet adds a C library. --choose makes the trial of `--engine auto` now,
+for this network, size, batch and number of threads, and keeps its result."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from .._table import format_table
 from ..devices import find_device
+from ..errors import DarknetError
 from . import _model, _options, _records
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..network import Network
 
 
@@ -37,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="LIBRARY",
         help="time C Darknet as well: path of libdarknet.so (default: the installed one)",
     )
+    parser.add_argument("--choose", action="store_true", help="choose the engine of --engine auto only")
     parser.add_argument("--no-runtimes", action="store_true", help="do not time other runtimes")
     _options.add(parser, "--json")
 
@@ -52,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     network = _load_network(args)
     x = torch.rand(args.batch, *network.shape, device=next(network.parameters()).device)
+    if args.choose:
+        return _choose(args, network, x)
     with ExitStack() as stack:
         extra_runs = {}
         if args.darknet is not None:
@@ -69,6 +78,25 @@ def run(args: argparse.Namespace) -> int:
         _records.write_json(args.json, report)
     if args.json != "-":
         print("\n".join(_format_report(report)))
+    return 0
+
+
+def _choose(args: argparse.Namespace, network: Network, x: Tensor) -> int:
+    """Make the trial of ``--engine auto``, keep and print its result."""
+    from ..inference.auto_engine import AutoEngine
+    from ..inference.engines import create_engine
+
+    engine = create_engine(network, "auto", dtype=args.dtype)
+    if not isinstance(engine, AutoEngine):
+        raise DarknetError(f"{args.model}: only torch runs it (recurrent layers, or no CPU): nothing to choose")
+    choice = engine.choose(x)
+    if args.json:
+        _records.write_json(args.json, dataclasses.asdict(choice))
+    if args.json != "-":
+        rows = [("engine", "median ms"), *((name, f"{ms:.2f}") for name, ms in choice.ms.items())]
+        lines = format_table(rows, "<>") if choice.ms else []
+        lines += [f"without {name}: {reason}" for name, reason in choice.left_out.items()]
+        print("\n".join([*lines, f"engine auto: {choice.engine} for batches of {len(x)}"]))
     return 0
 
 

@@ -69,7 +69,7 @@ def benchmark_network(
         x: The input, float32 [batch, channels, height, width] in 0..1, on the network's device.
         dtype: Precision: ``fp32``, ``bf16`` or ``fp16``.
         repeats: Runs of which the median is taken.
-        other_runtimes: Whether to time OpenVINO, ONNX Runtime and OpenCV, where installed.
+        other_runtimes: Whether to time OpenVINO, ONNX Runtime, ncnn and OpenCV, where installed.
         extra_runs: More functions of ``x`` to time, by name.
 
     Returns:
@@ -168,7 +168,7 @@ def measure_peaks(network: nn.Module, *, dtype: str = "fp32", repeats: int = 5) 
 @contextmanager
 def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool = True) -> Iterator[dict[str, Run]]:
     """Yield functions that run the network, by name of the runtime, for each installed one that supports it."""
-    names = ("torch", "plain", *(("openvino", "onnxruntime") if other_runtimes else ()))
+    names = ("torch", "plain", *(("openvino", "onnxruntime", "ncnn") if other_runtimes else ()))
     with tempfile.TemporaryDirectory() as folder:
         runs: dict[str, Run] = {}
         for name in names:

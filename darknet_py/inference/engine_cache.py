@@ -79,6 +79,11 @@ def load_or_convert(
         return model
 
 
+def is_converted(network: Network, runtime: str) -> bool:
+    """Whether the cache has the network with its current weights for a runtime."""
+    return (cache_folder() / "engines" / runtime / cache_key(network, runtime) / _CHECKSUMS).is_file()
+
+
 def cache_key(network: Network, runtime: str) -> str:
     """Return a hash of the network, its weights and buffers, the input size, and the code that converts it."""
     packages = [(name, _package_version(name)) for name in (*_CONVERTERS, *_OWN_CONVERTERS.get(runtime, ()), runtime)]

@@ -6,7 +6,7 @@
     openvino      OpenVINO on CPUs and Intel GPUs; pip install 'darknet-torch[openvino]'
     onnxruntime   ONNX Runtime; pip install 'darknet-torch[export]'
     ncnn          ncnn in float32, on CPUs; pip install 'darknet-torch[ncnn]'
-    auto          the fastest that is installed for the network's device
+    auto          torch at first, and after 20 images the fastest that is installed, see ``auto_engine``
 
 An engine replaces ``Network.forward`` only: decoding and NMS are the same for all. It may be called from several
 threads, and uses the weights that the network has at the time of the call, as far as ``WeightTracker`` detects their
@@ -15,6 +15,7 @@ changes. OpenVINO, ONNX Runtime and ncnn run a converted copy of the network, wh
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 
@@ -23,10 +24,11 @@ from torch import Tensor
 
 from ..errors import DarknetError
 from ..network import Network
+from .auto_engine import AutoEngine
 from .converted_engines import NcnnEngine, ONNXRuntimeEngine, OpenVINOEngine
+from .engine_choice import Engine as Engine
 from .fused_network import DTYPES, FusedNetwork
 
-Engine = Callable[[Tensor], list[Tensor]]
 DEFAULT = "torch"
 _REQUIRED_PACKAGES = {
     "openvino": ("openvino",),
@@ -59,10 +61,12 @@ def create_engine(network: Network, name: str | Engine = DEFAULT, *, dtype: str 
         return name
     if name not in ENGINES:
         raise DarknetError(f"engine: expected one of {', '.join(ENGINES)}, got {name!r}")
-    if name == "auto":
-        name = _fastest(network)
     if dtype not in DTYPES:
         raise DarknetError(f"engine {name}: dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    if name == "auto":
+        if not network.stateful and all(p.device.type == "cpu" for p in network.parameters()):
+            return AutoEngine(network, _candidates(network, dtype), dtype)
+        name = "torch"
     if name in _FP32_ONLY and dtype != "fp32":
         raise DarknetError(f"engine {name}: dtype: expected fp32, got {dtype!r}")
     if name == "plain":
@@ -103,7 +107,7 @@ def is_installed(name: str) -> bool:
     return all(importlib.util.find_spec(package) is not None for package in _REQUIRED_PACKAGES.get(name, ()))
 
 
-def _fastest(network: Network) -> str:
-    """Return openvino on CPUs where it is installed, else torch; ONNX Runtime is not faster than torch."""
-    on_cpu = all(p.device.type == "cpu" for p in network.parameters())
-    return "openvino" if on_cpu and is_installed("openvino") and not network.stateful else "torch"
+def _candidates(network: Network, dtype: str) -> dict[str, Callable[[], Engine]]:
+    """Return functions that open the engines which ``auto`` chooses from, by name."""
+    names = [name for name in ("torch", *_CONVERTED) if dtype == "fp32" or name not in _FP32_ONLY]
+    return {name: functools.partial(create_engine, network, name, dtype=dtype) for name in names if is_installed(name)}

@@ -1,0 +1,130 @@
+"""``AutoEngine``: starts with torch, and changes to the fastest engine that is installed once that pays.
+
+It decides for each batch size on its own, on a CPU, once ``IMAGES`` images of that size have been asked for: it takes
+the choice of an earlier trial (``engine_choice``) or makes one. A known choice is taken from the first image on if the
+converted network is in the cache. After a change of the weights it starts again with torch, so that a network that is
+being trained is not converted for each evaluation. ``DARKNET_PY_ENGINE`` names the engine instead, without a trial.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import DarknetError
+from ..messages import get_logger
+from ..network import Network
+from .engine_cache import is_converted
+from .engine_choice import Engine, EngineChoice, load_choice, save_choice, try_engines
+from .weight_tracker import WeightTracker
+
+IMAGES = 20  # after which a trial, and conversions, pay
+VARIABLE = "DARKNET_PY_ENGINE"
+_FIRST = "torch"
+
+_log = get_logger(__name__)
+
+
+class AutoEngine:
+    """The fastest engine for a stateless network on a CPU. It may be called from several threads.
+
+    Args:
+        network: The network.
+        candidates: Functions that open the engines, by name, with ``torch`` among them.
+        dtype: Precision, for the key of the choice.
+
+    Raises:
+        DarknetError: ``torch`` cannot run the network, or DARKNET_PY_ENGINE is none of the candidates.
+    """
+
+    def __init__(self, network: Network, candidates: Mapping[str, Callable[[], Engine]], dtype: str = "fp32") -> None:
+        self.network = network
+        self.candidates = candidates
+        self.dtype = dtype
+        self._named = os.environ.get(VARIABLE, "")
+        if self._named and self._named not in candidates:
+            raise DarknetError(f"{VARIABLE}: expected one of {', '.join(candidates)}, got {self._named!r}")
+        self._lock = threading.Lock()
+        self._tracker = WeightTracker(network)
+        self._engines: dict[str, Engine] = {_FIRST: candidates[_FIRST]()}
+        self._restart()
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Compute the heads' outputs."""
+        return self._find(images)(images)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the network; the copy decides for itself."""
+        return type(self), (self.network, self.candidates, self.dtype)
+
+    def choose(self, images: Tensor) -> EngineChoice:
+        """Make the trial for batches like ``images`` now, and keep its result for this machine.
+
+        Args:
+            images: float32 [batch, channels, height, width] in 0..1, of the network's size.
+        """
+        with self._lock:
+            return self._choose(images)
+
+    def engine_for(self, batch: int) -> str:
+        """Return the name of the engine that computes batches of this size."""
+        return self._names.get(batch, _FIRST)
+
+    def _restart(self) -> None:
+        self._engines = {_FIRST: self._engines[_FIRST]}
+        self._names: dict[int, str] = {}
+        self._images: collections.Counter[int] = collections.Counter()
+
+    def _find(self, images: Tensor) -> Engine:
+        if images.dim() != 4 or tuple(images.shape[1:]) != tuple(self.network.shape) or images.device.type != "cpu":
+            return self._engines[_FIRST]  # it runs at every size
+        batch = len(images)
+        with self._lock:  # other threads wait for a trial, which they would disturb
+            if self._tracker.changed():
+                self._tracker.update()
+                self._restart()
+            if batch not in self._names:
+                self._decide(images)
+            return self._engines[self.engine_for(batch)]
+
+    def _decide(self, images: Tensor) -> None:
+        """Choose an engine for batches of this size if it is time to."""
+        batch = len(images)
+        is_first = batch not in self._images
+        self._images[batch] += batch
+        is_due = self._images[batch] >= IMAGES
+        if self._named:
+            self._open(batch, self._named)
+        elif is_first or is_due:
+            choice = load_choice(self.network, batch, self.dtype)
+            if choice is None or choice.engine not in self.candidates:
+                if is_due:
+                    self._choose(images)
+            elif is_due or choice.engine == _FIRST or is_converted(self.network, choice.engine):
+                self._open(batch, choice.engine)
+
+    def _choose(self, images: Tensor) -> EngineChoice:
+        choice = try_engines(self.network, self.candidates, images)
+        save_choice(choice, self.network, len(images), self.dtype)
+        _log.info("engine auto: %s for batches of %d: %s", choice.engine, len(images), _describe(choice))
+        self._open(len(images), choice.engine)
+        return choice
+
+    def _open(self, batch: int, name: str) -> None:
+        """Use an engine for batches of this size; torch if it cannot be opened."""
+        if name not in self._engines:
+            try:
+                self._engines[name] = self.candidates[name]()
+            except DarknetError as error:
+                _log.warning("%s: torch is used", error)
+                name = _FIRST
+        self._names[batch] = name
+
+
+def _describe(choice: EngineChoice) -> str:
+    return ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(choice.ms.items(), key=lambda item: item[1]))

@@ -1,0 +1,190 @@
+"""Engine auto: torch first, one trial after 20 images, a choice that is kept, and torch again after new weights."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import pathlib
+import pickle
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+
+from darknet_py import cli
+from darknet_py.errors import DarknetError
+from darknet_py.inference import auto_engine, engine_choice, engines
+from darknet_py.inference.auto_engine import AutoEngine
+from darknet_py.network import Network
+from tests.helpers import export_networks, random_networks
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    monkeypatch.setenv("DARKNET_PY_HOME", str(tmp_path))
+    monkeypatch.delenv(auto_engine.VARIABLE, raising=False)
+    monkeypatch.setattr(engine_choice, "_PAUSE", 0.0)
+    monkeypatch.setattr(engine_choice, "_SECONDS", 0.0)
+    return tmp_path
+
+
+@pytest.fixture
+def net() -> Network:
+    return export_networks.detector()
+
+
+class Counted:
+    """Candidates that compute what the network does, and how often each was opened and called."""
+
+    def __init__(self, net: Network, seconds: dict[str, float]) -> None:
+        self.net = net
+        self.calls = dict.fromkeys(seconds, 0)
+        self.opened = dict.fromkeys(seconds, 0)
+        self.factor = 1.0
+        self.candidates: dict[str, Callable[[], engines.Engine]] = {
+            name: functools.partial(self.open, name, delay) for name, delay in seconds.items()
+        }
+
+    def open(self, name: str, seconds: float) -> engines.Engine:
+        self.opened[name] += 1
+
+        def run(x: Tensor) -> list[Tensor]:
+            self.calls[name] += 1
+            time.sleep(seconds)
+            factor = self.factor if name != "torch" else 1.0
+            return [factor * y for y in self.net.predict(x)]
+
+        return run
+
+
+def images(net: Network, count: int = 1) -> Tensor:
+    return random_networks.random(count, *net.shape, low=0)
+
+
+def test_the_fastest_is_chosen_after_twenty_images(net: Network) -> None:
+    made = Counted(net, {"torch": 0.02, "quick": 0.0, "slow": 0.04})
+    run = AutoEngine(net, made.candidates)
+    for _ in range(4):
+        run(images(net, 4))
+    assert made.opened == {"torch": 1, "quick": 0, "slow": 0}
+    run(images(net, 4))
+    assert run.engine_for(4) == "quick"
+    assert made.opened == {"torch": 2, "quick": 2, "slow": 1}  # for the trial, and to use it
+    before = dict(made.calls)
+    run(images(net, 4))
+    run(images(net, 3))  # the rest of a list
+    assert made.calls == before | {"quick": before["quick"] + 1, "torch": before["torch"] + 1}
+
+
+def test_a_choice_is_kept_and_waits_for_the_conversion(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    AutoEngine(net, Counted(net, {"torch": 0.02, "quick": 0.0}).candidates).choose(images(net))
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
+    run = AutoEngine(net, made.candidates)
+    run(images(net))
+    assert run.engine_for(1) == "torch"  # converting for one image does not pay
+    for _ in range(19):
+        run(images(net))
+    assert run.engine_for(1) == "quick"
+    assert made.opened == {"torch": 1, "quick": 1}  # no second trial
+    monkeypatch.setattr(auto_engine, "is_converted", lambda *_: True)
+    again = AutoEngine(net, made.candidates)
+    again(images(net))
+    assert again.engine_for(1) == "quick"
+    other = AutoEngine(net, made.candidates, "bf16")
+    other(images(net))
+    assert other.engine_for(1) == "torch"
+
+
+def test_an_engine_with_other_outputs_or_none_is_left_out(net: Network, caplog: pytest.LogCaptureFixture) -> None:
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
+    made.factor = 1.001
+
+    def refuse() -> engines.Engine:
+        raise DarknetError("engine other: cannot convert the network: no such operator")
+
+    run = AutoEngine(net, made.candidates | {"other": refuse})
+    with caplog.at_level("INFO"):
+        choice = run.choose(images(net))
+    assert choice.engine == run.engine_for(1) == "torch"
+    assert choice.left_out["quick"].startswith("its outputs differ from the network's by 1.0e-03 of their RMS")
+    assert "engine auto: without other: engine other: cannot convert" in caplog.text
+
+
+def test_new_weights_start_again_with_torch(net: Network) -> None:
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
+    run = AutoEngine(net, made.candidates)
+    run.choose(images(net))
+    assert run.engine_for(1) == "quick"
+    with torch.no_grad():
+        next(net.parameters()).mul_(1.5)
+    run(images(net))
+    assert run.engine_for(1) == "torch"
+
+
+def test_other_sizes_run_in_torch(net: Network) -> None:
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
+    run = AutoEngine(net, made.candidates)
+    run.choose(images(net))
+    before = made.calls["torch"]
+    run(random_networks.random(1, 3, 128, 128, low=0))
+    assert made.calls["torch"] == before + 1
+
+
+def test_threads_share_one_trial(net: Network) -> None:
+    made = Counted(net, {"torch": 0.001, "quick": 0.0})
+    run = AutoEngine(net, made.candidates)
+    x = images(net)
+    expected = net.predict(x)
+    with ThreadPoolExecutor(4) as threads:
+        for outputs in threads.map(lambda _: run(x), range(40)):
+            assert all(torch.allclose(y, wanted, atol=1e-5) for y, wanted in zip(outputs, expected, strict=True))
+    assert made.opened["quick"] <= 2
+
+
+def test_a_variable_names_the_engine(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(auto_engine.VARIABLE, "quick")
+    made = Counted(net, {"torch": 0.0, "quick": 0.0})
+    run = AutoEngine(net, made.candidates)
+    run(images(net))
+    assert made.calls == {"torch": 0, "quick": 1}
+    monkeypatch.setenv(auto_engine.VARIABLE, "fast")
+    with pytest.raises(DarknetError, match="DARKNET_PY_ENGINE: expected one of torch, quick, got 'fast'"):
+        AutoEngine(net, made.candidates)
+
+
+def test_a_damaged_choice_is_made_again(net: Network, home: pathlib.Path) -> None:
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
+    AutoEngine(net, made.candidates).choose(images(net))
+    (file,) = (home / "engines" / "choices").iterdir()
+    for text in ("", "{}", "[1]", '{"engine": "gone", "ms": {}, "left_out": {}}'):
+        file.write_text(text)
+        run = AutoEngine(net, made.candidates)
+        for _ in range(20):
+            run(images(net))
+        assert run.engine_for(1) == "quick"
+
+
+def test_installed_engines_are_tried_and_copied(net: Network) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+    run = engines.create_engine(net, "auto")
+    assert isinstance(run, AutoEngine)
+    choice = run.choose(images(net))
+    assert set(choice.ms) == {
+        name for name in ("torch", "openvino", "onnxruntime", "ncnn") if engines.is_installed(name)
+    }
+    expected = net.predict(images(net))
+    for one in (run, copy.deepcopy(run), pickle.loads(pickle.dumps(run))):
+        assert all(torch.allclose(y, e, atol=1e-4) for y, e in zip(one(images(net)), expected, strict=True))
+
+
+def test_benchmark_chooses(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.cfg").write_text("[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\nfilters=4\nsize=3\n[avgpool]\n")
+    assert cli.main(["benchmark", str(tmp_path / "a.cfg"), "--choose", "--batch", "2"]) == 0
+    assert "for batches of 2" in capsys.readouterr().out
+    assert len(list((tmp_path / "engines" / "choices").iterdir())) == 1
+    (tmp_path / "b.cfg").write_text("[net]\ninputs=4\n[rnn]\nhidden=4\noutput=3\n")
+    assert cli.main(["benchmark", str(tmp_path / "b.cfg"), "--choose"]) == 1
+    assert "nothing to choose" in capsys.readouterr().err
