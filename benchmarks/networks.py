@@ -7,7 +7,8 @@ Prints a row of Markdown per network: median milliseconds of the network alone, 
 package's time to the other runtimes'. Needs an idle machine; on a busy one, ``--busy`` measures CPU time on one
 thread, which compares the arithmetic but not the scaling over cores. OpenCV 5 cannot read cfg files; put 4.x first on
 the path: pip install --no-deps --target opencv4 "opencv-python-headless==4.*"; PYTHONPATH=opencv4 python ...
-``--bare`` adds OpenVINO without this package's engine, as its own documentation uses it.
+``--bare`` adds OpenVINO without this package's engine, as its own documentation uses it. ``auto`` is the engine of that
+name, whose trial is made before the row; the last ratio is its time to that of the fastest other program.
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ if TYPE_CHECKING:
     from darknet_py.network import Network
 
 CFGS = pathlib.Path(__file__).parents[1] / "cfgs"
-NETWORKS = ("yolov4-tiny.cfg", "yolov4-tiny.cfg:8", "yolov3-tiny.cfg", "yolov4.cfg", "yolov4-csp.cfg")
-RUNTIMES = ("torch", "plain", "openvino", "onnxruntime", "opencv")
+SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data" / "networks"  # small networks, where there is the folder
+NETWORKS = (
+    *("yolov4-tiny.cfg", "yolov4-tiny.cfg:8", "yolov3-tiny.cfg", "yolov4.cfg", "yolov4-csp.cfg"),
+    *map(str, sorted(SHARED.glob("*.cfg"))),
+)
+AUTO = "auto"
+RUNTIMES = ("torch", AUTO, "plain", "openvino", "onnxruntime", "ncnn", "opencv")
+PEERS = ("openvino", "onnxruntime", "ncnn", "opencv")
 BARE = "bare openvino"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -61,6 +68,8 @@ def row(args: argparse.Namespace, cfg: str, batch: str) -> str:
 
     import darknet_py
     from darknet_py.inference import benchmark
+    from darknet_py.inference.auto_engine import AutoEngine
+    from darknet_py.inference.engines import create_engine
 
     darknet_py.keep_freed_memory()
     torch.set_num_threads(args.threads)
@@ -69,12 +78,18 @@ def row(args: argparse.Namespace, cfg: str, batch: str) -> str:
     benchmark.set_unit_variance(network)
     x = torch.rand(int(batch or 1), *network.shape, device=args.device)
     with benchmark.open_runtimes(network, dtype=args.dtype) as runs:
+        engine = create_engine(network, AUTO, dtype=args.dtype)
+        if isinstance(engine, AutoEngine):
+            engine.choose(x)
+            runs[AUTO] = engine
         if args.bare:
             runs[BARE] = bare_openvino(network, x, args)
         times = benchmark.time_interleaved(runs, x, repeats=args.repeats, cpu_time=args.busy)
     ms = {name: statistics.median(values) for name, values in times.items()}
     cells = [f"{ms[name]:.1f}" if name in ms else "-" for name in args.runtimes]
     ratios = ", ".join(f"{name} {ms['torch'] / ms[name]:.2f}" for name in args.runtimes[1:] if name in ms)
+    if AUTO in ms and (peers := [ms[name] for name in (*PEERS, BARE) if name in ms]):
+        ratios += f"; auto / fastest other {ms[AUTO] / min(peers):.2f}"
     if args.bare:
         ratios += f"; openvino / {BARE} {ms['openvino'] / ms[BARE]:.2f}"
     size = f"{path.stem} {network.shape.width} b{len(x)}"
