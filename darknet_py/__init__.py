@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .pruning.pruner import Pruned, prune
     from .results.results import Results
     from .results.rows import Boxes
+    from .training.callbacks import Callback, StopTraining
     from .training.options import TrainOptions
     from .training.trainer import Trainer
     from .weights import load as load_weights
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Backbone": "backbones",
     "Boxes": "results.rows",
+    "Callback": "training.callbacks",
     "CheckpointError": "errors",
     "Classifier": "classifier",
     "ConfigError": "errors",
@@ -60,6 +62,7 @@ _HOMES = {
     "Pruned": "pruning.pruner",
     "Results": "results.results",
     "Shape": "layers",
+    "StopTraining": "training.callbacks",
     "TrainOptions": "training.options",
     "Trainer": "training.trainer",
     "UnusedOptionWarning": "errors",
@@ -83,6 +86,7 @@ _HOMES = {
 __all__ = [
     "Backbone",
     "Boxes",
+    "Callback",
     "CheckpointError",
     "Classifier",
     "ConfigError",
@@ -97,6 +101,7 @@ __all__ = [
     "Pruned",
     "Results",
     "Shape",
+    "StopTraining",
     "TrainOptions",
     "Trainer",
     "UnusedOptionWarning",

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import python_process
@@ -17,7 +16,7 @@ from . import _darknet, _output
 if TYPE_CHECKING:
     from ..network import Network
     from ..training.batches import Data
-    from ..training.logger import IterationMetrics
+    from ..training.metrics import IterationMetrics
     from ..training.options import TrainOptions
 
     LinePrinter = Callable[[Network], Callable[[IterationMetrics], object]]
@@ -43,8 +42,9 @@ def train(
     The other arguments are those of ``build_network_of_run`` and ``Trainer``.
 
     Args:
-        line_printer: returns what prints the numbers of each iteration of a network, instead of ``options``.
+        line_printer: returns what prints the numbers of each iteration of a network, instead of the usual lines.
     """
+    from ..training.console import IterationPrinter
     from ..training.resume import build_network_of_run
     from ..training.trainer import Trainer
 
@@ -60,13 +60,12 @@ def train(
         max_bytes=max_bytes,
         allow_paths=allow_paths,
     )
-    if line_printer is not None:
-        options = replace(options, on_iteration=line_printer(network))
-    trainer = Trainer(network, data, options, clear=clear, gradients=gradients)
+    callbacks = [] if line_printer is None else [IterationPrinter(line=line_printer(network))]
+    trainer = Trainer(network, data, options, callbacks, clear=clear, gradients=gradients)
     result = trainer.run()
     if trainer.group.is_main:
         best = "" if result.best is None else f", best {result.score_name} {result.best:.2%}"
-        ended = "stopped early" if result.stopped_early else "done"
+        ended = f"stopped early ({result.stop_reason})" if result.stopped_early else "done"
         _output.print_last(f"{ended}: iteration {result.iteration}, {result.loss:.4f} avg loss{best}; {result.weights}")
     return 0
 

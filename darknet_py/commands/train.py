@@ -8,7 +8,7 @@ DATA is a .data file, a list or folder of images with label files, a data.yaml, 
 Pascal VOC folder; for a classifier a .data file with labels=. WEIGHTS are those of the whole network or of a backbone;
 if a training run has left its state beside them, that run is resumed. [net] of the cfg has the hyperparameters. The
 output folder gets NAME_last.weights with its state, NAME_best, NAME_final, NAME_1000 ..., NAME.cfg as trained, a loss
-chart and a CSV log. Ctrl-C saves the state; --resume continues from it bit for bit, with the options that were given
+chart and a log. Ctrl-C saves the state; --resume continues from it bit for bit, with the options that were given
 then, unless others are given. Under torchrun the processes split every batch."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TRAIN_OPTIONS = (
     "map_every",
     "patience",
     "chart",
-    "tensorboard",
+    "log",
 )
 
 
@@ -118,7 +118,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     _options.add(files, "--chart", note="of the loss; '' for none (default: DIR/chart_NAME.png)")
     _options.add(files, "--map-classes")
     files.add_argument("--polygons", action=_SWITCH, help="take the bounding boxes of polygons in label files")
-    files.add_argument("--tensorboard", action=_SWITCH, help="also write event files to DIR/tensorboard")
+    files.add_argument(
+        "--log",
+        metavar="NAMES",
+        help="where the numbers of each iteration go, separated by commas: csv (DIR/NAME_log.csv), tensorboard "
+        "(DIR/tensorboard), mlflow (DIR/mlflow.db or MLFLOW_TRACKING_URI), wandb (DIR/wandb, offline) (default: csv)",
+    )
     _options.add(files, "--quiet")
 
 

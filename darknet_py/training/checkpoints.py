@@ -12,6 +12,7 @@ further entries:
     progress     ``Progress``: average loss, best mAP, ...
     seed         of everything else random; images and dropout follow from it and the iteration
     recipe       what was given for the run: options, gradients, values of [net], input size, dialect, data
+    callbacks    ``Callback.state_dict()`` of each callback that has one, by its class
 
 It holds plain values and tensors only, so ``torch.load`` reads it with ``weights_only=True``.
 """
@@ -23,7 +24,7 @@ import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 
 from torch import Tensor
@@ -100,6 +101,7 @@ class TrainingState:
     progress: Progress
     seed: int
     recipe: Mapping[str, Any]
+    callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def network(self) -> Mapping[str, Tensor]:
@@ -128,7 +130,11 @@ class TrainingState:
         network.load_state_dict(dict(self.network))
 
 
-class _Entries(TypedDict):
+class _OptionalEntries(TypedDict, total=False):
+    callbacks: Mapping[str, Mapping[str, Any]]
+
+
+class _Entries(_OptionalEntries):
     trainer: TrainerState
     progress: Progress
     seed: int
@@ -146,7 +152,8 @@ def read_state(path: StrPath) -> TrainingState:
     progress = Progress(**entries["progress"])
     if entries["trainer"]["iteration"] < 0:
         raise CheckpointError(f"{name}: entry trainer.iteration: expected 0 or more")
-    return TrainingState(loaded, entries["trainer"], progress, entries["seed"], entries["recipe"])
+    callbacks = entries.get("callbacks", {})
+    return TrainingState(loaded, entries["trainer"], progress, entries["seed"], entries["recipe"], callbacks)
 
 
 class CheckpointWriter:
@@ -202,11 +209,14 @@ class CheckpointWriter:
         progress: Progress,
         seed: int,
         recipe: Mapping[str, Any],
+        callbacks: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Write _last.weights, and the state beside it."""
         self.save(network, "last")
         entries = checkpoint.to_entries(checkpoint.create(network))
         entries |= {"trainer": _to_cpu(trainer), "progress": asdict(progress), "seed": seed, "recipe": dict(recipe)}
+        if callbacks:
+            entries["callbacks"] = _to_cpu(callbacks)
         containers.write(self.state, entries)
 
     @property

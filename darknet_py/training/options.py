@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,7 +15,6 @@ from ..errors import ConfigError, UnusedOptionWarning
 from ..images.limits import MAX_PIXELS
 from ..network import Network
 from .distributed import ProcessGroup
-from .logger import IterationMetrics
 
 # Where a run starts, where it computes and writes, and its seed, which the state file holds by itself.
 _NOT_IN_RECIPE = frozenset(
@@ -33,7 +32,6 @@ _NOT_IN_RECIPE = frozenset(
         "verbose",
         "workers",
         "max_pixels",
-        "on_iteration",
     )
 )
 _AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -85,9 +83,9 @@ class TrainOptions:
         patience: Stop after this many evaluations without improvement; 0: never.
 
         chart: File of the loss chart; None: chart_NAME.png in ``output``; "" for none.
-        tensorboard: Write event files for TensorBoard into ``output``/tensorboard.
+        log: Where the numbers of each iteration are written, separated by commas: "csv" (NAME_log.csv), "tensorboard",
+            "mlflow", "wandb"; see ``training.loggers``.
         verbose: Print progress on stderr.
-        on_iteration: Called with the numbers of each iteration, instead of printing them.
 
         polygons: Take the bounding boxes of polygons in label files.
         map_classes: The network's classes of the data set's, see ``evaluation.evaluator.evaluate``.
@@ -129,9 +127,8 @@ class TrainOptions:
     patience: int = 0
 
     chart: StrPath | None = None
-    tensorboard: bool = False
+    log: str = "csv"
     verbose: bool = True
-    on_iteration: Callable[[IterationMetrics], object] | None = None
 
     polygons: bool = False
     map_classes: str = ""

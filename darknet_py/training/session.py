@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,14 @@ from .._typing import StrPath
 from ..layers import Gradients
 from ..network import Network
 from .batches import Data, create_batches, data_file_entries, integer_entry
+from .callbacks import Callback, CallbackList
 from .checkpoints import CheckpointWriter
+from .console import Console, IterationPrinter
 from .distributed import ProcessGroup
 from .loader import Batches
-from .logger import MetricLogger, Throughput
+from .loggers.loss_chart import LossChart
+from .loggers.selection import create_loggers
+from .metrics import Throughput
 from .options import TrainOptions
 from .recipe import create_recipe, describe_changes, format_changes, write_beside_weights
 from .resume import Start, output_folder, run_name
@@ -35,7 +40,9 @@ class Session:
         metric: What it is evaluated by; None for nothing.
         map_every: Iterations between evaluations.
         writer: Writes weights and state.
-        logger: Reports progress.
+        console: Prints messages.
+        callbacks: Those of the run, in the main process; none in others.
+        score_name: What scores are, such as "mAP".
         throughput: Speed since the start.
         saved_at: Time of the last state, in seconds.
         recipe: What was given for it; for its state file.
@@ -45,7 +52,9 @@ class Session:
     metric: Metric | None
     map_every: int
     writer: CheckpointWriter
-    logger: MetricLogger
+    console: Console
+    callbacks: CallbackList
+    score_name: str
     throughput: Throughput
     saved_at: float
     recipe: Mapping[str, Any]
@@ -61,6 +70,7 @@ def open_session(
     gradients: Gradients,
     iteration: int,
     seed: int,
+    callbacks: Sequence[Callback] = (),
 ) -> Session:
     """Open the data and the files of a run, and report what it starts from.
 
@@ -73,6 +83,7 @@ def open_session(
         gradients: How gradients are computed.
         iteration: Updates made before.
         seed: Seed of everything random in the batches.
+        callbacks: Those that the caller of the run gives.
 
     Raises:
         DarknetError: The data is invalid, or the files cannot be written.
@@ -88,32 +99,49 @@ def open_session(
     writer = _create_writer(network, options, folder, entries)
     if start.state is None and group.is_main:
         writer.set_aside_state()
-    logger = MetricLogger(
-        folder,
-        writer.name,
-        start=iteration if start.state is not None else 0,
-        max_batches=network.options.max_batches,
-        max_chart_loss=network.options.max_chart_loss,
-        chart=options.chart,
-        tensorboard=options.tensorboard and group.is_main,
-        verbose=options.verbose and group.is_main,
-        score_name="mAP" if network.heads else f"top-{integer_entry(entries, 'top', 1)}",
-    )
+    console = Console(options.verbose and group.is_main)
+    all_callbacks = _create_callbacks(network, options, callbacks, console)
+    score_name = "mAP" if network.heads else f"top-{integer_entry(entries, 'top', 1)}"
     changes: list[str] = []
     if start.state is not None:
         changes = list(describe_changes(start.state.recipe, recipe, start.state.cfg, network.config))
-    logger.message(start.message + format_changes(changes))
+    console.message(start.message + format_changes(changes))
     if group.is_main:
         write_beside_weights(folder, writer.name, network, names, recipe)
     if start.state is None and writer.backup.exists():
-        logger.message(
+        console.message(
             f"{writer.backup} is the state of an earlier run until this one writes its own; "
             f"to continue that run, rename it to {writer.state.name} and use --resume"
         )
-    logger.message(f"{_describe(network, images, iteration)}; files in {folder}")
+    console.message(f"{_describe(network, images, iteration)}; files in {folder}")
     if network.heads and (note := schedule.length_note(network.options, images, network.heads[-1].classes)):
-        logger.message(note)
-    return Session(batches, metric, map_every, writer, logger, Throughput(), time.monotonic(), recipe)
+        console.message(note)
+    return Session(
+        batches=batches,
+        metric=metric,
+        map_every=map_every,
+        writer=writer,
+        console=console,
+        callbacks=CallbackList(all_callbacks if group.is_main else ()),
+        score_name=score_name,
+        throughput=Throughput(),
+        saved_at=time.monotonic(),
+        recipe=recipe,
+    )
+
+
+def _create_callbacks(
+    network: Network, options: TrainOptions, given: Sequence[Callback], console: Console
+) -> list[Callback]:
+    """What prints, logs and draws, before what the caller gives. All processes raise if a package is missing."""
+    callbacks: list[Callback] = []
+    if options.verbose and not any(isinstance(callback, IterationPrinter) for callback in given):
+        callbacks.append(IterationPrinter(console))
+    callbacks += create_loggers(options.log)
+    if options.chart is None or os.fspath(options.chart):
+        max_loss = network.options.max_chart_loss
+        callbacks.append(LossChart(options.chart, max_loss=max_loss, message=console.message))
+    return [*callbacks, *given]
 
 
 def _create_writer(

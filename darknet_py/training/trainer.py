@@ -14,19 +14,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from .. import schedule
 from ..devices import find_device
-from ..errors import CheckpointError, ConfigError, DataError
+from ..errors import CheckpointError, ConfigError, DarknetError, DataError
 from ..layers import Gradients, StepContext
 from ..network import Network, unwrap
 from ..signals import DeferredSignals
 from . import resume
 from .batches import Data
+from .callbacks import Callback, CheckpointEvent, EndEvent, EvaluationEvent, StartEvent, StepEvent
 from .checkpoints import CheckpointWriter, Progress, TrainingState, lock_files
 from .determinism import deterministic_algorithms, iteration_seed
 from .distributed import ProcessGroup, is_main_process
@@ -35,8 +36,8 @@ from .filter_rejection import reinitialise_similar_filters
 from .gradient_checkpointing import checkpoint_activations
 from .label_rejection import LabelRejection
 from .loader import Batch
-from .logger import IterationMetrics, merge_mini_batches
 from .loss_scale import all_finite
+from .metrics import IterationMetrics, merge_mini_batches
 from .nan_check import NaNCheck
 from .optimizer import EMA, Optimizer, build_optimizer
 from .options import TrainOptions, check_options, warn_of_ignored_options
@@ -55,9 +56,10 @@ class TrainResult:
         iteration: Number of updates made.
         loss: Running average of the loss.
         best: Best score; None if none was computed.
-        stopped_early: Whether ``patience`` ended the run.
+        stopped_early: Whether ``patience`` or a callback ended the run.
         weights: The final weights.
         score_name: What the score is: "mAP", "top-1", ...
+        stop_reason: Why the run was stopped early; empty if it was not.
     """
 
     iteration: int
@@ -66,6 +68,7 @@ class TrainResult:
     stopped_early: bool
     weights: pathlib.Path
     score_name: str
+    stop_reason: str = ""
 
 
 class Trainer:
@@ -77,6 +80,7 @@ class Trainer:
             data.yaml, COCO's JSON, a VOC folder), a data set, a ``TextFile``, or batches; for a classifier a .data
             file with ``labels=``, or ``TensorData``.
         options: What is not in [net].
+        callbacks: Called at the events of ``run``, in the main process; see ``training.callbacks``.
         clear: Start at iteration 0, whatever number of images the weights have seen.
         gradients: "darknet": as C's CUDA build computes them; "darknet-cpu": as its CPU build does where it differs;
             "autograd": the derivatives of the losses. None: those of the run that is resumed, otherwise "darknet".
@@ -100,6 +104,7 @@ class Trainer:
         network: nn.Module,
         data: Data | None = None,
         options: TrainOptions = TrainOptions(),  # noqa: B008 (immutable)
+        callbacks: Sequence[Callback] = (),
         *,
         clear: bool = False,
         gradients: Gradients | str | None = None,
@@ -113,6 +118,7 @@ class Trainer:
         self.net = network.options
         self.data = data
         self.options = options
+        self.callbacks = tuple(callbacks)
         self.clear = clear
         self.seed = options.seed
         self.rng = random.Random(options.seed)
@@ -173,13 +179,15 @@ class Trainer:
 
         The first signal (Ctrl-C, SIGTERM) ends the run after the current iteration; its state is saved.
 
+        A callback that raises ``StopTraining`` ends it likewise, and so does ``patience``; then the final weights are
+        written too.
+
         Raises:
-            DarknetError: The data, the weights or the cfg are invalid, nothing is left to train, or a loss, gradient
-                or weight is NaN or Inf.
+            DarknetError: The data, the weights or the cfg are invalid, nothing is left to train, a loss, gradient
+                or weight is NaN or Inf, or a callback has failed.
             KeyboardInterrupt: A signal has ended the run.
         """
         metrics = None
-        stopped_early = False
         with ExitStack() as stack:
             stack.enter_context(training_environment())
             start = self._prepare(stack)
@@ -192,36 +200,47 @@ class Trainer:
                 gradients=self.gradients,
                 iteration=self.iteration,
                 seed=self.seed,
+                callbacks=self.callbacks,
             )
-            writer = session.writer
-            logger = session.logger
-            stack.callback(logger.close)
+            writer, callbacks, console = session.writer, session.callbacks, session.console
             self._enter_training_modes(stack)
-            signals = stack.enter_context(DeferredSignals(lambda: logger.message(_STOPPING)))
-            for batch in session.batches:
+            signals = stack.enter_context(DeferredSignals(lambda: console.message(_STOPPING)))
+            stack.enter_context(self._reporting_end(session))
+            is_ended = self._start_callbacks(session, start)
+            for batch in () if is_ended else session.batches:
                 metrics = self._run_iteration(batch, session)
-                stopped_early = bool(self.options.patience) and self._is_stale()
+                if self.options.patience and self._is_stale():
+                    callbacks.stop(f"no improvement in {self.options.patience} evaluations")
+                is_ended = self._any(callbacks.ends_run)
                 interrupted = self._any(signals.received)
                 overdue = self._any(time.monotonic() - session.saved_at > 60 * self.options.save_minutes)
                 is_scheduled = writer.is_due(self.iteration) or overdue
                 if interrupted or is_scheduled:
                     self._save(session, keep_backup=not is_scheduled)
                 if interrupted:
-                    if self.group.is_main:
-                        logger.draw_chart(metrics, force=True)
-                    logger.message(f"stopped at iteration {self.iteration}; continue with --resume")
+                    console.message(f"stopped at iteration {self.iteration}; continue with --resume")
                     raise KeyboardInterrupt
-                if stopped_early:
+                if is_ended:
                     break
+            has_failed = self._any(callbacks.error is not None)
             if metrics is not None:
-                self._save(session)
-            if self.group.is_main:
-                writer.save(self.network, "final")
-                if metrics is not None:
-                    logger.draw_chart(metrics, force=True)
-        best = self.progress.best
-        weights = writer.path("final")
-        return TrainResult(self.iteration, self.progress.average_loss, best, stopped_early, weights, logger.score_name)
+                self._save(session, keep_backup=has_failed)
+            if has_failed:
+                raise self._callback_error(session, is_saved=metrics is not None)
+            if is_ended:
+                callbacks.stop("by the main process")  # which has its reason already
+            if self.group.is_main and not (is_ended and metrics is None):
+                self._save_weights(session, "final")
+        progress, reason = self.progress, callbacks.stop_reason
+        return TrainResult(
+            self.iteration,
+            progress.average_loss,
+            progress.best,
+            reason is not None,
+            writer.path("final"),
+            session.score_name,
+            reason or "",
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the next iteration depends on, besides the weights and torch's random generator."""
@@ -371,6 +390,52 @@ class Trainer:
         if self.options.gradient_checkpointing:
             stack.enter_context(checkpoint_activations(self.network))
 
+    def _start_callbacks(self, session: Session, start: resume.Start) -> bool:
+        """Restore the callbacks of the run that is resumed, and start all. Returns whether the run is to end."""
+        callbacks = session.callbacks
+        if start.state is not None:
+            callbacks.load_state_dict(start.state.callbacks)
+        callbacks.emit(
+            StartEvent(
+                name=session.writer.name,
+                folder=session.writer.folder,
+                iteration=self.iteration,
+                max_batches=self.net.max_batches,
+                resumed=start.state is not None,
+                score_name=session.score_name,
+                recipe=session.recipe,
+                network=self.network,
+            )
+        )
+        return self._any(callbacks.ends_run)
+
+    @contextmanager
+    def _reporting_end(self, session: Session) -> Iterator[None]:
+        """Tell the callbacks how the block ended; an error of theirs does not replace another."""
+        callbacks, progress = session.callbacks, self.progress
+        try:
+            yield
+        except BaseException as error:
+            is_signal = isinstance(error, KeyboardInterrupt)
+            status: Literal["interrupted", "failed"] = "interrupted" if is_signal else "failed"
+            reason = "" if is_signal else f"{type(error).__name__}: {error}"
+            callbacks.emit(EndEvent(self.iteration, status, reason, progress.average_loss, progress.best))
+            raise
+        stop = callbacks.stop_reason
+        ended: Literal["stopped", "finished"] = "finished" if stop is None else "stopped"
+        callbacks.emit(EndEvent(self.iteration, ended, stop or "", progress.average_loss, progress.best))
+        if callbacks.error is not None:
+            raise self._callback_error(session, is_saved=True)
+
+    def _callback_error(self, session: Session, *, is_saved: bool) -> DarknetError:
+        """The error of a callback as that of the run; in other processes than the main one a note of it."""
+        error = session.callbacks.error
+        if error is None:
+            return DarknetError("a callback has failed in the main process")
+        if is_saved:
+            session.console.message(f"{session.writer.state} has iteration {self.iteration}; continue with --resume")
+        return error
+
     def _run_iteration(self, batch: Batch, session: Session) -> IterationMetrics:
         """Train on a batch, evaluate if that is due, and report both."""
         if self.nan_check is not None:
@@ -395,11 +460,10 @@ class Trainer:
             layers=merge_mini_batches(self.layer_metrics),
             mini_batches=self.layer_metrics,
         )
-        if self.group.is_main:
-            (self.options.on_iteration or session.logger.print_iteration)(metrics)
-        metrics = replace(metrics, score=self._evaluate(session))
-        if self.group.is_main:
-            session.logger.record(metrics)
+        is_due = self._is_evaluation_due(session)
+        session.callbacks.emit(StepEvent(metrics, is_due))
+        if is_due:
+            self._evaluate(session)
         return metrics
 
     def _in_memory_format(self, batch: Batch) -> Sequence[tuple[Tensor, Targets]]:
@@ -410,22 +474,22 @@ class Trainer:
             for x, targets in batch.pairs
         ]
 
-    def _evaluate(self, session: Session) -> float | None:
-        """The score, if an evaluation is due after this iteration; the best weights are saved."""
+    def _is_evaluation_due(self, session: Session) -> bool:
+        is_due = self.iteration >= max(self.progress.evaluated_at + session.map_every, self.net.burn_in)
+        return session.metric is not None and (is_due or self.iteration == self.net.max_batches)
+
+    def _evaluate(self, session: Session) -> None:
+        """Compute the score, and save the best weights."""
         metric = session.metric
-        progress = self.progress
-        is_due = self.iteration >= max(progress.evaluated_at + session.map_every, self.net.burn_in)
-        if metric is None or not (is_due or self.iteration == self.net.max_batches):
-            return None
+        if metric is None:
+            return
         self._average_statistics()
         score = metric.compute()
-        is_best = progress.add_score(score, self.iteration)
+        is_best = self.progress.add_score(score, self.iteration)
+        best = score if self.progress.best is None else self.progress.best
+        session.callbacks.emit(EvaluationEvent(self.iteration, metric.name, score, best, is_best))
         if self.group.is_main and is_best:
-            session.writer.save(self.network, "best")
-        session.logger.message(
-            f"  {metric.name} {score:.2%} at iteration {self.iteration}, best {progress.best or 0.0:.2%}"
-        )
-        return score
+            self._save_weights(session, "best")
 
     def _is_stale(self) -> bool:
         return self.progress.stale_evaluations >= self.options.patience
@@ -447,17 +511,25 @@ class Trainer:
         session.saved_at = time.monotonic()
         if not self.group.is_main:
             return
-        writer = session.writer
+        writer, callbacks = session.writer, session.callbacks
         if self.iteration % writer.every == 0:
-            writer.save(self.network, self.iteration)
+            self._save_weights(session, self.iteration)
         if self.ema.tensors is not None:
             with self.ema.applied():
-                writer.save(self.network, "ema")
-        writer.save_state(self.network, self.state_dict(), self.progress, self.seed, session.recipe)
+                self._save_weights(session, "ema")
+        writer.save_state(
+            self.network, self.state_dict(), self.progress, self.seed, session.recipe, callbacks.state_dict()
+        )
         if not keep_backup:
             writer.remove_backup()
         if self.nan_check is not None:
             self.nan_check.last_saved = f"{writer.state} has iteration {self.iteration}"
+        callbacks.emit(CheckpointEvent(self.iteration, "last", writer.path("last"), writer.state))
+
+    def _save_weights(self, session: Session, kind: str | int) -> None:
+        path = session.writer.save(self.network, kind)
+        name = kind if isinstance(kind, str) else "numbered"
+        session.callbacks.emit(CheckpointEvent(self.iteration, name, path))
 
 
 @contextmanager

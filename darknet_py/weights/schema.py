@@ -30,7 +30,7 @@ def fields(kind: type[Any]) -> dict[str, Any]:
 def check_entries(content: Mapping[Any, Any], kind: type[Any], path: str, parent: str = "") -> dict[str, Any]:
     """Return the entries that a dataclass or TypedDict names, after checking them; others are ignored.
 
-    A dataclass field with a default may be missing.
+    A dataclass field with a default and a key of a TypedDict with ``total=False`` may be missing.
 
     Args:
         content: the entries of a file.
@@ -41,7 +41,7 @@ def check_entries(content: Mapping[Any, Any], kind: type[Any], path: str, parent
     Raises:
         CheckpointError: an entry is missing or has another type, with its name.
     """
-    optional = set()
+    optional = set(getattr(kind, "__optional_keys__", ()))
     if dataclasses.is_dataclass(kind):
         missing = dataclasses.MISSING
         optional = {f.name for f in dataclasses.fields(kind) if (f.default, f.default_factory) != (missing, missing)}

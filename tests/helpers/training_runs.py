@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from darknet_py.network import Network
 from darknet_py.training import checkpoints, resume
+from darknet_py.training.callbacks import Callback, StepEvent
 from darknet_py.training.options import TrainOptions
 from darknet_py.training.trainer import Trainer, TrainResult
 from tests.helpers import paths
@@ -52,23 +54,39 @@ def wait_for(path: pathlib.Path, seconds: float = 120) -> None:
 def run(
     cfg: pathlib.Path, data: Any, *, seed: int = 3, values: dict[str, str] | None = None, **options: Any
 ) -> Network:
-    """Train in this process, from random weights, and return the network; ``options``: those of ``TrainOptions``."""
+    """Train in this process, from random weights, and return the network; ``options``: see ``train``."""
     return train(cfg, data, seed=seed, values=values, **options)[0]
 
 
 def train(
-    cfg: pathlib.Path, data: Any, *, seed: int = 3, values: dict[str, str] | None = None, **options: Any
+    cfg: pathlib.Path,
+    data: Any,
+    *,
+    seed: int = 3,
+    values: dict[str, str] | None = None,
+    callbacks: Sequence[Callback] = (),
+    **options: Any,
 ) -> tuple[Network, TrainResult]:
-    """Train quietly in this process, by default without chart and mAP."""
+    """Train quietly in this process, by default without chart and mAP; ``options``: those of ``TrainOptions``."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         network = resume.build_network(cfg, seed=seed, values=values)
         quiet: dict[str, Any] = {"verbose": False, "workers": 0, "chart": "", "validate": False}
-        result = Trainer(network, data, TrainOptions(seed=seed, **quiet | options)).run()
+        result = Trainer(network, data, TrainOptions(seed=seed, **quiet | options), callbacks).run()
     finally:
         torch.set_num_threads(threads)
     return network, result
+
+
+def at_each_step(call: Callable[[StepEvent], object]) -> list[Callback]:
+    """Callbacks that call a function after each iteration."""
+
+    class Call(Callback):
+        def on_step(self, event: StepEvent) -> None:
+            call(event)
+
+    return [Call()]
 
 
 def tensors(path: pathlib.Path) -> dict[str, Tensor]:

@@ -147,19 +147,20 @@ def test_a_run_is_resumed(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> N
     common: dict[str, Any] = {"verbose": False, "workers": 0, "chart": "", "validate": False, "seed": 3}
     expected = training_runs.run(cfg, data, output=tmp_path / "cpu")
 
-    class Stop(Exception):
-        """Ends a run."""
+    class Stop(BaseException):
+        """Ends a run at once."""
 
-    def stop(metrics: Any) -> None:
-        if metrics.iteration == 5:
+    def stop(event: Any) -> None:
+        if event.iteration == 5:
             raise Stop
 
     output = tmp_path / "sim"
     with devices.available("sim"):
-        for options in ({"on_iteration": stop, "save_last": 4}, {"resume": output / "tiny_last.state.pt"}):
+        for options in ({"save_last": 4}, {"resume": output / "tiny_last.state.pt"}):
             network = resume.build_network(cfg, seed=3)
             devices.move(network, "sim")
-            trainer = Trainer(network, data, TrainOptions(**common | options, output=output))
+            callbacks = () if "resume" in options else training_runs.at_each_step(stop)
+            trainer = Trainer(network, data, TrainOptions(**common | options, output=output), callbacks)
             if "resume" in options:
                 trainer.run()
                 assert_equal(network, expected)

@@ -14,7 +14,7 @@ import pytest
 from darknet_py.errors import DarknetError
 from darknet_py.evaluation import evaluator
 from darknet_py.training import checkpoints, validation
-from darknet_py.training.logger import IterationMetrics
+from darknet_py.training.callbacks import StepEvent
 from tests.helpers import synthetic_data, training_runs
 
 resource = pytest.importorskip("resource")
@@ -65,14 +65,16 @@ def test_a_closed_stdout_leaves_the_files_of_detect(tmp_path: pathlib.Path, rect
 
 
 def test_a_second_ctrl_c_keeps_the_last_state(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
-    def press(metrics: IterationMetrics) -> None:
-        if metrics.iteration == 5:
+    def press(event: StepEvent) -> None:
+        if event.iteration == 5:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
     cfg = synthetic_data.cfg(tmp_path, max_batches=9)
     with pytest.raises(KeyboardInterrupt):
-        training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, on_iteration=press)
+        training_runs.run(
+            cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, callbacks=training_runs.at_each_step(press)
+        )
     assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 4
 
 
@@ -99,14 +101,16 @@ def test_a_disk_that_becomes_full_leaves_the_last_state(
 ) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill(metrics: IterationMetrics) -> None:
-        if metrics.iteration == 3:
+    def fill(event: StepEvent) -> None:
+        if event.iteration == 3:
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
 
     cfg = synthetic_data.cfg(tmp_path, max_batches=9)
     try:
         with pytest.raises(DarknetError, match=r"tiny_(log\.csv|last\.weights|last\.state\.pt): File too large"):
-            training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, on_iteration=fill)
+            training_runs.run(
+                cfg, rectangles / "tiny.data", output=tmp_path, save_last=2, callbacks=training_runs.at_each_step(fill)
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 2

@@ -7,7 +7,12 @@ import pathlib
 
 import pytest
 
-from darknet_py.training.logger import IterationMetrics, MetricLogger
+from darknet_py.training import resume
+from darknet_py.training.callbacks import EndEvent, StartEvent, StepEvent
+from darknet_py.training.console import IterationPrinter
+from darknet_py.training.loggers import loss_plot
+from darknet_py.training.loggers.csv_log import CsvLogger
+from darknet_py.training.metrics import IterationMetrics
 from tests.helpers import synthetic_data, training_runs
 
 
@@ -21,7 +26,7 @@ def test_tensorboard_gets_the_metrics(tmp_path: pathlib.Path, rectangles: pathli
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     cfg = synthetic_data.cfg(tmp_path, max_batches=3)
-    training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, tensorboard=True)
+    training_runs.run(cfg, rectangles / "tiny.data", output=tmp_path, log="csv,tensorboard")
     events = EventAccumulator(str(tmp_path / "tensorboard" / "tiny"))
     events.Reload()
     assert {"loss", "avg_loss", "lr", "layer 4/iou"} <= set(events.Tags()["scalars"])
@@ -53,11 +58,15 @@ def test_the_printed_line_is_darknets_with_the_digits_of_the_rate() -> None:
 
 
 def test_fast_iterations_are_not_all_printed(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    logger = MetricLogger(tmp_path, "x", max_batches=100, chart="")
-    for iteration in range(1, 101):
-        logger.print_iteration(IterationMetrics(iteration, 1, 1, 0.1, 0.01, iteration, 1, 0))
-        logger.record(IterationMetrics(iteration, 1, math.nan if iteration == 50 else 1, 0.1, 0.01, iteration, 1, 0))
-    logger.close()
+    cfg = synthetic_data.cfg(tmp_path, max_batches=100)
+    start = StartEvent("x", tmp_path, 0, 100, False, "mAP", {}, resume.build_network(cfg))
+    callbacks = (IterationPrinter(), CsvLogger())
+    for callback in callbacks:
+        callback.on_start(start)
+        for iteration in range(1, 101):
+            average = math.nan if iteration == 50 else 1
+            callback.on_step(StepEvent(IterationMetrics(iteration, 1, average, 0.1, 0.01, iteration, 1, 0), False))
+        callback.on_end(EndEvent(100, "finished", "", 1, None))
     printed = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
     assert printed[0] == "1"
     assert printed[-1] == "100"
@@ -67,8 +76,6 @@ def test_fast_iterations_are_not_all_printed(tmp_path: pathlib.Path, capsys: pyt
 
 def test_the_chart_draws_nan(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("matplotlib", reason="it draws the chart")
-    from darknet_py.training import loss_plot
-
     losses = [(iteration, math.nan if iteration % 3 else 5.0) for iteration in range(1, 9000)]
     loss_plot.draw(tmp_path / "c.png", losses, [(100, 0.5)], title="x", text="y", max_batches=9000, max_loss=20)
     assert (tmp_path / "c.png").stat().st_size > 5000

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from darknet_py import Trainer, TrainOptions
-from darknet_py.training import checkpoints, loss_plot, resume
+from darknet_py.training import checkpoints, resume
 from darknet_py.training.distributed import ProcessGroup
+from darknet_py.training.loggers import loss_plot
 from tests.helpers import synthetic_data, training_runs
 
 

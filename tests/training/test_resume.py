@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from darknet_py.training import checkpoints
-from darknet_py.training.logger import IterationMetrics
+from darknet_py.training.callbacks import StepEvent
 from tests.helpers import synthetic_data, training_runs
 
 MEMORY: dict[str, Any] = {"ema_alpha": 0.9, "adversarial_lr": 0.1, "policy": "random", "burn_in": 2}
@@ -33,12 +33,14 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     training_runs.run(cfg, data, output=tmp_path / "one", save_last=5, **steps)
     text = cfg.read_text()
 
-    def press(metrics: IterationMetrics) -> None:
-        if metrics.iteration == 7:
+    def press(event: StepEvent) -> None:
+        if event.iteration == 7:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        training_runs.run(cfg, data, output=tmp_path / "two", save_last=5, **steps, on_iteration=press)
+        training_runs.run(
+            cfg, data, output=tmp_path / "two", save_last=5, **steps, callbacks=training_runs.at_each_step(press)
+        )
     state = tmp_path / "two" / "tiny_last.state.pt"
     assert checkpoints.read_state(state).iteration == 7
     assert checkpoints.read_state(state).cfg == text

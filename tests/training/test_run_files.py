@@ -32,7 +32,10 @@ def test_a_new_run_keeps_the_old_state_until_its_first_scheduled_one(
     old = state.read_bytes()
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            run(on_iteration=lambda _: signal.raise_signal(signal.SIGINT), verbose=True)
+            run(
+                callbacks=training_runs.at_each_step(lambda _: signal.raise_signal(signal.SIGINT)),
+                verbose=True,
+            )
         assert checkpoints.read_state(state).iteration == 1
         assert backup.read_bytes() == old
         printed = capsys.readouterr().err

@@ -58,7 +58,7 @@ def save_state(path: str) -> None:
     net = network(TRAINED)
     trainer = Trainer(net)
     writer = checkpoints.CheckpointWriter(".", "a")
-    writer.save_state(net, trainer.state_dict(), checkpoints.Progress(0.5, 0.25, 1, 2), 3, {})
+    writer.save_state(net, trainer.state_dict(), checkpoints.Progress(0.5, 0.25, 1, 2), 3, {}, {})
     writer.state.rename(path)
 
 

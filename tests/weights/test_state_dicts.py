@@ -31,7 +31,7 @@ def test_a_training_state_is_read_as_weights() -> None:
     trainer = Trainer(net)
     net.seen, net.names = 6, ("cat", "dog")
     writer = checkpoints.CheckpointWriter(".", "a")
-    writer.save_state(net, trainer.state_dict(), checkpoints.Progress(), 0, {})
+    writer.save_state(net, trainer.state_dict(), checkpoints.Progress(), 0, {}, {})
     loaded = darknet_py.load("a_last.state.pt")
     assert (loaded.seen, loaded.names, loaded.config.text) == (6, ("cat", "dog"), TRAINED)
     x = torch.rand(1, 3, 32, 32)

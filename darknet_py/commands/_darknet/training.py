@@ -16,7 +16,7 @@ from . import function, read_data
 
 if TYPE_CHECKING:
     from ...network import Network
-    from ...training.logger import IterationMetrics
+    from ...training.metrics import IterationMetrics
 
 TRAIN_FLAGS = "-clear -gpus -chart"
 
@@ -104,7 +104,7 @@ def run_classifier_train(args: argparse.Namespace) -> int:
         validate=args.topk is not None,
         map_epochs=2,
         max_pixels=args.max_pixels,
-        on_iteration=print_line,
+        line_printer=lambda _: print_line,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .._typing import StrPath
-from ..figures import import_figure_class, plain_text, write_figure
+from ..._typing import StrPath
+from ...figures import import_figure_class, plain_text, write_figure
 
 _MAX_DOTS = 4000  # of the loss
 _PIXELS = 1000
