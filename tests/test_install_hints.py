@@ -15,6 +15,7 @@ EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text
 HINT = re.compile(r"darknet-torch\[([a-z,]+)\]")
 DISTRIBUTIONS = {
     "torch": "tensorboard",  # torch.utils.tensorboard imports it
+    "mlflow": "mlflow-skinny",
     "prometheus_client": "prometheus-client",
 }
 # Packages that no extra has: another implementation of the same, an older version, a companion of a recipe.

@@ -15,7 +15,7 @@ import pytest
 
 from tests.helpers import synthetic_data, training_runs
 
-PART = {"validate": True, "map_every": 2, "save_last": 2}
+PART: dict[str, Any] = {"validate": True, "map_every": 2, "save_last": 2}
 
 
 def log_rows(folder: pathlib.Path) -> list[dict[str, str]]:
@@ -28,7 +28,7 @@ def train_in_two_parts(folder: pathlib.Path, data: pathlib.Path, log: str) -> No
     cfg = synthetic_data.cfg(folder, max_batches=2, burn_in=1)
     training_runs.run(cfg, data, output=folder, log=f"csv,{log}", **PART)
     cfg.write_text(cfg.read_text().replace("max_batches=2", "max_batches=4"))
-    training_runs.run(cfg, data, output=folder, resume=True)  # the recipe has the loggers
+    training_runs.run(cfg, data, output=folder, resume=True, validate=True)  # the recipe has the loggers
 
 
 def check_mlflow(uri: str, folder: pathlib.Path) -> None:
