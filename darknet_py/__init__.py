@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .pruning.pruner import Pruned, prune
     from .results.results import Results
     from .results.rows import Boxes
+    from .tracking import Tracker
     from .training.callbacks import Callback, StopTraining
     from .training.options import TrainOptions
     from .training.trainer import Trainer
@@ -63,6 +64,7 @@ _HOMES = {
     "Results": "results.results",
     "Shape": "layers",
     "StopTraining": "training.callbacks",
+    "Tracker": "tracking",
     "TrainOptions": "training.options",
     "Trainer": "training.trainer",
     "UnusedOptionWarning": "errors",
@@ -102,6 +104,7 @@ __all__ = [
     "Results",
     "Shape",
     "StopTraining",
+    "Tracker",
     "TrainOptions",
     "Trainer",
     "UnusedOptionWarning",

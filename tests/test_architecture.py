@@ -49,7 +49,7 @@ ROWS = (
     ("_building", "_layer_table", "_receptive_field", "images"),
     ("network",),
     ("weights", "results", "data", "demo", "postprocess"),
-    ("loading", "video", "augmentation"),
+    ("loading", "video", "augmentation", "tracking", "counting"),
     ("conversion", "diagram", "exporters", "inference"),
     ("backbones", "detector", "classifier", "generate", "compat"),
     ("explanation", "tiling", "evaluation", "compare"),

@@ -66,16 +66,18 @@ def test_a_video_is_detected_frame_by_frame(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.usefixtures("scene")
 def test_objects_are_tracked() -> None:
-    paths = run_recipe("Track objects", "supervision", "trackers")["paths"]
-    assert len(paths) == 1
-    (path,) = paths.values()
-    assert len(path) >= 8
-    assert path[-1] == pytest.approx((0.36, 36, 24, 60, 40), abs=0.5)
+    names = run_recipe("Track objects, count them at a line and in a zone", "trackers")
+    paths = names["paths"]
+    assert {number: len(path) for number, path in paths.items()} == {None: 1, 0: 9}
+    assert paths[0][-1] == pytest.approx((0.36, 36, 24, 60, 40), abs=0.5)
+    assert str(names["counters"][1]) == "in 0, out 0, inside 1 (dog 1)"
+    with open_video("counted.mp4") as video:
+        assert video.frame_count == 10
 
 
 @pytest.mark.usefixtures("scene")
-def test_objects_are_counted_in_a_zone() -> None:
-    names = run_recipe("Count in a zone and over a line", "supervision", "trackers")
+def test_objects_are_counted_with_supervision() -> None:
+    names = run_recipe("Track and count with supervision", "supervision", "trackers")
     assert max(names["inside"]) == 1
     assert (names["line"].in_count, names["line"].out_count) == (0, 0)
 

@@ -49,8 +49,13 @@ def add_boxes(group: argparse._ActionsContainer, *, max_pixels: int) -> None:
     _options.add_engine(group)
 
 
-def create_detector(args: argparse.Namespace, model: Model, *, batch: int = 1) -> Detector:
-    """Load the network and create the detector that the options of ``add_boxes`` describe."""
+def create_detector(
+    args: argparse.Namespace, model: Model, *, batch: int = 1, threshold: float | None = None
+) -> Detector:
+    """Load the network and create the detector that the options of ``add_boxes`` describe.
+
+    ``threshold``: instead of ``--conf``.
+    """
     from ..detector import Detector
     from ..network import Network
 
@@ -59,7 +64,7 @@ def create_detector(args: argparse.Namespace, model: Model, *, batch: int = 1) -
     return Detector(
         network,
         names=names,
-        threshold=args.conf,
+        threshold=args.conf if threshold is None else threshold,
         class_thresholds=_class_thresholds(args.class_conf),
         classes=args.classes,
         skip_classes=args.skip_classes,

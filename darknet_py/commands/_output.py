@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -20,6 +20,8 @@ from ..images.urls import is_http, url_path
 from ._records import JsonFile
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ..results.results import Results
 
 T = TypeVar("T")
@@ -110,18 +112,18 @@ class ResultWriter:
             if folder and self._count:
                 print(f"{content_name} in {folder}/", file=sys.stderr)
 
-    def add(self, result: Results) -> None:
-        """Write the files of one image."""
+    def add(self, result: Results, *, draw: Callable[[Results], Image.Image] | None = None, **counts: Any) -> None:
+        """Write the files of one image; ``draw``: instead of ``Results.plot``; ``counts``: further values of JSON."""
         self._count += 1
         if self.images:
-            result.save(self.images / self._names[result.path].image)
+            result.save(self.images / self._names[result.path].image, draw=draw)
         if self.labels:
             with atomic_write(self.labels / self._names[result.path].label, "w") as file:
                 file.write(result.to_txt(self._confidence))
         if self.crops:
             self._write_crops(self.crops, result)
         if self.json_path:
-            self._results.append(result.to_dict())
+            self._results.append(result.to_dict(**counts))
         if self.darknet_json_path:
             self._frames.append(result.to_darknet_json(len(self._frames) + 1))
 
@@ -172,9 +174,11 @@ def format_result(result: Results) -> str:
     count = f"{len(result)} detection" + ("" if len(result) == 1 else "s")
     lines = [f"{result.path}: {width}x{height}, {count}, {sum(result.speed.values()):.1f} ms"]
     boxes = result.boxes
-    for cls, conf, (x1, y1, x2, y2) in zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True):
+    ids = [-1] * len(boxes) if boxes.id is None else boxes.id.tolist()
+    rows = zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), ids, strict=True)
+    for cls, conf, (x1, y1, x2, y2), track in rows:
         box = f"{x1:6.0f} {y1:6.0f} {x2 - x1:6.0f} {y2 - y1:6.0f}"
-        lines.append(f"  {result.names[cls]:20} {conf:6.1%} {box}")
+        lines.append(f"  {result.names[cls]:20} {conf:6.1%} {box}" + (f"  #{track}" if track >= 0 else ""))
     return "\n".join(lines)
 
 

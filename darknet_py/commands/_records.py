@@ -128,21 +128,41 @@ class JsonArray(_TextOutput):
 
 
 class CsvRows(_TextOutput):
-    """A CSV file with a row per box, written image by image."""
+    """A CSV file with a row per box, written image by image.
+
+    Args:
+        path: the file; ``-``: stdout; None: nothing is written.
+        frames: add the index and the timestamp of a frame.
+        tracks: add the number of the track.
+    """
+
+    def __init__(self, path: str | None, *, frames: bool = False, tracks: bool = False) -> None:
+        super().__init__(path)
+        self._frames = ("index", "timestamp") if frames else ()
+        self._tracks = ("track_id",) if tracks else ()
 
     def __enter__(self) -> Self:
         super().__enter__()
         with ExitStack() as opened:
             opened.push(self)
-            self._write_rows([("path", "class", "name", "confidence", "x1", "y1", "x2", "y2")])
+            columns = ("class", "name", "confidence", "x1", "y1", "x2", "y2")
+            self._write_rows([("path", *self._frames, *columns, *self._tracks)])
             opened.pop_all()
         return self
 
-    def write(self, result: Results) -> None:
-        """Write the rows of an image."""
+    def write(self, result: Results, **position: Any) -> None:
+        """Write the rows of an image; ``position``: index and timestamp of a frame."""
         if self._file:
+            place = (result.path, *(position.get(name, "") for name in self._frames))
             self._write_rows(
-                (result.path, row["class"], row["name"], row["confidence"], *row["box"].values())
+                (
+                    *place,
+                    row["class"],
+                    row["name"],
+                    row["confidence"],
+                    *row["box"].values(),
+                    *(row[name] for name in self._tracks),
+                )
                 for row in result.summary()
             )
 

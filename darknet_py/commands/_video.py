@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 from ..files import check_outputs
 from ..images.sources import expand_sources, unique_stem
-from . import _output, _records
+from . import _output, _records, _tracking
 
 if TYPE_CHECKING:
     from ..video.reader import Frame, ImageDetector, VideoReader
@@ -71,9 +71,9 @@ def split_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def check_options(args: argparse.Namespace) -> None:
     """Raise DataError for outputs that are kept in memory to the end, as a stream may have no end."""
-    for name in ("json", "darknet_json", "save_txt", "save_crop", "csv"):
+    for name in ("json", "darknet_json", "save_txt", "save_crop"):
         if getattr(args, name):
-            raise DataError(f"--{name.replace('_', '-')}: for images only; use --jsonl FILE for videos")
+            raise DataError(f"--{name.replace('_', '-')}: for images only; use --jsonl FILE or --csv FILE for videos")
     for name, minimum in (("max_frames", 1), ("stride", 1), ("reconnect", 0)):
         value = getattr(args, name)
         if value is not None and value < minimum:
@@ -84,6 +84,7 @@ def detect(
     detector: ImageDetector,
     videos: Sequence[str],
     lines: _records.JsonLines,
+    rows: _records.CsvRows,
     args: argparse.Namespace,
     errors: _output.ErrorLog,
     *,
@@ -109,7 +110,7 @@ def detect(
         with video:
             target = _output_path(args.save, source, stems)
             check_outputs([target], videos)
-            if _detect_one(detector, video, target, lines, args, errors, is_silent):
+            if _detect_one(detector, video, target, lines, rows, args, errors, is_silent):
                 print("darknet-py: stopped", file=sys.stderr)
                 return True
     return False
@@ -120,6 +121,7 @@ def _detect_one(
     video: VideoReader,
     target: pathlib.Path | None,
     lines: _records.JsonLines,
+    rows: _records.CsvRows,
     args: argparse.Namespace,
     errors: _output.ErrorLog,
     is_silent: bool,
@@ -131,20 +133,27 @@ def _detect_one(
     from ..video.reader import detect_video
     from ..video.writer import VideoWriter
 
+    tracking = _tracking.Tracking(args, fps=float(video.fps)) if _tracking.is_on(args) else None
     with ExitStack() as stack:
         writer = stack.enter_context(VideoWriter(target, video.fps)) if target else None
         signals = stack.enter_context(DeferredSignals(video.stop))
         frames = itertools.islice(detect_video(detector, report_end(video, errors)), args.max_frames)
         total = min(args.max_frames or video.frame_count, -(-video.frame_count // args.stride))
         for frame, result in _output.progress_bar(frames, total, quiet=args.quiet, unit="frame"):
+            result = tracking.update(result, frame.timestamp) if tracking else result
             result = result.clip() if args.clip else result
             result.path = video.name
-            lines.write(result.to_dict(index=frame.number, timestamp=round(frame.timestamp, 6)))
+            place = {"index": frame.number, "timestamp": round(frame.timestamp, 6)}
+            lines.write(result.to_dict(**place, **(tracking.counts() if tracking else {})))
+            rows.write(result, **place)
             if writer:
-                writer.write(np.asarray(result.plot()), frame.timestamp)
+                image = tracking.draw(result) if tracking else result.plot()
+                writer.write(np.asarray(image), frame.timestamp)
             if not is_silent:
                 result.path = f"{video.name}#{frame.number} at {frame.timestamp:.3f} s"
                 print(_output.format_result(result), flush=True)
+    if tracking and not is_silent:
+        tracking.print_counts()
     if target and target.exists():
         print(f"video in {target}", file=sys.stderr)
     return signals.received

@@ -3,6 +3,7 @@
     darknet-py detect yolov4-tiny sample:bus --save
     darknet-py detect my.cfg my.weights photos/ --names my.names --json out.json
     darknet-py detect yolov4-tiny clip.mp4 --classes person car --save
+    darknet-py detect yolov4-tiny clip.mp4 --track --line 0,0.5,1,0.5 --jsonl -
     darknet-py detect yolov4-tiny rtsp://camera/stream --jsonl -
     darknet-py detect yolov4-tiny.onnx photos/
 
@@ -21,7 +22,7 @@ from ..errors import DataError
 from ..hub.model_files import Model, find
 from ..images.limits import MAX_PIXELS
 from ..images.sources import expand_sources
-from . import _detection, _options, _output, _records, _video
+from . import _detection, _options, _output, _records, _tracking, _video
 
 if TYPE_CHECKING:
     from ..video.reader import ImageDetector
@@ -64,11 +65,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--save-crop", metavar="DIR", help="write the part of the image in each box to a folder per class in DIR"
     )
-    output.add_argument("--csv", metavar="FILE", help="write a row per box: path, class, name, score, x1, y1, x2, y2")
+    output.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="write a row per box: path, class, name, score, x1, y1, x2, y2; for videos also index and timestamp "
+        "of the frame, with --track the number of the track",
+    )
     for names in ("--json", "--jsonl", "--darknet-json"):
         _options.add(output, names)
     _options.add(output, "--quiet", note="and no results")
     _video.add_options(parser)
+    _tracking.add_options(parser)
     _options.add_network(parser)
 
 
@@ -90,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     model, images, videos = split_sources(args)
     if videos:
         _video.check_options(args)
+    is_tracked = _tracking.check_options(args, images)
     is_batched = len(images) > 1 and not videos and find_device(args.device).type == "cpu"
     detector = _create_detector(args, model, batch=_CPU_BATCH if is_batched else 1)
     _output.check(args, images_and_labels([*images, *videos]))
@@ -106,17 +114,22 @@ def run(args: argparse.Namespace) -> int:
             crops=args.save_crop,
         ) as writer,
         _records.JsonLines(args.jsonl) as lines,
-        _records.CsvRows(args.csv) as rows,
+        _records.CsvRows(args.csv, frames=bool(videos), tracks=is_tracked) as rows,
     ):
+        tracking = _tracking.Tracking(args) if is_tracked and images else None
         results = detector.stream(images, on_error=errors.add)
         for result in _output.progress_bar(results, len(images), quiet=args.quiet):
+            result = tracking.update(result) if tracking else result
             result = result.clip() if args.clip else result
-            writer.add(result)
+            counts = tracking.counts() if tracking else {}
+            writer.add(result, draw=tracking.draw if tracking else None, **counts)
             rows.write(result)
-            lines.write(result.to_dict())
+            lines.write(result.to_dict(**counts))
             if not is_silent:
                 print(_output.format_result(result), flush=True)
-        is_stopped = _video.detect(detector, videos, lines, args, errors, is_silent=is_silent)
+        if tracking and not is_silent:
+            tracking.print_counts()
+        is_stopped = _video.detect(detector, videos, lines, rows, args, errors, is_silent=is_silent)
     return 130 if is_stopped else errors.status("file" if videos else "image")
 
 
@@ -124,7 +137,12 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
     """Load the network, and wrap it as the options say."""
     from ..tiling import TiledDetector
 
-    plain = _detection.create_detector(args, model, batch=batch if args.batch is None else args.batch)
+    plain = _detection.create_detector(
+        args,
+        model,
+        threshold=_tracking.detector_threshold(args),
+        batch=batch if args.batch is None else args.batch,
+    )
     return plain if args.tile is None else TiledDetector(plain, overlap=args.tile)
 
 

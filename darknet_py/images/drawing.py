@@ -65,6 +65,7 @@ def draw_boxes(
     names: Mapping[int, str],
     *,
     box: Sequence[int] | None = None,
+    ids: Sequence[int] | None = None,
     labels: bool = True,
     confidences: bool = True,
     line_width: int | None = None,
@@ -80,6 +81,7 @@ def draw_boxes(
         conf: confidence of each row, 0..1.
         names: name of each class. If no installed font has its letters, a class is labelled ``class 7``.
         box: index of the box that a row belongs to; by default each row is a separate box.
+        ids: number of each row's track, which is written behind the name of the best class; negative for none.
         labels: draw labels.
         confidences: write the confidence behind the name of the best class.
         line_width: pixels; by default 0.3 % of the image's mean side.
@@ -97,7 +99,7 @@ def draw_boxes(
     mean_side = (canvas.width + canvas.height) / 2
     width = line_width or max(1, round(0.003 * mean_side))
     size = font_size or max(_MIN_FONT_SIZE, round(min(0.022 * mean_side, min(canvas.size) / 5)))
-    boxes = _group_rows(xyxy, cls, conf, names, box or range(len(cls)), canvas.size, font, size, confidences)
+    boxes = _group_rows(xyxy, cls, conf, names, box or range(len(cls)), canvas.size, font, size, confidences, ids)
     for item in reversed(boxes):
         left, top, right, bottom = item.box
         inset = min(width, (min(right - left, bottom - top) + 2) // 2)
@@ -127,6 +129,7 @@ def _group_rows(
     font: StrPath | None,
     font_size: int,
     confidences: bool,
+    ids: Sequence[int] | None = None,
 ) -> list[_LabelledBox]:
     """Group rows by box, highest confidence first; boxes outside the image are dropped."""
     rows: dict[int, list[int]] = {}
@@ -141,6 +144,8 @@ def _group_rows(
             name if fonts.find_font(name, font_size, font) else f"class {k}"
             for k, name in ((cls[i], names.get(cls[i], str(cls[i]))) for i in (first, *others))
         )
+        if ids is not None and ids[first] >= 0:
+            class_names = (f"{class_names[0]} #{ids[first]}", *class_names[1:])
         confidence = f"{conf[first]:.2f}" if confidences else ""
         colour = class_colour(cls[first], max(len(names), cls[first] + 1))
         boxes.append(_LabelledBox(rectangle, class_names, confidence, colour))

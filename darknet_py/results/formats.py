@@ -51,9 +51,12 @@ def to_labels(boxes: Boxes, confidence: bool = False) -> str:
 
 
 def to_dicts(boxes: Boxes, names: NameMap) -> list[dict[str, Any]]:
-    """Return a dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels."""
+    """Return a dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels.
+
+    With tracks also ``track_id``; None for a box without one.
+    """
     rows = zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True)
-    return [
+    dicts = [
         {
             "name": names[cls],
             "class": cls,
@@ -62,6 +65,10 @@ def to_dicts(boxes: Boxes, names: NameMap) -> list[dict[str, Any]]:
         }
         for cls, confidence, corners in rows
     ]
+    if boxes.id is None:
+        return dicts
+    ids = boxes.id.tolist()
+    return [row | {"track_id": None if number < 0 else number} for row, number in zip(dicts, ids, strict=True)]
 
 
 def to_darknet_json(boxes: Boxes, names: NameMap, path: str, frame_id: int) -> dict[str, Any]:

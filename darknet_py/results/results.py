@@ -15,7 +15,8 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,10 @@ class Results:
         return formats.to_labels(self.boxes, confidence)
 
     def summary(self) -> list[dict[str, Any]]:
-        """Return a dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels."""
+        """Return a dict for each row: name, class, confidence, and box with x1, y1, x2, y2 in pixels.
+
+        With tracks also ``track_id``; None for a box without one.
+        """
         return formats.to_dicts(self.boxes, self.names)
 
     def to_dict(self, **position: Any) -> dict[str, Any]:
@@ -157,7 +161,7 @@ class Results:
         return formats.to_darknet_json(self.boxes, self.names, self.path, frame_id)
 
     def to_supervision(self) -> Any:
-        """Convert to ``supervision.Detections``, with names in ``data["class_name"]``.
+        """Convert to ``supervision.Detections``, with names in ``data["class_name"]`` and tracks in ``tracker_id``.
 
         Raises ImportError without the package.
         """
@@ -170,6 +174,7 @@ class Results:
             xyxy=boxes.xyxy.astype(np.float32),
             confidence=boxes.conf.astype(np.float32),
             class_id=boxes.cls.astype(int),
+            tracker_id=None if boxes.id is None else boxes.id.astype(int),
             data={"class_name": np.array([self.names[k] for k in boxes.cls.tolist()], dtype=str)},
         )
 
@@ -177,7 +182,11 @@ class Results:
         """Clip the boxes to the image; Darknet's are not clipped."""
         xyxyn = self.boxes.xyxyn.clip(0, 1)
         boxes = make_boxes(xyxy_to_xywh(xyxyn), self.boxes.conf, self.boxes.cls, self.boxes.box, self.orig_shape)
-        return self._with(boxes)
+        return self._with(replace(boxes, id=self.boxes.id))  # rows are sorted already
+
+    def with_tracks(self, rows: Index, ids: Tensor) -> Results:
+        """Select rows, and number their tracks. ``ids``: int64 [rows selected], -1 for a box without a track."""
+        return self._with(replace(self.boxes[rows], id=ids.to(self.boxes.conf.device)))
 
     def crops(self) -> list[tuple[str, ImageArray]]:
         """Return the class name and the part of the image, uint8 [h, w, channels], of each box inside the image.
@@ -211,10 +220,13 @@ class Results:
         """Draw the boxes on the image; ``options``: see ``images.drawing.draw_boxes``. Raises DataError without one."""
         image = self._require_image()
         xyxy, cls, conf, box = (getattr(self.boxes, name).tolist() for name in ("xyxy", "cls", "conf", "box"))
-        return drawing.draw_boxes(image, xyxy, cls, conf, self.names, **{"box": box} | options)
+        ids = None if self.boxes.id is None else self.boxes.id.tolist()
+        return drawing.draw_boxes(image, xyxy, cls, conf, self.names, **{"box": box, "ids": ids} | options)
 
-    def save(self, path: StrPath, **options: Any) -> None:
+    def save(self, path: StrPath, *, draw: Callable[[Results], Image.Image] | None = None, **options: Any) -> None:
         """Write ``plot(**options)`` atomically, in the format of the suffix (jpg at quality 95).
+
+        ``draw``: makes the image instead of ``plot``.
 
         Raises DataError where the suffix is not that of an image, the file is the image itself or cannot be written.
         """
@@ -224,7 +236,8 @@ class Results:
             raise DataError(f"{target}: expected a name with an image's suffix such as .jpg or .png")
         check_outputs([target], [self.path])
         content = io.BytesIO()
-        self.plot(**options).save(content, format=kind, quality=95)
+        image = self.plot(**options) if draw is None else draw(self)
+        image.save(content, format=kind, quality=95)
         with atomic_write(target) as file:
             file.write(content.getvalue())
 

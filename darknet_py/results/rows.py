@@ -28,7 +28,8 @@ class Boxes:
         cls: int64 [n], class number.
         box: int64 [n], equal for rows of one box.
         data: float [n, 6], ``xyxy``, ``conf``, ``cls``.
-        id: always None; trackers of other packages look for it.
+        id: int64 [n], number of the track that a row belongs to, -1 for none; None where nothing tracks
+            (see ``tracking.Tracker``).
     """
 
     xyxy: Tensor
@@ -39,7 +40,7 @@ class Boxes:
     cls: Tensor
     box: Tensor
     data: Tensor
-    id = None
+    id: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.conf)
@@ -72,7 +73,8 @@ class Boxes:
         return list(rows.values())
 
     def _map(self, function: Callable[[Any], Any]) -> Boxes:
-        return Boxes(*(function(getattr(self, field.name)) for field in dataclasses.fields(self)))
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return Boxes(*(None if value is None else function(value) for value in values))
 
 
 def make_boxes(xywhn: Tensor, conf: Tensor, cls: Tensor, box: Tensor, shape: tuple[int, int]) -> Boxes:

@@ -92,7 +92,7 @@ def test_videos_of_one_name_do_not_overwrite_each_other(model: tuple[str, str]) 
     [
         (["none.mp4"], "none.mp4: no such file or folder"),
         (["a.png", "*.mkv"], "*.mkv: nothing matches"),
-        (["clip.mp4", "--json", "x"], "--json: for images only; use --jsonl FILE for videos"),
+        (["clip.mp4", "--json", "x"], "--json: for images only; use --jsonl FILE or --csv FILE for videos"),
         (["clip.mp4", "--max-frames", "0"], "--max-frames: expected 1 or more, got 0"),
         (["clip.mp4", "--stride", "0"], "--stride: expected 1 or more, got 0"),
         (["a.png", "--tile", "1"], "overlap of tiles: expected 0..0.9, got 1.0"),
