@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from .errors import DataError
@@ -86,6 +85,9 @@ class _Counter:
     def _draw(self, pen: ImageDraw.ImageDraw, corners: Sequence[Point], width: int) -> None:
         raise NotImplementedError
 
+    def _label_centre(self, corners: Sequence[Point]) -> Point:
+        raise NotImplementedError
+
     def _update_track(self, number: int, name: str, centre: Point, margin: float, corners: Sequence[Point]) -> None:
         raise NotImplementedError
 
@@ -121,6 +123,10 @@ class LineCounter(_Counter):
 
     def _draw(self, pen: ImageDraw.ImageDraw, corners: Sequence[Point], width: int) -> None:
         pen.line(list(corners), fill=_COLOUR, width=width)
+
+    def _label_centre(self, corners: Sequence[Point]) -> Point:
+        (x1, y1), (x2, y2) = corners
+        return (x1 + x2) / 2, (y1 + y2) / 2
 
 
 class ZoneCounter(_Counter):
@@ -171,6 +177,9 @@ class ZoneCounter(_Counter):
     def _draw(self, pen: ImageDraw.ImageDraw, corners: Sequence[Point], width: int) -> None:
         pen.polygon(list(corners), outline=_COLOUR, width=width)
 
+    def _label_centre(self, corners: Sequence[Point]) -> Point:
+        return corners[0]
+
 
 Counter = LineCounter | ZoneCounter
 
@@ -194,8 +203,9 @@ def draw_counters(image: Image.Image, counters: Sequence[Counter]) -> Image.Imag
         counter._draw(pen, corners, max(1, round(0.004 * side)))
         text = f"in {sum(counter.entered.values())} out {sum(counter.left.values())}"
         box = pen.textbbox((0, 0), text, font=font)
-        x = min(max(float(np.mean([x for x, _ in corners])) - box[2] / 2, 0), canvas.width - box[2])
-        y = min(max(float(np.mean([y for _, y in corners])) - box[3] / 2, 0), canvas.height - box[3])
+        x, y = counter._label_centre(corners)
+        x = min(max(x - box[2] / 2, 0), canvas.width - box[2])
+        y = min(max(y - box[3] / 2, 0), canvas.height - box[3])
         pen.rectangle((x - 2, y, x + box[2] + 1, y + box[3] + 1), fill=_COLOUR)
         pen.text((x, y), text, fill=(0, 0, 0), font=font)
     return canvas
