@@ -73,7 +73,7 @@ class Boxes:
         return list(rows.values())
 
     def _map(self, function: Callable[[Any], Any]) -> Boxes:
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        values: list[Any] = [getattr(self, field.name) for field in dataclasses.fields(self)]
         return Boxes(*(None if value is None else function(value) for value in values))
 
 

@@ -48,7 +48,8 @@ def render(movers: tuple[Mover, ...], frame: int, pillar: tuple[int, int] | None
             region += (INK - region) * part
     if pillar is not None:
         canvas[:, pillar[0] : pillar[1]] = (120, 130, 120)
-    return np.rint(canvas).astype(np.uint8)
+    pixels: ImageArray = np.rint(canvas).astype(np.uint8)
+    return pixels
 
 
 def write_video(path: pathlib.Path, movers: tuple[Mover, ...], frames: int) -> pathlib.Path:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...network import Network
-    from ...training.logger import IterationMetrics
+    from ...training.metrics import IterationMetrics
 
 _FOLDER = "data/cifar/cifar-10-batches-bin"
 _SMOOTHING = 0.1  # of the training targets
