@@ -73,8 +73,9 @@ class Boxes:
         return list(rows.values())
 
     def _map(self, function: Callable[[Any], Any]) -> Boxes:
-        values: list[Any] = [getattr(self, field.name) for field in dataclasses.fields(self)]
-        return Boxes(*(None if value is None else function(value) for value in values))
+        columns = (getattr(self, field.name) for field in dataclasses.fields(self))
+        mapped: list[Any] = [None if column is None else function(column) for column in columns]
+        return Boxes(*mapped)
 
 
 def make_boxes(xywhn: Tensor, conf: Tensor, cls: Tensor, box: Tensor, shape: tuple[int, int]) -> Boxes:
