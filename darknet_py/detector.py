@@ -112,8 +112,6 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         network, engine, letterbox, file = open_model(network, engine, letterbox)
-        if file is not None:
-            file.require_own_classes(class_map)
         heads = require_heads(network)
         thresholds = dict(class_thresholds or {})
         named = ((f"class_thresholds[{key!r}]", value) for key, value in thresholds.items())
@@ -122,6 +120,8 @@ class Detector:
         _require_count("max_detections", max_detections)
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
+        if file is not None:
+            file.check_options(min([threshold, *thresholds.values()]), class_map)
         self.network = network
         self.nms = nms
         self.nms_kind = nms_options(network, nms_kind).kind

@@ -70,7 +70,7 @@ class Accuracy:
 
 
 def evaluate_accuracy(
-    network: nn.Module | ExportedModel,
+    network: nn.Module | StrPath | ExportedModel,
     images: Sequence[str],
     labels: Sequence[str],
     *,
@@ -156,7 +156,7 @@ def evaluate_accuracy(
 
 
 def evaluate_accuracy_on_data(
-    network: nn.Module | ExportedModel, path: StrPath, *, k: int = 0, **kwargs: Any
+    network: nn.Module | StrPath | ExportedModel, path: StrPath, *, k: int = 0, **kwargs: Any
 ) -> tuple[int, Iterator[Accuracy]]:
     """Evaluate a classifier on the ``valid`` list of a .data file, with its ``labels``, ``top`` and ``leaves``.
 

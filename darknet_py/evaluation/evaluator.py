@@ -36,7 +36,7 @@ _DETECTION_DEFAULTS = {Protocol.DARKNET: (0.005, 0.45), Protocol.VOC07: (0.005, 
 
 
 def evaluate(
-    network: nn.Module | ExportedModel,
+    network: nn.Module | StrPath | ExportedModel,
     data: Dataset | StrPath,
     *,
     protocol: Protocol | str = Protocol.DARKNET,
@@ -65,8 +65,8 @@ def evaluate(
     """Detect on every image of a data set and compute mAP.
 
     Args:
-        network: a detector, see ``network.unwrap``; its mode is restored. Or an exported file with ``heads`` ``raw`` or
-            ``boxes``.
+        network: a detector, see ``network.unwrap``; its mode is restored. Or a name or file as ``Detector`` takes them,
+            an exported one with ``heads`` ``raw`` or ``boxes``.
         data: a ``Dataset``, or what ``load_dataset`` reads: a .data file, a list, a data.yaml, COCO's annotation JSON,
             or a VOC folder.
         protocol: ``darknet``, ``voc07`` or ``coco``, see ``scores``.

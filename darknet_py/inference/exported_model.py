@@ -13,12 +13,15 @@ from .. import loading
 from .._typing import StrPath
 from ..errors import DarknetError
 from ..exporters import metadata
+from ..messages import get_logger
 from ..network import Network, unwrap
 from ..postprocess import Heads
 from ..runtimes import is_model_file
 from ..runtimes.reader import read_model
 from .converted_engines import require_shape
 from .engines import DEFAULT, Engine
+
+_log = get_logger(__name__)
 
 
 class ExportedModel:
@@ -68,8 +71,9 @@ class ExportedModel:
         parts: list[list[Tensor]] = []
         for start in range(0, len(array), size):
             part = array[start : start + size]
-            padded = np.concatenate((part, np.zeros((size - len(part), *part.shape[1:]), np.float32)))
-            outputs = [torch.from_numpy(output) for output in self._model.run([padded])]
+            missing = size - len(part)
+            inputs = np.concatenate((part, np.zeros((missing, *self._shape), np.float32))) if missing else part
+            outputs = [torch.from_numpy(output) for output in self._model.run([inputs])]
             if self.form is Heads.NMS:  # rows that begin with the number of the image
                 (rows,) = outputs
                 parts += [[rows[rows[:, 0] == image, 1:].to(images.device)] for image in range(len(part))]
@@ -93,10 +97,12 @@ class ExportedModel:
             raise DarknetError(f"{self.path}: runs in {self._model.runtime}: expected no engine, got {engine!r}")
         return self
 
-    def require_own_classes(self, class_map: object) -> None:
-        """Raise DarknetError for other classes than the file's where it has decoded the boxes itself."""
+    def check_options(self, threshold: float, class_map: object) -> None:
+        """Raise DarknetError, or warn, where options of a detector ask for boxes that the file does not return."""
         if class_map is not False and self.form is not Heads.RAW:
             raise DarknetError(f"{self.path}: class_map needs the heads' outputs: expected a file with heads=raw")
+        if self.form is Heads.NMS and threshold < self.threshold:
+            _log.warning("%s: returns no detections below its own threshold, %g", self.path, self.threshold)
 
     def require_all_boxes(self) -> None:
         """Raise DarknetError for a file whose own threshold and NMS leave out boxes that mAP depends on."""

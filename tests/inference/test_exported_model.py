@@ -106,13 +106,13 @@ def test_a_classifier_runs_from_its_file(tmp_path: pathlib.Path, images: list[np
 
 def test_evaluate_runs_a_file(net: Network, folder: pathlib.Path, rectangles: pathlib.Path) -> None:
     names = [str(number) for number in range(4)]
-    model = ExportedModel(file_of(folder, net, "a.onnx"))
+    model = file_of(folder, net, "a.onnx")
     expected, evaluation = (
         evaluate(one, rectangles, names=names, letterbox=False, progress=False) for one in (net, model)
     )
     assert evaluation.map == pytest.approx(expected.map)
     with pytest.raises(DarknetError, match=r"nms\.onnx: mAP needs all boxes: expected a file with heads=raw or boxes"):
-        evaluate(ExportedModel(file_of(folder, net, "nms.onnx")), rectangles, names=names)
+        evaluate(file_of(folder, net, "nms.onnx"), rectangles, names=names)
 
 
 def test_detect_and_compare_run_a_file(net: Network, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +125,18 @@ def test_detect_and_compare_run_a_file(net: Network, folder: pathlib.Path, capsy
     assert first
     assert cli.main(["evaluate", path, "x.weights", "a.data"]) == 1
     assert "a.onnx: contains its weights: expected none after it, found x.weights" in capsys.readouterr().err
+
+
+def test_a_threshold_below_that_of_the_file_is_reported(
+    net: Network, folder: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = file_of(folder, net, "nms.onnx")
+    darknet_py.Detector(path, threshold=0.3)
+    assert not caplog.records
+    darknet_py.Detector(path, threshold=0.4, class_thresholds={"dog": 0.2})
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: returns no detections below its own threshold, 0.3"
+    ]
 
 
 def test_files_can_be_copied_and_pickled(net: Network, folder: pathlib.Path) -> None:
