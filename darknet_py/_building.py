@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ._liveness import dead_after
 from .cfg import Config, Dialect, Section, schema
 from .cfg.net_section import Net
 from .errors import ConfigError
@@ -18,7 +17,6 @@ from .layers import Flattened, Layer, Shape, find, load_plugin, plugin_file
 
 INPUT = -1  # number of the network's input among the sources of a layer
 
-_FLOAT = 4  # bytes
 _STEPS = (8, 16, 32, 64, 128)  # usual ratios of the input's size to that of the smallest map
 _MOST_VALUES = 2**60  # of an output: more fit into no memory
 
@@ -121,48 +119,6 @@ def plan_layers(config: Config, specs: Sequence[LayerSpec], shape: Shape, *, sug
         return build_layers(config, specs, shape, suggest=suggest)
 
 
-def check_memory(
-    config: Config, specs: Sequence[LayerSpec], layers: Sequence[Layer], shape: Shape, max_bytes: int
-) -> None:
-    """Refuse a network that needs more memory than there is: parameters, outputs of one image, and the image.
-
-    Args:
-        config: the cfg, for the error message.
-        specs: the layers.
-        layers: the same layers as ``plan_layers`` returns them.
-        shape: shape of the network's input for one image.
-        max_bytes: the memory in bytes.
-
-    Raises:
-        ConfigError: the sum is above ``max_bytes``, with the layer that needs most.
-    """
-    arrays = [sum(t.numel() * t.element_size() for t in (*layer.parameters(), *layer.buffers())) for layer in layers]
-    outputs = [_FLOAT * layer.shape.floats for layer in layers]
-    workspaces = [_FLOAT * layer.workspace for layer in layers]
-    live = {INPUT: _FLOAT * shape.floats}
-    peak = 0
-    # Heads keep their outputs; that they are few makes no difference here.
-    for index, dead in enumerate(dead_after(enumerate(spec.sources for spec in specs), (len(layers) - 1,))):
-        live[index] = outputs[index]
-        peak = max(peak, sum(live.values()) + workspaces[index])
-        for number in dead:
-            live.pop(number, None)
-    image = 2 * _FLOAT * shape.floats  # itself, and after the horizontal pass of the resize
-    total = sum(arrays) + peak + image
-    if total <= max_bytes:
-        return
-    sums = [sum(parts) for parts in zip(arrays, outputs, workspaces, strict=True)]
-    largest = sums.index(max(sums))
-    parts = "parameters and workspace" if workspaces[largest] else "parameters"
-    section = specs[largest].section
-    raise ConfigError(
-        f"{config.path}:{section.line}: layer {largest} [{section.name}] needs the most memory, "
-        f"{_gigabytes(sums[largest])} for an output of {_size(layers[largest].shape)} and its "
-        f"{parts}; the network needs {_gigabytes(total)} ({_gigabytes(sum(arrays))} parameters, {_gigabytes(peak)} "
-        f"outputs, {_gigabytes(image)} image), expected at most {_gigabytes(max_bytes)} (max_bytes)"
-    )
-
-
 def _describe_flattened(
     specs: Sequence[LayerSpec], layers: Sequence[Layer], reader: LayerSpec, fitting: Sequence[Shape]
 ) -> str:
@@ -171,7 +127,7 @@ def _describe_flattened(
     route = source
     while all(isinstance(layers[number].shape, Flattened) for number in specs[route].sources):
         route = next(number for number in specs[route].sources if isinstance(layers[number].shape, Flattened))
-    maps = ", ".join(f"{_size(layers[number].shape)} (layer {number})" for number in specs[route].sources)
+    maps = ", ".join(f"{describe_size(layers[number].shape)} (layer {number})" for number in specs[route].sources)
     text = f"expected a map, got the vector of layer {route} [{specs[route].section.name}], which joins {maps}"
     if not fitting:
         return text
@@ -198,12 +154,9 @@ def _fits(config: Config, specs: Sequence[LayerSpec], shape: Shape) -> bool:
     return True
 
 
-def _size(shape: Shape) -> str:
+def describe_size(shape: Shape) -> str:
+    """Describe the shape of an output for a message."""
     return f"{shape.floats} values" if isinstance(shape, Flattened) else shape.describe()
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:,.3f} GB" if count < 10**15 else f"{count / 1e9:.3g} GB"
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from . import initial_values
 from ._building import INPUT as INPUT
-from ._building import build_layers, check_memory, input_shape, locate_errors, plan_layers, read_specs, recreation
+from ._building import build_layers, input_shape, locate_errors, plan_layers, read_specs, recreation
 from ._layer_table import layer_table
 from ._liveness import dead_after
-from ._memory import machine_memory
+from ._memory_plan import check_memory
 from ._receptive_field import receptive_fields
 from .cfg import Config, Dialect, schema
 from .cfg.net_section import NAMES, Net
@@ -75,7 +75,7 @@ class Network(nn.Module):
         self._specs = read_specs(config, self.dialect, strict=strict)
         self.sources = [spec.sources for spec in self._specs]
         planned = plan_layers(config, self._specs, self.shape)
-        check_memory(config, self._specs, planned, self.shape, machine_memory() if max_bytes is None else max_bytes)
+        check_memory(config, self._specs, planned, self.shape, max_bytes)
         with standard_defaults(device=False):  # parameters are created where torch's default device says
             self.layers = nn.ModuleList(build_layers(config, self._specs, self.shape))
         self._sizes = {self.shape[1:]}  # heights and widths of the input that the layers accept

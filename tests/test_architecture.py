@@ -47,6 +47,7 @@ ROWS = (
     ("activations", "boxes", "cfg", "devices", "figures", "files", "runtimes", "text_files"),
     ("hub", "layers", "schedule"),
     ("_building", "_layer_table", "_receptive_field", "images"),
+    ("_memory_plan",),
     ("network",),
     ("weights", "results", "data", "demo", "postprocess"),
     ("loading", "video", "augmentation", "tracking", "counting"),

@@ -5,8 +5,12 @@ Prints the table that Darknet prints when it builds a network. Weights are optio
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from . import _model, _options, _output
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +44,19 @@ def run(args: argparse.Namespace) -> int:
             offset += array.tensor.numel()
         return 0
     print(network.table(receptive_field=args.receptive_field))
+    print(_describe_memory(network))
     if args.weights:
         print(f"seen {network.seen:,} images, version {'.'.join(map(str, network.version))}")
     return 0
+
+
+def _describe_memory(network: Network) -> str:
+    """The memory of the weights, and of the outputs that are alive at once."""
+    from .._memory_plan import activation_memory, parameter_memory
+
+    weights = sum(map(parameter_memory, network))
+    peak = activation_memory(list(network), network.sources, network.shape, network.outputs)
+    return f"memory in float32: weights {weights / 1e6:.1f} MB, activations of an image at most {peak / 1e6:.1f} MB"
 
 
 def _find_cfg(model: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._liveness import dead_after
+from .._liveness import dead_after, peak_size
 from ..layers import Shape
 from ..modes import update_computed
 from ..network import INPUT, Network, evaluating, unwrap
@@ -136,13 +136,11 @@ class FusedNetwork(nn.Module):
 
         Neither the layers' temporary memory nor the weights are included.
         """
-        held = self.network.shape.floats
-        peak = 0
-        for step, dead in self._schedule:
-            held += self.network[step.output].shape.floats
-            peak = max(peak, held)
-            held -= sum(self.network.shape.floats if n == INPUT else self.network[n].shape.floats for n in dead)
-        return peak * batch * self.dtype.itemsize
+        steps, dead = zip(*self._schedule, strict=True)
+        sizes = {INPUT: self.network.shape.floats} | {
+            step.output: self.network[step.output].shape.floats for step in steps
+        }
+        return peak_size([step.output for step in steps], dead, sizes, {}) * batch * self.dtype.itemsize
 
     def _prepare(self) -> None:
         network = self.network
