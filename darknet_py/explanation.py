@@ -68,7 +68,8 @@ def explain(
     heads = require_heads(net)
     number = None if cls is None else class_numbers([cls], names or [str(n) for n in range(heads[-1].classes)])[0]
     layers = list(net.outputs)
-    features = [max(net.sources[net.sources[layer][0]][0], 0) for layer in layers]
+    before = [[max(net.sources[source][0], 0) for source in net.sources[layer]] for layer in layers]
+    features = [number for numbers in before for number in numbers]
     size = (net.shape.width, net.shape.height)
     padded = uses_letterbox(net, letterbox)
     parameter = next(net.parameters())
@@ -76,17 +77,21 @@ def explain(
     with evaluating(net), torch.inference_mode(False), torch.enable_grad():
         maps = net.features(x.clone().requires_grad_(), [*features, *layers])
         outputs = maps[len(features) :]
+        remaining = iter(maps)
         explanations = []
-        for layer, feature, output, (boxes, scores) in zip(
-            layers, maps, outputs, decode_dense(net, outputs, size), strict=False
+        for layer, numbers, output, (boxes, scores) in zip(
+            layers, before, outputs, decode_dense(net, outputs, size), strict=True
         ):
+            own = [next(remaining) for _ in numbers]
             best = int(scores[0].amax(dim=0).argmax()) if number is None else number
             score = scores[0, :, best].max()
-            (gradient,) = torch.autograd.grad(score, feature, retain_graph=True)
+            gradients = torch.autograd.grad(score, own, retain_graph=True, allow_unused=True, materialize_grads=True)
+            pairs = zip(own, gradients, strict=True)  # of a head that reads several maps, the box is of one of them
+            feature, gradient = max(pairs, key=lambda pair: float(pair[1].abs().sum()))
             with torch.no_grad():
                 weights = gradient.float().mean(dim=(2, 3), keepdim=True)
                 cam = (weights * feature.float()).sum(dim=1).relu()[0]
-                cells = _cells(boxes[0], scores[0], output.shape[2:])
+                cells = _cells(boxes[0], scores[0], (own[0] if len(own) > 1 else output).shape[2:])
                 explanations.append(
                     HeadExplanation(
                         layer=layer,

@@ -24,7 +24,7 @@ from tools import document_cfg
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for pattern in ("*.md", "docs/*.md", "cfgs/*.md", "weights/*.md", "tests/golden/*.md")
+    for pattern in ("*.md", "docs/*.md", "cfgs/*.md", "weights/*.md", "examples/*.md", "tests/golden/*.md")
     for path in ROOT.glob(pattern)
 )
 # The Python of these pages is executed, that of the others must compile.

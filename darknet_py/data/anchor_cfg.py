@@ -126,7 +126,8 @@ class AnchorCfg:
             if classes is not None:
                 values |= head.class_keys(classes)
             if len(mask) != len(before) or classes is not None:
-                filters = head.inputs_for(head.classes if classes is None else classes) // len(before) * len(mask)
+                (inputs,) = head.inputs_for(head.classes if classes is None else classes)
+                filters = inputs // len(before) * len(mask)
                 edits.setdefault(self._layer_before(index) + 1, {})["filters"] = str(filters)
         return edits
 

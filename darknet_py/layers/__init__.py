@@ -10,7 +10,14 @@ from ._concatenation import concatenation
 from ._context import Gradients, StepContext
 from ._deformation import Deformation
 from ._fusion import ConvolutionSpec
-from ._loss import IGNORED_TARGET, Loss, pad_targets, scalar_with_gradients, straight_through
+from ._loss import (
+    IGNORED_TARGET,
+    Loss,
+    differentiable_loss,
+    pad_targets,
+    scalar_with_gradients,
+    straight_through,
+)
 from ._param_group import ParamGroup
 from ._plugins import find, is_known, load_plugin, plugin_file, plugin_of
 from ._tree import Tree
@@ -43,6 +50,7 @@ __all__ = [
     "Tree",
     "concatenation",
     "copy_to_host",
+    "differentiable_loss",
     "find",
     "is_known",
     "load_plugin",

@@ -2,7 +2,8 @@
 
 Darknet does not differentiate a loss function: a layer with a loss writes a gradient, ``delta``, and passes it to
 the layer before without the derivative of its own logistic or softmax. ``Loss`` therefore holds two things:
-``delta``, to train as Darknet does, and ``value``, a real loss, to train with its derivative.
+``delta``, to train as Darknet does, and ``value``, a real loss, to train with its derivative. A layer that Darknet does
+not have needs ``value`` only, see ``differentiable_loss``.
 """
 
 from __future__ import annotations
@@ -25,21 +26,36 @@ class Loss:
 
     Attributes:
         cost: scalar that Darknet prints (``l.cost``); it is not what is minimised.
-        delta: what Darknet adds to the gradient of the layer's input, in the input's shape: minus a derivative,
+        delta: what Darknet adds to the gradient of the layer's first input, in the input's shape: minus a derivative,
             summed over the images.
-        value: scalar, the real loss, summed over the images; it has a graph with ``Gradients.AUTOGRAD``.
+        value: scalar, the real loss, summed over the images; it has a graph with ``Gradients.AUTOGRAD``, or if
+            ``differentiable``.
         parts: scalars for the log, by name.
+        differentiable: whether training takes the derivative of ``value``, by all inputs of the layer, with the other
+            kinds of gradients too; ``delta`` has no meaning then.
     """
 
     cost: Tensor
     delta: Tensor
     value: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)
+    differentiable: bool = False
 
 
 def squared_loss(delta: Tensor, value: Tensor, **parts: Tensor) -> Loss:
     """Return a Loss whose cost is ``sum(delta ** 2)``, as in most layers of Darknet."""
     return Loss(delta.square().sum(), delta, value, parts)
+
+
+def differentiable_loss(value: Tensor, **parts: Tensor) -> Loss:
+    """Return a Loss that is trained with its derivative, whatever the kind of gradients.
+
+    Args:
+        value: scalar, a function of the layer's output, summed over the images.
+        **parts: scalars for the log, by name.
+    """
+    shown = {name: part.detach() for name, part in parts.items()}
+    return Loss(value.detach(), torch.zeros_like(value), value, shown, differentiable=True)
 
 
 def pad_targets(targets: Sequence[Tensor]) -> Tensor:

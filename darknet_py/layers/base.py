@@ -166,7 +166,7 @@ class Layer(nn.Module):
         """Compute the layer's loss, where ``has_loss``.
 
         Args:
-            x: the layer's input, float [batch, channels, height, width].
+            x: the layer's first input, float [batch, channels, height, width].
             output: the layer's output, float [batch, *shape].
             targets: float [batch, n, 6] (x y w h class track, padded with zeros), or [batch, classes].
             context: state of training.
@@ -275,6 +275,8 @@ def section(*names: str) -> Callable[[L], L]:
                 raise ValueError(f"[{name}] is registered already, by {other.__qualname__} of {other.__module__}")
             LAYERS[name] = layer
         layer.names = names
+        if layer.__module__.partition(".")[0] != __name__.partition(".")[0]:
+            layer.is_darknets = False
         return layer
 
     return register

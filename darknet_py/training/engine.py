@@ -1,7 +1,8 @@
 """The forward and backward pass of a mini-batch: losses, gradients, and self-adversarial training.
 
 ``torch.autograd`` runs the backward pass, also where gradients are Darknet's own: a layer with a loss passes on the
-gradient that reaches it unchanged, and its ``Loss.delta`` is added at its input (see ``layers._loss``).
+gradient that reaches it unchanged, and its ``Loss.delta`` is added at its input (see ``layers._loss``). A layer that
+Darknet does not have passes on its derivative.
 """
 
 from __future__ import annotations
@@ -171,7 +172,8 @@ class ForwardBackward:
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             assert isinstance(layer, Layer)
             calls.append((layer, inputs[0], output))
-            return straight_through(inputs[0], output) if context.darknet_gradients else output
+            as_darknet = context.darknet_gradients and layer.is_darknets
+            return straight_through(inputs[0], output) if as_darknet else output
 
         with ExitStack() as hooks:
             for layer in self.loss_layers:
@@ -204,13 +206,16 @@ class ForwardBackward:
     def _root(self, outputs: list[StepOutput]) -> Tensor | None:
         """A scalar at which the backward pass starts; None if no layer has a gradient."""
         factor = self.scaler.factor
-        if self.gradients is Gradients.AUTOGRAD:
-            starts = [output.loss.value for output in outputs if output.loss.value.requires_grad]
-            gradients = [torch.full_like(value, factor) for value in starts]
-        else:
-            trained = [output for output in outputs if output.x.requires_grad and not output.layer.options.onlyforward]
-            starts = [output.x for output in trained]
-            gradients = [(-factor * output.loss.delta).to(output.x.dtype) for output in trained]
+        starts: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for layer, x, loss in outputs:
+            if self.gradients is Gradients.AUTOGRAD or loss.differentiable:
+                if loss.value.requires_grad:
+                    starts.append(loss.value)
+                    gradients.append(torch.full_like(loss.value, factor))
+            elif x.requires_grad and not layer.options.onlyforward:
+                starts.append(x)
+                gradients.append((-factor * loss.delta).to(x.dtype))
         if not starts:
             return None
         return scalar_with_gradients(starts, gradients)

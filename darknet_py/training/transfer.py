@@ -135,10 +135,11 @@ def _with_other_classes(network: Network, path: StrPath) -> Network:
         return Network(network.config, dialect=network.dialect).initialise()
     edits: dict[int, Mapping[str, str]] = {}
     for index, head in enumerate(network):
-        if not isinstance(head, Head) or (before := network.sources[index][0]) == INPUT:
+        if not isinstance(head, Head) or INPUT in network.sources[index]:
             continue
         edits[index + 1] = head.class_keys(classes)
-        edits[before + 1] = {_outputs_key(network, before): str(head.inputs_for(classes))}
+        for before, channels in zip(network.sources[index], head.inputs_for(classes), strict=True):
+            edits[before + 1] = {_outputs_key(network, before): str(channels)}
     if not edits:  # a classifier: the last layer with weights
         last = max(index for index, layer in enumerate(network) if any(True for _ in layer.stored()))
         edits[last + 1] = {_outputs_key(network, last): str(classes)}
@@ -169,9 +170,10 @@ def _layers_by_rows(network: Network, source: Network, count: int) -> dict[int, 
     for index, (head, other) in enumerate(zip(network, source, strict=False)):
         if index >= count or not (isinstance(head, Head) and isinstance(other, Head)):
             continue
-        before, other_before = network.sources[index][0], source.sources[index][0]
-        anchors, other_anchors = _anchors(head), _anchors(other)
-        if before != other_before or before == INPUT or not anchors == other_anchors == len(head.anchors):
+        if network.sources[index] != source.sources[index] or len(network.sources[index]) > 1:
+            continue
+        before = network.sources[index][0]
+        if before == INPUT or not _anchors(head) == _anchors(other) == len(head.anchors):
             continue
         arrays, given = dict(network[before].stored()), dict(source[before].stored())
         fits = arrays.keys() == given.keys() and all(
@@ -184,7 +186,7 @@ def _layers_by_rows(network: Network, source: Network, count: int) -> dict[int, 
 
 def _anchors(head: Head) -> int:
     """Anchors of a head, by the channels that a class adds."""
-    return head.inputs_for(1) - head.inputs_for(0)
+    return head.inputs_for(1)[0] - head.inputs_for(0)[0]
 
 
 def _copy_rows(
@@ -196,7 +198,7 @@ def _copy_rows(
 ) -> None:
     """Copy, of every anchor, the rows of the box, of objectness and of the common classes."""
     anchors = _anchors(head)
-    first = head.inputs_for(0) // anchors  # row of the first class
+    first = head.inputs_for(0)[0] // anchors  # row of the first class
     for name, array in arrays.items():
         here = array.view(anchors, first + head.classes, *array.shape[1:])
         there = given[name].view(anchors, first + other.classes, *array.shape[1:])

@@ -206,9 +206,9 @@ def matching_classes(network: Network, surplus: int) -> int | None:
     if heads:
         growth = 0.0  # bytes per class
         for index, head in heads:
-            source = network.sources[index][0]
-            channels = head.inputs_for(head.classes + 1) - head.inputs_for(head.classes)
-            growth += channels * _bytes_per_output(layers[source]) if source != INPUT else 0
+            more, now = head.inputs_for(head.classes + 1), head.inputs_for(head.classes)
+            for source, large, small in zip(network.sources[index], more, now, strict=True):
+                growth += (large - small) * _bytes_per_output(layers[source]) if source != INPUT else 0
         current = heads[-1][1].classes
     else:
         last = next((layer for layer in reversed(layers) if any(True for _ in layer.stored())), None)

@@ -18,6 +18,7 @@ from darknet_py import cfg, cli
 from darknet_py.layers import LAYERS, load_plugin
 from darknet_py.network import Network
 from tests.commands.test_options import subcommands
+from tests.helpers import plugins
 from tests.helpers.random_networks import randomise
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -48,14 +49,8 @@ CFG = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=2\n[{name}
 
 @pytest.fixture(autouse=True)
 def registry() -> Iterator[None]:
-    """Forget the sections and modules of a test."""
-    sections, modules = dict(LAYERS), set(sys.modules)
-    yield
-    LAYERS.clear()
-    LAYERS.update(sections)
-    for name in set(sys.modules) - modules:
-        if name.startswith("darknet_py_plugin_"):
-            del sys.modules[name]
+    with plugins.forgotten():
+        yield
 
 
 def write(folder: pathlib.Path, name: str = "double", code: str = PLUGIN) -> pathlib.Path:

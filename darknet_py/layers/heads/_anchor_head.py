@@ -74,9 +74,10 @@ class AnchorHead(Head):
         counters = len(options.counters_per_class)
         if counters not in (0, options.classes):
             raise ValueError(f"counters_per_class: expected {options.classes} values, one per class, got {counters}")
-        if x.channels != self.inputs_for(options.classes):
+        (expected,) = self.inputs_for(options.classes)
+        if x.channels != expected:
             raise ValueError(
-                f"the layer before has {x.channels} filters, expected {self.inputs_for(options.classes)}: "
+                f"the layer before has {x.channels} filters, expected {expected}: "
                 f"{len(self.mask)} anchors * (classes={options.classes} + {self.box_entries + 1})"
             )
         # Darknet fills missing anchors with 0.5. Beyond num it reads past the end of its array, where the
@@ -97,9 +98,9 @@ class AnchorHead(Head):
         """Value of ``random``."""
         return self.options.random
 
-    def inputs_for(self, classes: int) -> int:
+    def inputs_for(self, classes: int) -> tuple[int, ...]:
         """Channels of the box, objectness and classes for every anchor."""
-        return len(self.mask) * (self.box_entries + 1 + classes)
+        return (len(self.mask) * (self.box_entries + 1 + classes),)
 
     def entries(self, x: Tensor) -> Tensor:
         """[batch, channels, height, width] as [batch, anchors, entries, height, width]."""

@@ -178,8 +178,8 @@ class Head(Layer):
         """
         raise NotImplementedError
 
-    def inputs_for(self, classes: int) -> int:
-        """Return the number of channels that the previous layer must have for ``classes`` classes."""
+    def inputs_for(self, classes: int) -> tuple[int, ...]:
+        """Return the number of channels that each layer which the head reads must have for ``classes`` classes."""
         raise NotImplementedError
 
     def class_keys(self, classes: int) -> dict[str, str]:

@@ -51,9 +51,10 @@ class Detection(Head):
 
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
-        if x.floats != self.inputs_for(options.classes):
+        (expected,) = self.inputs_for(options.classes)
+        if x.floats != expected:
             raise ValueError(
-                f"the layer before has {x.floats} outputs, expected {self.inputs_for(options.classes)}: "
+                f"the layer before has {x.floats} outputs, expected {expected}: "
                 f"side={options.side} squared * (num={options.num} * (1 + coords={options.coords}) + "
                 f"classes={options.classes})"
             )
@@ -64,9 +65,9 @@ class Detection(Head):
         """Number of classes."""
         return self.options.classes
 
-    def inputs_for(self, classes: int) -> int:
+    def inputs_for(self, classes: int) -> tuple[int, ...]:
         """Classes and boxes of all cells."""
-        return self.options.side**2 * ((1 + self.options.coords) * self.options.num + classes)
+        return (self.options.side**2 * ((1 + self.options.coords) * self.options.num + classes),)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` [batch, ...] as [batch, count, 1, 1], with a softmax of each cell's classes if ``softmax``."""

@@ -56,9 +56,10 @@ class Region(Head):
     def __init__(self, options: Options, x: Shape) -> None:
         super().__init__(options, x)
         self.pjreddie = options.dialect is Dialect.PJREDDIE
-        if x.channels != self.inputs_for(options.classes):
+        (expected,) = self.inputs_for(options.classes)
+        if x.channels != expected:
             raise ValueError(
-                f"the layer before has {x.channels} filters, expected {self.inputs_for(options.classes)}: "
+                f"the layer before has {x.channels} filters, expected {expected}: "
                 f"num={options.num} * (classes={options.classes} + coords={options.coords} + 1)"
             )
         self.tree = Tree(options.tree) if options.tree else None
@@ -79,9 +80,9 @@ class Region(Head):
         """Value of ``random``."""
         return self.options.random
 
-    def inputs_for(self, classes: int) -> int:
+    def inputs_for(self, classes: int) -> tuple[int, ...]:
         """Channels of the box, objectness and classes for every anchor."""
-        return self.options.num * (self.options.coords + 1 + classes)
+        return (self.options.num * (self.options.coords + 1 + classes),)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply sigmoid and softmax (``forward_region_layer``).
