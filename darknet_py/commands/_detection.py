@@ -20,29 +20,12 @@ def add_boxes(group: argparse._ActionsContainer, *, max_pixels: int) -> None:
     _options.add(group, "--classes")
     _options.add(group, "--skip-classes")
     _options.add(group, "--conf", default=0.25)
-    group.add_argument(
-        "--class-conf",
-        nargs="+",
-        action=_options.SplitCommas,
-        default=(),
-        metavar="CLASS=P",
-        help="other score thresholds for some classes, for example person=0.5",
-    )
+    _options.add(group, "--class-conf")
     _options.add(group, "--nms", default=0.45)
     _options.add(group, "--nms-kind")
-    group.add_argument(
-        "--agnostic-nms", action="store_true", help="apply NMS to boxes of different classes, too; one class per box"
-    )
-    group.add_argument(
-        "--max-det", type=int, default=0, metavar="N", help="most detections of an image; 0: all (default: 0)"
-    )
-    group.add_argument(
-        "--hier",
-        type=float,
-        default=0.5,
-        metavar="P",
-        help="for class trees, the probability above which a child class is preferred to its parent (default: 0.5)",
-    )
+    _options.add(group, "--agnostic-nms")
+    _options.add(group, "--max-det", default=0)
+    _options.add(group, "--hier", default=0.5)
     _options.add(group, "--letterbox", note="(default: as the cfg says)")
     _options.add(group, "--exif")
     _options.add(group, "--max-pixels", default=max_pixels)

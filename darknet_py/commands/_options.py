@@ -70,12 +70,29 @@ SHARED: dict[str, _Spec] = {
     "--exif": {"action": argparse.BooleanOptionalAction, "help": "rotate images as their EXIF orientation says"},
     "--max-pixels": {"type": int, "metavar": "N", "help": "refuse image files with more pixels"},
     "--conf": {"type": float, "metavar": "P", "help": "score threshold"},
+    "--class-conf": {
+        "nargs": "+",
+        "action": SplitCommas,
+        "default": (),
+        "metavar": "CLASS=P",
+        "help": "other score thresholds for some classes, for example person=0.5",
+    },
     "--nms": {"type": float, "metavar": "IOU", "help": "IoU threshold of NMS; 0 disables it"},
     "--nms-kind": {
         "choices": _NMS_KINDS,
         "metavar": "KIND",
         "help": f"{', '.join(_NMS_KINDS)} (default: that of the cfg); soft-NMS and weighted boxes fusion (wbf) are not "
         "in Darknet",
+    },
+    "--agnostic-nms": {
+        "action": "store_true",
+        "help": "apply NMS to boxes of different classes, too; one class per box",
+    },
+    "--max-det": {"type": int, "metavar": "N", "help": "most detections of an image; 0: all"},
+    "--hier": {
+        "type": float,
+        "metavar": "P",
+        "help": "for class trees, the probability above which a child class is preferred to its parent",
     },
     "--match-iou": {"type": float, "metavar": "IOU", "help": "IoU at which a detection counts as correct"},
     "--min-score": {"type": float, "metavar": "P", "help": "lowest score of the detections that mAP is computed from"},
