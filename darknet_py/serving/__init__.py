@@ -6,6 +6,10 @@ service        a detector behind a batcher, its metrics and the state of a serve
 queries        query strings become options
 requests       bodies become images, within the limits
 app            the endpoints (Starlette)
+responses      what all answers have in common: headers, errors, counts
+page           the page for a browser
+metrics        counters for Prometheus
+limits         what one server accepts
 video_feed     the frames of a video, detected and sent to all who listen
 server         a process: socket, signals, connections (uvicorn)
 """

@@ -134,7 +134,7 @@ async def _read_body(request: Request, limits: Limits) -> bytes:
     """Read a body. Raises RequestError: 413 if it is too long, 408 if it takes too long, 400 if it ends early."""
     too_long = RequestError(413, f"expected a body of at most {limits.max_body:,} bytes, found more")
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > limits.max_body:
+    if length.isdecimal() and int(length[:20]) > limits.max_body:
         raise too_long
     body = bytearray()
     try:
@@ -164,9 +164,7 @@ async def _stream(request: Request) -> Response:
             yield head.encode() + frame.jpeg + b"\r\n"
 
     feed = _feed(request)
-    return StreamingResponse(
-        parts(), media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}", headers=_UNBUFFERED
-    )
+    return _endless(request, parts(), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
 
 
 async def _events(request: Request) -> Response:
@@ -178,7 +176,14 @@ async def _events(request: Request) -> Response:
         yield "event: end\ndata: {}\n\n"
 
     feed = _feed(request)
-    return StreamingResponse(events(), media_type="text/event-stream", headers=_UNBUFFERED)
+    return _endless(request, events(), "text/event-stream")
+
+
+def _endless(request: Request, parts: AsyncIterator[bytes] | AsyncIterator[str], media_type: str) -> Response:
+    """Send parts as they come; to HEAD the header only."""
+    if request.method == "HEAD":
+        return Response(media_type=media_type, headers=_UNBUFFERED)
+    return StreamingResponse(parts, media_type=media_type, headers=_UNBUFFERED)
 
 
 def _feed(request: Request) -> VideoFeed:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ..detector import Detector
 from ..images.reading import ImageSource
+from ..inference.exported_model import form_of
 from ..network import evaluating
+from ..postprocess import Heads
 from ..results.results import Results
 from .requests import check_image
 
@@ -57,15 +59,21 @@ def detect(inputs: Sequence[NetworkInput]) -> list[Results]:
     first = inputs[0].detector
     if first.network.stateful and len(inputs) > 1:
         return [result for each in inputs for result in detect([each])]
-    first.reset()
+    if first.network.stateful:
+        first.reset()
     with torch.inference_mode(), evaluating(first.network):
         outputs = first.run(torch.cat([each.x for each in inputs]))
         results: dict[int, Results] = {}
         for indices in _by_detector(inputs):
-            rows = [output[indices] for output in outputs] if len(indices) < len(inputs) else outputs
+            rows = outputs if len(indices) == len(inputs) else _of_images(outputs, indices, form_of(first.run))
             shapes = [inputs[index].shape for index in indices]
             results.update(zip(indices, inputs[indices[0]].detector.postprocess(rows, shapes), strict=True))
     return [results[index] for index in range(len(inputs))]
+
+
+def _of_images(outputs: Sequence[Tensor], indices: list[int], form: Heads) -> list[Tensor]:
+    """The outputs of some images of a batch: rows of each head, or with ``Heads.NMS`` the detections of each image."""
+    return [outputs[index] for index in indices] if form is Heads.NMS else [output[indices] for output in outputs]
 
 
 def _by_detector(inputs: Sequence[NetworkInput]) -> list[list[int]]:

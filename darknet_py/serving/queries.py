@@ -66,6 +66,8 @@ def parse_query(pairs: Iterable[tuple[str, str]]) -> DetectOptions:
             raise DataError(f"query: expected {', '.join(_KINDS)}, found {shorten(given)}{did_you_mean(name, _KINDS)}")
         if name in ("classes", "skip_classes"):
             words = tuple(word for word in text.split(",") if word)
+            if not words:
+                raise DataError(f"query: {name}: expected names or numbers of classes, found none")
             values[name] = values.get(name, ()) + words
             continue
         if name in values:

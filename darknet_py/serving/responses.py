@@ -77,7 +77,8 @@ class ResponseFrame:
             app = self._app if self._is_known_host(scope) else _refuse_host
             await app(scope, receive, send_framed)
         finally:
-            path = scope["path"] if scope["path"] in self._paths else "other"
+            path = scope["path"].removeprefix(scope.get("root_path", ""))  # of a larger application
+            path = path if path in self._paths else "other"
             seconds = None if path in self._streams else time.perf_counter() - started
             self._metrics.count_request(path, status, seconds)
 

@@ -55,6 +55,7 @@ REFUSED: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("max_det=" + "9" * 5000, picture(), {}, 400, "query: max_det: expected an integer"),
     ("clip=maybe", picture(), {}, 400, "query: clip: expected 0 or 1, found 'maybe'"),
     ("classes=cat", picture(), {}, 400, "classes: expected class names or numbers in 0..9, got 'cat'"),
+    ("classes=", picture(), {}, 400, "query: classes: expected names or numbers of classes, found none"),
     ("confidence=0.1", picture(), {}, 400, "query: expected conf, nms, classes, skip_classes, max_det, clip, found"),
     ("x%00%1b=1", picture(), {}, 400, "query: expected conf, nms"),
 ]

@@ -212,6 +212,8 @@ def test_a_server_sends_frames_and_events(tmp_path: pathlib.Path) -> None:
             expected = served_digits.detector()(images[event["index"]]).to_dict()
             assert event["boxes"] == expected["boxes"]
             assert event["timestamp"] == pytest.approx(event["index"] / 10)
+        stream.request("HEAD", "/v1/events")
+        assert stream.getresponse().read() == b""
         stream.request("GET", "/v1/stream.mjpg")
         frames = stream.getresponse()
         assert frames.headers["content-type"] == "multipart/x-mixed-replace; boundary=frame"
