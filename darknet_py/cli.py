@@ -156,9 +156,18 @@ def _parse(line: Sequence[str]) -> argparse.Namespace:
         top.print_help()
         raise SystemExit(0)
     known = verbs()
-    if not line[0].startswith("-") and line[0] not in known:
-        hint = did_you_mean(line[0], [*known, *_darknet.commands()])
-        top.error(f"unknown verb {line[0]!r}{hint}: expected one of {', '.join(known)}")
+    behind_flags = _darknet.words_behind_flags(line)
+    if behind_flags == []:
+        raise DarknetError(
+            f"{line[0]}: a flag of Darknet's, without a command: expected a line such as darknet-py detector test DATA "
+            "CFG WEIGHTS IMAGE; darknet-py help lists them"
+        )
+    verb = behind_flags[0] if behind_flags else line[0]
+    if behind_flags and verb in known:
+        top.error(f"{line[0]} in front of {verb}: expected options behind it: see darknet-py {verb} --help")
+    if not verb.startswith("-") and verb not in known:
+        hint = did_you_mean(verb, [*known, *_darknet.commands()])
+        top.error(f"unknown verb {verb!r}{hint}: expected one of {', '.join(known)}")
     args, unknown = top.parse_known_args(line)
     parser: argparse.ArgumentParser = args.parser
     if unknown:

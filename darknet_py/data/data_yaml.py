@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from .labels import LabelOptions, format_labels
 from .subsets import SUBSETS, WrittenDataset, spellings, write_lines
 
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_SUFFIXES = (".yaml", ".yml")
+_IMAGES_KEY = re.compile(r"^(train|val|valid|test)\s*:", re.MULTILINE)
 _log = get_logger(__name__)
 
 
@@ -76,10 +79,15 @@ def find_paths(entries: dict[str, Any], key: str, path: StrPath) -> list[str]:
 
 
 def find_data_yaml(path: pathlib.Path, subset: str) -> pathlib.Path | None:
-    """Return a YAML file, or the ``data.yaml`` in a folder."""
-    if path.suffix.lower() in (".yaml", ".yml"):
+    """Return a YAML file, or the ``data.yaml`` in a folder, or the only YAML file there if it names images."""
+    if path.suffix.lower() in _SUFFIXES:
         return path
-    return next((file for name in _NAMES if os.path.isfile(file := path / name)), None)
+    named = [path / name for name in _NAMES if os.path.isfile(path / name)]
+    if named:
+        return named[0]
+    found = [entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES] if os.path.isdir(path) else []
+    names_images = len(found) == 1 and _IMAGES_KEY.search(found[0].read_text(encoding="utf-8", errors="replace"))
+    return found[0] if names_images else None
 
 
 def data_yaml_subsets(path: pathlib.Path) -> tuple[str, ...]:

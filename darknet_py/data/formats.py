@@ -8,6 +8,7 @@
 * ``label-studio``: Label Studio's tasks in JSON, see ``label_studio``.
 * ``labelme``: a folder of images with LabelMe's JSON files, see ``labelme``.
 * ``.txt``, ``.list``, or a folder of images: images with label files next to them or in ``labels/``; read only.
+  A folder may have a file of class names, see ``image_folder``.
 
 A path is the file that describes the data set, or a folder that contains it.
 """
@@ -28,6 +29,7 @@ from .cvat import cvat_subsets, find_cvat, load_cvat, write_cvat
 from .data_file import data_file_subsets, find_data_file, load_data_file, write_darknet
 from .data_yaml import data_yaml_subsets, find_data_yaml, load_data_yaml, write_data_yaml
 from .dataset import Dataset, load_image_list
+from .image_folder import load_image_folder
 from .label_studio import find_label_studio, label_studio_subsets, load_label_studio, write_label_studio
 from .labelme import find_labelme, labelme_subsets, load_labelme, write_labelme
 from .labels import LabelOptions
@@ -109,7 +111,9 @@ def load_dataset(
     suffix = file.suffix.lower()
     if suffix == ".list" or (os.path.exists(file) and file.is_fifo()):
         return load_image_list(read_list(file), options=options, source=source)
-    if os.path.isdir(file) or suffix == ".txt":
+    if os.path.isdir(file):
+        return load_image_folder(file, options)
+    if suffix == ".txt":
         return load_image_list(expand_sources([source]), options=options, source=source)
     if not suffix and not os.path.exists(file):
         raise DataError(f"{source}: no such file or folder")

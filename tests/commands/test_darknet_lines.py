@@ -232,3 +232,17 @@ def test_functions_and_answers_have_a_description() -> None:
     for name, function in functions.items():
         assert function.summary.endswith("."), name
         assert set(function.flags) <= set(FLAGS), name
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "message"),
+    [
+        ("-dont_show", 1, "-dont_show: a flag of Darknet's, without a command: expected a line such as"),
+        ("-i 0 -clear", 1, "-i: a flag of Darknet's, without a command"),
+        ("-i 0 detecter test a b c", 2, r"unknown verb 'detecter' \(did you mean 'detector'\?\)"),
+        ("-i 0 check a", 2, "-i in front of check: expected options behind it: see darknet-py check --help"),
+    ],
+)
+def test_flags_without_a_command(line: str, status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given, _, err = run(line.split(), capsys)
+    assert (given, bool(re.search(message, err))) == (status, True), err

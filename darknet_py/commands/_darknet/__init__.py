@@ -150,6 +150,13 @@ def run_line(argv: Sequence[str]) -> int | None:
     return chosen.run(arguments.values)
 
 
+def words_behind_flags(argv: Sequence[str]) -> list[str] | None:
+    """The words of a line that begins with Darknet's flags; None if it begins otherwise, or if it asks for help."""
+    line = split_line(argv)
+    is_own = not argv or not argv[0].startswith("-") or line.unknown or argv[0] == "-h"
+    return None if is_own or not line.values else line.words
+
+
 def is_darknets(line: Line, argv: Sequence[str]) -> bool:
     """Whether a line is one of Darknet's."""
     command = line.words[0] if line.words else ""
