@@ -202,7 +202,10 @@ def prepare_dataset(
         by_label = len(data.names) == len(label_map) != classes
         data = data.map_classes(label_map, mapped_names(label_map, data.names, classes) if by_label else data.names)
     if names is None and len(data.names) not in (0, classes):
-        raise DataError(f"{data.source}: {len(data.names)} class names, but the network has {classes} classes")
+        raise DataError(
+            f"{data.source}: {len(data.names)} class names, but the network has {classes} classes; --map-classes "
+            "(map_classes=) says which class is which"
+        )
     own = tuple(network.names)
     if names is None and not map_classes and label_map is None and own != tuple(data.names) and {*own} == {*data.names}:
         message = "the classes are those of the network in another order: expected map_classes, --map-classes names"

@@ -97,7 +97,7 @@ def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptio
     if len(dataset.names) not in (0, head.classes):
         message = f"{dataset.source}: {len(dataset.names)} class names, but the network has {head.classes} classes"
         if not _data_file_path(data):
-            raise DataError(message)
+            raise DataError(f"{message}; --map-classes (map_classes=) says which class is which")
         _log.warning("%s", message)  # Darknet does not read the names to train
     return dataset
 
