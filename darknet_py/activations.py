@@ -171,6 +171,11 @@ class Activation(enum.StrEnum):
         return self.startswith("normalize_channels")
 
     @classmethod
+    def other_names(cls) -> tuple[str, ...]:
+        """Names that stand for a value, for hints."""
+        return tuple(ALIASES)
+
+    @classmethod
     def _missing_(cls, value: object) -> Activation | None:
         return cls(ALIASES[value]) if isinstance(value, str) and value in ALIASES else None
 

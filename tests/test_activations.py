@@ -127,6 +127,7 @@ def test_other_names_of_an_activation(name: str, kind: Activation) -> None:
     [
         ("swihs", " (did you mean 'swish'?)"),
         ("Leaky", " (did you mean 'leaky'?)"),
+        ("sigmod", " (did you mean 'sigmoid'?)"),
         ("hardtanh", " (did you mean 'hardtan'?)"),
         ("identity", " (did you mean 'linear'?)"),
         ("prelu", ""),

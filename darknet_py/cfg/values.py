@@ -14,6 +14,7 @@ import pathlib
 import re
 import types
 import typing
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import did_you_mean, shorten
@@ -89,5 +90,6 @@ def _parse_member(kind: type[enum.Enum], text: str) -> enum.Enum:
         return kind(word)
     except ValueError:
         choices = [str(member.value) for member in kind]
-        suggestion = did_you_mean(word, choices)
+        other_names: Callable[[], Iterable[str]] = getattr(kind, "other_names", tuple)
+        suggestion = did_you_mean(word, [*choices, *other_names()])
         raise ValueError(f"expected one of {', '.join(choices)}, got {shorten(word)}{suggestion}") from None

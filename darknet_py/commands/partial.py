@@ -11,8 +11,12 @@ from . import _model, _options
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("cfg", metavar="CFG", help="cfg file of the network")
-    parser.add_argument("weights", metavar="WEIGHTS", help="weights of the network, or of its first N or more layers")
+    parser.add_argument("cfg", metavar="CFG", help=f"cfg file of the network, or {_options.NAME}")
+    parser.add_argument(
+        "weights",
+        metavar="WEIGHTS",
+        help="weights of the network, or of its first N or more layers; a name of the catalogue fetches them",
+    )
     parser.add_argument("output", metavar="OUTPUT", help="file to write, usually called NAME.conv.N")
     parser.add_argument("upto", metavar="N", type=int, help="number of layers to keep; every section counts")
     parser.add_argument("--keep-seen", action="store_true", help="keep the number of images seen")
@@ -24,9 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the file."""
     from .. import weights
+    from ..training.resume import resolve_weights
 
     network = _model.load(
-        args.cfg, args.weights, allow_non_finite=args.allow_non_finite, dialect=args.dialect, upto=args.upto
+        args.cfg,
+        resolve_weights(args.weights),
+        allow_non_finite=args.allow_non_finite,
+        dialect=args.dialect,
+        upto=args.upto,
     )
     size = weights.save(
         network,
