@@ -9,6 +9,12 @@ from ..errors import DataError, did_you_mean
 from ..text_files import read_lines, to_unicode
 
 BY_NAME = "names"
+MAP_CLASSES_HINT = "--map-classes (map_classes=) says which class is which"
+
+
+def describe_mismatch(source: str, names: Sequence[str], classes: int) -> str:
+    """Say that a data set has other classes than a network."""
+    return f"{source}: {len(names)} class names, but the network has {classes} classes"
 
 
 def parse_class_map(text: str, names: Sequence[str], to_names: Sequence[str], classes: int) -> dict[int, int]:

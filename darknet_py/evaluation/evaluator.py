@@ -15,7 +15,7 @@ from torch import nn
 from .._typing import StrPath
 from ..boxes import NMSKind
 from ..data import labels
-from ..data.class_map import mapped_names, resolve_class_map
+from ..data.class_map import MAP_CLASSES_HINT, describe_mismatch, mapped_names, resolve_class_map
 from ..data.class_names import ClassNames, resolve_class_names, selected_classes
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
@@ -202,10 +202,7 @@ def prepare_dataset(
         by_label = len(data.names) == len(label_map) != classes
         data = data.map_classes(label_map, mapped_names(label_map, data.names, classes) if by_label else data.names)
     if names is None and len(data.names) not in (0, classes):
-        raise DataError(
-            f"{data.source}: {len(data.names)} class names, but the network has {classes} classes; --map-classes "
-            "(map_classes=) says which class is which"
-        )
+        raise DataError(f"{describe_mismatch(data.source, data.names, classes)}; {MAP_CLASSES_HINT}")
     own = tuple(network.names)
     if names is None and not map_classes and label_map is None and own != tuple(data.names) and {*own} == {*data.names}:
         message = "the classes are those of the network in another order: expected map_classes, --map-classes names"

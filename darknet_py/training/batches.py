@@ -12,7 +12,7 @@ from .. import text_files
 from .._typing import StrPath
 from ..augmentation import classification, detection
 from ..data import data_file, labels
-from ..data.class_map import resolve_class_map
+from ..data.class_map import MAP_CLASSES_HINT, describe_mismatch, resolve_class_map
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..errors import ConfigError, DataError
@@ -95,9 +95,9 @@ def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptio
         labels.log_problems(dataset.problems)
         raise DataError(f"{dataset.source or 'data'}: nothing to train on: no objects in {len(dataset)} images")
     if len(dataset.names) not in (0, head.classes):
-        message = f"{dataset.source}: {len(dataset.names)} class names, but the network has {head.classes} classes"
+        message = describe_mismatch(dataset.source, dataset.names, head.classes)
         if not _data_file_path(data):
-            raise DataError(f"{message}; --map-classes (map_classes=) says which class is which")
+            raise DataError(f"{message}; {MAP_CLASSES_HINT}")
         _log.warning("%s", message)  # Darknet does not read the names to train
     return dataset
 
