@@ -22,6 +22,7 @@ PACKAGE = ROOT / "darknet_py"
 LINES = 300  # of a file
 # Longer files, with the one reason that each has to change.
 LONG_FILES = {
+    "augmentation/detection.py": "how a training image of a detector is made: options, the steps, what combines images",
     "detector.py": "one class: how images become boxes, one by one, in batches, as a stream",
     "training/trainer.py": "the state of a run and the loop over its iterations, evaluations and checkpoints",
 }

@@ -71,9 +71,9 @@ def test_sequences_grow_with_seq_scales() -> None:
     assert schedule.sequence_length(Net(subdivisions=8), 100) == 1
 
 
-def test_cross_iteration_norm_averages_over_mini_batches() -> None:
+def test_cross_mini_batch_norm_averages_over_mini_batches() -> None:
     """Statistics of mini-batch k are the mean over those up to k; one alone: batch norm, except for N - 1."""
-    norm = Norm(3, cross_iteration=True).train()
+    norm = Norm(3, cross_mini_batch=True).train()
     norm.initialise()
     parts = torch.rand(3, 4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     for number, x in enumerate(parts):

@@ -19,13 +19,13 @@ from ..cfg.net_section import Net
 from ..data.class_labels import ClassVector
 from ..images import resizing
 from ..images.reading import ImageArray
-from . import colour, mosaic
+from . import colour, cutmix, mosaic
 from .colour import FloatImage
+from .effects import NO_EFFECTS, Effects
 from .geometry import Size
 
 _BLUR_KERNEL = 15  # of blur=1
 _BLUR_ONE_IN = 4
-_CUTMIX_SIDES = (0.3, 0.8)  # sides of the rectangle, relative to the image's
 _NET_KEYS = ("angle", "aspect", "flip", "hue", "saturation", "exposure", "blur")
 
 
@@ -58,6 +58,7 @@ class ClassificationAugmentation:
     exposure: float = 1.0
     blur: int = 0
     mix: ClassificationMix = ClassificationMix.NONE
+    effects: Effects = NO_EFFECTS
 
     @classmethod
     def from_cfg(cls, net: Net, size: Size) -> Self:
@@ -71,7 +72,7 @@ class ClassificationAugmentation:
         else:
             mix = ClassificationMix.MIXUP if net.mixup else ClassificationMix.NONE
         values = {key: getattr(net, key) for key in _NET_KEYS}
-        return cls(min_crop=min_crop, max_crop=max_crop, mix=mix, **values)
+        return cls(min_crop=min_crop, max_crop=max_crop, mix=mix, effects=Effects.from_cfg(net), **values)
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def mix_images(
         return (images[0] + images[1]) * half, (classes[0] + classes[1]) * half
     out = images[0].copy()
     if mix is ClassificationMix.CUTMIX:
-        x, y, w, h = sample_cutmix_box((width, height), rng)
+        x, y, w, h = cutmix.sample_rectangle((width, height), rng)
         regions = [(slice(0, 0), slice(0, 0)), (slice(y, y + h), slice(x, x + w))]
     else:
         x, y = mosaic.sample_centre((width, height), rng)
@@ -199,14 +200,6 @@ def mix_images(
     areas[0] = 1 - sum(areas[1:])
     weights = np.array(areas, np.float32)
     return out, np.einsum("i,ij->j", weights, np.stack(classes[: len(weights)]))
-
-
-def sample_cutmix_box(size: Size, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Sample the rectangle that CutMix copies from the second image: left, top, width, height in pixels."""
-    low, high = _CUTMIX_SIDES
-    w, h = (int(rng.integers(int(side * low), int(side * high), endpoint=True)) for side in size)
-    x, y = (int(rng.integers(0, max(1, side - part))) for side, part in zip(size, (w, h), strict=True))
-    return x, y, w, h
 
 
 def augment(
@@ -231,4 +224,4 @@ def augment(
     out, classes = mix_images(mix, images, [vector for _, vector in sources], rng)
     if augmentation.blur and rng.integers(_BLUR_ONE_IN) == 0:
         out = colour.gaussian_filter(out, (_BLUR_KERNEL if augmentation.blur == 1 else augmentation.blur) | 1)
-    return np.ascontiguousarray(out.transpose(2, 0, 1)), classes
+    return augmentation.effects.apply(np.ascontiguousarray(out.transpose(2, 0, 1)), rng), classes

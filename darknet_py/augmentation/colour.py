@@ -22,6 +22,7 @@ _HUE_TABLE = np.rint((_HUE_RANGE << 12) / (6 * _DIVISORS)).astype(np.int32)
 # OpenCV's kernels if only the size is given; for larger ones see ``_gaussian_kernel``.
 _SMALL_KERNELS = {1: (1.0,), 3: (0.25, 0.5, 0.25), 5: (0.0625, 0.25, 0.375, 0.25, 0.0625)}
 _SMALL_KERNELS[7] = (0.03125, 0.109375, 0.21875, 0.28125, 0.21875, 0.109375, 0.03125)
+_BILATERAL_SIGMA = 75  # in pixels, and in levels summed over the channels; that of the call that C leaves out
 _MAX_NOISE = 127  # levels, of the standard deviation
 
 
@@ -157,6 +158,33 @@ def _gaussian_kernel(size: int) -> FloatImage:
     weights = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
     kernel: FloatImage = (weights / weights.sum()).astype(np.float32)
     return kernel
+
+
+def bilateral_filter(image: npt.NDArray[np.generic], size: int) -> FloatImage:
+    """Blur an image but for its edges, as cv::bilateralFilter does with both sigmas 75 (not Darknet's).
+
+    Args:
+        image: [height, width, channels], in levels 0..255.
+        size: diameter of the neighbourhood in pixels.
+
+    Returns:
+        float32 [height, width, channels].
+    """
+    radius = size // 2
+    source = image.astype(np.float32)
+    height, width, _ = source.shape
+    padded = np.pad(source, ((radius, radius), (radius, radius), (0, 0)), mode="reflect")
+    total, weights = np.zeros_like(source), np.zeros((height, width, 1), np.float32)
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            if dx**2 + dy**2 <= radius**2:
+                part = padded[radius + dy : radius + dy + height, radius + dx : radius + dx + width]
+                difference = np.abs(part - source).sum(axis=2, keepdims=True)
+                weight = np.exp((difference**2 + (dx**2 + dy**2)) * np.float32(-0.5 / _BILATERAL_SIGMA**2))
+                total += weight * part
+                weights += weight
+    total /= weights
+    return total
 
 
 def add_noise(image: ImageArray, deviation: int, rng: np.random.Generator, *, signed: bool = False) -> ImageArray:

@@ -20,8 +20,9 @@ from ..data.labels import TargetArray
 from ..errors import ConfigError
 from ..images.reading import ImageArray
 from ..layers import Head
-from . import colour, geometry, mosaic
+from . import colour, cutmix, geometry, mosaic
 from .colour import FloatImage, HSVShift
+from .effects import NO_EFFECTS, Effects
 from .geometry import CropWindow, Size
 
 _BLUR_BACKGROUND = 1  # blur=1 keeps objects sharp
@@ -46,6 +47,8 @@ class DetectionAugmentation:
     Attributes:
         max_objects: targets per image (``max=``).
         class_only: keep targets that have a class and no box, see ``Head.trains_class_only``.
+        cutmix: combine images by CutMix (``detector_cutmix=``); with another ``mix``, half of the mixed images.
+        effects: what the finished image gets.
         corrected: correct Darknet's errors: the hue wraps around, noise has both signs, the border of a mosaic's tile
             is measured in its window, and an image whose margins leave nothing has none in a mosaic.
     """
@@ -63,7 +66,14 @@ class DetectionAugmentation:
     letter_box: bool = False
     max_objects: int = 200
     class_only: bool = False
+    cutmix: bool = False
+    effects: Effects = NO_EFFECTS
     corrected: bool = False
+
+    @property
+    def source_count(self) -> int:
+        """Number of images that a mixed one is made of, at most."""
+        return max(self.mix, 2 if self.cutmix else 1)
 
     @classmethod
     def from_cfg(cls, net: Net, head: Head, *, corrected: bool = False) -> Self:
@@ -84,8 +94,15 @@ class DetectionAugmentation:
         head_values = {
             name: getattr(head.options, key) for key, name in _HEAD_KEYS.items() if hasattr(head.options, key)
         }
-        class_only = head.trains_class_only
-        return cls(**net_values, **head_values, mix=mix, class_only=class_only, corrected=corrected)
+        return cls(
+            **net_values,
+            **head_values,
+            mix=mix,
+            cutmix=net.detector_cutmix,
+            effects=Effects.from_cfg(net),
+            class_only=head.trains_class_only,
+            corrected=corrected,
+        )
 
 
 RESIZE_ONLY = DetectionAugmentation(jitter=0, flip=False)
@@ -228,6 +245,7 @@ def _blur(image: ImageArray, targets: TargetArray, blur: int, size: Size) -> Ima
 
 
 LabelledImage = tuple[ImageArray, TargetArray]
+_Source = tuple[LabelledImage, SampledParams]
 
 
 def augment(
@@ -237,7 +255,7 @@ def augment(
     params: Sequence[SampledParams],
     rng: np.random.Generator,
 ) -> tuple[FloatImage, TargetArray]:
-    """Make a training image from one, two (MixUp) or four (mosaic) images.
+    """Make a training image from one, two (MixUp, CutMix) or four (mosaic) images.
 
     Args:
         augmentation: the options.
@@ -252,19 +270,56 @@ def augment(
         m <= ``max_objects``.
     """
     pairs = list(zip(sources, params, strict=True))
-    if len(sources) == DetectionMix.MOSAIC:
-        centre = mosaic.sample_centre(size, rng)
-        samples = [
-            augment_image(augmentation, size, *source, sampled, rng, k) for k, (source, sampled) in enumerate(pairs)
-        ]
-        tiles = [
-            mosaic.make_tile(k, centre, sample.window, size, exact=augmentation.corrected)
-            for k, sample in enumerate(samples)
-        ]
-        boxes = [sample.targets for sample in samples]
-        targets = mosaic.merge_boxes(boxes, tiles, size, augmentation.max_objects, bound=augmentation.mosaic_bound)
-        targets[:, _TRACK_ID] = 0
-        return to_float_chw(mosaic.compose([sample.image for sample in samples], tiles)), targets
+    is_cutmix = augmentation.cutmix and len(pairs) > 1
+    if is_cutmix and augmentation.mix != DetectionMix.NONE:
+        is_cutmix = bool(rng.integers(2))
+    if is_cutmix:
+        out, targets = _paste(augmentation, size, pairs[:2], rng)
+    elif len(pairs) == DetectionMix.MOSAIC:
+        out, targets = _compose(augmentation, size, pairs, rng)
+    else:
+        out, targets = _blend(augmentation, size, pairs, rng)
+    return augmentation.effects.apply(out, rng), targets
+
+
+def _compose(
+    augmentation: DetectionAugmentation, size: Size, pairs: Sequence[_Source], rng: np.random.Generator
+) -> tuple[FloatImage, TargetArray]:
+    """Make a mosaic of four images."""
+    centre = mosaic.sample_centre(size, rng)
+    samples = [augment_image(augmentation, size, *source, sampled, rng, k) for k, (source, sampled) in enumerate(pairs)]
+    tiles = [
+        mosaic.make_tile(k, centre, sample.window, size, exact=augmentation.corrected)
+        for k, sample in enumerate(samples)
+    ]
+    boxes = [sample.targets for sample in samples]
+    targets = mosaic.merge_boxes(boxes, tiles, size, augmentation.max_objects, bound=augmentation.mosaic_bound)
+    targets[:, _TRACK_ID] = 0
+    return to_float_chw(mosaic.compose([sample.image for sample in samples], tiles)), targets
+
+
+def _paste(
+    augmentation: DetectionAugmentation, size: Size, pairs: Sequence[_Source], rng: np.random.Generator
+) -> tuple[FloatImage, TargetArray]:
+    """Paste a rectangle of the second image into the first (CutMix)."""
+    first, second = (augment_image(augmentation, size, *source, sampled, rng) for source, sampled in pairs)
+    second.targets[:, _TRACK_ID] = 0
+    rectangle = cutmix.sample_rectangle(size, rng)
+    left, top, width, height = rectangle
+    region = (slice(top, top + height), slice(left, left + width))
+    image = first.image.copy()
+    image[region] = second.image[region]
+    boxes = (
+        cutmix.visible_boxes(first.targets, rectangle, size, pasted=False),
+        cutmix.visible_boxes(second.targets, rectangle, size, pasted=True),
+    )
+    return to_float_chw(image), np.concatenate(boxes)[: augmentation.max_objects]
+
+
+def _blend(
+    augmentation: DetectionAugmentation, size: Size, pairs: Sequence[_Source], rng: np.random.Generator
+) -> tuple[FloatImage, TargetArray]:
+    """Augment one image, or blend two (MixUp)."""
     samples = [augment_image(augmentation, size, *source, sampled, rng) for source, sampled in pairs]
     for sample in samples[1:]:
         sample.targets[:, _TRACK_ID] = 0

@@ -120,6 +120,41 @@ class Net(Options):
     cutmix: bool = option(False, "CutMix", train=True, only="classifiers")
     mosaic: bool = option(False, "mosaic of four images", train=True)
     mosaic_bound: bool = option(False, "clip boxes to their image of the mosaic", train=True, only="detectors")
+    detector_cutmix: bool = option(
+        False,
+        "CutMix of detectors, alone or for half of the images that mosaic or mixup mixes",
+        train=True,
+        only="detectors",
+        extension=True,
+    )
+    random_erasing: float = option(
+        0.0, "probability that a rectangle becomes noise (random erasing)", train=True, min=0, max=1, extension=True
+    )
+    cutout: int = option(
+        0,
+        "side in pixels of the square that gets the mean colour of the image (CutOut); 0: none",
+        train=True,
+        min=0,
+        max=65536,
+        extension=True,
+    )
+    hide_and_seek: float = option(
+        0.0, "probability that a patch is hidden (hide-and-seek)", train=True, min=0, max=1, extension=True
+    )
+    grid_mask: float = option(
+        0.0, "probability that a grid of squares is hidden (GridMask)", train=True, min=0, max=1, extension=True
+    )
+    grid_mask_ratio: float = option(
+        0.6, "width of what GridMask keeps, relative to its unit", train=True, min=0, max=1, extension=True
+    )
+    bilateral_blur: int = option(
+        0,
+        "diameter in pixels of a bilateral filter that half of the images get; 0: none",
+        train=True,
+        min=0,
+        max=63,
+        extension=True,
+    )
     label_smooth_eps: float = option(
         0.0, "label smoothing epsilon (classifiers)", train=True, min=0, max=1, only="classifiers"
     )

@@ -152,7 +152,13 @@ def extension_lines(network: Network) -> Iterator[str]:
     from ..cfg.extensions import find_extensions
 
     options = (network.options, *(layer.options for layer in network))
-    sections = {name for layer in network for name in layer.names if not layer.is_darknets}
+    package = __name__.partition(".")[0]
+    sections = {
+        name
+        for layer in network
+        for name in layer.names
+        if not layer.is_darknets or type(layer).__module__.partition(".")[0] != package  # that of a plug-in
+    }
     return (f"note   {extension}" for extension in find_extensions(network.config, options, sections))
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import DataError
 from . import drawing
-from .reading import read_image
+from .reading import ImageArray, read_image
 
 IMAGES = 16  # of a sheet, at most
 _COLUMNS = 4
@@ -28,12 +28,14 @@ class SheetImage(NamedTuple):
         boxes: float [n, 4], (cx, cy, w, h) relative to the image.
         classes: class of each box, [n].
         confidences: score of each box, [n]; None: none is drawn.
+        pixels: uint8 [height, width, 3], drawn instead of the file; ``image`` is the text below it then.
     """
 
     image: str
     boxes: npt.NDArray[np.floating]
     classes: npt.NDArray[np.number]
     confidences: npt.NDArray[np.floating] | None = None
+    pixels: ImageArray | None = None
 
 
 def draw_sheet(images: Iterable[SheetImage], names: Mapping[int, str]) -> Image.Image:
@@ -61,7 +63,7 @@ def draw_sheet(images: Iterable[SheetImage], names: Mapping[int, str]) -> Image.
 
 def _draw_cell(cell: SheetImage, names: Mapping[int, str]) -> Image.Image:
     try:
-        image = Image.fromarray(read_image(cell.image, 3))
+        image = Image.fromarray(read_image(cell.image, 3) if cell.pixels is None else cell.pixels)
     except DataError:
         return Image.new("RGB", (_WIDTH, _HEIGHT), _GREY)
     scale = min(_WIDTH / image.width, _HEIGHT / image.height)

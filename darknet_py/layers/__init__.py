@@ -21,6 +21,7 @@ from ._loss import (
 from ._param_group import ParamGroup
 from ._plugins import find, is_known, load_plugin, plugin_file, plugin_of
 from ._tree import Tree
+from ._window_norm import is_window
 from .base import LAYERS, Flattened, Layer, Shape, resolve_indices, section
 from .heads._head import DecodeOptions, Head, SelectedRows
 from .heads._host_copy import copy_to_host
@@ -53,6 +54,7 @@ __all__ = [
     "differentiable_loss",
     "find",
     "is_known",
+    "is_window",
     "load_plugin",
     "pad_targets",
     "plugin_file",

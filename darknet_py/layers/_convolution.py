@@ -25,6 +25,7 @@ from ._norm import Norm, shift_input, without_norm
 from ._param_group import ParamGroup
 from ._parameters import he_uniform_, parameter
 from ._window import Window
+from ._window_norm import Geometry, WindowNorm
 from .base import Layer, Shape, resolve_indices
 
 
@@ -67,10 +68,12 @@ class Convolution(Layer):
         self.norm: Norm | None = None
         if options.share_index is None:
             self.biases = parameter(options.filters)
-            self.norm = (
-                Norm(options.filters, cross_iteration=options.batch_normalize == 2) if options.batch_normalize else None
-            )
-            self.weights = parameter(options.filters, x.channels // options.groups, options.size, options.size)
+            shape = (options.filters, x.channels // options.groups, options.size, options.size)
+            self.weights = parameter(*shape)
+            if options.cross_iterations > 1:
+                self.norm = WindowNorm(shape, options.groups, options.cross_iterations)
+            elif options.batch_normalize:
+                self.norm = Norm(options.filters, cross_mini_batch=options.batch_normalize == 2)
 
     def connect(self, index: int, earlier: Sequence[Layer]) -> None:
         """Find the layer whose parameters ``share_index`` shares."""
@@ -87,6 +90,8 @@ class Convolution(Layer):
                 f"share_index: filters, channels, size: expected {expected} as in layer {owner_index}, got {shape}; "
                 "Ultralytics' yolov3 and programs after it ignore share_index: remove it from a cfg of theirs"
             )
+        if isinstance(owner.norm, WindowNorm):
+            raise ValueError(f"share_index: layer {owner_index} has cross_iterations=, whose statistics are its own")
         self.owner = owner.owner or (owner,)
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
@@ -103,8 +108,13 @@ class Convolution(Layer):
             weights: Tensor = source.weights
             if options.xnor and self.training:
                 x, weights = sign_ste(x), binarise(source.weights)
+            if options.dropconnect:
+                weights = F.dropout(weights, options.dropconnect, self.training)
             y = F.conv2d(x, weights, biases, strides, padding, options.dilation, options.groups)
-            if source.norm:
+            if isinstance(source.norm, WindowNorm):
+                geometry = Geometry(strides, padding, options.dilation, options.groups)
+                y = source.norm.after_convolution(y, source.biases, context, x, weights.detach(), geometry)
+            elif source.norm:
                 y = source.norm(y, source.biases, context)
         if not self.feeds_bin_output:
             before = y
@@ -277,3 +287,7 @@ def _check_options(options: Convolution.Options, x: Shape) -> None:
     if options.dilation > 1 and 2 * options.padding != options.size - 1:
         got = f"size={options.size} padding={options.padding}"
         raise ValueError(f"dilation: expected an odd size and padding of size / 2 (pad=1), got {got}")
+    if options.cross_iterations > 1 and (options.batch_normalize != 1 or options.xnor or options.dropconnect):
+        raise ValueError("cross_iterations: expected batch_normalize=1 and no xnor, dropconnect, share_index")
+    if options.dropconnect and options.xnor:
+        raise ValueError("dropconnect: expected no xnor, whose weights are never 0")

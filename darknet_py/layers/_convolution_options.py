@@ -23,8 +23,8 @@ class ConvolutionOptions(schema.Options):
     padding: int = option(0, "zero padding on every side, multiplied by the dilation", min=0, max=65536)
     groups: int = option(1, "channel groups (grouped convolution)", min=1, max=1048576)
     activation: Activation = option(Activation.LOGISTIC, "activation after batch norm")
-    batch_normalize: int = option(0, "0: biases only, 1: batch norm, 2: cross-iteration batch norm", min=0, max=2)
-    cbn: bool = option(False, "the same as batch_normalize=2")
+    batch_normalize: int = option(0, "0: biases only, 1: batch norm, 2: cross mini-batch norm (CmBN)", min=0, max=2)
+    cbn: bool = option(False, "the same as batch_normalize=2, CmBN")
     antialiasing: int = option(
         0, "apply the stride by a blur after the activation: 1 binomial 3x3, 2 mean of 2x2", min=0
     )
@@ -47,6 +47,22 @@ class ConvolutionOptions(schema.Options):
         False, "tie three quarters of the kernels to scaled, rotated or flipped copies of the rest", train=True
     )
     angle: float = option(15.0, "rotation of sway and stretch_sway in whole degrees", train=True, min=-360, max=360)
+    cross_iterations: int = option(
+        1,
+        "batch norm with the statistics of this many mini-batches, the latest (CBN); 1: of its own",
+        train=True,
+        min=1,
+        max=64,
+        extension=True,
+    )
+    dropconnect: float = option(
+        0.0,
+        "probability that a weight is zero in a mini-batch (DropConnect)",
+        train=True,
+        min=0,
+        max=0.99,
+        extension=True,
+    )
     grad_centr: bool = option(
         False, "gradient centralisation: subtract each filter's mean from its gradient", train=True
     )

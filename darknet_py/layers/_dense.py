@@ -45,13 +45,18 @@ class Dense(Layer):
 
     def forward(self, x: Tensor, context: StepContext | None = None) -> Tensor:
         """Return [batch, output, 1, 1] for ``x`` [batch, channels, height, width]."""
-        y = F.linear(x.flatten(1), self.weights, None if self.norm else self.biases)[:, :, None, None]
+        y = F.linear(x.flatten(1), self.used_weights, None if self.norm else self.biases)[:, :, None, None]
         if self.norm:
             y = self.norm(y, self.biases, context)
         y = self.options.activation(y, self.darknet_gradients(context))
         if not (self.is_part and context is not None and context.exact_recurrence):
             limit_gradient(y, context)
         return y
+
+    @property
+    def used_weights(self) -> Tensor:
+        """The weights [output, inputs] that ``forward`` multiplies by."""
+        return self.weights
 
     def fold_norm(self) -> tuple[Tensor, Tensor]:
         """Weights [output, inputs] and biases [output] with batch norm folded in."""

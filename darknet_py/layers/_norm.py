@@ -16,7 +16,7 @@ from ._sync_norm import AllReduce, all_reduce_sum, sync_batch_norm
 
 EPSILON = 1e-5
 _ARRAYS = ("scales", "rolling_mean", "rolling_variance")
-_MOMENTUM = 0.01  # share of the new statistics in the rolling ones
+MOMENTUM = 0.01  # share of the new statistics in the rolling ones
 
 
 class Norm(nn.Module):
@@ -28,16 +28,17 @@ class Norm(nn.Module):
 
     Args:
         channels: number of channels.
-        cross_iteration: accumulate the statistics over the mini-batches of an iteration (``batch_normalize=2``).
+        cross_mini_batch: accumulate the statistics over the mini-batches of an iteration (``batch_normalize=2``, CmBN,
+            https://arxiv.org/abs/2004.10934).
         cpu_momentum: share of the new statistics in C's CPU build (``Gradients.DARKNET_CPU``); 0: as in its GPU build.
     """
 
     rolling_mean: Tensor
     rolling_variance: Tensor
 
-    def __init__(self, channels: int, *, cross_iteration: bool = False, cpu_momentum: float = 0.0) -> None:
+    def __init__(self, channels: int, *, cross_mini_batch: bool = False, cpu_momentum: float = 0.0) -> None:
         super().__init__()
-        self.cross_iteration = cross_iteration
+        self.cross_mini_batch = cross_mini_batch
         self.cpu_momentum = cpu_momentum
         self.accumulated: tuple[Tensor, Tensor] | None = None  # mean and mean square over the iteration so far
         self.scales = parameter(channels)
@@ -53,8 +54,8 @@ class Norm(nn.Module):
             context: state of training.
         """
         training = self.training and not (context is not None and context.adversarial)
-        if training and self.cross_iteration:
-            return self._cross_iteration(x, biases, context)
+        if training and self.cross_mini_batch:
+            return self._cross_mini_batch(x, biases, context)
         if training and context is not None and context.gradients is Gradients.DARKNET_CPU and self.cpu_momentum:
             with torch.no_grad():
                 self.rolling_mean.lerp_(x.mean(dim=(0, 2, 3)), self.cpu_momentum)
@@ -63,10 +64,10 @@ class Norm(nn.Module):
         mean, variance = self.rolling_mean, self.rolling_variance
         all_reduce = context.all_reduce if context is not None else None
         if training and all_reduce is not None:
-            return sync_batch_norm(x, self.scales, biases, (mean, variance), _MOMENTUM, EPSILON, all_reduce)
-        return F.batch_norm(x, mean, variance, self.scales, biases, training, _MOMENTUM, EPSILON)
+            return sync_batch_norm(x, self.scales, biases, (mean, variance), MOMENTUM, EPSILON, all_reduce)
+        return F.batch_norm(x, mean, variance, self.scales, biases, training, MOMENTUM, EPSILON)
 
-    def _cross_iteration(self, x: Tensor, biases: Tensor, context: StepContext | None) -> Tensor:
+    def _cross_mini_batch(self, x: Tensor, biases: Tensor, context: StepContext | None) -> Tensor:
         """Normalise with the statistics of the iteration's mini-batches up to this one (``fast_v_cbn_kernel``)."""
         step = context.subdivision + 1 if context is not None else 1
         all_reduce = context.all_reduce if context is not None else None
@@ -83,8 +84,8 @@ class Norm(nn.Module):
         self.accumulated = mean.detach(), square.detach()
         variance = (square - mean.square()).clamp(min=0)
         with torch.no_grad():
-            self.rolling_mean.lerp_(mean, _MOMENTUM)
-            self.rolling_variance.lerp_(variance, _MOMENTUM)
+            self.rolling_mean.lerp_(mean, MOMENTUM)
+            self.rolling_variance.lerp_(variance, MOMENTUM)
         if context is not None and context.darknet_gradients:
             factor = (variance.detach() + EPSILON).rsqrt()
             y: Tensor = _Normalise.apply(x, mean.detach(), factor, all_reduce)  # type: ignore[no-untyped-call]

@@ -37,7 +37,7 @@ class Cost(Layer):
         type: CostType = option(CostType.SSE, "loss function", train=True)
         scale: float = option(1.0, "weight of the loss", train=True)
         ratio: float = option(
-            0.0, "share of the smallest gradients that are dropped", train=True, effect="none", min=0, max=1
+            0.0, "share of the gradients that is kept, the largest of a mini-batch; 0: all", train=True, min=0, max=1
         )
         noobj: float = option(1.0, "type=seg: weight of values whose target is 0 (pjreddie)", train=True, min=0)
         thresh: float = option(
@@ -76,6 +76,9 @@ class Cost(Layer):
             error, delta, value = error * factor, delta * factor, value * factor
         if self.options.thresh and self.options.dialect is Dialect.PJREDDIE:
             delta = torch.where(delta.abs() < self.options.thresh / x[0].numel(), 0.0, delta)
+        if self.options.ratio:
+            kept = _largest(delta, self.options.ratio)
+            delta, value = delta * kept, value * kept
         scale = self.options.scale
         return Loss(error.detach().sum(), scale * delta.detach(), scale * value.sum())
 
@@ -100,3 +103,13 @@ def _compute(kind: CostType, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tens
     if kind is CostType.WGAN:
         return torch.where(t != 0, -y, y), torch.where(t > 0, 1.0, -1.0), torch.where(t > 0, -y, y)
     return difference.square(), difference, difference.square() / 2
+
+
+def _largest(delta: Tensor, ratio: float) -> Tensor:
+    """Return the mask of the largest absolute values, ``ratio`` of all: online hard example mining.
+
+    ``forward_cost_layer_gpu`` computes this threshold, and then sets it to 0, so that it drops nothing.
+    """
+    sizes = delta.detach().abs()
+    threshold = sizes.flatten().sort().values[min(int((1 - ratio) * sizes.numel()), sizes.numel() - 1)]
+    return sizes >= threshold

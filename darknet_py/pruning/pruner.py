@@ -18,7 +18,7 @@ from ..cfg import Config
 from ..cfg.editing import replace_values
 from ..errors import ConfigError, UnusedOptionWarning
 from ..files import atomic_write, create_folder
-from ..layers import Score
+from ..layers import Score, is_window
 from ..network import Network, unwrap
 from .constants import carry_constants
 from .residual_units import ResidualUnit, remove_units, select_units
@@ -194,4 +194,4 @@ def _copy_parameters(
 
 def _tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from layer.named_parameters()
-    yield from layer.named_buffers()
+    yield from ((name, buffer) for name, buffer in layer.named_buffers() if not is_window(name))

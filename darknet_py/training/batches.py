@@ -231,7 +231,7 @@ class _Detection:
     augmentation: detection.DetectionAugmentation
 
     def parts(self, mixed: bool) -> int:
-        return self.augmentation.mix if mixed else 1
+        return self.augmentation.source_count if mixed else 1
 
     def make(self, job: Job, sources: Sequence[tuple[ImageArray, Array]]) -> tuple[Array, Array]:
         draws = [self._draw(job, part) for part in range(len(sources))]

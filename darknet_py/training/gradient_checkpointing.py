@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..layers import Layer
+from ..layers import Layer, is_window
 from ..network import Network
 
 Statistics = list[tuple[dict[str, Any], Any]]  # attributes of a norm, and the value of "accumulated" in them
@@ -25,7 +25,8 @@ Statistics = list[tuple[dict[str, Any], Any]]  # attributes of a norm, and the v
 def checkpoint_activations(network: Network) -> Iterator[None]:
     """Recompute activations in backward passes inside the block.
 
-    Layers with a loss or a recurrent state, and layers without parameters, are left as they are.
+    Layers with a loss, a recurrent state or statistics of earlier mini-batches, and layers without parameters, are left
+    as they are.
     """
     layers = [layer for layer in network if _can_checkpoint(layer)]
     for layer in layers:
@@ -38,7 +39,9 @@ def checkpoint_activations(network: Network) -> Iterator[None]:
 
 
 def _can_checkpoint(layer: Layer) -> bool:
-    return not layer.has_loss and not layer.stateful and any(True for _ in layer.parameters())
+    if layer.has_loss or layer.stateful or any(is_window(name) for name, _ in layer.named_buffers()):
+        return False
+    return any(True for _ in layer.parameters())
 
 
 def _checkpointed_forward(layer: Layer, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

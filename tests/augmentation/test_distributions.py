@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from darknet_py.augmentation import classification, detection, mosaic
+from darknet_py.augmentation import classification, cutmix, detection, mosaic
 from darknet_py.augmentation.classification import ClassificationAugmentation, ClassificationMix
 from darknet_py.augmentation.detection import DetectionAugmentation, SampledParams
 from darknet_py.cfg.net_section import Net
@@ -147,7 +147,7 @@ def test_a_classifiers_options_come_from_net() -> None:
 
 def test_the_rectangle_of_cutmix_is_uniform() -> None:
     rng = np.random.default_rng(16)
-    boxes = np.array([classification.sample_cutmix_box((1000, 600), rng) for _ in range(N)])
+    boxes = np.array([cutmix.sample_rectangle((1000, 600), rng) for _ in range(N)])
     assert ks_distance(boxes[:, 2], uniform(299.5, 800.5)) < 1.63
     assert ks_distance(boxes[:, 3], uniform(179.5, 480.5)) < 1.63
     assert (boxes[:, :2] >= 0).all()

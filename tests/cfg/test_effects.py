@@ -59,7 +59,6 @@ def other_value(options: type[schema.Options], key: str) -> str:
 def test_options_without_effect_are_declared() -> None:
     """Darknet reads these too and computes the same with any value of them."""
     assert {(section, key) for section, _, key in declared("none")} == {
-        ("cost", "ratio"),
         *(("yolo", key) for key in ("track_history_size", "sim_thresh", "dets_for_track", "dets_for_show")),
         *(("yolo", key) for key in ("track_ciou_norm", "embedding_layer")),
     }

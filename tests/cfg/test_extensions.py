@@ -8,6 +8,7 @@ import pytest
 
 from darknet_py import cfg, cli
 from darknet_py.commands.check import extension_lines
+from darknet_py.layers import LAYERS, Layer, section
 from darknet_py.network import Network
 
 NET = "[net]\nwidth=8\nheight=8\nchannels=3\n"
@@ -46,3 +47,14 @@ def test_check_prints_it_and_finds_nothing_wrong(tmp_path: pathlib.Path, capsys:
     path.write_text(NET + "[prelu]\n")
     assert cli.main(["check", str(path), "--strict"]) == 0
     assert "note   " + str(path) + ":5: [prelu] is not a section of Darknet's\n" in capsys.readouterr().out
+
+
+def test_sections_of_plug_ins_are_named() -> None:
+    @section("added")
+    class Added(Layer):
+        """A section that a plug-in defines."""
+
+    try:
+        assert said("[added]\n") == ["my.cfg:5: [added] is not a section of Darknet's"]
+    finally:
+        del LAYERS["added"]

@@ -15,6 +15,7 @@ from darknet_py import cli
 from darknet_py.data.duplicates import DISTANCE
 from darknet_py.data.formats import load_subsets
 from darknet_py.demo import digits
+from tests.helpers import paths
 
 FORMATS = ("voc", "coco", "labelme")
 
@@ -157,6 +158,20 @@ def test_view_draws_sheets_of_the_images_that_have_a_class(
         assert sheet.width == 8 + 408 * min(4, with_zero)
     assert run("data", "view", digits_data, "--with-classes", "ten") == 1
     assert "expected class names or numbers" in capsys.readouterr().err
+
+
+def test_view_draws_what_a_cfg_makes_of_the_images(
+    digits_data: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Erased parts are seen, and the sheet does not depend on anything but cfg and seed."""
+    text = (paths.ROOT / "cfgs/digits.cfg").read_text()
+    sheets = {}
+    for name, keys in (("plain", ""), ("again", ""), ("hidden", "hide_and_seek=1\n")):
+        pathlib.Path(f"{name}.cfg").write_text(text.replace("[net]\n", f"[net]\n{keys}", 1))
+        assert run("data", "view", digits_data, "--augment", f"{name}.cfg", "--images", 6, "-o", name) == 0
+        sheets[name] = pathlib.Path(name, "sheet_1.jpg").read_bytes()
+    assert capsys.readouterr().out.split() == [f"{name}/sheet_1.jpg" for name in sheets]
+    assert sheets["plain"] == sheets["again"] != sheets["hidden"]
 
 
 def test_annotate_writes_detections_for_correction(

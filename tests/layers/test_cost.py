@@ -76,3 +76,16 @@ def test_pjreddies_types_are_sse_for_alexeyab(kind: str) -> None:
     cost, delta, value = loss(X, T, Dialect.ALEXEYAB, type=kind, noobj=0.1, thresh=2)
     assert (cost, value) == (expected[0], expected[2])
     assert torch.equal(delta, expected[1])
+
+
+def test_ratio_keeps_the_share_of_the_largest_deltas() -> None:
+    """``forward_cost_layer_gpu``: sizes below that at index (1 - ratio) * n of the sorted ones are dropped."""
+    generator = torch.Generator().manual_seed(1)
+    x, t = torch.rand(4, 50, generator=generator), torch.rand(4, 50, generator=generator)
+    _, plain, _ = loss(x, t)
+    for ratio in (0.1, 0.25, 1.0):
+        _, delta, value = loss(x, t, ratio=ratio)
+        threshold = sorted(plain.abs().flatten().tolist())[int((1 - ratio) * 200)]
+        assert torch.equal(delta, torch.where(plain.abs() < threshold, 0.0, plain))
+        assert int((delta != 0).sum()) == pytest.approx(ratio * 200, abs=1)
+        assert value == pytest.approx(float(delta.square().sum()) / 2)

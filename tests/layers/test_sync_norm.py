@@ -88,7 +88,7 @@ def test_two_processes_normalise_across_mini_batches_as_one_does(
     """``batch_normalize=2``, second of two mini-batches."""
 
     def normalise(x: Tensor, gradient: Tensor, all_reduce: AllReduce | None) -> tuple[Tensor, Tensor, Tensor]:
-        norm = Norm(4, cross_iteration=True)
+        norm = Norm(4, cross_mini_batch=True)
         norm.initialise()
         norm.train()
         for subdivision, part in enumerate((x * 0.5, x)):

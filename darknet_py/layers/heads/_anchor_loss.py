@@ -2,12 +2,14 @@
 
 ``Loss.value`` is a differentiable loss with the targets and weights of Darknet's delta: binary cross-entropy of
 objectness and classes (half the squared error where the layer before applies the sigmoid), and for each matched box
-``1 - IoU`` or half the squared error.
+``1 - IoU`` or half the squared error. Losses that are not Darknet's (``focal_gamma``, some of ``iou_loss``) have no
+delta of C: theirs is minus the derivative of the value.
 """
 
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -22,6 +24,8 @@ from ._assignment import Assignment, AssignmentRules, Predictions, Targets, assi
 from ._box_coder import Anchors, BoxCoder
 from ._matching import Matches, class_multipliers
 
+_TINY = 1e-7  # distance of probabilities from 0 and 1, for logarithms and powers
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorLoss(abc.ABC):
@@ -33,6 +37,7 @@ class AnchorLoss(abc.ABC):
         options: thresholds and weights.
         anchors: anchors of the cfg and of the head.
         rules: how targets are assigned.
+        activate: computes the head's output from its input.
         inputs_are_probabilities: whether the layer before applies the sigmoid (``new_coords``).
     """
 
@@ -43,6 +48,7 @@ class AnchorLoss(abc.ABC):
     options: AnchorLossOptions
     anchors: Anchors
     rules: AssignmentRules
+    activate: Callable[[Tensor], Tensor]
     inputs_are_probabilities: bool = False
 
     def __call__(
@@ -81,13 +87,14 @@ class AnchorLoss(abc.ABC):
             targets = assignment.targets
             positives = self._positives(assignment, coder, rows)
             matched = rows[positives.rows]
-            residuals = positives.encoded - matched[:, self.box_columns]
             matched_boxes = preds.boxes[positives.rows]
-            matched_delta = self.box_delta(matched, matched_boxes, positives.boxes, residuals, positives.weights)
             box_delta = rows.new_zeros(len(targets.assigned), first)
             if targets.box_decay is not None:
                 box_delta -= targets.box_decay[:, None] * rows[:, :first]
-            box_delta.index_put_((positives.slots,), matched_delta, accumulate=True)
+            if options.iou_loss.is_darknets:
+                residuals = positives.encoded - matched[:, self.box_columns]
+                matched_delta = self.box_delta(matched, matched_boxes, positives.boxes, residuals, positives.weights)
+                box_delta.index_put_((positives.slots,), matched_delta, accumulate=True)
             objectness_delta = _finite(targets.objectness_weights * (targets.objectness - preds.objectness))
             class_delta = _finite(targets.class_weights * (targets.classes - preds.scores[targets.assigned]))
             divisor = self.box_divisor(objectness_delta[targets.assigned], class_delta)
@@ -97,6 +104,8 @@ class AnchorLoss(abc.ABC):
             assigned_delta = (box_delta, objectness_delta[targets.assigned, None], class_delta)
             delta[targets.assigned] = torch.cat(assigned_delta, dim=1)
             delta[:, first] = objectness_delta
+            if options.is_focal or not options.iou_loss.is_darknets:
+                self._differentiate(delta, x, targets, positives, coder, divisor)
             if context.reject is not None and self.rejects_labels:
                 delta = context.reject(delta, options.classes)
             start = assignment.first_match
@@ -105,7 +114,22 @@ class AnchorLoss(abc.ABC):
         found = assignment.positives.select(slice(start, None))
         if context.darknet_gradients:
             return Loss(cost, delta, cost, parts), found
-        value = self._cross_entropy(self._to_rows(x)[:, first:], rows[:, first:], targets)
+        value = self._value(x, output, targets, positives, coder, divisor)
+        return Loss(cost, delta, options.delta_normalizer * value, parts), found
+
+    def _value(
+        self,
+        x: Tensor,
+        output: Tensor,
+        targets: Targets,
+        positives: _Positives,
+        coder: BoxCoder,
+        divisor: Tensor | None,
+    ) -> Tensor:
+        """Compute the differentiable loss, a scalar; ``divisor``: of the box losses of the assigned rows, float [m]."""
+        first = self.box_entries
+        rows, cells = self._to_rows(output), coder.cells(output)
+        value = self._score_loss(self._to_rows(x)[:, first:], rows[:, first:], targets)
         matched = rows[positives.rows]
         boxes = coder.decode(matched[:, self.box_columns], cells.select(positives.positions))
         residuals = positives.encoded - matched[:, self.box_columns]
@@ -114,7 +138,28 @@ class AnchorLoss(abc.ABC):
         if targets.box_decay is not None:
             decay = targets.box_decay[:, None] * rows[:, :first].square()
             value = value + (decay if divisor is None else decay / divisor[:, None]).sum() / 2
-        return Loss(cost, delta, options.delta_normalizer * value, parts), found
+        return value
+
+    def _differentiate(
+        self,
+        delta: Tensor,
+        x: Tensor,
+        targets: Targets,
+        positives: _Positives,
+        coder: BoxCoder,
+        divisor: Tensor | None,
+    ) -> None:
+        """Replace the delta, float [rows, entries], of losses that are not Darknet's by minus their derivative."""
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            value = self._value(leaf, self.activate(leaf), targets, positives, coder, divisor)
+            (gradient,) = torch.autograd.grad(value, leaf)
+        derivative = _finite(-self._to_rows(gradient))
+        first = self.box_entries
+        if self.options.is_focal:
+            delta[:, first:] = derivative[:, first:]
+        if not self.options.iou_loss.is_darknets:
+            delta[:, :first] = derivative[:, :first].clamp(-self.options.max_delta, self.options.max_delta)
 
     def _positives(self, assignment: Assignment, coder: BoxCoder, rows: Tensor) -> _Positives:
         """Compute the box targets on the CPU, and move them to the device of ``rows``."""
@@ -173,18 +218,35 @@ class AnchorLoss(abc.ABC):
         cells = rows.reshape(batch, len(self.anchors.mask), height, width, -1)
         return cells.permute(0, 1, 4, 2, 3).reshape(like.shape)
 
-    def _cross_entropy(self, logits: Tensor, probs: Tensor, targets: Targets) -> Tensor:
+    def _score_loss(self, logits: Tensor, probs: Tensor, targets: Targets) -> Tensor:
         """Sum the loss of objectness and classes, both given as [rows, 1 + classes]."""
         assigned = targets.assigned
         parts = (
             (logits[:, 0], probs[:, 0], targets.objectness, targets.objectness_weights),
             (logits[assigned, 1:], probs[assigned, 1:], targets.classes, targets.class_weights),
         )
-        if self.inputs_are_probabilities:
+        if self.options.is_focal:
+            losses = [(w * self._focal_loss(*part)).sum() for *part, w in parts]
+        elif self.inputs_are_probabilities:
             losses = [(w * (target - p).square()).sum() / 2 for _, p, target, w in parts]
         else:
             losses = [F.binary_cross_entropy_with_logits(t, target, w, reduction="sum") for t, _, target, w in parts]
         return losses[0] + losses[1]
+
+    def _focal_loss(self, logits: Tensor, probs: Tensor, targets: Tensor) -> Tensor:
+        """Compute -alpha_t (1 - p_t)**gamma ln(p_t), elementwise (https://arxiv.org/abs/1708.02002, equation 5).
+
+        For targets t between 0 and 1, p_t is p t + (1 - p)(1 - t), alpha_t likewise, and the logarithm is replaced by
+        the cross-entropy, as in torchvision.
+        """
+        if self.inputs_are_probabilities:
+            cross_entropy = F.binary_cross_entropy(probs.clamp(_TINY, 1 - _TINY), targets, reduction="none")
+        else:
+            cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        alpha = self.options.focal_alpha
+        p_other = probs + targets - 2 * probs * targets  # 1 - p_t
+        loss = p_other.clamp(min=_TINY) ** self.options.focal_gamma * cross_entropy
+        return loss * (alpha * targets + (1 - alpha) * (1 - targets)) if alpha else loss
 
 
 class _Positives(NamedTuple):
@@ -205,11 +267,6 @@ class _Positives(NamedTuple):
     boxes: Tensor
     encoded: Tensor
     weights: Tensor
-
-
-def area_weights(gt_boxes: Tensor) -> Tensor:
-    """Return weights 2 - w * h, float [n, 1], of boxes float [n, 4]: small objects count up to twice as much."""
-    return 2 - gt_boxes[:, 2:].prod(dim=1, keepdim=True)
 
 
 def _finite(delta: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from math import pi, sqrt
 import torch
 from torch import Tensor
 
-from ._anchor_loss import AnchorLoss, area_weights
+from ._anchor_loss import AnchorLoss
 from ._assignment import AssignmentRules
+from ._box_loss import BoxLoss, area_weights
 from ._iou import IoULoss, darknet_iou_gradient, iou_by_kind
 
 _SIGMA_OFFSET = 0.3
@@ -46,25 +47,25 @@ class GaussianYoloLoss(AnchorLoss):
         scale = area_weights(gt_boxes) / 2 * density / (density + _EPSILON)
         d_box = scale * residuals / sigma.square()
         d_sigma = scale * (residuals.square() / sigma**3 - 1 / (sigma + _SIGMA_OFFSET)) * self.uc_normalizer
-        if self.options.iou_loss is not IoULoss.MSE:
-            gradient = darknet_iou_gradient(boxes, gt_boxes, self.options.iou_loss)
+        if self.options.iou_loss is not BoxLoss.MSE:
+            gradient = darknet_iou_gradient(boxes, gt_boxes, self.options.iou_loss.measure)
             centre = gradient[:, :2] - gradient[:, 2:] * self.offset
             d_box = torch.cat((centre, gradient[:, 2:] * rows[:, 4:8:2].exp()), dim=1)
         delta = torch.stack((d_box * weights[:, None], d_sigma), dim=2).flatten(1)
         return torch.nan_to_num(delta, 0.0, 0.0, 0.0).clamp(-self.options.max_delta, self.options.max_delta)
 
     def box_loss(self, rows: Tensor, boxes: Tensor, gt_boxes: Tensor, residuals: Tensor, weights: Tensor) -> Tensor:
-        """Compute ``-log(density)``, or ``1 - IoU`` for the coordinates.
+        """Compute ``-log(density)``, or ``iou_loss`` for the coordinates.
 
         Coordinates and deviations have separate weights, so each term is differentiated with the other held constant.
         """
         sigma = rows[:, 1:8:2]
         scale = area_weights(gt_boxes)[:, 0] / 2
         sigma_loss = -(_density(residuals.detach(), sigma) + _EPSILON).log().sum(dim=1) * scale
-        if self.options.iou_loss is IoULoss.MSE:
+        if self.options.iou_loss is BoxLoss.MSE:
             box_loss = -(_density(residuals, sigma.detach()) + _EPSILON).log().sum(dim=1) * scale
         else:
-            box_loss = 1 - iou_by_kind(boxes, gt_boxes, self.options.iou_loss)
+            box_loss = self.options.iou_loss.compute(boxes, gt_boxes, residuals)
         return weights * box_loss + self.uc_normalizer * sigma_loss
 
     def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ...boxes import diou, iou, xywh_to_xyxy
 
 
 class IoULoss(enum.StrEnum):
-    """Values of ``iou_loss=`` and ``iou_thresh_kind=``."""
+    """Kinds of IoU: values of ``iou_thresh_kind=``."""
 
     MSE = "mse"
     IOU = "iou"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._anchor_loss import AnchorLoss, area_weights
+from ._anchor_loss import AnchorLoss
+from ._box_loss import BoxLoss, area_weights
 from ._iou import IoULoss, darknet_iou_gradient, iou_by_kind
 
 
@@ -23,19 +24,17 @@ class YoloLoss(AnchorLoss):
 
     def box_delta(self, rows: Tensor, boxes: Tensor, gt_boxes: Tensor, residuals: Tensor, weights: Tensor) -> Tensor:
         """Compute ``delta_yolo_box``: the derivatives of sigmoid, ``scale_x_y`` and squared sizes are left out."""
-        if self.options.iou_loss is IoULoss.MSE:
+        if self.options.iou_loss is BoxLoss.MSE:
             return area_weights(gt_boxes) * weights[:, None] * residuals
-        gradient = darknet_iou_gradient(boxes, gt_boxes, self.options.iou_loss)
+        gradient = darknet_iou_gradient(boxes, gt_boxes, self.options.iou_loss.measure)
         if not self.inputs_are_probabilities:
             gradient = torch.cat((gradient[:, :2], gradient[:, 2:] * rows[:, 2:4].exp()), dim=1)
         gradient = torch.nan_to_num(gradient * weights[:, None], 0.0, 0.0, 0.0)
         return gradient.clamp(-self.options.max_delta, self.options.max_delta)
 
     def box_loss(self, rows: Tensor, boxes: Tensor, gt_boxes: Tensor, residuals: Tensor, weights: Tensor) -> Tensor:
-        """Compute ``1 - IoU`` of the kind ``iou_loss``, or half the squared error."""
-        if self.options.iou_loss is IoULoss.MSE:
-            return weights * (area_weights(gt_boxes) * residuals.square()).sum(dim=1) / 2
-        return weights * (1 - iou_by_kind(boxes, gt_boxes, self.options.iou_loss))
+        """Compute ``iou_loss``."""
+        return weights * self.options.iou_loss.compute(boxes, gt_boxes, residuals)
 
     def box_divisor(self, objectness_delta: Tensor, class_delta: Tensor) -> Tensor | None:
         """Return the number of raised classes where ``iou_thresh`` assigns several anchors to a target, otherwise 1."""
@@ -52,8 +51,8 @@ class YoloLoss(AnchorLoss):
         others = options.obj_normalizer * delta[:, 4:].square().sum()
         iou = iou_by_kind(boxes, gt_boxes, IoULoss.IOU)
         cost = total
-        if self.show_details and options.iou_loss is not IoULoss.MSE:
-            giou = options.iou_loss is IoULoss.GIOU
+        if self.show_details and options.iou_loss not in (BoxLoss.MSE, BoxLoss.L1):
+            giou = options.iou_loss is BoxLoss.GIOU
             similarity = iou_by_kind(boxes, gt_boxes, IoULoss.GIOU) if giou else iou
             cost = options.iou_normalizer * (1 - similarity).sum() / count + others
         parts = {"iou": iou.sum() / count, "count": torch.tensor(float(len(boxes)))}

@@ -103,6 +103,7 @@ class GaussianYolo(AnchorHead):
         return GaussianYoloLoss(
             options=self.options,
             anchors=self._anchors,
+            activate=self.forward,
             offset=self._offset,
             uc_normalizer=self.options.uc_normalizer,
         )

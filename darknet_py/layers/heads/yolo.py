@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...boxes import RawDetections, decode_grid
 from ...cfg import Dialect
-from ...cfg.schema import option
+from ...cfg.schema import Conflict, option
 from .._context import StepContext
 from .._loss import Loss
 from .._tracks import AssignedTracks, TrackingHead
@@ -18,8 +18,8 @@ from ..base import Shape, section
 from ._anchor_head import AnchorHead
 from ._assignment import AssignmentRules
 from ._box_coder import BoxCoder
+from ._box_loss import BoxLoss
 from ._head import DecodeOptions, SelectedRows
-from ._iou import IoULoss
 from ._matching import Matches
 from ._yolo_loss import YoloLoss
 
@@ -49,6 +49,13 @@ class Yolo(AnchorHead, TrackingHead):
         embedding_layer: int = option(
             999999, "layer with an embedding per anchor", train=True, effect="none", layers=True
         )
+
+        def conflicts(self) -> Iterator[Conflict]:
+            """Yield two focal losses at once."""
+            yield from super().conflicts()
+            if self.focal_loss and self.is_focal:
+                text = "is Darknet's focal loss: expected it without focal_gamma= and focal_alpha="
+                yield Conflict("focal_loss", text, stops_training=True)
 
     options: Options
 
@@ -126,6 +133,7 @@ class Yolo(AnchorHead, TrackingHead):
         return YoloLoss(
             options=self.options,
             anchors=self._anchors,
+            activate=self.forward,
             rules=AssignmentRules(focal_loss=self.options.focal_loss),
             inputs_are_probabilities=self.new_coords,
             show_details=self.options.show_details,
@@ -134,7 +142,7 @@ class Yolo(AnchorHead, TrackingHead):
     def loss_line(self, index: int, numbers: Mapping[str, float]) -> str:
         """Darknet's line."""
         options = self.options
-        kind = {IoULoss.MSE: "mse", IoULoss.GIOU: "giou"}.get(options.iou_loss, "iou")
+        kind = "iou" if options.iou_loss in (BoxLoss.IOU, BoxLoss.DIOU, BoxLoss.CIOU) else options.iou_loss
         parts = f"class_loss = {numbers['class']:f}, iou_loss = {numbers['box']:f}, " if options.show_details else ""
         return (
             f"v3 ({kind} loss, Normalizer: (iou: {options.iou_normalizer:.2f}, obj: {options.obj_normalizer:.2f}, "
