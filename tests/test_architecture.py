@@ -65,20 +65,8 @@ RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 
 MAY_PRINT = ("commands", "cli", "__main__")
 # Section names that are also ordinary words; all others occur in layers/ only.
-PLAIN_WORDS = {
-    "activation",
-    "cost",
-    "crop",
-    "detection",
-    "empty",
-    "local",
-    "logistic",
-    "max",
-    "net",
-    "network",
-    "prelu",
-    "rnn",
-}
+PLAIN_WORDS = {"activation", "cost", "crop", "detection", "empty", "local", "logistic", "max"}
+PLAIN_WORDS |= {"net", "network", "prelu", "rnn"}
 
 
 def modules() -> list[pathlib.Path]:
