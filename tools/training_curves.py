@@ -17,6 +17,8 @@ import csv
 import pathlib
 import re
 import sys
+from collections.abc import Callable
+from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -126,14 +128,14 @@ def draw_losses(source: str, target: str) -> None:
 
 def half_width(values: Array) -> float:
     """Half of the 95 % confidence interval of the mean."""
-    return t_quantile(len(values) - 1) * float(values.std(ddof=1)) / len(values) ** 0.5
+    return t_quantile(len(values) - 1) * float(values.std(ddof=1)) / sqrt(len(values))
 
 
 def welch(a: Array, b: Array) -> tuple[float, float]:
     """The difference of the means, b - a, and half of its 95 % confidence interval (Welch's t-test)."""
     squares = [float(values.var(ddof=1)) / len(values) for values in (a, b)]
     freedom = sum(squares) ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(squares, (a, b), strict=True))
-    return float(b.mean() - a.mean()), t_quantile(freedom) * sum(squares) ** 0.5
+    return float(b.mean() - a.mean()), t_quantile(freedom) * sqrt(sum(squares))
 
 
 def t_quantile(freedom: float) -> float:
@@ -144,7 +146,12 @@ def t_quantile(freedom: float) -> float:
     return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
-COMMANDS = {"measure": measure, "draw": draw, "losses": losses, "draw-losses": draw_losses}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "measure": measure,
+    "draw": draw,
+    "losses": losses,
+    "draw-losses": draw_losses,
+}
 
 if __name__ == "__main__":
     command, *words = sys.argv[1:]
