@@ -19,12 +19,15 @@ from ..serving.limits import Limits
 from . import _detection, _model, _options
 
 _DEFAULT = Limits()
+_LOCAL = ("127.0.0.1", "localhost", "::1")
 _MAX_PIXELS = 2**25  # decoding takes 10 bytes per pixel in each of the threads
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("model", metavar="MODEL", help=f"a cfg file, a checkpoint, or {_options.NAME}")
+    parser.add_argument(
+        "model", metavar="MODEL", help=f"a cfg file, a checkpoint, an exported file, or {_options.NAME}"
+    )
     parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="weights of a cfg (default: the catalogue's)")
     server = parser.add_argument_group("server")
     server.add_argument(
@@ -135,6 +138,8 @@ def run(args: argparse.Namespace) -> int:
     app = create_app(
         detector, limits=limits, weights=model.weights or model.cfg, source=args.source, allowed_hosts=hosts
     )
+    if args.host not in _LOCAL:
+        print(f"darknet-py: note: {args.host}: whoever reaches this address can use the server", file=sys.stderr)
     serve(app, args.host, args.port, drain=args.drain, on_start=_print_url)
     return 0
 

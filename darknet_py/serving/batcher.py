@@ -46,11 +46,11 @@ class _Job(Generic[SourceT, PreparedT, ResultT]):
         self.deadline = deadline
         self.future: Future[ResultT] = Future()
 
-    def is_wanted(self) -> bool:
-        """Whether somebody still waits for the result; past the deadline the future gets the error."""
+    def is_wanted(self, end: float) -> bool:
+        """Whether somebody still waits for the result; past the deadline or ``end`` the future gets the error."""
         if self.future.cancelled():
             return False
-        if time.monotonic() > self.deadline:
+        if time.monotonic() > min(self.deadline, end):
             self.fail(DeadlineError("the time of the request has passed"))
             return False
         return True
@@ -96,6 +96,7 @@ class Batcher(Generic[SourceT, PreparedT, ResultT]):
         self._waiting = 0  # accepted, and not yet in a batch
         self._computing = 0
         self._draining = False
+        self._end = math.inf  # after which nothing is computed any more
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
         self._thread: threading.Thread | None = None  # started by the first request
 
@@ -142,10 +143,11 @@ class Batcher(Generic[SourceT, PreparedT, ResultT]):
         self._pool.submit(self._prepare_job, job)
         return job.future
 
-    def drain(self) -> None:
-        """Refuse further requests; those that were accepted are computed."""
+    def drain(self, timeout: float = math.inf) -> None:
+        """Refuse further requests; those that were accepted are computed, in ``timeout`` seconds, or fail."""
         with self._condition:
             self._draining = True
+            self._end = min(self._end, time.monotonic() + timeout)
             self._condition.notify_all()
 
     def close(self) -> None:
@@ -158,7 +160,7 @@ class Batcher(Generic[SourceT, PreparedT, ResultT]):
     def _prepare_job(self, job: _Job[SourceT, PreparedT, ResultT]) -> None:
         is_ready = False
         source, job.source = job.source, None
-        if job.is_wanted():
+        if job.is_wanted(self._end):
             try:
                 job.prepared = self._prepare(source)  # type: ignore[arg-type]  # it is set until here
                 is_ready = True
@@ -181,7 +183,7 @@ class Batcher(Generic[SourceT, PreparedT, ResultT]):
                 jobs = [self._ready.popleft() for _ in range(min(self._max_batch, len(self._ready)))]
                 self._waiting -= len(jobs)
                 self._computing = len(jobs)
-            jobs = [job for job in jobs if job.is_wanted() and job.future.set_running_or_notify_cancel()]
+            jobs = [job for job in jobs if job.is_wanted(self._end) and job.future.set_running_or_notify_cancel()]
             if jobs:
                 started = time.perf_counter()
                 self._run_jobs(jobs)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MAX_HEADER = 16 * 1024  # bytes of a request's line and header
 _KEEP_ALIVE = 15  # seconds
+_LAST_ANSWERS = 5  # seconds for answers to be sent when nothing is left to compute
 _LINGER = 1.0  # seconds to read on after a refusal: closing at once would reset the connection, and lose the answer
 
 
@@ -39,8 +40,8 @@ def serve(
 ) -> None:
     """Serve an application of ``create_app`` until SIGTERM or SIGINT.
 
-    On the first signal no further image is accepted; those that were accepted are answered, for ``drain`` seconds at
-    most. The second signal ends at once.
+    On the first signal no further image is accepted; those that were accepted are computed, or fail with status 504
+    after ``drain`` seconds. The second signal ends at once.
 
     Args:
         app: the application.
@@ -50,8 +51,10 @@ def serve(
         on_start: called with the URL once the port is bound.
 
     Raises:
-        DataError: the address cannot be bound.
+        DataError: the address cannot be bound, or ``drain`` is negative.
     """
+    if not drain >= 0:
+        raise DataError(f"drain: expected 0 s or more, got {drain}")
     service: DetectionService = app.state.service
     with _bind(host, port) as bound:
         bound_port = bound.getsockname()[1]
@@ -68,7 +71,7 @@ def serve(
             server_header=False,
             h11_max_incomplete_event_size=_MAX_HEADER,
             timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=math.ceil(drain),
+            timeout_graceful_shutdown=_LAST_ANSWERS,
         )
         _Server(config, service, drain).run(sockets=[bound])
 
@@ -104,9 +107,8 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """End when nothing is left to compute; called ten times a second."""
         if self._service.is_draining:
-            self._service.drain()
-            if self._service.is_idle or time.monotonic() > self._deadline:
-                self.should_exit = True
+            self._service.drain(self._deadline - time.monotonic())
+            self.should_exit |= self._service.is_idle
         return await super().on_tick(counter)
 
 

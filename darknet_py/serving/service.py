@@ -106,10 +106,10 @@ class DetectionService:
         """
         return self._batcher.submit(detection.DetectionRequest(image, detector), timeout)
 
-    def drain(self) -> None:
-        """Refuse further images, and end the video; images that were accepted are computed."""
+    def drain(self, timeout: float = math.inf) -> None:
+        """Refuse further images, and end the video; accepted images are computed, in ``timeout`` seconds, or fail."""
         self.is_draining = True
-        self._batcher.drain()
+        self._batcher.drain(timeout)
         if self.feed is not None:
             self.feed.end()
 

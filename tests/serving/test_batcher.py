@@ -179,6 +179,21 @@ def test_close_computes_what_was_accepted_and_refuses_the_rest() -> None:
     assert batcher.is_idle
 
 
+def test_what_is_left_at_the_end_of_the_time_fails() -> None:
+    worker = Worker()
+    with busy(worker, max_batch=1) as (batcher, first):
+        futures = [batcher.submit(number) for number in (1, 2)]
+        batcher.drain(0.01)
+        time.sleep(0.05)
+        worker.free.set()
+        batcher.close()
+        assert first.result(0) == 0  # was being computed
+        for future in futures:
+            with pytest.raises(DeadlineError):
+                future.result(0)
+    assert worker.batches == [[0]]
+
+
 def test_a_batcher_without_requests_has_no_thread() -> None:
     threads = threading.active_count()
     batcher = Batcher(Worker().prepare, Worker().run)
