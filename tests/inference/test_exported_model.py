@@ -29,7 +29,7 @@ for package in ("onnx", "onnxruntime"):
 # File, heads and dynamic dimensions: each format and each kind of outputs once.
 FILES: dict[str, tuple[Heads, bool | str]] = {
     "a.onnx": (Heads.RAW, "batch"),
-    "nms.onnx": (Heads.NMS, False),
+    "nms.onnx": (Heads.NMS, "batch"),
     "a.pt2": (Heads.RAW, False),
     "a.xml": (Heads.BOXES, True),
     "a.ncnn.param": (Heads.RAW, False),
