@@ -171,7 +171,7 @@ class Multibox(Head):
         columns = [x.unflatten(1, (-1, entries)).permute(0, 2, 3, 4, 1).flatten(2) for x in maps]
         predictions = torch.cat(columns, dim=2)
         boxes = torch.cat([self.default_boxes(number, x) for number, x in enumerate(maps)])
-        constants = boxes.t().expand(len(predictions), -1, -1)
+        constants = boxes.t().expand(predictions.shape[0], -1, -1)
         return torch.cat((predictions, constants), dim=1).unsqueeze(3)
 
     def default_boxes(self, number: int, x: Tensor) -> Tensor:
