@@ -55,7 +55,7 @@ ROWS = (
     ("conversion", "diagram", "exporters", "inference"),
     ("backbones", "detector", "classifier", "generate", "compat"),
     ("explanation", "tiling", "evaluation", "compare"),
-    ("pruning",),
+    ("model_report", "pruning"),
     ("training", "serving"),
     ("commands",),
     ("cli", "__init__"),

@@ -64,6 +64,7 @@ SHARED: dict[str, _Spec] = {
     "--batch": {"type": int, "metavar": "N", "help": "images per forward pass"},
     "--workers": {"type": int, "metavar": "N", "help": "threads that read images"},
     "--threads": {"type": int, "metavar": "N", "help": "CPU threads"},
+    "--repeats": {"type": int, "metavar": "N", "help": "runs of which the median time is taken"},
     "--seed": {"type": int, "metavar": "N", "help": "random seed"},
     # images and detections
     "--letterbox": {"action": argparse.BooleanOptionalAction, "help": "keep the aspect ratio of images"},

@@ -31,9 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     _options.add_model(parser)
     _options.add(parser, "--batch", default=1)
-    parser.add_argument(
-        "--repeats", type=int, default=10, metavar="N", help="runs of which the median is taken (default: 10)"
-    )
+    _options.add(parser, "--repeats", default=10)
     _options.add(parser, "--threads", note="(default: all cores)")
     _options.add(parser, "--dtype", default="fp32")
     parser.add_argument(

@@ -7,6 +7,7 @@ import importlib
 import os
 import pathlib
 import struct
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -90,6 +91,7 @@ def test_wandb_writes_an_offline_run_and_its_continuation(
     pytest.importorskip("wandb", reason="it gets the run: pip install 'darknet-torch[wandb]'")
     train_in_two_parts(tmp_path, rectangles / "tiny.data", "wandb")
     runs = sorted((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(runs) == 2
     parts = [read_wandb(path) for path in runs]
     assert len({path.name for path in runs}) == 1  # the same ID
     rows = log_rows(tmp_path)
@@ -103,12 +105,16 @@ def test_wandb_writes_an_offline_run_and_its_continuation(
 
 
 def read_wandb(path: pathlib.Path) -> dict[int, dict[str, str]]:
-    """The history of an offline run: the values of each step."""
+    """The history of an offline run: the values of each step. wandb's own process writes the file a little later."""
     messages = importlib.import_module("wandb.proto.wandb_internal_pb2")
+    records: list[Any] = []
+    end = time.monotonic() + 30
+    while not any(record.WhichOneof("record_type") == "exit" for record in records):
+        assert time.monotonic() < end, f"{path}: no end"
+        time.sleep(0.1)
+        records = [messages.Record.FromString(content) for content in leveldb_records(path.read_bytes())]
     history: dict[int, dict[str, str]] = {}
-    for content in leveldb_records(path.read_bytes()):
-        record = messages.Record()
-        record.ParseFromString(content)
+    for record in records:
         if record.WhichOneof("record_type") == "history":
             values = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
             history[int(values["_step"])] = values
