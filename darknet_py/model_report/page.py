@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from .. import __version__
-from .facts import LayerFacts, ModelReport, RuntimeFacts
+from .contents import LayerFacts, ModelReport, RuntimeFacts
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }

@@ -14,7 +14,7 @@ import darknet_py
 from darknet_py import cfg, cli
 from darknet_py.demo.digits import write_dataset
 from darknet_py.hub import model_files
-from darknet_py.model_report.facts import ModelReport
+from darknet_py.model_report.contents import ModelReport
 from darknet_py.model_report.page import to_html
 from darknet_py.network import Network
 
