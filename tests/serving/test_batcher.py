@@ -179,6 +179,22 @@ def test_close_computes_what_was_accepted_and_refuses_the_rest() -> None:
     assert batcher.is_idle
 
 
+def test_close_waits_for_what_is_being_prepared() -> None:
+    slow, worker = threading.Event(), Worker()
+
+    def prepare(number: int) -> int:
+        slow.wait(SECONDS)
+        return number
+
+    batcher = Batcher(prepare, worker.run)
+    future = batcher.submit(3)
+    batcher.drain()
+    time.sleep(0.05)
+    slow.set()
+    batcher.close()
+    assert future.result(SECONDS) == 6
+
+
 def test_what_is_left_at_the_end_of_the_time_fails() -> None:
     worker = Worker()
     with busy(worker, max_batch=1) as (batcher, first):
