@@ -186,7 +186,7 @@ class Multibox(Head):
         sizes = torch.tensor(self.sizes(number), device=x.device, dtype=torch.float32)
         cy, cx = torch.meshgrid(rows, columns, indexing="ij")
         centres = torch.stack((cx, cy), dim=2).flatten(0, 1)
-        pairs = (centres[:, None].expand(-1, len(sizes), -1), sizes.expand(len(centres), -1, -1))
+        pairs = (centres[:, None].expand(-1, len(sizes), -1), sizes.expand(centres.shape[0], -1, -1))
         return torch.cat(pairs, dim=2).flatten(0, 1)
 
     def sizes(self, number: int) -> list[tuple[float, float]]:

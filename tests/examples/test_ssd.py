@@ -215,7 +215,7 @@ def test_explanations_and_onnx_know_heads_of_several_maps(tmp_path: pathlib.Path
     assert explained.confidence.shape == explained.cam.shape == (60, 80)
     assert float(explained.confidence.max()) == pytest.approx(explained.score, rel=0.2)
     assert float(explained.cam.max()) > 0
-    dk.export(network, tmp_path / "ssd.onnx", heads="boxes", dynamic=True)  # compares its boxes with the network's
+    dk.export(network, tmp_path / "ssd.onnx", heads="boxes", dynamic="batch")  # compares its boxes with the network's
 
 
 @pytest.mark.slow
