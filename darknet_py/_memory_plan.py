@@ -47,7 +47,7 @@ def activation_memory(
 def check_memory(
     config: Config, specs: Sequence[LayerSpec], layers: Sequence[Layer], shape: Shape, max_bytes: int | None
 ) -> None:
-    """Refuse a network that needs more memory than there is: parameters, outputs of one image, and the image.
+    """Refuse a network that needs more memory than there is: parameters, one image, its outputs, and its resizing.
 
     Args:
         config: the cfg, for the error message.
@@ -64,8 +64,8 @@ def check_memory(
     workspaces = [_FLOAT * layer.workspace for layer in layers]
     # Heads keep their outputs; that they are few makes no difference here.
     peak = activation_memory(layers, [spec.sources for spec in specs], shape, (len(layers) - 1,), workspaces=True)
-    image = 2 * _FLOAT * shape.floats  # itself, and after the horizontal pass of the resize
-    total = sum(arrays) + peak + image
+    resizing = _FLOAT * shape.floats  # the image after the horizontal pass
+    total = sum(arrays) + peak + resizing
     if total <= limit:
         return
     sums = [
@@ -79,7 +79,7 @@ def check_memory(
         f"{config.path}:{section.line}: layer {largest} [{section.name}] needs the most memory, "
         f"{_gigabytes(sums[largest])} for an output of {describe_size(layers[largest].shape)} and its "
         f"{parts}; the network needs {_gigabytes(total)} ({_gigabytes(sum(arrays))} parameters, {_gigabytes(peak)} "
-        f"outputs, {_gigabytes(image)} image), expected at most {_gigabytes(limit)} (max_bytes)"
+        f"image and outputs, {_gigabytes(resizing)} resizing), expected at most {_gigabytes(limit)} (max_bytes)"
     )
 
 

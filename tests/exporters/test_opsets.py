@@ -88,7 +88,7 @@ def test_parts_of_channels_and_softmax_in_older_opsets() -> None:
 def test_the_file_is_written_and_verified(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     darknet_py.save(random_networks.network(GROUPS), tmp_path / "a.pt")
     assert cli.main(["export", str(tmp_path / "a.pt"), "-o", str(tmp_path / "a.onnx"), "--opset", "11"]) == 0
-    assert "verified with onnxruntime" in capsys.readouterr().out
+    assert "verified with ONNX Runtime" in capsys.readouterr().out
     assert onnx.load(tmp_path / "a.onnx").opset_import[0].version == 11
 
 
