@@ -225,7 +225,8 @@ def test_darknets_command_trains(
     )
     assert lines == [("1", "8"), ("2", "16")]  # Darknet's lines on Darknet's stream, for every iteration
     assert "\ndone: iteration 2, " in printed.out
-    assert re.search(rf"^v3 Region \d+ Avg \(IOU: {number}\), count: \d+, class_loss = ", printed.err, re.MULTILINE)
+    head = rf"^v3 \(iou loss, Normalizer: \(.*\) Region \d+ Avg \(IOU: {number}\), count: \d+, class_loss = "
+    assert re.search(head, printed.err, re.MULTILINE)
     assert printed.out.endswith(f"; {rectangles / 'backup' / 'tiny_final.weights'}\n")
     assert "40 images; iterations 1 to 2; 8 images of 64 x 64 in 2 mini-batches per iteration; on cpu" in printed.err
     assert "mAP " in printed.err
