@@ -75,7 +75,7 @@ def floats(count: float) -> bytes:
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 24251276\n"
 LAST = "layer 3 [connected] rolling_variance"
 NO_WEIGHTS = "expected Darknet weights, found "
-HEADERS = "; 4 bytes are a difference of headers: that of this file may have another length"
+HEADERS = "; its header may be 4 bytes shorter than that of its version"
 OTHERS = "; the weights are of another network, or the file is damaged"
 
 FILES: dict[str, tuple[bytes, str]] = {

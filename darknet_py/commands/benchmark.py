@@ -5,9 +5,9 @@
     darknet-py benchmark my.cfg my.weights --choose
 
 Without WEIGHTS, random ones are used, which take the same time. "of peak" is relative to the best throughput of large
-convolutions and a matrix product on this machine. The runtimes that are installed (OpenVINO, ONNX Runtime, OpenCV 4)
-are timed interleaved with this package; --darknet adds a C library. --choose makes the trial of `--engine auto` now,
-for this network, size, batch and number of threads, and keeps its result."""
+convolutions and a matrix product on this machine. The runtimes that are installed (OpenVINO, ONNX Runtime, ncnn,
+OpenCV 4) are timed interleaved with this package; --darknet adds a C library. --choose makes the trial of
+`--engine auto` now, for this network, size, batch and number of threads, and keeps its result."""
 
 from __future__ import annotations
 

@@ -1,6 +1,10 @@
 """Show a network: layers, shapes, BFLOPS and parameters.
 
-Prints the table that Darknet prints when it builds a network. Weights are optional."""
+    darknet-py info yolov4-tiny
+    darknet-py info my.cfg --imgsz 608 608 --diagram my.svg
+
+Prints the table that Darknet prints when it builds a network, and the memory of weights and activations. With
+WEIGHTS, which are optional, also the number of images that they were trained on."""
 
 from __future__ import annotations
 

@@ -173,8 +173,8 @@ def explain(network: Network, arrays: Sequence[Array], left: int) -> str:
             hint = f": a backbone, load it with upto={layer}" if last else ""
             return f"{text}; the file ends where layer {layer} begins{hint}"
     if abs(left - total) in _HEADER_DIFFERENCES:
-        difference = f"{abs(left - total)} bytes are a difference of headers"
-        return f"{text}; {difference}: that of this file may have another length"
+        longer = "longer" if left > total else "shorter"
+        return f"{text}; its header may be {abs(left - total)} bytes {longer} than that of its version"
     return text + _suggest_classes(network, left - total)
 
 
