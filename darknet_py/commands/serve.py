@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action=_options.SplitCommas,
         default=[],
         metavar="NAME",
-        help="names in URLs of this server, besides localhost and addresses; *: any",
+        help="names in URLs of this server, besides localhost, HOST and addresses; *: any",
     )
     server.add_argument(
         "--drain", type=float, default=30.0, metavar="S", help="seconds for accepted requests at the end (default: 30)"
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     )
     model = _model.find_files(args)
     detector = _detection.create_detector(args, model)
-    hosts = None if "*" in args.allowed_hosts else {"localhost", *args.allowed_hosts}
+    hosts = None if "*" in args.allowed_hosts else {"localhost", args.host, *args.allowed_hosts}
     app = create_app(
         detector, limits=limits, weights=model.weights or model.cfg, source=args.source, allowed_hosts=hosts
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from darknet_py import cli
 from darknet_py.hub import catalogue
 from darknet_py.serving import detection
 from darknet_py.serving.limits import Limits
@@ -108,6 +109,19 @@ def test_only_known_names_of_the_host_are_answered() -> None:
         response = client.get("/healthz", headers={"host": host})
         assert response.status_code == 400, host
         assert error(response).startswith("Host: expected localhost")
+
+
+def test_the_command_answers_to_the_name_of_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("uvicorn", reason="serving needs uvicorn: pip install 'darknet-torch[serve]'")
+    apps: list[Any] = []
+    monkeypatch.setattr("darknet_py.serving.server.serve", lambda app, *args, **options: apps.append(app))
+    assert cli.main(["serve", "digits", "--host", "GPU-box", "--allowed-hosts", "other"]) == 0
+    client = TestClient(apps[0])
+    statuses = {
+        host: client.get("/healthz", headers={"host": host}).status_code
+        for host in ("gpu-box:8000", "other", "localhost", "attacker.example")
+    }
+    assert statuses == {"gpu-box:8000": 200, "other": 200, "localhost": 200, "attacker.example": 400}
 
 
 class Gate:
