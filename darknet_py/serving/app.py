@@ -99,6 +99,7 @@ def create_app(
     hosts = None if allowed_hosts is None else {host.lower() for host in allowed_hosts}
     frame = Middleware(ResponseFrame, metrics=service.metrics, paths=paths, streams=_STREAMS, hosts=hosts)
     app = Starlette(routes=routes, middleware=[frame], exception_handlers=handlers, lifespan=_lifespan)
+    app.router.redirect_slashes = False  # a redirect would leave out the prefix of a reverse proxy
     app.state.service = service
     return app
 

@@ -81,8 +81,10 @@ def test_a_body_without_a_length_is_cut_off(client: TestClient) -> None:
     assert error(client.post("/v1/detect", content=parts)) == "expected a body of at most 100,000 bytes, found more"
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/detect", 405), ("GET", "/v2", 404)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/v1/detect", 405), ("GET", "/v2", 404), ("POST", "/v1/detect/", 404)]
+)
 def test_paths_and_methods_that_do_not_exist(client: TestClient, method: str, path: str, status: int) -> None:
-    response = client.request(method, path)
+    response = client.request(method, path, follow_redirects=False)
     assert response.status_code == status
     assert path in error(response)
