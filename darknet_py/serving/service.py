@@ -109,9 +109,9 @@ class DetectionService:
     def drain(self, timeout: float = math.inf) -> None:
         """Refuse further images, and end the video; accepted images are computed, in ``timeout`` seconds, or fail."""
         self.is_draining = True
-        self._batcher.drain(timeout)
         if self.feed is not None:
-            self.feed.end()
+            self.feed.end()  # before its frames are refused, which would be logged
+        self._batcher.drain(timeout)
 
     def close(self) -> None:
         """Refuse further images, and wait for those that were accepted."""

@@ -158,9 +158,9 @@ class VideoFeed:
                 except QueueFullError:
                     continue
                 self._send(DetectedFrame(frame, results))
-        except DarknetError as error:
+        except Exception as error:  # of any kind: those who listen get the end
             if not self._closed.is_set():
-                _log.warning("the video ends: %s", error)
+                _log.warning("the video ends: %s", error, exc_info=not isinstance(error, DarknetError))
         finally:
             self._closed.set()
             self._send(None)

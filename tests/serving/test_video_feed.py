@@ -150,8 +150,8 @@ def test_a_file_is_played_at_its_speed_and_again() -> None:
     assert videos[0].closed
 
 
-@pytest.mark.parametrize("error", [DataError("the camera is gone"), None])
-def test_the_end_of_a_stream_ends_it_for_all(error: DataError | None, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [DataError("the camera is gone"), RuntimeError("the camera is gone"), None])
+def test_the_end_of_a_stream_ends_it_for_all(error: Exception | None, caplog: pytest.LogCaptureFixture) -> None:
     def fail(frame: Frame) -> Results:
         if error is not None and frame.number > 1:
             raise error
@@ -165,6 +165,35 @@ def test_the_end_of_a_stream_ends_it_for_all(error: DataError | None, caplog: py
     assert ("the camera is gone" if error else "fake: the stream has ended") in caplog.text
     assert asyncio.run(asyncio.wait_for(run(), SECONDS)) == 0  # and for those who come later
     one.close()
+
+
+def test_a_server_that_ends_logs_no_refused_frame(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("prometheus_client", reason="pip install 'darknet-torch[serve]'")
+    from darknet_py.serving.limits import Limits
+    from darknet_py.serving.service import DetectionService
+
+    service = DetectionService(served_digits.detector(), Limits())
+    service.feed = feed(FakeVideo(10**9), function=service._detect_frame)
+    refuse = service._batcher.drain
+
+    def refuse_and_wait(timeout: float) -> None:
+        refuse(timeout)
+        time.sleep(0.1)  # for the video's next frame
+
+    monkeypatch.setattr(service._batcher, "drain", refuse_and_wait)
+
+    async def run() -> None:
+        frames = service.feed.listen(with_image=False)  # type: ignore[union-attr]
+        await anext(frames)
+        await asyncio.to_thread(service.drain, 5)
+        assert [frame async for frame in frames][1:] == []
+
+    asyncio.run(asyncio.wait_for(run(), SECONDS))
+    monkeypatch.undo()
+    service.close()
+    assert caplog.text == ""
 
 
 def test_frames_are_left_out_while_the_queue_is_full_and_places_are_limited() -> None:
