@@ -158,6 +158,8 @@ def post_objects(host: str, message: str) -> None:
     Raises:
         DataError: it cannot be sent, within 3 seconds.
     """
+    if host.startswith("https://"):
+        raise DataError(f"{host}: expected HOST[:PORT]/PATH without encryption, found https://")
     name, _, path = host.removeprefix("http://").partition("/")
     try:
         connection = http.client.HTTPConnection(name, timeout=_POST_TIMEOUT)

@@ -159,6 +159,13 @@ def test_a_host_that_cannot_be_reached_is_named(host: str) -> None:
         post_objects(host, "text")
 
 
+def test_a_host_with_encryption_is_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"^https://host/x: expected HOST\[:PORT\]/PATH without encryption, found https"
+    ):
+        post_objects("https://host/x", "text")
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
