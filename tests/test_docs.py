@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import functools
 import pathlib
@@ -139,6 +140,26 @@ def command_lines() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("place", "line"), command_lines())
 def test_command_lines_are_understood(place: str, line: str) -> None:
     cli.build_parser().parse_args(shlex.split(line, comments=True))
+
+
+def option_names(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The options of a parser and of its verbs."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                yield from option_names(verb)
+
+
+# Of torchrun, hank-ai's Darknet, trtexec and tools/fuzz.py.
+OTHER_OPTIONS = {"--max-restarts", "--dont-show", "--minShapes", "--seconds"}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_options_in_sentences_exist(page: str) -> None:
+    prose = re.sub(r"```.*?```", "", text(page), flags=re.DOTALL)
+    shown = set(re.findall(r"`(--[a-z][\w-]*)", prose))
+    assert shown.difference(OTHER_OPTIONS, option_names(cli.build_parser())) == set()
 
 
 def test_api_page_has_every_public_name() -> None:
