@@ -63,7 +63,8 @@ class Tracker:
         """Return the results of the next frame with ``boxes.id``.
 
         A track is numbered in its second frame; before, and for a box that starts none, the number is -1. Numbers count
-        from 0. All rows of one box, which differ in class only, have the same number.
+        from 0. All rows of one box, which differ in class only, have the same number; those of other classes than its
+        best need the threshold.
 
         Args:
             result: The detections.
@@ -82,7 +83,8 @@ class Tracker:
         found = tracked.data.get("box", ())  # in another order
         numbers = {int(box): int(number) for box, number in zip(found, tracked.tracker_id, strict=True)}
         ids = [numbers.get(box, -1) for box in boxes.box.tolist()]
-        rows = [i for i, number in enumerate(ids) if number >= 0 or boxes.conf[i] >= self.threshold]
+        continued = {first for first in firsts if ids[first] >= 0}
+        rows = [i for i in range(len(ids)) if i in continued or boxes.conf[i] >= self.threshold]
         return result.with_tracks(rows, torch.tensor([ids[i] for i in rows], dtype=torch.int64))
 
     def reset(self) -> None:

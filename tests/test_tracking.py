@@ -97,6 +97,23 @@ def test_rows_of_one_box_have_one_number(tracker: Tracker) -> None:
     assert min(rows)[1] >= 0
 
 
+def test_another_class_of_a_tracked_box_has_the_threshold(tracker: Tracker) -> None:
+    for best in (0.9, 0.2):  # the box itself continues its track below the threshold
+        result = tracker.update(
+            Results(
+                torch.tensor([[0.5, 0.5, 0.2, 0.2]]).repeat(2, 1),
+                torch.tensor([best, 0.15]),
+                torch.tensor([0, 1]),
+                torch.tensor([4, 4]),
+                shape=(100, 100),
+                names=NAMES,
+            )
+        )
+        assert result.boxes.cls.tolist() == [0]
+    assert result.boxes.id is not None
+    assert result.boxes.id.tolist() == [0]
+
+
 def test_numbers_are_kept_by_selection_clipping_and_supervision(tracker: Tracker) -> None:
     for _ in range(2):
         result = tracker.update(frame((5, 50, 0.9, 0), (60, 50, 0.8, 1)))
