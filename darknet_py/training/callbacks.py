@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ..errors import DarknetError
+from ..errors import ConfigError, DarknetError
 from ..network import Network
 from .metrics import IterationMetrics
 
@@ -156,7 +156,10 @@ class Callback:
         """Called when the run ends, after an error and a signal too, if ``on_start`` was called."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What the callback needs to continue when the run is resumed: numbers, text, tensors, lists and dicts."""
+        """What the callback needs to continue when the run is resumed: numbers, text, tensors, lists and dicts.
+
+        The keys of the dict that is returned are text.
+        """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -251,8 +254,21 @@ class CallbackList:
 def _add_state(states: dict[str, dict[str, Any]], name: str, callback: Callback) -> None:
     state = callback.state_dict()
     if state:
+        if not isinstance(state, dict):
+            raise TypeError(f"expected a dict, found {type(state).__name__}")
+        for key in state:
+            if not isinstance(key, str):
+                raise TypeError(f"expected text as keys, found {type(key).__name__}")
         _check_plain(state)
         states[name] = state
+
+
+def check_callbacks(callbacks: Sequence[object]) -> None:
+    """Raise ConfigError for what is no instance of ``Callback``, such as its class."""
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            found = f"the class {callback.__name__}" if isinstance(callback, type) else type(callback).__name__
+            raise ConfigError(f"callbacks: expected instances of Callback, got {found}")
 
 
 def _check_plain(value: Any) -> None:

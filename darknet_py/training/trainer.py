@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -27,7 +28,15 @@ from ..network import Network, unwrap
 from ..signals import DeferredSignals
 from . import resume
 from .batches import Data
-from .callbacks import Callback, CheckpointEvent, EndEvent, EvaluationEvent, StartEvent, StepEvent
+from .callbacks import (
+    Callback,
+    CheckpointEvent,
+    EndEvent,
+    EvaluationEvent,
+    StartEvent,
+    StepEvent,
+    check_callbacks,
+)
 from .checkpoints import CheckpointWriter, Progress, TrainingState, lock_files
 from .determinism import deterministic_algorithms, iteration_seed
 from .distributed import ProcessGroup, is_main_process
@@ -96,7 +105,7 @@ class Trainer:
             weights as they are.
 
     Raises:
-        ConfigError: The network cannot be trained, or an option is invalid.
+        ConfigError: The network cannot be trained, or an option or callback is invalid.
     """
 
     def __init__(
@@ -119,6 +128,7 @@ class Trainer:
         self.data = data
         self.options = options
         self.callbacks = tuple(callbacks)
+        check_callbacks(self.callbacks)
         self.clear = clear
         self.seed = options.seed
         self.rng = random.Random(options.seed)
@@ -231,7 +241,8 @@ class Trainer:
                 callbacks.stop("by the main process")  # which has its reason already
             if self.group.is_main and not (is_ended and metrics is None):
                 self._save_weights(session, "final")
-        progress, reason = self.progress, callbacks.stop_reason
+            reason = callbacks.stop_reason
+        progress = self.progress
         return TrainResult(
             self.iteration,
             progress.average_loss,
@@ -403,7 +414,7 @@ class Trainer:
                 max_batches=self.net.max_batches,
                 resumed=start.state is not None,
                 score_name=session.score_name,
-                recipe=session.recipe,
+                recipe=deepcopy(dict(session.recipe)),  # which the state file has
                 network=self.network,
             )
         )
@@ -415,6 +426,8 @@ class Trainer:
         callbacks, progress = session.callbacks, self.progress
         try:
             yield
+            if callbacks.error is not None:  # since the decision to go on
+                raise self._callback_error(session, is_saved=True)
         except BaseException as error:
             is_signal = isinstance(error, KeyboardInterrupt)
             status: Literal["interrupted", "failed"] = "interrupted" if is_signal else "failed"
