@@ -175,8 +175,13 @@ class VideoFeed:
                 self._video = self._open()
 
     def _at_its_speed(self, video: VideoReader) -> Iterator[Frame]:
-        """The frames of a file when they are due; those that are late are left out. It pauses if nobody listens."""
+        """The frames of a file when they are due; those that are late are left out. It pauses if nobody listens.
+
+        Raises:
+            DataError: the file has no frames.
+        """
         start = time.monotonic()
+        end = None
         for frame in video:
             paused = time.monotonic()
             while not self._listeners and not self._closed.wait(_POLL):
@@ -187,3 +192,8 @@ class VideoFeed:
                 return
             if early > -_LATE or frame.number == 0:
                 yield frame
+            end = start + frame.timestamp + 1 / float(video.fps)
+        if end is not None:
+            self._closed.wait(max(0.0, end - time.monotonic()))
+        elif not self._closed.is_set():
+            raise DataError(f"{video.name}: expected a video with frames, found none")

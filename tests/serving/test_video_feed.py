@@ -38,6 +38,7 @@ class FakeVideo:
     """A video of grey frames; live ones come as fast as they are taken."""
 
     name = "fake"
+    fps = Fraction(20)
 
     def __init__(self, count: int, *, live: bool = True, step: float = 0.0) -> None:
         self.live, self._count, self._step = live, count, step
@@ -148,6 +149,21 @@ def test_a_file_is_played_at_its_speed_and_again() -> None:
     assert time.monotonic() - started > 0.1
     one.close()
     assert videos[0].closed
+
+
+def test_the_last_frame_of_a_file_has_its_time_too() -> None:
+    one = feed(*[FakeVideo(1, live=False) for _ in range(9)])
+    started = time.monotonic()
+    asyncio.run(listen(one, 4))
+    assert time.monotonic() - started > 3 / 20 - 0.02
+    one.close()
+
+
+def test_a_file_without_frames_ends_the_video(caplog: pytest.LogCaptureFixture) -> None:
+    one = feed(*[FakeVideo(0, live=False) for _ in range(9)])
+    assert asyncio.run(asyncio.wait_for(listen(one, 1), SECONDS)) == []
+    one.close()
+    assert "the video ends: fake: expected a video with frames, found none" in caplog.text
 
 
 @pytest.mark.parametrize("error", [DataError("the camera is gone"), RuntimeError("the camera is gone"), None])
