@@ -49,7 +49,7 @@ class FileBackend(Backend):
         self.output_names = self.model.outputs
         try:
             self._read_metadata(self.model.metadata)
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise DarknetError(
                 f"{path}: invalid metadata: expected those of an exported file ({error!r:.200})"
             ) from error

@@ -149,7 +149,7 @@ def read(metadata: Mapping[str, str], path: str, size: tuple[int, int] | None = 
         )
     except DarknetError:
         raise
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DarknetError(f"{path}: invalid metadata: expected those of an exported file ({error!r:.200})") from error
 
 

@@ -68,7 +68,7 @@ def try_engines(
     """
     from tqdm import tqdm
 
-    expected = network.predict(x[:1])
+    expected = network.predict(x[-1:])
     engines: dict[str, Engine] = {}
     left_out: dict[str, str] = {}
     opening = tqdm(candidates.items(), desc="engine auto", leave=False, disable=None if progress else True)
@@ -76,10 +76,13 @@ def try_engines(
         opening.set_postfix_str(f"preparing {name}")
         try:
             engines[name] = create()
-            if (difference := _difference(engines[name](x[:1]), expected)) > _TOLERANCE:
+            outputs = engines[name](x)  # of the whole batch: an engine may be able to run one image only
+            last = [y[len(x) - 1 :] for y in outputs]
+            if (difference := _difference(last, expected)) > _TOLERANCE:
                 del engines[name]
                 left_out[name] = f"its outputs differ from the network's by {difference:.1e} of their RMS"
         except DarknetError as error:
+            engines.pop(name, None)
             left_out[name] = str(error)
     for name, reason in left_out.items():
         _log.info("engine auto: without %s: %s", name, reason)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -73,7 +75,7 @@ class ExportedModel:
             part = array[start : start + size]
             missing = size - len(part)
             inputs = np.concatenate((part, np.zeros((missing, *self._shape), np.float32))) if missing else part
-            outputs = [torch.from_numpy(output) for output in self._model.run([inputs])]
+            outputs = self._run(inputs)
             if self.form is Heads.NMS:  # rows that begin with the number of the image
                 (rows,) = outputs
                 parts += [[rows[rows[:, 0] == image, 1:].to(images.device)] for image in range(len(part))]
@@ -109,8 +111,29 @@ class ExportedModel:
         if self.form is Heads.NMS:
             raise DarknetError(f"{self.path}: mAP needs all boxes: expected a file with heads=raw or boxes")
 
+    def _run(self, inputs: npt.NDArray[np.float32]) -> list[Tensor]:
+        """Compute the outputs. Raises DarknetError for others than those that the metadata describe."""
+        arrays = self._model.run([inputs])
+        shapes = [np.shape(array) for array in arrays]
+        if self.form is Heads.RAW:
+            expected = [(len(inputs), self.network[index].shape.floats) for index in self.network.outputs]
+            fits = [(*shape[:1], math.prod(shape[1:])) for shape in shapes] == expected
+        elif self.form is Heads.BOXES:
+            fits = [(len(shape), shape[-1:]) for shape in shapes[:1]] == [(3, (4,))] and len(shapes) == 2
+            fits = fits and len(shapes[1]) == 3 and shapes[0][:2] == shapes[1][:2]
+        else:
+            fits = [(len(shape), shape[-1:]) for shape in shapes] == [(2, (7,))]
+        if not fits:
+            found = ", ".join(map(str, shapes)) or "none"
+            raise DarknetError(
+                f"{self.path}: outputs of shapes {found}: expected those of heads={self.form} of its cfg"
+            )
+        return [torch.from_numpy(array) for array in arrays]
+
     def _input_shape(self) -> tuple[int, ...]:
         """Return the shape of the input for one image."""
+        if not self._model.inputs:
+            raise DarknetError(f"{self.path}: has no input: expected one of images")
         first, *others = self._model.inputs
         shape = self.network.shape
         expected = tuple(shape) if len(first.shape) == 4 else (shape.floats,)

@@ -71,6 +71,12 @@ class NcnnModel(RuntimeModel):
         for file, load in ((self.path, net.load_param), (weights, net.load_model)):
             if not os.path.isfile(file) or load(os.fspath(file)) != 0:
                 raise DarknetError(f"{file}: ncnn cannot load it: expected a file of ncnn or pnnx")
+        for kind, names, found in (
+            ("inputs", [spec.name for spec in self.inputs], net.input_names()),
+            ("outputs", self.outputs, net.output_names()),
+        ):
+            if sorted(names) != sorted(found):  # ncnn ends the process where an input is missing
+                raise DarknetError(f"{description}: {kind} {', '.join(names)}: {self.path} has {', '.join(found)}")
         self._net = net
 
     def run(self, arrays: Sequence[npt.NDArray[Any]]) -> list[Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class Pt2Model(RuntimeModel):
     def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
         extra = {METADATA: ""}
+        if not zipfile.is_zipfile(path):  # torch.export would print a traceback
+            raise DarknetError(f"{self.path}: expected a file of torch.export, found no complete ZIP archive")
         try:
             program = torch.export.load(path, extra_files=extra)
             self._module = program.module()
@@ -40,7 +43,11 @@ class Pt2Model(RuntimeModel):
             raise DarknetError(
                 f"{self.path}: torch.export cannot load it ({' '.join(str(error).split())[:300]})"
             ) from error
-        self.metadata = json.loads(extra[METADATA] or "{}")
+        try:
+            self.metadata = {str(key): str(value) for key, value in json.loads(extra[METADATA] or "{}").items()}
+            names = list(json.loads(self.metadata.get("outputs", "[]")))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise DarknetError(f"{self.path}: invalid metadata: expected a JSON object ({error!r:.200})") from error
         values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
         self.inputs = tuple(
             TensorSpec(
@@ -52,7 +59,6 @@ class Pt2Model(RuntimeModel):
             if isinstance(name, str)
         )
         count = len(program.graph_signature.user_outputs)
-        names = json.loads(self.metadata.get("outputs", "[]"))
         self.outputs = tuple(names if len(names) == count else (f"output_{index}" for index in range(count)))
 
     def run(self, arrays: Sequence[npt.NDArray[Any]]) -> list[Array]:

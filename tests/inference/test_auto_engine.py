@@ -113,6 +113,23 @@ def test_an_engine_with_other_outputs_or_none_is_left_out(net: Network, caplog: 
     assert "engine auto: without other: engine other: cannot convert" in caplog.text
 
 
+def test_an_engine_that_fails_or_is_wrong_for_a_batch_is_left_out(net: Network) -> None:
+    def refuse(x: Tensor) -> list[Tensor]:
+        if len(x) > 1:
+            raise DarknetError("engine refuse: out of memory")
+        return net.predict(x)
+
+    def first(x: Tensor) -> list[Tensor]:
+        return [y.expand(len(x), *y.shape[1:]) for y in net.predict(x[:1])]
+
+    run = AutoEngine(net, Counted(net, {"torch": 0.02}).candidates | {"refuse": lambda: refuse, "first": lambda: first})
+    choice = run.choose(images(net, 3))
+    assert choice.engine == "torch"
+    assert choice.left_out["refuse"] == "engine refuse: out of memory"
+    assert "its outputs differ" in choice.left_out["first"]
+    assert set(choice.left_out) == {"refuse", "first"}
+
+
 def test_new_weights_start_again_with_torch(net: Network) -> None:
     made = Counted(net, {"torch": 0.02, "quick": 0.0})
     run = AutoEngine(net, made.candidates)

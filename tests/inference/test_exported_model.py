@@ -165,6 +165,7 @@ def test_files_without_metadata_are_refused(net: Network, folder: pathlib.Path, 
         ({"network": "{"}, "invalid metadata"),
         ({"heads": "all"}, "invalid metadata"),
         ({"network": bad}, "expected layers"),
+        ({"network": json.dumps(json.loads(entries["network"]) | {"shape": [3, 1e999, 8]})}, "invalid metadata"),
     ):
         onnx.helper.set_model_props(model, entries | change)
         onnx.save(model, tmp_path / "a.onnx")
@@ -173,6 +174,43 @@ def test_files_without_metadata_are_refused(net: Network, folder: pathlib.Path, 
         assert str(caught.value).startswith(f"{tmp_path / 'a.onnx'}")
     with pytest.raises(DarknetError, match="no such file"):
         darknet_py.Detector(tmp_path / "b.xml")
+
+
+@pytest.mark.parametrize("heads", [Heads.BOXES, Heads.NMS])
+def test_outputs_that_the_metadata_do_not_describe_are_refused(
+    net: Network, folder: pathlib.Path, tmp_path: pathlib.Path, heads: Heads
+) -> None:
+    import onnx
+
+    model = onnx.load(file_of(folder, net, "a.onnx"))
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, entries | {"heads": str(heads)})
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(DarknetError, match=rf"a\.onnx: outputs of shapes \(1, .*expected those of heads={heads}"):
+        ExportedModel(tmp_path / "a.onnx")(torch.rand(1, *net.shape))
+
+
+def test_outputs_of_another_cfg_are_refused(net: Network, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    import onnx
+
+    model = onnx.load(file_of(folder, net, "a.onnx"))
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    source = json.loads(entries["network"])
+    source["cfg"] += "\n[route]\nlayers=-2\n" + source["cfg"][source["cfg"].rindex("[yolo]") :]
+    onnx.helper.set_model_props(model, entries | {"network": json.dumps(source)})
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(DarknetError, match="expected those of heads=raw of its cfg"):
+        ExportedModel(tmp_path / "a.onnx")(torch.rand(1, *net.shape))
+
+
+def test_damaged_pt2_files_are_one_message(
+    net: Network, folder: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = file_of(folder, net, "a.pt2").read_bytes()
+    (tmp_path / "b.pt2").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DarknetError, match=r"b\.pt2: expected a file of torch\.export, found no complete ZIP archive"):
+        ExportedModel(tmp_path / "b.pt2")
+    assert capfd.readouterr().err == ""  # torch.export would print a traceback
 
 
 def test_metadata_hold_the_trees_of_the_cfg(tmp_path: pathlib.Path) -> None:
@@ -197,6 +235,12 @@ def test_ncnn_needs_its_three_files(net: Network, folder: pathlib.Path, tmp_path
     target.with_suffix(".json").write_bytes(path.with_suffix(".json").read_bytes())
     with pytest.raises(DarknetError, match=r"b\.ncnn\.bin: ncnn cannot load it"):
         read_model(target)
+    target.with_suffix(".bin").write_bytes(path.with_suffix(".bin").read_bytes())
+    description = json.loads(path.with_suffix(".json").read_text())
+    for key in ("inputs", "outputs"):  # a wrong input would end the process
+        target.with_suffix(".json").write_text(json.dumps(description | {key: {"other": [1, 3, 8, 8]}}))
+        with pytest.raises(DarknetError, match=rf"b\.ncnn\.json: {key} other: .*b\.ncnn\.param has (in|out)0"):
+            read_model(target)
     with pytest.raises(DarknetError, match="ncnn files are float32 and of fixed size"):
         darknet_py.export(net, tmp_path / "c.ncnn.param", dynamic="batch")
 
