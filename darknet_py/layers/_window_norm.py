@@ -90,8 +90,9 @@ class WindowNorm(Norm):
         with torch.no_grad():
             means, squares, share = self._earlier(weights)
         means, squares = torch.cat((mean[None], means)), torch.cat((square[None], squares))
-        mean_all = share @ means
-        variance = (share @ torch.maximum(squares, means.square()) - mean_all.square()).clamp(min=0)
+        with torch.autocast(x.device.type, enabled=False):  # the statistics stay in float32
+            mean_all = share @ means
+            variance = (share @ torch.maximum(squares, means.square()) - mean_all.square()).clamp(min=0)
         with torch.no_grad():
             self.rolling_mean.lerp_(mean_all, MOMENTUM)
             self.rolling_variance.lerp_(variance, MOMENTUM)

@@ -17,6 +17,7 @@ from darknet_py.errors import ConfigError, DataError
 from darknet_py.exporters.exporter import export
 from darknet_py.layers import DecodeOptions
 from darknet_py.network import Network
+from darknet_py.training.trainer import Trainer
 from tests.helpers import random_networks
 from tests.helpers.random_networks import random
 
@@ -137,6 +138,13 @@ def test_heads_with_other_coords_give_raw_maps_and_no_boxes(kind: str, tmp_path:
         head.decode_all(output, (8, 6), 0.5)
     weights.save(net, f"{tmp_path}/a.weights")
     weights.load(network(text), f"{tmp_path}/a.weights")
+
+
+@pytest.mark.parametrize("kind", OTHER_COORDS)
+def test_training_heads_with_other_coords_is_refused(kind: str) -> None:
+    trainer = Trainer(network(OTHER_COORDS[kind]))
+    with pytest.raises(DataError, match=rf"^\[{kind}\] coords=\d+: expected 4 values per box to train$"):
+        trainer.step([(torch.zeros(1, 4, 6, 8), [torch.zeros(0, 5)])])
 
 
 def test_the_objectness_of_other_coords_follows_them() -> None:
