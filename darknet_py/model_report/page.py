@@ -56,8 +56,8 @@ def to_html(report: ModelReport) -> str:
 def _verdict(report: ModelReport) -> str:
     if report.problems:
         return "".join(f'<p class="wrong">{_text(problem)}</p>' for problem in report.problems)
-    text = "No problem found: the weights fit, all numbers are finite, and the runtimes find the same boxes."
-    return f'<p class="ok">{text}</p>'
+    same = ", and the runtimes find the same boxes" if any(runtime.boxes for runtime in report.runtimes) else ""
+    return f'<p class="ok">No problem found: the weights fit, all numbers are finite{same}.</p>'
 
 
 def _file_rows(report: ModelReport) -> list[tuple[str, ...]]:

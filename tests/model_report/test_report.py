@@ -164,3 +164,18 @@ def test_what_nothing_reads_is_listed_and_noise_is_the_input(
     unread = page[page.index("What the cfg has and nothing reads") :]
     assert re.match(r"[^<]*</h2>\s*<ul><li>a\.cfg:7: \[convolutional\].*foo", unread)
     assert "<h2>Examples" not in page
+
+
+def test_runtimes_start_a_recurrent_network_from_the_same_state(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "[net]\ninputs=16\n[rnn]\noutput=8\nhidden=8\nactivation=leaky\n[connected]\noutput=16\nactivation=linear\n"
+    pathlib.Path("a.cfg").write_text(text)
+    darknet_py.save_weights(Network(cfg.loads(text)).initialise(), "a.weights")
+    assert cli.main(["report", "a.cfg", "a.weights", "--repeats", "1", "--quiet", "-o", "a.html"]) == 0
+    content = pathlib.Path("a.html").read_text("utf-8")
+    rows = [row for table in Page(content).tables for row in table if row[0] in ("torch", "plain")]
+    assert len(rows) == 2
+    assert all(float(row[1]) < 1e-5 for row in rows)
+    assert "the same boxes" not in content  # it has none
