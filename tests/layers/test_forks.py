@@ -143,7 +143,7 @@ def test_heads_with_other_coords_give_raw_maps_and_no_boxes(kind: str, tmp_path:
 @pytest.mark.parametrize("kind", OTHER_COORDS)
 def test_training_heads_with_other_coords_is_refused(kind: str) -> None:
     trainer = Trainer(network(OTHER_COORDS[kind]))
-    with pytest.raises(DataError, match=rf"^\[{kind}\] coords=\d+: expected 4 values per box to train$"):
+    with pytest.raises(DataError, match=rf"^\[{kind}\] coords=\d+: expected 4 values per box to "):
         trainer.step([(torch.zeros(1, 4, 6, 8), [torch.zeros(0, 5)])])
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...boxes import iou
 from ...cfg import Dialect
+from ...errors import DataError
 from .._loss import Loss, squared_loss
 from .._tree import Tree
 from ._max_iou import max_iou
@@ -85,8 +86,10 @@ class RegionLoss:
             The loss; ``delta`` is [batch, anchors * (5 + classes), height, width].
         """
         options = self.options
-        if options.coords != 4 or options.background:
-            raise ValueError("cannot train a region head with coords other than 4 or a background class")
+        if options.coords != 4:
+            raise DataError(f"[region] coords={options.coords}: expected 4 values per box to train")
+        if options.background:
+            raise DataError("[region] background=1: expected 0 to train")
         batch, height, width = preds.objectness.shape[:3]
         grid_size = (width, height)
         rows = RegionPredictions(*(part.flatten(0, 3) for part in preds))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...boxes import RawDetections, iou
 from ...cfg.schema import option
+from ...errors import DataError
 from .._context import StepContext
 from .._loss import Loss, squared_loss
 from ..base import Shape, section
@@ -115,7 +116,7 @@ class Detection(Head):
         """
         options = self.options
         if options.coords != BOX_VALUES:
-            raise ValueError(f"cannot train a detection head with coords={options.coords}, expected {BOX_VALUES}")
+            raise DataError(f"[detection] coords={options.coords}: expected {BOX_VALUES} values per box to train")
         side = options.side
         cells = side * side
         flat = output.flatten(1)
