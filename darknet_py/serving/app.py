@@ -119,7 +119,12 @@ async def _detect(request: Request) -> Response:
         raise QueueFullError("too many requests wait")
     options = parse_query(request.query_params.multi_items())
     detector = service.detector_for(options)
-    body = await _read_body(request, service.limits)
+    try:
+        body = await _read_body(request, service.limits)
+    except asyncio.CancelledError as error:  # by the server, when the time of the end is over
+        if not service.is_draining:
+            raise
+        raise DrainingError("the server is shutting down") from error
     content = image_bytes(body, request.headers.get("content-type", ""))
     del body
     timeout = service.limits.timeout

@@ -184,6 +184,20 @@ def test_a_signal_drains_the_server() -> None:
         assert (server.process.returncode, errors) == (0, "")
 
 
+@posix
+@pytest.mark.slow
+def test_a_body_that_never_ends_is_refused_when_the_server_ends() -> None:
+    with (
+        running("-m", "darknet_py", "serve", "digits", "--port", "0", "--body-timeout", "60") as server,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        answer = pool.submit(server.raw, POST + b"Content-Length: 10\r\n\r\n", b"a")
+        time.sleep(0.3)
+        status, errors = server.end(signal.SIGTERM)
+        assert (status, "Traceback" in errors) == (0, False), errors
+        assert sentence(answer.result(30), 503) == "the server is shutting down"
+
+
 def test_the_command_serves_and_ends() -> None:
     with running("-m", "darknet_py", "serve", "digits", "--port", "0") as server:
         assert server.line.startswith("serving at http://127.0.0.1:")
