@@ -50,14 +50,16 @@ class NcnnModel(RuntimeModel):
         try:
             content = json.loads(description.read_text(encoding="utf-8"))
             self.metadata = {str(key): str(value) for key, value in content["metadata"].items()}
-            self.inputs = tuple(TensorSpec(name, tuple(shape)) for name, shape in content["inputs"].items())
+            self.inputs = tuple(TensorSpec(name, tuple(map(int, shape))) for name, shape in content["inputs"].items())
             self._shapes = {str(name): tuple(map(int, shape)) for name, shape in content["outputs"].items()}
+            if any(int(length) < 1 for spec in self.inputs for length in spec.shape):
+                raise ValueError("a length below 1")
         except OSError as error:
             raise DarknetError(
                 f"{self.path}: {description.name} cannot be read ({error.strerror or error}): expected the three files "
                 "of darknet-py export: .param, .bin and .json"
             ) from error
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
             raise DarknetError(
                 f"{description}: expected the JSON of an exported ncnn model ({error!r:.200})"
             ) from error

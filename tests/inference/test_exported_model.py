@@ -241,6 +241,10 @@ def test_ncnn_needs_its_three_files(net: Network, folder: pathlib.Path, tmp_path
         target.with_suffix(".json").write_text(json.dumps(description | {key: {"other": [1, 3, 8, 8]}}))
         with pytest.raises(DarknetError, match=rf"b\.ncnn\.json: {key} other: .*b\.ncnn\.param has (in|out)0"):
             read_model(target)
+    for change in ({"inputs": {"in0": [0, 3, 8, 8]}}, {"outputs": {"out0": [1e999]}}):
+        target.with_suffix(".json").write_text(json.dumps(description | change))
+        with pytest.raises(DarknetError, match=r"b\.ncnn\.json: expected the JSON of an exported ncnn model"):
+            read_model(target)
     with pytest.raises(DarknetError, match="ncnn files are float32 and of fixed size"):
         darknet_py.export(net, tmp_path / "c.ncnn.param", dynamic="batch")
 
