@@ -154,6 +154,21 @@ def test_inference_uses_the_rolling_statistics() -> None:
     torch.testing.assert_close(layer.eval()(x), expected + layer.biases.view(1, -1, 1, 1))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_keeps_the_statistics_in_float32(dtype: torch.dtype) -> None:
+    layer, mixed = (convolution({"pad": "1"}).float() for _ in range(2))
+    for x in (image.float() for image in images(2)):
+        expected = layer(x, context=AFTER_WARM_UP)
+        with torch.autocast("cpu", dtype):
+            y = mixed(x, context=AFTER_WARM_UP)
+        y.sum().backward()
+        torch.testing.assert_close(y, expected, rtol=0.1, atol=0.1)
+    assert layer.norm is not None
+    assert mixed.norm is not None
+    torch.testing.assert_close(mixed.norm.rolling_mean, layer.norm.rolling_mean, rtol=0.02, atol=1e-4)
+    torch.testing.assert_close(mixed.norm.rolling_variance, layer.norm.rolling_variance, rtol=0.02, atol=1e-4)
+
+
 def test_a_network_with_a_window_is_pruned() -> None:
     conv = "[conv]\nfilters=32\nsize=3\npad=1\nbatch_normalize=1\ncross_iterations=3\nactivation=leaky\n"
     text = "[net]\nwidth=16\nheight=16\nchannels=3\n" + 2 * conv + "[conv]\nfilters=5\n[avgpool]\n[softmax]\n"
