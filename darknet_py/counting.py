@@ -139,7 +139,7 @@ class ZoneCounter(_Counter):
         inside: By class name, the tracked objects of the last frame that are inside.
 
     Raises:
-        DataError: There are fewer than three points, two are equal, or one is not finite.
+        DataError: There are fewer than three points, two are equal, all are on one line, or one is not finite.
     """
 
     kind = "zone"
@@ -148,6 +148,8 @@ class ZoneCounter(_Counter):
         super().__init__(points)
         if len(self.points) < 3:
             raise DataError(f"zone: expected three or more points, got {_format(self.points)}")
+        if not any(_cross(self.points[0], self.points[1], point) for point in self.points):
+            raise DataError(f"zone: expected points that are not on one line, got {_format(self.points)}")
         self.inside: dict[str, int] = {}
 
     def update(self, result: Results) -> None:

@@ -269,6 +269,11 @@ def test_lines_and_zones_that_are_none_are_refused() -> None:
         ZoneCounter(SQUARE).update(frame((1, 1, 0.5, 0)))
 
 
+def test_a_zone_without_an_inside_is_refused() -> None:
+    with pytest.raises(DataError, match="zone: expected points that are not on one line"):
+        ZoneCounter([(0, 0), (0.5, 0.5), (1, 1)])
+
+
 def test_lines_and_zones_are_drawn_with_their_counts() -> None:
     image = Image.new("RGB", (100, 100))
     line, zone = LineCounter(0, 0.5, 1, 0.5), ZoneCounter([(10, 10), (40, 10), (40, 40)])
