@@ -157,6 +157,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     parser.add_argument("-o", "--output", default="gan", metavar="DIR", help="folder of the results (default: gan)")
     args = parser.parse_args(argv)
+    if args.iterations is not None and args.iterations < 1:
+        parser.error(f"--iterations: expected 1 or more, got {args.iterations}")
     torch.manual_seed(args.seed)
     folder = pathlib.Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,13 @@ def main() -> None:
     parser.add_argument("source", metavar="SOURCE", help="state dict of torchvision's ssd300_vgg16")
     parser.add_argument("target", metavar="TARGET", help=".weights file to write; the cfg is written beside it")
     args = parser.parse_args()
-    network = convert(torch.load(args.source, weights_only=True, map_location="cpu"))
+    if pathlib.Path(args.target).suffix != ".weights" or args.target == args.source:
+        parser.error(f"TARGET: expected another file than SOURCE, named *.weights, got {args.target}")
+    state = torch.load(args.source, weights_only=True, map_location="cpu")
+    try:
+        network = convert(state)
+    except KeyError as error:
+        parser.error(f"{args.source}: expected a state dict of ssd300_vgg16, found no tensor {error}")
     dk.save_weights(network, args.target)
     path = pathlib.Path(args.target).with_suffix(".cfg")
     with atomic_write(path, "w", encoding="utf-8", newline="\n") as file:
