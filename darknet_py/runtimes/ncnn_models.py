@@ -73,12 +73,13 @@ class NcnnModel(RuntimeModel):
         for file, load in ((self.path, net.load_param), (weights, net.load_model)):
             if not os.path.isfile(file) or load(os.fspath(file)) != 0:
                 raise DarknetError(f"{file}: ncnn cannot load it: expected a file of ncnn or pnnx")
-        for kind, names, found in (
-            ("inputs", [spec.name for spec in self.inputs], net.input_names()),
-            ("outputs", self.outputs, net.output_names()),
-        ):
-            if sorted(names) != sorted(found):  # ncnn ends the process where an input is missing
-                raise DarknetError(f"{description}: {kind} {', '.join(names)}: {self.path} has {', '.join(found)}")
+        inputs = [spec.name for spec in self.inputs]
+        found = {"inputs": net.input_names(), "outputs": net.output_names()}
+        # ncnn ends the process where an input is missing; what no layer reads, as half of a split, is an output too.
+        if sorted(inputs) != sorted(found["inputs"]) or not set(self.outputs) <= set(found["outputs"]):
+            named = f"inputs {', '.join(inputs)} and outputs {', '.join(self.outputs)}"
+            has = " and ".join(f"{kind} {', '.join(names)}" for kind, names in found.items())
+            raise DarknetError(f"{description}: {named}: {self.path} has {has}")
         self._net = net
 
     def run(self, arrays: Sequence[npt.NDArray[Any]]) -> list[Array]:

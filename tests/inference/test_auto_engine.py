@@ -205,3 +205,14 @@ def test_benchmark_chooses(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
     (tmp_path / "b.cfg").write_text("[net]\ninputs=4\n[rnn]\nhidden=4\noutput=3\n")
     assert cli.main(["benchmark", str(tmp_path / "b.cfg"), "--choose"]) == 1
     assert "nothing to choose" in capsys.readouterr().err
+
+
+def test_a_trial_of_a_small_network_takes_no_longer_than_that_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_choice, "_PAUSE", 0.05)
+    monkeypatch.setattr(engine_choice, "_SECONDS", 0.3)
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    quick = {name: lambda x: [x] for name in ("torch", "other")}
+    seconds = engine_choice._time_in_turns(quick, torch.zeros(1))
+    assert pauses == [0.05] * 6  # three for each engine, however short a call is
+    assert all(sum(times) > 0.1 for times in seconds.values())

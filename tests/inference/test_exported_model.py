@@ -239,7 +239,9 @@ def test_ncnn_needs_its_three_files(net: Network, folder: pathlib.Path, tmp_path
     description = json.loads(path.with_suffix(".json").read_text())
     for key in ("inputs", "outputs"):  # a wrong input would end the process
         target.with_suffix(".json").write_text(json.dumps(description | {key: {"other": [1, 3, 8, 8]}}))
-        with pytest.raises(DarknetError, match=rf"b\.ncnn\.json: {key} other: .*b\.ncnn\.param has (in|out)0"):
+        with pytest.raises(
+            DarknetError, match=rf"b\.ncnn\.json: .*{key} other.*: .*b\.ncnn\.param has inputs in0 and outputs out0"
+        ):
             read_model(target)
     for change in ({"inputs": {"in0": [0, 3, 8, 8]}}, {"outputs": {"out0": [1e999]}}):
         target.with_suffix(".json").write_text(json.dumps(description | change))
@@ -254,3 +256,15 @@ def test_recurrent_files_are_refused(tmp_path: pathlib.Path) -> None:
     darknet_py.export(net, tmp_path / "a.onnx")
     with pytest.raises(DarknetError, match="does not keep the state of recurrent layers: expected cfg and weights"):
         darknet_py.Classifier(tmp_path / "a.onnx")
+
+
+def test_ncnn_files_may_have_outputs_that_no_layer_reads(tmp_path: pathlib.Path) -> None:
+    """Half of a split in ``cfgs/digits.cfg``."""
+    for package in PACKAGES[".param"]:
+        pytest.importorskip(package)
+    digits = darknet_py.load("digits")
+    darknet_py.export(digits, tmp_path / "a.ncnn.param")
+    image = np.zeros((96, 96, 3), np.uint8)
+    expected = darknet_py.Detector(digits, threshold=0.001)(image)
+    found = darknet_py.Detector(str(tmp_path / "a.ncnn.param"), threshold=0.001)(image)
+    assert len(found.boxes) == len(expected.boxes) > 0
