@@ -228,9 +228,10 @@ cfg, data, output = sys.argv[1:]
 options = dk.TrainOptions(output=output, verbose=False, workers=0, chart="", validate=False)
 try:
     result = dk.Trainer(resume.build_network(cfg), data, options, [Stop()]).run()
-    print("ended", result.iteration, result.stopped_early, flush=True)
+    text = f"{{result.iteration}} {{result.stopped_early}}"
 except dk.DarknetError as error:
-    print("ended", error, flush=True)
+    text = str(error)
+sys.stdout.write(f"ended {{text}}\\n")  # in one piece: both processes write to one pipe
 """
 
 
