@@ -7,6 +7,7 @@ import math
 import random
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -100,11 +101,7 @@ def tactic_perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[st
     Raises:
         DataError: the network's inputs and outputs differ, or a character is out of range.
     """
-    _require_range(seed + text, _require_characters(network))
-    with evaluating(network):
-        network.reset()
-        for character in seed:
-            _predict(network, character)
+    with _after_seed(network, seed, text):
         log_sum = np.float32(0)  # C adds up in float32
         count, parts, inside = 0, 1, False
         for pair in itertools.pairwise(text):
@@ -122,7 +119,6 @@ def tactic_perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[st
                 f"{count} {parts} Perplexity: {2.0 ** float(per_character):4.4f}    "
                 f"Word Perplexity: {2.0 ** float(per_part):4.4f}"
             )
-        network.reset()
 
 
 def perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[str]:
@@ -136,11 +132,7 @@ def perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[str]:
     Raises:
         DataError: the network's inputs and outputs differ, or a character is out of range.
     """
-    _require_range(seed + text, _require_characters(network))
-    with evaluating(network):
-        network.reset()
-        for character in seed:
-            _predict(network, character)
+    with _after_seed(network, seed, text):
         bits = np.float32(0)  # C adds up in float32
         words = 1
         for count, (character, following) in enumerate(itertools.pairwise(text), start=1):
@@ -152,6 +144,17 @@ def perplexity(network: Network, seed: bytes, text: bytes) -> Iterator[str]:
                 f"{count} BPC: {per_character:4.4f}   Perplexity: {2.0 ** float(per_character):4.4f}    "
                 f"Word Perplexity: {2.0 ** float(per_word):4.4f}"
             )
+
+
+@contextmanager
+def _after_seed(network: Network, seed: bytes, text: bytes) -> Iterator[None]:
+    """Evaluate a network that has read ``seed``, from an empty state, and is to read ``text``. Raises DataError."""
+    _require_range(seed + text, _require_characters(network))
+    with evaluating(network):
+        network.reset()
+        for character in seed:
+            _predict(network, character)
+        yield
         network.reset()
 
 

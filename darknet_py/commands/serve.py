@@ -51,13 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--drain", type=float, default=30.0, metavar="S", help="seconds for accepted requests at the end (default: 30)"
     )
     limits = parser.add_argument_group("limits")
-    limits.add_argument(
-        "--max-batch",
-        type=int,
-        default=_DEFAULT.max_batch,
-        metavar="N",
-        help=f"images per forward pass (default: {_DEFAULT.max_batch})",
-    )
+    _add_limit(limits, "max_batch", "N", "images per forward pass")
     limits.add_argument(
         "--max-wait",
         type=float,
@@ -66,51 +60,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="milliseconds that a batch waits for requests that are being read "
         f"(default: {1000 * _DEFAULT.max_wait:g})",
     )
-    limits.add_argument(
-        "--queue",
-        type=int,
-        default=_DEFAULT.queue,
-        metavar="N",
-        help=f"requests that wait; further ones get status 503 (default: {_DEFAULT.queue})",
-    )
-    limits.add_argument(
-        "--timeout",
-        type=float,
-        default=_DEFAULT.timeout,
-        metavar="S",
-        help=f"seconds from an image to its boxes, then status 504 (default: {_DEFAULT.timeout:g})",
-    )
-    limits.add_argument(
-        "--body-timeout",
-        type=float,
-        default=_DEFAULT.body_timeout,
-        metavar="S",
-        help=f"seconds for a client to send a header, and a body (default: {_DEFAULT.body_timeout:g})",
-    )
-    limits.add_argument(
-        "--max-body",
-        type=int,
-        default=_DEFAULT.max_body,
-        metavar="N",
-        help=f"largest body in bytes (default: {_DEFAULT.max_body})",
-    )
-    limits.add_argument(
-        "--max-connections",
-        type=int,
-        default=_DEFAULT.max_connections,
-        metavar="N",
-        help=f"open connections (default: {_DEFAULT.max_connections})",
-    )
-    limits.add_argument(
-        "--max-streams",
-        type=int,
-        default=_DEFAULT.max_streams,
-        metavar="N",
-        help=f"of these, connections that receive the video (default: {_DEFAULT.max_streams})",
-    )
+    _add_limit(limits, "queue", "N", "requests that wait; further ones get status 503")
+    _add_limit(limits, "timeout", "S", "seconds from an image to its boxes, then status 504")
+    _add_limit(limits, "body_timeout", "S", "seconds for a client to send a header, and a body")
+    _add_limit(limits, "max_body", "N", "largest body in bytes")
+    _add_limit(limits, "max_connections", "N", "open connections")
+    _add_limit(limits, "max_streams", "N", "of these, connections that receive the video")
     _options.add(limits, "--workers", default=_DEFAULT.workers)
     _detection.add_boxes(parser.add_argument_group("boxes"), max_pixels=_MAX_PIXELS)
     _options.add_network(parser)
+
+
+def _add_limit(group: argparse._ActionsContainer, field: str, metavar: str, text: str) -> None:
+    """Add the option of a field of ``Limits``, with the field's type and default."""
+    default = getattr(_DEFAULT, field)
+    shown = f"{default:g}" if isinstance(default, float) else default
+    name = f"--{field.replace('_', '-')}"
+    group.add_argument(name, type=type(default), default=default, metavar=metavar, help=f"{text} (default: {shown})")
 
 
 def run(args: argparse.Namespace) -> int:

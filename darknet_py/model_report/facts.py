@@ -95,7 +95,7 @@ def collect(
 
 
 def _add_files(report: ModelReport, network: Network, model: Model) -> None:
-    """Files, what of the weights belongs to which layer, and numbers that are none."""
+    """Files, what of the weights belongs to which layer, and NaN and Inf."""
     report.files = [_describe_file(path) for path in (model.cfg, model.weights) if path is not None]
     arrays = list(weights.stored(network, writing=True))
     stored = 4 * sum(array.tensor.numel() for array in arrays)

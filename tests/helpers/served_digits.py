@@ -21,7 +21,7 @@ def detector() -> Detector:
 
 
 @functools.cache
-def picture(number: int = 0) -> bytes:
+def png(number: int = 0) -> bytes:
     """A PNG with digits, 96x96."""
     image, _ = digits.render_image(digits.load_samples()["valid"], number=number)
     return encode(Image.fromarray(image), "PNG")
@@ -36,7 +36,7 @@ def encode(image: Image.Image, kind: str) -> bytes:
 
 def jpeg(number: int = 0) -> bytes:
     """A JPEG of the digits."""
-    with Image.open(io.BytesIO(picture(number))) as image:
+    with Image.open(io.BytesIO(png(number))) as image:
         return encode(image, "JPEG")
 
 

@@ -16,7 +16,7 @@ from darknet_py.hub import catalogue
 from darknet_py.serving import detection
 from darknet_py.serving.limits import Limits
 from tests.helpers import served_digits
-from tests.helpers.served_digits import detect, encode, error, expected, jpeg, picture
+from tests.helpers.served_digits import detect, encode, error, expected, jpeg, png
 
 pytest.importorskip("starlette", reason="serving needs Starlette: pip install 'darknet-torch[serve]'")
 pytest.importorskip("httpx2", reason="Starlette's test client needs httpx2")
@@ -39,7 +39,7 @@ def client() -> Iterator[TestClient]:
 
 
 def test_boxes_are_those_of_the_detector(client: TestClient) -> None:
-    for content in (picture(0), picture(1), jpeg(2)):
+    for content in (png(0), png(1), jpeg(2)):
         result = detect(client, content)
         assert result == expected(content)
         assert len(result["boxes"]) > 1
@@ -58,26 +58,26 @@ def test_boxes_are_those_of_the_detector(client: TestClient) -> None:
     ],
 )
 def test_options_have_the_names_of_the_command_line(client: TestClient, query: str, options: dict[str, Any]) -> None:
-    result = detect(client, picture(), query)
-    assert result == expected(picture(), **options)
-    assert result != expected(picture())
+    result = detect(client, png(), query)
+    assert result == expected(png(), **options)
+    assert result != expected(png())
 
 
 def test_clip_clips_to_the_image(client: TestClient) -> None:
-    small = encode(Image.open(io.BytesIO(picture())).crop((40, 10, 80, 60)), "PNG")
+    small = encode(Image.open(io.BytesIO(png())).crop((40, 10, 80, 60)), "PNG")
     corners = [box["box"].values() for box in detect(client, small, "conf=0.01&clip=1")["boxes"]]
     assert corners
     assert all(0 <= value <= 50 for box in corners for value in box)
 
 
 def test_a_form_with_a_file_and_an_image_without_a_type_are_accepted(client: TestClient) -> None:
-    whole = expected(picture())
-    files = {"file": ("a b.png", picture(), "image/png")}
+    whole = expected(png())
+    files = {"file": ("a b.png", png(), "image/png")}
     assert client.post("/v1/detect", files=files).json() == whole
     assert client.post("/v1/detect", files=files, data={"note": "x"}).json() == whole
     for kind in ("image/png", "application/octet-stream", "image/anything; x=y", "application/x-www-form-urlencoded"):
-        assert detect(client, picture(), headers={"content-type": kind}) == whole
-    boundary = b"--x\r\nContent-Disposition: form-data; name=f; filename=a.png\r\n\r\n" + picture() + b"\r\n--x--\r\n"
+        assert detect(client, png(), headers={"content-type": kind}) == whole
+    boundary = b"--x\r\nContent-Disposition: form-data; name=f; filename=a.png\r\n\r\n" + png() + b"\r\n--x--\r\n"
     kind = "multipart/form-data; boundary=x"
     assert detect(client, boundary, headers={"content-type": kind}) == whole
 
@@ -171,13 +171,13 @@ def test_concurrent_requests_share_a_batch_and_each_gets_its_own_boxes(gate: Gat
     texts = ["", "conf=0.9", "classes=five", "", "max_det=1"]
     with gated_client(gate, max_batch=8) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         service = client.app.state.service  # type: ignore[attr-defined]
-        first = pool.submit(detect, client, picture(9))
+        first = pool.submit(detect, client, png(9))
         assert gate.entered.wait(30)
-        others = [pool.submit(detect, client, picture(number), text) for number, text in enumerate(texts)]
+        others = [pool.submit(detect, client, png(number), text) for number, text in enumerate(texts)]
         wait_for(lambda: len(service._batcher._ready) == 5)
         gate.opened.set()
         for number, (future, options) in enumerate(zip(others, queries, strict=True)):
-            boxes, alone = future.result(30)["boxes"], expected(picture(number), **options)["boxes"]
+            boxes, alone = future.result(30)["boxes"], expected(png(number), **options)["boxes"]
             assert [(box["class"], box["name"]) for box in boxes] == [(box["class"], box["name"]) for box in alone]
             for box, other in zip(boxes, alone, strict=True):  # a batch of another size rounds differently
                 assert list(box["box"].values()) == pytest.approx(list(other["box"].values()), abs=1e-3)
@@ -191,11 +191,11 @@ def test_a_full_queue_is_503_and_a_late_image_504(gate: Gate) -> None:
     limits = {"queue": 2, "timeout": 0.4}
     with gated_client(gate, **limits) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         service = client.app.state.service  # type: ignore[attr-defined]
-        futures = [pool.submit(client.post, "/v1/detect", content=picture())]
+        futures = [pool.submit(client.post, "/v1/detect", content=png())]
         assert gate.entered.wait(30)
-        futures += [pool.submit(client.post, "/v1/detect", content=picture()) for _ in range(2)]
+        futures += [pool.submit(client.post, "/v1/detect", content=png()) for _ in range(2)]
         wait_for(lambda: service.is_full or futures[-1].done())
-        refused = client.post("/v1/detect", content=picture())
+        refused = client.post("/v1/detect", content=png())
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert error(refused) == "too many requests wait"
         late = futures[1].result(30)
@@ -203,24 +203,24 @@ def test_a_full_queue_is_503_and_a_late_image_504(gate: Gate) -> None:
         assert error(late) == "the image was not computed within 0.4 s"
         gate.opened.set()
         wait_for(lambda: service.is_idle)
-        assert client.post("/v1/detect", content=picture()).status_code == 200
+        assert client.post("/v1/detect", content=png()).status_code == 200
     assert sum(gate.sizes) == 2  # what was late has not been computed
 
 
 def test_draining_answers_what_was_accepted_and_refuses_the_rest(gate: Gate) -> None:
     with gated_client(gate) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         service = client.app.state.service  # type: ignore[attr-defined]
-        accepted = pool.submit(detect, client, picture())
+        accepted = pool.submit(detect, client, png())
         assert gate.entered.wait(30)
         assert client.get("/healthz").json() == {"status": "ready"}
         service.drain()
         health = client.get("/healthz")
         assert (health.status_code, health.json()) == (503, {"status": "draining"})
-        refused = client.post("/v1/detect", content=picture())
+        refused = client.post("/v1/detect", content=png())
         assert (refused.status_code, error(refused)) == (503, "the server is shutting down")
         assert not service.is_idle
         gate.opened.set()
-        assert accepted.result(30) == expected(picture())
+        assert accepted.result(30) == expected(png())
 
 
 def test_an_error_of_the_network_is_500_and_the_next_image_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,18 +232,18 @@ def test_an_error_of_the_network_is_500_and_the_next_image_is_computed(monkeypat
         raise RuntimeError("out of memory")
 
     monkeypatch.setitem(vars(served_digits.detector()), "run", fail)
-    response = client.post("/v1/detect", content=picture())
+    response = client.post("/v1/detect", content=png())
     assert (response.status_code, error(response)) == (
         500,
         "the image could not be computed; the server's log says why",
     )
     monkeypatch.setitem(vars(served_digits.detector()), "run", engine)
-    assert client.post("/v1/detect", content=picture()).json() == expected(picture())
+    assert client.post("/v1/detect", content=png()).json() == expected(png())
 
 
 def test_metrics_count_requests_batches_and_the_queue() -> None:
     client = TestClient(create_app(served_digits.detector()))
-    for content in (picture(), picture(), b"no image"):
+    for content in (png(), png(), b"no image"):
         client.post("/v1/detect", content=content)
     client.get("/no/such/path")
     response = client.get("/metrics")

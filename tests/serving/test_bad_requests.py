@@ -8,7 +8,7 @@ import pytest
 
 from darknet_py.serving.limits import Limits
 from tests.helpers import served_digits
-from tests.helpers.served_digits import bomb, detect, error, expected, jpeg, picture
+from tests.helpers.served_digits import bomb, detect, error, expected, jpeg, png
 
 pytest.importorskip("starlette", reason="serving needs Starlette: pip install 'darknet-torch[serve]'")
 pytest.importorskip("httpx2", reason="Starlette's test client needs httpx2")
@@ -29,13 +29,13 @@ FORM = {"content-type": "multipart/form-data; boundary=x"}
 REFUSED: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("", b"", {}, 400, "expected an image in the body, found no bytes"),
     ("", b"hello", {}, 400, "image: not an image in a format that is read: JPEG, PNG"),
-    ("", picture()[:200], {}, 400, "image: broken image"),
-    ("", picture()[:20], {}, 400, "image: broken image"),
+    ("", png()[:200], {}, 400, "image: broken image"),
+    ("", png()[:20], {}, 400, "image: broken image"),
     ("", b"\xff\xd8\xff\xe0" + bytes(50), {}, 400, "image: not an image"),
     ("", bomb(), {}, 413, "image: expected at most 134,217,728 pixels, found 60000x60000 = 3,600,000,000"),
     ("", bytes(100_001), {}, 413, "expected a body of at most 100,000 bytes, found more"),
-    ("", picture(), {"content-type": "text/html"}, 415, "Content-Type: expected image/*, application/octet-stream or"),
-    ("", picture(), {"content-type": "\x7f"}, 415, "Content-Type: expected image/*"),
+    ("", png(), {"content-type": "text/html"}, 415, "Content-Type: expected image/*, application/octet-stream or"),
+    ("", png(), {"content-type": "\x7f"}, 415, "Content-Type: expected image/*"),
     ("", b"--x--", {"content-type": "multipart/form-data"}, 400, "expected multipart/form-data with a boundary"),
     ("", b"--x\r\n", FORM, 400, "found a form that ends early"),
     (
@@ -45,19 +45,19 @@ REFUSED: list[tuple[str, bytes, dict[str, str], int, str]] = [
         400,
         "expected one file, found 0",
     ),
-    ("conf=2", picture(), {}, 400, "threshold: expected 0..1, got 2"),
-    ("conf=nan", picture(), {}, 400, "threshold: expected 0..1, got nan"),
-    ("nms=-1", picture(), {}, 400, "nms: expected 0..1, got -1"),
-    ("conf=high", picture(), {}, 400, "query: conf: expected a number, found 'high'"),
-    ("conf=0.1&conf=0.2", picture(), {}, 400, "query: conf is given twice"),
-    ("max_det=1.5", picture(), {}, 400, "query: max_det: expected an integer, found '1.5'"),
-    ("max_det=-1", picture(), {}, 400, "max_detections: expected 0 (all) or more, got -1"),
-    ("max_det=" + "9" * 5000, picture(), {}, 400, "query: max_det: expected an integer"),
-    ("clip=maybe", picture(), {}, 400, "query: clip: expected 0 or 1, found 'maybe'"),
-    ("classes=cat", picture(), {}, 400, "classes: expected class names or numbers in 0..9, got 'cat'"),
-    ("classes=", picture(), {}, 400, "query: classes: expected names or numbers of classes, found none"),
-    ("confidence=0.1", picture(), {}, 400, "query: expected conf, nms, classes, skip_classes, max_det, clip, found"),
-    ("x%00%1b=1", picture(), {}, 400, "query: expected conf, nms"),
+    ("conf=2", png(), {}, 400, "threshold: expected 0..1, got 2"),
+    ("conf=nan", png(), {}, 400, "threshold: expected 0..1, got nan"),
+    ("nms=-1", png(), {}, 400, "nms: expected 0..1, got -1"),
+    ("conf=high", png(), {}, 400, "query: conf: expected a number, found 'high'"),
+    ("conf=0.1&conf=0.2", png(), {}, 400, "query: conf is given twice"),
+    ("max_det=1.5", png(), {}, 400, "query: max_det: expected an integer, found '1.5'"),
+    ("max_det=-1", png(), {}, 400, "max_detections: expected 0 (all) or more, got -1"),
+    ("max_det=" + "9" * 5000, png(), {}, 400, "query: max_det: expected an integer"),
+    ("clip=maybe", png(), {}, 400, "query: clip: expected 0 or 1, found 'maybe'"),
+    ("classes=cat", png(), {}, 400, "classes: expected class names or numbers in 0..9, got 'cat'"),
+    ("classes=", png(), {}, 400, "query: classes: expected names or numbers of classes, found none"),
+    ("confidence=0.1", png(), {}, 400, "query: expected conf, nms, classes, skip_classes, max_det, clip, found"),
+    ("x%00%1b=1", png(), {}, 400, "query: expected conf, nms"),
 ]
 
 
@@ -68,7 +68,7 @@ def test_bad_input_gets_a_status_and_a_sentence(
     response = client.post(f"/v1/detect?{query}", content=content, headers=headers)
     assert response.status_code == status
     assert message in error(response)
-    assert len(detect(client, picture())["boxes"]) > 1  # it lives
+    assert len(detect(client, png())["boxes"]) > 1  # it lives
 
 
 def test_a_jpeg_that_ends_early_is_read_as_by_detect(client: TestClient) -> None:

@@ -16,7 +16,7 @@ from darknet_py.exporters.exporter import export
 from darknet_py.serving import detection
 from tests.helpers import served_digits
 from tests.helpers.random_networks import network
-from tests.helpers.served_digits import expected, picture
+from tests.helpers.served_digits import expected, png
 
 pytest.importorskip("starlette", reason="serving needs Starlette: pip install 'darknet-torch[serve]'")
 pytest.importorskip("httpx2", reason="Starlette's test client needs httpx2")
@@ -41,7 +41,7 @@ def test_the_application_is_mounted_in_a_larger_one() -> None:
 
     app = create_app(served_digits.detector())
     client = TestClient(Starlette(routes=[Mount("/digits", app)]))
-    assert client.post("/digits/v1/detect", content=picture()).json() == expected(picture())
+    assert client.post("/digits/v1/detect", content=png()).json() == expected(png())
     metrics = app.state.service.metrics.to_text().decode()
     assert 'darknet_requests_total{code="200",path="/v1/detect"} 1.0' in metrics
     app.state.service.close()
@@ -53,7 +53,7 @@ def test_a_recurrent_network_sees_each_image_as_the_first_of_a_sequence() -> Non
     head = "[conv]\nfilters=7\nactivation=linear\n[yolo]\nclasses=2\nnum=1\nanchors=20,20\n"
     text = "[net]\nwidth=32\nheight=32\nchannels=3\n[crnn]\noutput=4\nhidden=4\npad=1\nactivation=leaky\n"
     detector = Detector(network(text + head), threshold=0.05)
-    images = [served_digits.picture(number) for number in range(3)]
+    images = [served_digits.png(number) for number in range(3)]
     inputs = [detection.prepare(detection.DetectionRequest(image, detector)) for image in images]
     results = detection.detect(inputs)
     for image, result in zip(images, results, strict=True):
@@ -73,9 +73,9 @@ def test_an_exported_file_serves_requests_of_different_options(heads: Any, tmp_p
     options: tuple[dict[str, Any], ...] = ({}, {"threshold": 0.9}, {"classes": ["five"]}, {})
     detectors = [detector.with_options(**each) for each in options[:3]]
     order = [detectors[0], detectors[1], detectors[2], detectors[0]]
-    requests = [detection.DetectionRequest(picture(number), each) for number, each in enumerate(order)]
+    requests = [detection.DetectionRequest(png(number), each) for number, each in enumerate(order)]
     results = detection.detect([detection.prepare(request) for request in requests])
     for number, (result, each) in enumerate(zip(results, options, strict=True)):
-        assert len(result) == len(expected(picture(number), **each)["boxes"])
-        alone = order[number](picture(number))
+        assert len(result) == len(expected(png(number), **each)["boxes"])
+        alone = order[number](png(number))
         torch.testing.assert_close(result.boxes.data, alone.boxes.data, rtol=1e-4, atol=1e-3)

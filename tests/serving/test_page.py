@@ -67,10 +67,10 @@ def expected_rows(detector: Detector, content: bytes) -> list[list[str]]:
 
 
 def test_a_dropped_image_is_shown_with_its_boxes(page: Browser, tmp_path: pathlib.Path) -> None:
-    drop(page, served_digits.picture())
+    drop(page, served_digits.png())
     page.wait(_STATUS)
-    assert page.run(_ROWS) == expected_rows(served_digits.detector(), served_digits.picture())
-    box = served_digits.detector()(served_digits.picture()).summary()[0]["box"]
+    assert page.run(_ROWS) == expected_rows(served_digits.detector(), served_digits.png())
+    box = served_digits.detector()(served_digits.png()).summary()[0]["box"]
     # The pixel on the lower edge of the first box has the colour of its class, hsl(number * 137, 85 %, 40 %).
     pixel = page.run(
         "const canvas = document.getElementById('canvas'), scale = canvas.width / 96;"
@@ -86,10 +86,10 @@ def test_a_dropped_image_is_shown_with_its_boxes(page: Browser, tmp_path: pathli
 
 
 def test_options_change_the_boxes(page: Browser) -> None:
-    drop(page, served_digits.picture())
+    drop(page, served_digits.png())
     page.wait(_STATUS)
     page.type("#classes", "five, six")
-    expected = expected_rows(served_digits.detector().with_options(classes=["five", "six"]), served_digits.picture())
+    expected = expected_rows(served_digits.detector().with_options(classes=["five", "six"]), served_digits.png())
     page.wait(f"return document.querySelectorAll('#rows tr').length === {len(expected)}")
     assert page.run(_ROWS) == expected
     page.type("#classes", "x")
@@ -99,10 +99,10 @@ def test_options_change_the_boxes(page: Browser) -> None:
 def test_a_file_is_chosen_with_the_keyboard_and_a_broken_one_gets_a_sentence(
     page: Browser, tmp_path: pathlib.Path
 ) -> None:
-    (tmp_path / "digits.png").write_bytes(served_digits.picture(1))
+    (tmp_path / "digits.png").write_bytes(served_digits.png(1))
     page.type("#file", str(tmp_path / "digits.png"))
     page.wait(_STATUS)
-    assert page.run(_ROWS) == expected_rows(served_digits.detector(), served_digits.picture(1))
+    assert page.run(_ROWS) == expected_rows(served_digits.detector(), served_digits.png(1))
     focusable = page.run("return [...document.querySelectorAll('input, button')].every(each => each.tabIndex === 0)")
     assert focusable
     drop(page, b"no image")
@@ -133,7 +133,7 @@ def test_the_video_of_the_server_is_shown(browser: Browser, tmp_path: pathlib.Pa
 
 
 def test_nothing_comes_from_another_server(page: Browser, server: Server) -> None:
-    drop(page, served_digits.picture())
+    drop(page, served_digits.png())
     page.wait(_STATUS)
     names = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert {name.split("/v1/")[0] for name in names} == {f"http://127.0.0.1:{server.port}"}

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from darknet_py.errors import DataError
-from tests.helpers.served_digits import picture
+from tests.helpers.served_digits import png
 
 pytest.importorskip("starlette", reason="serving needs Starlette: pip install 'darknet-torch[serve]'")
 pytest.importorskip("uvicorn", reason="serving needs uvicorn: pip install 'darknet-torch[serve]'")
@@ -168,13 +168,13 @@ def test_a_signal_drains_the_server() -> None:
         running("-c", SLOW, "cfgs/digits.cfg", "cfgs/digits.weights") as server,
         concurrent.futures.ThreadPoolExecutor() as pool,
     ):
-        accepted = [pool.submit(server.request, "POST", "/v1/detect", picture(index)) for index in range(3)]
+        accepted = [pool.submit(server.request, "POST", "/v1/detect", png(index)) for index in range(3)]
         assert server.process.stdout
         assert server.process.stdout.readline() == "computing\n"
         time.sleep(0.2)  # for the others to be accepted
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
-        assert server.request("POST", "/v1/detect", picture()) == (503, {"error": "the server is shutting down"})
+        assert server.request("POST", "/v1/detect", png()) == (503, {"error": "the server is shutting down"})
         assert server.request("GET", "/healthz") == (503, {"status": "draining"})
         for future in accepted:
             status, content = future.result(30)
@@ -201,7 +201,7 @@ def test_a_body_that_never_ends_is_refused_when_the_server_ends() -> None:
 def test_the_command_serves_and_ends() -> None:
     with running("-m", "darknet_py", "serve", "digits", "--port", "0") as server:
         assert server.line.startswith("serving at http://127.0.0.1:")
-        status, content = server.request("POST", "/v1/detect", picture())
+        status, content = server.request("POST", "/v1/detect", png())
         assert (status, len(content["boxes"]) > 1) == (200, True)
         status, content = server.request("GET", "/v1/model")
         assert content["cfg"] == "digits.cfg"

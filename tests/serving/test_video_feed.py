@@ -237,7 +237,7 @@ def test_a_server_sends_frames_and_events(tmp_path: pathlib.Path) -> None:
     clip = tmp_path / "clip.mp4"
     with VideoWriter(clip, Fraction(10)) as writer:
         for index in range(8):
-            writer.write(np.asarray(Image.open(io.BytesIO(served_digits.picture(index)))), index / 10)
+            writer.write(np.asarray(Image.open(io.BytesIO(served_digits.png(index)))), index / 10)
     with open_video(clip) as video:
         images = [frame.image for frame in video]
     command = ("-m", "darknet_py", "serve", "digits", "--port", "0", "--source", str(clip))

@@ -59,7 +59,7 @@ def _detector_lines(network: Network) -> Callable[[IterationMetrics], object]:
 
 def _print_heads(network: Network, metrics: IterationMetrics) -> None:
     """Print the numbers of each head for each mini-batch, to the stream that Darknet prints them to."""
-    heads = {index: layer for index, layer in enumerate(network) if layer in network.heads}
+    heads = dict(zip(network.outputs, network.heads, strict=False))  # without heads there is another output
     for mini_batch in metrics.mini_batches:
         for index, numbers in mini_batch.items():
             if (head := heads.get(index)) is not None and len(numbers) > 1:  # without a loss there is the cost only
