@@ -1,0 +1,189 @@
+"""Every extra installs and works alone on top of the base install; without it, its command is one sentence.
+
+``pytest -m slow tests/test_extras.py`` makes an environment for each extra, of the base install and that extra only.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from typing import NamedTuple
+
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+class Use(NamedTuple):
+    """A bash line that needs an extra, and a file that it writes (empty: none).
+
+    It is run in a folder with ``a.png``, ``clip.mjpeg`` and ``set/digits.data``.
+    """
+
+    line: str
+    writes: str = ""
+
+
+TRAIN = (
+    "darknet-py train set/digits.data digits --set max_batches=1 --set batch=2 --set subdivisions=1 --no-map --quiet"
+)
+SERVE = """
+darknet-py serve digits --port 0 2> log & until grep -q http:// log
+do kill -0 $! 2> /dev/null || { cat log >&2; exit 1; }; sleep 0.2; done
+kill -TERM $!; wait $!
+"""
+
+# What each extra is for. An extra without a row fails: add the shortest command that needs it.
+USES = {
+    "completion": Use("darknet-py --print-completion bash > completion.sh", "completion.sh"),
+    "eval": Use("darknet-py evaluate digits set/digits.data --protocol coco --json coco.json --quiet", "coco.json"),
+    "export": Use("darknet-py export digits -o d.onnx && darknet-py detect d.onnx a.png", "d.onnx"),
+    "log": Use(f"{TRAIN} --log tensorboard -o log", "log/tensorboard"),
+    "mlflow": Use(f"{TRAIN} --log mlflow -o mlflow", "mlflow/mlflow.db"),
+    "ncnn": Use("darknet-py export digits -o d.ncnn.param && darknet-py detect d.ncnn.param a.png", "d.ncnn.param"),
+    "openvino": Use("darknet-py export digits -o d.xml && darknet-py detect d.xml a.png", "d.xml"),
+    "plots": Use("darknet-py data stats set/digits.data -o plots", "plots"),
+    "safetensors": Use("darknet-py convert cfgs/digits.weights d.safetensors --cfg digits", "d.safetensors"),
+    "serve": Use(SERVE),
+    "supervision": Use("python -c \"import darknet_py as dk; dk.Detector('digits')('a.png').to_supervision()\""),
+    "track": Use("darknet-py detect digits set/valid --track --json track.json", "track.json"),
+    "video": Use("darknet-py detect digits clip.mjpeg --json video.json", "video.json"),
+    "wandb": Use(f"{TRAIN} --log wandb -o wandb", "wandb/wandb"),
+}
+# Extras of those who work on the package; their lines are run in the checkout.
+DEVELOPMENT = {
+    "dev": "python -m ruff check darknet_py && python -m mypy --version && pre-commit --version",
+    "docs": "NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet --site-dir $WORK/site",
+    "test": "python -m pytest -n0 -q -p no:cacheprovider tests/test_boxes.py",
+}
+
+
+def test_every_extra_has_a_use() -> None:
+    missing = EXTRAS.keys() - USES.keys() - DEVELOPMENT.keys() - {"all"}
+    assert not missing, f"pyproject.toml has extras without a row in USES of tests/test_extras.py: {sorted(missing)}"
+    assert USES.keys() | DEVELOPMENT.keys() <= EXTRAS.keys()
+
+
+def run(line: str, environment: pathlib.Path, folder: pathlib.Path, work: pathlib.Path) -> tuple[int, str]:
+    """Run a bash line with the programs of a virtual environment; return the exit status and stderr."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    kept |= {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}", "WORK": str(work)}
+    done = subprocess.run(["bash", "-euc", line], cwd=folder, env=kept, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def pip(environment: pathlib.Path, *arguments: str) -> None:
+    line = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--no-input", "install", "-q"]
+    line += ["--disable-pip-version-check", "-c", str(ROOT / "constraints.txt"), *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if "Failed to establish a new connection" in done.stderr:
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr
+
+
+def install(environment: pathlib.Path, wheel: pathlib.Path, extra: str) -> None:
+    """Install the wheel, for a ``darknet-py`` that runs in this environment, and what its extra adds to those below."""
+    pip(environment, "--no-deps", "--ignore-installed", str(wheel))
+    pip(environment, f"{wheel}[{extra}]")
+
+
+def make_environment(folder: pathlib.Path, *layers: pathlib.Path) -> pathlib.Path:
+    """A virtual environment without pip, on top of the packages of others."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (own,) = (folder / "lib").glob("python*/site-packages")
+    below = [str(next((layer / "lib").glob("python*/site-packages"))) for layer in layers]
+    (own / "below.pth").write_text("".join(f"{path}\n" for path in below))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    line = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(line, check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def base(wheel: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """An environment of the base install."""
+    environment = make_environment(tmp_path_factory.mktemp("base") / "venv")
+    pip(environment, str(wheel))
+    return environment
+
+
+@pytest.fixture
+def work(base: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder with the files that the lines read, made by the base install."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    code, errors = run("darknet-py digits set --train-images 4 --valid-images 4 --quiet", base, folder, folder)
+    assert code == 0, errors
+    shutil.copy(folder / "set" / "valid" / "00000.png", folder / "a.png")
+    shutil.copytree(ROOT / "cfgs", folder / "cfgs")
+    with (folder / "clip.mjpeg").open("wb") as clip:  # a JPEG after another
+        for path in sorted((folder / "set" / "valid").glob("*.png")):
+            Image.open(path).convert("RGB").save(clip, "jpeg")
+    return folder
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the lines are bash's")
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", sorted(USES))
+def test_without_the_extra_its_command_is_one_sentence(extra: str, base: pathlib.Path, work: pathlib.Path) -> None:
+    code, errors = run(USES[extra].line, base, work, work)
+    assert code == 1, errors
+    lines = errors.strip().splitlines()
+    if extra == "supervision":  # Python, not a command: the sentence is that of the exception
+        lines = lines[-1:]
+    assert len(lines) == 1, errors
+    assert re.search(rf"pip install 'darknet-torch\[{extra}\]'$", lines[0]), errors
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", sorted(USES))
+def test_the_extra_works_alone(
+    extra: str, base: pathlib.Path, wheel: pathlib.Path, work: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    environment = make_environment(tmp_path / "venv", base)
+    install(environment, wheel, extra)
+    code, errors = run(USES[extra].line, environment, work, work)
+    assert code == 0, errors
+    assert (work / USES[extra].writes).exists()
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", sorted(DEVELOPMENT))
+def test_the_extra_for_development_works(
+    extra: str, base: pathlib.Path, wheel: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    environment = make_environment(tmp_path / "venv", base)
+    install(environment, wheel, extra)
+    code, errors = run(DEVELOPMENT[extra], environment, ROOT, tmp_path)
+    assert code == 0, errors
+
+
+@posix
+@pytest.mark.slow
+def test_all_has_what_its_extras_need(
+    base: pathlib.Path, wheel: pathlib.Path, work: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    environment = make_environment(tmp_path / "venv", base)
+    install(environment, wheel, "all")
+    (listed,) = re.findall(r"\[(.*)\]", EXTRAS["all"][0])
+    for extra in listed.split(","):
+        code, errors = run(USES[extra].line, environment, work, work)
+        assert code == 0, f"{extra}: {errors}"
