@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .loading import load, save
     from .network import Network
     from .pruning.pruner import Pruned, prune
+    from .quantization.int8_export import export_int8
     from .results.results import Results
     from .results.rows import Boxes
     from .tracking import Tracker
@@ -74,6 +75,7 @@ _HOMES = {
     "convert": "conversion.checkpoints",
     "evaluate": "evaluation.evaluator",
     "export": "exporters.exporter",
+    "export_int8": "quantization.int8_export",
     "keep_freed_memory": "inference.allocator",
     "load": "loading",
     "load_plugin": "layers",
@@ -115,6 +117,7 @@ __all__ = [
     "convert",
     "evaluate",
     "export",
+    "export_int8",
     "keep_freed_memory",
     "load",
     "load_plugin",

@@ -17,9 +17,11 @@ NAME = "a name of the catalogue (see: darknet-py fetch --list)"
 _INPUT: _Spec = {"dest": "size", "type": int, "nargs": 2, "metavar": ("WIDTH", "HEIGHT")}
 FORMATS = ("darknet", "ultralytics", "coco", "voc", "cvat", "labelme", "label-studio")
 DATA = "a .data file, list or folder of images, data.yaml, COCO or Label Studio json, CVAT xml, VOC or LabelMe folder"
+_PROTOCOLS = ("darknet", "voc07", "coco")  # evaluation.scores.Protocol
 _NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms", "soft-linear", "soft-gaussian", "wbf")  # boxes.NMSKind
 _ENGINES = (
-    "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, ncnn, or auto: the fastest installed"
+    "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, ncnn, auto (the fastest installed), or "
+    "an exported file of this network"
 )
 
 
@@ -116,6 +118,10 @@ SHARED: dict[str, _Spec] = {
         "metavar": "MAP",
         "help": "classes of DATA as the network's: FROM=TO,FROM=TO (names or numbers), a file of such lines, "
         "or `names` for classes of equal names; others are left out",
+    },
+    "--protocol": {
+        "choices": _PROTOCOLS,
+        "help": "darknet: as `detector map`; voc07: 11 recalls; coco: mean over IoU 0.50 to 0.95",
     },
     "--polygons": {"action": "store_true", "help": "take the bounding boxes of polygons in label files"},
     # data sets

@@ -3,22 +3,26 @@
     darknet-py benchmark yolov4-tiny
     darknet-py benchmark my.cfg --imgsz 608 608 --batch 8 --dtype bf16
     darknet-py benchmark my.cfg my.weights --choose
+    darknet-py benchmark my.onnx my.int8.onnx
 
 Without WEIGHTS, random ones are used, which take the same time. "of peak" is relative to the best throughput of large
 convolutions and a matrix product on this machine. The runtimes that are installed (OpenVINO, ONNX Runtime, ncnn,
 OpenCV 4) are timed interleaved with this package; --darknet adds a C library. --choose makes the trial of
-`--engine auto` now, for this network, size, batch and number of threads, and keeps its result."""
+`--engine auto` now, for this network, size, batch and number of threads, and keeps its result. Exported files, one or
+two, are timed interleaved, each in its own runtime."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import statistics
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from .._table import format_table
 from ..devices import find_device
 from ..errors import DarknetError
+from ..runtimes import is_model_file
 from . import _model, _options, _records
 
 if TYPE_CHECKING:
@@ -55,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    if is_model_file(args.model):
+        return _time_files(args)
     network = _load_network(args)
     x = torch.rand(args.batch, *network.shape, device=next(network.parameters()).device)
     if args.choose:
@@ -95,6 +101,39 @@ def _choose(args: argparse.Namespace, network: Network, x: Tensor) -> int:
         lines = format_table(rows, "<>") if choice.ms else []
         lines += [f"without {name}: {reason}" for name, reason in choice.left_out.items()]
         print("\n".join([*lines, f"engine auto: {choice.engine} for batches of {len(x)}"]))
+    return 0
+
+
+def _time_files(args: argparse.Namespace) -> int:
+    """Time exported files in their runtimes, interleaved, and print a table."""
+    import torch
+
+    from ..inference.benchmark import time_interleaved
+    from ..inference.exported_model import ExportedModel
+    from ..processor import describe_vnni
+
+    if args.choose or args.darknet is not None:
+        raise DarknetError(f"{args.model}: is an exported file: expected cfg and weights for --choose and --darknet")
+    paths = [args.model] if args.weights is None else [args.model, args.weights]
+    models = {path: ExportedModel(path, size=tuple(args.size) if args.size else None) for path in paths}
+    shapes = {model.network.shape for model in models.values()}
+    if len(shapes) > 1:
+        raise DarknetError(f"{paths[1]}: expected the input size of {paths[0]}")
+    x = torch.rand(args.batch, *shapes.pop())
+    times = {path: statistics.median(ms) for path, ms in time_interleaved(models, x, repeats=args.repeats).items()}
+    if args.json:
+        runs = {
+            path: {"ms": times[path], "runtime": model.runtime, "weight_bits": model.weight_bits}
+            for path, model in models.items()
+        }
+        report = {"input": list(x.shape), "threads": torch.get_num_threads(), "processor": describe_vnni()}
+        _records.write_json(args.json, report | {"runs": runs})
+    if args.json != "-":
+        rows = [("file", "runtime", "weights", "median ms")]
+        for path, model in models.items():
+            rows.append((path, model.runtime, f"{model.weight_bits} bits", f"{times[path]:.2f}"))
+        note = f"{torch.get_num_threads()} threads on a processor {describe_vnni()}"
+        print("\n".join([*format_table(rows, "<<>"), note]))
     return 0
 
 

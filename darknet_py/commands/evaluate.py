@@ -20,7 +20,6 @@ from . import _model, _options, _output, _records
 if TYPE_CHECKING:
     from ..evaluation.scores import Evaluation
 
-_PROTOCOLS = ("darknet", "voc07", "coco")
 _BACKENDS = ("pycocotools", "faster_coco_eval")
 
 
@@ -33,12 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "--polygons")
     _options.add(parser, "--map-classes")
     protocol = parser.add_argument_group("protocol")
-    protocol.add_argument(
-        "--protocol",
-        choices=_PROTOCOLS,
-        default="darknet",
-        help="darknet: as `detector map`; voc07: 11 recalls; coco: mean over IoU 0.50 to 0.95 (default: darknet)",
-    )
+    _options.add(protocol, "--protocol", default="darknet")
     protocol.add_argument(
         "--backend", choices=_BACKENDS, help="package that computes the coco protocol (default: the installed one)"
     )

@@ -23,6 +23,7 @@ from ..postprocess import Heads, uses_letterbox
 from ..weights import checkpoint
 
 _PRODUCER = "darknet_py"
+INT8 = "int8"  # key of what an int8 file says about its quantisation, a JSON object with ``weight_bits``
 
 
 def describe(
@@ -76,8 +77,7 @@ def describe(
         "names": json.dumps(list(names or network.names), ensure_ascii=False),
         "head_options": json.dumps(options),
         "dialect": str(network.dialect),
-        "cfg_sha256": hashlib.sha256(network.config.text.encode("utf-8", "surrogateescape")).hexdigest(),
-        "weights_sha256": _weights_sha256(network),
+        **fingerprints(network),
         "heads": str(heads),
         "outputs": json.dumps(list(outputs)),
         "threshold": str(threshold),
@@ -104,12 +104,14 @@ class FileDescription:
         heads: What the file returns.
         letterbox: Whether images are letterboxed.
         threshold: Score threshold of a file with ``Heads.NMS``.
+        weight_bits: Bits of a weight of the convolutions: 32 or 16, and 8 or 7 in an int8 file.
     """
 
     network: Network
     heads: Heads
     letterbox: bool
     threshold: float
+    weight_bits: int = 32
 
 
 def read(metadata: Mapping[str, str], path: str, size: tuple[int, int] | None = None) -> FileDescription:
@@ -144,9 +146,11 @@ def read(metadata: Mapping[str, str], path: str, size: tuple[int, int] | None = 
             size = shape.width, shape.height
         network = checkpoint.build(saved, path, size=size)
         network.names = tuple(map(str, json.loads(metadata["names"])))
-        return FileDescription(
-            network, Heads(metadata["heads"]), metadata["resize"] == "letterbox", float(metadata["threshold"])
-        )
+        bits = 16 if metadata["fp16"] == "true" else 32
+        if INT8 in metadata:
+            bits = int(json.loads(metadata[INT8])["weight_bits"])
+        letterbox = metadata["resize"] == "letterbox"
+        return FileDescription(network, Heads(metadata["heads"]), letterbox, float(metadata["threshold"]), bits)
     except DarknetError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -156,6 +160,12 @@ def read(metadata: Mapping[str, str], path: str, size: tuple[int, int] | None = 
 def is_ours(metadata: Mapping[str, str]) -> bool:
     """Whether this package wrote the metadata; other programs may use the same keys with another meaning."""
     return metadata.get("producer", "").startswith(_PRODUCER)
+
+
+def fingerprints(network: Network) -> dict[str, str]:
+    """Return the entries that tell networks apart: the SHA-256 of the cfg's text and of the .weights file."""
+    text = network.config.text.encode("utf-8", "surrogateescape")
+    return {"cfg_sha256": hashlib.sha256(text).hexdigest(), "weights_sha256": _weights_sha256(network)}
 
 
 def _weights_sha256(network: Network) -> str:

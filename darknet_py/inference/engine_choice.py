@@ -29,6 +29,7 @@ from ..files import atomic_write
 from ..hub.catalogue import cache_folder
 from ..messages import get_logger
 from ..network import Network
+from ..processor import describe_processor
 
 Engine = Callable[[Tensor], list[Tensor]]
 _ROUNDS = 3  # of a trial
@@ -170,13 +171,4 @@ def _machine() -> tuple[str, ...]:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             versions.append("")
-    return (platform.node(), platform.machine(), _processor(), str(os.cpu_count()), *versions)
-
-
-def _processor() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    kinds = ("model name", "flags", "Features")
-    return "\n".join(sorted({line for line in lines if line.startswith(kinds)}))
+    return (platform.node(), platform.machine(), describe_processor(), str(os.cpu_count()), *versions)

@@ -18,6 +18,7 @@ from ..exporters import metadata
 from ..messages import get_logger
 from ..network import Network, unwrap
 from ..postprocess import Heads
+from ..processor import has_vnni, is_x86
 from ..runtimes import is_model_file
 from ..runtimes.reader import read_model
 from .converted_engines import require_shape
@@ -44,6 +45,7 @@ class ExportedModel:
         form: What the outputs are, see ``postprocess.decode``.
         letterbox: Whether images are letterboxed.
         threshold: Score threshold of a file with ``Heads.NMS``; no detection below it is returned.
+        weight_bits: Bits of a weight of the convolutions: 32, 16, or in an int8 file 8 or 7.
 
     Raises:
         DarknetError: There is no such file, it was not written by ``export``, its runtime is not installed, it does not
@@ -61,6 +63,13 @@ class ExportedModel:
         self.form = description.heads
         self.letterbox = description.letterbox
         self.threshold = description.threshold
+        self.weight_bits = description.weight_bits
+        if self.weight_bits == 8 and is_x86() and has_vnni() is False:
+            _log.warning(
+                "%s: has weights of 8 bits, whose sums saturate on this processor without VNNI: expected a file with "
+                "weights of 7 bits",
+                self.path,
+            )
         self.network.register_forward_pre_hook(_Refusal(self.path))
         self._shape = self._input_shape()
 
@@ -93,11 +102,26 @@ class ExportedModel:
     def __repr__(self) -> str:
         return f"ExportedModel({self.path!r}, {self._model.runtime})"
 
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime."""
+        return self._model.runtime
+
     def as_engine(self, engine: str | Engine) -> Engine:
         """Return this engine, unless another than the default is asked for. Raises DarknetError."""
         if engine != DEFAULT:
             raise DarknetError(f"{self.path}: runs in {self._model.runtime}: expected no engine, got {engine!r}")
         return self
+
+    def require_network(self, network: Network) -> None:
+        """Raise DarknetError unless the file was exported from this network, for its input size."""
+        ours = metadata.fingerprints(network)
+        differ = [key.partition("_")[0] for key, value in ours.items() if self._model.metadata.get(key) != value]
+        if differ:
+            raise DarknetError(f"{self.path}: was exported from another network: its {' and '.join(differ)} differ")
+        if network.shape != self.network.shape:
+            sizes = [f"{shape.width} x {shape.height}" for shape in (network.shape, self.network.shape)]
+            raise DarknetError(f"{self.path}: expected a file for inputs of {sizes[0]}, found {sizes[1]}")
 
     def check_options(self, threshold: float, class_map: object) -> None:
         """Raise DarknetError, or warn, where options of a detector ask for boxes that the file does not return."""
@@ -181,7 +205,7 @@ def open_model(
 
     Args:
         model: A network, see ``network.unwrap``; a name or file, see ``loading.load``; or an exported file.
-        engine: The engine that is asked for.
+        engine: The engine that is asked for, or an exported file of the model, which computes in its place.
         letterbox: Whether images are letterboxed; None: as the file says.
 
     Raises:
@@ -194,6 +218,10 @@ def open_model(
             model.network, model.as_engine(engine), model.letterbox if letterbox is None else letterbox, model
         )
     network = loading.load(model) if isinstance(model, str | os.PathLike) else unwrap(model)
+    if isinstance(engine, str) and is_model_file(engine):
+        file = ExportedModel(engine)
+        file.require_network(network)
+        return OpenedModel(network, file, letterbox, file)
     return OpenedModel(network, engine, letterbox)
 
 

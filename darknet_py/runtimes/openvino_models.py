@@ -26,19 +26,28 @@ _lock = threading.RLock()
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry, and return the package.
 
-    ``import openvino`` and ``openvino.convert_model`` send statistics to Google Analytics, from forked processes and
-    without consent, and write a client ID to ``~/intel``. Where their package for that is missing, they do not. It is
-    hidden during the import only; a program that has imported OpenVINO before keeps what it has.
-
     Raises:
         ImportError: OpenVINO is not installed.
     """
+    return import_without_telemetry("openvino")
+
+
+def import_without_telemetry(name: str) -> Any:
+    """Import OpenVINO, or a package that builds on it, without its telemetry, and return the package.
+
+    ``import openvino``, ``openvino.convert_model`` and ``nncf.quantize`` send statistics to Google Analytics, from
+    forked processes and without consent, and write a client ID to ``~/intel``. Where their package for that is missing,
+    they do not. It is hidden during the import only; a program that has imported them before keeps what it has.
+
+    Raises:
+        ImportError: The package is not installed.
+    """
     with _lock:
-        if "openvino" in sys.modules or _TELEMETRY in sys.modules:
-            return importlib.import_module("openvino")
+        if name in sys.modules or _TELEMETRY in sys.modules:
+            return importlib.import_module(name)
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # the import system's way to hide a module
         try:
-            return importlib.import_module("openvino")
+            return importlib.import_module(name)
         finally:
             del sys.modules[_TELEMETRY]
 
