@@ -1,11 +1,16 @@
 """Throughput and latency of ``darknet-py serve``, beside those of the network alone.
 
     python benchmarks/serving.py --seconds 10 --connections 1 4 16
+    python benchmarks/serving.py --requests 100000 --seconds 60 --connections 16
 
 A server of the digits network runs in a process of its own; Debian's wrk sends it an image over loopback, for 60 s in
-total at most, and no further row is begun after 100,000 requests. ``network`` is the detector in this process, called
-with batches of decoded images; ``decoding`` adds the image files. Memory is that of the server process (VmRSS) before
-the first request and after each row. wrk, the server and what else runs share the cores.
+total at most. ``network`` is the detector in this process, called with batches of decoded images; ``decoding`` adds the
+image files. Memory is that of the server process (VmRSS) before the first request and after each row. wrk, the server
+and what else runs share the cores.
+
+Further options are those of ``darknet-py serve``, for example ``--imgsz 32 32``. With ``--requests`` the rows are
+repetitions over the last number of connections, until so many requests have been sent, and the time has no other limit:
+does the memory grow?
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from darknet_py._table import format_table
 from darknet_py.demo import digits
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-MAX_REQUESTS, MAX_SECONDS = 100_000, 60.0
+MAX_SECONDS = 60.0
 SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "image/png"
@@ -45,6 +50,7 @@ end
 class Load(NamedTuple):
     """What wrk has measured."""
 
+    connections: int
     requests: int
     seconds: float
     p50: float  # milliseconds
@@ -59,33 +65,47 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each row (default: 10)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16], metavar="N")
     parser.add_argument("--max-batch", type=int, default=8, metavar="N")
-    args = parser.parse_args()
+    parser.add_argument("--requests", type=int, metavar="N", help="send N requests instead, and watch the memory")
+    args, options = parser.parse_known_args()
     if shutil.which("wrk") is None:
         parser.error("needs wrk: apt install wrk")
-    if args.seconds * len(args.connections) > MAX_SECONDS:
+    if args.requests is None and args.seconds * len(args.connections) > MAX_SECONDS:
         parser.error(f"expected at most {MAX_SECONDS:g} s in total")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         digits.write_dataset(folder, train=1, valid=1)
         image = next((folder / "valid").glob("*.png"))
         rows = [("", "images/s", "p50 ms", "p99 ms", "other status", "failed", "RSS MB")]
-        for batch in (1, args.max_batch):
-            for title, sources in (("network", False), ("decoding", True)):
-                rows.append((f"{title}, batch {batch}", *alone(image, batch, decode=sources), "", "", ""))
-        with serving("--max-batch", str(args.max_batch)) as (port, memory):
-            rows.append(("server, idle", "", "", "", "", "", f"{memory():.0f}"))
-            total = 0
-            for connections in args.connections:
-                load = run_wrk(port, image, folder / "post.lua", connections, args.seconds)
+        if args.requests is None:
+            for batch in (1, args.max_batch):
+                for title, sources in (("network", False), ("decoding", True)):
+                    rows.append((f"{title}, batch {batch}", *alone(image, batch, decode=sources), "", "", ""))
+        total = 0
+        with serving("--max-batch", str(args.max_batch), *options) as (port, memory):
+            rows.append(("server, idle", "", "", "", "", "", f"{memory():.1f}"))
+            for load in loads(args, port, image, folder / "post.lua"):
                 total += load.requests
+                title = f"server, {load.connections} connections" if args.requests is None else f"{total:,} requests"
                 shown = (f"{load.requests / load.seconds:.0f}", f"{load.p50:.1f}", f"{load.p99:.1f}")
-                counts = (str(load.refused), str(load.failed), f"{memory():.0f}")
-                rows.append((f"server, {connections} connections", *shown, *counts))
-                if total >= MAX_REQUESTS:
-                    break
+                rows.append((title, *shown, str(load.refused), str(load.failed), f"{memory():.1f}"))
+                print("  ".join(rows[-1]), file=sys.stderr)
     print("\n".join(format_table(rows, "<>>>>>>")))
     print(f"{total:,} requests")
     return 0
+
+
+def loads(args: argparse.Namespace, port: int, image: pathlib.Path, script: pathlib.Path) -> Iterator[Load]:
+    """Put the server under load, a row of the table at a time."""
+    if args.requests is None:
+        for connections in args.connections:
+            yield run_wrk(port, image, script, connections, args.seconds)
+        return
+    left = args.requests
+    while left > 0:
+        load = run_wrk(port, image, script, args.connections[-1], args.seconds)
+        assert load.requests, "the server answers no more"
+        left -= load.requests
+        yield load
 
 
 def alone(image: pathlib.Path, batch: int, *, decode: bool, seconds: float = 3.0) -> tuple[str, str, str]:
@@ -132,7 +152,10 @@ def serving(*options: str) -> Iterator[tuple[int, Callable[[], float]]]:
         yield int(found[1]), memory
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 def run_wrk(port: int, image: pathlib.Path, script: pathlib.Path, connections: int, seconds: float) -> Load:
@@ -144,7 +167,7 @@ def run_wrk(port: int, image: pathlib.Path, script: pathlib.Path, connections: i
     found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", done.stdout)
     assert found, done.stdout + done.stderr
     requests, duration, p50, p99, refused, failed = map(int, found.groups())
-    return Load(requests, duration / 1e6, p50 / 1e3, p99 / 1e3, refused, failed)
+    return Load(connections, requests, duration / 1e6, p50 / 1e3, p99 / 1e3, refused, failed)
 
 
 if __name__ == "__main__":

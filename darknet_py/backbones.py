@@ -50,7 +50,7 @@ class Backbone(nn.Module):
         super().__init__()
         whole = unwrap(network)
         count = len(whole.layers)
-        numbers = list(_last_of_each_resolution(whole)) if out_layers is None else list(out_layers)
+        numbers = last_of_each_resolution(whole) if out_layers is None else list(out_layers)
         if not numbers or any(not -count <= number < count for number in numbers):
             raise DarknetError(f"out_layers: expected numbers of layers in 0..{count - 1}, got {numbers}")
         numbers = [number % count for number in numbers]
@@ -86,6 +86,11 @@ def backbone(
         DarknetError: as for ``load`` and ``Backbone``.
     """
     return Backbone(load(cfg, weights, **options), out_layers)
+
+
+def last_of_each_resolution(network: Network) -> list[int]:
+    """Return the last layer of each resolution, up to the first that enlarges its map or computes predictions."""
+    return list(_last_of_each_resolution(network))
 
 
 def _last_of_each_resolution(network: Network) -> Iterator[int]:

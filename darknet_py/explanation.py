@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ._typing import StrPath
 from .data.class_names import class_numbers
-from .figures import INK, figure_format, plain_text, require_figure_class, write_figure
+from .figures import HEAT_COLOURS, INK, figure_format, plain_text, require_figure_class, write_figure
 from .images.reading import ImageArray
 from .images.resizing import letterboxed_size, prepare_input
 from .modes import standard_defaults
@@ -157,6 +157,6 @@ def _draw_heat(ax: Any, image: ImageArray, title: str, values: Tensor) -> None:
     shown = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
     heat = values.clamp(0, 1).numpy()
     ax.imshow(shown, cmap="gray")
-    ax.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.15 + 0.7 * heat)
+    ax.imshow(heat, cmap=HEAT_COLOURS, vmin=0, vmax=1, alpha=0.15 + 0.7 * heat)
     ax.set_title(title, loc="left", fontsize=10, color=INK)
     ax.set_axis_off()

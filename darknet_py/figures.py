@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from ._typing import StrPath
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, GREY, LIGHT, BOLD = "#24292f", "#6e7781", "#d0d7de", "#0b5cad"
+HEAT_COLOURS = "inferno"  # matplotlib's name
 
 
 def import_figure_class() -> type[Figure]:
@@ -35,6 +38,18 @@ def require_figure_class() -> type[Figure]:
         return import_figure_class()
     except ImportError as error:
         raise DarknetError(str(error)) from error
+
+
+def require_colour_map() -> Callable[[npt.NDArray[np.floating]], npt.NDArray[np.uint8]]:
+    """Return a function from values [...] in 0..1 to colours from black to yellow, RGB, uint8 [..., 3].
+
+    Raises DarknetError without matplotlib.
+    """
+    require_figure_class()
+    from matplotlib import colormaps
+
+    table = (255 * colormaps[HEAT_COLOURS](np.arange(256))[:, :3]).round().astype(np.uint8)
+    return lambda values: table[(255 * values).round().astype(np.uint8)]
 
 
 def figure_format(path: StrPath, formats: Sequence[str], kind: str) -> str:

@@ -55,7 +55,7 @@ ROWS = (
     ("loading", "video", "augmentation", "tracking", "counting"),
     ("conversion", "diagram", "exporters", "inference"),
     ("backbones", "detector", "classifier", "generate", "compat"),
-    ("explanation", "tiling", "evaluation", "compare"),
+    ("explanation", "tiling", "evaluation", "compare", "visualization"),
     ("model_report", "pruning", "quantization"),
     ("training", "serving"),
     ("commands",),

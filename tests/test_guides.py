@@ -64,7 +64,7 @@ def test_train_on_your_own_images(
 def test_for_pytorch_users(tmp_path: pathlib.Path) -> None:
     digits.write_dataset(tmp_path / "set", 16, 2)
     codes = [content for language, content in blocks("pytorch.md") if language == "python"]
-    assert len(codes) == 9
+    assert len(codes) == 10
     for number, code in enumerate(codes):
         (tmp_path / f"{number}.py").write_text(code)
     run = "import runpy, sys\nfor name in sys.argv[1:]:\n    runpy.run_path(name, run_name='__main__')"

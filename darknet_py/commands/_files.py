@@ -81,8 +81,10 @@ def _places(verb: str, parser: argparse.ArgumentParser, args: argparse.Namespace
 
 
 def _source_places(verb: str, args: argparse.Namespace, sources: Sequence[str]) -> Iterator[Place]:
-    """Of ``detect`` and ``explain`` the first source is WEIGHTS if MODEL is a cfg."""
-    has_weights = verb in ("detect", "explain") and not args.fetch and CFG in map(_kind, (args.model, *sources))
+    """Of ``detect``, ``explain`` and ``visualize`` the first source is WEIGHTS if MODEL is a cfg."""
+    has_weights = (
+        verb in ("detect", "explain", "visualize") and not args.fetch and CFG in map(_kind, (args.model, *sources))
+    )
     for number, source in enumerate(sources):
         is_weights = number == 0 and has_weights
         yield Place("WEIGHTS" if is_weights else "SOURCE", (WEIGHTS if is_weights else IMAGE,), source)

@@ -148,10 +148,18 @@ def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> I
 
 def split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:
     """Return the model, the images and the videos; for a cfg without --fetch the first source is its weights."""
-    first, *others = args.sources
-    is_weights = first.endswith(_WEIGHTS_SUFFIXES) or (args.model.endswith(".cfg") and not args.fetch)
-    if is_weights and not others:
-        raise DataError(f"{first}: read as the weights of {args.model}: expected a SOURCE after it")
-    model = find(args.model, first if is_weights else None, fetch=args.fetch, progress=not args.quiet)
-    images, videos = _video.split_videos(others if is_weights else args.sources)
+    model, sources = find_model(args)
+    if not sources:
+        raise DataError(f"{args.sources[0]}: read as the weights of {args.model}: expected a SOURCE after it")
+    images, videos = _video.split_videos(sources)
     return model, expand_sources(images), videos
+
+
+def find_model(args: argparse.Namespace) -> tuple[Model, list[str]]:
+    """Return the model and the sources; for a cfg without --fetch the first source is its weights."""
+    sources = list(args.sources)
+    is_weights = bool(sources) and (
+        sources[0].endswith(_WEIGHTS_SUFFIXES) or (args.model.endswith(".cfg") and not args.fetch)
+    )
+    weights = sources.pop(0) if is_weights else None
+    return find(args.model, weights, fetch=args.fetch, progress=not args.quiet), sources

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .. import loading
@@ -26,7 +25,6 @@ from ..weights import StoredArray, stored
 from ..weights.first_arrays import read_first_arrays
 
 _EPSILON = {True: 1e-5, False: 1e-6}  # added to the variance by convolutions, and by fully connected layers
-_COLUMNS = 16  # of filters in an image
 _ANCHORS = 3  # of ``oneoff``
 _BOX_FILTERS = 5  # box and objectness
 
@@ -198,30 +196,6 @@ def statistics_lines(network: Network) -> Iterator[str]:
                 variance = (values - mean).square().mean()
                 yield f"{name} MSE: {square.sqrt():.6f}, Mean: {mean:.6f}, Variance: {variance:.6f}"
         yield ""
-
-
-def filter_images(network: Network) -> Iterator[tuple[str, Image.Image]]:
-    """Yield (file name, image) with the filters of each convolution in a grid, each scaled to 0..255.
-
-    Filters of three channels are in colour, others the mean of their channels.
-    """
-    for index, layer in enumerate(network):
-        if isinstance(layer, Convolution) and not layer.owner:
-            yield f"{index}.png", Image.fromarray(_grid(layer.weights.detach().cpu().numpy()))
-
-
-def _grid(filters: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    if filters.shape[1] != 3:
-        filters = filters.mean(axis=1, keepdims=True).repeat(3, axis=1)
-    low = filters.min(axis=(1, 2, 3), keepdims=True)
-    high = filters.max(axis=(1, 2, 3), keepdims=True)
-    scaled = 255 * (filters - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
-    tiles = np.pad(scaled.astype(np.uint8).transpose(0, 2, 3, 1), ((0, 0), (0, 1), (0, 1), (0, 0)))
-    rows = -(-len(tiles) // _COLUMNS)
-    height, width = tiles.shape[1:3]
-    tiles = np.concatenate([tiles, np.zeros((rows * _COLUMNS - len(tiles), height, width, 3), np.uint8)])
-    grid = tiles.reshape(rows, _COLUMNS, height, width, 3).swapaxes(1, 2)
-    return np.ascontiguousarray(grid.reshape(rows * height, _COLUMNS * width, 3))
 
 
 def _sum_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

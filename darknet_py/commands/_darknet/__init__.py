@@ -126,7 +126,7 @@ def _add_arguments(parser: argparse.ArgumentParser, chosen: Function) -> None:
         parser.add_argument(file.rstrip("?*"), nargs=file[-1] if file[-1] in "?*" else None)
 
 
-SHARED = ("classify", "compare", "detect", "partial")  # commands that darknet-py has, too
+SHARED = ("classify", "compare", "detect", "partial", "visualize")  # commands that darknet-py has, too
 _COMPARE = ("train", "valid", "sort", "battle")  # functions of Darknet's compare
 
 

@@ -8,7 +8,6 @@ import time
 from ..._table import format_table
 from ..._version import __version__
 from ...errors import DataError
-from ...files import atomic_write
 from . import function, functions, load_network
 from .arguments import usage
 
@@ -92,13 +91,15 @@ def run_help(_args: argparse.Namespace) -> int:
 
 @function("visualize", "cfg weights?")
 def run_visualize(args: argparse.Namespace) -> int:
-    """Write the filters of each convolution as an image, LAYER.png: visualize CFG WEIGHTS."""
-    from ...conversion.weight_tools import filter_images
+    """Draw the filters of the first convolution; darknet-py visualize CFG WEIGHTS --layers all draws each, as Darknet.
 
-    for name, image in filter_images(load_network(args)):
-        with atomic_write(name) as file:
-            image.save(file, "png")
-        print(name)
+    Writes visualized.png.
+    """
+    from ...visualization import visualize
+    from ..visualize import OUTPUT, write_sheets
+
+    (sheet,) = visualize(load_network(args)).values()
+    write_sheets({OUTPUT: sheet})
     return 0
 
 
