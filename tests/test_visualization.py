@@ -42,7 +42,7 @@ def tile(sheet: ImageArray, row: int, column: int, size: int, step: int, between
 
 def test_filters_of_three_channels_are_in_colour_on_one_scale(net: Network) -> None:
     (sheet,) = visualize(net).values()
-    weights = net[0].weights.detach()
+    weights = net.state_dict()["layers.0.weights"]
     low, high = weights.min(), weights.max()
     expected = (255 * (weights - low) / (high - low)).permute(0, 2, 3, 1).numpy()
     for number, row, column in ((0, 0, 0), (5, 0, 5), (8, 1, 0), (15, 1, 7)):
@@ -55,7 +55,7 @@ def test_filters_of_three_channels_are_in_colour_on_one_scale(net: Network) -> N
 def test_a_row_has_the_channels_of_a_filter(net: Network) -> None:
     sheets = visualize(net, layers=[1, -2], max_channels=5)
     assert list(sheets) == [1, 27]
-    weights = net[1].weights.detach()[:5, :5]  # 3 x 3
+    weights = net.state_dict()["layers.1.weights"][:5, :5]  # 3 x 3
     assert weights.shape[2:] == (3, 3)
     scaled = (255 * (weights - weights.min()) / (weights.max() - weights.min())).numpy()
     drawn = sheets[1][TOP + 2 * 52 : TOP + 2 * 52 + 48 : 16, LEFT + 4 * 52 : LEFT + 4 * 52 + 48 : 16]
@@ -99,7 +99,7 @@ def test_nan_is_shown_and_counted_and_maps_may_be_vectors() -> None:
     image = np.zeros((4, 4, 1), np.uint8)
     assert visualize(network, image, [3])[3].shape[0] == TOP + LEFT + 160 + ROW  # of a fully connected layer
     with torch.no_grad():
-        network[2].biases[1] = float("nan")
+        network.state_dict()["layers.2.biases"][1] = float("nan")
     sheet = visualize(network, image, [2], order="index")[2]
     is_green = (sheet == visualization._NOT_FINITE).all(axis=2)
     assert is_green.sum() == 160 * 160
