@@ -64,6 +64,7 @@ SHARED: dict[str, _Spec] = {
     "--engine": {"metavar": "ENGINE", "help": f"inference engine: {_ENGINES}"},
     "--dtype": {"choices": ["fp32", "bf16", "fp16"], "help": "floating-point type to compute in"},
     "--batch": {"type": int, "metavar": "N", "help": "images per forward pass"},
+    "--max-batch": {"type": int, "metavar": "N", "help": "images per forward pass at most"},
     "--workers": {"type": int, "metavar": "N", "help": "threads that read images"},
     "--threads": {"type": int, "metavar": "N", "help": "CPU threads"},
     "--repeats": {"type": int, "metavar": "N", "help": "runs of which the median time is taken"},

@@ -4,6 +4,7 @@
     darknet-py export yolov4.cfg yolov4.weights -o yolov4.xml --names coco.names
     darknet-py export yolov4-tiny --format ncnn
     darknet-py export yolov4-tiny --int8 --calibrate coco.data
+    darknet-py export yolov4-tiny --triton models
 
 The suffix of the file, or --format, selects the format: .onnx, .pt2 (torch.export), .xml (OpenVINO, with a .bin),
 .ncnn.param (ncnn, with a .bin and a .json). To verify the file, its own runtime (if installed) runs it on noise, and
@@ -19,7 +20,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from . import _model, _options
+from . import _export_folders, _model, _options
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -31,21 +32,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     _options.add_model(parser, without=("--allow-non-finite",))
     group = parser.add_argument_group("file")
+    places = group.add_mutually_exclusive_group()
     _options.add(
-        group,
+        places,
         "-o/--output",
         metavar="FILE",
         note="the exported file (default: the cfg's name with the suffix of the format)",
     )
+    _export_folders.add(group, places)
     group.add_argument("--format", choices=_SUFFIXES, help="format of the file (default: by its suffix, or onnx)")
     group.add_argument(
         "--heads",
         choices=["raw", "boxes", "nms"],
-        default="raw",
-        help="what the file returns: the heads' outputs, all boxes and scores, or detections after NMS (default: raw)",
+        help="what the file returns: the heads' outputs, all boxes and scores, or detections after NMS (default: raw; "
+        "boxes with --triton and --deepstream)",
     )
     group.add_argument(
-        "--dynamic", choices=["batch", "size", "both"], help="dynamic dimensions of the input (default: none)"
+        "--dynamic",
+        choices=["batch", "size", "both"],
+        help="dynamic dimensions of the input (default: none; batch with --triton and --deepstream)",
     )
     group.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX opset, 11 or later (default: 18)")
     group.add_argument("--fp16", action="store_true", help="store weights and compute layers in float16")
@@ -89,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from ..exporters.exporter import export
 
     int8 = _int8_options(args)
-
+    is_folder = _export_folders.check(args)
     model = _model.find_files(args)
     network = _model.load_network(args, model)
     suffix = (".int8" if args.int8 else "") + _SUFFIXES[args.format or "onnx"]
@@ -97,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format and not output.lower().endswith(pathlib.Path(suffix).suffix):
         raise DataError(f"{output}: expected a name that ends in {suffix}, as --format is {args.format}")
     options: dict[str, Any] = {
-        "heads": args.heads,
+        "heads": args.heads or "raw",
         "dynamic": args.dynamic is not None and (args.dynamic == "both" or args.dynamic),
         "opset": args.opset,
         "names": args.names or (None if network.names else model.names),
@@ -107,16 +112,11 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.int8:
         return _export_int8(args, network, output, options | int8)
-    result = export(
-        network,
-        output,
-        **options,
-        fp16=args.fp16,
-        classes=args.classes,
-        skip_classes=args.skip_classes,
-        allow_non_finite=args.allow_non_finite,
-    )
-    print(result)
+    options |= {"fp16": args.fp16, "classes": args.classes, "skip_classes": args.skip_classes}
+    options |= {"allow_non_finite": args.allow_non_finite}
+    if is_folder:
+        return _export_folders.export_folder(args, network, model.cfg, options)
+    print(export(network, output, **options))
     return 0
 
 

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--drain", type=float, default=30.0, metavar="S", help="seconds for accepted requests at the end (default: 30)"
     )
     limits = parser.add_argument_group("limits")
-    _add_limit(limits, "max_batch", "N", "images per forward pass")
+    _options.add(limits, "--max-batch", default=_DEFAULT.max_batch)
     limits.add_argument(
         "--max-wait",
         type=float,
