@@ -133,8 +133,7 @@ def test_tritons_schema_reads_the_configuration(
 ) -> None:
     reason = "needs Triton's schema: pip install 'tritonclient[grpc]'"
     schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason=reason)
-    from google.protobuf import text_format
-
+    text_format = pytest.importorskip("google.protobuf.text_format")
     names = '["a", "b", "c"]' if heads == "classes" else '["a"]'
     text = model_config(description(heads, names, int(heads != "classes")), batch)
     config = text_format.Parse(text, schema.ModelConfig())
