@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Measure training by several processes, and compare their sum of gradients with DistributedDataParallel.
+"""Measure training by several processes, and what it saves to sum gradients during the backward pass.
 
     python benchmarks/processes.py [CFG[:BATCH[:SIZE]] ...] [--processes 1 2 4] [--iterations 8] [--rounds 3]
 
-Each process takes its share of a batch of random images with one target each. ``all-reduce`` is one step as
-``Trainer`` makes it: forward, loss, backward, then the sum of all gradients. ``DDP`` is the same step through
-``torch.nn.parallel.DistributedDataParallel``, whose buckets are summed during the backward pass. Both alternate in the
-same processes, which use gloo and one thread each. ``sum`` is the share of the time that the sum of ``all-reduce``
-takes, the most that overlapping can save; ``efficiency`` is the throughput per process relative to one process. Each
-is the median over rounds of a mean over iterations. Needs an idle machine with a core for each process.
+Each process takes its share of a batch of random images with one target each. ``DDP`` is one step as ``Trainer``
+makes it: forward, loss and backward through ``torch.nn.parallel.DistributedDataParallel``, whose buckets are summed
+during the backward pass. ``all-reduce`` is the same step with one sum of all gradients after the backward pass. Both
+alternate in the same processes, which use gloo and one thread each. ``sum`` is the share of the time of ``all-reduce``
+that its sum takes, the most that overlapping can save; ``efficiency`` is the throughput per process of ``DDP``,
+relative to one process. Each is the median over rounds of a mean over iterations. Needs an idle machine with a core for
+each process.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def main() -> int:
                 work = (count, name, int(batch), int(size), args.iterations, args.rounds, folder)
                 spawn(measure, work, nprocs=count)
                 plain, ddp, reduced = map(float, (pathlib.Path(folder) / "result").read_text().split())
-            rate = int(batch) / plain
+            rate = int(batch) / ddp
             single = single or rate / count
             figures = f"{plain:.3f} | {ddp:.3f} | {ddp / plain:.2f} | {reduced / plain:.1%} | {rate:.2f}"
             print(f"| {name} {size} b{batch} | {count} | {figures} | {rate / count / single:.2f} |", flush=True)
@@ -63,10 +64,8 @@ def measure(
 ) -> None:
     """Time both kinds of steps in one process; process 0 writes seconds per iteration into ``folder``."""
     import torch
-    from torch import nn
 
     from darknet_py.layers import pad_targets
-    from darknet_py.network import Network
     from darknet_py.training import resume
     from darknet_py.training.distributed import ProcessGroup
     from darknet_py.training.options import TrainOptions
@@ -86,31 +85,21 @@ def measure(
     images = torch.rand(share, *network.shape)
     targets = pad_targets([torch.tensor([[0.5, 0.5, 0.3, 0.3, 0.0]])] * share)
 
-    class Loss(nn.Module):
-        """The network and its loss, as one scalar for DistributedDataParallel."""
-
-        def __init__(self, network: Network) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, x: torch.Tensor) -> Any:
-            """Float [batch, channels, height, width]."""
-            context = replace(trainer._context(x, 0, 0, 1), targets=targets)
-            return engine._root(engine._forward(x, targets, context))
-
-    with engine.training(0):
-        ddp = nn.parallel.DistributedDataParallel(Loss(network))
+    context = replace(trainer._context(images, 0, 0, 1), targets=targets)
+    with engine.training(0, group):
 
         def all_reduce() -> float:
             network.zero_grad()
-            torch.autograd.backward(ddp.module(images))
+            root = engine._forward_to_root(images, targets, context)
+            assert root is not None
+            root.backward()
             start = time.perf_counter()
             group.all_reduce_([p.grad for p in network.parameters() if p.grad is not None])
             return time.perf_counter() - start
 
         def overlapped() -> float:
             network.zero_grad()
-            torch.autograd.backward(ddp(images))
+            engine.run(images, targets, context)
             return 0.0
 
         results: dict[str, list[float]] = {"plain": [], "ddp": [], "sum": []}

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import DarknetError
 
@@ -42,6 +42,80 @@ def _create_store() -> Any:
     distributed: Any = torch.distributed  # its stubs do not export what follows
     store, _, _ = next(iter(distributed.rendezvous("env://")))
     return distributed.PrefixStore(f"restart {os.environ.get(_RESTARTS, 0)}", store)
+
+
+class _Function(nn.Module):
+    """A function of parameters as a module, without the buffers of the network that has them."""
+
+    def __init__(self, function: Callable[..., Any], parameters: Iterable[nn.Parameter]) -> None:
+        super().__init__()
+        self.of_network = nn.ParameterList(parameters)
+        # torch warns of find_unused_parameters where each parameter is used; whether it is, depends on the cfg.
+        self.unused = nn.Parameter(self.of_network[0].new_zeros(()))
+        self._function = function
+
+    def forward(self, *args: Any) -> Any:
+        return self._function(*args)
+
+
+class DataParallel:
+    """A function of parameters whose gradients are summed over the processes while the backward pass runs.
+
+    ``torch.nn.parallel.DistributedDataParallel``, which sends the gradients of late layers while those of early ones
+    are computed, with Darknet's sum in place of its mean.
+
+    Args:
+        function: Returns what the backward pass starts at. Processes call it equally often, each with its own images.
+        parameters: Those with ``requires_grad`` have gradients that are summed.
+        group: The processes.
+    """
+
+    def __init__(self, function: Callable[..., Any], parameters: Iterable[nn.Parameter], group: ProcessGroup) -> None:
+        self._group = group
+        self._failure: RuntimeError | None = None
+        with group.failures():
+            # With find_unused_parameters the buckets stay as they are: without, they are ordered again after the first
+            # backward pass, and a resumed run would add up in another order than an uninterrupted one.
+            self._module = nn.parallel.DistributedDataParallel(
+                _Function(function, parameters),
+                init_sync=False,
+                find_unused_parameters=True,
+                gradient_as_bucket_view=True,
+            )
+        self._module.register_comm_hook(None, lambda _, bucket: self._sum(bucket.buffer()))
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns; inside ``accumulating``."""
+        return self._module(*args)
+
+    @contextmanager
+    def accumulating(self, *, sums: bool) -> Iterator[None]:
+        """Run forward and backward inside. ``sums``: whether to sum all gradients so far over the processes.
+
+        Raises:
+            DarknetError: The processes cannot communicate.
+        """
+        try:
+            with nullcontext() if sums else self._module.no_sync():
+                yield
+        except RuntimeError:
+            if self._failure is None:
+                raise
+            with self._group.failures():
+                raise self._failure from None
+
+    def _sum(self, bucket: Tensor) -> Any:
+        """Start to sum the gradients of a bucket, in place; return a future of them."""
+        work = self._noting_failure(lambda: torch.distributed.all_reduce(bucket, async_op=True))
+        return work.get_future().then(lambda future: self._noting_failure(future.value)[0])
+
+    def _noting_failure(self, function: Callable[[], T]) -> T:
+        """Call a function; the backward pass would report its error without saying what it is."""
+        try:
+            return function()
+        except RuntimeError as error:
+            self._failure = error
+            raise
 
 
 class ProcessGroup:
@@ -107,7 +181,7 @@ class ProcessGroup:
         """Sum ``x``, of any shape and the same in all processes, over the processes; return a new tensor."""
         x = x.detach().clone()
         if self.world_size > 1:
-            with self._failures():
+            with self.failures():
                 torch.distributed.all_reduce(x)
         return x
 
@@ -134,7 +208,7 @@ class ProcessGroup:
         if self.world_size > 1:
             for tensor in tensors:
                 contiguous = tensor.contiguous()
-                with self._failures():
+                with self.failures():
                     torch.distributed.broadcast(contiguous, 0)
                 tensor.copy_(contiguous)
 
@@ -143,18 +217,25 @@ class ProcessGroup:
         tensor = torch.tensor(value, dtype=torch.float32, device=device if self.world_size > 1 else None)
         return float(self.all_reduce(tensor))
 
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether ``flag`` is true in any process. ``device``: where the network is."""
-        return flag if self.world_size == 1 else bool(self.all_reduce(torch.tensor(float(flag), device=device)))
+    def any(self, flags: Sequence[bool], device: torch.device) -> list[bool]:
+        """For each flag, whether it is true in any process. ``device``: where the network is."""
+        if self.world_size == 1:
+            return list(flags)
+        counts: list[float] = self.all_reduce(torch.tensor(flags, dtype=torch.float32, device=device)).tolist()
+        return [count > 0 for count in counts]
 
     def all_gather(self, value: T) -> list[T]:
         """The picklable ``value`` of every process, in the order of ranks."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
-        with self._failures():
+        with self.failures():
             torch.distributed.all_gather_object(values, value)
         return values
+
+    def data_parallel(self, function: Callable[..., Any], parameters: Iterable[nn.Parameter]) -> DataParallel | None:
+        """``function`` with gradients that are summed over the processes; None for a single process."""
+        return None if self.world_size == 1 else DataParallel(function, parameters, self)
 
     def compute_once(self, function: Callable[[], T]) -> T:
         """The picklable result of a function that only the main process calls.
@@ -170,7 +251,7 @@ class ProcessGroup:
                 outcome = [function()]
             except DarknetError as error:
                 outcome = [error]
-        with self._failures():
+        with self.failures():
             torch.distributed.broadcast_object_list(outcome)
         if isinstance(outcome[0], DarknetError):
             raise outcome[0]
@@ -183,7 +264,7 @@ class ProcessGroup:
         return items[start:stop]
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def failures(self) -> Iterator[None]:
         """Raise DarknetError if the processes cannot communicate."""
         try:
             yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from ..errors import ConfigError, DataError
 from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, scalar_with_gradients, straight_through
 from ..modes import standard_defaults
 from ..network import Network
+from .distributed import DataParallel, ProcessGroup
 from .loss_scale import GradScaler
 
 Targets = Tensor | Sequence[Tensor]
@@ -82,6 +83,10 @@ class ForwardBackward:
             )
         if not 0 <= freeze <= len(network.layers):
             raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
+        self._outputs: list[StepOutput] = []
+        self._data_parallel: DataParallel | None = None
+        self._group: ProcessGroup | None = None
+        self._trained: list[bool] = []
         self._freeze = freeze
         stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
         bn_only = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
@@ -89,8 +94,10 @@ class ForwardBackward:
         self._frozen_before = max([freeze, *(index + 1 for index in stops), *bn_only])  # earlier ones have no gradient
 
     @contextmanager
-    def training(self, iteration: int) -> Iterator[None]:
+    def training(self, iteration: int, group: ProcessGroup | None = None) -> Iterator[None]:
         """Put the network in training mode as it is after ``iteration`` updates; restore it afterwards.
+
+        ``group``: the processes over which gradients are summed; None for a single process.
 
         Parameters with ``requires_grad=False`` are not trained, and a layer that has no others also keeps its batch
         norm statistics, as with ``freeze``. Inside, gradients are recorded and new tensors are float32, whatever
@@ -112,6 +119,7 @@ class ForwardBackward:
                         layer.eval()
                     if index < first_trained or layer.options.onlyforward:
                         layer.requires_grad_(False)
+                self._join(group)
                 yield
             finally:
                 for parameter, requires_grad in flags:
@@ -131,7 +139,22 @@ class ForwardBackward:
                 "requires_grad_(True) on the layers to train"
             )
 
-    def run(self, images: Tensor, targets: Targets, context: StepContext) -> list[StepOutput]:
+    def _join(self, group: ProcessGroup | None) -> None:
+        """Prepare the sum of the gradients of those parameters that are trained now."""
+        trained = [parameter.requires_grad for parameter in self.network.parameters()]
+        if group is not self._group or trained != self._trained:
+            self.leave()
+            self._group, self._trained = group, trained
+            if group is not None:
+                self._data_parallel = group.data_parallel(self._forward_to_root, self.network.parameters())
+
+    def leave(self) -> None:
+        """Release what belongs to the process group of the last ``training()``."""
+        self._data_parallel, self._group, self._trained = None, None, []
+
+    def run(
+        self, images: Tensor, targets: Targets, context: StepContext, *, sums_gradients: bool = True
+    ) -> list[StepOutput]:
         """Run one mini-batch forward and backward, and accumulate the gradients of the parameters.
 
         Args:
@@ -139,6 +162,7 @@ class ForwardBackward:
             targets: For a detector, one tensor [n, 5] or [n, 6] per image (see ``pad_targets``); for a classifier
                 float [batch, classes].
             context: The state of training.
+            sums_gradients: With several processes, whether to sum the accumulated gradients over them.
 
         Returns:
             The layers with a loss, in order.
@@ -160,11 +184,18 @@ class ForwardBackward:
             batch_targets = batch_targets.to(device, non_blocking=True)
         if self._draw_adversarial(context):
             x = self._perturb(x, batch_targets, context)
-        outputs = self._forward(x, batch_targets, context)
-        root = self._root(outputs)
-        if root is not None:
-            torch.autograd.backward(root)
+        parallel = self._data_parallel
+        with nullcontext() if parallel is None else parallel.accumulating(sums=sums_gradients):
+            root = (parallel or self._forward_to_root)(x, batch_targets, context)
+            if root is not None:
+                torch.autograd.backward(root)
+        outputs, self._outputs = self._outputs, []
         return outputs
+
+    def _forward_to_root(self, x: Tensor, targets: Tensor, context: StepContext) -> Tensor | None:
+        """Run forward, and keep the layers with a loss in ``_outputs``; see ``_root``."""
+        self._outputs = self._forward(x, targets, context)
+        return self._root(self._outputs)
 
     def _forward(self, x: Tensor, targets: Tensor, context: StepContext) -> list[StepOutput]:
         calls: list[tuple[Layer, Tensor, Tensor]] = []

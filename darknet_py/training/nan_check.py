@@ -69,7 +69,8 @@ class NaNCheck:
             self._stop(f"{self._describe(bad[0])} is NaN or Inf after the update" if bad else "", [])
 
     def _any(self, flag: bool) -> bool:
-        return self.group.any(flag, next(self.network.parameters()).device)
+        (result,) = self.group.any([flag], next(self.network.parameters()).device)
+        return result
 
     def _stop(self, what: str, mini_batches: Sequence[int]) -> None:
         """Find the origin and raise. ``what``: "" if another process has the NaN."""

@@ -166,11 +166,12 @@ class Trainer:
         metrics: list[dict[int, dict[str, Tensor]]] = []
         images = 0
         sequence_length = schedule.sequence_length(self.net, self.iteration)
-        with self.engine.training(self.iteration):
+        with self.engine.training(self.iteration, self.group):
             for subdivision, (x, targets) in enumerate(pairs):
+                is_last = subdivision == len(pairs) - 1
                 images += len(x) * self.group.world_size
                 context = self._context(x, self.network.seen + images, subdivision, sequence_length)
-                outputs = self.engine.run(x, targets, context)
+                outputs = self.engine.run(x, targets, context, sums_gradients=is_last)
                 costs.append(torch.stack([output.loss.cost for output in outputs]).mean())
                 metrics.append(loss_metrics(self.network, outputs))
         self.iteration += 1
@@ -221,9 +222,8 @@ class Trainer:
                 metrics = self._run_iteration(batch, session)
                 if self.options.patience and self._is_stale():
                     callbacks.stop(f"no improvement in {self.options.patience} evaluations")
-                is_ended = self._any(callbacks.ends_run)
-                interrupted = self._any(signals.received)
-                overdue = self._any(time.monotonic() - session.saved_at > 60 * self.options.save_minutes)
+                is_late = time.monotonic() - session.saved_at > 60 * self.options.save_minutes
+                is_ended, interrupted, overdue = self._any(callbacks.ends_run, signals.received, is_late)
                 is_scheduled = writer.is_due(self.iteration) or overdue
                 if interrupted or is_scheduled:
                     self._save(session, keep_backup=not is_scheduled)
@@ -232,7 +232,7 @@ class Trainer:
                     raise KeyboardInterrupt
                 if is_ended:
                     break
-            has_failed = self._any(callbacks.error is not None)
+            (has_failed,) = self._any(callbacks.error is not None)
             if metrics is not None:
                 self._save(session, keep_backup=has_failed)
             if has_failed:
@@ -309,7 +309,7 @@ class Trainer:
         )
 
     def _finish_gradients(self, costs: Sequence[Tensor], metrics: Sequence[dict[int, dict[str, Tensor]]]) -> float:
-        """Sum the gradients over the processes, unscale them, and check them; read all numbers of the iteration.
+        """Unscale the gradients and check them; read all numbers of the iteration.
 
         Reading is the one synchronisation of an iteration.
 
@@ -321,7 +321,6 @@ class Trainer:
             The sum of the costs.
         """
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        self.group.all_reduce_(gradients)
         parts = [value for layers in metrics for values in layers.values() for value in values.values()]
         finite, *values = read_scalars([all_finite(gradients), *costs, *parts])
         remaining = iter(values[len(costs) :])
@@ -355,6 +354,7 @@ class Trainer:
         if options.process_group is None:
             self.group = ProcessGroup.init(sync_bn=options.sync_bn)
             stack.callback(self.group.destroy)
+            stack.callback(self.engine.leave)
         stack.enter_context(deterministic_algorithms() if options.deterministic else nullcontext())
         if options.device is not None:
             network.to(self.group.device(find_device(options.device)))
@@ -418,7 +418,8 @@ class Trainer:
                 network=self.network,
             )
         )
-        return self._any(callbacks.ends_run)
+        (is_ended,) = self._any(callbacks.ends_run)
+        return is_ended
 
     @contextmanager
     def _reporting_end(self, session: Session) -> Iterator[None]:
@@ -507,9 +508,9 @@ class Trainer:
     def _is_stale(self) -> bool:
         return self.progress.stale_evaluations >= self.options.patience
 
-    def _any(self, flag: bool) -> bool:
-        """Whether ``flag`` is true in any process."""
-        return self.group.any(flag, next(self.network.parameters()).device)
+    def _any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether it is true in any process."""
+        return self.group.any(flags, next(self.network.parameters()).device)
 
     def _average_statistics(self) -> None:
         """Make the rolling statistics of batch norm the same in all processes, if they are not synchronised."""

@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch.multiprocessing.spawn import spawn
 
+from darknet_py.cfg import loads
 from darknet_py.errors import ConfigError, DataError
 from darknet_py.evaluation.detections import Detections
 from darknet_py.layers._sync_norm import sync_batch_norm
+from darknet_py.network import Network
 from darknet_py.training import checkpoints, resume
 from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.options import TrainOptions
@@ -132,6 +134,91 @@ def test_synchronised_batch_norm_of_one_process_is_torchs() -> None:
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
 
 
+# A branch that no loss reads, so without a gradient; and from the third iteration on a layer that is not trained.
+BRANCHED = """
+[net]
+width=8
+height=8
+channels=3
+batch=8
+subdivisions=2
+max_batches=10
+learning_rate=.01
+[convolutional]
+filters=4
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=6
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=3
+size=1
+[route]
+layers=1
+[avgpool]
+[connected]
+output=5
+activation=linear
+[softmax]
+"""
+
+
+def _train_branched(network: Network, group: ProcessGroup) -> None:
+    """Five iterations of two mini-batches, each shared by the processes; layer 0 is frozen after the third."""
+    generator = torch.Generator().manual_seed(1)
+    trainer = Trainer(network, options=TrainOptions(process_group=group))
+    for iteration in range(5):
+        if iteration == 3:
+            network[0].requires_grad_(False)
+        images = torch.rand(2, 4, 3, 8, 8, generator=generator)
+        targets = torch.eye(5)[torch.randint(5, (2, 4), generator=generator)]
+        share = slice(4 // group.world_size * group.rank, 4 // group.world_size * (group.rank + 1))
+        trainer.step([(x[share], y[share]) for x, y in zip(images, targets, strict=True)])
+
+
+def _train_branched_process(rank: int, port: int, folder: str) -> None:
+    sums: list[int] = []
+    all_reduce = torch.distributed.all_reduce
+
+    def counted(tensor: torch.Tensor, **options: Any) -> Any:
+        sums.append(tensor.numel())
+        return all_reduce(tensor, **options)
+
+    torch.distributed.all_reduce = counted  # type: ignore[assignment]
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    network = Network(loads(BRANCHED))
+    network.load_state_dict(torch.load(f"{folder}/start.pt"))
+    _train_branched(network, ProcessGroup(rank, 2))
+    torch.save((network.state_dict(), sums), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_gradients_are_summed_once_per_iteration(tmp_path: pathlib.Path) -> None:
+    network = Network(loads(BRANCHED)).initialise()
+    torch.save(network.state_dict(), tmp_path / "start.pt")
+    spawn(_train_branched_process, (_free_port(), str(tmp_path)), nprocs=2)
+    _train_branched(network, ProcessGroup())
+    weights = network.state_dict()
+    sizes = [p.numel() for index in (0, 1, 2, 5) for p in network[index].parameters()]
+    for rank in range(2):
+        state, sums = torch.load(tmp_path / f"{rank}.pt")
+        for name, tensor in weights.items():
+            torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
+        assert sums == [1 + sum(sizes)] * 3 + [1 + sum(sizes[2:])] * 2  # DataParallel has a parameter of its own
+    assert not torch.equal(weights["layers.0.weights"], torch.load(tmp_path / "start.pt")["layers.0.weights"])
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 def _load_once(rank: int, port: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     group = ProcessGroup(rank, 2)
@@ -150,8 +237,5 @@ def _load_once(rank: int, port: int, folder: str) -> None:
 
 
 def test_only_the_main_process_reads_the_labels(tmp_path: pathlib.Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_load_once, (port, str(tmp_path)), nprocs=2)
+    spawn(_load_once, (_free_port(), str(tmp_path)), nprocs=2)
     assert [path.name for path in tmp_path.iterdir()] == ["called_0"]
