@@ -22,6 +22,7 @@ from ..modes import standard_defaults
 from ..network import Network
 from .distributed import DataParallel, ProcessGroup
 from .loss_scale import GradScaler
+from .trained_layers import TrainedLayers
 
 Targets = Tensor | Sequence[Tensor]
 _BOX_DIMENSIONS = 3  # of padded targets [batch, n, 6]; class targets are [batch, classes]
@@ -81,63 +82,28 @@ class ForwardBackward:
             raise ConfigError(
                 "no layer of the network has a loss, or all of them have onlyforward=1: nothing to train for"
             )
-        if not 0 <= freeze <= len(network.layers):
-            raise ConfigError(f"freeze: expected 0..{len(network.layers)}, the number of layers, got {freeze}")
+        self.trained_layers = TrainedLayers(network, freeze)
         self._outputs: list[StepOutput] = []
         self._data_parallel: DataParallel | None = None
         self._group: ProcessGroup | None = None
         self._trained: list[bool] = []
-        self._freeze = freeze
-        stops = [index for index, layer in enumerate(network) if layer.options.stopbackward == 1]
-        bn_only = [index + 1 for index, layer in enumerate(network) if layer.options.train_only_bn]
-        self._eval_before = max([freeze, *stops])  # earlier layers are in eval mode
-        self._frozen_before = max([freeze, *(index + 1 for index in stops), *bn_only])  # earlier ones have no gradient
 
     @contextmanager
     def training(self, iteration: int, group: ProcessGroup | None = None) -> Iterator[None]:
         """Put the network in training mode as it is after ``iteration`` updates; restore it afterwards.
 
-        ``group``: the processes over which gradients are summed; None for a single process.
+        Inside, gradients are recorded and new tensors are float32, whatever torch's global settings are.
 
-        Parameters with ``requires_grad=False`` are not trained, and a layer that has no others also keeps its batch
-        norm statistics, as with ``freeze``. Inside, gradients are recorded and new tensors are float32, whatever
-        torch's global settings are.
+        Args:
+            iteration: Number of updates made.
+            group: The processes over which gradients are summed; None for a single process.
 
         Raises:
             ConfigError: No parameter can be trained.
         """
-        modes = [(module, module.training) for module in self.network.modules()]
-        flags = [(parameter, parameter.requires_grad) for parameter in self.network.parameters()]
-        first_trained = self._first_trained(iteration)
-        with training_environment():
-            try:
-                self.network.zero_grad()
-                self.network.train()
-                self._check_trainable()
-                for index, layer in enumerate(self.network):
-                    if index < self._eval_before or _is_frozen(layer):
-                        layer.eval()
-                    if index < first_trained or layer.options.onlyforward:
-                        layer.requires_grad_(False)
-                self._join(group)
-                yield
-            finally:
-                for parameter, requires_grad in flags:
-                    parameter.requires_grad_(requires_grad)
-                self.network.reset()
-                for module, training in modes:
-                    module.training = training
-
-    def _check_trainable(self) -> None:
-        """Raise ConfigError if all parameters are frozen by ``freeze`` or ``requires_grad=False``."""
-        parameters = [
-            p for index, layer in enumerate(self.network) if index >= self._freeze for p in layer.parameters()
-        ]
-        if not any(parameter.requires_grad for parameter in parameters):
-            raise ConfigError(
-                "every parameter is frozen, by freeze or requires_grad=False: nothing to train. Lower freeze, or call "
-                "requires_grad_(True) on the layers to train"
-            )
+        with training_environment(), self.trained_layers.in_training_mode(iteration):
+            self._join(group)
+            yield
 
     def _join(self, group: ProcessGroup | None) -> None:
         """Prepare the sum of the gradients of those parameters that are trained now."""
@@ -254,7 +220,11 @@ class ForwardBackward:
     def _draw_adversarial(self, context: StepContext) -> bool:
         """Whether to perturb a mini-batch first: half of them at random, after burn-in, if no layer is frozen."""
         enabled = bool(self.net.adversarial_lr) and context.iteration > self.net.burn_in
-        return enabled and self._first_trained(context.iteration) == 0 and self.rng.random() < _ADVERSARIAL_PROBABILITY
+        return (
+            enabled
+            and self.trained_layers.first(context.iteration) == 0
+            and self.rng.random() < _ADVERSARIAL_PROBABILITY
+        )
 
     def _perturb(self, x: Tensor, targets: Tensor, context: StepContext) -> Tensor:
         """Images perturbed to suppress the network's detections (self-adversarial training).
@@ -281,12 +251,6 @@ class ForwardBackward:
             perturbed[1::2] = x[1::2]
         return perturbed
 
-    def _first_trained(self, iteration: int) -> int:
-        """Index of the first layer that gets a gradient after ``iteration`` updates."""
-        now = max(iteration, 1)
-        temporary_stops = (index + 1 for index, layer in enumerate(self.network) if layer.options.stopbackward > now)
-        return max([self._frozen_before, *temporary_stops])
-
 
 @contextmanager
 def training_environment() -> Iterator[None]:
@@ -306,12 +270,6 @@ def read_scalars(scalars: Sequence[Tensor]) -> list[float]:
     on_device = [scalar.detach().float() for scalar in scalars if scalar.device.type != "cpu"]
     copied = iter(torch.stack(on_device).tolist() if on_device else ())
     return [float(scalar) if scalar.device.type == "cpu" else next(copied) for scalar in scalars]
-
-
-def _is_frozen(layer: Layer) -> bool:
-    """Whether the layer has parameters, all with ``requires_grad=False``."""
-    flags = [parameter.requires_grad for parameter in layer.parameters()]
-    return bool(flags) and not any(flags)
 
 
 def _loss(layer: Layer, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
