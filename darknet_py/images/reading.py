@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, ImageSequence
 from ..errors import DataError
 from ..messages import get_logger
 from .limits import MAX_PIXELS
+from .stdin import open_file
 from .urls import is_http, read_limited, read_url
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _read_file(name: str, channels: int | None, exif: bool, max_pixels: int) -> 
     if is_http(name):
         return _decode_content(read_url(name), name, channels, exif, max_pixels)
     try:
-        with open(name, "rb") as file:
+        with open_file(name) as file:
             content = file if file.seekable() else io.BytesIO(read_limited(file, name))  # a pipe
             return _decode(content, name, channels, exif, max_pixels)
     except DataError:

@@ -12,13 +12,13 @@ from ..errors import DataError
 from ..hub import catalogue
 from ..messages import get_logger
 from ..text_files import IMAGE_SUFFIXES, read_list
+from .stdin import STDIN
 from .urls import is_http, local_path
 
 # Files that lie beside the images of a data set.
 _COMPANION_SUFFIXES = (".cfg", ".csv", ".data", ".json", ".md", ".names", ".txt", ".weights", ".xml", ".yaml", ".yml")
 _log = get_logger(__name__)
 _SAMPLE_PREFIX = "sample:"
-_STDIN = "/dev/stdin"
 _LIST_SUFFIXES = (".txt", ".list")
 
 
@@ -50,7 +50,9 @@ def _expand_one(source: str) -> list[str]:
         return [str(catalogue.fetch(source))]
     if is_http(source):
         return [source]
-    source = _STDIN if source == "-" else local_path(source)
+    if source == "-":
+        return [STDIN]
+    source = local_path(source)
     path = pathlib.Path(source)
     if os.path.isdir(path):
         return _list_folder(path)
