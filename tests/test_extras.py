@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from typing import NamedTuple
@@ -17,7 +15,9 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from tests.helpers import environments
+from tests.helpers.paths import ROOT
+
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
@@ -31,9 +31,7 @@ class Use(NamedTuple):
     writes: str = ""
 
 
-TRAIN = (
-    "darknet-py train set/digits.data digits --set max_batches=1 --set batch=2 --set subdivisions=1 --no-map --quiet"
-)
+TRAIN = "darknet-py train set/digits.data digits --no-map --quiet --set batch=2 --set max_batches=1 --set burn_in=0"
 SERVE = """
 darknet-py serve digits --port 0 2> log & until grep -q http:// log
 do kill -0 $! 2> /dev/null || { cat log >&2; exit 1; }; sleep 0.2; done
@@ -61,6 +59,7 @@ USES = {
 DEVELOPMENT = {
     "dev": "python -m ruff check darknet_py && python -m mypy --version && pre-commit --version",
     "docs": "NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet --site-dir $WORK/site",
+    "release": "python -m build --version && python -m twine --version && python -m ipykernel --version",
     "test": "python -m pytest -n0 -q -p no:cacheprovider tests/test_boxes.py",
 }
 
@@ -71,52 +70,17 @@ def test_every_extra_has_a_use() -> None:
     assert USES.keys() | DEVELOPMENT.keys() <= EXTRAS.keys()
 
 
-def run(line: str, environment: pathlib.Path, folder: pathlib.Path, work: pathlib.Path) -> tuple[int, str]:
-    """Run a bash line with the programs of a virtual environment; return the exit status and stderr."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    kept |= {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}", "WORK": str(work)}
-    done = subprocess.run(["bash", "-euc", line], cwd=folder, env=kept, capture_output=True, text=True, check=False)
-    return done.returncode, done.stderr
-
-
-def pip(environment: pathlib.Path, *arguments: str) -> None:
-    line = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--no-input", "install", "-q"]
-    line += ["--disable-pip-version-check", "-c", str(ROOT / "constraints.txt"), *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    if "Failed to establish a new connection" in done.stderr:
-        pytest.skip("the package index cannot be reached")
-    assert done.returncode == 0, done.stderr
-
-
-def install(environment: pathlib.Path, wheel: pathlib.Path, extra: str) -> None:
-    """Install the wheel, for a ``darknet-py`` that runs in this environment, and what its extra adds to those below."""
-    pip(environment, "--no-deps", "--ignore-installed", str(wheel))
-    pip(environment, f"{wheel}[{extra}]")
-
-
-def make_environment(folder: pathlib.Path, *layers: pathlib.Path) -> pathlib.Path:
-    """A virtual environment without pip, on top of the packages of others."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    (own,) = (folder / "lib").glob("python*/site-packages")
-    below = [str(next((layer / "lib").glob("python*/site-packages"))) for layer in layers]
-    (own / "below.pth").write_text("".join(f"{path}\n" for path in below))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The wheel of this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    line = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(line, check=True)
-    return next(folder.glob("*.whl"))
+    return environments.build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def base(wheel: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """An environment of the base install."""
-    environment = make_environment(tmp_path_factory.mktemp("base") / "venv")
-    pip(environment, str(wheel))
+    environment = environments.make(tmp_path_factory.mktemp("base") / "venv")
+    environments.pip(environment, str(wheel))
     return environment
 
 
@@ -125,7 +89,7 @@ def work(base: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     """A folder with the files that the lines read, made by the base install."""
     folder = tmp_path / "work"
     folder.mkdir()
-    code, errors = run("darknet-py digits set --train-images 4 --valid-images 4 --quiet", base, folder, folder)
+    code, errors = environments.run("darknet-py digits set --train-images 4 --valid-images 4 --quiet", base, folder)
     assert code == 0, errors
     shutil.copy(folder / "set" / "valid" / "00000.png", folder / "a.png")
     shutil.copytree(ROOT / "cfgs", folder / "cfgs")
@@ -142,7 +106,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="the lines are bash's
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", sorted(USES))
 def test_without_the_extra_its_command_is_one_sentence(extra: str, base: pathlib.Path, work: pathlib.Path) -> None:
-    code, errors = run(USES[extra].line, base, work, work)
+    code, errors = environments.run(USES[extra].line, base, work)
     assert code == 1, errors
     lines = errors.strip().splitlines()
     if extra == "supervision":  # Python, not a command: the sentence is that of the exception
@@ -157,9 +121,9 @@ def test_without_the_extra_its_command_is_one_sentence(extra: str, base: pathlib
 def test_the_extra_works_alone(
     extra: str, base: pathlib.Path, wheel: pathlib.Path, work: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    environment = make_environment(tmp_path / "venv", base)
-    install(environment, wheel, extra)
-    code, errors = run(USES[extra].line, environment, work, work)
+    environment = environments.make(tmp_path / "venv", base)
+    environments.install(environment, wheel, extra)
+    code, errors = environments.run(USES[extra].line, environment, work)
     assert code == 0, errors
     assert (work / USES[extra].writes).exists()
 
@@ -170,9 +134,9 @@ def test_the_extra_works_alone(
 def test_the_extra_for_development_works(
     extra: str, base: pathlib.Path, wheel: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    environment = make_environment(tmp_path / "venv", base)
-    install(environment, wheel, extra)
-    code, errors = run(DEVELOPMENT[extra], environment, ROOT, tmp_path)
+    environment = environments.make(tmp_path / "venv", base)
+    environments.install(environment, wheel, extra)
+    code, errors = environments.run(DEVELOPMENT[extra], environment, ROOT, WORK=str(tmp_path))
     assert code == 0, errors
 
 
@@ -181,9 +145,9 @@ def test_the_extra_for_development_works(
 def test_all_has_what_its_extras_need(
     base: pathlib.Path, wheel: pathlib.Path, work: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    environment = make_environment(tmp_path / "venv", base)
-    install(environment, wheel, "all")
+    environment = environments.make(tmp_path / "venv", base)
+    environments.install(environment, wheel, "all")
     (listed,) = re.findall(r"\[(.*)\]", EXTRAS["all"][0])
     for extra in listed.split(","):
-        code, errors = run(USES[extra].line, environment, work, work)
+        code, errors = environments.run(USES[extra].line, environment, work)
         assert code == 0, f"{extra}: {errors}"
