@@ -43,6 +43,7 @@ USES = {
     "completion": Use("darknet-py --print-completion bash > completion.sh", "completion.sh"),
     "eval": Use("darknet-py evaluate digits set/digits.data --protocol coco --json coco.json --quiet", "coco.json"),
     "export": Use("darknet-py export digits -o d.onnx && darknet-py detect d.onnx a.png", "d.onnx"),
+    "int8": Use("darknet-py export digits -o int8.xml --int8 --calibrate set/digits.data --quiet", "int8.xml"),
     "log": Use(f"{TRAIN} --log tensorboard -o log", "log/tensorboard"),
     "mlflow": Use(f"{TRAIN} --log mlflow -o mlflow", "mlflow/mlflow.db"),
     "ncnn": Use("darknet-py export digits -o d.ncnn.param && darknet-py detect d.ncnn.param a.png", "d.ncnn.param"),
