@@ -104,8 +104,8 @@ class JsonLines(_TextOutput):
             self._write(_to_json(content, self._file) + "\n")
 
 
-class JsonArray(_TextOutput):
-    """A file with a JSON array that is written element by element, and is valid after the block in any case."""
+class DarknetJsonArray(_TextOutput):
+    """The file of ``-json_file_output``, which is written frame by frame, and is valid after the block in any case."""
 
     def __init__(self, path: str | None) -> None:
         super().__init__(path)
@@ -121,9 +121,12 @@ class JsonArray(_TextOutput):
             super().__exit__(kind, error, at)
 
     def append(self, content: dict[str, Any]) -> None:
-        """Write one element."""
+        """Write one element, see ``results.formats.to_darknet_json``."""
+        from ..results.formats import format_darknet_json
+
         if self._file:
-            self._write(("[\n" if self._is_empty else ", \n") + _to_json(content, self._file, indent=1))
+            element = format_darknet_json(content, ascii_only=not _is_utf8(self._file))
+            self._write(("[\n" if self._is_empty else ", \n") + element)
             self._is_empty = False
 
 
@@ -180,5 +183,8 @@ def write_json(path: str, content: object) -> None:
 
 def _to_json(content: object, file: IO[str], indent: int | None = None) -> str:
     """JSON as a stream can write it: letters as they are in UTF-8, escaped in other encodings."""
-    is_utf8 = (getattr(file, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    return json.dumps(content, ensure_ascii=not is_utf8, indent=indent)
+    return json.dumps(content, ensure_ascii=not _is_utf8(file), indent=indent)
+
+
+def _is_utf8(file: IO[str]) -> bool:
+    return (getattr(file, "encoding", None) or "").lower().replace("-", "") == "utf8"

@@ -6,8 +6,10 @@ The formats are those of ``detector test`` (``image.c draw_detections_v3``, ``-e
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .rows import Boxes
@@ -29,10 +31,35 @@ def to_text(boxes: Boxes, names: NameMap, coordinates: bool = False) -> str:
         for row in (best, *sorted(others, key=lambda other: classes[other])):
             line = f"{names[classes[row]]}: {percents[row]:.0f}%"
             if coordinates:
-                left, top, width, height = map(_round_half_away, (*corners[row][:2], *sizes[row][2:]))
-                line += f"\t(left_x: {left:4.0f}   top_y: {top:4.0f}   width: {width:4.0f}   height: {height:4.0f})"
+                line += _coordinates(*map(_round_half_away, (*corners[row][:2], *sizes[row][2:])))
             lines.append(line)
     return "\n".join(lines)
+
+
+def to_demo_text(boxes: Boxes, names: NameMap, shape: tuple[int, int], coordinates: bool = False) -> str:
+    """Format a line for each box as ``detector demo`` does (``draw_detections_cv_v3``), its classes by number.
+
+    A blank follows each class. ``shape``: rows and columns of the image. ``coordinates``: add the box, as
+    ``-ext_output`` does: left and top are at least 0 and cut to whole pixels, and no side is longer than the image's.
+    """
+    classes, percents = boxes.cls.tolist(), (boxes.conf * 100).tolist()
+    height, width = shape
+    lines = []
+    for rows in boxes.by_box():
+        line = ", ".join(
+            f"{names[classes[row]]}: {percents[row]:.0f}% " for row in sorted(rows, key=classes.__getitem__)
+        )
+        if coordinates:
+            x, y, w, h = boxes.xywhn[rows[0]].nan_to_num(0.5, 0.5, 0.5).clamp(max=1).tolist()
+            line += _coordinates(
+                max(0, int((x - w / 2) * width)), max(0, int((y - h / 2) * height)), w * width, h * height
+            )
+        lines.append(line + "\n")
+    return "".join(lines)
+
+
+def _coordinates(left: float, top: float, width: float, height: float) -> str:
+    return f"\t(left_x: {left:4.0f}   top_y: {top:4.0f}   width: {width:4.0f}   height: {height:4.0f})"
 
 
 def _round_half_away(value: float) -> float:
@@ -86,3 +113,19 @@ def to_darknet_json(boxes: Boxes, names: NameMap, path: str, frame_id: int) -> d
         if confidence > _MIN_JSON_CONFIDENCE
     ]
     return {"frame_id": frame_id} | ({"filename": path} if path else {}) | {"objects": objects}
+
+
+def format_darknet_json(element: Mapping[str, Any], *, ascii_only: bool = False) -> str:
+    """Format an element of ``to_darknet_json`` with the line breaks, blanks and digits of C's ``detection_to_json``.
+
+    Names are escaped as JSON has it, which those of C are not.
+    """
+    text = partial(json.dumps, ensure_ascii=ascii_only)
+    filename = f' "filename":{text(element["filename"])}, \n' if "filename" in element else ""
+    objects = ", \n".join(
+        f'  {{"class_id":{item["class_id"]}, "name":{text(item["name"])}, "relative_coordinates":{{'
+        + ", ".join(f'"{key}":{value:f}' for key, value in item["relative_coordinates"].items())
+        + f'}}, "confidence":{item["confidence"]:f}}}'
+        for item in element["objects"]
+    )
+    return f'{{\n "frame_id":{element["frame_id"]}, \n{filename} "objects": [ \n{objects}\n ] \n}}'

@@ -130,6 +130,10 @@ class Results:
         """
         return formats.to_text(self.boxes, self.names, coordinates)
 
+    def to_demo_text(self, coordinates: bool = False) -> str:
+        """Format the lines of ``detector demo``, one for each box with all its classes: ``horse: 28% , cow: 37% ``."""
+        return formats.to_demo_text(self.boxes, self.names, self.orig_shape, coordinates)
+
     def to_txt(self, confidence: bool = False) -> str:
         """Format a Darknet label file: a line ``class cx cy w h`` for each box, with its best class.
 

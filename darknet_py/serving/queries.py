@@ -43,16 +43,30 @@ class DetectOptions:
         )
 
 
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
 def _flag(text: str) -> bool:
     return {"": True, "1": True, "true": True, "0": False, "false": False}[text.lower()]
 
 
 _KINDS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "conf": (float, "a number"),
-    "nms": (float, "a number"),
+    "conf": (_fraction, "a number in 0..1"),
+    "nms": (_fraction, "a number in 0..1"),
     "classes": (str, ""),
     "skip_classes": (str, ""),
-    "max_det": (int, "an integer"),
+    "max_det": (_count, "an integer of 0 or more"),
     "clip": (_flag, "0 or 1"),
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import os
 import socket
 import time
@@ -21,16 +20,24 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
+from .._version import __version__
 from ..errors import DataError
 from ..images.reading import ImageArray
+from ..results.formats import format_darknet_json
 from ..results.results import Results
 
 _TIMEOUT = 0.4  # seconds that a client may take for a frame
 _POST_TIMEOUT = 3  # seconds
 _HEADER = (
-    "HTTP/1.0 200 OK\r\nConnection: close\r\nMax-Age: 0\r\nExpires: 0\r\nCache-Control: no-cache, private\r\n"
-    "Pragma: no-cache\r\nContent-Type: {}\r\n\r\n"
+    "HTTP/1.0 200 OK\r\nServer: Mozarella/2.2\r\nAccept-Range: bytes\r\nConnection: close\r\nMax-Age: 0\r\n"
+    "Expires: 0\r\nCache-Control: no-cache, private\r\nPragma: no-cache\r\nContent-Type: {}\r\n\r\n"
 )
+_POST_HEADERS = {
+    "Content-Type": "text/plain",
+    "Accept": "*/*",
+    "Connection": "close",
+    "User-Agent": f"darknet-py/{__version__}",
+}
 _QUALITY = 40  # of a JPEG, 1..100
 
 
@@ -107,7 +114,7 @@ class JSONStreamServer(_StreamServer):
 
     def send(self, content: Mapping[str, Any]) -> None:
         """Send an element, see ``results.formats.to_darknet_json``."""
-        element = json.dumps(content, indent=1).encode()
+        element = format_darknet_json(content).encode(errors="backslashreplace")
         self._send_to_all(b", \n" + element)
         self._accept(b"[\n" + element)
 
@@ -164,7 +171,11 @@ def post_objects(host: str, message: str) -> None:
     try:
         connection = http.client.HTTPConnection(name, timeout=_POST_TIMEOUT)
         try:
-            connection.request("POST", f"/{path}", message.encode(), {"Content-Type": "text/plain"})
+            body = message.encode(errors="backslashreplace")
+            connection.putrequest("POST", f"/{path}", skip_accept_encoding=True)
+            for key, value in (_POST_HEADERS | {"Content-Length": str(len(body))}).items():
+                connection.putheader(key, value)
+            connection.endheaders(body)
             connection.getresponse().read()
         finally:
             connection.close()

@@ -34,7 +34,7 @@ def test_output_and_files_are_those_of_darknet(model: tuple[str, str], capsys: p
     out = capsys.readouterr().out
     assert out.startswith("video file: clip.mp4\nObjects:\n\n")
     assert out.endswith("\ninput video stream closed. \n")
-    box = r"dog: 98%\t\(left_x:   36   top_y:   24   width:   24   height:   16\)"
+    box = r"dog: 98% \t\(left_x:   36   top_y:   24   width:   24   height:   16\)"
     frame = rf"Objects:\n\n{box}\n\nFPS:\d+\.\d \t AVG_FPS:\d+\.\d\n"
     assert len(re.findall(frame, out)) == out.count("Objects:") == 6
     frames = json.loads(pathlib.Path("out.json").read_text())
@@ -54,7 +54,7 @@ def test_output_and_files_are_those_of_darknet(model: tuple[str, str], capsys: p
 def test_dontdraw_bbox_writes_frames_without_boxes(model: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     tiny_videos.write_video(pathlib.Path("clip.mp4"), 2)
     assert cli.main(line(model, "clip.mp4", "-prefix", "f", "-dontdraw_bbox", "-out_filename", "res.mp4")) == 0
-    assert capsys.readouterr().out.count("dog: 98%\n") == 2
+    assert capsys.readouterr().out.count("dog: 98% \n") == 2
     with Image.open("f_00000001.jpg") as image:
         assert np.abs(np.asarray(image).astype(int) - tiny_videos.render_frame(0)).max() < 60
     assert pathlib.Path("res.mp4").exists()
@@ -85,7 +85,7 @@ def test_a_camera_stops_after_the_time_limit(
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=RepeatingCamera, CAP_PROP_FPS=5))
     assert cli.main(line(model, "-c", "3", "-time_limit_sec", "1", "-json_file_output", "out.json")) == 0
-    assert capsys.readouterr().out.startswith("Webcam index: 3\nObjects:\n\ndog: 98%\n")
+    assert capsys.readouterr().out.startswith("Webcam index: 3\nObjects:\n\ndog: 98% \n")
     assert len(json.loads(pathlib.Path("out.json").read_text())) > 1
     assert tiny_videos.reader_threads_have_ended()
     assert cli.main(line(model)) == 1

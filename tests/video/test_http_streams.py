@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import http.server
 import io
 import json
@@ -13,6 +14,7 @@ import threading
 import time
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,11 +27,11 @@ from darknet_py.results.results import Results
 from darknet_py.video.http_streams import JSONStreamServer, MJPEGServer, objects_message, post_objects
 from tests.commands.test_cli import model
 from tests.commands.test_detector_demo import RepeatingCamera, line
-from tests.helpers import tiny_videos
+from tests.helpers import paths, tiny_videos
 
 __all__ = ["model"]  # a fixture
 
-HEADER = b"HTTP/1.0 200 OK\r\nConnection: close\r\nMax-Age: 0\r\nExpires: 0\r\nCache-Control: no-cache, private\r\n"
+GOLDEN = paths.ROOT / "tests" / "golden" / "demo"  # what C's detector demo sent
 
 
 def connect(port: int, request: bytes = b"GET / HTTP/1.1\r\n\r\n") -> socket.socket:
@@ -49,19 +51,29 @@ def read_all(client: socket.socket) -> tuple[bytes, bytes]:
     return head, body
 
 
-def test_json_is_one_array_from_the_first_frame_that_a_client_sees() -> None:
+def test_json_is_one_array_from_the_first_frame_that_a_client_sees_byte_for_byte_as_cs() -> None:
+    sent = (GOLDEN / "json_port.http").read_bytes()
+    frames = json.loads(sent.partition(b"\r\n\r\n")[2])
     with JSONStreamServer(0) as server:
-        server.send({"frame_id": 1})
+        server.send({"frame_id": 1, "objects": []})
         first = connect(server.port)
-        server.send({"frame_id": 2})
+        for frame in frames[:2]:
+            server.send(frame)
         second = connect(server.port, b"")  # one that requests nothing
-        server.send({"frame_id": 3})
-        server.send({"frame_id": 4})
+        for frame in frames[2:]:
+            server.send(frame)
     head, body = read_all(first)
-    assert head.startswith(HEADER)
-    assert head.endswith(b"Content-Type: application/json")
-    assert body == b'[\n{\n "frame_id": 2\n}, \n{\n "frame_id": 3\n}, \n{\n "frame_id": 4\n}\n]'
-    assert [frame["frame_id"] for frame in json.loads(read_all(second)[1])] == [3, 4]
+    assert head + b"\r\n\r\n" + body == sent
+    assert json.loads(read_all(second)[1]) == frames[2:]
+
+
+def test_names_are_escaped() -> None:
+    element = {"frame_id": 1, "filename": "\udcff.png", "objects": []}
+    with JSONStreamServer(0) as server:
+        client = connect(server.port)
+        server.send(element)
+        server.send({"frame_id": 2, "filename": 'a"\u5b57.png', "objects": []})
+    assert json.loads(read_all(client)[1]) == [element, {"frame_id": 2, "filename": 'a"\u5b57.png', "objects": []}]
 
 
 def test_mjpeg_has_a_part_for_each_frame() -> None:
@@ -72,9 +84,11 @@ def test_mjpeg_has_a_part_for_each_frame() -> None:
         server.send(image)
         server.send(Image.fromarray(image))
     head, body = read_all(client)
-    assert head.endswith(b"Content-Type: multipart/x-mixed-replace; boundary=mjpegstream")
+    golden, _, part = (GOLDEN / "mjpeg_port.http").read_bytes().partition(b"\r\n\r\n")
+    assert head == golden
+    pattern = re.sub(rb"\d+", rb"(\\d+)", part)
     for _ in range(2):
-        start = re.match(rb"--mjpegstream\r\nContent-Type: image/jpeg\r\nContent-Length: (\d+)\r\n\r\n", body)
+        start = re.match(pattern, body)
         assert start
         end = start.end() + int(start[1])
         jpeg, body = body[start.end() : end], body[end:]
@@ -86,10 +100,10 @@ def test_mjpeg_has_a_part_for_each_frame() -> None:
 def test_a_client_that_reads_nothing_or_is_gone_is_disconnected() -> None:
     with JSONStreamServer(0) as server:
         stuck, gone, alive = (connect(server.port) for _ in range(3))
-        server.send({"frame_id": 1})
+        server.send({"frame_id": 1, "objects": []})
         gone.close()
         started = time.monotonic()
-        large = {"text": "a" * 20_000_000}  # more than the buffers of a connection
+        large = {"frame_id": 2, "filename": "a" * 20_000_000, "objects": []}  # more than the buffers of a connection
         reader = threading.Thread(target=lambda: alive.recv(30_000_000, socket.MSG_WAITALL))
         reader.start()
         server.send(large)
@@ -110,11 +124,11 @@ def test_a_port_that_is_taken_is_refused() -> None:
 class Receiver(http.server.BaseHTTPRequestHandler):
     """Keeps what is posted."""
 
-    posts: list[tuple[str, str | None, str]] = []  # noqa: RUF012 (one for the tests of this file)
+    posts: list[tuple[str, dict[str, str], str]] = []  # noqa: RUF012 (one for the tests of this file)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
-        self.posts.append((self.path, self.headers["content-type"], body))
+        self.posts.append((self.path, dict(self.headers), body))
         self.send_response(204)
         self.end_headers()
 
@@ -150,7 +164,47 @@ def test_objects_are_posted_with_the_first_class_of_each_box(receiver: int) -> N
     assert objects_message(result[:0], "clip.mp4") == ""
     for host in (f"127.0.0.1:{receiver}/a/b", f"http://127.0.0.1:{receiver}"):
         post_objects(host, message)
-    assert Receiver.posts == [("/a/b", "text/plain", message), ("/", "text/plain", message)]
+    assert [(path, body) for path, _, body in Receiver.posts] == [("/a/b", message), ("/", message)]
+    golden = email.message_from_bytes((GOLDEN / "post.http").read_bytes().partition(b"\r\n")[2])
+    own = {"Host", "Content-Length", "User-Agent"}
+    for _, headers, _ in Receiver.posts:
+        assert headers.keys() == set(golden.keys())
+        assert {key: value for key, value in headers.items() if key not in own} == {
+            key: value for key, value in golden.items() if key not in own
+        }
+
+
+def test_the_posted_text_is_that_of_c() -> None:
+    body = (GOLDEN / "post.http").read_text(encoding="utf-8").partition("\n\n")[2]
+    frame = json.loads((GOLDEN / "json_port.http").read_bytes().partition(b"\r\n\r\n")[2])[1]
+    message = objects_message(results_of(frame), "clip.avi")
+    when = r"\w+day \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    assert re.sub(when, "", message) == re.sub(when, "", body)
+
+
+def results_of(frame: dict[str, Any]) -> Results:
+    """The results of C's JSON of a frame of 384 x 288 pixels; rows with the same coordinates are one box."""
+    objects = frame["objects"]
+    boxes = [tuple(item["relative_coordinates"].values()) for item in objects]
+    return Results(
+        torch.tensor(boxes),
+        torch.tensor([item["confidence"] for item in objects]),
+        torch.tensor([item["class_id"] for item in objects]),
+        torch.tensor([list(dict.fromkeys(boxes)).index(box) for box in boxes]),
+        shape=(288, 384),
+        names={item["class_id"]: item["name"] for item in objects},
+    )
+
+
+def test_the_lines_of_a_frame_are_those_of_c() -> None:
+    """The order of the boxes is not compared: C's is that of its last sort."""
+    out = (GOLDEN / "ext_output.out").read_text(encoding="utf-8").split("Objects:\n\n")[1:]
+    frames = json.loads((GOLDEN / "ext_output.json").read_text(encoding="utf-8"))
+    assert len(out) == len(frames) > 5
+    for text, frame in list(zip(out, frames, strict=True))[1:]:  # C draws and prints nothing of the first
+        lines = text.partition("\nFPS:")[0].splitlines()
+        assert sorted(results_of(frame).to_demo_text(coordinates=True).splitlines()) == sorted(lines)
+    assert any(", " in text for text in out)  # a box of two classes
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1/x", "no host/x", "127.0.0.1:x"])
@@ -204,7 +258,7 @@ def test_detector_demo_serves_what_it_detects(
     assert Receiver.posts[0][2].startswith("dog, id: 1\n\ntime:\n")
     assert Receiver.posts[0][2].endswith("videosource:\n3")
     output = capsys.readouterr()
-    assert "Objects:\n\n JSON-stream sent. \ndog: 98%\n\nFPS:" in output.out
+    assert "Objects:\n\n JSON-stream sent. \ndog: 98% \n\nFPS:" in output.out
     assert " MJPEG-stream sent. \n" in output.out
     assert f"-json_port: whoever reaches port {ports[0]} of this machine gets the stream" in output.err
 

@@ -73,12 +73,12 @@ def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
         servers = stack.enter_context(_Servers(args, str(source)))
         signals = stack.enter_context(DeferredSignals(video.stop))
         writer = stack.enter_context(VideoWriter(args.out_filename, video.fps)) if args.out_filename else None
-        json_array = stack.enter_context(_records.JsonArray(args.json_file_output))
+        json_array = stack.enter_context(_records.DarknetJsonArray(args.json_file_output))
         for number, (frame, result) in enumerate(detect_video(detector, _video.report_end(video, errors)), start=1):
             if clear:
                 sys.stdout.buffer.write(clear)
             lines = ["Objects:\n", *servers.send_detections(result, number)]
-            lines += [*result.to_text(coordinates=args.ext_output).splitlines(), "", fps.update()]
+            lines += [*result.to_demo_text(args.ext_output).splitlines(), "", fps.update()]
             print("\n".join(lines), flush=True)
             if args.json_file_output:
                 json_array.append(result.to_darknet_json(number))
