@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from .training.callbacks import Callback, StopTraining
     from .training.options import TrainOptions
     from .training.trainer import Trainer
+    from .tuning.records import SearchResult
+    from .tuning.search import evolve
     from .weights import load as load_weights
     from .weights import save as save_weights
 
@@ -63,6 +65,7 @@ _HOMES = {
     "Network": "network",
     "Pruned": "pruning.pruner",
     "Results": "results.results",
+    "SearchResult": "tuning.records",
     "Shape": "layers",
     "StopTraining": "training.callbacks",
     "Tracker": "tracking",
@@ -74,6 +77,7 @@ _HOMES = {
     "backbone": "backbones",
     "convert": "conversion.checkpoints",
     "evaluate": "evaluation.evaluator",
+    "evolve": "tuning.search",
     "export": "exporters.exporter",
     "export_int8": "quantization.int8_export",
     "keep_freed_memory": "inference.allocator",
@@ -104,6 +108,7 @@ __all__ = [
     "Network",
     "Pruned",
     "Results",
+    "SearchResult",
     "Shape",
     "StopTraining",
     "Tracker",
@@ -116,6 +121,7 @@ __all__ = [
     "backbone",
     "convert",
     "evaluate",
+    "evolve",
     "export",
     "export_int8",
     "keep_freed_memory",

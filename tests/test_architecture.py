@@ -58,6 +58,7 @@ ROWS = (
     ("explanation", "tiling", "evaluation", "compare", "visualization"),
     ("model_report", "pruning", "quantization"),
     ("training", "serving"),
+    ("tuning",),
     ("commands",),
     ("cli", "__init__"),
     ("__main__",),

@@ -125,6 +125,12 @@ SHARED: dict[str, _Spec] = {
         "help": "darknet: as `detector map`; voc07: 11 recalls; coco: mean over IoU 0.50 to 0.95",
     },
     "--polygons": {"action": "store_true", "help": "take the bounding boxes of polygons in label files"},
+    # training
+    "--map-every": {"type": int, "metavar": "N", "help": "iterations between evaluations"},
+    "--amp": {
+        "choices": ("bf16", "fp16", "off"),
+        "help": "mixed precision; fp16 also scales the loss (default: off)",
+    },
     # data sets
     "--to": {"choices": FORMATS, "help": "format to write"},
     "--link": {"action": "store_true", "help": "make symbolic links to images instead of copies"},

@@ -108,12 +108,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="iterations between numbered files (default: 1000; 10000 if max_batches is 10000 or more)",
     )
     files.add_argument("--save-last", type=int, metavar="N", help="iterations between _last files (default: 100)")
-    files.add_argument(
-        "--map-every",
-        type=int,
-        metavar="N",
-        help="iterations between evaluations (default: 4 epochs, at least 100)",
-    )
+    _options.add(files, "--map-every", note="(default: 4 epochs, at least 100)")
     files.add_argument("--map", dest="validate", action=_SWITCH, help="compute mAP during training (default: yes)")
     _options.add(files, "--chart", note="of the loss; '' for none (default: DIR/chart_NAME.png)")
     _options.add(files, "--map-classes")
@@ -133,9 +128,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     _options.add(machine, "--workers", default=4)
     _options.add(machine, "--exif", note="(default: no)")
     _options.add(machine, "--max-pixels", default=MAX_PIXELS)
-    machine.add_argument(
-        "--amp", choices=("bf16", "fp16", "off"), help="mixed precision; fp16 also scales the loss (default: off)"
-    )
+    _options.add(machine, "--amp")
     machine.add_argument(
         "--channels-last", action=_SWITCH, help="channels-last memory format, faster on GPUs and most CPUs"
     )

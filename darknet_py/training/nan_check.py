@@ -20,6 +20,10 @@ from .loader import Batch
 _IMAGES_NAMED = 8  # in a message
 
 
+class NonFiniteError(DarknetError):
+    """A loss, gradient or weight of a training is NaN or Inf."""
+
+
 class NaNCheck:
     """Checks a network for NaN and Inf.
 
@@ -42,7 +46,7 @@ class NaNCheck:
             finite: Whether all gradients are finite; only if not, they are searched.
 
         Raises:
-            DarknetError: One of them is NaN or Inf.
+            NonFiniteError: One of them is NaN or Inf.
         """
         bad_losses = {
             number: layer
@@ -63,7 +67,7 @@ class NaNCheck:
         return _non_finite({name: p.grad for name, p in self.network.named_parameters() if p.grad is not None})
 
     def check_weights(self) -> None:
-        """Check the parameters and buffers. All processes call it. Raises DarknetError if one is NaN or Inf."""
+        """Check the parameters and buffers. All processes call it. Raises NonFiniteError if one is NaN or Inf."""
         bad = _non_finite(self.network.state_dict())
         if self._any(bool(bad)):
             self._stop(f"{self._describe(bad[0])} is NaN or Inf after the update" if bad else "", [])
@@ -78,7 +82,7 @@ class NaNCheck:
         messages = [message for message in self.group.all_gather(text) if message]
         net = self.network.options
         place = f"iteration {self.batch.iteration + 1}: " if self.batch else ""
-        raise DarknetError(
+        raise NonFiniteError(
             f"{place}{messages[0] if messages else what}. Training stops before NaN reaches the weights; "
             f"{self.last_saved}. To avoid it: a lower learning_rate (now {net.learning_rate:g}), a longer burn_in (now "
             f"{net.burn_in}), max_delta= in the heads, or correct labels (run darknet-py check DATA); then resume"

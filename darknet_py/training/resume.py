@@ -13,7 +13,7 @@ import torch
 from .. import cfg as cfg_
 from .. import schedule, weights
 from .._typing import StrPath
-from ..cfg import Dialect, schema
+from ..cfg import Config, Dialect, schema
 from ..cfg.editing import replace_values
 from ..cfg.net_section import Net
 from ..errors import ConfigError, WeightsError, did_you_mean
@@ -59,7 +59,7 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def build_network(
-    cfg: StrPath,
+    cfg: StrPath | Config,
     *,
     values: Mapping[str, str] | None = None,
     size: tuple[int, int] | None = None,
@@ -72,21 +72,21 @@ def build_network(
     """Build a network with Darknet's random initial weights.
 
     Args:
-        cfg: The cfg file, or a name of the catalogue.
+        cfg: The cfg file, a name of the catalogue, or a parsed cfg.
         values: Options of [net] to change; they become part of the network's cfg text.
         size: Width and height of the input instead of the cfg's.
         dialect: Fork of Darknet to follow where the forks differ.
         strict: Whether text of the cfg that has no effect is an error.
         seed: Seed of the initial weights.
         max_bytes: Memory that the network may need, see ``Network``.
-        allow_paths: Let the cfg name files outside of its surroundings, see ``cfg.load``.
+        allow_paths: Let the cfg name files outside of its surroundings, see ``cfg.load``; not for a parsed cfg.
 
     Raises:
         ConfigError: The cfg cannot be read or is invalid.
     """
-    config = cfg_.load(model_files.find_cfg(cfg), allow_paths=allow_paths)
+    config = cfg if isinstance(cfg, Config) else cfg_.load(model_files.find_cfg(cfg), allow_paths=allow_paths)
     if values:
-        changed = cfg_.loads(replace_values(config, {0: values}), config.path, allow_paths=allow_paths)
+        changed = cfg_.loads(replace_values(config, {0: values}), config.path, allow_paths=config.allow_paths)
         config = replace(changed, overrides=dict(values))
     network = Network(config, size=size, dialect=dialect, strict=strict, max_bytes=max_bytes)
     with torch.random.fork_rng([]):

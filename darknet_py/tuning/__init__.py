@@ -1,0 +1,1 @@
+"""Hyperparameter search: trials of a cfg with other values, chosen by Optuna."""
