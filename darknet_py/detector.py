@@ -64,7 +64,7 @@ class Detector:
 
     Args:
         network: a network with weights, see ``network.unwrap``, which is left as it was; a name of the catalogue, whose
-            weights are downloaded once; or an exported file (.onnx, .xml, .pt2, .ncnn.param), see ``ExportedModel``,
+            weights are downloaded once; or an exported file (.onnx, .xml, .tflite, ...), see ``ExportedModel``,
             which is run by its own runtime.
         names: class names, as a file or a sequence; None: the network's own, else numbers.
         threshold: a class probability must be above this, 0..1.

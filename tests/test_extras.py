@@ -41,6 +41,7 @@ kill -TERM $!; wait $!
 # What each extra is for. An extra without a row fails: add the shortest command that needs it.
 USES = {
     "completion": Use("darknet-py --print-completion bash > completion.sh", "completion.sh"),
+    "coreml": Use("darknet-py export digits -o d.mlpackage", "d.mlpackage"),
     "eval": Use("darknet-py evaluate digits set/digits.data --protocol coco --json coco.json --quiet", "coco.json"),
     "export": Use("darknet-py export digits -o d.onnx && darknet-py detect d.onnx a.png", "d.onnx"),
     "int8": Use("darknet-py export digits -o int8.xml --int8 --calibrate set/digits.data --quiet", "int8.xml"),
@@ -52,6 +53,7 @@ USES = {
     "safetensors": Use("darknet-py convert cfgs/digits.weights d.safetensors --cfg digits", "d.safetensors"),
     "serve": Use(SERVE),
     "supervision": Use("python -c \"import darknet_py as dk; dk.Detector('digits')('a.png').to_supervision()\""),
+    "tflite": Use("darknet-py export digits -o d.tflite && darknet-py detect d.tflite a.png", "d.tflite"),
     "track": Use("darknet-py detect digits set/valid --track --json track.json", "track.json"),
     "video": Use("darknet-py detect digits clip.mjpeg --json video.json", "video.json"),
     "wandb": Use(f"{TRAIN} --log wandb -o wandb", "wandb/wandb"),

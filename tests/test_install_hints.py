@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 HINT = re.compile(r"darknet-torch\[([a-z,]+)\]")
 DISTRIBUTIONS = {
+    "ai_edge_litert": "ai-edge-litert",
     "torch": "tensorboard",  # torch.utils.tensorboard imports it
     "mlflow": "mlflow-skinny",
     "prometheus_client": "prometheus-client",

@@ -7,7 +7,7 @@
 A and B are each one of
     MODEL[,WEIGHTS]         a cfg, a .pt or .safetensors checkpoint, or a name
                             of the catalogue
-    FILE.onnx, .xml, .pt2 or .ncnn.param
+    FILE.onnx, .xml, .pt2, .ncnn.param, .tflite or .mlpackage
                             an exported file, run by its own runtime: the
                             heads' outputs and the detections
     opencv:MODEL[,WEIGHTS]  run by OpenCV 4, which reads cfg and weights itself

@@ -1,4 +1,4 @@
-"""Export a network to ONNX, torch.export, OpenVINO or ncnn, and verify the file.
+"""Export a network to ONNX, torch.export, OpenVINO, ncnn, LiteRT or Core ML, and verify the file.
 
     darknet-py export yolov4-tiny -o my.onnx --heads nms --dynamic batch
     darknet-py export yolov4.cfg yolov4.weights -o yolov4.xml --names coco.names
@@ -7,8 +7,9 @@
     darknet-py export yolov4-tiny --triton models
 
 The suffix of the file, or --format, selects the format: .onnx, .pt2 (torch.export), .xml (OpenVINO, with a .bin),
-.ncnn.param (ncnn, with a .bin and a .json). To verify the file, its own runtime (if installed) runs it on noise, and
-the outputs and boxes are compared with PyTorch's. `darknet-py detect FILE IMAGE` runs it.
+.ncnn.param (ncnn, with a .bin and a .json), .tflite (LiteRT), .mlpackage (Core ML, a folder). To verify the file, its
+own runtime (if installed) runs it on noise, and the outputs and boxes are compared with PyTorch's.
+`darknet-py detect FILE IMAGE` runs it.
 
 --int8 writes ONNX or OpenVINO with convolutions in int8. It needs images: ranges come from a sample of them, and with
 labels mAP (top-1 of classifiers) is computed before and after; layers that lose too much are kept in float."""
@@ -25,7 +26,14 @@ from . import _export_folders, _model, _options
 if TYPE_CHECKING:
     from ..network import Network
 
-_SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "openvino": ".xml", "ncnn": ".ncnn.param"}
+_SUFFIXES = {
+    "onnx": ".onnx",
+    "pt2": ".pt2",
+    "openvino": ".xml",
+    "ncnn": ".ncnn.param",
+    "tflite": ".tflite",
+    "coreml": ".mlpackage",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

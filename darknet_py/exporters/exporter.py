@@ -1,12 +1,14 @@
 """Export a network to a file for another runtime, and verify the file against PyTorch.
 
 The suffix selects the format: .onnx, .pt2 (torch.export, for ``torch.export.load``), .xml (OpenVINO IR with a .bin
-file) or .param (ncnn, with a .bin and a .json file). The file's own runtime, if it is installed, runs it, and the
-outputs are compared with the network's.
+file), .param (ncnn, with a .bin and a .json file), .tflite (LiteRT) or .mlpackage (Core ML, a folder). The file's own
+runtime, if it is installed, runs it, and the outputs are compared with the network's. Core ML runs on macOS only, so
+its program is evaluated by PyTorch.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -28,14 +30,17 @@ from ..errors import DarknetError
 from ..files import check_outputs, replace, temporary_folder
 from ..network import Network, evaluating, unwrap
 from ..postprocess import Heads, require_heads
+from ..runtimes.litert_models import LiteRTModel, is_litert_installed
 from ..runtimes.ncnn_models import NcnnModel, is_ncnn_installed
 from ..runtimes.onnxruntime_models import OnnxModel, is_onnxruntime_installed
 from ..runtimes.openvino_models import RT_INFO, OpenVINOModel, get_core, import_openvino
 from ..runtimes.pt2_models import METADATA, Pt2Model
 from . import metadata
+from .coreml_conversion import NOT_RUN, evaluate_package, replace_package, write_coreml
 from .ncnn_conversion import write_ncnn
 from .onnx import nms_nodes
 from .onnx.model import OPSET, to_onnx, write_onnx
+from .tflite_conversion import write_tflite
 from .traceable import TraceableNetwork, trace
 from .verify import Runner, verify_outputs, worst
 
@@ -88,16 +93,18 @@ def export(
     skip_classes: Iterable[str | int] = (),
     allow_non_finite: bool = False,
 ) -> ExportResult:
-    """Export a network to ONNX, torch.export, OpenVINO or ncnn and verify the file.
+    """Export a network to ONNX, torch.export, OpenVINO, ncnn, LiteRT or Core ML and verify the file.
 
     Args:
         network: The network, see ``network.unwrap``; it is not changed.
-        path: The file to write: .onnx, .pt2, .xml or .param. It is written completely or not at all.
+        path: The file to write: .onnx, .pt2, .xml, .param, .tflite or .mlpackage (a folder). It is written completely
+            or not at all.
         heads: What the file returns: ``raw``, ``boxes`` or ``nms`` (ONNX and OpenVINO only), see ``Heads``.
         dynamic: Dynamic dimensions of the input: ``"batch"``, ``"size"`` (height and width), True for both, or False.
-            ncnn has none.
+            ncnn, LiteRT and Core ML have none.
         opset: ONNX opset, 11 or later; below 18 for networks with operators of that opset only.
-        fp16: Store weights and compute layers in float16; inputs and outputs stay float32. Not for ncnn.
+        fp16: Store weights and compute layers in float16; inputs and outputs stay float32. Not for ncnn
+            and LiteRT.
         names: Class names for the metadata: a file with one name a line, or a sequence; None: the network's own.
         letterbox: For the metadata: whether images are letterboxed; None: by the cfg and dialect.
         threshold: Score threshold, 0..1: constant of the graph with ``heads="nms"``, else metadata.
@@ -134,10 +141,10 @@ def export(
             raise DarknetError("classes: expected one class or more")
     writer = _WRITERS.get(target.suffix.lower())
     if writer is None:
-        raise DarknetError(f"{target}: expected a name that ends in .onnx, .pt2, .xml (OpenVINO) or .ncnn.param")
+        raise DarknetError(f"{target}: expected a name that ends in {_NAMES}")
     if not target.parent.is_dir():
         raise DarknetError(f"{target}: there is no folder {target.parent}")
-    if heads is Heads.NMS and writer in (_write_pt2, _write_ncnn):
+    if heads is Heads.NMS and writer not in (_write_onnx, _write_openvino):
         raise DarknetError(f"{target}: heads=nms needs ONNX or OpenVINO: expected heads=raw or boxes for this format")
     options: dict[str, Any] = {"dynamic": dynamic, "fp16": fp16, "names": class_names, "letterbox": letterbox}
     options |= {"opset": opset, "threshold": threshold, "nms": nms, "classes": numbers}
@@ -150,7 +157,7 @@ def export(
                 if is_finite
             ]
             for file in sorted(folder.iterdir(), reverse=True):
-                replace(file, target.parent / file.name)
+                (replace_package if file.is_dir() else replace)(file, target.parent / file.name)
     except OSError as error:
         raise DarknetError(f"{target}: {error.strerror or error}") from error
     if not differences:
@@ -214,4 +221,22 @@ def _write_ncnn(network: Network, path: pathlib.Path, heads: Heads, options: dic
     return (NcnnModel.runtime, {heads: NcnnModel(path).run}) if is_ncnn_installed() else ("", {})
 
 
-_WRITERS = {".onnx": _write_onnx, ".pt2": _write_pt2, ".xml": _write_openvino, ".param": _write_ncnn}
+def _write_tflite(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, _Runners]:
+    write_tflite(network, path, heads, options)
+    return (LiteRTModel.runtime, {heads: LiteRTModel(path).run}) if is_litert_installed() else ("", {})
+
+
+def _write_coreml(network: Network, path: pathlib.Path, heads: Heads, options: dict[str, Any]) -> tuple[str, _Runners]:
+    write_coreml(network, path, heads, options)
+    return NOT_RUN, {heads: functools.partial(evaluate_package, path)}
+
+
+_WRITERS = {
+    ".onnx": _write_onnx,
+    ".pt2": _write_pt2,
+    ".xml": _write_openvino,
+    ".param": _write_ncnn,
+    ".tflite": _write_tflite,
+    ".mlpackage": _write_coreml,
+}
+_NAMES = ".onnx, .pt2, .xml (OpenVINO), .ncnn.param, .tflite or .mlpackage (Core ML)"

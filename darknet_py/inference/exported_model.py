@@ -28,7 +28,7 @@ _log = get_logger(__name__)
 
 
 class ExportedModel:
-    """A file of ``export``, run by its own runtime on the CPU: ONNX Runtime, OpenVINO, torch.export or ncnn.
+    """A file of ``export``, run by its own runtime, see ``runtimes.reader.read_model``.
 
     It is a function of images, float32 [batch, channels, height, width] in 0..1, of any batch: a file of fixed batch
     runs several times. Images are prepared, and boxes decoded, by the network's own code, from the cfg that the file's

@@ -251,7 +251,7 @@ def test_unsupported_options_are_refused(
     ("name", "options", "message"),
     [
         ("none/a.onnx", {}, "none/a.onnx: there is no folder "),
-        ("a.engine", {}, "ends in .onnx, .pt2, .xml (OpenVINO) or .ncnn.param"),
+        ("a.engine", {}, "ends in .onnx, .pt2, .xml (OpenVINO), .ncnn.param, .tflite or .mlpackage (Core ML)"),
         ("a.pt2", {"heads": "nms"}, "heads=nms needs ONNX or OpenVINO"),
     ],
 )

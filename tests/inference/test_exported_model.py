@@ -33,8 +33,9 @@ FILES: dict[str, tuple[Heads, bool | str]] = {
     "a.pt2": (Heads.RAW, False),
     "a.xml": (Heads.BOXES, True),
     "a.ncnn.param": (Heads.RAW, False),
+    "a.tflite": (Heads.RAW, False),
 }
-PACKAGES = {".xml": ("openvino",), ".param": ("ncnn", "pnnx")}
+PACKAGES = {".xml": ("openvino",), ".param": ("ncnn", "pnnx"), ".tflite": ("litert_torch", "ai_edge_litert")}
 NAMES = ["cat", "dog", "cow", 'naïve <&> "5\n']
 
 

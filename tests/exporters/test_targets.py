@@ -1,0 +1,220 @@
+"""LiteRT and Core ML: what holds without their converters, and with them where they are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+import types
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+import darknet_py
+from darknet_py import cli
+from darknet_py.errors import DarknetError
+from darknet_py.exporters import converter_process, coreml_conversion
+from darknet_py.exporters.exporter import ExportResult, export
+from darknet_py.runtimes import litert_models
+from darknet_py.runtimes.reader import read_model
+from tests.helpers import random_networks
+from tests.helpers.export_networks import STATEFUL, detector
+
+CONVERTERS = {
+    "a.tflite": ("litert_torch", "litert-torch", "tflite"),
+    "a.mlpackage": ("coremltools", "coremltools", "coreml"),
+}
+needs_coremltools = pytest.mark.skipif(
+    importlib.util.find_spec("coremltools") is None, reason="the extra coreml is not installed"
+)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, module: str, installed: bool) -> None:
+    """A converter seems to be installed, or not."""
+    find = importlib.util.find_spec
+    found = find("sys") if installed else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: found if name == module else find(name, *rest))
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_without_the_converter_there_is_one_sentence(
+    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, package, extra = CONVERTERS[name]
+    pretend(monkeypatch, module, False)
+    with pytest.raises(DarknetError, match=rf"needs the package {package}: pip install 'darknet-torch\[{extra}\]'$"):
+        export(detector(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.tflite", {"fp16": True}, "LiteRT files are float32 and of fixed size"),
+        ("a.tflite", {"dynamic": "batch"}, "LiteRT files are float32 and of fixed size"),
+        ("a.mlpackage", {"dynamic": "size"}, "Core ML files are of fixed size"),
+        ("a.tflite", {"heads": "nms"}, "heads=nms needs ONNX or OpenVINO"),
+        ("a.mlpackage", {"heads": "nms"}, "heads=nms needs ONNX or OpenVINO"),
+        ("a.tflite", {}, "does not keep the state of recurrent layers: expected .onnx"),
+        ("a.mlpackage", {}, "does not keep the state of recurrent layers: expected .onnx"),
+    ],
+)
+def test_what_the_formats_lack_is_refused(
+    name: str, options: dict[str, Any], message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, CONVERTERS[name][0], True)
+    with pytest.raises(DarknetError, match=message):
+        export(detector() if options else random_networks.network(STATEFUL), tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_format_needs_its_suffix(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for form, suffix in (("tflite", ".tflite"), ("coreml", ".mlpackage")):
+        assert cli.main(["export", "digits", "-o", str(tmp_path / "a.onnx"), "--format", form]) == 1
+        assert f"a name that ends in {suffix}, as --format is {form}" in capsys.readouterr().err
+
+
+def test_a_package_is_not_called_run() -> None:
+    text = str(ExportResult("a.mlpackage", coreml_conversion.NOT_RUN, 1e-6, 1e-7, 1e-5))
+    assert "verified with PyTorch, operation by operation (not run by Core ML, which needs macOS)" in text
+
+
+def test_a_failed_converter_is_one_sentence(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DarknetError, match=r"^IndexError: list index out of range$"):  # its traceback's last line
+        converter_process.run_module("coreml_process", [], tmp_path)
+    ended = subprocess.CompletedProcess([], -6, "", "")
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: ended)
+    with pytest.raises(DarknetError, match="the converter was ended by SIGABRT"):
+        converter_process.run_module("coreml_process", [], tmp_path)
+
+
+def test_a_package_replaces_a_package_only(tmp_path: pathlib.Path) -> None:
+    def package(text: str) -> pathlib.Path:
+        folder = tmp_path / "temporary" / text
+        (folder / "Data").mkdir(parents=True)
+        (folder / "Manifest.json").write_text(text)
+        return folder
+
+    target = tmp_path / "a.mlpackage"
+    for text in ("first", "second"):
+        coreml_conversion.replace_package(package(text), target)
+        assert (target / "Manifest.json").read_text() == text
+    assert (tmp_path / "temporary" / "old" / "Manifest.json").read_text() == "first"
+    (tmp_path / "b.mlpackage").mkdir()
+    (tmp_path / "b.mlpackage" / "mine").touch()
+    with pytest.raises(DarknetError, match=r"b\.mlpackage: exists and is no package of Core ML: expected another name"):
+        coreml_conversion.replace_package(package("third"), tmp_path / "b.mlpackage")
+    assert (tmp_path / "b.mlpackage" / "mine").exists()
+
+
+def test_core_ml_is_refused_on_other_systems(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DarknetError, match=r"a\.mlpackage: no such file"):
+        read_model(tmp_path / "a.mlpackage")
+    (tmp_path / "a.mlpackage").mkdir()
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    with pytest.raises(
+        DarknetError, match=r"a\.mlpackage: Core ML runs on macOS only: on Linux expected another format"
+    ):
+        darknet_py.Detector(tmp_path / "a.mlpackage")
+
+
+def test_core_ml_models_are_called_by_the_names_of_their_description(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for coremltools on macOS, with the fields of its protocol buffers."""
+
+    def feature(name: str, *shape: int) -> types.SimpleNamespace:
+        array = types.SimpleNamespace(shape=shape, dataType=65568)
+        return types.SimpleNamespace(name=name, type=types.SimpleNamespace(multiArrayType=array))
+
+    description = types.SimpleNamespace(
+        input=[feature("input", 1, 3, 2, 2)],
+        output=[feature("b", 1, 3, 2, 2), feature("a", 1, 3, 2, 2)],
+        metadata=types.SimpleNamespace(userDefined={"producer": "darknet_py"}),
+    )
+
+    class Model:
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+        def get_spec(self) -> types.SimpleNamespace:
+            return types.SimpleNamespace(description=description)
+
+        def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
+            if inputs["input"].shape[2] != 2:
+                raise RuntimeError("MultiArray shape\n is wrong")
+            return {"a": inputs["input"] + 1, "b": np.float16(inputs["input"])}
+
+    package = types.SimpleNamespace(models=types.SimpleNamespace(MLModel=Model))
+    monkeypatch.setitem(sys.modules, "coremltools", package)
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    (tmp_path / "a.mlpackage").mkdir()
+    model = read_model(tmp_path / "a.mlpackage")
+    assert [tuple(spec) for spec in model.inputs] == [("input", (1, 3, 2, 2), "float32")]
+    assert (model.outputs, model.metadata["producer"]) == (("b", "a"), "darknet_py")
+    x = np.ones((1, 3, 2, 2), np.float32)
+    outputs = model.run([x])
+    assert [float(output.max()) for output in outputs] == [1, 2]
+    assert {output.dtype for output in outputs} == {np.dtype(np.float32)}
+    with pytest.raises(DarknetError, match=r"a\.mlpackage: Core ML: MultiArray shape is wrong"):
+        model.run([x[:, :, :1]])
+
+
+@needs_coremltools
+@pytest.mark.slow
+@pytest.mark.parametrize("fp16", [False, True])
+def test_a_package_has_the_networks_outputs_names_and_metadata(fp16: bool, tmp_path: pathlib.Path) -> None:
+    result = export(detector(), tmp_path / "a.mlpackage", heads="boxes", fp16=fp16, names=["a", "b", "ç", "d"])
+    assert (result.max_abs_difference > 0) == fp16  # the same operations in the same order
+    assert result.box_pixels < (1 if fp16 else 1e-3)
+    code = (
+        "import sys, json, coremltools as ct; spec = ct.models.MLModel(sys.argv[1], skip_model_load=True).get_spec();"
+        "d = spec.description; values = [*d.input, *d.output];"
+        "print(json.dumps([[[v.name, list(v.type.multiArrayType.shape)] for v in values],"
+        "dict(d.metadata.userDefined)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.mlpackage"], capture_output=True, text=True, check=True
+    )
+    values, entries = json.loads(done.stdout.splitlines()[-1])
+    assert values[0] == ["input", [1, 3, 96, 64]]
+    assert [name for name, _ in values] == ["input", "boxes", "scores"]
+    assert json.loads(entries["names"]) == ["a", "b", "ç", "d"]
+    assert entries["fp16"] == str(fp16).lower()
+
+
+def test_metadata_are_behind_the_model(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.tflite"
+    path.write_bytes(b"a model" * 100)
+    assert litert_models.read_metadata(str(path)) == {}
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "a")
+    assert litert_models.read_metadata(str(path)) == {}
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("metadata.json", '{"names": "[]"}')
+    assert litert_models.read_metadata(str(path)) == {"names": "[]"}
+    assert path.read_bytes().startswith(b"a model")
+    path.write_bytes(b"a model" * 100)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("metadata.json", "[1]")
+    with pytest.raises(DarknetError, match=r"a\.tflite: invalid metadata: expected a JSON object"):
+        litert_models.read_metadata(str(path))
+
+
+def test_damaged_litert_files_are_one_message(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
+    (tmp_path / "a.tflite").write_bytes(b"no model" * 10)
+    with pytest.raises(DarknetError, match=r"a\.tflite: LiteRT cannot load it"):
+        read_model(tmp_path / "a.tflite")
+
+
+def test_without_the_interpreter_there_is_one_sentence(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    (tmp_path / "a.tflite").write_bytes(b"a model")
+    with pytest.raises(DarknetError, match=r"needs the package ai-edge-litert: pip install 'darknet-torch\[tflite\]'$"):
+        darknet_py.Detector(tmp_path / "a.tflite")
