@@ -55,7 +55,7 @@ USES = {
     "supervision": Use("python -c \"import darknet_py as dk; dk.Detector('digits')('a.png').to_supervision()\""),
     "tflite": Use("darknet-py export digits -o d.tflite && darknet-py detect d.tflite a.png", "d.tflite"),
     "track": Use("darknet-py detect digits set/valid --track --json track.json", "track.json"),
-    "video": Use("darknet-py detect digits clip.mjpeg --json video.json", "video.json"),
+    "video": Use("darknet-py detect digits clip.mjpeg --jsonl video.jsonl", "video.jsonl"),
     "wandb": Use(f"{TRAIN} --log wandb -o wandb", "wandb/wandb"),
 }
 # Extras of those who work on the package; their lines are run in the checkout.

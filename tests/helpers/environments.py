@@ -27,7 +27,7 @@ def make(folder: pathlib.Path, *layers: pathlib.Path) -> pathlib.Path:
 def pip(environment: pathlib.Path, *arguments: str) -> None:
     """Install in an environment; without a package index the test is skipped."""
     line = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--no-input", "install", "-q"]
-    line += ["--disable-pip-version-check", "-c", str(ROOT / "constraints.txt"), *arguments]
+    line += ["--disable-pip-version-check", "--no-compile", "-c", str(ROOT / "constraints.txt"), *arguments]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if "Failed to establish a new connection" in done.stderr:
         pytest.skip("the package index cannot be reached")
@@ -53,7 +53,7 @@ def build_wheel(folder: pathlib.Path) -> pathlib.Path:
 def run(line: str, environment: pathlib.Path, folder: pathlib.Path, **variables: str) -> tuple[int, str]:
     """Run bash lines in a folder, with the programs of an environment; return the exit status and stderr."""
     kept = {name: value for name, value in os.environ.items() if name not in _DROPPED}
-    kept |= {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}", **variables}
+    kept |= {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}", "PIP_NO_COMPILE": "1", **variables}
     shell = ["bash", "-eo", "pipefail", "-c", line]
     done = subprocess.run(shell, cwd=folder, env=kept, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
