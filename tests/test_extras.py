@@ -24,7 +24,7 @@ EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text
 class Use(NamedTuple):
     """A bash line that needs an extra, and a file that it writes (empty: none).
 
-    It is run in a folder with ``a.png``, ``clip.mjpeg`` and ``set/digits.data``.
+    It is run in a folder with ``a.png``, ``clip.mjpeg``, ``set/digits.data`` and ``tune.cfg``.
     """
 
     line: str
@@ -55,6 +55,9 @@ USES = {
     "supervision": Use("python -c \"import darknet_py as dk; dk.Detector('digits')('a.png').to_supervision()\""),
     "tflite": Use("darknet-py export digits -o d.tflite && darknet-py detect d.tflite a.png", "d.tflite"),
     "track": Use("darknet-py detect digits set/valid --track --json track.json", "track.json"),
+    "tune": Use(
+        "darknet-py evolve set/digits.data tune.cfg --trials 1 --iterations 1 --quiet -o tune", "tune/best.cfg"
+    ),
     "video": Use("darknet-py detect digits clip.mjpeg --jsonl video.jsonl", "video.jsonl"),
     "wandb": Use(f"{TRAIN} --log wandb -o wandb", "wandb/wandb"),
 }
@@ -96,6 +99,8 @@ def work(base: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     assert code == 0, errors
     shutil.copy(folder / "set" / "valid" / "00000.png", folder / "a.png")
     shutil.copytree(ROOT / "cfgs", folder / "cfgs")
+    cfg = (folder / "cfgs" / "digits.cfg").read_text()
+    (folder / "tune.cfg").write_text(cfg.replace("burn_in=100", "burn_in=0").replace("batch=8", "batch=2"))
     with (folder / "clip.mjpeg").open("wb") as clip:  # a JPEG after another
         for path in sorted((folder / "set" / "valid").glob("*.png")):
             Image.open(path).convert("RGB").save(clip, "jpeg")
