@@ -9,12 +9,15 @@ import shlex
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+import torch
 from PIL import Image
 
-from darknet_py import cli
+import darknet_py as dk
+from darknet_py import cfg, cli
 from darknet_py.data.duplicates import DISTANCE
 from darknet_py.data.formats import load_subsets
 from darknet_py.demo import digits
+from darknet_py.network import Network
 from tests.helpers import paths
 
 FORMATS = ("voc", "coco", "labelme")
@@ -86,6 +89,41 @@ def test_the_printed_commands_train_a_network_that_finds_digits(
     assert run(*train, *short, "--map-every", "60", "--quiet") == 0
     assert run(*evaluate, "--json", "scores.json", "--quiet") == 0
     assert json.loads(pathlib.Path("scores.json").read_text())["map"] > 0.8
+
+
+MODELS = ("yolov2", "yolov3-tiny", "yolov3", "yolov3-spp", "yolov4-tiny", "yolov4", "yolov4-csp")
+TRAINED = ("yolov2", "yolov3-tiny", "yolov4-tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_becomes_a_project_that_is_built_and_trained(
+    digits_data: pathlib.Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("new", "project", digits_data, "--model", name, "--imgsz", 96, 64, "--quiet") == 0
+    train, _ = printed_commands(capsys.readouterr().out)
+    network = Network(cfg.load("project/project.cfg"), strict=True).initialise()
+    with torch.inference_mode():
+        maps = network.predict(torch.zeros(1, 3, 64, 96))
+    masks: list[list[int]] = []
+    for index, layer in zip(network.outputs, network.heads, strict=True):
+        keys = {entry.key: entry.value for entry in network.config.sections[index + 1].entries}
+        masks.append(list(map(int, keys["mask"].split(","))) if "mask" in keys else list(range(int(keys["num"]))))
+        assert len(keys["anchors"].split(",")) == 2 * int(keys["num"])
+        before = {entry.key: entry.value for entry in network.config.sections[index].entries}
+        assert int(before["filters"]) == len(masks[-1]) * (5 + 10)
+        assert layer.classes == int(keys["classes"]) == 10
+    assert sorted(number for mask in masks for number in mask) == list(range(sum(map(len, masks))))
+    by_size = [mask for _, mask in sorted(zip((-y.shape[-1] for y in maps), masks, strict=True))]
+    assert by_size == sorted(by_size)  # smaller anchors belong to finer maps
+    if name in TRAINED:
+        short = ("max_batches=3", "batch=4", "subdivisions=2", "burn_in=1", "random=0")
+        settings = [word for value in short for word in ("--set", value)]
+        assert run(*train[:3], "--output", "runs", *settings, "--no-map", "--chart", "", "--quiet") == 0
+        assert all(
+            values.isfinite().all()
+            for values in dk.load("project/project.cfg", "runs/project_final.weights").parameters()
+        )
 
 
 def test_a_project_has_all_files_and_keeps_the_split(

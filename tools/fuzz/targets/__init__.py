@@ -1,7 +1,7 @@
 """The readers that are fuzzed, by kind of file."""
 
 from .base import Target
-from .datasets import Coco, Dataset, DataYaml, ImageList, Labels, Names, Voc
+from .datasets import Coco, Cvat, Dataset, DataYaml, ImageList, LabelMe, Labels, LabelStudio, Names, Voc
 from .media import Images, Video
 from .models import Cfg, Checkpoint, Onnx, TrainingState, Weights
 
@@ -17,6 +17,9 @@ TARGETS: dict[str, type[Target]] = {
     "names": Names,
     "coco": Coco,
     "voc": Voc,
+    "cvat": Cvat,
+    "labelme": LabelMe,
+    "label-studio": LabelStudio,
     "image": Images,
     "video": Video,
     "onnx": Onnx,

@@ -1,4 +1,4 @@
-"""Files of data sets: labels, lists, .data, data.yaml, COCO, VOC, class names."""
+"""Files of data sets: labels, lists, .data, data.yaml, COCO, VOC, CVAT, LabelMe, Label Studio, class names."""
 
 from __future__ import annotations
 
@@ -85,8 +85,18 @@ class DataYaml(Dataset):
         return [write_text(self.folder / "listed.yaml", listed), write_text(self.folder / "mapped.yaml", mapped)]
 
 
-class Coco(Dataset):
-    """COCO annotations: changed values and changed text."""
+class JsonDataset(Dataset):
+    """A data set in JSON: changed values and changed text."""
+
+    def mutate(self, data: bytes, rng: random.Random) -> bytes:
+        """Values four times of five, else the text."""
+        if rng.random() < 0.2:
+            return super().mutate(data, rng)
+        return json.dumps(mutate_json(json.loads(data), rng)).encode()
+
+
+class Coco(JsonDataset):
+    """COCO annotations."""
 
     def make_files(self) -> Sequence[pathlib.Path]:
         """Two images with three objects."""
@@ -108,12 +118,6 @@ class Coco(Dataset):
         categories = [{"id": i + 1, "name": name, "supercategory": "none"} for i, name in enumerate(CLASS_NAMES)]
         value = {"info": {}, "images": images, "annotations": objects, "categories": categories}
         return [write_text(self.folder / "coco.json", json.dumps(value))]
-
-    def mutate(self, data: bytes, rng: random.Random) -> bytes:
-        """Values four times of five, else the text."""
-        if rng.random() < 0.2:
-            return super().mutate(data, rng)
-        return json.dumps(mutate_json(json.loads(data), rng)).encode()
 
 
 class Voc(Dataset):
@@ -146,6 +150,104 @@ class Voc(Dataset):
         """Load the folder with the mutated annotation."""
         shutil.copy(path, self.root / "Annotations" / "0.xml")
         super().read(self.root)
+
+
+class Cvat(Dataset):
+    """A file of "CVAT for images"."""
+
+    def make_files(self) -> Sequence[pathlib.Path]:
+        """Two images, one with each kind of shape."""
+        first, second = (path.name for path in sorted(self.folder.glob("train/*.png"))[:2])
+        labels = "".join(f"<label><name>{name}</name></label>" for name in CLASS_NAMES[:3])
+        shapes = (
+            '<box label="one" source="manual" occluded="0" xtl="10.5" ytl="20" xbr="40" ybr="50" rotation="30"/>'
+            '<polygon label="two" points="10,10;50,12.5;30,60"/><polyline label="two" points="1,2;3,4"/>'
+            '<ellipse label="zero" cx="50" cy="40" rx="10" ry="20" rotation="15"/><points label="zero" points="5,5"/>'
+            '<mask label="one" rle="3, 5" left="10" top="12" width="20" height="8"/><tag label="one"/>'
+        )
+        images = (
+            f'<image id="0" name="{first}" subset="train" width="96" height="96">{shapes}</image>'
+            f'<image id="1" name="{second}" subset="valid" width="96" height="96"></image>'
+        )
+        meta = f"<version>1.1</version><meta><task><labels>{labels}</labels></task></meta>"
+        return [
+            write_text(
+                self.folder / "train" / "cvat.xml",
+                f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>{meta}{images}</annotations>\n',
+            )
+        ]
+
+
+class LabelMe(JsonDataset):
+    """A folder of LabelMe with one annotation, which is mutated."""
+
+    def make_files(self) -> Sequence[pathlib.Path]:
+        """An image of 96 x 96 pixels with each kind of shape."""
+        self.root = self.folder / "labelme"
+        self.root.mkdir()
+        shutil.copy(min(self.folder.glob("train/*.png")), self.root / "0.png")
+        shapes = [
+            {"label": name, "points": points, "group_id": None, "description": "", "shape_type": kind, "flags": {}}
+            for name, kind, points in (
+                ("one", "rectangle", [[10.5, 20], [40, 50]]),
+                ("two", "polygon", [[10, 10], [50, 12.5], [30, 60]]),
+                ("two", "circle", [[40, 40], [50, 40]]),
+                ("zero", "line", [[1, 2], [30, 40]]),
+                ("zero", "point", [[5, 5]]),
+            )
+        ]
+        value = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": "0.png", "imageData": None}
+        return [write_text(self.folder / "seed.json", json.dumps(value | {"imageHeight": 96, "imageWidth": 96}))]
+
+    def read(self, path: pathlib.Path) -> None:
+        """Load the folder with the mutated annotation."""
+        shutil.copy(path, self.root / "0.json")
+        super().read(self.root)
+
+
+class LabelStudio(JsonDataset):
+    """Tasks of Label Studio."""
+
+    def make_files(self) -> Sequence[pathlib.Path]:
+        """Tasks with each kind of result, a cancelled annotation and predictions; the short form JSON-MIN."""
+        first, second = (path.name for path in sorted(self.folder.glob("train/*.png"))[:2])
+        size = {"original_width": 96, "original_height": 96, "image_rotation": 0}
+        names = {"from_name": "label", "to_name": "image"}
+        values = (
+            ("rectanglelabels", {"x": 10.5, "y": 20, "width": 30, "height": 40, "rotation": 15}),
+            ("polygonlabels", {"points": [[10, 10], [50, 12.5], [30, 60]], "closed": True}),
+            ("ellipselabels", {"x": 50, "y": 40, "radiusX": 10, "radiusY": 20, "rotation": 0}),
+            ("keypointlabels", {"x": 5, "y": 5}),
+        )
+        results = [
+            {"id": kind, "type": kind, **names, **size, "value": {**value, kind: ["one"]}} for kind, value in values
+        ]
+        results.append({"id": "c", "type": "choices", **names, "value": {"choices": ["good"]}})
+        tasks = [
+            {
+                "id": 1,
+                "data": {"image": f"/data/upload/1/0a1b2c3d-{first}"},
+                "annotations": [{"id": 1, "was_cancelled": True, "result": []}, {"id": 2, "result": results}],
+            },
+            {
+                "id": 2,
+                "data": {"image": f"/data/local-files/?d=train/{second}"},
+                "annotations": [],
+                "predictions": [{"model_version": "1", "score": 0.5, "result": results[:1]}],
+            },
+        ]
+        short = [
+            {
+                "id": 1,
+                "image": f"/data/upload/1/{first}",
+                "label": [{**values[0][1], **size, "rectanglelabels": ["one"]}],
+            }
+        ]
+        folder = self.folder / "train"
+        return [
+            write_text(folder / "tasks.json", json.dumps(tasks)),
+            write_text(folder / "min.json", json.dumps(short)),
+        ]
 
 
 class Names(TextTarget):
