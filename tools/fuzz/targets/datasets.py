@@ -186,7 +186,7 @@ class LabelMe(JsonDataset):
         self.root = self.folder / "labelme"
         self.root.mkdir()
         shutil.copy(min(self.folder.glob("train/*.png")), self.root / "0.png")
-        shapes = [
+        shapes: list[dict[str, Any]] = [
             {"label": name, "points": points, "group_id": None, "description": "", "shape_type": kind, "flags": {}}
             for name, kind, points in (
                 ("one", "rectangle", [[10.5, 20], [40, 50]]),
@@ -196,7 +196,13 @@ class LabelMe(JsonDataset):
                 ("zero", "point", [[5, 5]]),
             )
         ]
-        value = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": "0.png", "imageData": None}
+        value: dict[str, Any] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": "0.png",
+            "imageData": None,
+        }
         return [write_text(self.folder / "seed.json", json.dumps(value | {"imageHeight": 96, "imageWidth": 96}))]
 
     def read(self, path: pathlib.Path) -> None:
