@@ -65,9 +65,9 @@ def measure(
     """Time both kinds of steps in one process; process 0 writes seconds per iteration into ``folder``."""
     import torch
 
+    from darknet_py.distributed import ProcessGroup
     from darknet_py.layers import pad_targets
     from darknet_py.training import resume
-    from darknet_py.training.distributed import ProcessGroup
     from darknet_py.training.options import TrainOptions
     from darknet_py.training.trainer import Trainer
 

@@ -8,7 +8,6 @@ a class tree, the probability of a class is the product of the conditional ones 
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import math
 import os
@@ -27,7 +26,7 @@ from .data.labels import Problem, log_problems
 from .errors import DataError
 from .images import resizing
 from .images.limits import MAX_PIXELS
-from .images.prefetch import catch_errors, drop_errors
+from .images.prefetch import catch_errors, map_batches
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .inference.exported_model import ExportedModel, open_model
@@ -179,13 +178,12 @@ class Classifier:
 
         Args:
             sources: images, see ``__call__``.
-            on_error: called with the error of an image that cannot be read, which has no result; None: the error is
-                raised.
+            on_error: called in its place with the error of an image that cannot be read, which has no result; None: the
+                error is raised.
         """
         self.reset()
-        loaded = drop_errors(map(catch_errors(self._load), sources), on_error)
-        while batch := list(itertools.islice(loaded, self.batch_size)):
-            yield from self._classify_batch(batch)
+        results = map(catch_errors(self._load), sources)
+        yield from map_batches(self._classify_batch, results, self.batch_size, on_error)
 
     def _classify_batch(self, batch: Sequence[tuple[str, Tensor]]) -> Iterator[Classification]:
         paths, inputs = zip(*batch, strict=True)

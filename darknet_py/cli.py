@@ -84,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 status = _run_verb(line)
             sys.stdout.flush()
         except DarknetError as error:
+            if error.is_reported:  # torchrun would stop the process that reports it if this one failed first
+                return 0
             print(f"darknet-py: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import itertools
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from .data.class_names import ClassNames, class_numbers, resolve_class_names, se
 from .errors import DataError, did_you_mean
 from .images import resizing
 from .images.limits import MAX_PIXELS
-from .images.prefetch import catch_errors, drop_errors, map_interleaved, map_prefetched
+from .images.prefetch import catch_errors, map_batches, map_interleaved, map_prefetched
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .inference.exported_model import ExportedModel, form_of, open_model
@@ -288,8 +287,8 @@ class Detector:
                 None: one for a network on a GPU or for sources that are not a collection, such as frames of a
                 camera; on a CPU, which the network keeps busy, reading on as many threads as torch uses is
                 interleaved with computing.
-            on_error: called with the error of an image that cannot be read, which has no results; None: the error
-                is raised.
+            on_error: called in its place with the error of an image that cannot be read, which has no results; None:
+                the error is raised.
         """
         self.reset()
         load = catch_errors(self._load)
@@ -301,9 +300,7 @@ class Detector:
         else:
             workers = 1 if workers is None else workers
             results = map_prefetched(load, sources, workers, depth=2 * self.batch_size * max(1, workers))
-        loaded = drop_errors(results, on_error)
-        while batch := list(itertools.islice(loaded, self.batch_size)):
-            yield from self._detect_batch(batch)
+        yield from map_batches(self._detect_batch, results, self.batch_size, on_error)
 
     def _load(self, source: ImageSource) -> _LoadedImage:
         started = time.perf_counter()

@@ -37,7 +37,13 @@ _LONGEST = 60  # characters of a file that a message quotes
 
 
 class DarknetError(ValueError):
-    """Base class of the errors of this package."""
+    """Base class of the errors of this package.
+
+    Attributes:
+        is_reported: whether another process of the same run has raised it too, and reports it.
+    """
+
+    is_reported = False
 
     def __str__(self) -> str:
         return escape_controls(super().__str__())

@@ -47,7 +47,7 @@ ROWS = (
         "_typing",
         "_version",
     ),
-    ("activations", "boxes", "cfg", "devices", "figures", "files", "runtimes", "text_files"),
+    ("activations", "boxes", "cfg", "devices", "distributed", "figures", "files", "runtimes", "text_files"),
     ("hub", "layers", "schedule"),
     ("_building", "_layer_table", "_receptive_field", "images"),
     ("_memory_plan",),

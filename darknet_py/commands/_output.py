@@ -112,9 +112,8 @@ class ResultWriter:
             if folder and self._count:
                 print(f"{content_name} in {folder}/", file=sys.stderr)
 
-    def add(self, result: Results, *, draw: Callable[[Results], Image.Image] | None = None, **counts: Any) -> None:
-        """Write the files of one image; ``draw``: instead of ``Results.plot``; ``counts``: further values of JSON."""
-        self._count += 1
+    def save(self, result: Results, *, draw: Callable[[Results], Image.Image] | None = None) -> None:
+        """Write the files of one image; ``draw``: instead of ``Results.plot``."""
         if self.images:
             result.save(self.images / self._names[result.path].image, draw=draw)
         if self.labels:
@@ -122,6 +121,10 @@ class ResultWriter:
                 file.write(result.to_txt(self._confidence))
         if self.crops:
             self._write_crops(self.crops, result)
+
+    def add(self, result: Results, **counts: Any) -> None:
+        """Add an image to the JSON files; ``counts``: further values."""
+        self._count += 1
         if self.json_path:
             self._results.append(result.to_dict(**counts))
         if self.darknet_json_path:

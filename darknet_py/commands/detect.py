@@ -6,11 +6,12 @@
     darknet-py detect yolov4-tiny clip.mp4 --track --line 0,0.5,1,0.5 --jsonl -
     darknet-py detect yolov4-tiny rtsp://camera/stream --jsonl -
     darknet-py detect yolov4-tiny.onnx photos/
+    torchrun --nproc-per-node=2 -m darknet_py detect yolov4-tiny photos/ --json out.json
 
 SOURCE is an image, - (an image from stdin), a folder, a glob pattern, a .txt list of images, an image of the catalogue,
 a video, a camera number, or a URL (rtsp, http, ...). Prints one row per box: class, score, and left, top, width and
 height in pixels. A file that cannot be read is reported on stderr, the others are processed, and the exit status is 1.
-After Ctrl-C all files that were written so far are complete."""
+After Ctrl-C all files that were written so far are complete. Under torchrun the processes share the images."""
 
 from __future__ import annotations
 
@@ -19,12 +20,18 @@ from typing import TYPE_CHECKING
 
 from ..devices import find_device
 from ..errors import DataError
+from ..files import require_writable
 from ..hub.model_files import Model, find
 from ..images.limits import MAX_PIXELS
 from ..images.sources import expand_sources
-from . import _detection, _options, _output, _records, _tracking, _video
+from . import _detection, _options, _output, _records, _sharding, _tracking, _video
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..detector import Detector
+    from ..distributed import ProcessGroup
+    from ..results.results import Results
     from ..video.reader import ImageDetector
 
 _CPU_BATCH = 8  # images per forward pass for several images on a CPU: reading and computing are interleaved
@@ -92,37 +99,41 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Detect objects and write the results."""
-    from ..data.labels import images_and_labels
+    with _sharding.joined(args) as group:
+        return _detect(args, group)
 
-    model, images, videos = split_sources(args)
-    if videos:
-        _video.check_options(args)
-    is_tracked = _tracking.check_options(args, images)
+
+def _detect(args: argparse.Namespace, group: ProcessGroup) -> int:
+    model, images, videos = group.compute_main_first(lambda: _check_sources(args, group))
+    images = group.compute_once(lambda: images)
+    is_tracked = _tracking.is_on(args)
     is_batched = len(images) > 1 and not videos and find_device(args.device).type == "cpu"
-    detector = _create_detector(args, model, batch=_CPU_BATCH if is_batched else 1)
-    _output.check(args, images_and_labels([*images, *videos]))
+    plain = group.compute_main_first(lambda: _create_detector(args, model, batch=_CPU_BATCH if is_batched else 1))
+    detector = _with_tiles(args, plain)
+    writer = group.compute_main_first(lambda: _create_writer(args, images))
     is_silent = args.quiet or "-" in (args.json, args.jsonl, args.darknet_json, args.csv)
     errors = _output.ErrorLog()
+    results: Iterable[Results]
+    if group.world_size == 1:
+        results = detector.stream(images, on_error=errors.add)
+        results = _output.progress_bar(results, len(images), quiet=args.quiet)
+    else:
+        results = _compute_shard(args, group, plain, images, writer, errors)
+        if not group.is_main:
+            return 0
     with (
-        _output.ResultWriter(
-            args.save,
-            args.save_txt,
-            args.json,
-            args.darknet_json,
-            images,
-            confidence=args.save_conf,
-            crops=args.save_crop,
-        ) as writer,
+        writer,
         _records.JsonLines(args.jsonl) as lines,
         _records.CsvRows(args.csv, frames=bool(videos), tracks=is_tracked) as rows,
     ):
         tracking = _tracking.Tracking(args) if is_tracked and images else None
-        results = detector.stream(images, on_error=errors.add)
-        for result in _output.progress_bar(results, len(images), quiet=args.quiet):
+        for result in results:
             result = tracking.update(result) if tracking else result
             result = result.clip() if args.clip else result
             counts = tracking.counts() if tracking else {}
-            writer.add(result, draw=tracking.draw if tracking else None, **counts)
+            if group.world_size == 1:
+                writer.save(result, draw=tracking.draw if tracking else None)
+            writer.add(result, **counts)
             rows.write(result)
             lines.write(result.to_dict(**counts))
             if not is_silent:
@@ -133,17 +144,82 @@ def run(args: argparse.Namespace) -> int:
     return 130 if is_stopped else errors.status("file" if videos else "image")
 
 
-def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> ImageDetector:
-    """Load the network, and wrap it as the options say."""
-    from ..tiling import TiledDetector
+def _check_sources(args: argparse.Namespace, group: ProcessGroup) -> tuple[Model, list[str], list[str]]:
+    """Return what ``split_sources`` does. Raises DataError for options that do not fit the sources."""
+    from ..data.labels import images_and_labels
 
-    plain = _detection.create_detector(
+    model, images, videos = split_sources(args)
+    if videos:
+        _video.check_options(args)
+    is_tracked = _tracking.check_options(args, images)
+    if group.world_size > 1:
+        sequence = f"{videos[0]} is a video" if videos else "--track needs the images in their order"
+        if videos or is_tracked:
+            raise DataError(f"{sequence}: expected one process, found {group.world_size}, which share images only")
+        for path in (args.json, args.jsonl, args.darknet_json, args.csv):
+            require_writable(path or "-")
+    _output.check(args, images_and_labels([*images, *videos]))
+    return model, images, videos
+
+
+def _create_detector(args: argparse.Namespace, model: Model, *, batch: int) -> Detector:
+    """Load the network, and create the detector that the options describe."""
+    return _detection.create_detector(
         args,
         model,
         threshold=_tracking.detector_threshold(args),
         batch=batch if args.batch is None else args.batch,
     )
-    return plain if args.tile is None else TiledDetector(plain, overlap=args.tile)
+
+
+def _with_tiles(args: argparse.Namespace, detector: Detector) -> ImageDetector:
+    from ..tiling import TiledDetector
+
+    return detector if args.tile is None else TiledDetector(detector, overlap=args.tile)
+
+
+def _create_writer(args: argparse.Namespace, images: list[str]) -> _output.ResultWriter:
+    return _output.ResultWriter(
+        args.save,
+        args.save_txt,
+        args.json,
+        args.darknet_json,
+        images,
+        confidence=args.save_conf,
+        crops=args.save_crop,
+    )
+
+
+def _compute_shard(
+    args: argparse.Namespace,
+    group: ProcessGroup,
+    detector: Detector,
+    images: list[str],
+    writer: _output.ResultWriter,
+    errors: _output.ErrorLog,
+) -> Iterable[Results]:
+    """Detect in several processes, each of which writes the files of its own images.
+
+    Returns:
+        In the main process, the results of all images; elsewhere nothing.
+    """
+
+    def convert(result: Results) -> _sharding.PackedResults:
+        result = result.clip() if args.clip else result
+        writer.save(result)
+        return _sharding.pack(result)
+
+    tiled = _with_tiles(args, detector)
+    packed = _sharding.compute(
+        group,
+        images,
+        tiled.stream,
+        convert,
+        batch=detector.batch_size if tiled is detector else 1,
+        is_sequence=detector.network.stateful,
+        quiet=args.quiet,
+    )
+    return (one.unpack(detector.names) for one in _sharding.report_errors(packed, errors))
 
 
 def split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str]]:

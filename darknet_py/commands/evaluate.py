@@ -2,10 +2,11 @@
 
     darknet-py evaluate yolov4-tiny coco.data
     darknet-py evaluate my.cfg my.weights data.yaml --protocol coco --plots out
+    torchrun --nproc-per-node=2 -m darknet_py evaluate my.cfg my.weights data.yaml
 
 DATA is a .data file, a list or folder of images with label files, a data.yaml, COCO's annotation JSON or a Pascal VOC
 folder. Prints the average precision of each class, and mAP with its protocol: for the same detections the protocols
-give different values, see --protocol."""
+give different values, see --protocol. Under torchrun the processes share the images."""
 
 from __future__ import annotations
 
@@ -14,11 +15,15 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
+from ..files import require_writable
 from ..images.limits import MAX_PIXELS
-from . import _model, _options, _output, _records
+from . import _model, _options, _output, _records, _sharding
 
 if TYPE_CHECKING:
+    from ..distributed import ProcessGroup
     from ..evaluation.scores import Evaluation
+    from ..inference.exported_model import ExportedModel
+    from ..network import Network
 
 _BACKENDS = ("pycocotools", "faster_coco_eval")
 
@@ -76,11 +81,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print and write."""
+    with _sharding.joined(args) as group:
+        evaluation = _evaluate(args, group)
+        if group.is_main:
+            if args.json != "-":
+                print(evaluation.to_darknet_text() if args.lines else evaluation.to_table(), flush=True)
+            _write(args, evaluation)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, group: ProcessGroup) -> Evaluation:
     from ..evaluation.evaluator import evaluate
 
-    _check_packages(args)
-    network = _model.load_model(args, _model.find_files(args))
-    evaluation = evaluate(
+    network = group.compute_main_first(lambda: _load(args))
+    return evaluate(
         network,
         args.data,
         protocol=args.protocol,
@@ -105,11 +119,14 @@ def run(args: argparse.Namespace) -> int:
         engine=args.engine,
         dtype=args.dtype,
         progress=not args.quiet,
+        process_group=group,
     )
-    if args.json != "-":
-        print(evaluation.to_darknet_text() if args.lines else evaluation.to_table(), flush=True)
-    _write(args, evaluation)
-    return 0
+
+
+def _load(args: argparse.Namespace) -> Network | ExportedModel:
+    _check_packages(args)
+    require_writable(args.json or "-")
+    return _model.load_model(args, _model.find_files(args))
 
 
 def _check_packages(args: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from ..classifier import num_classes, predict_probabilities, read_leaf_classes, 
 from ..data.class_labels import match_labels
 from ..data.data_file import read_data_file, read_names
 from ..data.labels import Problem, log_problems
+from ..distributed import ProcessGroup
 from ..errors import DataError
 from ..images import resizing
 from ..images.limits import MAX_PIXELS
@@ -84,6 +85,7 @@ def evaluate_accuracy(
     exif: bool = False,
     max_pixels: int = MAX_PIXELS,
     on_error: Callable[[DataError], object] | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> Iterator[Accuracy]:
     """Classify images and yield the accuracy after each; the last value is the result.
 
@@ -104,6 +106,8 @@ def evaluate_accuracy(
         max_pixels: refuse image files with more pixels.
         on_error: called with the error of an image that cannot be read, which counts as wrong; None: the error is
             raised.
+        process_group: processes that share the images, each of which iterates over all values. Those before the last
+            are of its own images; the main one logs what is wrong with labels.
 
     Raises:
         DataError: the network is not a classifier, there are fewer labels than classes, ``k`` is out of range, or an
@@ -116,17 +120,20 @@ def evaluate_accuracy(
         raise DataError(f"{len(labels)} labels, but the network has {classes} classes")
     if not 1 <= k <= classes:
         raise DataError(f"top: expected 1..{classes}, got {k}")
+    group = process_group or ProcessGroup()
     matches = [match_labels(path, labels[:classes]) for path in images]
     targets = [match.classes[0] if match.classes else -1 for match in matches]
     notes = (match.note(path, labels) for path, match in zip(images, matches, strict=True))
-    log_problems(note for note in notes if note is not None)
-    unlabelled = (path for path, target in zip(images, targets, strict=True) if target < 0)
+    log_problems(note for note in notes if note is not None and group.is_main)
+    unlabelled = (path for path, target in zip(images, targets, strict=True) if target < 0 and group.is_main)
     kind = "images have no label in their path and count as wrong"
     log_problems(Problem(path, "none of the labels occurs in this path; counted as wrong", kind) for path in unlabelled)
     if targets and max(targets) < 0:
         raise DataError(
             f"nothing to evaluate: none of the {classes} labels occurs in the paths of {len(targets)} images"
         )
+    own = group.indices(len(images), batch, is_sequence=network.stateful)
+    targets = [targets[index] for index in own]
     transform = _make_transform(network, EvalTransform(view))
     run = engines.create_engine(network, engine, dtype=dtype)
 
@@ -134,25 +141,30 @@ def evaluate_accuracy(
         image = read_image(path, network.shape.channels, exif=exif, max_pixels=max_pixels)
         return transform(resizing.to_tensor(image))
 
-    loaded = map_prefetched(catch_errors(read), images, workers, depth=2 * max(batch, workers))
+    loaded = map_prefetched(
+        catch_errors(read), [images[index] for index in own], workers, depth=2 * max(batch, workers)
+    )
     done = 0
     top1_hits = 0
     topk_hits = 0
     with fresh_state(network):
-        while group := list(itertools.islice(loaded, batch)):
-            for offset, views in enumerate(group):
+        while loaded_batch := list(itertools.islice(loaded, batch)):
+            for offset, views in enumerate(loaded_batch):
                 if isinstance(views, DataError):
                     if on_error is None:
                         raise views
                     on_error(views)
                     targets[done + offset] = -1
-            readable = [[] if isinstance(views, DataError) else views for views in group]
+            readable = [[] if isinstance(views, DataError) else views for views in loaded_batch]
             for probs in _sum_over_views(network, run, readable, leaves):
                 best = probs.argsort(descending=True, stable=True)[:k].tolist()
                 top1_hits += best[0] == targets[done]
                 topk_hits += targets[done] in best
                 done += 1
                 yield Accuracy(done, top1_hits / done, topk_hits / done, k)
+    if group.world_size > 1 and images:
+        done, top1_hits, topk_hits = map(sum, zip(*group.all_gather((done, top1_hits, topk_hits)), strict=True))
+        yield Accuracy(done, top1_hits / done, topk_hits / done, k)
 
 
 def evaluate_accuracy_on_data(

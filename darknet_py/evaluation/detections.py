@@ -11,7 +11,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 from ..boxes import NMSKind, RawDetections
 from ..data.dataset import Dataset, Sample
 from ..data.labels import Problem
+from ..distributed import ProcessGroup
 from ..errors import DataError
 from ..images import resizing
 from ..images.limits import MAX_PIXELS
@@ -87,6 +88,7 @@ def collect(
     engine: str | engines.Engine = engines.DEFAULT,
     dtype: str = "fp32",
     progress: bool = True,
+    process_group: ProcessGroup | None = None,
 ) -> Detections:
     """Detect on every image of a data set.
 
@@ -107,6 +109,8 @@ def collect(
         engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
         progress: show a progress bar on stderr if that is a terminal.
+        process_group: processes that share the work, each of which calls this and gets all detections; only the main
+            one shows progress.
 
     Returns:
         The detections. An image that cannot be read has none and is listed in ``problems``.
@@ -119,6 +123,10 @@ def collect(
     letterbox = uses_letterbox(network, letterbox)
     options = DecodeOptions(threshold, class_map=False if mapping is None else mapping)
     run = engines.create_engine(network, engine, dtype=dtype)
+    group = process_group or ProcessGroup()
+    progress = progress and group.is_main
+    shards = [group.indices(len(dataset), batch, is_sequence=network.stateful, rank=r) for r in range(group.world_size)]
+    part = replace(dataset, samples=[dataset.samples[index] for index in shards[group.rank]])
     size = network.shape.width, network.shape.height
 
     def detect(loaded: Sequence[_LoadedInput]) -> list[RawDetections]:
@@ -144,10 +152,10 @@ def collect(
     counts = []
     with evaluating(network), fresh_state(network):
         read = functools.partial(read_image, channels=network.shape.channels, exif=exif, max_pixels=max_pixels)
-        for group in _batches(dataset, read, size, letterbox, batch, workers, progress):
-            readable = [item for item in group if item.x is not None]
+        for loaded_batch in _batches(part, read, size, letterbox, batch, workers, progress):
+            readable = [item for item in loaded_batch if item.x is not None]
             detections = iter(detect(readable) if readable else ())
-            for item in group:
+            for item in loaded_batch:
                 rows = _NO_ROWS if item.x is None else _rows(next(detections))
                 columns.append(rows)
                 counts.append(len(rows[1]))
@@ -157,7 +165,42 @@ def collect(
     boxes, confidence, classes = (np.concatenate(column) for column in zip(*columns, strict=True))
     image = np.repeat(np.arange(len(counts)), counts)
     shape = np.array(sizes, np.int64).reshape(-1, 2)
-    return Detections(image, boxes, confidence, classes, shape, problems, time.perf_counter() - started)
+    own = Detections(image, boxes, confidence, classes, shape, problems, time.perf_counter() - started)
+    return own if group.world_size == 1 else merge_shards(dataset, group.all_gather(own), shards)
+
+
+def merge_shards(dataset: Dataset, parts: Sequence[Detections], shards: Sequence[Sequence[int]]) -> Detections:
+    """Merge detections on parts of a data set; ``shards``: for each part, the numbers of its images, ascending."""
+    numbers = [np.array(shard, np.int64) for shard in shards]
+    image = np.concatenate([shard[part.image] for shard, part in zip(numbers, parts, strict=True)])
+    rows = image.argsort(kind="stable")
+    images = np.concatenate(numbers).argsort()
+    places = {sample.image: index for index, sample in enumerate(dataset)}
+    return Detections(
+        image[rows],
+        np.concatenate([part.boxes for part in parts])[rows],
+        np.concatenate([part.confidence for part in parts])[rows],
+        np.concatenate([part.classes for part in parts])[rows],
+        np.concatenate([part.sizes for part in parts])[images],
+        sorted((one for part in parts for one in part.problems), key=lambda one: places[one.location]),
+        max(part.seconds for part in parts),
+    )
+
+
+def select_classes(dataset: Dataset, detections: Detections, numbers: Sequence[int]) -> tuple[Dataset, Detections]:
+    """Return the targets and detections of some classes, renumbered in the order of ``numbers``."""
+    new_numbers = {number: index for index, number in enumerate(numbers)}
+    categories = tuple(dataset.categories[number] for number in new_numbers) if dataset.categories else ()
+    names = [dataset.names[number] for number in new_numbers]
+    kept = np.isin(detections.classes, list(new_numbers))
+    selected = replace(
+        detections,
+        image=detections.image[kept],
+        boxes=detections.boxes[kept],
+        confidence=detections.confidence[kept],
+        classes=np.array([new_numbers[number] for number in detections.classes[kept].tolist()], np.int64),
+    )
+    return replace(dataset.map_classes(new_numbers, names), categories=categories), selected
 
 
 class _LoadedInput(NamedTuple):

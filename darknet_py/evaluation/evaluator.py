@@ -19,6 +19,7 @@ from ..data.class_map import MAP_CLASSES_HINT, describe_mismatch, mapped_names, 
 from ..data.class_names import ClassNames, resolve_class_names, selected_classes
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
+from ..distributed import ProcessGroup
 from ..errors import ConfigError, DataError
 from ..images.limits import MAX_PIXELS
 from ..inference.engines import DEFAULT, Engine
@@ -28,7 +29,7 @@ from ..postprocess import require_heads
 from ..weights import warn_of_random_weights
 from . import average_precision as ap
 from . import coco
-from .detections import Detections, Integers, collect
+from .detections import Detections, Integers, collect, select_classes
 from .scores import ClassScore, Evaluation, EvaluationData, Protocol
 
 # Minimum score and NMS threshold: of `detector map`, and of `detector valid` for coco.
@@ -61,6 +62,7 @@ def evaluate(
     engine: str | Engine = DEFAULT,
     dtype: str = "fp32",
     progress: bool = True,
+    process_group: ProcessGroup | None = None,
 ) -> Evaluation:
     """Detect on every image of a data set and compute mAP.
 
@@ -94,6 +96,9 @@ def evaluate(
         engine: inference engine, see ``inference.engines``.
         dtype: precision of the engine, see ``inference.engines``.
         progress: show a progress bar on stderr if that is a terminal.
+        process_group: processes that share the images, see ``distributed``. Each of them calls this with the same
+            arguments and gets the same evaluation, which is that of one process; the main one reads the data set, logs
+            and shows progress.
 
     Raises:
         DataError: the network has no detection head, the data cannot be read, or an argument is out of range.
@@ -112,10 +117,14 @@ def evaluate(
         raise DataError(f"points: expected 0 (area under the curve), or 2 and more (11, 101), got {points}")
     if protocol is Protocol.COCO:
         coco.find_backend(backend)
-    dataset = prepare_dataset(
-        network, data, subset, names, polygons=polygons, map_classes=map_classes, progress=progress
+    group = process_group or ProcessGroup()
+    dataset = group.compute_once(
+        lambda: prepare_dataset(
+            network, data, subset, names, polygons=polygons, map_classes=map_classes, progress=progress
+        )
     )
-    labels.log_problems(dataset.problems)
+    if group.is_main:
+        labels.log_problems(dataset.problems)
     default_score, default_nms = _DETECTION_DEFAULTS[protocol]
     detections = collect(
         network,
@@ -132,32 +141,17 @@ def evaluate(
         engine=engine,
         dtype=dtype,
         progress=progress,
+        process_group=group,
     )
-    labels.log_problems(detections.problems)
+    if group.is_main:
+        labels.log_problems(detections.problems)
     if classes is not None or skip_classes:
         numbers = selected_classes(classes, skip_classes, dataset.names)
-        dataset, detections = _select_classes(dataset, detections, numbers)
+        dataset, detections = select_classes(dataset, detections, numbers)
+        _require_objects(dataset)
     return evaluate_detections(
         dataset, detections, protocol, threshold=threshold, match_iou=match_iou, points=points, backend=backend
     )
-
-
-def _select_classes(dataset: Dataset, detections: Detections, numbers: Sequence[int]) -> tuple[Dataset, Detections]:
-    """The targets and detections of some classes, renumbered in the order of ``numbers``."""
-    new_numbers = {number: index for index, number in enumerate(numbers)}
-    categories = tuple(dataset.categories[number] for number in new_numbers) if dataset.categories else ()
-    names = [dataset.names[number] for number in new_numbers]
-    kept = np.isin(detections.classes, list(new_numbers))
-    selected = replace(
-        detections,
-        image=detections.image[kept],
-        boxes=detections.boxes[kept],
-        confidence=detections.confidence[kept],
-        classes=np.array([new_numbers[number] for number in detections.classes[kept].tolist()], np.int64),
-    )
-    dataset = replace(dataset.map_classes(new_numbers, names), categories=categories)
-    _require_objects(dataset)
-    return dataset, selected
 
 
 def prepare_dataset(

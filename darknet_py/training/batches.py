@@ -15,11 +15,11 @@ from ..data import data_file, labels
 from ..data.class_map import MAP_CLASSES_HINT, describe_mismatch, resolve_class_map
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
+from ..distributed import ProcessGroup
 from ..errors import ConfigError, DataError
 from ..images.reading import ImageArray
 from ..messages import describe_text, get_logger
 from ..network import Network
-from .distributed import ProcessGroup
 from .loader import Array, Batches, Job, Loader
 from .options import TrainOptions
 from .sampling import CLASSIFIER_THREADS, DETECTOR_THREADS, Plan, Purpose, generator

@@ -16,11 +16,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ..distributed import ProcessGroup
 from ..errors import ConfigError, DataError
 from ..layers import Gradients, Layer, Loss, StepContext, pad_targets, scalar_with_gradients, straight_through
 from ..modes import standard_defaults
 from ..network import Network
-from .distributed import DataParallel, ProcessGroup
+from .data_parallel import DataParallel, create_data_parallel
 from .loss_scale import GradScaler
 from .trained_layers import TrainedLayers
 
@@ -112,7 +113,7 @@ class ForwardBackward:
             self.leave()
             self._group, self._trained = group, trained
             if group is not None:
-                self._data_parallel = group.data_parallel(self._forward_to_root, self.network.parameters())
+                self._data_parallel = create_data_parallel(self._forward_to_root, self.network.parameters(), group)
 
     def leave(self) -> None:
         """Release what belongs to the process group of the last ``training()``."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..distributed import ProcessGroup
 from ..errors import DarknetError, list_first
 from ..network import Network
-from .distributed import ProcessGroup
 from .loader import Batch
 
 _IMAGES_NAMED = 8  # in a message

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from .._typing import StrPath
+from ..distributed import ProcessGroup
 from ..errors import ConfigError, UnusedOptionWarning
 from ..images.limits import MAX_PIXELS
 from ..network import Network
-from .distributed import ProcessGroup
 
 # Where a run starts, where it computes and writes, and its seed, which the state file holds by itself.
 _NOT_IN_RECIPE = frozenset(

@@ -16,6 +16,7 @@ from .._typing import StrPath
 from ..cfg import Config, Dialect, schema
 from ..cfg.editing import replace_values
 from ..cfg.net_section import Net
+from ..distributed import is_restart
 from ..errors import ConfigError, WeightsError, did_you_mean
 from ..hub import catalogue, model_files
 from ..network import Network
@@ -23,7 +24,6 @@ from ..weights import checkpoint
 from ..weights.containers import is_container
 from .batches import Data, data_file_entries, read_class_names
 from .checkpoints import CheckpointWriter, TrainingState, checkpoint_name, read_state, state_path
-from .distributed import is_restart
 from .options import TrainOptions
 from .transfer import transfer_weights
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from .. import schedule
 from .._typing import StrPath
+from ..distributed import ProcessGroup
 from ..layers import Gradients
 from ..network import Network
 from .batches import Data, create_batches, data_file_entries, integer_entry
 from .callbacks import Callback, CallbackList
 from .checkpoints import CheckpointWriter
 from .console import Console, IterationPrinter
-from .distributed import ProcessGroup
 from .loader import Batches
 from .loggers.loss_chart import LossChart
 from .loggers.selection import create_loggers

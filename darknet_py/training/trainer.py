@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from .. import schedule
 from ..devices import find_device
+from ..distributed import ProcessGroup, is_main_process
 from ..errors import CheckpointError, ConfigError, DarknetError, DataError
 from ..layers import Gradients, StepContext
 from ..network import Network, unwrap
@@ -39,7 +40,6 @@ from .callbacks import (
 )
 from .checkpoints import CheckpointWriter, Progress, TrainingState, lock_files
 from .determinism import deterministic_algorithms, iteration_seed
-from .distributed import ProcessGroup, is_main_process
 from .engine import ForwardBackward, Targets, loss_metrics, read_scalars, training_environment
 from .filter_rejection import reinitialise_similar_filters
 from .gradient_checkpointing import checkpoint_activations
@@ -53,6 +53,7 @@ from .options import TrainOptions, check_options, warn_of_ignored_options
 from .session import Session, open_session
 from .sparsity import ScalePenalty
 
+_ADVICE = ". Continue from the last state with --resume; torchrun --max-restarts=N does so by itself"
 _MAP_DIMENSIONS = 4  # of images [batch, channels, height, width]; text is [batch, inputs]
 _STOPPING = "stopping after this iteration; press Ctrl-C again to stop without saving"
 
@@ -352,7 +353,7 @@ class Trainer:
             self._adopt_recipe(start.state, start.path)
         options = self.options
         if options.process_group is None:
-            self.group = ProcessGroup.init(sync_bn=options.sync_bn)
+            self.group = ProcessGroup.init(sync_bn=options.sync_bn, advice=_ADVICE)
             stack.callback(self.group.destroy)
             stack.callback(self.engine.leave)
         stack.enter_context(deterministic_algorithms() if options.deterministic else nullcontext())

@@ -8,16 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
 from .._typing import StrPath
 from ..data.dataset import Dataset
+from ..distributed import ProcessGroup
 from ..evaluation.accuracy import evaluate_accuracy
-from ..evaluation.detections import Detections, collect
+from ..evaluation.detections import collect
 from ..evaluation.evaluator import evaluate_detections, prepare_dataset
 from ..network import Network
 from .batches import Data, data_file_entries, integer_entry, read_classifier_data
-from .distributed import ProcessGroup
 from .options import TrainOptions
 
 
@@ -55,11 +53,10 @@ def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptio
 
 
 def _compute_map(network: Network, dataset: Dataset, options: TrainOptions, group: ProcessGroup) -> float:
-    """Darknet's mAP; each process detects on its part of the images, with recurrent layers on all of them."""
-    part = dataset if network.stateful else replace(dataset, samples=group.shard(dataset.samples))
-    detections = collect(network, part, workers=options.workers, progress=False, **options.reading)
-    if not network.stateful:
-        detections = concatenate_detections(group.all_gather(detections))
+    """Darknet's mAP; the processes share the images."""
+    detections = collect(
+        network, dataset, workers=options.workers, progress=False, process_group=group, **options.reading
+    )
     threshold, match_iou = options.score_threshold, options.match_iou
     return evaluate_detections(dataset, detections, threshold=threshold, match_iou=match_iou).map
 
@@ -68,24 +65,8 @@ def _compute_accuracy(
     network: Network, images: Sequence[str], labels: Sequence[str], k: int, options: TrainOptions, group: ProcessGroup
 ) -> float:
     """The share of images whose class is among the k of highest probability."""
-    part = images if network.stateful else group.shard(images)  # recurrent layers need the whole sequence
-    scores = evaluate_accuracy(network, part, labels, k=k, workers=options.workers, **options.reading)
-    last = collections.deque(scores, maxlen=1)  # the running score over all images
-    counts = [(score.topk * score.images, score.images) for score in last]
-    sums = np.sum([count for counts_of_one in group.all_gather(counts) for count in counts_of_one] or [(0, 1)], axis=0)
-    return float(sums[0] / sums[1])
-
-
-def concatenate_detections(parts: Sequence[Detections]) -> Detections:
-    """Detections on consecutive parts of a data set as those on all of it."""
-    offsets = np.cumsum([0, *(len(part.sizes) for part in parts)])
-    images = [part.image + offset for part, offset in zip(parts, offsets, strict=False)]
-    return Detections(
-        np.concatenate(images),
-        np.concatenate([part.boxes for part in parts]),
-        np.concatenate([part.confidence for part in parts]),
-        np.concatenate([part.classes for part in parts]),
-        np.concatenate([part.sizes for part in parts]),
-        [problem for part in parts for problem in part.problems],
-        max(part.seconds for part in parts),
+    scores = evaluate_accuracy(
+        network, images, labels, k=k, workers=options.workers, process_group=group, **options.reading
     )
+    last = collections.deque(scores, maxlen=1)
+    return last[0].topk if last else 0.0

@@ -7,21 +7,18 @@ import pathlib
 import socket
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.multiprocessing.spawn import spawn
 
 from darknet_py.cfg import loads
+from darknet_py.distributed import ProcessGroup
 from darknet_py.errors import ConfigError, DataError
-from darknet_py.evaluation.detections import Detections
 from darknet_py.layers._sync_norm import sync_batch_norm
 from darknet_py.network import Network
 from darknet_py.training import checkpoints, resume
-from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.options import TrainOptions
 from darknet_py.training.trainer import Trainer
-from darknet_py.training.validation import concatenate_detections
 from tests.helpers import synthetic_data, training_runs
 
 ADAM: dict[str, Any] = {"adam": 1, "learning_rate": 0.0003, "burn_in": 0}
@@ -100,19 +97,6 @@ def test_shards_cover_everything_once() -> None:
     for world_size in (1, 2, 3, 12):
         shards = [ProcessGroup(rank, world_size).shard(items) for rank in range(world_size)]
         assert [item for shard in shards for item in shard] == items
-
-
-def test_detections_are_joined_in_order() -> None:
-    def detections(places: list[int], images: int) -> Detections:
-        count = len(places)
-        boxes, flat = np.full((count, 4), float(images), np.float32), np.zeros(count, np.float32)
-        sizes = np.full((images, 2), images)
-        return Detections(np.array(places), boxes, flat, np.zeros(count, np.int64), sizes, (), 1.0)
-
-    whole = concatenate_detections([detections([0, 2, 2], 3), detections([], 1), detections([0, 1], 2)])
-    assert whole.image.tolist() == [0, 2, 2, 4, 5]
-    assert whole.boxes[:, 0].tolist() == [3, 3, 3, 2, 2]
-    assert len(whole.sizes) == 6
 
 
 def test_synchronised_batch_norm_of_one_process_is_torchs() -> None:

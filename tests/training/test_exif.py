@@ -10,9 +10,9 @@ from PIL import Image
 
 from darknet_py import cli
 from darknet_py.data.formats import load_dataset
+from darknet_py.distributed import ProcessGroup
 from darknet_py.evaluation.detections import collect
 from darknet_py.training.batches import create_batches
-from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.options import TrainOptions
 from tests.helpers import random_networks
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from darknet_py import TrainOptions, cfg
+from darknet_py.distributed import ProcessGroup
 from darknet_py.errors import DarknetError
 from darknet_py.network import Network
 from darknet_py.training import resume
-from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.loader import Batch
 from darknet_py.training.loss_scale import GradScaler, all_finite
 from darknet_py.training.nan_check import NaNCheck

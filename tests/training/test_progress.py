@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from darknet_py import Trainer, TrainOptions
+from darknet_py.distributed import ProcessGroup
 from darknet_py.training import checkpoints, resume
-from darknet_py.training.distributed import ProcessGroup
 from darknet_py.training.loggers import loss_plot
 from tests.helpers import synthetic_data, training_runs
 
@@ -105,9 +105,6 @@ class Alone(ProcessGroup):
     def all_reduce(self, x: Tensor) -> Tensor:
         return x
 
-    def data_parallel(self, function: Any, parameters: Any) -> None:
-        pass
-
     def average_(self, tensors: Any) -> None:
         pass
 
@@ -123,6 +120,7 @@ def test_layers_draw_other_numbers_in_each_process_and_iteration(
 ) -> None:
     path = synthetic_data.cfg(tmp_path, max_batches=3)
     steps = Steps(monkeypatch)
+    monkeypatch.setattr("darknet_py.training.engine.create_data_parallel", lambda *_: None)
 
     def run(rank: int, seed: int) -> list[int]:
         steps.seeds.clear()

@@ -1,27 +1,34 @@
-"""``ProcessGroup``: processes that train one network together, each on its share of every mini-batch.
+"""``ProcessGroup``: processes that train one network together, or detect on the images of one data set.
 
-torchrun starts the processes and describes them in environment variables. The cfg's ``batch`` stays the number of
-images per update, however many processes there are: of the images of every mini-batch each process takes a
-consecutive 1 / world_size, and gradients are summed over the processes, as Darknet's are sums over images. So several
-processes make the same steps as one, except for batch norm, whose statistics are those of each process's share unless
-``sync_bn``. (Darknet's ``-gpus`` trains each GPU on a separate batch with a higher learning rate, and averages the
-weights every fourth iteration.)
+torchrun starts the processes and describes them in environment variables.
+
+Training: the cfg's ``batch`` stays the number of images per update, however many processes there are: of the images of
+every mini-batch each process takes a consecutive 1 / world_size, and gradients are summed over the processes, as
+Darknet's are sums over images. So several processes make the same steps as one, except for batch norm, whose statistics
+are those of each process's share unless ``sync_bn``. (Darknet's ``-gpus`` trains each GPU on a separate batch with a
+higher learning rate, and averages the weights every fourth iteration.)
+
+Inference: the processes take turns at the batches, so that each batch has the images that it has in one process, and
+with them the same results to the last bit.
 """
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import DarknetError
+from .errors import DarknetError
 
 T = TypeVar("T")
 _RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+LONG_TIMEOUT = datetime.timedelta(days=30)  # of processes that only meet at the end of their shards
 
 
 def is_main_process() -> bool:
@@ -44,100 +51,37 @@ def _create_store() -> Any:
     return distributed.PrefixStore(f"restart {os.environ.get(_RESTARTS, 0)}", store)
 
 
-class _Function(nn.Module):
-    """A function of parameters as a module, without the buffers of the network that has them."""
-
-    def __init__(self, function: Callable[..., Any], parameters: Iterable[nn.Parameter]) -> None:
-        super().__init__()
-        self.of_network = nn.ParameterList(parameters)
-        # torch warns of find_unused_parameters where each parameter is used; whether it is, depends on the cfg.
-        self.unused = nn.Parameter(self.of_network[0].new_zeros(()))
-        self._function = function
-
-    def forward(self, *args: Any) -> Any:
-        return self._function(*args)
-
-
-class DataParallel:
-    """A function of parameters whose gradients are summed over the processes while the backward pass runs.
-
-    ``torch.nn.parallel.DistributedDataParallel``, which sends the gradients of late layers while those of early ones
-    are computed, with Darknet's sum in place of its mean.
-
-    Args:
-        function: Returns what the backward pass starts at. Processes call it equally often, each with its own images.
-        parameters: Those with ``requires_grad`` have gradients that are summed.
-        group: The processes.
-    """
-
-    def __init__(self, function: Callable[..., Any], parameters: Iterable[nn.Parameter], group: ProcessGroup) -> None:
-        self._group = group
-        self._failure: RuntimeError | None = None
-        with group.failures():
-            # With find_unused_parameters the buckets stay as they are: without, they are ordered again after the first
-            # backward pass, and a resumed run would add up in another order than an uninterrupted one.
-            self._module = nn.parallel.DistributedDataParallel(
-                _Function(function, parameters),
-                init_sync=False,
-                find_unused_parameters=True,
-                gradient_as_bucket_view=True,
-            )
-        self._module.register_comm_hook(None, lambda _, bucket: self._sum(bucket.buffer()))
-
-    def __call__(self, *args: Any) -> Any:
-        """What the function returns; inside ``accumulating``."""
-        return self._module(*args)
-
-    @contextmanager
-    def accumulating(self, *, sums: bool) -> Iterator[None]:
-        """Run forward and backward inside. ``sums``: whether to sum all gradients so far over the processes.
-
-        Raises:
-            DarknetError: The processes cannot communicate.
-        """
-        try:
-            with nullcontext() if sums else self._module.no_sync():
-                yield
-        except RuntimeError:
-            if self._failure is None:
-                raise
-            with self._group.failures():
-                raise self._failure from None
-
-    def _sum(self, bucket: Tensor) -> Any:
-        """Start to sum the gradients of a bucket, in place; return a future of them."""
-        work = self._noting_failure(lambda: torch.distributed.all_reduce(bucket, async_op=True))
-        return work.get_future().then(lambda future: self._noting_failure(future.value)[0])
-
-    def _noting_failure(self, function: Callable[[], T]) -> T:
-        """Call a function; the backward pass would report its error without saying what it is."""
-        try:
-            return function()
-        except RuntimeError as error:
-            self._failure = error
-            raise
-
-
 class ProcessGroup:
-    """The processes of a training run; ``ProcessGroup()`` is a single process.
+    """The processes of one run; ``ProcessGroup()`` is a single process.
 
     Args:
         rank: 0 (the main process, which writes the files) to ``world_size`` - 1.
         world_size: Number of processes.
         local_rank: Number of the process on its machine.
         sync_bn: Whether batch norm computes its statistics over the mini-batch's images of all processes.
+        advice: What to do after the loss of a process, as the end of the error's text.
     """
 
-    def __init__(self, rank: int = 0, world_size: int = 1, local_rank: int = 0, *, sync_bn: bool = False) -> None:
+    def __init__(
+        self, rank: int = 0, world_size: int = 1, local_rank: int = 0, *, sync_bn: bool = False, advice: str = ""
+    ) -> None:
         self.rank = rank
         self.world_size = world_size
         self.local_rank = local_rank
         self.sync_bn = sync_bn and world_size > 1
-        self._owns_group = False
+        self.advice = advice
+        self._store: Any = None  # of a group that ``init`` has created
 
     @classmethod
-    def init(cls, *, sync_bn: bool = False) -> ProcessGroup:
+    def init(
+        cls, *, sync_bn: bool = False, timeout: datetime.timedelta | None = None, advice: str = ""
+    ) -> ProcessGroup:
         """Join the processes that torchrun has started; without torchrun this is a single process.
+
+        Args:
+            sync_bn: See the class.
+            timeout: How long a process waits for another one; None: torch's default of 30 minutes.
+            advice: See the class.
 
         Raises:
             DarknetError: PyTorch was built without ``torch.distributed``.
@@ -147,23 +91,25 @@ class ProcessGroup:
         rank = int(os.environ["RANK"])
         world_size = int(os.environ["WORLD_SIZE"])
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-        group = cls(rank, world_size, local_rank, sync_bn=sync_bn)
+        group = cls(rank, world_size, local_rank, sync_bn=sync_bn, advice=advice)
         if world_size > 1:
             distributed = torch.distributed
             if not distributed.is_available():
-                raise DarknetError("this PyTorch has no torch.distributed: it trains with one process")
+                raise DarknetError("this PyTorch has no torch.distributed: expected one process")
             if not distributed.is_initialized():
                 has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
                 if has_nccl:
                     torch.cuda.set_device(local_rank % torch.cuda.device_count())
                 backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
-                distributed.init_process_group(backend, store=_create_store(), rank=rank, world_size=world_size)
-                group._owns_group = True
+                group._store = _create_store()
+                distributed.init_process_group(
+                    backend, store=group._store, rank=rank, world_size=world_size, timeout=timeout
+                )
         return group
 
     def destroy(self) -> None:
         """Leave torch's process group, if ``init`` has created it; nothing can be communicated afterwards."""
-        if self._owns_group and torch.distributed.is_initialized():
+        if self._store is not None and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     @property
@@ -233,9 +179,24 @@ class ProcessGroup:
             torch.distributed.all_gather_object(values, value)
         return values
 
-    def data_parallel(self, function: Callable[..., Any], parameters: Iterable[nn.Parameter]) -> DataParallel | None:
-        """``function`` with gradients that are summed over the processes; None for a single process."""
-        return None if self.world_size == 1 else DataParallel(function, parameters, self)
+    def gather(self, value: T) -> list[T]:
+        """The picklable ``value`` of every process, in the order of ranks, in the main process; elsewhere nothing."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size if self.is_main else []
+        with self.failures():
+            torch.distributed.gather_object(value, values if self.is_main else None)
+        return values
+
+    def is_first(self, text: str) -> bool:
+        """Whether no other process has asked this for the same text, as an error that all find and one reports."""
+        if self._store is None:
+            return True
+        key = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+        try:
+            return int(self._store.add(key, 1)) == 1
+        except RuntimeError:  # torchrun has ended
+            return True
 
     def compute_once(self, function: Callable[[], T]) -> T:
         """The picklable result of a function that only the main process calls.
@@ -258,10 +219,36 @@ class ProcessGroup:
         result: T = outcome[0]
         return result
 
+    def compute_main_first(self, function: Callable[[], T]) -> T:
+        """The result of a function that the main process calls, and then the others, such as one that downloads.
+
+        Raises:
+            DarknetError: In all processes, what the function raised in the main one, in which case the others do not
+                call it; otherwise what it raised in this process.
+        """
+        results: list[T] = []
+        self.compute_once(lambda: results.append(function()))
+        return results[0] if results else function()
+
     def shard(self, items: Sequence[T]) -> Sequence[T]:
         """This process's consecutive part of ``items``."""
         start, stop = (len(items) * number // self.world_size for number in (self.rank, self.rank + 1))
         return items[start:stop]
+
+    def indices(self, count: int, batch: int = 1, *, is_sequence: bool = False, rank: int | None = None) -> list[int]:
+        """The numbers of the items that a process computes: every ``world_size``-th batch.
+
+        Args:
+            count: Number of items.
+            batch: Items in a batch.
+            is_sequence: Whether the items must be computed in order by one process, the main one.
+            rank: The process; None: this one.
+        """
+        rank = self.rank if rank is None else rank
+        if is_sequence:
+            return list(range(count)) if rank == 0 else []
+        starts = range(rank * batch, count, self.world_size * batch)
+        return [index for start in starts for index in range(start, min(start + batch, count))]
 
     @contextmanager
     def failures(self) -> Iterator[None]:
@@ -271,8 +258,8 @@ class ProcessGroup:
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise DarknetError(
-                f"process {self.rank} of {self.world_size}: another process has ended or cannot be reached ({reason}). "
-                "Continue from the last state with --resume; torchrun --max-restarts=N does so by itself"
+                f"process {self.rank} of {self.world_size}: another process has ended or cannot be reached ({reason})"
+                f"{self.advice}"
             ) from error
 
     def _buckets(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
