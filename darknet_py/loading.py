@@ -37,8 +37,8 @@ def load(
     """Build a network, load its weights and return it in eval mode.
 
     Args:
-        cfg: a cfg file, a .pt or .safetensors checkpoint of ``save``, or a name of the catalogue, whose weights are
-            downloaded once.
+        cfg: a cfg file, a .pt or .safetensors checkpoint of ``save``, a name of the catalogue or an address on the
+            Hugging Face Hub, ``hf://owner/repo[@revision][/file]``, whose weights are downloaded once.
         weights: a .weights file or a checkpoint. Without weights, and in layers after ``upto``, parameters have
             Darknet's random initial values.
         size: width and height of the input in pixels, instead of the cfg's.
@@ -61,7 +61,7 @@ def load(
     target = find_device(device)  # first: a wrong name should not wait for the weights
     saved: checkpoint.Checkpoint | None = None
     names: tuple[str, ...] = ()
-    if model_files.is_name(cfg):
+    if model_files.is_remote(cfg):
         model = model_files.find(cfg, weights)
         cfg, weights = model.cfg, model.weights
         names = data_file.read_names(model.names) if model.names else ()

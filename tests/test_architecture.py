@@ -57,7 +57,7 @@ ROWS = (
     ("conversion", "diagram", "exporters", "inference"),
     ("backbones", "detector", "classifier", "generate", "compat"),
     ("explanation", "tiling", "evaluation", "compare", "visualization"),
-    ("model_report", "pruning", "quantization"),
+    ("model_report", "publishing", "pruning", "quantization"),
     ("training", "serving"),
     ("tuning",),
     ("commands",),

@@ -44,6 +44,7 @@ USES = {
     "coreml": Use("darknet-py export digits -o d.mlpackage", "d.mlpackage"),
     "eval": Use("darknet-py evaluate digits set/digits.data --protocol coco --json coco.json --quiet", "coco.json"),
     "export": Use("darknet-py export digits -o d.onnx && darknet-py detect d.onnx a.png", "d.onnx"),
+    "hf": Use("darknet-py push digits owner/digits -o repository", "repository/README.md"),
     "int8": Use("darknet-py export digits -o int8.xml --int8 --calibrate set/digits.data --quiet", "int8.xml"),
     "log": Use(f"{TRAIN} --log tensorboard -o log", "log/tensorboard"),
     "mlflow": Use(f"{TRAIN} --log mlflow -o mlflow", "mlflow/mlflow.db"),

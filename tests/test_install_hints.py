@@ -16,6 +16,7 @@ HINT = re.compile(r"darknet-torch\[([a-z,]+)\]")
 DISTRIBUTIONS = {
     "ai_edge_litert": "ai-edge-litert",
     "torch": "tensorboard",  # torch.utils.tensorboard imports it
+    "huggingface_hub": "huggingface-hub",
     "mlflow": "mlflow-skinny",
     "prometheus_client": "prometheus-client",
 }

@@ -96,10 +96,11 @@ def _fits(word: str, place: Place) -> bool:
 
 def _kind(path: str) -> str | None:
     """The kind of file that a path names; None if it may be several."""
+    from ..hub.huggingface import is_address
     from ..text_files import IMAGE_SUFFIXES
     from ..video.capture import VIDEO_SUFFIXES
 
-    if os.path.isdir(path):
+    if os.path.isdir(path) or is_address(path):
         return None
     if _BACKBONE.search(path):
         return WEIGHTS

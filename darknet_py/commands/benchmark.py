@@ -160,12 +160,12 @@ def _format_report(report: dict[str, Any]) -> list[str]:
 def _load_network(args: argparse.Namespace) -> Network:
     """Load the network with its weights, or with random ones if there are none."""
     from .. import loading
-    from ..hub.model_files import find_cfg
+    from ..hub.model_files import find_cfg, is_cfg
     from ..inference.benchmark import set_unit_variance
 
     if args.weights or args.fetch:
         return _model.load_network(args, _model.find_files(args))
-    cfg = args.model if args.model.endswith(".cfg") else find_cfg(args.model)
+    cfg = args.model if is_cfg(args.model) else find_cfg(args.model)
     size = tuple(args.size) if args.size else None
     network = loading.load(
         cfg,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ..devices import find_device
 from ..errors import DataError
 from ..files import require_writable
-from ..hub.model_files import Model, find
+from ..hub.model_files import Model, find, is_cfg
 from ..images.limits import MAX_PIXELS
 from ..images.sources import expand_sources
 from . import _detection, _options, _output, _records, _sharding, _tracking, _video
@@ -234,8 +234,6 @@ def split_sources(args: argparse.Namespace) -> tuple[Model, list[str], list[str]
 def find_model(args: argparse.Namespace) -> tuple[Model, list[str]]:
     """Return the model and the sources; for a cfg without --fetch the first source is its weights."""
     sources = list(args.sources)
-    is_weights = bool(sources) and (
-        sources[0].endswith(_WEIGHTS_SUFFIXES) or (args.model.endswith(".cfg") and not args.fetch)
-    )
+    is_weights = bool(sources) and (sources[0].endswith(_WEIGHTS_SUFFIXES) or (is_cfg(args.model) and not args.fetch))
     weights = sources.pop(0) if is_weights else None
     return find(args.model, weights, fetch=args.fetch, progress=not args.quiet), sources

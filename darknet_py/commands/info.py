@@ -67,6 +67,8 @@ def _find_cfg(model: str) -> str:
     """The cfg of MODEL, without downloading its weights."""
     import pathlib
 
-    from ..hub import catalogue
+    from ..hub import catalogue, huggingface, model_files
 
+    if huggingface.is_address(model):
+        return str(model_files.find_cfg(model))
     return model if pathlib.Path(model).exists() or model.endswith(".cfg") else str(catalogue.cfg_path(model))

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import DataError, UnusedOptionWarning
     from ..evaluation.evaluator import prepare_dataset
     from ..files import atomic_write
-    from ..hub.model_files import find
+    from ..hub.model_files import find, is_cfg
     from ..images.sources import expand_sources
     from ..model_report.facts import collect
     from ..model_report.page import to_html
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"--repeats: expected 1 or more, got {args.repeats}")
     if args.threads:
         torch.set_num_threads(args.threads)
-    is_cfg = args.model.endswith(".cfg") and not args.fetch
-    args.weights = args.files[0] if args.files and (is_cfg or args.files[0].endswith(".weights")) else None
+    takes_weights = is_cfg(args.model) and not args.fetch
+    args.weights = args.files[0] if args.files and (takes_weights or args.files[0].endswith(".weights")) else None
     data = args.files[1 if args.weights else 0 :]
     if len(data) > 1:
         raise DataError(f"expected MODEL, WEIGHTS and DATA, got {' '.join((args.model, *args.files))}")

@@ -190,6 +190,7 @@ class Evaluation:
         return {
             "protocol": str(self.protocol),
             "rule": self.rule,
+            "data": self.data.dataset.source,
             "map": self.map,
             "map50": self.map50,
             "threshold": self.threshold,

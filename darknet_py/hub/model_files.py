@@ -1,6 +1,7 @@
 """Find the files of a model: cfg, weights and class names.
 
-A model is a name of the catalogue (``yolov4-tiny``) or the path of a cfg. For a name, the cfg and class names are those
+A model is a name of the catalogue (``yolov4-tiny``), an address on the Hugging Face Hub (``hf://owner/repo``) or the
+path of a cfg. For a name, the cfg and class names are those
 of the package, and the weights are downloaded if they are not in the cache. For a path, the class names are those of
 the catalogue's network with the same cfg file name, if there is one.
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from .._typing import StrPath
 from ..errors import ConfigError, DarknetError, did_you_mean
-from . import catalogue
+from . import catalogue, huggingface
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
     """Find the files of a model.
 
     Args:
-        model: a name of the catalogue, or the path of a cfg.
+        model: a name of the catalogue, an address on the Hub, or the path of a cfg.
         weights: the weights, instead of the catalogue's.
         fetch: for a path without weights, download those of the catalogue's network with the same cfg file name.
         progress: show the progress of a download on stderr.
@@ -41,6 +42,9 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
         raise ConfigError(
             f"{os.fspath(model)}: expected the cfg before the weights, as in: {os.fspath(weights)} {os.fspath(model)}"
         )
+    if huggingface.is_address(model):
+        found = huggingface.fetch(model, with_weights=weights is None, progress=progress)
+        return Model(found.cfg, weights or found.weights, found.names)
     cfg = find_cfg(model)
     if is_name(model):
         name = os.fspath(model)
@@ -55,12 +59,16 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
 
 
 def find_cfg(model: StrPath) -> pathlib.Path:
-    """Find the cfg of a model, a name or a path, without looking for its weights.
+    """Find the cfg of a model, a name, an address or a path, without looking for its weights.
+
+    Of an address without a .cfg it is the checkpoint.
 
     Raises:
         DarknetError: there is no such model, or it is not a network.
     """
     text = os.fspath(model)
+    if huggingface.is_address(text):
+        return pathlib.Path(huggingface.fetch(text, with_weights=False).cfg)
     path = pathlib.Path(text)
     if is_name(model):
         named = catalogue.find(text)
@@ -83,6 +91,16 @@ def is_name(model: StrPath) -> bool:
     """Whether ``model`` is a name rather than a path: it has no folder or suffix, and there is no such file."""
     path = pathlib.Path(model)
     return not path.exists() and path.suffix == "" and path.name == os.fspath(model)
+
+
+def is_cfg(model: StrPath) -> bool:
+    """Whether ``model`` is the path of a cfg, by its suffix."""
+    return _suffix(model) == ".cfg" and not huggingface.is_address(model)
+
+
+def is_remote(model: StrPath) -> bool:
+    """Whether ``find`` looks up a model elsewhere than at its path: by name, or on the Hub."""
+    return is_name(model) or huggingface.is_address(model)
 
 
 def networks() -> list[str]:

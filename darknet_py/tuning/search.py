@@ -22,12 +22,12 @@ from .._typing import StrPath
 from ..cfg import Dialect
 from ..cfg.editing import replace_values
 from ..cfg.net_section import Net
+from ..distributed import ProcessGroup
 from ..errors import ConfigError, DataError
 from ..files import atomic_write, check_outputs, create_folder
 from ..hub import model_files
 from ..network import Network
 from ..training.batches import Data
-from ..training.distributed import ProcessGroup
 from ..training.options import TrainOptions
 from ..training.resume import build_network, resolve_weights, run_name
 from ..training.validation import create_metric

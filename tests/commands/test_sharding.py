@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import re
@@ -92,12 +93,12 @@ def test_two_processes_evaluate_as_one(
     monkeypatch.chdir(folder)
     out = f"evaluated_{protocol}"
     line = ("evaluate", "digits", "set/digits.data", "--device", "cpu", "--protocol", protocol, "--batch", "4")
-    line = (*line, "--json", "{}/a.json", "--coco-json", "{}/coco.json", "--voc", "{}/voc", "--classes", "1,2,7")
+    outputs = ("--json", "{}/a.json", "--coco-json", "{}/coco.json", "--voc", "{}/voc", "--classes", "1,2,7")
     for name in ("one", "two"):
         (folder / f"{out}_{name}").mkdir()
-    assert cli.main(filled(line, f"{out}_one")) == 0
+    assert cli.main(filled((*line, *outputs), f"{out}_one")) == 0
     one = capsys.readouterr()
-    two = launch(*filled(line, f"{out}_two"), cwd=folder)
+    two = launch(*filled((*line, *outputs), f"{out}_two"), cwd=folder)
     assert two.returncode == 0, two.stderr
     assert two.stdout == one.out
     assert two.stderr.count("set/valid/00002.png: ") == 1  # logged by the main process
@@ -192,7 +193,7 @@ def test_processes_classify_as_one(
         words = ["classify", "my.cfg", "my.weights", *line, "--batch", "2"]
         assert cli.main(filled(words, "one")) == 1
         one = capsys.readouterr()
-        assert process_groups.run(monkeypatch, 3, lambda words=words: cli.main(filled(words, "two"))) == 1
+        assert process_groups.run(monkeypatch, 3, functools.partial(cli.main, filled(words, "two"))) == 1
         two = capsys.readouterr()
         assert two.out == one.out
         assert two.err.count("0_a.png: ") == 1
