@@ -127,21 +127,6 @@ def remove_leftovers(folder: StrPath) -> None:
                     remove_if_unlocked(entry.path)
 
 
-def require_writable(path: StrPath) -> None:
-    """Raise DataError if a file cannot be written, before the work whose result it is to get; "-" is stdout."""
-    if os.fspath(path) == "-":
-        return
-    try:
-        target = _resolve(path)
-        if target is not None and _writable_status(target) is None:
-            folder = os.path.dirname(target)
-            os.stat(folder)
-            if not os.access(folder, os.W_OK):
-                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as failure:
-        raise DataError(f"{os.fspath(path)}: {failure.strerror or failure}") from failure
-
-
 class OutputError(DataError):
     """An output that would replace an input, or another output."""
 

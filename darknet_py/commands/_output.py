@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import os
 import pathlib
@@ -169,6 +170,17 @@ def check(args: argparse.Namespace, inputs: Iterable[str] = ()) -> None:
     texts = (text for value in arguments for text in (value if isinstance(value, list) else [value]))
     parts = (part for text in texts if isinstance(text, str) for part in (text, *re.split("[,:]", text)))
     check_outputs([values.get(name) for name in _OUTPUTS], itertools.chain(parts, inputs))
+
+
+def require_writable(paths: Iterable[str | None]) -> None:
+    """Raise DataError for a file that cannot be written, before the work whose results it is to get."""
+    for path in paths:
+        if not path or path == "-":
+            continue
+        place = path if os.path.exists(path) else os.path.dirname(os.path.abspath(path))
+        if not os.access(place, os.W_OK):
+            number = errno.EACCES if os.path.exists(place) else errno.ENOENT
+            raise DataError(f"{path}: {os.strerror(number)}")
 
 
 def format_result(result: Results) -> str:

@@ -14,7 +14,6 @@ import collections
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ..files import require_writable
 from ..images.limits import MAX_PIXELS
 from ..runtimes import is_model_file
 from . import _model, _options, _output, _records, _sharding
@@ -104,8 +103,7 @@ def _classify(args: argparse.Namespace, group: ProcessGroup) -> int:
 def _create_classifier(args: argparse.Namespace) -> Classifier:
     from ..classifier import Classifier
 
-    for path in (args.json, args.jsonl):
-        require_writable(path or "-")
+    _output.require_writable((args.json, args.jsonl))
     return Classifier(
         _model.load_model(args, _model.find_files(args)),
         names=args.names,

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from ..devices import find_device
 from ..errors import DataError
-from ..files import require_writable
 from ..hub.model_files import Model, find, is_cfg
 from ..images.limits import MAX_PIXELS
 from ..images.sources import expand_sources
@@ -156,8 +155,7 @@ def _check_sources(args: argparse.Namespace, group: ProcessGroup) -> tuple[Model
         sequence = f"{videos[0]} is a video" if videos else "--track needs the images in their order"
         if videos or is_tracked:
             raise DataError(f"{sequence}: expected one process, found {group.world_size}, which share images only")
-        for path in (args.json, args.jsonl, args.darknet_json, args.csv):
-            require_writable(path or "-")
+        _output.require_writable((args.json, args.jsonl, args.darknet_json, args.csv))
     _output.check(args, images_and_labels([*images, *videos]))
     return model, images, videos
 

@@ -15,7 +15,6 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from ..files import require_writable
 from ..images.limits import MAX_PIXELS
 from . import _model, _options, _output, _records, _sharding
 
@@ -125,7 +124,7 @@ def _evaluate(args: argparse.Namespace, group: ProcessGroup) -> Evaluation:
 
 def _load(args: argparse.Namespace) -> Network | ExportedModel:
     _check_packages(args)
-    require_writable(args.json or "-")
+    _output.require_writable((args.json,))
     return _model.load_model(args, _model.find_files(args))
 
 

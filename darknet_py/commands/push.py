@@ -21,7 +21,7 @@ from . import _model, _options, _output
 
 if TYPE_CHECKING:
     from ..network import Network
-    from ..publishing.model_card import Score
+    from ..publishing.model_card import CardScore
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(args: argparse.Namespace, network: Network) -> list[Score]:
+def _evaluate(args: argparse.Namespace, network: Network) -> list[CardScore]:
     """The scores on DATA: mAP by every protocol whose package is installed, or the accuracy of a classifier."""
     from ..evaluation import coco
     from ..evaluation.accuracy import evaluate_accuracy_on_data
@@ -104,7 +104,7 @@ def _evaluate(args: argparse.Namespace, network: Network) -> list[Score]:
         if not last:
             raise DataError(f"{args.data}: expected images, found none")
         return accuracy_scores(last[0], name)
-    scores: list[Score] = []
+    scores: list[CardScore] = []
     for protocol in Protocol:
         try:
             if protocol is Protocol.COCO:

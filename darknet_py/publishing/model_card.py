@@ -23,7 +23,7 @@ LIBRARY = "darknet_py"
 
 
 @dataclass(frozen=True)
-class Score:
+class CardScore:
     """A score of a model.
 
     Attributes:
@@ -45,7 +45,7 @@ class Score:
     images: int = 0
 
 
-def map_scores(evaluation: Evaluation | Mapping[str, Any], dataset: str, split: str = "valid") -> list[Score]:
+def map_scores(evaluation: Evaluation | Mapping[str, Any], dataset: str, split: str = "valid") -> list[CardScore]:
     """Return the scores of an evaluation, or of the JSON that ``evaluate`` has written of one.
 
     Args:
@@ -66,20 +66,20 @@ def map_scores(evaluation: Evaluation | Mapping[str, Any], dataset: str, split: 
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"expected the JSON of darknet-py evaluate --json, found no valid {error}") from error
     kind = "mean_average_precision"
-    return [Score(kind, f"{name} ({protocol})", value, rule, dataset, split, images) for name, value in values]
+    return [CardScore(kind, f"{name} ({protocol})", value, rule, dataset, split, images) for name, value in values]
 
 
-def accuracy_scores(accuracy: Accuracy, dataset: str, split: str = "valid") -> list[Score]:
+def accuracy_scores(accuracy: Accuracy, dataset: str, split: str = "valid") -> list[CardScore]:
     """Return the scores of a classifier."""
     rule = "one centre crop, labels in the paths"
     values = {1: accuracy.top1, accuracy.k: accuracy.topk}
     return [
-        Score("accuracy", f"top-{k} accuracy", value, rule, dataset, split, accuracy.images)
+        CardScore("accuracy", f"top-{k} accuracy", value, rule, dataset, split, accuracy.images)
         for k, value in values.items()
     ]
 
 
-def read_scores(path: StrPath) -> list[Score]:
+def read_scores(path: StrPath) -> list[CardScore]:
     """Read the JSON that ``darknet-py evaluate --json`` has written. Raises DataError."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -91,7 +91,7 @@ def read_scores(path: StrPath) -> list[Score]:
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What a model card states.
 
     Attributes:
@@ -107,7 +107,7 @@ class Card:
     network: Network
     cfg: str
     source: str
-    scores: Sequence[Score] = ()
+    scores: Sequence[CardScore] = ()
     license: str = ""
 
     @property
@@ -120,13 +120,11 @@ class Card:
         entries: dict[str, Any] = {"library_name": LIBRARY, "pipeline_tag": self.task}
         if self.license:
             entries["license"] = self.license
-        entries["tags"] = ["darknet", "pytorch", self.task] + (["yolo"] if self._has_section("yolo") else [])
+        heads = (head.names[0] for head in self.network.heads)
+        entries["tags"] = list(dict.fromkeys(["darknet", "pytorch", self.task, *heads]))
         if self.scores:
             entries["model-index"] = [{"name": self.repo.partition("/")[2], "results": self._results()}]
         return entries
-
-    def _has_section(self, name: str) -> bool:
-        return any(section.name == name for section in self.network.config.sections)
 
     def _results(self) -> list[dict[str, Any]]:
         results: dict[tuple[str, str], dict[str, Any]] = {}
@@ -134,8 +132,8 @@ class Card:
             dataset = {"type": score.dataset, "name": score.dataset, "split": score.split}
             empty = {"task": {"type": self.task}, "dataset": dataset, "metrics": []}
             result = results.setdefault((score.dataset, score.split), empty)
-            value = round(score.value, 6)
-            result["metrics"].append({"type": score.kind, "value": value, "name": score.name, "args": score.rule})
+            metric = {"type": score.kind, "value": round(score.value, 6), "name": score.name}
+            result["metrics"].append(metric | {"args": {"protocol": score.rule}})
         return list(results.values())
 
     def to_markdown(self) -> str:

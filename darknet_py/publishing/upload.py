@@ -19,14 +19,14 @@ from ..hub import huggingface
 from ..hub.huggingface import MODEL_FILE
 from ..loading import save
 from ..network import unwrap
-from .model_card import Card, Score
+from .model_card import CardScore, ModelCard
 
 
 def push(
     network: nn.Module,
     repo: str,
     *,
-    scores: Sequence[Score] = (),
+    scores: Sequence[CardScore] = (),
     source: str = "",
     license: str = "",
     private: bool | None = None,
@@ -71,7 +71,7 @@ def write_repository(
     folder: StrPath,
     repo: str,
     *,
-    scores: Sequence[Score] = (),
+    scores: Sequence[CardScore] = (),
     source: str = "",
     license: str = "",
     allow_non_finite: bool = False,
@@ -91,7 +91,7 @@ def write_repository(
     digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
     stated = f"{source}\n\n" if source else ""
     stated += f"`{MODEL_FILE}` holds weights, cfg, class names and the header of the .weights file; SHA-256 `{digest}`."
-    texts["README.md"] = Card(repo, network, f"{stem}.cfg", stated, scores, license).to_markdown()
+    texts["README.md"] = ModelCard(repo, network, f"{stem}.cfg", stated, scores, license).to_markdown()
     for name, text in texts.items():
         with atomic_write(target / name, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
