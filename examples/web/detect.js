@@ -11,7 +11,10 @@ export class Detector {
     const response = await fetch(url);
     if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
     const bytes = new Uint8Array(await response.arrayBuffer());
-    const metadata = readMetadata(bytes);
+    let metadata = {};
+    try {
+      metadata = readMetadata(bytes);
+    } catch {} // not a protobuf message
     if (metadata.heads !== "nms") {
       throw new Error(`${url}: expected a file of darknet-py export --heads nms, found ${metadata.heads ?? "another file"}`);
     }
