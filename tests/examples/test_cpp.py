@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     build = tmp_path_factory.mktemp("build")
     source = paths.ROOT / "examples" / "cpp"
     flags = [f"-DONNXRUNTIME={folder}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror"]
-    for command in (["cmake", "-S", source, "-B", build, *flags], ["cmake", "--build", build]):
+    for command in (["cmake", "-S", str(source), "-B", str(build), *flags], ["cmake", "--build", str(build)]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return build / "detect"
