@@ -9,7 +9,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-from typing import Any
 
 import numpy as np
 import pytest

@@ -90,7 +90,7 @@ def compare(browser: Browser, root: str, detector: Detector, model: str, image: 
 def test_digits(browser: Browser, folder: pathlib.Path, tmp_path: pathlib.Path, letterbox: bool) -> None:
     (tmp_path / "digits.png").write_bytes(served_digits.wide_png())
     detector = Detector("digits", letterbox=letterbox, threshold=0.05)
-    options = {
+    options: dict[str, Any] = {
         "letterbox": letterbox,
         "threshold": detector.options.threshold,
         "nms": detector.nms,
