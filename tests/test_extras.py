@@ -33,8 +33,8 @@ class Use(NamedTuple):
 
 TRAIN = "darknet-py train set/digits.data digits --no-map --quiet --set batch=2 --set max_batches=1 --set burn_in=0"
 SERVE = """
-darknet-py serve digits --port 0 2> log & until grep -q http:// log
-do kill -0 $! 2> /dev/null || { cat log >&2; exit 1; }; sleep 0.2; done
+darknet-py serve digits --port 0 2> serve.txt & until grep -q http:// serve.txt
+do kill -0 $! 2> /dev/null || { cat serve.txt >&2; exit 1; }; sleep 0.2; done
 kill -TERM $!; wait $!
 """
 
@@ -117,7 +117,8 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="the lines are bash's
 def test_without_the_extra_its_command_is_one_sentence(extra: str, base: pathlib.Path, work: pathlib.Path) -> None:
     code, errors = environments.run(USES[extra].line, base, work)
     assert code == 1, errors
-    lines = errors.strip().splitlines()
+    # `detect` goes on with other files, and counts at its end those that it could not read.
+    lines = [line for line in errors.strip().splitlines() if not line.endswith("1 file could not be read")]
     if extra == "supervision":  # Python, not a command: the sentence is that of the exception
         lines = lines[-1:]
     assert len(lines) == 1, errors
