@@ -81,6 +81,7 @@ def _add_int8(parser: argparse.ArgumentParser) -> None:
         "--calibration-images", type=int, metavar="N", help="images of DATA to calibrate with (default: 64)"
     )
     _options.add(group, "--subset", note="(default: valid)")
+    _options.add(group, "--map-classes")
     _options.add(group, "--protocol", note="(default: darknet)")
     group.add_argument(
         "--max-drop", type=float, metavar="POINTS", help="points of mAP or top-1 that may be lost (default: 0.5)"
@@ -130,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _int8_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of ``export_int8`` that were given. Raises DataError for those that do not fit together."""
-    names = ("calibration_images", "subset", "protocol", "max_drop", "weight_bits", "seed")
+    names = ("calibration_images", "subset", "map_classes", "protocol", "max_drop", "weight_bits", "seed")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if not args.int8:
         if args.calibrate or given:

@@ -81,6 +81,7 @@ def load_calibration_data(
     *,
     subset: str = "valid",
     protocol: Protocol | str = Protocol.DARKNET,
+    map_classes: str = "",
     letterbox: bool | None = None,
     progress: bool = True,
 ) -> CalibrationData:
@@ -92,6 +93,7 @@ def load_calibration_data(
             list or folder of images without labels.
         subset: The part of ``data`` to use, for a detector.
         protocol: How mAP is computed.
+        map_classes: The network's classes of the data set's, see ``evaluate``.
         letterbox: Whether images are letterboxed; None: by the cfg and dialect.
         progress: Show progress bars on stderr if that is a terminal.
 
@@ -99,7 +101,7 @@ def load_calibration_data(
         DataError: The data cannot be read.
     """
     if network.heads:
-        return _load_detection_data(network, data, subset, Protocol(protocol), letterbox, progress)
+        return _load_detection_data(network, data, subset, Protocol(protocol), map_classes, letterbox, progress)
     return _load_classification_data(network, data, letterbox, progress)
 
 
@@ -108,6 +110,7 @@ def _load_detection_data(
     data: Dataset | StrPath,
     subset: str,
     protocol: Protocol,
+    map_classes: str,
     letterbox: bool | None,
     progress: bool,
 ) -> CalibrationData:
@@ -115,7 +118,7 @@ def _load_detection_data(
     dataset = load_dataset(data, subset, progress=progress) if isinstance(data, str | os.PathLike) else data
     measure = None
     if any(len(sample.targets) for sample in dataset):
-        dataset = prepare_dataset(network, dataset, progress=progress)
+        dataset = prepare_dataset(network, dataset, map_classes=map_classes, progress=progress)
         measure = functools.partial(_measure_map, dataset=dataset, protocol=protocol, progress=progress)
 
     def prepare(path: str) -> Tensor:

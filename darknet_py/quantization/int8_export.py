@@ -8,7 +8,7 @@ import pathlib
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ from .agreement import compare_models
 from .data import CalibrationData, load_calibration_data
 from .onnx_int8 import OnnxQuantizer, require_opset
 from .openvino_int8 import OpenVINOQuantizer, import_nncf
+from .quantizer import Quantizer
 from .result import Int8Result, format_scores
 from .search import Scores, fewest_layers, largest_drop
 from .sensitivity import layer_sqnr
@@ -37,19 +38,6 @@ _COMPARED = 16  # images whose boxes are compared
 _RANKED = 4  # images on which layers are ranked
 _LEAST_AGREEMENT = 0.5  # of a file without labels to measure its scores
 _SUFFIXES = (".onnx", ".xml")
-
-
-class _Quantizer(Protocol):
-    """``OnnxQuantizer`` or ``OpenVINOQuantizer``."""
-
-    rounds_outputs: ClassVar[bool]
-    name: str
-    layers: tuple[int, ...]
-    last: tuple[int, ...]
-
-    def quantise(self, in_float: Sequence[int]) -> Any: ...
-
-    def save(self, model: Any, path: pathlib.Path, entries: dict[str, str]) -> None: ...
 
 
 def export_int8(
@@ -65,6 +53,7 @@ def export_int8(
     subset: str = "valid",
     seed: int = 0,
     protocol: str = "darknet",
+    map_classes: str = "",
     max_drop: float = 0.5,
     weight_bits: int | None = None,
     repeats: int = 10,
@@ -92,6 +81,7 @@ def export_int8(
         subset: The part of ``data`` to use, for calibration and for mAP.
         seed: Seed of the sample.
         protocol: How mAP is computed, see ``evaluate``.
+        map_classes: The network's classes of the data set's, see ``evaluate``.
         max_drop: Points of mAP (hundredths) that may be lost.
         weight_bits: Bits of the weights, 7 or 8; None: 7 on x86 processors without VNNI, whose sums of products of
             eight bits saturate, else 8.
@@ -111,15 +101,23 @@ def export_int8(
     if weight_bits is None:
         weight_bits = 7 if is_x86() and not has_vnni() else 8
     loaded = load_calibration_data(
-        network, data, subset=subset, protocol=protocol, letterbox=letterbox, progress=progress
+        network,
+        data,
+        subset=subset,
+        protocol=protocol,
+        map_classes=map_classes,
+        letterbox=letterbox,
+        progress=progress,
     )
-    outputs = [target] if target.suffix == ".onnx" else [target, target.with_suffix(".bin")]
+    suffix = target.suffix.lower()
+    outputs = [target] if suffix == ".onnx" else [target, target.with_suffix(".bin")]
     name_file = names if isinstance(names, str | os.PathLike) else None
     check_outputs(outputs, [network.config.path, name_file, *loaded.files])
     inputs = loaded.sample(calibration_images, seed)
     try:
         with temporary_folder(target.parent) as folder:
-            float_path = folder / f"float{target.suffix.lower()}"
+            (folder / "float").mkdir()
+            float_path = folder / "float" / f"network{suffix}"
             on_step("exporting in float")
             export(network, float_path, heads=heads, opset=opset, names=names, letterbox=letterbox, **options)
             on_step(f"calibrating with {len(inputs)} images")
@@ -165,7 +163,7 @@ def _require_onnxruntime() -> None:
         raise DarknetError("int8 for ONNX needs the package onnxruntime: pip install 'darknet-torch[export]'")
 
 
-def _open_quantizer(path: pathlib.Path, inputs: Sequence[Tensor], weight_bits: int) -> _Quantizer:
+def _open_quantizer(path: pathlib.Path, inputs: Sequence[Tensor], weight_bits: int) -> Quantizer:
     kind = OnnxQuantizer if path.suffix == ".onnx" else OpenVINOQuantizer
     return kind(path, [x.numpy() for x in inputs], weight_bits)
 
@@ -193,7 +191,7 @@ class _Quantisation:
     data: CalibrationData
     inputs: Sequence[Tensor]
     weight_bits: int
-    quantizer: _Quantizer
+    quantizer: Quantizer
     reference: ExportedModel
     path: pathlib.Path
 

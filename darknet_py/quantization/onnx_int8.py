@@ -5,14 +5,15 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DarknetError
 from ..exporters.quiet import quiet_converters
-from .convolutions import before, layer_of
+from .convolutions import layer_of
+from .quantizer import Quantizer
 
 if TYPE_CHECKING:
     import onnx
@@ -23,29 +24,19 @@ _AT_ONCE = 4  # images whose feature maps are in memory together
 OLDEST_OPSET = 13  # the first with a scale for each filter
 
 
-class OnnxQuantizer:
-    """An ONNX file of ``export``, calibrated once and quantised with any of its layers in float.
+class OnnxQuantizer(Quantizer):
+    """An ONNX file, quantised by onnxruntime.
 
     Activations have eight bits without sign and one scale for each map, weights ``weight_bits`` with sign and a scale
-    for each filter. Only what another convolution reads is quantised: the last convolutions and what decodes their
-    outputs stay in float.
+    for each filter.
 
     Args:
         path: The float file, of opset 13 or later.
         inputs: Images, float32 [1, channels, height, width] in 0..1.
         weight_bits: 7 or 8.
-
-    Attributes:
-        rounds_outputs: Whether a layer's output is rounded to int8, and not only its input.
-        name: Package that quantises, with its version.
-        layers: Numbers of the layers that can be quantised.
-        last: Numbers of the layers that are kept in float because no other convolution reads their output.
-
-    Raises:
-        DarknetError: onnxruntime cannot quantise the file.
     """
 
-    rounds_outputs: ClassVar = True
+    rounds_outputs = True
 
     def __init__(self, path: pathlib.Path, inputs: Sequence[npt.NDArray[np.float32]], weight_bits: int) -> None:
         import onnx
@@ -60,17 +51,8 @@ class OnnxQuantizer:
         sources = {node.name: [producers[name] for name in node.input if name in producers] for node in graph.node}
         self._sources = sources
         self._convolutions = frozenset(convolutions)
-        inner = before(convolutions, sources)
         self._activations = [node.name for node in graph.node if node.op_type == "LeakyRelu"]
-        numbers = {name: layer_of(node.input[1]) for name, node in convolutions.items()}
-        self._nodes: dict[int, list[str]] = {}
-        for name, number in numbers.items():
-            if number is not None and name in inner:
-                self._nodes.setdefault(number, []).append(name)
-        self.layers = tuple(self._nodes)
-        self.last = tuple(
-            sorted({n for name, n in numbers.items() if n is not None and name not in inner} - {*self.layers})
-        )
+        self._set_layers({name: layer_of(node.input[1]) for name, node in convolutions.items()}, sources)
         self._names = tuple(sources)
         reader = _reader_class(quantization.CalibrationDataReader)
         with quiet_converters():
@@ -85,16 +67,11 @@ class OnnxQuantizer:
             self._ranges = calibrator.compute_data()
 
     def quantise(self, in_float: Collection[int]) -> onnx.ModelProto:
-        """Return the quantised model.
-
-        Args:
-            in_float: Numbers of the layers to keep in float, besides ``last``.
-        """
+        """Return the quantised model, see ``Quantizer``."""
         import onnx
         from onnxruntime import quantization
 
-        kept = {*in_float}
-        convolutions = {name for number, names in self._nodes.items() if number not in kept for name in names}
+        convolutions = self._names_without(in_float)
         quantised = convolutions | self._between(convolutions)
         with quiet_converters():
             quantizer = quantization.QDQQuantizer(
@@ -125,7 +102,7 @@ class OnnxQuantizer:
         return found - {name for name in self._activations if not convolutions.issuperset(self._sources[name])}
 
     def save(self, model: onnx.ModelProto, path: pathlib.Path, entries: Mapping[str, str]) -> None:
-        """Write a quantised model, with ``entries`` added to the metadata of the float file."""
+        """Write a quantised model, see ``Quantizer``."""
         import onnx
 
         stored = {entry.key: entry.value for entry in model.metadata_props} | dict(entries)

@@ -6,7 +6,7 @@ import logging
 import pathlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,32 +14,25 @@ import numpy.typing as npt
 from ..errors import DarknetError
 from ..exporters.quiet import quiet_converters
 from ..runtimes.openvino_models import RT_INFO, get_core, import_openvino, import_without_telemetry
-from .convolutions import before, layer_of
+from .convolutions import layer_of
+from .quantizer import Quantizer
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 
 
-class OpenVINOQuantizer:
-    """An OpenVINO file of ``export``, quantised with any of its layers in float; as ``OnnxQuantizer``.
-
-    NNCF corrects the biases, and rounds the inputs of convolutions but not their outputs.
+class OpenVINOQuantizer(Quantizer):
+    """An OpenVINO file, quantised by NNCF, which also corrects the biases.
 
     Args:
         path: The float file.
         inputs: Images, float32 [1, channels, height, width] in 0..1.
         weight_bits: 7 or 8.
 
-    Attributes:
-        rounds_outputs: Whether a layer's output is rounded to int8, and not only its input.
-        name: Package that quantises, with its version.
-        layers: Numbers of the layers that can be quantised.
-        last: Numbers of the layers that are kept in float because no other convolution reads their output.
-
     Raises:
         DarknetError: nncf is not installed.
     """
 
-    rounds_outputs: ClassVar = False
+    rounds_outputs = False
 
     def __init__(self, path: pathlib.Path, inputs: Sequence[npt.NDArray[np.float32]], weight_bits: int) -> None:
         self._openvino = import_openvino()
@@ -59,26 +52,16 @@ class OpenVINOQuantizer:
             for operator in operators
             if operator.get_type_name() in _CONVOLUTIONS
         }
-        inner = before(numbers, sources)
-        self._nodes: dict[int, list[str]] = {}
-        for name, number in numbers.items():
-            if number is not None and name in inner:
-                self._nodes.setdefault(number, []).append(name)
-        self.layers = tuple(sorted(self._nodes))
-        self.last = tuple(
-            sorted({n for name, n in numbers.items() if n is not None and name not in inner} - {*self.layers})
-        )
+        inner = self._set_layers(numbers, sources)
         constants = {names[operator] for operator in operators if operator.get_type_name() in ("Constant", "Result")}
-        self._left_out = [
-            name
-            for name in names.values()
-            if name not in constants and (name not in inner or (name in numbers and numbers[name] not in self._nodes))
-        ]
+        self._convolutions = tuple(numbers)
+        self._outer = [name for name in names.values() if name not in inner and name not in constants]
 
     def quantise(self, in_float: Collection[int]) -> Any:
-        """Return the quantised model, see ``OnnxQuantizer.quantise``."""
+        """Return the quantised model, see ``Quantizer``."""
         nncf = self._nncf
-        kept = [name for number in in_float for name in self._nodes.get(number, ())]
+        quantised = self._names_without(in_float)
+        left_out = {*self._outer, *(name for name in self._convolutions if name not in quantised)}
         model = get_core().read_model(self._path)
         fix = nncf.OverflowFix.ENABLE if self._weight_bits == 7 else nncf.OverflowFix.DISABLE
         with quiet_converters(), _quiet_nncf(nncf.nncf_logger):
@@ -88,14 +71,16 @@ class OpenVINOQuantizer:
                 preset=nncf.QuantizationPreset.MIXED,
                 target_device=nncf.TargetDevice.CPU,
                 subset_size=len(self._inputs),
-                ignored_scope=nncf.IgnoredScope(names=[*self._left_out, *kept], validate=False),
+                ignored_scope=nncf.IgnoredScope(names=sorted(left_out), validate=False),
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
             )
 
     def save(self, model: Any, path: pathlib.Path, entries: Mapping[str, str]) -> None:
-        """Write a quantised model, with ``entries`` added to the metadata of the float file."""
+        """Write a quantised model, see ``Quantizer``."""
         for key, value in entries.items():
             model.set_rt_info(value, [RT_INFO, key])
+        for file in (path, path.with_suffix(".bin")):  # a model that was read from it keeps it mapped into memory
+            file.unlink(missing_ok=True)
         try:
             self._openvino.save_model(model, path, compress_to_fp16=False)
         except RuntimeError as error:

@@ -59,6 +59,8 @@ def layer_sqnr(
                 hook.remove()
             weights.copy_(original)
             sqnr[number] = 10 * math.log10(signal / noise) if signal and noise else math.inf
+            if math.isnan(noise):
+                sqnr[number] = -math.inf
     return sqnr
 
 

@@ -7,13 +7,14 @@ import json
 import pathlib
 import re
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
 
 import darknet_py
 from darknet_py import cli
-from darknet_py.errors import DarknetError, DataError
+from darknet_py.errors import DarknetError
 from darknet_py.evaluation.evaluator import evaluate
 from darknet_py.inference.exported_model import ExportedModel
 from darknet_py.quantization.int8_export import export_int8
@@ -50,8 +51,11 @@ def exported(
     require_nncf(suffix)
     if suffix not in results:
         path = tmp_path_factory.mktemp("int8") / f"digits.int8{suffix}"
+        # ONNX with decoded boxes and any batch, OpenVINO with the heads' outputs.
+        options: dict[str, Any] = {"heads": "boxes", "dynamic": "batch"} if suffix == ".onnx" else {}
+        network = int8_models.digits()
         results[suffix] = export_int8(
-            int8_models.digits(), path, data, calibration_images=12, repeats=1, weight_bits=7, progress=False
+            network, path, data, calibration_images=12, repeats=1, weight_bits=7, progress=False, **options
         )
     return results[suffix]
 
@@ -178,6 +182,14 @@ def test_data_without_labels_calibrates_without_map(data: pathlib.Path, tmp_path
     assert result.scores == {}
     assert result.images == 4  # fewer than asked for
     assert str(result).endswith("images has no labels: no mAP or accuracy was measured")
+
+
+@pytest.mark.slow
+def test_a_file_that_finds_few_boxes_is_refused(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for file in sorted((data.parent / "valid").glob("*.png"))[:4]:
+        shutil.copy(file, images)
     with pytest.raises(DarknetError, match=r"finds \d+ of \d+ boxes of the float file: expected half of them or more"):
         export_int8(int8_models.spoilt_digits(), tmp_path / "b.onnx", images, repeats=1, progress=False)
     assert not (tmp_path / "b.onnx").exists()
@@ -205,53 +217,6 @@ def test_a_classifier_is_measured_by_accuracy(data: pathlib.Path, tmp_path: path
     assert "top-1, %" in str(result)
 
 
-REFUSALS = {
-    "a.pt2": ({}, "int8 files are of ONNX or OpenVINO: expected a name that ends in .onnx or .xml"),
-    "a.onnx": ({"heads": "nms"}, "mAP of an int8 file needs all boxes: expected heads=raw or boxes"),
-    "b.onnx": ({"opset": 12}, "opset: int8 files need 13 or later, got 12"),
-    "c.onnx": ({"calibration_images": 0}, "calibration_images: expected 1 or more, got 0"),
-    "d.onnx": ({"weight_bits": 4}, "weight_bits: expected 7 or 8, got 4"),
-    "e.onnx": ({"max_drop": -1.0}, "max_drop: expected 0 or more points, got -1"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSALS)
-def test_what_cannot_be_is_refused(name: str, data: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    options, message = REFUSALS[name]
-    with pytest.raises(DarknetError, match=re.escape(message)):
-        export_int8(int8_models.digits(), tmp_path / name, data, progress=False, **options)  # type: ignore[arg-type]
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_image_of_the_data_is_not_replaced(data: pathlib.Path) -> None:
-    target = data.parent / "valid.onnx"
-    labels = data.parent / "valid.txt"
-    labels_as_onnx = data.parent / "list.onnx"
-    labels_as_onnx.write_bytes(labels.read_bytes())
-    text = data.read_text()
-    own = data.parent / "own.data"
-    own.write_text(text.replace("valid.txt", "list.onnx"))
-    with pytest.raises(DarknetError, match=r"list\.onnx"):
-        export_int8(int8_models.digits(), labels_as_onnx, own, progress=False)
-    assert not target.exists()
-    assert labels_as_onnx.read_bytes() == labels.read_bytes()
-
-
-LINES = {
-    "--int8": "--int8: expected --calibrate DATA",
-    "--calibrate x.data": "--calibrate: expected --int8 with it",
-    "--max-drop 1": "--max-drop: expected --int8 with it",
-    "--int8 --calibrate x.data --fp16": "--int8: expected no --fp16",
-    "--int8 --calibrate x.data --format ncnn": "--int8: expected --format onnx or openvino, got ncnn",
-}
-
-
-@pytest.mark.parametrize("line", LINES)
-def test_options_that_do_not_fit_are_refused(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["export", "digits", *line.split()]) == 1
-    assert LINES[line] in capsys.readouterr().err
-
-
 def test_a_file_of_eight_bits_warns_where_they_saturate(
     onnx_file: pathlib.Path, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,9 +238,3 @@ def test_a_file_of_eight_bits_warns_where_they_saturate(
         assert len(caplog.records) == count
     assert "expected a file with weights of 7 bits" in caplog.text
     assert ExportedModel(onnx_file).weight_bits == 7
-
-
-def test_missing_images_are_an_error(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError):
-        export_int8(int8_models.digits(), tmp_path / "a.onnx", tmp_path / "empty", progress=False)
