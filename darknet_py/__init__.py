@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .loading import load, save
     from .network import Network
     from .pruning.pruner import Pruned, prune
+    from .publishing.upload import push
     from .quantization.int8_export import export_int8
     from .results.results import Results
     from .results.rows import Boxes
@@ -86,6 +87,7 @@ _HOMES = {
     "load_weights": "weights:load",
     "optimise": "inference.fused_network",
     "prune": "pruning.pruner",
+    "push": "publishing.upload",
     "save": "loading",
     "save_weights": "weights:save",
     "section": "layers",
@@ -130,6 +132,7 @@ __all__ = [
     "load_weights",
     "optimise",
     "prune",
+    "push",
     "save",
     "save_weights",
     "section",

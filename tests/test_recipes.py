@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
+import json
+import os
 import pathlib
 import re
+import shutil
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import darknet_py as dk
 from darknet_py.video.reader import open_video
 from tests.commands.test_cli import model
 from tests.helpers import tiny_videos
@@ -52,10 +59,24 @@ def run_recipe(heading: str, *packages: str) -> dict[str, Any]:
     return names
 
 
+def run_script(heading: str) -> None:
+    """Run a recipe as a file in a process of its own."""
+    pathlib.Path("recipe.py").write_text(recipes()[heading])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PAGE.parents[1]),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+    }
+    line = [sys.executable, "recipe.py"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_recipe_is_tested() -> None:
     text = pathlib.Path(__file__).read_text()
-    assert len(recipes()) == 6
-    assert not [heading for heading in recipes() if f'run_recipe("{heading}"' not in text]
+    assert len(recipes()) == 7
+    assert not [heading for heading in recipes() if f'("{heading}"' not in text]
 
 
 @pytest.mark.usefixtures("scene")
@@ -100,3 +121,19 @@ def test_a_large_image_is_detected_in_tiles() -> None:
 @pytest.mark.usefixtures("scene")
 def test_a_large_image_is_detected_with_inference_slicer() -> None:
     assert len(run_recipe("Small objects in large images 2", "supervision")["detections"]) > 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray Data: pip install 'ray[data]'")
+@pytest.mark.usefixtures("scene")
+def test_images_are_detected_by_actors_of_ray() -> None:
+    pathlib.Path("photos").mkdir()
+    for number in range(5):
+        shutil.copy("photo.jpg", f"photos/{number}.jpg")
+    pathlib.Path("photos/3.jpg").write_bytes(b"no image")
+    run_script("Many images on several machines with Ray Data")
+    table = importlib.import_module("pyarrow.parquet").read_table("detections").to_pylist()
+    boxes = {pathlib.Path(row["path"]).name: row["boxes"] for row in table}
+    expected = dk.Detector(dk.load("my.cfg", "my.weights"), names="my.names")("photo.jpg").to_json()
+    assert json.loads(expected)[0]["name"] == "dog"
+    assert boxes == {f"{number}.jpg": "" if number == 3 else expected for number in range(5)}

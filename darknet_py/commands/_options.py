@@ -13,7 +13,7 @@ from ..cfg import Dialect
 
 _Spec = dict[str, Any]
 
-NAME = "a name of the catalogue (see: darknet-py fetch --list)"
+NAME = "a name of the catalogue (see: darknet-py fetch --list) or hf://owner/repo"
 _INPUT: _Spec = {"dest": "size", "type": int, "nargs": 2, "metavar": ("WIDTH", "HEIGHT")}
 FORMATS = ("darknet", "ultralytics", "coco", "voc", "cvat", "labelme", "label-studio")
 DATA = "a .data file, list or folder of images, data.yaml, COCO or Label Studio json, CVAT xml, VOC or LabelMe folder"
