@@ -33,7 +33,30 @@ NETWORKS = {
     "yolov4-tiny": (6_062_814, "yolov4-tiny"),
     "cspdarknet53": (27_677_512, "csdarknet53-omega"),
     "cspresnext50": (20_614_824, "csresnext50-panet-spp"),
+    "resnext50": (22_312_872, ""),
+    "cspresnet50": (21_648_040, ""),
+    "densenet121": (8_065_256, ""),
+    "cspdensenet121": (8_179_384, ""),
     "digits": (231_066, ""),
+    "csp/dense": (62_246, ""),
+    "csp/partial": (56_384, ""),
+    "csp/fusion-first": (54_470, ""),
+    "csp/fusion-last": (50_386, ""),
+    "necks/none": (187_018, ""),
+    "necks/fpn": (189_834, ""),
+    "necks/fpn-p2-p6": (180_061, ""),
+    "necks/pan-add": (227_210, ""),
+    "necks/pan-concat": (240_650, ""),
+    "necks/bifpn": (173_596, ""),
+    "necks/asff": (248_715, ""),
+    "necks/sfam": (266_494, ""),
+    "necks/efm": (189_834, ""),
+    "necks/spp": (213_450, ""),
+    "necks/aspp": (269_034, ""),
+    "necks/rfb": (245_610, ""),
+    "necks/sam-space": (189_933, ""),
+    "necks/sam-point": (199_434, ""),
+    "necks/se": (194_562, ""),
 }
 SHARED_LAYERS = {"cspresnext50": 81}  # number of layers that equal the official file's; others: all
 
@@ -59,7 +82,7 @@ OFFICIAL = [name for name, (_, file) in NETWORKS.items() if file]
 
 
 class LayerCount(NamedTuple):
-    """One layer counted from the text: channels, pixels per cell (0: a single cell), stored floats."""
+    """One layer counted from the text: channels, pixels per cell, stored floats."""
 
     channels: int
     stride: int
@@ -75,20 +98,28 @@ def count_layers(name: str) -> tuple[LayerCount, ...]:
     net, *sections = read(name).sections
     layers = [LayerCount(int(values(net)["channels"]), 1, 0)]  # the input comes first, so layer i is layers[i + 1]
     for index, section in enumerate(sections):
-        layers.append(count_layer(section, index, layers))
+        layers.append(count_layer(section, index, layers, int(values(net)["width"])))
     return tuple(layers[1:])
 
 
-def count_layer(section: Section, index: int, layers: list[LayerCount]) -> LayerCount:
+def count_layer(section: Section, index: int, layers: list[LayerCount], width: int) -> LayerCount:
     keys = values(section)
     channels, stride, _ = layers[-1]
     match section.name:
         case "convolutional":
             filters, size = int(keys["filters"]), int(keys["size"])
+            if "share_index" in keys:
+                return LayerCount(filters, stride * int(keys["stride"]), 0)
             per_filter = 4 if keys.get("batch_normalize") == "1" else 1
             weights = filters * channels * size * size // int(keys.get("groups", 1))
             return LayerCount(filters, stride * int(keys["stride"]), filters * per_filter + weights)
-        case "maxpool":
+        case "batchnorm":
+            return LayerCount(channels, stride, 4 * channels)
+        case "maxpool" if "maxpool_depth" in keys:
+            return LayerCount(int(keys["out_channels"]), stride, 0)
+        case "local_avgpool" if "avgpool_depth" in keys:
+            return LayerCount(1, stride, 0)
+        case "maxpool" | "local_avgpool":
             return LayerCount(channels, stride * int(keys["stride"]), 0)
         case "upsample":
             return LayerCount(channels, stride // int(keys["stride"]), 0)
@@ -99,8 +130,13 @@ def count_layer(section: Section, index: int, layers: list[LayerCount]) -> Layer
             assert len({layer.stride for layer in sources}) == 1
             return LayerCount(sum(x.channels for x in sources) // int(keys.get("groups", 1)), sources[0].stride, 0)
         case "avgpool":
-            return LayerCount(channels, 0, 0)
-        case "shortcut" | "softmax" | "yolo" | "region":
+            return LayerCount(channels, width, 0)
+        case "scale_channels" | "sam":
+            number = int(keys["from"])
+            return layers[number + 1 if number >= 0 else number + index + 1]._replace(floats=0)
+        case "shortcut" if "weights_type" in keys:
+            return LayerCount(channels, stride, 1 + len(keys["from"].split(",")))
+        case "shortcut" | "softmax" | "yolo" | "region" | "activation":
             return LayerCount(channels, stride, 0)
     raise AssertionError(f"this test cannot count [{section.name}]")
 
@@ -115,7 +151,7 @@ def official(name: str) -> Config:
 
 
 def test_every_cfg_is_tested() -> None:
-    assert {path.stem for path in CFGS.glob("*.cfg")} == set(NETWORKS)
+    assert {path.relative_to(CFGS).with_suffix("").as_posix() for path in CFGS.rglob("*.cfg")} == set(NETWORKS)
 
 
 @each_network
@@ -190,7 +226,7 @@ def test_every_stage_has_a_correct_heading_and_a_comment(name: str) -> None:
         first, last = int(match[1]), int(match[2] or match[1])
         assert first == next_layer, line
         assert int(match[3]) == layers[last].channels, line
-        assert int(match[4] or 0) == layers[last].stride, line
+        assert int(match[4] or values(read(name).sections[0])["width"]) == layers[last].stride, line
         assert sum(text.startswith("[") for text in lines[:number]) == first + 1, line  # [net] is not a layer
         assert re.match(r"# \w", lines[number + 1]), f"{line}: no comment follows"
         next_layer = last + 1
@@ -208,8 +244,8 @@ def test_the_head_comment_names_paper_and_weights(name: str) -> None:
 def test_lines_have_a_uniform_format(name: str) -> None:
     text = read(name).text
     for line in text.split("\n"):
-        assert re.fullmatch(r"|# \S.*\S|\[[a-z]+\]|[a-z_]+=[^\s#]+( [^\s#]+)*", line), line
-        assert len(line) <= 110, line
+        assert re.fullmatch(r"|# \S.*\S|\[[a-z_]+\]|[a-z_]+=[^\s#]+( [^\s#]+)*", line), line
+        assert len(line) <= 110 or line.startswith("anchors="), line
     assert "\n\n\n" not in text
     assert text.endswith("\n")
 

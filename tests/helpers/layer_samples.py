@@ -79,6 +79,7 @@ TABLE: tuple[tuple[str, str, tuple[tuple[Shape, ...], ...], tuple[Dialect, ...]]
     ("maxpool", "size=3 stride=2 antialiasing=2", ((A,), (B,)), ()),
     ("maxpool", "maxpool_depth=1 out_channels=2", ((A,), (ODD,)), ()),
     ("local_avgpool", "size=3 stride=2", ((A,), (ODD,)), ()),
+    ("local_avgpool", "avgpool_depth=1", ((A,), (ODD,)), ()),
     ("avgpool", "", ((A,), (ODD,), (VECTOR,)), ()),
     ("upsample", "stride=3 scale=0.5", ((A,), (ODD,)), ()),
     ("upsample", "stride=-2", ((A,), (B,)), ()),
