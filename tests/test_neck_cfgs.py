@@ -254,7 +254,7 @@ def p2_to_p6(p: PlainNetwork, x: Tensor) -> Maps:
     levels.append(levels[-1][:, :, ::2, ::2])
     first = p.conv(levels[-1], 32, 3, norm=False)
     outputs = [p.conv(first, 45, norm=False, act=linear)]
-    head, out = (layer[0] for layer in list(p.layers)[-2:])
+    head, out = list(p.layers)[-2:]
     for level in levels[-2::-1]:
         outputs.append(out(leaky(head(level))))
     return outputs

@@ -41,7 +41,7 @@ class PlainNetwork(nn.Module):
         self.floats = torch.from_numpy(np.fromfile(path, "<f4", offset=HEADER_BYTES))
         self.describe = describe
         self.layers = nn.ModuleList()
-        self.weights: list[nn.Parameter] = []  # those with weight decay
+        self.weights: list[Tensor] = []  # those with weight decay
         self.called = 0
 
     def forward(self, x: Tensor) -> Any:
@@ -69,7 +69,7 @@ class PlainNetwork(nn.Module):
             inside = nn.Conv2d(
                 x.shape[1], filters, size, stride, size // 2 * dilation, dilation, groups=groups, bias=not norm
             )
-            parts = [inside]
+            parts: list[nn.Module] = [inside]
             if norm:
                 parts.append(self._read_norm(filters))
             else:
@@ -89,13 +89,14 @@ class PlainNetwork(nn.Module):
         """A parameter [length]."""
 
         def make() -> nn.Module:
-            holder = nn.Module()
-            holder.value = nn.Parameter(torch.empty(length))
-            self._fill(holder.value)
-            return holder
+            value = nn.Parameter(torch.empty(length))
+            self._fill(value)
+            return nn.ParameterList([value])
 
-        value: Tensor = self._layer(make).value
-        return value
+        layer = self._layer(make)
+        assert isinstance(layer, nn.ParameterList)
+        vector: Tensor = layer[0]
+        return vector
 
     def _layer(self, make: Callable[[], nn.Module]) -> nn.Module:
         if self.called == len(self.layers):
