@@ -9,11 +9,12 @@ from typing import Any
 from darknet_py.files import atomic_write
 
 Figures = Mapping[str, Mapping[str, Any]]
-COLUMNS = ("onnx", "boxes", "nms", "pt2", "size", "openvino")
+COLUMNS = ("onnx", "boxes", "nms", "pt2", "size", "openvino", "ncnn", "tflite", "coreml")
 
 # Parts of error messages, and what they mean.
 _FIXED_SIZE = "fixed size because of `[connected]`, `[local]`, `[crop]` or a convolutional recurrent layer"
 REASONS = {
+    "does not keep the state of recurrent layers": "recurrent: the target keeps no state",
     "a state is a second input": "recurrent: the state is a second input, not tested here",
     "the input is a vector": "vector input, fixed size",
     "1 + (-1 + x.size()[2]) // 16 == 1": "the cfg's input is smaller than the network's stride",
@@ -31,7 +32,7 @@ REASONS = {
 def write(figures: Figures, page: pathlib.Path) -> None:
     """Write the summary and the table into the page."""
     versions = sorted({key for row in figures.values() for key in row if key.startswith("OpenCV")})
-    columns = (*COLUMNS, *versions)
+    columns = [name for name in (*COLUMNS, *versions) if any(name in row for row in figures.values())]
     text = _replace_between(page.read_text(), "summary", _summary(figures, columns))
     with atomic_write(page, "w") as file:
         file.write(_replace_between(text, "table", _table(figures, columns)))
@@ -39,14 +40,16 @@ def write(figures: Figures, page: pathlib.Path) -> None:
 
 def _summary(figures: Figures, columns: Sequence[str]) -> list[str]:
     """For each target: the number of supported networks, the largest difference, and reasons of failures."""
-    lines = ["| target | networks | largest difference | not |", "|---|---:|---|---|"]
+    lines = ["| target | networks | largest difference | boxes, pixels | not |", "|---|---:|---|---|---|"]
     for column in columns:
         cells = {name: row[column] for name, row in figures.items() if row.get(column, "") != ""}
         good = {name: value for name, value in cells.items() if isinstance(value, float)}
         worst = max(good, key=lambda name: good[name], default="")
         reasons = {reason(value) for value in cells.values() if isinstance(value, str)}
         largest = f"{good[worst]:.0e} ({worst})" if worst and good[worst] else "0"
-        lines.append(f"| {column} | {len(good)} of {len(cells)} | {largest} | {'; '.join(sorted(reasons))} |")
+        pixels = max((row[key] for row in figures.values() if (key := f"{column} pixels") in row), default=None)
+        boxes = "" if pixels is None else f"{pixels:.0e}"
+        lines.append(f"| {column} | {len(good)} of {len(cells)} | {largest} | {boxes} | {'; '.join(sorted(reasons))} |")
     return lines
 
 

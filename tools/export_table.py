@@ -1,26 +1,30 @@
 #!/usr/bin/env python3
 """Write the table of docs/export.md: every network exported to every target, compared with PyTorch.
 
-    python -m tools.export_table [--folder DIR ...] [--figures FILE] [NAME ...]
+    python -m tools.export_table [--folder DIR ...] [--figures FILE] [--only COLUMN ...] [NAME ...]
 
 Each network gets the weights of C Darknet's reference values if these are in the folder of its cfg, else random ones.
 The exported files run on noise. A cell is the RMS of the difference from PyTorch relative to the RMS of the output.
 Large inputs are made smaller where the network supports other sizes: graph and weights are the same. Results are
 stored in a JSON file, so that a run that was stopped continues; ``--fresh`` measures again. The columns of OpenCV are
-those that DARKNET_OPENCV lists (tests/helpers/opencv_versions.py).
+those that DARKNET_OPENCV lists (tests/helpers/opencv_versions.py). Targets whose packages are not installed are left
+out.
+``--only`` measures some columns, in the networks that have no result for them, and keeps the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import math
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,6 +52,11 @@ SHARED = ROOT.parent / "shared" / "conformance"
 LARGE = 128 * 128  # pixels; larger inputs are made smaller
 CELLS = (5, 3)  # width and height of the smallest feature map of a smaller input
 CANDIDATES = 300  # boxes and classes above the threshold with heads=nms
+SINGLE = {  # targets that are measured with one image only: suffix and packages
+    "ncnn": (".ncnn.param", ("ncnn", "pnnx")),
+    "tflite": (".tflite", ("litert_torch", "ai_edge_litert")),
+    "coreml": (".mlpackage", ("coremltools",)),
+}
 _RUN = """
 import resource, sys; sys.path[:0] = filter(None, [sys.argv[1]])
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
@@ -68,15 +77,20 @@ def main() -> int:
     )
     parser.add_argument("--figures", type=pathlib.Path, default=ROOT / "docs" / "export.json")
     parser.add_argument("--fresh", action="store_true", help="measure networks that have results as well")
+    parser.add_argument(
+        "--only", nargs="+", choices=SINGLE, default=[], metavar="COLUMN", help=f"columns: {', '.join(SINGLE)}"
+    )
     args = parser.parse_args()
     figures: dict[str, dict[str, Any]] = json.loads(args.figures.read_text()) if args.figures.exists() else {}
     paths = [path for folder in args.folder or folders for path in sorted(folder.glob("*.cfg"))]
     for path in paths:
         name = f"{path.parent.name}/{path.stem}"
-        if (args.names and path.stem not in args.names) or (name in figures and not args.fresh):
+        old = figures.get(name, {})
+        missing = [column for column in args.only if args.fresh or column not in old]
+        if (args.names and path.stem not in args.names) or not (missing if args.only else args.fresh or not old):
             continue
         started = time.process_time()
-        figures[name] = row = measure(path)
+        figures[name] = row = old | (measure_single(path, missing) if args.only else measure(path))
         with atomic_write(args.figures, "w") as file:
             json.dump(figures, file, indent=1, sort_keys=True)
         print(name, *row.values(), f"{time.process_time() - started:.0f} s", flush=True)
@@ -88,16 +102,14 @@ def measure(path: pathlib.Path) -> dict[str, Any]:
     """Return a cell for each target, by column; empty if it needs heads and the network has none."""
     network = load_network(path)
     heads = bool(network.heads)
-    shape = network.shape
-    row: dict[str, Any] = {"layers": len(network.layers)}
-    row["input"] = f"{shape.width} x {shape.height}" if max(shape[1:]) > 1 else str(shape.floats)
-    row["weights"] = "reference" if find_reference(path) else "random"
+    row = describe(path, network)
     with tempfile.TemporaryDirectory() as folder:
         onnx = pathlib.Path(folder, "network.onnx")
         row["onnx"] = cell(lambda: measure_onnxruntime(network, onnx))
         for version, opencv_folder in opencv_versions.folders().items():
             row[f"OpenCV {version}"] = cell(partial(measure_opencv, network, onnx, opencv_folder))
         row["openvino"] = cell(lambda: measure_openvino(network, onnx))
+        row |= measure_targets(network, [column for column in SINGLE if is_installed(column)])
         row["size"] = cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="size").relative_rms)
         row["pt2"] = row["size"] if isinstance(row["size"], float) else ""
         row["pt2"] = row["pt2"] or cell(lambda: export(network, onnx.with_suffix(".pt2"), dynamic="batch").relative_rms)
@@ -106,6 +118,47 @@ def measure(path: pathlib.Path) -> dict[str, Any]:
         row["boxes"] = row["nms"] if isinstance(row["nms"], float) else ""
         if heads and not row["boxes"]:
             row["boxes"] = cell(lambda: measure_onnxruntime(network, onnx, Heads.BOXES, limit))
+    return row
+
+
+def describe(path: pathlib.Path, network: Network) -> dict[str, Any]:
+    """Return what a row says of the network itself."""
+    shape = network.shape
+    return {
+        "layers": len(network.layers),
+        "input": f"{shape.width} x {shape.height}" if max(shape[1:]) > 1 else str(shape.floats),
+        "weights": "reference" if find_reference(path) else "random",
+    }
+
+
+def measure_single(path: pathlib.Path, columns: Sequence[str]) -> dict[str, Any]:
+    """Return the cells of some of the ``SINGLE`` columns."""
+    network = load_network(path)
+    return describe(path, network) | measure_targets(network, columns)
+
+
+def is_installed(column: str) -> bool:
+    """Whether the packages of a ``SINGLE`` column are."""
+    return all(importlib.util.find_spec(package) is not None for package in SINGLE[column][1])
+
+
+def measure_targets(network: Network, columns: Sequence[str]) -> dict[str, Any]:
+    """Export for one image of fixed size; ``export`` compares the file. Boxes differ by ``COLUMN pixels``."""
+    row: dict[str, Any] = {}
+    for column in columns:
+        suffix, packages = SINGLE[column]
+        if not is_installed(column):
+            raise SystemExit(f"{column}: install {', '.join(packages)}")
+        pixels = f"{column} pixels"
+
+        def measure_target(suffix: str = suffix, pixels: str = pixels) -> float:
+            with tempfile.TemporaryDirectory() as folder:
+                result = export(network, pathlib.Path(folder, f"network{suffix}"))
+            if not math.isnan(result.box_pixels):
+                row[pixels] = result.box_pixels
+            return result.relative_rms
+
+        row[column] = cell(measure_target)
     return row
 
 
