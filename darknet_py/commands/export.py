@@ -119,10 +119,10 @@ def run(args: argparse.Namespace) -> int:
         "threshold": args.conf,
         "nms": args.nms,
     }
+    options |= {"classes": args.classes, "skip_classes": args.skip_classes}
     if args.int8:
         return _export_int8(args, network, output, options | int8)
-    options |= {"fp16": args.fp16, "classes": args.classes, "skip_classes": args.skip_classes}
-    options |= {"allow_non_finite": args.allow_non_finite}
+    options |= {"fp16": args.fp16, "allow_non_finite": args.allow_non_finite}
     if is_folder:
         return _export_folders.export_folder(args, network, model.cfg, options)
     print(export(network, output, **options))
@@ -142,6 +142,8 @@ def _int8_options(args: argparse.Namespace) -> dict[str, Any]:
         raise DataError("--int8: expected --calibrate DATA, images that the network is to work on")
     if args.fp16:
         raise DataError("--int8: expected no --fp16: what is not int8 is float32")
+    if args.allow_non_finite:
+        raise DataError("--int8: expected no --allow-non-finite: NaN and Inf have no range to calibrate")
     if args.format not in (None, "onnx", "openvino"):
         raise DataError(f"--int8: expected --format onnx or openvino, got {args.format}")
     return given

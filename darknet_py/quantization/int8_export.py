@@ -88,7 +88,7 @@ def export_int8(
         repeats: Runs of which the median time is taken.
         progress: Show progress bars on stderr if that is a terminal.
         on_step: Called with a line of text about each step.
-        **options: Further arguments of ``export``: ``dynamic``, ``threshold``, ``nms``.
+        **options: Further arguments of ``export``: ``dynamic``, ``threshold``, ``nms``, ``classes``, ``skip_classes``.
 
     Raises:
         DarknetError: The network has recurrent layers or no convolution to quantise, a package is missing, an option is

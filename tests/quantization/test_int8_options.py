@@ -87,6 +87,7 @@ LINES = {
     "--calibrate x.data": "--calibrate: expected --int8 with it",
     "--max-drop 1": "--max-drop: expected --int8 with it",
     "--int8 --calibrate x.data --fp16": "--int8: expected no --fp16",
+    "--int8 --calibrate x.data --allow-non-finite": "--int8: expected no --allow-non-finite",
     "--int8 --calibrate x.data --format ncnn": "--int8: expected --format onnx or openvino, got ncnn",
 }
 
