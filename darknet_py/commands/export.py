@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     network = _model.load_network(args, model)
     suffix = (".int8" if args.int8 else "") + _SUFFIXES[args.format or "onnx"]
     output = args.output or pathlib.Path(model.cfg).with_suffix(suffix).name
-    if args.format and not output.lower().endswith(pathlib.Path(suffix).suffix):
+    if args.format and pathlib.Path(output).suffix.lower() != pathlib.Path(f"name{suffix}").suffix:
         raise DataError(f"{output}: expected a name that ends in {suffix}, as --format is {args.format}")
     options: dict[str, Any] = {
         "heads": args.heads or "raw",

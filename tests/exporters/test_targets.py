@@ -74,7 +74,7 @@ def test_what_the_formats_lack_is_refused(
 
 
 def test_the_format_needs_its_suffix(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for form, suffix in (("tflite", ".tflite"), ("coreml", ".mlpackage")):
+    for form, suffix in (("pt2", ".pt2"), ("tflite", ".tflite"), ("coreml", ".mlpackage")):
         assert cli.main(["export", "digits", "-o", str(tmp_path / "a.onnx"), "--format", form]) == 1
         assert f"a name that ends in {suffix}, as --format is {form}" in capsys.readouterr().err
 
