@@ -127,7 +127,8 @@ def plot_history(result: SearchResult, path: StrPath) -> None:
     complete = [one for one in result.trials if one.state == "complete" and one.score is not None]
     best = [100 * max(one.score or 0.0 for one in complete[: count + 1]) for count in range(len(complete))]
     if best:
-        axes.step([one.number for one in complete], best, where="post", color=INK, linewidth=1, label="best so far")
+        numbers = [*(one.number for one in complete), result.trials[-1].number]
+        axes.step(numbers, [*best, best[-1]], where="post", color=INK, linewidth=1, label="best so far")
         axes.axhline(100 * (complete[0].score or 0.0), color=GREY, linewidth=1, linestyle=":", label="first trial")
     style_axes(axes, "trial", f"{result.score_name}, %")
     axes.locator_params(axis="x", integer=True)
