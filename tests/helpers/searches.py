@@ -29,5 +29,6 @@ def run(folder: pathlib.Path, data: pathlib.Path, trials: int, output: str = "ou
     if not space.exists():
         space.write_text(SPACE)
     options = dk.TrainOptions(**{"workers": 0, "map_every": 2, "seed": 5, **given.pop("options", {})})
-    given = {"population": 2, "space": space, "output": folder / output, "options": options} | given
+    defaults: dict[str, Any] = {"population": 2, "space": space, "output": folder / output, "options": options}
+    given = defaults | given
     return dk.evolve(folder / "tiny.cfg", data, given.pop("space"), trials=trials, **given)
