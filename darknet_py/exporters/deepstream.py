@@ -11,6 +11,7 @@ The keys are those of https://docs.nvidia.com/metropolis/deepstream/dev-guide/te
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from importlib import resources
 from typing import Any
@@ -60,7 +61,10 @@ def export_deepstream(
     target = pathlib.Path(folder)
     outputs = [f"{name}.onnx", _CONFIG, _LABELS, f"{_PARSER}.cpp"]
     names = options.get("names")
-    check_outputs([target / each for each in outputs], [network.config.path, names if isinstance(names, str) else None])
+    check_outputs(
+        [target / each for each in outputs],
+        [network.config.path, names if isinstance(names, str | os.PathLike) else None],
+    )
     with staging_folder(target) as staging:
         path = staging / f"{name}.onnx"
         result = export(network, path, heads="boxes", dynamic="batch", **options)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import pathlib
 from typing import Any
 
@@ -65,7 +66,7 @@ def export_triton(
         raise DarknetError("max_batch: detections have no batch dimension: expected heads=boxes or raw, not nms")
     folder = pathlib.Path(repository, name)
     names = options.get("names")
-    inputs = [network.config.path, names if isinstance(names, str) else None]
+    inputs = [network.config.path, names if isinstance(names, str | os.PathLike) else None]
     check_outputs([folder / "config.pbtxt", folder / _LABELS, folder / "1" / "model.onnx"], inputs)
     with staging_folder(folder) as staging:
         (staging / "1").mkdir()

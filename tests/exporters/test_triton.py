@@ -12,6 +12,7 @@ import pytest
 import darknet_py
 from darknet_py import cli
 from darknet_py.errors import DarknetError
+from darknet_py.exporters.deepstream import export_deepstream
 from darknet_py.exporters.onnx.description import OnnxDescription
 from darknet_py.exporters.triton import export_triton, model_config
 from darknet_py.runtimes.onnxruntime_models import OnnxModel
@@ -161,6 +162,16 @@ def test_unsupported_options_are_refused(
     with pytest.raises(DarknetError, match=re.escape(message)):
         export_triton(detector(), tmp_path, name, **options)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_file_of_names_is_not_replaced(tmp_path: pathlib.Path) -> None:
+    names = tmp_path / "a" / "labels.txt"
+    names.parent.mkdir()
+    names.write_text("a\nb\nc\nd\n")
+    with pytest.raises(DarknetError, match="would replace the input"):
+        export_triton(detector(), tmp_path, "a", names=names)
+    with pytest.raises(DarknetError, match="would replace the input"):
+        export_deepstream(detector(), tmp_path / "a", "a", names=names)
 
 
 @pytest.mark.parametrize(
