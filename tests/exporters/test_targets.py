@@ -25,6 +25,7 @@ from darknet_py.runtimes.reader import read_model
 from tests.helpers import random_networks
 from tests.helpers.export_networks import STATEFUL, detector
 
+LITERT_FILE = pathlib.Path(__file__).parents[1] / "golden" / "litert" / "detector.tflite"
 CONVERTERS = {
     "a.tflite": ("litert_torch", "litert-torch", "tflite"),
     "a.mlpackage": ("coremltools", "coremltools", "coreml"),
@@ -204,6 +205,21 @@ def test_metadata_are_behind_the_model(tmp_path: pathlib.Path) -> None:
         archive.writestr("metadata.json", "[1]")
     with pytest.raises(DarknetError, match=r"a\.tflite: invalid metadata: expected a JSON object"):
         litert_models.read_metadata(str(path))
+
+
+def test_a_litert_file_gives_the_boxes_of_the_network() -> None:
+    """A file that litert-torch 0.10 converted from ``detector()``; only the interpreter is needed."""
+    pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
+    rng = np.random.default_rng(2)
+    images = [rng.integers(0, 256, (height, 90, 3), dtype=np.uint8) for height in (60, 120, 45)]
+    found = darknet_py.Detector(LITERT_FILE, threshold=0.35, batch=2)
+    assert (found.names, found.letterbox) == (["a", "b", "c", "d"], True)
+    expected = darknet_py.Detector(detector(), letterbox=True, threshold=0.35)
+    for results, wanted in zip(found(images), expected(images), strict=True):
+        assert len(results.boxes) == len(wanted.boxes) > 0
+        np.testing.assert_array_equal(results.boxes.cls, wanted.boxes.cls)
+        np.testing.assert_allclose(results.boxes.conf, wanted.boxes.conf, atol=1e-5)
+        np.testing.assert_allclose(results.boxes.xyxy, wanted.boxes.xyxy, atol=1e-2)
 
 
 def test_damaged_litert_files_are_one_message(tmp_path: pathlib.Path) -> None:
