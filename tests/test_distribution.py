@@ -85,7 +85,7 @@ def test_the_workflow_runs_on_the_systems_and_versions_that_are_supported() -> N
 
 def test_the_workflow_runs_the_lines_of_the_readme_and_of_ci() -> None:
     install, tests, checks = lines("tests")
-    assert f"{install} && {tests}" in (ROOT / "README.md").read_text()
+    assert f"{install} && {tests}\n" in (ROOT / "README.md").read_text()
     assert checks in (ROOT / ".ci" / "run").read_text()
     assert "darknet-py detect yolov4-tiny sample:bus --save" in lines("package")[-1]
     assert "darknet-py detect yolov4-tiny sample:bus --save" in (ROOT / "README.md").read_text()
