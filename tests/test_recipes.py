@@ -65,6 +65,7 @@ def run_script(heading: str) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": str(PAGE.parents[1]),
+        "RAY_worker_niceness": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
     }

@@ -151,25 +151,26 @@ def test_push_and_load(tmp_path: pathlib.Path) -> None:
     )
     with hub_server.serve() as hub:
         push = "say(attempt('push', 'digits', 'owner/digits', '--private'))"
-        ((status, error),) = run(push, hub, tmp_path)
-        assert (status, hub.requests) == (1, [])
+        token = f"import os; os.environ['HF_TOKEN'] = {hub_server.TOKEN!r}"
+        (status, error), *pushed = run("\n".join((push, token, push, push)), hub, tmp_path)
+        assert status == 1
         assert error == (
             "darknet-py: push: no token: log in with `hf auth login`, or set HF_TOKEN to a token with write access\n"
         )
-        assert run(f"{push}\n{push}", hub, tmp_path, HF_TOKEN=hub_server.TOKEN) == [[0, ""], [0, ""]]
+        assert pushed == [[0, ""], [0, ""]]
         assert set(hub.repos["owner/digits"]) == {"README.md", "digits.cfg", "digits.names", "model.safetensors"}
         assert hub.private == {"owner/digits"}
         hub.private.clear()
         add_repositories(hub, tmp_path)
         hub.requests.clear()
-        names, status = run(read, hub, tmp_path)
+        lines = ["plain", "plain@v7", "plain/x.cfg", "secret", "absent", "code", "foreign"]
+        attempts = "\n".join(f"say(attempt('check', 'hf://owner/{line}'))" for line in lines)
+        names, status, *outcomes = run(read + attempts, hub, tmp_path)
         assert names[:2] == ["zero", "one"]
         assert status == 0
         assert (tmp_path / "read.weights").read_bytes() == weights.read_bytes()
         assert hub.requests.count("GET /owner/digits/resolve/main/model.safetensors") == 2  # the header, the file
-        lines = ["plain", "plain@v7", "plain/x.cfg", "secret", "absent", "code", "foreign"]
-        attempts = "\n".join(f"say(attempt('check', 'hf://owner/{line}'))" for line in lines)
-        results = dict(zip(lines, run(attempts, hub, tmp_path), strict=True))
+        results = dict(zip(lines, outcomes, strict=True))
         assert results.pop("plain") == [0, ""]
         messages = {
             "plain@v7": "hf://owner/plain@v7: no such revision: expected a branch, a tag or a commit",
