@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 
 import optuna
+import sqlalchemy
 from optuna.storages.journal import JournalFileBackend
 
 from .._typing import StrPath
@@ -12,6 +14,7 @@ from ..errors import DarknetError
 from ..files import create_folder
 
 _LOCK_SECONDS = 120.0  # that a process waits for SQLite's lock
+_ATTEMPTS, _PAUSE = 3, 0.5  # at opening a database, after which an error is one; seconds between them
 
 
 def open_storage(storage: str | None, folder: StrPath) -> optuna.storages.RDBStorage | optuna.storages.JournalStorage:
@@ -30,6 +33,11 @@ def open_storage(storage: str | None, folder: StrPath) -> optuna.storages.RDBSto
         return optuna.storages.JournalStorage(JournalFileBackend(storage))
     url = storage or f"sqlite:///{create_folder(folder) / 'study.db'}"
     options = {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else {}
+    for _ in range(_ATTEMPTS):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=options)
+        except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError):
+            time.sleep(_PAUSE)  # two processes that create the same tables: the second attempt finds them
     return optuna.storages.RDBStorage(url, engine_kwargs=options)
 
 
@@ -48,8 +56,6 @@ def _check_journal(path: str) -> None:
 
 def without_password(storage: str) -> str:
     """A storage as messages show it."""
-    import sqlalchemy
-
     if "://" not in storage:
         return storage
     try:
