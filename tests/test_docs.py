@@ -25,7 +25,7 @@ from tools import document_cfg
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for pattern in ("*.md", "docs/*.md", "cfgs/*.md", "weights/*.md", "examples/*.md", "tests/golden/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "cfgs/*.md", "weights/*.md", "examples/*.md", "tests/golden/*.md")
     for path in ROOT.glob(pattern)
 )
 # The Python of these pages is executed, that of the others must compile.
@@ -151,8 +151,8 @@ def option_names(parser: argparse.ArgumentParser) -> Iterator[str]:
                 yield from option_names(verb)
 
 
-# Of torchrun, hank-ai's Darknet, trtexec and tools/fuzz.py.
-OTHER_OPTIONS = {"--max-restarts", "--dont-show", "--minShapes", "--seconds"}
+# Of torchrun, hank-ai's Darknet, trtexec, tools/fuzz.py and tools/export_table.py.
+OTHER_OPTIONS = {"--max-restarts", "--dont-show", "--minShapes", "--seconds", "--only"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])

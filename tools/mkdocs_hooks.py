@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Page of the site: file of the repository.
 PAGES = {
     "index.md": "README.md",
+    "zh-CN/index.md": "README.zh-CN.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "networks.md": "cfgs/README.md",
@@ -41,10 +42,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if "://" in target:
             return match[0]
         path = posixpath.normpath(posixpath.join(folder, target))
-        if path in _SOURCES:
-            return f"[{text}]({_SOURCES[path]}{anchor})"
-        if path.startswith("docs/"):
-            return f"[{text}]({path.removeprefix('docs/')}{anchor})"
-        return text
+        if path not in _SOURCES and not path.startswith("docs/"):
+            return text
+        destination = _SOURCES.get(path, path.removeprefix("docs/"))
+        return f"[{text}]({posixpath.relpath(destination, posixpath.dirname(uri) or '.')}{anchor})"
 
     return _LINK.sub(rewrite, markdown)

@@ -45,27 +45,33 @@ def draw_diagram(network: Network, path: StrPath, *, title: str = "") -> None:
 
     stages = find_stages(network)
     lines = [_wrap(stage) for stage in stages]
-    heights = [(1 + len(text)) * _LINE + 2 * _MARGIN for text in lines]
+    heights = [(1 + len(of_stage)) * _LINE + 2 * _MARGIN for of_stage in lines]
     rows = max(stage.row for stage in stages) + 1
     tallest = [max(h for h, stage in zip(heights, stages, strict=True) if stage.row == row) for row in range(rows)]
     width = (max(stage.column for stage in stages) + 1) * (_WIDTH + _GAP_X) + _GAP_X
     height = sum(tallest) + (rows + 1) * _GAP_Y
     tops = [_GAP_Y + sum(tallest[:row]) + row * _GAP_Y for row in range(rows)]
     head = 0.6
-    figure = figure_class(figsize=(width, height + head), facecolor="white")
+    figure = figure_class(facecolor="white")
+    name = plain_text(title or pathlib.Path(network.config.path).name)
+    header = [
+        figure.text(0, 1 - 0.3 / (height + head), name, fontsize=13, weight="bold", color=INK),
+        figure.text(0, 1 - 0.5 / (height + head), _totals(network), fontsize=8, color=GREY),
+    ]
+    width = max(width, *(text.get_window_extent().width / figure.dpi + 2 * _GAP_X for text in header))
+    figure.set_size_inches(width, height + head)
+    for text in header:
+        text.set_x(_GAP_X / width)
     axes = figure.add_axes((0, 0, 1, height / (height + head)))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
-    name = title or pathlib.Path(network.config.path).name
-    figure.text(_GAP_X / width, 1 - 0.3 / (height + head), plain_text(name), fontsize=13, weight="bold", color=INK)
-    figure.text(_GAP_X / width, 1 - 0.5 / (height + head), _totals(network), fontsize=8, color=GREY)
     boxes = [
         (_GAP_X + stage.column * (_WIDTH + _GAP_X), tops[stage.row], _WIDTH, box)
         for stage, box in zip(stages, heights, strict=True)
     ]
     _draw_arrows(axes, stages, boxes)
-    for stage, text, box in zip(stages, lines, boxes, strict=True):
-        _draw_box(axes, stage, text, box)
+    for stage, of_stage, box in zip(stages, lines, boxes, strict=True):
+        _draw_box(axes, stage, of_stage, box)
     with matplotlib.rc_context({"svg.fonttype": "none"}):  # text that can be searched, a third of the size
         write_figure(figure, path, format=form, dpi=150)
 

@@ -94,6 +94,15 @@ def test_the_command_writes_what_a_browser_and_a_person_can_read(
     assert "a.txt: expected a diagram as .svg, .png, .pdf, got .txt" in capsys.readouterr().err
 
 
+def test_a_diagram_is_as_wide_as_its_title(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("matplotlib")
+    network = Network(cfg.loads("[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\nfilters=2\n"))
+    draw_diagram(network, tmp_path / "a.svg", title="a" * 60)
+    width = re.search(r'<svg[^>]* width="([\d.]+)pt"', (tmp_path / "a.svg").read_text())
+    assert width is not None
+    assert float(width[1]) > 60 * 7 > 288  # 13 point letters; a column has 288 points
+
+
 def test_missing_matplotlib_is_an_error_with_the_line_to_install_it(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
