@@ -136,22 +136,22 @@ def test_the_command_numbers_its_sheets_and_writes_over_no_input(
     content = photo.read_bytes()
     for line, names in (
         ("", ["visualized.png"]),
-        ("m_3.png --layers 3,-1 -o a.png", ["a_3.png", "a_28.png"]),
-        ("m_3.png --layers 0,2 --filters -o b.jpg", ["b_0.jpg", "b_2.jpg", "b_filters.jpg"]),
-        ("--layers 0,1 --max-channels 4 -o c.png", ["c_0.png", "c_1.png"]),
+        ("m_3.png --layer 3,-1 -o a.png", ["a_3.png", "a_28.png"]),
+        ("m_3.png --layer 0,2 --filters -o b.jpg", ["b_0.jpg", "b_2.jpg", "b_filters.jpg"]),
+        ("--layer 0,1 --max-channels 4 -o c.png", ["c_0.png", "c_1.png"]),
     ):
         capsys.readouterr()
         assert main(["visualize", CFG, WEIGHTS, *line.split()]) == 0
         assert capsys.readouterr().out.splitlines() == [f"{name}: written" for name in names]
         assert all(read_image(name).shape[2] == 3 for name in names)
     for line, message in (
-        ("m_3.png --layers 3,4 -o m.png", "m_3.png"),  # the name of a sheet is that of the image
+        ("m_3.png --layer 3,4 -o m.png", "m_3.png"),  # the name of a sheet is that of the image
         ("m_3.png set/train/00000.png", "expected one image, found 2"),
-        ("m_3.png --layers 1;2", "--layers: expected numbers such as 0,16,24, or all, got '1;2'"),
+        ("m_3.png --layer 1;2", "--layer: expected numbers such as 0,16,24, or all, got '1;2'"),
         ("m_3.png -o a.gif", "expected an image as .png, .jpg, .jpeg, got .gif"),
     ):
         assert main(["visualize", CFG, WEIGHTS, *line.split()]) == 1
         assert message in capsys.readouterr().err
     assert photo.read_bytes() == content
-    assert main(["visualize", CFG, WEIGHTS, "--layers", "all", "-o", "all.png", "--max-channels", "2"]) == 0
+    assert main(["visualize", CFG, WEIGHTS, "--layer", "all", "-o", "all.png", "--max-channels", "2"]) == 0
     assert len(list(tmp_path.glob("all_*.png"))) == 16

@@ -114,6 +114,7 @@ SHARED: dict[str, _Spec] = {
         "help": "do not report these classes, by name or number",
     },
     "--names": {"metavar": "FILE", "help": "file of class names, one per line"},
+    "--data": {"metavar": "DATA", "help": "data set to compute mAP on"},
     "--subset": {"metavar": "NAME", "help": "list of DATA to use: train, valid or test"},
     "--map-classes": {
         "metavar": "MAP",

@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="rank channels by their scales in batch norm, or by the L1 norm of their weights (default: bn)",
     )
     evaluation = parser.add_argument_group("evaluation")
-    evaluation.add_argument("--data", metavar="DATA", help="data set to compute mAP on before and after")
+    _options.add(evaluation, "--data", note="before and after")
     _options.add(evaluation, "--subset", default="valid")
     output = parser.add_argument_group("output")
     _options.add(output, "-o/--output", metavar="DIR", default="pruned", note="folder of the files (default: pruned)")

@@ -1,12 +1,13 @@
 """Upload a model to the Hugging Face Hub.
 
     darknet-py push my.cfg my.weights owner/my-model --data my.data --license mit
-    darknet-py push my.safetensors owner/my-model --map map.json --private
+    darknet-py push my.safetensors owner/my-model --scores map.json --private
     darknet-py push my.cfg my.weights owner/my-model -o folder
 
 Writes model.safetensors with cfg and class names inside, the cfg, the class names and a model card, and uploads them;
-the repository is created if it is absent. The card states the cfg, the source and its SHA-256, and with --data or --map
-the mAP of each protocol by name. It needs a token: `hf auth login`, or HF_TOKEN. The model is then hf://owner/my-model."""
+the repository is created if it is absent. The card states the cfg, the source and its SHA-256, and with --data or
+--scores the mAP of each protocol by name. It needs a token: `hf auth login`, or HF_TOKEN. The model is then
+hf://owner/my-model."""
 
 from __future__ import annotations
 
@@ -31,13 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "--names", note="(default: those of the checkpoint, the catalogue or DATA)")
     card = parser.add_argument_group("model card")
     scores = card.add_mutually_exclusive_group()
-    scores.add_argument("--data", metavar="DATA", help="a data set to evaluate on, by every protocol")
+    _options.add(scores, "--data", note="by every protocol")
     scores.add_argument(
-        "--map", metavar="FILE", action="append", help="what evaluate --json has written; can be repeated"
+        "--scores", metavar="FILE", action="append", help="what evaluate --json has written; can be repeated"
     )
     _options.add(card, "--subset", default="valid")
     card.add_argument("--license", default="", metavar="ID", help="licence, such as mit (default: unset)")
-    card.add_argument("--source", default="", metavar="TEXT", help="where the weights come from")
+    card.add_argument("--origin", default="", metavar="TEXT", help="where the weights come from")
     parser.add_argument("--private", action="store_true", default=None, help="create a private repository")
     parser.add_argument("--message", default="Upload a model", metavar="TEXT", help="message of the commit")
     _options.add(parser, "-o/--output", metavar="DIR", note="write the files to this folder, and upload nothing")
@@ -55,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
     package()
     if not args.output:
         upload.require_token()
-    scores = [score for path in args.map or () for score in read_scores(path)]
+    scores = [score for path in args.scores or () for score in read_scores(path)]
     model = _model.find_files(args)
     network = _model.load_network(args, model)
     if args.names:
         network.names = read_names(args.names)
     if args.data:
         scores = _evaluate(args, network)
-    source = " ".join(filter(None, (args.source, upload.describe_source(model.cfg, model.weights))))
+    source = " ".join(filter(None, (args.origin, upload.describe_source(model.cfg, model.weights))))
     if args.output:
         for path in upload.write_repository(
             network,

@@ -1,7 +1,7 @@
 """Draw the filters of a network, or its feature maps for an image.
 
     darknet-py visualize yolov4-tiny
-    darknet-py visualize yolov4-tiny sample:bus --layers 0,16,24
+    darknet-py visualize yolov4-tiny sample:bus --layer 0,16,24
     darknet-py visualize my.cfg my.weights photo.jpg -o maps.png
 
 Without an image the sheet has the filters of the first convolution. With an image there is a sheet for the last layer
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("sources", metavar="[WEIGHTS] [IMAGE]", nargs="*", help="for a cfg, its weights first")
     _options.add(parser, "-o/--output", metavar="FILE", default=OUTPUT, note=f".png or .jpg (default: {OUTPUT})")
-    parser.add_argument("--layers", metavar="N,N", help="numbers of layers, or all; see darknet-py info")
+    parser.add_argument("--layer", metavar="N,N", help="numbers of layers, or all; see darknet-py info")
     parser.add_argument(
         "--filters", action="store_true", help="with an image: also the filters of these layers, FILE_filters.png"
     )
@@ -73,18 +73,18 @@ def run(args: argparse.Namespace) -> int:
     if len(images) > 1:
         raise DataError(f"{images[0]}: expected one image, found {len(images)}")
     network = _model.load_network(args, model)
-    layers, every = _parse_layers(args.layers), range(len(network.layers))
+    layers, every = _parse_layers(args.layer), range(len(network.layers))
     sheets: dict[str, ImageArray] = {}
     if images:
         image = read_image(images[0], network.shape.channels, exif=bool(args.exif), max_pixels=args.max_pixels)
-        numbers = every if args.layers == "all" else layers
+        numbers = every if args.layer == "all" else layers
         maps = visualize(
             network, image, numbers, max_channels=args.max_channels, order=args.order, letterbox=args.letterbox
         )
         sheets |= _name_sheets(args.output, maps)
     if args.filters or not images:
         known = convolutions(network)
-        chosen = known if args.layers == "all" else layers
+        chosen = known if args.layer == "all" else layers
         if images and layers:
             chosen = [number for number in layers if number % len(every) in known] or None
         filters = visualize(network, layers=chosen, max_channels=args.max_channels)
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parse_layers(text: str | None) -> list[int] | None:
-    """The numbers of ``--layers``; None if it is left out, or all."""
+    """The numbers of ``--layer``; None if it is left out, or all."""
     from ..errors import DataError
 
     if text is None or text == "all":
@@ -103,7 +103,7 @@ def _parse_layers(text: str | None) -> list[int] | None:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
-        raise DataError(f"--layers: expected numbers such as 0,16,24, or all, got {text!r}") from None
+        raise DataError(f"--layer: expected numbers such as 0,16,24, or all, got {text!r}") from None
 
 
 def _name_sheets(output: str, sheets: Mapping[int, ImageArray], ending: str = "") -> dict[str, ImageArray]:

@@ -248,7 +248,7 @@ def test_scores_of_another_file_are_refused(content: str, tmp_path: pathlib.Path
 def test_a_folder_is_written_without_the_hub(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("huggingface_hub", reason="pip install 'darknet-torch[hf]'")
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["push", "digits", "owner/digits", "-o", "out", "--source", "A test."]) == 0
+    assert cli.main(["push", "digits", "owner/digits", "-o", "out", "--origin", "A test."]) == 0
     assert "A test. Loaded from `digits.cfg` (SHA-256" in pathlib.Path("out/README.md").read_text()
     first, second = dk.load("out/model.safetensors").state_dict(), dk.load("digits").state_dict()
     assert all(torch.equal(first[name], second[name]) for name in second)

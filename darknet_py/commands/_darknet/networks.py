@@ -91,7 +91,7 @@ def run_help(_args: argparse.Namespace) -> int:
 
 @function("visualize", "cfg weights?")
 def run_visualize(args: argparse.Namespace) -> int:
-    """Draw the filters of the first convolution; darknet-py visualize CFG WEIGHTS --layers all draws each, as Darknet.
+    """Draw the filters of the first convolution; darknet-py visualize CFG WEIGHTS --layer all draws each, as Darknet.
 
     Writes visualized.png.
     """
