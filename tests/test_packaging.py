@@ -42,7 +42,10 @@ def test_the_wheel_holds_the_package_and_its_networks_and_nothing_else(wheel: pa
     assert networks
     assert networks <= inside
     code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "darknet_py").rglob("*.py")}
-    data = ("hub/catalogue.toml", "demo/digits.png", "serving/page.html", "py.typed")
+    data = (
+        *("hub/catalogue.toml", "demo/digits.png", "exporters/nvdsinfer_darknet.cpp", "serving/page.html"),
+        *("tuning/space.toml", "py.typed"),
+    )
     others = {f"darknet_py/{name}" for name in data}
     assert inside == networks | code | others
 
@@ -77,7 +80,7 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
             assert numbers[0] >= numbers[1], f"constraints.txt pins {name} below {requirement}"
 
 
-HEAVY = ("int8", "mlflow", "track", "wandb")  # pyproject.toml says why
+HEAVY = ("coreml", "int8", "mlflow", "tflite", "track", "wandb")  # pyproject.toml says why
 
 
 def test_every_extra_for_users_is_in_all() -> None:
