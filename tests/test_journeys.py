@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import pathlib
 import re
@@ -24,14 +23,6 @@ pytestmark = [
 PAGE = (ROOT / "docs" / "journeys.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 INSTALL, CONVERT, TRAIN, DETECT, RECORD, COUNT, SERVE = BLOCKS
-# The page of `serve` takes a file as a person drops it.
-DROP = """
-const bytes = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0));
-const transfer = new DataTransfer();
-transfer.items.add(new File([bytes], "00000.png", {type: "image/png"}));
-document.getElementById("drop").dispatchEvent(
-  new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: transfer}));
-"""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +94,7 @@ def test_a_model_in_the_browser_finds_the_boxes_of_the_detector(address: str, fo
     with chromium() as browser:
         browser.open(address)
         browser.wait("return document.getElementById('model').textContent.includes('digits.cfg')")
-        browser.run(DROP, base64.b64encode(image.read_bytes()).decode())
+        browser.drop("drop", image.read_bytes(), image.name)
         browser.wait("return document.getElementById('status').textContent.includes('detection')")
         names = browser.run("return [...document.querySelectorAll('#rows tr')].map(row => row.cells[0].textContent)")
     expected = [row["name"] for row in Detector("digits")(image).summary()]

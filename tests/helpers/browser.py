@@ -22,6 +22,17 @@ _OPTIONS = (
 )
 
 
+# An element takes a file as when a person drops it.
+_DROP = """
+const [id, content, name, type] = arguments;
+const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+const transfer = new DataTransfer();
+transfer.items.add(new File([bytes], name, {type}));
+document.getElementById(id).dispatchEvent(
+  new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: transfer}));
+"""
+
+
 class Browser:
     """A session of a browser."""
 
@@ -47,6 +58,10 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """Run a function body of JavaScript, and return its result; a promise is awaited."""
         return self._in_session("POST", "/execute/sync", {"script": script, "args": arguments})
+
+    def drop(self, element: str, content: bytes, name: str, kind: str = "image/png") -> None:
+        """Drop a file on the element of this id."""
+        self.run(_DROP, element, base64.b64encode(content).decode(), name, kind)
 
     def type(self, selector: str, text: str) -> None:
         """Type into an element; for the field of a file, its path."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import pathlib
 from collections.abc import Iterator
@@ -17,13 +16,6 @@ from tests.serving.test_server import Server, running
 pytest.importorskip("uvicorn", reason="serving needs uvicorn: pip install 'darknet-torch[serve]'")
 pytestmark = pytest.mark.slow
 
-_DROP = """
-const bytes = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0));
-const transfer = new DataTransfer();
-transfer.items.add(new File([bytes], "digits.png", {type: arguments[1]}));
-document.getElementById("drop").dispatchEvent(
-  new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: transfer}));
-"""
 _STATUS = "return document.getElementById('status').textContent.includes('detection')"
 _ROWS = "return [...document.querySelectorAll('#rows tr')].map(row => [...row.cells].map(cell => cell.textContent))"
 _ERROR = "return document.getElementById('error').textContent"
@@ -49,7 +41,7 @@ def page(server: Server, browser: Browser) -> Browser:
 
 
 def drop(page: Browser, content: bytes, kind: str = "image/png") -> None:
-    page.run(_DROP, base64.b64encode(content).decode(), kind)
+    page.drop("drop", content, "digits.png", kind)
 
 
 def keep(page: Browser, name: str, folder: pathlib.Path) -> None:
