@@ -15,12 +15,15 @@ import numpy as np
 
 from .. import schedule
 from ..augmentation.geometry import Size
+from ..cfg import Dialect
 from ..cfg.net_section import Net
 from ..errors import ConfigError
 
 _RESIZE_EVERY = 10  # iterations
 _RESIZE_RANGE = 1.4  # of random=1: sizes from 1 / 1.4 to 1.4 times the cfg's
 _LARGEST_AT_END = 100  # last iterations, which have the largest size
+_PJREDDIES_SIDES = range(320, 609, 32)  # of his random=, whatever the cfg's size (``train_detector``)
+_PJREDDIES_LARGEST_AT_END = 200
 DETECTOR_THREADS = 6  # of C's loader in builds with OpenCV (``train_detector``)
 CLASSIFIER_THREADS = 32  # ``train_classifier``
 _MEMORY_SHARE = 0.8  # of the largest size's, for larger mini-batches of smaller images
@@ -49,7 +52,7 @@ class Plan:
     Attributes:
         net: The options of [net].
         size: Width and height of the cfg's input.
-        random: ``random=`` of the head: 1, or the factor by which sizes vary.
+        random: ``random=`` of the head: 1, or the factor by which sizes vary; in pjreddie's dialect 1 for 320 to 608.
         seed: Seed of everything random.
         mix_groups: Consecutive parts of an iteration whose images are all mixed with others or none of them is: C's
             loader threads, of which each decides once for its images; 0: decide for each image.
@@ -67,13 +70,21 @@ class Plan:
         return schedule.images_per_forward(self.net)
 
     def size_at(self, iteration: int) -> Size:
-        """Width and height of an iteration's images; they change every 10 iterations with ``random=``."""
-        if not self.random:
+        """Width and height of an iteration's images; they change every 10 iterations with ``random=``.
+
+        In AlexeyAB's dialect they vary about the cfg's size; in pjreddie's they are squares of 320 to 608 pixels by
+        steps of 32, all equally likely, whatever the cfg's size, and 608 in the last blocks.
+        """
+        if not self._is_random:
             return self.size
-        largest = self._stepped(self._reach)
         block = iteration // _RESIZE_EVERY * _RESIZE_EVERY
+        if self._is_pjreddies:
+            if self.net.max_batches and block > self.net.max_batches - _PJREDDIES_LARGEST_AT_END:
+                return self._largest
+            side = int(generator(self.seed, block, 0, Purpose.SIZE).choice(_PJREDDIES_SIDES))
+            return side, side
         if block == 0 or (self.net.max_batches and block > self.net.max_batches - _LARGEST_AT_END):
-            return largest
+            return self._largest
         rng = generator(self.seed, block, 0, Purpose.SIZE)
         factor = 1 + (self._reach - 1) * rng.random()
         if rng.integers(2):
@@ -83,8 +94,10 @@ class Plan:
 
     def sizes(self) -> set[Size]:
         """All sizes that ``size_at`` returns."""
-        if not self.random:
+        if not self._is_random:
             return {self.size}
+        if self._is_pjreddies:
+            return {(side, side) for side in _PJREDDIES_SIDES}
         first, last = sorted((1 / self._reach, self._reach))
         step = self.net.resize_step
         # A side changes where factor * side / step + 1.5 passes a whole number.
@@ -95,11 +108,25 @@ class Plan:
 
     def batch_at(self, iteration: int) -> int:
         """Images per mini-batch of an iteration; more at smaller sizes with ``dynamic_minibatch=1``."""
-        if not (self.random and self.net.dynamic_minibatch):
+        if not (self._is_random and self.net.dynamic_minibatch):
             return self.batch
-        (wide, high), (width, height) = self._stepped(self._reach), self.size_at(iteration)
+        (wide, high), (width, height) = self._largest, self.size_at(iteration)
         fitting = self.batch * wide * high // (width * height)
         return filled if (filled := int(fitting * _MEMORY_SHARE)) > self.batch else fitting
+
+    @property
+    def _is_pjreddies(self) -> bool:
+        return self.net.dialect is Dialect.PJREDDIE
+
+    @property
+    def _is_random(self) -> bool:
+        """Whether sizes change; pjreddie's ``random=`` is an integer."""
+        return bool(int(self.random) if self._is_pjreddies else self.random)
+
+    @property
+    def _largest(self) -> Size:
+        """The largest size with ``random=``."""
+        return (_PJREDDIES_SIDES[-1],) * 2 if self._is_pjreddies else self._stepped(self._reach)
 
     @property
     def _reach(self) -> float:

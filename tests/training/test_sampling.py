@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from darknet_py.cfg import Dialect
 from darknet_py.cfg.net_section import Net
 from darknet_py.errors import ConfigError
 from darknet_py.training.sampling import Plan
@@ -52,6 +53,22 @@ def test_no_size_is_below_a_step() -> None:
     assert min(sizes(Plan(Net(resize_step=64, max_batches=9000), (64, 64), 4.0))) >= (64, 64)
     with pytest.raises(ConfigError, match="resize_step"):
         Plan(Net(resize_step=0), (64, 64), 1.0).size_at(0)
+
+
+def test_pjreddies_sizes_ignore_the_size_of_the_cfg() -> None:
+    """``train_detector`` of pjreddie's: (rand() % 10 + 10) * 32 every ten iterations, 608 in the last 200."""
+    plan = Plan(Net(max_batches=20000, dialect=Dialect.PJREDDIE), (544, 320), 1.0)
+    counts = Counter(sizes(plan, 1900))
+    assert set(counts) == plan.sizes() == {(32 * n, 32 * n) for n in range(10, 20)}
+    expected = 1899 / 10
+    # Chi-squared with 9 degrees of freedom: above 21.7 once in a hundred.
+    assert sum((count - expected) ** 2 / expected for count in counts.values()) < 21.7
+    ends = {plan.size_at(iteration) for iteration in range(19810, 20000)}
+    assert ends == {(608, 608)}
+    assert {replace(plan, seed=seed).size_at(19800) for seed in range(100)} > ends  # C: iteration + 200 > max_batches
+    assert {replace(plan, seed=seed).size_at(0) for seed in range(100)} > ends  # AlexeyAB's begins with the largest
+    # ``option_find_int``: a factor such as AlexeyAB's random=0.5 is 0 there.
+    assert replace(plan, random=0.5).sizes() == {replace(plan, random=0.5).size_at(500)} == {(544, 320)}
 
 
 def test_without_random_the_size_stays() -> None:

@@ -55,7 +55,13 @@ class AnchorHead(Head):
             max=100,
             extension=True,
         )
-        random: float = option(0.0, "multi-scale training: range of the input's size", train=True, min=0, max=1000)
+        random: float = option(
+            0.0,
+            "multi-scale training: range of the input's size, 1 for 1.4; pjreddie: 1 for 320 to 608 pixels",
+            train=True,
+            min=0,
+            max=1000,
+        )
         map: pathlib.Path | None = option(
             None, "file with the head's class number of every class of the labels", train=True
         )

@@ -42,7 +42,13 @@ class Region(Head):
         log: bool = option(False, "read by C but not used", train=True, effect="unused")
         sqrt: bool = option(False, "read by C but not used", train=True, effect="unused")
         absolute: bool = option(False, "read by C but not used", train=True, effect="unused")
-        random: float = option(0.0, "multi-scale training: range of the input's size", train=True, min=0, max=1000)
+        random: float = option(
+            0.0,
+            "multi-scale training: range of the input's size, 1 for 1.4; pjreddie: 1 for 320 to 608 pixels",
+            train=True,
+            min=0,
+            max=1000,
+        )
         mask_scale: float = option(1.0, "weight of the mask loss", train=True, effect="unsupported", min=0)
 
         def conflicts(self) -> Iterator[Conflict]:
