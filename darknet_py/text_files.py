@@ -36,6 +36,12 @@ _KEPT_BYTE = re.compile("[\udc80-\udcff]")
 _MAX_NAMED = 6  # places that an error lists
 
 
+def system_folders() -> list[pathlib.Path]:
+    """Return the folders where a package of the system may have Darknet's ``cfg`` and ``data``, as Debian's has."""
+    data_folders = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
+    return [pathlib.Path(folder, "darknet") for folder in data_folders]
+
+
 def decode_text(content: bytes) -> str:
     """Decode the content of a text file; bytes that are not UTF-8 become surrogates (``surrogateescape``)."""
     for mark, encoding in _BYTE_ORDER_MARKS:
@@ -133,12 +139,24 @@ class PathFinder:
         return None
 
     def require(self, text: str, key: str) -> str:
-        """Return the path of an existing file or folder. Raises DataError, which says where it was searched."""
-        if (path := self.find(text)) is not None:
+        """Return the path of an existing file or folder, or of the system's file of this name in ``system_folders``.
+
+        Raises DataError, which says where it was searched.
+        """
+        if (path := self.find(text) or self._find_in_system(text)) is not None:
             self.log_replaced()
             return path
         tried = list(dict.fromkeys(path for path, _ in self._candidates(text.replace("\\", "/"))))
         raise DataError(f"{self.file}: {key}: no such file or folder: {text!r}; tried {list_first(tried, _MAX_NAMED)}")
+
+    def _find_in_system(self, text: str) -> str | None:
+        """Return the path of a file of Darknet's that the system has, such as data/9k.names."""
+        name = text.replace("\\", "/").rpartition("/")[2]
+        for folder in system_folders():
+            if name and (path := folder / "data" / name).is_file():
+                self._replaced.append((text, str(path)))
+                return str(path)
+        return None
 
     def log_replaced(self) -> None:
         """Log that files were found under other paths than the written ones: the first one, and how many there are."""

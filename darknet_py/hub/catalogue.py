@@ -16,9 +16,11 @@ import tomllib
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .._typing import StrPath
 from ..errors import ConfigError, DarknetError, DataError, WeightsError, did_you_mean
 from ..files import atomic_write
 from ..messages import get_logger
+from ..text_files import system_folders
 from .download import Check, SourceError, Url, file_sha256, remove_parts
 from .pypi import Package
 
@@ -147,18 +149,32 @@ def fetch(name: str | CatalogueEntry, progress: bool = True) -> pathlib.Path:
 
 
 def cfg_path(name: str) -> pathlib.Path:
-    """Return the path of the cfg of an entry, or of a cfg of the package by name. Raises ConfigError."""
+    """Return the path of the cfg of an entry, or of a cfg of the package or the system by name. Raises ConfigError."""
     try:
         file = find(name).cfg
     except DarknetError:
         file = name if name.endswith(".cfg") else f"{name}.cfg"
-    return _package_file(file or f"{name}.cfg", ConfigError)
+    file = file or f"{name}.cfg"
+    if (path := _find_file(file, "cfg")) is not None:
+        return path
+    choices = sorted(other.name for other in cfg_folder().glob(f"*{pathlib.Path(file).suffix}"))
+    hint = did_you_mean(file, choices)
+    raise ConfigError(f"{file}: not in the package{hint}: expected a path, or one of {', '.join(choices)}")
 
 
-def names_path(name: str) -> pathlib.Path | None:
-    """Return the path of the class names of an entry, or None. Raises DarknetError, DataError."""
+def names_path(name: str, cfg: StrPath = "") -> pathlib.Path | None:
+    """Return the path of the class names of an entry, or None if there is no such file.
+
+    Args:
+        name: the entry.
+        cfg: a cfg with other files of Darknet's beside it, or in ``data`` there or beside its folder.
+
+    Raises:
+        DarknetError: there is no such entry.
+    """
     file = find(name).names
-    return _package_file(file, DataError) if file else None
+    folder = pathlib.Path(cfg).parent
+    return _find_file(file, "data", *(folder / place for place in (".", "data", "../data"))) if file else None
 
 
 def rows() -> list[tuple[str, str, str, str]]:
@@ -241,13 +257,10 @@ def _checkout_folder(folder: str) -> pathlib.Path:
     return pathlib.Path(__file__).resolve().parents[2] / folder
 
 
-def _package_file(file: str, error: type[DarknetError]) -> pathlib.Path:
-    path = cfg_folder() / file
-    if not path.is_file():
-        choices = sorted(other.name for other in cfg_folder().glob(f"*{path.suffix}"))
-        hint = did_you_mean(file, choices)
-        raise error(f"{file}: not in the package{hint}: expected a path, or one of {', '.join(choices)}")
-    return path
+def _find_file(file: str, kind: str, *folders: pathlib.Path) -> pathlib.Path | None:
+    """A file of the package, of the folders, or of the system's folder of a kind: cfg or data."""
+    places = (cfg_folder(), *folders, *(folder / kind for folder in system_folders()))
+    return next((path for place in places if (path := place / file).is_file()), None)
 
 
 def _status(entry: CatalogueEntry) -> str:

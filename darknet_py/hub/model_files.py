@@ -54,7 +54,7 @@ def find(model: StrPath, weights: StrPath | None = None, *, fetch: bool = False,
         if entry is None:
             raise DarknetError(f"{cfg.name}: expected weights: the catalogue has none for this cfg")
         weights = catalogue.fetch(entry, progress)
-    names = catalogue.names_path(entry.name) if entry is not None else None
+    names = catalogue.names_path(entry.name, cfg) if entry is not None else None
     return Model(cfg, weights, names)
 
 

@@ -40,6 +40,15 @@ def test_a_file_near_the_cfg_is_read(folder: pathlib.Path, place: str) -> None:
     assert network(folder, folder / place / "x.tree").class_tree is not None
 
 
+@pytest.mark.parametrize("place", ["project/cfg", "project/data", "work", "work/data", "share/darknet/data"])
+@pytest.mark.parametrize("name", ["x.tree", "data/x.tree", "/usr/lib/darknet/data/x.tree"])
+def test_a_file_of_darknets_is_found_by_its_name(folder: pathlib.Path, place: str, name: str) -> None:
+    """As 9k.tree of yolo9000.cfg: Debian's cfg has an absolute path, pjreddie's a folder that a copy may lack."""
+    (folder / place).mkdir(exist_ok=True, parents=True)
+    (folder / place / "x.tree").write_text(TREE)
+    assert network(folder, name).class_tree is not None
+
+
 @pytest.mark.parametrize("name", ["{}/elsewhere/x.tree", "../../elsewhere/x.tree", "link.tree", "linked/x.tree"])
 def test_a_file_elsewhere_needs_permission(folder: pathlib.Path, name: str) -> None:
     (folder / "elsewhere/x.tree").write_text(TREE)

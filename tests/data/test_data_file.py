@@ -166,6 +166,24 @@ def test_the_error_names_a_missing_entry(tmp_path: pathlib.Path, text: str, mess
         data_file.load_data_file(write_text(tmp_path / "my.data", text))
 
 
+def test_darknets_own_files_are_those_of_the_system_if_there_are_no_others(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As data/9k.names of combine9k.data, which Debian's package has in /usr/share/darknet/data."""
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
+    write_text(tmp_path / "my.data", "names = data/9k.names\n")
+    settings = data_file.read_data_file(tmp_path / "my.data")
+    with pytest.raises(DataError, match=r"names: no such file or folder: 'data/9k\.names'; tried data/9k\.names"):
+        settings.get_path("names")
+    for place in ("share/darknet/data", "data"):
+        path = tmp_path / place / "9k.names"
+        path.parent.mkdir(parents=True)
+        write_text(path, "thing\n")
+        assert settings.get_path("names") == str(path)
+    (message,) = caplog.messages
+    assert message == f"{tmp_path}/my.data: data/9k.names is not there; using {tmp_path}/share/darknet/data/9k.names"
+
+
 def test_difficult_lists_must_be_parallel() -> None:
     with pytest.raises(DataError, match="2 images, but 1 in the list of difficult objects"):
         load_image_list(["a.jpg", "b.jpg"], ["a.jpg"])

@@ -69,7 +69,24 @@ def test_the_package_has_cfg_and_names_of_the_popular_networks() -> None:
     assert catalogue.names_path("darknet53.conv.74") is None
 
 
-def test_a_cfg_that_is_not_in_the_package_is_refused() -> None:
+def test_cfg_and_names_of_the_system_are_found(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package has none of yolo9000; Debian's ``darknet`` has all but the weights."""
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
+    assert catalogue.names_path("yolo9000") is None
+    for place in ("darknet/cfg/yolo9000.cfg", "darknet/data/9k.names", "mine/data/9k.names"):
+        (tmp_path / place).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / place).touch()
+    assert catalogue.cfg_path("yolo9000") == tmp_path / "darknet/cfg/yolo9000.cfg"
+    assert catalogue.names_path("yolo9000") == tmp_path / "darknet/data/9k.names"
+    for mine in ("mine/yolo9000.cfg", "mine/cfg/yolo9000.cfg", "mine/data/yolo9000.cfg"):
+        (tmp_path / mine).parent.mkdir(exist_ok=True)
+        names = catalogue.names_path("yolo9000", tmp_path / mine)
+        assert names is not None
+        assert names.samefile(tmp_path / "mine/data/9k.names")
+
+
+def test_a_cfg_that_is_not_in_the_package_is_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
     with pytest.raises(ConfigError, match=r"yolov4-tinny\.cfg: not in the package \(did you mean 'yolov4-t"):
         catalogue.cfg_path("yolov4-tinny")
     with pytest.raises(ConfigError, match=r"resnet152\.cfg: not in the package"):
