@@ -32,7 +32,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     assert extras is not None
     wheel = environments.build_wheel(tmp_path_factory.mktemp("wheel"))
     environment = environments.make(tmp_path_factory.mktemp("environment") / "venv")
-    environments.pip(environment, f"{wheel}[{extras[1]}]")
+    environments.pip(environment, f"{wheel}[{extras[1]}]", "pip")  # pip downloads the photograph, as in any venv
     return environment
 
 
