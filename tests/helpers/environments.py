@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Container
 
 import pytest
 
@@ -24,20 +25,23 @@ def make(folder: pathlib.Path, *layers: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def pip(environment: pathlib.Path, *arguments: str) -> None:
-    """Install in an environment; without a package index the test is skipped."""
+def pip(environment: pathlib.Path, *arguments: str, unpinned: Container[str] = ()) -> None:
+    """Install in an environment the versions of constraints.txt; without a package index the test is skipped."""
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    constraints = environment / "constraints.txt"
+    constraints.write_text("\n".join(pin for pin in pins if pin.partition("==")[0] not in unpinned))
     line = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--no-input", "install", "-q"]
-    line += ["--disable-pip-version-check", "--no-compile", "-c", str(ROOT / "constraints.txt"), *arguments]
+    line += ["--disable-pip-version-check", "--no-compile", "-c", str(constraints), *arguments]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if "Failed to establish a new connection" in done.stderr:
         pytest.skip("the package index cannot be reached")
     assert done.returncode == 0, done.stderr
 
 
-def install(environment: pathlib.Path, wheel: pathlib.Path, extra: str) -> None:
+def install(environment: pathlib.Path, wheel: pathlib.Path, extra: str, unpinned: Container[str] = ()) -> None:
     """Install the wheel, for a ``darknet-py`` that runs in this environment, and what its extra adds to those below."""
     pip(environment, "--no-deps", "--ignore-installed", str(wheel))
-    pip(environment, f"{wheel}[{extra}]")
+    pip(environment, f"{wheel}[{extra}]", unpinned=unpinned)
 
 
 def build_wheel(folder: pathlib.Path) -> pathlib.Path:
