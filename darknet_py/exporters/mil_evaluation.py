@@ -172,15 +172,15 @@ class Operations:
         return x
 
     @staticmethod
-    def gather(x: Tensor, indices: Tensor, axis: Tensor, batch_dims: Any, validate_indices: Any) -> Tensor:
-        """Slices of an axis."""
+    def gather(x: Tensor, indices: Tensor, axis: Tensor, batch_dims: Any = None, **_: Any) -> Tensor:
+        """Slices of an axis; iOS 13's has no ``batch_dims`` and ``validate_indices``."""
         _require(not batch_dims, "gather with batch_dims")
         dim = int(axis) % x.dim()
         picked = x.index_select(dim, indices.reshape(-1).long() % x.shape[dim])
         return picked.reshape(*x.shape[:dim], *indices.shape, *x.shape[dim + 1 :])
 
     @staticmethod
-    def gather_along_axis(x: Tensor, indices: Tensor, axis: Tensor, validate_indices: Any) -> Tensor:
+    def gather_along_axis(x: Tensor, indices: Tensor, axis: Tensor, **_: Any) -> Tensor:
         """One value for each index."""
         return x.gather(int(axis), indices.long() % x.shape[int(axis)])
 

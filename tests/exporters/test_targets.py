@@ -171,7 +171,9 @@ def test_core_ml_models_are_called_by_the_names_of_their_description(
 @pytest.mark.parametrize("fp16", [False, True])
 def test_a_package_has_the_networks_outputs_names_and_metadata(fp16: bool, tmp_path: pathlib.Path) -> None:
     result = export(detector(), tmp_path / "a.mlpackage", heads="boxes", fp16=fp16, names=["a", "b", "ç", "d"])
-    assert (result.max_abs_difference > 0) == fp16  # the same operations in the same order
+    ulp = np.finfo(np.float32).eps  # of outputs below 2; coremltools computes constants with numpy
+    assert (result.max_abs_difference > 100 * ulp) == fp16
+    assert fp16 or result.max_abs_difference <= 2 * ulp
     assert result.box_pixels < (1 if fp16 else 1e-3)
     code = (
         "import sys, json, coremltools as ct; spec = ct.models.MLModel(sys.argv[1], skip_model_load=True).get_spec();"
