@@ -17,7 +17,10 @@ labels mAP (top-1 of classifiers) is computed before and after; layers that lose
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
@@ -69,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _options.add(group, "--classes", note="(with --heads nms)")
     _options.add(group, "--skip-classes", note="(with --heads nms)")
     _options.add(group, "--letterbox", note="(stored in the metadata; default: as the cfg says)")
+    _options.add(group, "--quiet")
     _add_int8(parser)
 
 
@@ -93,7 +97,6 @@ def _add_int8(parser: argparse.ArgumentParser) -> None:
         help="bits of the weights (default: 7 where this machine's x86 processor has no VNNI, else 8)",
     )
     _options.add(group, "--seed", note="of the sample (default: 0)")
-    _options.add(group, "--quiet")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -125,8 +128,24 @@ def run(args: argparse.Namespace) -> int:
     options |= {"fp16": args.fp16, "allow_non_finite": args.allow_non_finite}
     if is_folder:
         return _export_folders.export_folder(args, network, model.cfg, options)
-    print(export(network, output, **options))
+    with contextlib.nullcontext() if args.quiet else _long_steps_on_stderr():
+        result = export(network, output, **options)
+    print(result)
     return 0
+
+
+@contextlib.contextmanager
+def _long_steps_on_stderr() -> Iterator[None]:
+    """Show the INFO messages of the exporters: which converter is at work for a minute."""
+    logger = logging.getLogger("darknet_py.exporters")
+    handler, level = logging.StreamHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def _int8_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Converters of other projects in a process of their own.
+"""Converters of other projects (litert-torch, coremltools) in a process of their own.
 
 litert-torch and coremltools write to stdout and stderr, change loggers, warnings and PyTorch's registries when they are
 imported, and end the process where their C++ code finds something that it does not expect. So they run in
@@ -7,34 +7,78 @@ subprocesses, which are given the network as a file of ``torch.export``.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
 from ..errors import DarknetError
+from ..messages import get_logger
 from ..network import Network
 from ..postprocess import Heads
 from ..python_process import environment
+from . import metadata
 from .traceable import TraceableNetwork, trace
 
 PROGRAM = "network.pt2"  # the traced network, in the folder of a subprocess
+_log = get_logger(__name__)
 
 
-def save_program(network: Network, heads: Heads, threshold: float, folder: pathlib.Path) -> TraceableNetwork:
-    """Trace a network for one image, write it to ``PROGRAM`` in a folder, and return what was traced.
+class Converter(NamedTuple):
+    """A package that converts, and the format that it writes."""
+
+    package: str  # on PyPI, with a module of that name
+    format: str
+    extra: str  # of darknet-torch
+
+
+class Program(NamedTuple):
+    """A traced network."""
+
+    folder: pathlib.Path  # has PROGRAM, and is removed in the end
+    module: TraceableNetwork  # what was traced
+    metadata: dict[str, str]
+
+
+@contextlib.contextmanager
+def converting(
+    converter: Converter, network: Network, path: pathlib.Path, heads: Heads, options: Mapping[str, Any]
+) -> Iterator[Program]:
+    """Trace a network for one image; the block converts it with ``run_module``.
+
+    Args:
+        converter: What converts.
+        network: A network without a state: these formats have none.
+        path: What will be written, for messages.
+        heads: What it returns: ``raw`` or ``boxes``.
+        options: Those of ``metadata.describe``.
 
     Raises:
-        DarknetError: The network cannot be traced, or has a state: these targets run without one.
+        DarknetError: The package is not installed, the network cannot be traced, or the block raised one.
     """
-    if network.stateful:
-        raise DarknetError("does not keep the state of recurrent layers: expected .onnx")
-    module = TraceableNetwork(network, heads, threshold=threshold)
-    torch.export.save(trace(module, False), folder / PROGRAM)
-    return module
+    package, format_name, extra = converter
+    if importlib.util.find_spec(package.replace("-", "_")) is None:
+        raise DarknetError(f"export to {format_name} needs the package {package}: pip install 'darknet-torch[{extra}]'")
+    described = {key: options[key] for key in ("names", "letterbox", "threshold", "nms", "fp16")}
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        try:
+            if network.stateful:
+                raise DarknetError("does not keep the state of recurrent layers: expected .onnx")
+            module = TraceableNetwork(network, heads, threshold=options["threshold"])
+            torch.export.save(trace(module, False), folder / PROGRAM)
+            entries = metadata.describe(network, heads=heads, outputs=module.output_names, **described)
+            _log.info("converting with %s, which takes a minute or more", package)
+            yield Program(folder, module, entries)
+        except DarknetError as error:
+            raise DarknetError(f"{path.name}: {format_name}: {error}") from error
 
 
 def run_module(name: str, arguments: Sequence[str], folder: pathlib.Path) -> None:

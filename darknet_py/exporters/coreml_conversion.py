@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pathlib
 import shutil
@@ -13,16 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import DarknetError
-from ..messages import get_logger
 from ..network import Network
 from ..postprocess import Heads
 from ..runtimes.model import Array
-from . import metadata
-from .converter_process import PROGRAM, run_module, save_program
+from .converter_process import PROGRAM, Converter, converting, run_module
 
+COREMLTOOLS = Converter("coremltools", "Core ML", "coreml")
 NOT_RUN = "PyTorch, operation by operation (not run by Core ML, which needs macOS)"
 _PACKAGE = "network.mlpackage"
-_log = get_logger(__name__)
 
 
 def write_coreml(network: Network, path: pathlib.Path, heads: Heads, options: Mapping[str, Any]) -> None:
@@ -37,22 +34,12 @@ def write_coreml(network: Network, path: pathlib.Path, heads: Heads, options: Ma
     Raises:
         DarknetError: coremltools is not installed, or cannot convert the network.
     """
-    if importlib.util.find_spec("coremltools") is None:
-        raise DarknetError("export to Core ML needs the package coremltools: pip install 'darknet-torch[coreml]'")
     if options["dynamic"]:
         raise DarknetError(f"{path.name}: Core ML files are of fixed size: expected no dynamic")
-    described = {key: options[key] for key in ("names", "letterbox", "threshold", "nms", "fp16")}
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        try:
-            module = save_program(network, heads, options["threshold"], folder)
-            entries = metadata.describe(network, heads=heads, outputs=module.output_names, **described)
-            description = {"outputs": module.output_names, "fp16": options["fp16"], "metadata": entries}
-            (folder / "description.json").write_text(json.dumps(description), encoding="utf-8")
-            _log.info("converting with coremltools, which takes a minute")
-            run_module("coreml_process", ["convert", PROGRAM, _PACKAGE, "description.json"], folder)
-        except DarknetError as error:
-            raise DarknetError(f"{path.name}: Core ML: {error}") from error
+    with converting(COREMLTOOLS, network, path, heads, options) as (folder, module, entries):
+        description = {"outputs": module.output_names, "fp16": options["fp16"], "metadata": entries}
+        (folder / "description.json").write_text(json.dumps(description), encoding="utf-8")
+        run_module("coreml_process", ["convert", PROGRAM, _PACKAGE, "description.json"], folder)
         shutil.copytree(folder / _PACKAGE, path)
 
 

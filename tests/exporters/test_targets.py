@@ -94,6 +94,22 @@ def test_a_failed_converter_is_one_sentence(tmp_path: pathlib.Path, monkeypatch:
         converter_process.run_module("coreml_process", [], tmp_path)
 
 
+def test_the_command_says_that_a_conversion_takes_a_minute(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, "litert_torch", True)
+    failed = subprocess.CompletedProcess([], 1, "", "no memory")
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: failed)
+    line = ["export", "digits", "-o", str(tmp_path / "a.tflite")]
+    error = "darknet-py: a.tflite: LiteRT: no memory\n"
+    for options, errors in (
+        ([], f"converting with litert-torch, which takes a minute or more\n{error}"),
+        (["--quiet"], error),
+    ):
+        assert cli.main([*line, *options]) == 1
+        assert capsys.readouterr().err == errors
+
+
 def test_a_package_replaces_a_package_only(tmp_path: pathlib.Path) -> None:
     def package(text: str) -> pathlib.Path:
         folder = tmp_path / "temporary" / text
