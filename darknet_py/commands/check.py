@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..images.limits import MAX_PIXELS
@@ -100,11 +100,19 @@ def data_lines(
         bar: Iterable[str] = tqdm(names, unit="image", file=sys.stderr, disable=quiet or None)
         return bar
 
+    tree_names: Sequence[str] = ()
     if network is not None:
         classes = _classes(network)
+        tree_names = network.heads[-1].tree_names if network.heads else ()
     channels = None if network is None else network.shape.channels
     for report in check.check_dataset(
-        data, classes=classes, channels=channels, polygons=polygons, max_pixels=max_pixels, progress=progress_bar
+        data,
+        classes=classes,
+        channels=channels,
+        polygons=polygons,
+        max_pixels=max_pixels,
+        tree_names=tree_names,
+        progress=progress_bar,
     ):
         yield f"ok     {report.summary}"
         if per_class:

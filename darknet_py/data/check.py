@@ -13,6 +13,7 @@ from ..images.inspection import read_orientation
 from ..images.limits import MAX_PIXELS
 from ..images.reading import read_image
 from ..text_files import read_list
+from . import classification_list
 from .anchors import count_classes
 from .class_labels import match_labels
 from .data_file import DataFile, read_data_file, read_names
@@ -63,6 +64,7 @@ def check_dataset(
     polygons: bool = False,
     decode: bool = True,
     max_pixels: int = MAX_PIXELS,
+    tree_names: Sequence[str] = (),
     progress: Progress = iter,
 ) -> list[SubsetReport]:
     """Check the lists of a data set in any format of ``load_dataset``, or of a classifier's .data file (``labels=``).
@@ -74,6 +76,7 @@ def check_dataset(
         polygons: take the bounding boxes of polygons in label files.
         decode: decode every image, instead of opening the file only.
         max_pixels: refuse image files with more pixels.
+        tree_names: names of the network's class tree, of which images of ``classification=`` have one in their path.
         progress: wraps the paths of the images, for a progress bar.
 
     Returns:
@@ -84,11 +87,16 @@ def check_dataset(
     """
     entries = read_data_file(path) if os.fspath(path).lower().endswith(".data") else None
     subsets = tuple(subset for subset in SUBSETS if entries and subset in entries.values) or SUBSETS
+    is_mixed = entries is not None and classification_list.KEY in entries.values
+    if is_mixed:
+        subsets += (classification_list.KEY,)
     checked: dict[tuple[str, ...], str] = {}
     reports: list[SubsetReport] = []
     for subset in subsets:
-        if entries and "labels" in entries.values:
-            report, images = _check_labels(entries, subset)
+        if entries and subset == classification_list.KEY:
+            report, images = _check_labels(entries, subset, tree_names)
+        elif entries and "labels" in entries.values and not is_mixed:
+            report, images = _check_labels(entries, subset, read_names(entries.get_path("labels")))
         else:
             report, images = _check_objects(load_dataset(path, subset, polygons=polygons), subset, classes)
         if entries and not reports:
@@ -100,7 +108,7 @@ def check_dataset(
         problems = list(report.problems)
         notes = list(report.notes)
         # Repeated lines are how a rare class is drawn more often; in an evaluation they count twice.
-        (notes if subset == "train" else problems).extend(_find_duplicates(images, subset))
+        (problems if subset == "valid" else notes).extend(_find_duplicates(images, subset))
         for earlier, other in checked.items():
             problems += [Problem(image, f"in {other} and in {subset}") for image in sorted({*earlier} & {*images})]
         if report.dataset is None or not report.dataset.categories:  # COCO's have no label files
@@ -148,9 +156,11 @@ def _check_objects(dataset: Dataset, subset: str, classes: int | None) -> tuple[
     return SubsetReport(subset, summary, dataset.names, counts, tuple(dataset.problems), dataset=dataset), images
 
 
-def _check_labels(entries: DataFile, subset: str) -> tuple[SubsetReport, tuple[str, ...]]:
-    labels = read_names(entries.get_path("labels"))
+def _check_labels(entries: DataFile, subset: str, labels: Sequence[str]) -> tuple[SubsetReport, tuple[str, ...]]:
+    """Check the labels in the paths of images; nothing is known of them without ``labels``."""
     images = tuple(read_list(entries.get_path(entries.list_key(subset))))
+    if not labels:
+        return SubsetReport(subset, f"{subset}: {len(images)} images", (), (), ()), images
     matches = [match_labels(image, labels) for image in images]
     counter = Counter(number for match in matches for number in match.classes)
     counts = [counter[number] for number in range(len(labels))]

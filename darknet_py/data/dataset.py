@@ -18,6 +18,7 @@ from .labels import (
     TargetArray,
     empty_targets,
     images_and_labels,
+    is_class_only,
     missing_labels_problem,
     try_read_label_file,
     unknown_class_problem,
@@ -81,19 +82,32 @@ class Dataset:
         yield from self.read_from
         yield from images_and_labels(sample.image for sample in self.samples)
 
-    def drop_unknown_classes(self, classes: int) -> Dataset:
-        """Return the data set without targets of class ``classes`` or more; each of these in an image is a problem."""
+    def drop_unknown_classes(self, classes: int, *, class_only: int | None = None) -> Dataset:
+        """Return the data set without targets of classes that there are not; each of these in an image is a problem.
+
+        Args:
+            classes: the number of classes.
+            class_only: the number of classes of targets without a box; None: ``classes``.
+        """
         columns = [rows[:, 4] for sample in self.samples for rows in (sample.targets, sample.ignored) if len(rows)]
-        if not columns or np.concatenate(columns).max() < classes:
+        limits = (classes, classes if class_only is None else class_only)
+        if not columns or np.concatenate(columns).max() < min(limits):
             return self
         problems = list(self.problems)
         samples = []
         for sample in self.samples:
-            for cls in sorted({int(k) for k in sample.targets[:, 4] if k >= classes}):
-                problems.append(unknown_class_problem(sample.image, cls, classes))
-            targets, ignored = (rows[rows[:, 4] < classes] for rows in (sample.targets, sample.ignored))
-            samples.append(replace(sample, targets=targets, ignored=ignored))
+            limit = np.where(is_class_only(sample.targets), limits[1], limits[0])
+            unknown = sample.targets[:, 4] >= limit
+            for cls, known in np.unique(np.stack((sample.targets[:, 4], limit), axis=1)[unknown], axis=0).tolist():
+                problems.append(unknown_class_problem(sample.image, int(cls), int(known)))
+            ignored = sample.ignored[sample.ignored[:, 4] < classes]
+            samples.append(replace(sample, targets=sample.targets[~unknown], ignored=ignored))
         return replace(self, samples=samples, problems=problems)
+
+    @property
+    def has_class_only(self) -> bool:
+        """Whether any target has a class and no box."""
+        return any(is_class_only(sample.targets).any() for sample in self.samples if len(sample.targets))
 
     def map_classes(self, mapping: Mapping[int, int], names: Sequence[str]) -> Dataset:
         """Return the data set with other classes and these names, without targets of classes not in ``mapping``."""

@@ -242,6 +242,12 @@ def try_read_label_file(path: str, on_problem: Callable[[Problem], None], option
         return empty_targets()
 
 
+def is_class_only(targets: TargetArray) -> npt.NDArray[np.bool_]:
+    """Return which targets [n, 5 or more] have a class and no box, as ``3 0 0 0 0``: bool [n]."""
+    is_zero: npt.NDArray[np.bool_] = (targets[:, :2] == 0).all(axis=1)  # what ``correct_boxes`` tests
+    return is_zero
+
+
 def empty_targets() -> TargetArray:
     """Return the targets of an image without objects: float32 [0, 5]."""
     return np.zeros((0, 5), np.float32)

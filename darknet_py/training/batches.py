@@ -13,6 +13,7 @@ from .._typing import StrPath
 from ..augmentation import classification, detection
 from ..data import data_file, labels
 from ..data.class_map import MAP_CLASSES_HINT, describe_mismatch, resolve_class_map
+from ..data.classification_list import ClassificationList, read_classification_list
 from ..data.dataset import Dataset
 from ..data.formats import load_dataset
 from ..distributed import ProcessGroup
@@ -20,6 +21,7 @@ from ..errors import ConfigError, DataError
 from ..images.reading import ImageArray
 from ..messages import describe_text, get_logger
 from ..network import Network
+from .class_only import check_class_only, mix_class_only
 from .loader import Array, Batches, Job, Loader
 from .options import TrainOptions
 from .sampling import CLASSIFIER_THREADS, DETECTOR_THREADS, Plan, Purpose, generator
@@ -67,6 +69,8 @@ def create_batches(
         images, names = read_classifier_data(data, "train")
         return create_classification_loader(network, images, names, **kwargs), len(images), names
     dataset = group.compute_once(lambda: _load_objects(network, data, options))
+    path = _data_file_path(data)
+    kwargs["classification"] = read_classification_list(path) if path else None
     loader = create_detection_loader(network, dataset, correct_augmentation=options.correct_augmentation, **kwargs)
     if group.is_main:
         labels.log_problems(loader.problems)
@@ -77,13 +81,13 @@ def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptio
     """Load the objects that a detector trains on, with the classes that its loss expects."""
     head = network.heads[-1]
     label_classes = None if head.label_map is None or options.map_classes else len(head.label_map)
+    class_only = head.classes if head.trains_class_only else None
     dataset = data
     if not isinstance(dataset, Dataset):
-        dataset = load_dataset(
-            dataset, "train", classes=label_classes, polygons=options.polygons, progress=options.verbose
-        )
+        known = label_classes if class_only is None else None
+        dataset = load_dataset(dataset, "train", classes=known, polygons=options.polygons, progress=options.verbose)
     if label_classes is not None:
-        dataset = dataset.drop_unknown_classes(label_classes)
+        dataset = dataset.drop_unknown_classes(label_classes, class_only=class_only)
         unknown = [problem for problem in dataset.problems if problem.kind == labels.UNKNOWN_CLASS]
         if unknown:
             message = unknown[0].message.removesuffix("; ignored")
@@ -106,6 +110,7 @@ def create_detection_loader(
     network: Network,
     dataset: Dataset,
     *,
+    classification: ClassificationList | None = None,
     seed: int = 0,
     correct_augmentation: bool = False,
     **kwargs: Any,
@@ -115,13 +120,15 @@ def create_detection_loader(
     Args:
         network: The detector.
         dataset: Images and their objects.
+        classification: Images with a class and no box that are mixed with them, for a head with a class tree.
         seed: Seed of everything random in the batches.
         correct_augmentation: See ``TrainOptions``.
         **kwargs: Arguments of ``Loader``; ``until`` is max_batches by default.
 
     Raises:
-        ConfigError: The network has no detection head, or does not accept a size of ``random=``.
-        DataError: The data set is empty.
+        ConfigError: The network has no detection head, does not accept a size of ``random=``, or combines images whose
+            targets have no box.
+        DataError: The data set is empty, or there is no class tree for ``classification``.
     """
     if not network.heads:
         raise ConfigError(f"{network.config.path}: expected a network with a detection head to train on objects")
@@ -133,10 +140,12 @@ def create_detection_loader(
     augmentation = detection.DetectionAugmentation.from_cfg(network.options, head, corrected=correct_augmentation)
     maker = _Detection(plan, augmentation)
     label_classes = head.classes if head.label_map is None else max(head.classes, len(head.label_map))
-    objects = Objects(
-        dataset.drop_unknown_classes(label_classes), bool(network.options.track or network.options.contrastive)
-    )
-    return _loader(network, plan, objects, maker, kwargs)
+    dataset = dataset.drop_unknown_classes(label_classes, class_only=head.classes)
+    objects = Objects(dataset, bool(network.options.track or network.options.contrastive))
+    if classification or (head.trains_class_only and dataset.has_class_only):
+        check_class_only(network, augmentation)
+    source = mix_class_only(head, objects, classification) if classification else objects
+    return _loader(network, plan, source, maker, kwargs)
 
 
 def create_classification_loader(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -163,6 +163,11 @@ class Head(Layer):
     def trains_class_only(self) -> bool:
         """Whether the loss trains on targets that have a class and no box: x and y are then 999999, as in C."""
         return False
+
+    @property
+    def tree_names(self) -> Sequence[str]:
+        """Names of the classes in a class tree (``tree=``); empty without one."""
+        return ()
 
     @property
     def multi_scale(self) -> float:

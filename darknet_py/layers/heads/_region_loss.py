@@ -8,7 +8,6 @@ earlier one in the same row, box included; in a class tree it overwrites only th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,28 +20,11 @@ from .._loss import Loss, squared_loss
 from .._tree import Tree
 from ._max_iou import max_iou
 from ._region_loss_options import RegionLossOptions
+from ._region_predictions import RegionPredictions
 
 _WARM_UP = 12800  # images during which all boxes are trained towards their anchor
 _RECALL_IOU = 0.5
 _CLASS_ONLY = 100000  # a target whose x and y are beyond this has a class and no box
-
-
-class RegionPredictions(NamedTuple):
-    """Predictions of a head.
-
-    Attributes:
-        xy: float [batch, height, width, anchors, 2], centre in its cell, 0..1.
-        log_size: float [batch, height, width, anchors, 2], log of the size relative to the anchor.
-        objectness: float [batch, height, width, anchors].
-        scores: float [batch, height, width, anchors, classes].
-        boxes: float [batch, height, width, anchors, 4], (cx, cy, w, h) relative to the image.
-    """
-
-    xy: Tensor
-    log_size: Tensor
-    objectness: Tensor
-    scores: Tensor
-    boxes: Tensor
 
 
 @dataclass
@@ -96,7 +78,9 @@ class RegionLoss:
         with torch.no_grad():
             best_iou, best_target = max_iou(rows.boxes.view(batch, -1, 4), gt_boxes, options.classes)
             targets = self._negatives(rows, best_iou, seen)
-            matches, target = self._match(rows, gt_boxes, grid_size)
+            without_box = (gt_boxes[..., :2] > _CLASS_ONLY).all(dim=-1)
+            has_boxes = ~without_box.any(dim=1) if self.tree else torch.ones(batch, dtype=torch.bool)
+            matches, target = self._match(rows, gt_boxes * has_boxes[:, None, None], grid_size)
             classes = self._map_classes(target[:, 4].long())
             target = target.to(rows.boxes.device, non_blocking=True)
             match_iou = iou(rows.boxes[matches], target[:, :4])
@@ -111,7 +95,8 @@ class RegionLoss:
                 factor = rows.objectness if options.classfix == 2 else torch.ones_like(best_iou)
                 scale = torch.cat((options.class_scale * factor[overlapping], scale))
             self._class_targets(targets, rows.scores, class_rows, classes, scale)
-            self._class_only_targets(targets, rows, gt_boxes)
+            only_rows, only_classes = self._class_only_targets(targets, rows, gt_boxes, without_box)
+            class_rows, classes = torch.cat((class_rows, only_rows)), torch.cat((classes, only_classes))
         d_objectness = targets.objectness - rows.objectness
         d_box = targets.box - torch.cat((rows.xy, rows.log_size), dim=1)
         d_classes = targets.classes - rows.scores
@@ -126,24 +111,36 @@ class RegionLoss:
             class_delta = targets.class_weights * d_classes
             delta = torch.cat((box_weights * d_box * box_slope, objectness_delta, class_delta), dim=1)
             delta = delta.view(batch, height, width, options.num, -1).permute(0, 3, 4, 1, 2).flatten(1, 2)
-            parts = self._averages(rows, matches, match_iou, class_rows, classes)
+            parts = self._averages(rows, matches, match_iou, class_rows, classes, has_boxes)
         return squared_loss(delta, value, **parts)
 
     def _averages(
-        self, rows: RegionPredictions, matches: Tensor, match_iou: Tensor, class_rows: Tensor, classes: Tensor
+        self,
+        rows: RegionPredictions,
+        matches: Tensor,
+        match_iou: Tensor,
+        class_rows: Tensor,
+        classes: Tensor,
+        has_boxes: Tensor,
     ) -> dict[str, Tensor]:
-        """Return the numbers that Darknet prints: means over the matches, and of all objectness."""
+        """Return the numbers that Darknet prints: means over the matches, and of all objectness.
+
+        The objectness of images without boxes, ``has_boxes`` [batch], counts as 0.
+        """
         scores = rows.scores[class_rows]
         if self.tree is not None:
             scores = self.tree.absolute(scores)
         scores = scores.gather(1, classes.to(scores.device, non_blocking=True)[:, None])
         count = max(len(matches), 1)
+        any_object = rows.objectness
+        if not has_boxes.all():
+            any_object = any_object.view(len(has_boxes), -1) * has_boxes[:, None].to(any_object, non_blocking=True)
         return {
             "iou": match_iou.sum() / count,
             "count": torch.tensor(float(len(matches))),
             "class": scores.sum() / max(len(class_rows), 1),
             "object": rows.objectness[matches].sum() / count,
-            "any_object": rows.objectness.mean(),
+            "any_object": any_object.mean(),
             "recall": (match_iou > _RECALL_IOU).sum() / count,
         }
 
@@ -208,7 +205,10 @@ class RegionLoss:
         grid_xy = torch.stack((cell % width, cell // width), dim=1)
         anchor = anchors[anchor_index]
         targets.box[rows] = torch.cat((target[:, :2] * grid - grid_xy, (target[:, 2:4] * grid / anchor).log()), dim=1)
-        targets.box_weights.index_fill_(0, rows, options.coord_scale)
+        weights = torch.full_like(match_iou, options.coord_scale)
+        if options.dialect is Dialect.PJREDDIE:
+            weights = weights * (2 - target[:, 2] * target[:, 3])
+        targets.box_weights[rows] = weights
         targets.objectness[rows] = match_iou[last] if options.rescore else torch.ones_like(match_iou)
         targets.objectness_weights.index_fill_(0, rows, options.object_scale)
 
@@ -238,26 +238,42 @@ class RegionLoss:
         targets.class_weights[rows[step], member] = scale[last][step]
         targets.classes[rows, nodes[last]] = scores.new_ones(())
 
-    def _class_only_targets(self, targets: _Targets, rows: RegionPredictions, gt_boxes: Tensor) -> None:
-        """Train images whose target is a class without a box: the most probable row is trained on the class.
+    def _class_only_targets(
+        self, targets: _Targets, rows: RegionPredictions, gt_boxes: Tensor, without_box: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Train images that have a target without a box: the most probable row is trained on its class.
 
-        In pjreddie's dialect the others are trained to contain no object (``region_layer.c:208``).
+        In pjreddie's dialect the others are trained to contain no object (``region_layer.c:208``). The paper trains the
+        row's objectness towards 0.3, which C computes and then sets to 0.
+
+        Args:
+            targets: what is set.
+            rows: the predictions.
+            gt_boxes: float [batch, targets, 6] on the CPU.
+            without_box: bool [batch, targets] on the CPU, which targets have no box.
+
+        Returns:
+            The rows, int64 [n] on the device, and the classes, int64 [n] on the CPU.
         """
+        chosen = torch.zeros(0, dtype=torch.long, device=rows.boxes.device)
+        labels = torch.zeros(0, dtype=torch.long)
         if self.tree is None:
-            return
+            return chosen, labels
         no_object = self.options.noobject_scale if self.options.dialect is Dialect.PJREDDIE else 0.0
-        without_box = (gt_boxes[..., :2] > _CLASS_ONLY).all(dim=-1)
         count = len(rows.boxes) // len(gt_boxes)
         for image in without_box.any(dim=1).nonzero()[:, 0].tolist():
             label = gt_boxes[image, without_box[image], 4][:1].long()
+            on_path = self.tree.paths(label)[1].to(rows.boxes.device, non_blocking=True)
             part = slice(image * count, (image + 1) * count)
             for values in (targets.objectness, targets.box_weights, targets.class_weights):
                 values[part] = 0.0
             targets.objectness_weights[part] = no_object
-            probs = rows.objectness[part] * self.tree.absolute(rows.scores[part])[:, label[0]]
+            probs = rows.objectness[part] * rows.scores[part].index_select(1, on_path).prod(dim=1)
             row = probs.argmax(dim=0, keepdim=True) + image * count
             targets.objectness_weights.index_fill_(0, row, 0.0)
             self._class_targets(targets, rows.scores, row, label, rows.boxes.new_full((1,), self.options.class_scale))
+            chosen, labels = torch.cat((chosen, row)), torch.cat((labels, label))
+        return chosen, labels
 
     def _class_loss(self, scores: Tensor, targets: _Targets) -> Tensor:
         """Sum the differentiable loss of the classes."""

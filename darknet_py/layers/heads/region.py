@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +19,9 @@ from .._tree import Tree
 from ..base import Shape, section
 from ._anchors import anchor_conflicts
 from ._head import DecodeOptions, Head, SelectedRows, check_box_values, require_map
-from ._region_loss import RegionLoss, RegionPredictions
+from ._region_loss import RegionLoss
 from ._region_loss_options import RegionLossOptions
+from ._region_predictions import RegionPredictions
 
 
 @section("region")
@@ -148,6 +149,11 @@ class Region(Head):
         """With a class tree in pjreddie's dialect; AlexeyAB's loader drops such targets (``fill_truth_detection``)."""
         return self.tree is not None and self.pjreddie
 
+    @property
+    def tree_names(self) -> Sequence[str]:
+        """Names of the tree's classes."""
+        return self.tree.names if self.tree else ()
+
     def decode(
         self, output: Tensor | SelectedRows, size: tuple[int, int], options: DecodeOptions
     ) -> list[RawDetections]:
@@ -224,8 +230,8 @@ class Region(Head):
     def loss_line(self, index: int, numbers: Mapping[str, float]) -> str:
         """Darknet's line."""
         count = int(numbers["count"])
-        names = ("iou", "class", "object", "recall")
-        iou, score, found, recall = (f"{numbers[name]:f}" if count else "-nan" for name in names)
+        iou, found, recall = (f"{numbers[name]:f}" if count else "-nan" for name in ("iou", "object", "recall"))
+        score = f"{numbers['class']:f}" if count or numbers["class"] else "-nan"  # of classes without a box, too
         return (
             f"Region Avg IOU: {iou}, Class: {score}, Obj: {found}, No Obj: {numbers['any_object']:f}, "
             f"Avg Recall: {recall},  count: {count}"
