@@ -142,6 +142,9 @@ def train(
     progress: Progress,
 ) -> None:
     """Make the iterations of the network's cfg on images that are drawn without replacement, epoch after epoch."""
+    # On a CPU, convolutions and batch norm of small maps are about a third faster in this layout.
+    network = network.to(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=torch.channels_last)
     torch.manual_seed(seed)
     trainer = Trainer(network)
     order: list[int] = []
