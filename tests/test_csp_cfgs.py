@@ -222,8 +222,6 @@ def test_a_training_step_equals_plain_torch(name: str, tmp_path: pathlib.Path) -
         after(x)
     for (key, actual), expected in zip(after.state_dict().items(), plain.state_dict().values(), strict=True):
         if not key.endswith("num_batches_tracked"):
-            torch.testing.assert_close(
-                actual, expected, rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
-            )
+            torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5, msg=key)
     least = min(float((old - new.detach()).abs().max()) for old, new in zip(before, plain.weights, strict=True))
     assert least > 1e-3  # a hundred times the tolerance
