@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..errors import DarknetError
@@ -17,6 +18,9 @@ from ..network import Network
 from ..postprocess import Heads
 from .onnx.model import to_onnx, write_onnx
 from .traceable import TraceableNetwork
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def write_ncnn(
@@ -41,6 +45,7 @@ def write_ncnn(
         raise DarknetError(f"{path.name}: ncnn does not keep the state of recurrent layers: expected .onnx")
     model = to_onnx(network, heads=heads, **options or {})
     entries = {prop.key: prop.value for prop in model.metadata_props}
+    _split_padding_from_pooling(model.graph)
     module = TraceableNetwork(network, heads)
     x = module.example_input(1)
     with tempfile.TemporaryDirectory() as name:
@@ -66,6 +71,29 @@ def write_ncnn(
         "outputs": {f"out{index}": list(output.shape) for index, output in enumerate(outputs)},
     }
     path.with_suffix(".json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+
+def _split_padding_from_pooling(graph: onnx.GraphProto) -> None:
+    """Pad in a node of its own what a MaxPool node pads unevenly: pnnx would pad the first rows and columns twice.
+
+    The value is the lowest float, as ncnn cannot read -inf.
+    """
+    import onnx
+
+    for node in [node for node in graph.node if node.op_type == "MaxPool"]:
+        (pads,) = [attribute.ints for attribute in node.attribute if attribute.name == "pads"] or [[]]
+        top, left, bottom, right = pads or [0] * 4
+        if (top, left) == (bottom, right):
+            continue
+        prefix = f"{node.output[0]}_pad"
+        widths = np.array([0, 0, top, left, 0, 0, bottom, right])
+        for name, values in (("widths", widths), ("value", np.finfo(np.float32).min)):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), f"{prefix}_{name}"))
+        inputs = [node.input[0], f"{prefix}_widths", f"{prefix}_value"]
+        padding = onnx.helper.make_node("Pad", inputs, [prefix], prefix, mode="constant")
+        graph.node.insert(list(graph.node).index(node), padding)
+        node.input[0] = prefix
+        pads[:] = [0] * 4
 
 
 def _is_unknown(line: str) -> bool:

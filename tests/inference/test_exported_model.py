@@ -269,3 +269,15 @@ def test_ncnn_files_may_have_outputs_that_no_layer_reads(tmp_path: pathlib.Path)
     expected = darknet_py.Detector(digits, threshold=0.001)(image)
     found = darknet_py.Detector(str(tmp_path / "a.ncnn.param"), threshold=0.001)(image)
     assert len(found.boxes) == len(expected.boxes) > 0
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_ncnn_pads_pooling_once(size: int, stride: int, tmp_path: pathlib.Path) -> None:
+    """Darknet's padding of a pooling is one cell more after the values than before them, or less."""
+    for package in PACKAGES[".param"]:
+        pytest.importorskip(package)
+    net = random_networks.network(
+        f"[net]\nwidth=10\nheight=9\nchannels=3\n[maxpool]\nsize={size}\nstride={stride}\n[convolutional]\nfilters=2\n"
+    )
+    assert darknet_py.export(net, tmp_path / "a.ncnn.param").relative_rms < 1e-6
