@@ -104,7 +104,7 @@ def test_a_video_on_a_full_disk_leaves_no_file(suffix: str, tmp_path: pathlib.Pa
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("option", ["--json", "--jsonl", "--darknet-json"])
+@pytest.mark.parametrize("option", ["--json", "--jsonl", pytest.param("--darknet-json", marks=pytest.mark.slow)])
 def test_results_on_a_full_disk_are_one_sentence(
     option: str, tmp_path: pathlib.Path, rectangles: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,5 +75,5 @@ def test_a_case_depends_on_its_number_only(mutate: Callable[[bytes, random.Rando
 
 
 def test_short_run_finds_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
-    status = command.main(["--seconds", "30", "--seed", "1"])  # about 60 s with the start of 17 workers
+    status = command.main(["--seconds", "15", "--seed", "1"])
     assert status == 0, capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_tiles_cover_the_image_and_overlap(whole: int, part: int, overlap: float
     assert len(tiles) == 1 or (len(tiles) - 1) * (part * (1 - overlap) + 1) >= whole - part > 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.data())
 @pytest.mark.parametrize("kind", NMSKind)
 def test_each_rectangle_is_detected_once_at_any_position(kind: NMSKind, data: st.DataObject) -> None:

@@ -80,7 +80,9 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "detect" else pytest.mark.slow) for name in NAMES]
+)
 def test_a_notebook_runs_in_python(name: str, tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> None:
     require(name, request)
     code = "\n".join(code_cells(name))

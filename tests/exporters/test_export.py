@@ -37,7 +37,7 @@ pytest.importorskip("onnxruntime", reason="the extra export is not installed")
 pytest.importorskip("onnxscript", reason="the extra export is not installed")
 
 
-@pytest.mark.parametrize("heads", ["raw", "boxes"])
+@pytest.mark.parametrize("heads", ["raw", pytest.param("boxes", marks=pytest.mark.slow)])
 def test_batch_and_size_are_dynamic(heads: str, tmp_path: pathlib.Path) -> None:
     net = detector()
     export(net, tmp_path / "a.onnx", heads=heads, dynamic=True)

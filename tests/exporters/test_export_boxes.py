@@ -51,7 +51,7 @@ def expected(net: Network, x: Tensor) -> dict[int, np.ndarray[Any, Any]]:
     return tables
 
 
-@pytest.mark.parametrize("kind", ["default", "greedynms"])
+@pytest.mark.parametrize("kind", ["default", pytest.param("greedynms", marks=pytest.mark.slow)])
 def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> None:
     net = detector(kind)
     result = export(net, tmp_path / "a.onnx", heads="nms", dynamic="batch")
@@ -66,7 +66,7 @@ def test_nms_gives_the_detectors_boxes(kind: str, tmp_path: pathlib.Path) -> Non
             np.testing.assert_allclose(table, expected_boxes[number], atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", ["default", "greedynms"])
+@pytest.mark.parametrize("kind", ["default", pytest.param("greedynms", marks=pytest.mark.slow)])
 def test_nms_of_some_classes_gives_their_rows(kind: str, tmp_path: pathlib.Path) -> None:
     net = detector(kind)
     x = random_networks.random(3, 3, 96, 64, seed=1, low=0).numpy()
@@ -107,6 +107,7 @@ softmax=1
 """.replace("{head}", TREE_HEAD.replace(" ", "\n"))
 
 
+@pytest.mark.slow
 def test_the_threshold_of_a_tree_is_part_of_the_graph(tmp_path: pathlib.Path) -> None:
     net = random_networks.network(TREES)
     for _, tensor in net[0].stored():

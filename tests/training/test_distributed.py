@@ -181,6 +181,7 @@ def _train_branched_process(rank: int, port: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_gradients_are_summed_once_per_iteration(tmp_path: pathlib.Path) -> None:
     network = Network(loads(BRANCHED)).initialise()
     torch.save(network.state_dict(), tmp_path / "start.pt")
@@ -220,6 +221,7 @@ def _load_once(rank: int, port: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_only_the_main_process_reads_the_labels(tmp_path: pathlib.Path) -> None:
     spawn(_load_once, (_free_port(), str(tmp_path)), nprocs=2)
     assert [path.name for path in tmp_path.iterdir()] == ["called_0"]

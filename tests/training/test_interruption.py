@@ -21,7 +21,13 @@ resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGXCPU])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)),
+    ],
+)
 def test_a_signal_saves_the_state(number: signal.Signals, tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=100000)
     words = (rectangles / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
@@ -39,7 +45,7 @@ def test_a_signal_saves_the_state(number: signal.Signals, tmp_path: pathlib.Path
 
 
 def test_closed_pipes_end_printing_and_not_training(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
-    cfg = synthetic_data.cfg(tmp_path, max_batches=400)
+    cfg = synthetic_data.cfg(tmp_path, max_batches=100)
     words = (rectangles / "tiny.data", cfg, "--output", tmp_path, "--workers", "1", "--no-map", "--chart", "")
     process = training_runs.begin(*words)
     assert process.stderr is not None
@@ -48,7 +54,7 @@ def test_closed_pipes_end_printing_and_not_training(tmp_path: pathlib.Path, rect
     process.stderr.close()
     process.stdout.close()
     assert process.wait(timeout=120) == 0
-    assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 400
+    assert checkpoints.read_state(tmp_path / "tiny_last.state.pt").iteration == 100
     assert (tmp_path / "tiny_final.weights").exists()
 
 

@@ -147,6 +147,7 @@ sys.exit("sympy" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_the_first_iteration_does_not_import_sympy() -> None:
     """``torch.autograd.backward`` does, which takes half a second, if it is given gradients."""
     done = subprocess.run([sys.executable, "-c", FIRST_ITERATION], capture_output=True, text=True, check=False)

@@ -105,7 +105,9 @@ def test_a_trial_is_the_training_of_its_cfg(tmp_path: pathlib.Path, data: pathli
     assert result.importances == {}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cmaes", "random"))]
+)
 def test_samplers_choose_values_by_the_seed(
     sampler: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

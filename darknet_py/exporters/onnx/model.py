@@ -73,6 +73,8 @@ def to_onnx(
         if not 0 <= value <= 1:
             raise DarknetError(f"{name}: expected a number in 0..1, got {value}")
     module = TraceableNetwork(network, heads, half=fp16, threshold=threshold)
+    if heads is Heads.NMS and nms and not (kind := nms_options(network).kind).is_darknets:
+        raise DarknetError(f"heads=nms does not support nms_kind={kind}: use heads=boxes")
     traced = trace(module, dynamic)
     try:
         with quiet_converters():

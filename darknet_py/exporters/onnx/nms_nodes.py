@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...boxes import NMSKind, NMSOptions
-from ...errors import DarknetError
 
 if TYPE_CHECKING:
     import onnx
@@ -140,17 +139,12 @@ def append_nms(
         model: The model, changed in place.
         threshold: Score threshold, 0..1.
         nms: IoU threshold of NMS, 0..1; 0 disables it.
-        options: Kind of NMS of the heads.
+        options: NMS of the heads; one of Darknet's kinds.
         classes: Numbers of the classes to report; None: all.
-
-    Raises:
-        DarknetError: The kind of NMS is not Darknet's.
     """
     import onnx
     import onnx.parser
 
-    if nms and not options.kind.is_darknets:
-        raise DarknetError(f"heads=nms does not support nms_kind={options.kind}: use heads=boxes")
     plain = options.kind not in (NMSKind.GREEDYNMS, NMSKind.DIOUNMS) or nms == 0
     values = {
         "limit": nms if plain and nms else 1.0,  # no IoU is above 1
