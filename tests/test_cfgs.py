@@ -57,6 +57,16 @@ NETWORKS = {
     "necks/sam-space": (191_418, ""),
     "necks/sam-point": (200_919, ""),
     "necks/se": (196_047, ""),
+    "torchvision/resnet50": (25_610_164, ""),
+    "torchvision/resnet101": (44_654_516, ""),
+    "torchvision/resnext50_32x4d": (25_097_140, ""),
+    "torchvision/vgg16": (138_357_556, ""),
+    "torchvision/densenet121": (8_065_268, ""),
+    "torchvision/densenet201": (20_247_412, ""),
+    "timm/cspdarknet53": (27_677_524, ""),
+    "timm/cspresnext50": (20_627_380, ""),
+    "timm/darknet53": (41_645_652, ""),
+    "mmdetection/cspdarknet": (27_111_436, ""),
 }
 SHARED_LAYERS = {"cspresnext50": 81}  # number of layers that equal the official file's; others: all
 
@@ -123,7 +133,10 @@ def count_layer(section: Section, index: int, layers: list[LayerCount], width: i
             return LayerCount(channels, stride * int(keys["stride"]), 0)
         case "upsample":
             return LayerCount(channels, stride // int(keys["stride"]), 0)
-        case "reorg":
+        case "connected":
+            inputs = channels * (width // stride) ** 2
+            return LayerCount(int(keys["output"]), width, int(keys["output"]) * (inputs + 1))
+        case "reorg" | "reorg3d":
             return LayerCount(channels * int(keys["stride"]) ** 2, stride * int(keys["stride"]), 0)
         case "route":
             sources = [layers[n + 1 if n >= 0 else n + index + 1] for n in map(int, keys["layers"].split(","))]
@@ -136,7 +149,7 @@ def count_layer(section: Section, index: int, layers: list[LayerCount], width: i
             return layers[number + 1 if number >= 0 else number + index + 1]._replace(floats=0)
         case "shortcut" if "weights_type" in keys:
             return LayerCount(channels, stride, 1 + len(keys["from"].split(",")))
-        case "shortcut" | "softmax" | "yolo" | "region" | "activation":
+        case "shortcut" | "softmax" | "yolo" | "region" | "activation" | "dropout":
             return LayerCount(channels, stride, 0)
     raise AssertionError(f"this test cannot count [{section.name}]")
 
@@ -244,7 +257,7 @@ def test_the_head_comment_names_paper_and_weights(name: str) -> None:
 def test_lines_have_a_uniform_format(name: str) -> None:
     text = read(name).text
     for line in text.split("\n"):
-        assert re.fullmatch(r"|# \S.*\S|\[[a-z_]+\]|[a-z_]+=[^\s#]+( [^\s#]+)*", line), line
+        assert re.fullmatch(r"|# \S.*\S|\[[a-z0-9_]+\]|[a-z_]+=[^\s#]+( [^\s#]+)*", line), line
         assert len(line) <= 110 or line.startswith("anchors="), line
     assert "\n\n\n" not in text
     assert text.endswith("\n")

@@ -12,6 +12,7 @@ import zipfile
 
 import pytest
 
+from darknet_py.conversion import library_networks
 from tests.helpers import environments
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -39,6 +40,7 @@ def test_the_wheel_holds_the_package_and_its_networks_and_nothing_else(wheel: pa
     packaged = [file for file in (ROOT / "cfgs").iterdir() if file.suffix in (".cfg", ".names")]
     packaged.append(ROOT / "cfgs" / "digits.weights")
     networks = {f"darknet_py/cfgs/{file.name}" for file in packaged}
+    networks |= {f"darknet_py/cfgs/{name}.cfg" for name in library_networks.NAMES}
     assert networks
     assert networks <= inside
     code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "darknet_py").rglob("*.py")}
