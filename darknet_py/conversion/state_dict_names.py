@@ -17,7 +17,7 @@ from ..weights.darknet_file import require_plain
 from .library_networks import LibraryNetwork, Modules
 
 
-class _Entry(NamedTuple):
+class _NamedArray(NamedTuple):
     """An array of the network and its tensor in the state dict."""
 
     label: str  # "layer 2 [convolutional] weights"
@@ -93,7 +93,7 @@ def library_state_dict(network: Network, library: LibraryNetwork) -> dict[str, T
     return state
 
 
-def _entries(network: Network, library: LibraryNetwork) -> Iterator[_Entry]:
+def _entries(network: Network, library: LibraryNetwork) -> Iterator[_NamedArray]:
     groups = [list(group) for _, group in itertools.groupby(stored(network), key=lambda array: array.layer)][1:]
     path = network.config.path
     if len(groups) != len(library.layers):
@@ -111,7 +111,7 @@ def _entries(network: Network, library: LibraryNetwork) -> Iterator[_Entry]:
         for name, array in arrays.items():
             shift = library.epsilon - EPSILON if name == "rolling_variance" else 0.0
             reorder = modules.reorder if name == "weights" else None
-            yield _Entry(array.label, array.tensor, names[name], shift, reorder)
+            yield _NamedArray(array.label, array.tensor, names[name], shift, reorder)
 
 
 def _names(modules: Modules) -> dict[str, str]:
