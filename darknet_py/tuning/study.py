@@ -225,6 +225,8 @@ def open_study(
             yield SharedStudy(study, space, total, create_folder(place))
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
             cause = str(error.__cause__ or error).partition("\n")[0]
+            if isinstance(error, ModuleNotFoundError):
+                cause += ": install the driver of this database (PostgreSQL: pip install 'psycopg[binary]')"
             raise DarknetError(f"{without_password(location)}: {cause}") from error
         finally:
             if isinstance(backend, optuna.storages.RDBStorage):

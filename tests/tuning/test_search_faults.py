@@ -121,6 +121,11 @@ def test_a_study_is_continued_with_the_same_settings_only(tmp_path: pathlib.Path
             {"storage": "nosql://me:secret@host/db"},
             "nosql://me:***@host/db: Can't load plugin: sqlalchemy.dialects:nosql",
         ),
+        (
+            {"storage": "postgresql+pg8000://me:secret@host/db"},
+            "postgresql+pg8000://me:***@host/db: No module named 'pg8000': install the driver of this database "
+            "(PostgreSQL: pip install 'psycopg[binary]')",
+        ),
         ({"storage": "://"}, "://...: Could not parse SQLAlchemy URL from given URL string"),
     ],
 )
