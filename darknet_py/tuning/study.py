@@ -224,8 +224,9 @@ def open_study(
             study = _create_or_load(backend, name, plain, space, sampler, pruner, without_password(location))
             yield SharedStudy(study, space, total, create_folder(place))
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
-            cause = str(error.__cause__ or error).partition("\n")[0]
-            if isinstance(error, ModuleNotFoundError):
+            reason = error.__cause__ or error
+            cause = str(reason).partition("\n")[0]
+            if isinstance(reason, ModuleNotFoundError):
                 cause += ": install the driver of this database (PostgreSQL: pip install 'psycopg[binary]')"
             raise DarknetError(f"{without_password(location)}: {cause}") from error
         finally:
