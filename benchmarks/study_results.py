@@ -70,14 +70,16 @@ class Results:
         entry = self.read().get(name, {})
         return entry.get("cfg") == digest(path) and str(seed) in entry.get("scores", {})
 
-    def add(self, path: pathlib.Path, name: str, seed: int, score: float, seconds: float) -> None:
-        """Keep a score; those of another version of the cfg are dropped."""
+    def add(self, path: pathlib.Path, name: str, seed: int, score: float, seconds: float, **others: float) -> None:
+        """Keep a score, and others by their names; those of another version of the cfg are dropped."""
 
         def change(entries: dict[str, Any]) -> None:
             if entries.get(name, {}).get("cfg") != digest(path):
                 entries[name] = {"cfg": digest(path), "scores": {}, "seconds": {}}
             entries[name]["scores"][str(seed)] = round(score, 6)
             entries[name]["seconds"][str(seed)] = round(seconds, 1)
+            for other, value in others.items():
+                entries[name].setdefault(other, {})[str(seed)] = round(value, 6)
 
         self.update(change)
 

@@ -30,6 +30,7 @@ NETWORKS = {
     "yolov3-tiny": (8_858_734, "yolov3-tiny"),
     "yolov4": (64_429_405, "yolov4"),
     "yolov4-csp": (52_986_205, "yolov4-csp"),
+    "yolov4-paper": (65_812_875, ""),
     "yolov4-tiny": (6_062_814, "yolov4-tiny"),
     "cspdarknet53": (27_677_512, "csdarknet53-omega"),
     "cspresnext50": (20_614_824, "csresnext50-panet-spp"),
@@ -38,6 +39,7 @@ NETWORKS = {
     "densenet121": (8_065_256, ""),
     "cspdensenet121": (8_179_384, ""),
     "digits": (231_066, ""),
+    "digits-paper": (122_686, ""),
     "csp/dense": (62_246, ""),
     "csp/partial": (56_384, ""),
     "csp/fusion-first": (54_470, ""),
@@ -120,7 +122,7 @@ def count_layer(section: Section, index: int, layers: list[LayerCount], width: i
             filters, size = int(keys["filters"]), int(keys["size"])
             if "share_index" in keys:
                 return LayerCount(filters, stride * int(keys["stride"]), 0)
-            per_filter = 4 if keys.get("batch_normalize") == "1" else 1
+            per_filter = 4 if "batch_normalize" in keys else 1
             weights = filters * channels * size * size // int(keys.get("groups", 1))
             return LayerCount(filters, stride * int(keys["stride"]), filters * per_filter + weights)
         case "batchnorm":
@@ -221,6 +223,19 @@ def test_net_options_equal_those_of_the_official_file(name: str) -> None:
 def test_the_classifier_is_the_backbone_of_yolov4() -> None:
     classifier, detector = read("cspdarknet53"), read("yolov4")
     assert classifier.sections[1:106] == detector.sections[1:106]
+
+
+def test_the_backbone_of_yolov4_fits_into_the_papers() -> None:
+    """Layer by layer, so that ``--transfer`` takes all of yolov4.conv.137; shortcuts add their own weights."""
+    first, second = (Network(read(name))[:137] for name in ("yolov4", "yolov4-paper"))
+    weighted = 0
+    for layer, other in zip(first, second, strict=True):
+        shapes, more = ([(name, array.shape) for name, array in part.stored()] for part in (layer, other))
+        assert more == shapes or (more == [("weights", (2,))] and not shapes)
+        weighted += more != shapes
+    assert weighted == 23  # the residual units of Darknet-53
+    floats = sum(array.numel() for layer in second for _, array in layer.stored())
+    assert 20 + 4 * (floats - 2 * weighted) == 170_038_676  # bytes of yolov4.conv.137
 
 
 STAGE = re.compile(r"# ==== layers? (\d+)(?:-(\d+))? -> (\d+) channels, (?:stride (\d+)|1 x 1): \S")
