@@ -91,7 +91,7 @@ def load_samples() -> dict[str, list[Array]]:
 
 
 def render_image(
-    samples: list[Array], subset: str = "valid", number: int = 0, seed: int = 0
+    samples: list[Array], subset: str = "valid", number: int = 0, seed: int = 0, count: int | None = None
 ) -> tuple[npt.NDArray[np.uint8], TargetArray]:
     """Render an image of the data set.
 
@@ -100,6 +100,7 @@ def render_image(
         subset: ``train`` or ``valid``.
         number: number of the image in its list.
         seed: seed of the data set.
+        count: number of digits to draw, of which those that find no place are left out; None: random, 1 to 6.
 
     Returns:
         The image, uint8 [96, 96, 3], and its targets, float32 [n, 5], (cx, cy, w, h) relative to the image, class.
@@ -108,7 +109,7 @@ def render_image(
     canvas = render_texture(rng, SIDE)
     boxes: list[Box] = []
     classes: list[int] = []
-    for _ in range(rng.integers(1, _MAX_DIGITS + 1)):
+    for _ in range(rng.integers(1, _MAX_DIGITS + 1) if count is None else count):
         digit = int(rng.integers(len(CLASS_NAMES)))
         ink = _render_digit(rng, samples[digit][rng.integers(len(samples[digit]))])
         if (box := _sample_box(rng, ink.shape, boxes)) is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .._typing import StrPath
+from ..data.classification_list import ClassificationList
 from ..data.dataset import Dataset
 from ..images.contact_sheets import SheetImage
 from ..network import Network
@@ -16,12 +17,19 @@ from .batches import create_classification_loader, create_detection_loader, read
 from .loader import Loader
 
 
-def training_images(network: Network, data: Dataset | StrPath, *, seed: int = 0) -> Iterator[SheetImage]:
+def training_images(
+    network: Network,
+    data: Dataset | StrPath,
+    *,
+    classification: ClassificationList | None = None,
+    seed: int = 0,
+) -> Iterator[SheetImage]:
     """Yield the images of a training run without end, augmented by the options of the network's cfg.
 
     Args:
         network: the network; a detector's images have boxes.
         data: the data set of a detector; the .data file of a classifier.
+        classification: images with a class and no box that a detector is trained on as well.
         seed: seed of the run.
 
     Raises:
@@ -29,7 +37,7 @@ def training_images(network: Network, data: Dataset | StrPath, *, seed: int = 0)
     """
     loader: Loader
     if isinstance(data, Dataset):
-        loader = create_detection_loader(network, data, seed=seed, workers=0, until=None)
+        loader = create_detection_loader(network, data, classification=classification, seed=seed, workers=0, until=None)
     else:
         images, names = read_classifier_data(data, "train")
         loader = create_classification_loader(network, images, names, seed=seed, workers=0, until=None)
@@ -41,6 +49,7 @@ def training_images(network: Network, data: Dataset | StrPath, *, seed: int = 0)
     )
     for x, target, files in examples:
         objects = target.numpy() if isinstance(data, Dataset) else np.zeros((0, 5), np.float32)
+        objects = objects[objects[:, 0] <= 1]  # without classes that have no box
         channels = x[:3] if len(x) >= 3 else x[:1].expand(3, -1, -1)
         pixels = (channels * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         name = " + ".join(pathlib.PurePath(file).name for file in files)

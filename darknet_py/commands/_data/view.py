@@ -93,6 +93,7 @@ def _stored_images(args: argparse.Namespace) -> _Images:
 def _training_images(args: argparse.Namespace) -> _Images:
     """Return the images that ``train`` with the cfg of ``--augment`` trains on first."""
     from ... import cfg
+    from ...data.classification_list import read_classification_list
     from ...data.formats import load_dataset
     from ...network import Network
     from ...training.batches import read_classifier_data
@@ -104,4 +105,6 @@ def _training_images(args: argparse.Namespace) -> _Images:
         return training_images(network, args.data, seed=args.seed), args.images, names, files
     dataset = load_dataset(args.data, args.subset or "train", polygons=args.polygons, progress=not args.quiet)
     _writing.print_problems(dataset.problems)
-    return training_images(network, dataset, seed=args.seed), args.images, dataset.names, dataset.files()
+    classification = read_classification_list(args.data) if pathlib.Path(args.data).suffix == ".data" else None
+    images = training_images(network, dataset, classification=classification, seed=args.seed)
+    return images, args.images, dataset.names, dataset.files()
