@@ -48,31 +48,30 @@ def test_the_trial_of_a_killed_process_starts_again(tmp_path: pathlib.Path, data
     assert [(trial.number, trial.state) for trial in result.trials] == [(1, "complete")]
 
 
+# The command line of two processes, of which none makes a trial before the other has been started.
+TOGETHER = """
+import os, pathlib, sys, time
+from darknet_py import cli
+from darknet_py.tuning import search
+pathlib.Path(f"{os.getpid()}.started").touch()
+while len(list(pathlib.Path().glob("*.started"))) < 2:
+    time.sleep(0.01)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["", "study.journal"])
 def test_two_processes_share_one_study(storage: str, tmp_path: pathlib.Path, data: pathlib.Path) -> None:
     cfg(tmp_path)
     (tmp_path / "space.toml").write_text(SPACE)
-    line = [sys.executable, "-m", "darknet_py", "evolve", str(data), str(tmp_path / "tiny.cfg"), "--trials", "6"]
+    line = [sys.executable, "-c", TOGETHER, "evolve", str(data), str(tmp_path / "tiny.cfg"), "--trials", "6"]
     line += ["--space", str(tmp_path / "space.toml"), "--workers", "0", "--map-every", "2", "-o", str(tmp_path / "out")]
-    line += [
-        "--device",
-        "cpu",
-        "--no-prune",
-        "--json",
-        "-",
-        *(["--storage", str(tmp_path / storage)] if storage else []),
-    ]
+    line += ["--device", "cpu", "--no-prune", "--json", "-"]
+    line += ["--storage", str(tmp_path / storage)] if storage else []
+    pipe, environment = subprocess.PIPE, training_runs.environment()
     processes = [
-        subprocess.Popen(
-            line,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=training_runs.environment(),
-            cwd=tmp_path,
-        )
-        for _ in range(2)
+        subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path) for _ in range(2)
     ]
     outputs = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
