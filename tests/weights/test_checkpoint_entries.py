@@ -226,7 +226,7 @@ def test_an_entry_that_ends_after_the_file_is_refused() -> None:
         padding.file_size = padding.compress_size = 0  # of the directory, which is written last
         entry.file_size = entry.compress_size = 8198
     # From Python 3.13 on the zipfile module finds it.
-    with pytest.raises(CheckpointError, match="an entry is cut off|Overlapped entries"):
+    with pytest.raises(CheckpointError, match=r"an entry is cut off|Overlapped entries"):
         darknet_py.load("a.pt")
 
 
