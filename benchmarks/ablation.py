@@ -1,8 +1,8 @@
 """Take the parts of YOLOv4's recipe out of a cfg one by one, train each with several seeds, and compare the scores.
 
-    nice python -m benchmarks.ablation freebies specials mini-batch     in the manner of the paper's tables 4, 5 and 7
-    nice python -m benchmarks.ablation without                          the whole recipe without one freebie
-    python -m benchmarks.ablation --table                               tables and figures of what there is
+    nice python -m benchmarks.ablation freebies specials backbone mini-batch    the paper's tables 4 to 7
+    nice python -m benchmarks.ablation without              the whole recipe without one freebie
+    python -m benchmarks.ablation --table                   tables and figures of what there is
     python -m benchmarks.ablation --cfg cfgs/yolov4-paper.cfg --data voc.data --set max_batches=20000 -o voc
 
 The default is cfgs/digits-paper.cfg on the images of `darknet-py digits`. benchmarks/ablation_rows.py says each row as
@@ -22,10 +22,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from benchmarks.ablation_backbone import classifier_text, train_backbone, write_objects
 from benchmarks.ablation_rows import Row, all_rows, apply, tables
 from benchmarks.study_results import ROOT, Results, replace_table
 from darknet_py import DarknetError, Trainer, TrainOptions, cfg, evaluate
@@ -46,7 +47,7 @@ METRICS = "AP", "AP50", "AP75"  # IoU of 0.50:0.95, 0.50, 0.75, COCO's protocol
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the runs that are missing, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help="freebies, specials, without, mini-batch (all)")
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="freebies, specials, without, backbone, mini-batch")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows, such as 'baseline + M' (default: all)")
     parser.add_argument("--cfg", type=pathlib.Path, default=DIGITS, help="cfg with the whole recipe")
@@ -89,31 +90,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
+class Run(NamedTuple):
+    """A row's cfg, that of the classifier whose backbone it starts from, and the file whose hash the result has."""
+
+    row: Row
+    cfg: pathlib.Path
+    classifier: pathlib.Path | None
+    hashed: pathlib.Path
+
+
+def write_cfgs(config: Config, row: Row, folder: pathlib.Path) -> Run:
+    """Write the cfgs of a row into a new folder."""
+    folder.mkdir()
+    detector, classifier, both = (folder / f"{name}.cfg" for name in ("detector", "classifier", "both"))
+    text = apply(config, row.edits)
+    detector.write_text(text, encoding="utf-8")
+    if row.classifier is None:
+        return Run(row, detector, None, detector)
+    backbone = classifier_text(config, row.classifier)
+    classifier.write_text(backbone, encoding="utf-8")
+    both.write_text(f"{text}\n{backbone}", encoding="utf-8")
+    return Run(row, detector, classifier, both)
+
+
 def train_missing(config: Config, rows: Sequence[Row], args: argparse.Namespace, results: Results) -> int:
     """Train what has no score yet, one seed of all rows before the next; return the number of runs that failed."""
     failed = 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        paths = {row.name: folder / f"{number}.cfg" for number, row in enumerate(rows)}
-        for row in rows:
-            paths[row.name].write_text(apply(config, row.edits), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as parent:
+        folder = pathlib.Path(parent)
+        runs = [write_cfgs(config, row, folder / str(number)) for number, row in enumerate(rows)]
         seeds = args.seeds[:1] if args.quick else args.seeds
-        runs = [(row, seed) for seed in seeds for row in rows if not results.has(paths[row.name], row.name, seed)]
-        data = args.data or (digits(folder / "digits", is_quick=args.quick) if runs else folder)
-        for number, (row, seed) in enumerate(runs, start=1):
-            path = paths[row.name]
-            if results.has(path, row.name, seed):
+        missing = [(run, seed) for seed in seeds for run in runs if not results.has(run.hashed, run.row.name, seed)]
+        data = args.data or (digits(folder / "digits", is_quick=args.quick) if missing else folder)
+        for number, (run, seed) in enumerate(missing, start=1):
+            name = run.row.name
+            if results.has(run.hashed, name, seed):
                 continue  # another process was faster
-            label = f"{row.name}, seed {seed} ({number} of {len(runs)})"
+            label = f"{name}, seed {seed} ({number} of {len(missing)})"
             started = time.process_time()
             try:
-                scores = train(path, data, seed, label, args)
+                scores = train(run, data, seed, label, args)
             except DarknetError as error:  # a loss that is NaN: the other rows go on
                 print(f"{label}: {error}", file=sys.stderr, flush=True)
                 failed += 1
                 continue
             seconds = time.process_time() - started
-            results.add(path, row.name, seed, scores["AP"], seconds, AP50=scores["AP50"], AP75=scores["AP75"])
+            results.add(run.hashed, name, seed, scores["AP"], seconds, AP50=scores["AP50"], AP75=scores["AP75"])
             text = ", ".join(f"{metric} {100 * scores[metric]:.2f}" for metric in METRICS)
             print(f"{label}: {text}, {seconds:.0f} s of CPU time", file=sys.stderr, flush=True)
     return failed
@@ -126,18 +148,21 @@ def digits(folder: pathlib.Path, *, is_quick: bool) -> pathlib.Path:
     return write_dataset(folder, progress=True, **sizes)
 
 
-def train(
-    path: pathlib.Path, data: pathlib.Path, seed: int, label: str, args: argparse.Namespace
-) -> Mapping[str, float]:
-    """Train a cfg as `darknet-py train` does; return COCO's numbers on the validation images."""
-    network = build_network(path, seed=seed)
-    with tempfile.TemporaryDirectory() as output:
+def train(run: Run, data: pathlib.Path, seed: int, label: str, args: argparse.Namespace) -> Mapping[str, float]:
+    """Train a row as `darknet-py train` does; return COCO's numbers on the validation images."""
+    network = build_network(run.cfg, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        start: dict[str, Any] = {}
+        if run.classifier:
+            objects = write_objects(data, pathlib.Path(folder) / "objects")
+            progress = Progress(f"{label}, classifier")
+            start = {"weights": train_backbone(run.classifier, objects, seed, pathlib.Path(folder), [progress])}
+        elif args.weights:
+            start = {"weights": args.weights, "weights_cfg": args.weights_cfg, "transfer": True}
         options = TrainOptions(
+            **start,
             seed=seed,
-            output=output,
-            weights=args.weights,
-            weights_cfg=args.weights_cfg,
-            transfer=args.weights is not None,
+            output=folder,
             validate=False,
             chart="",
             log="",

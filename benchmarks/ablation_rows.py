@@ -45,10 +45,14 @@ class Part(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a table: its name, and how its cfg differs from the whole recipe's."""
+    """A row of a table: its name, and how its cfg differs from the whole recipe's.
+
+    ``classifier``: start from the backbone of a classifier whose cfg has these edits; None: from random weights.
+    """
 
     name: str
     edits: tuple[Edit, ...]
+    classifier: tuple[Edit, ...] | None = None
 
 
 def apply(config: Config, edits: Iterable[Edit]) -> str:
@@ -104,6 +108,8 @@ def freebies(net: Mapping[str, str]) -> list[Part]:
     ]
 
 
+# Of the backbone's classifier, in the paper's tables 2, 3 and 6.
+CLASSIFIER_FREEBIES = (Edit("net", "cutmix", "1"), Edit("net", "mosaic", "1"), Edit("net", "label_smooth_eps", "0.1"))
 # Those that change the network or what is done with its boxes.
 SPECIALS = [
     Part("Mish", (Edit("convolutional", "activation", "leaky", old="mish"),)),
@@ -148,6 +154,12 @@ def tables(config: Config, *, is_digits: bool) -> dict[str, list[Row]]:
             Row("recipe - all specials", without(special)),
         ],
         "without": [recipe, *(Row(f"recipe - {part.name}", part.without) for part in free)],
+        "backbone": [
+            recipe,
+            Row("recipe - Mish, classifier", special[0].without, special[0].without),
+            Row("recipe - Mish, classifier + freebies", special[0].without, special[0].without + CLASSIFIER_FREEBIES),
+            Row("recipe, classifier + freebies", (), CLASSIFIER_FREEBIES),
+        ],
         "mini-batch": [
             baseline,
             Row(f"baseline, mini-batch {mini_batch // 2}", (*baseline.edits, smaller)),

@@ -199,8 +199,8 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(
 ) -> None:
     made: list[str] = []
 
-    def train(path: pathlib.Path, data: pathlib.Path, seed: int, label: str, args: Any) -> dict[str, float]:
-        made.append(label.partition(",")[0])
+    def train(run: ablation.Run, data: pathlib.Path, seed: int, label: str, args: Any) -> dict[str, float]:
+        made.append(run.row.name)
         if len(made) == 1:
             raise ConfigError("the loss is NaN")
         return dict.fromkeys(ablation.METRICS, 0.25)
@@ -246,10 +246,5 @@ def test_the_results_are_of_the_cfg_as_it_is(tmp_path: pathlib.Path) -> None:
     """A changed cfg needs its runs again: the command of docs/yolov4-recipe.md makes them."""
     entries = Results(paths.ROOT / "docs" / "ablation.json").read()
     config, members = rows("digits-paper")
-    path = tmp_path / "row.cfg"
-    outdated = []
-    for name, entry in entries.items():
-        path.write_text(ablation_rows.apply(config, members[name].edits))
-        if entry["cfg"] != digest(path):
-            outdated.append(name)
-    assert not outdated
+    runs = [ablation.write_cfgs(config, members[name], tmp_path / name) for name in entries]
+    assert not [run.row.name for run in runs if entries[run.row.name]["cfg"] != digest(run.hashed)]
