@@ -56,7 +56,7 @@ def write_objects(data: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     """
     folder.mkdir()
     dataset = load_dataset(data, "train", progress=False)
-    files = []
+    files: list[pathlib.Path] = []
     for sample in dataset.samples:
         with Image.open(sample.image) as file:
             image = file.convert("RGB")
