@@ -57,7 +57,7 @@ LIST: dict[str, Callable[[Config], bool]] = {
     "DropBlock": lambda c: "1" in values(c, "dropout", "dropblock"),
     "class label smoothing": lambda c: last(c, "yolo", "label_smooth_eps") not in ("", "0"),
     "CIoU loss": lambda c: set(values(c, "yolo", "iou_loss")) == {"ciou"},
-    "CmBN": lambda c: "2" in values(c, "convolutional", "batch_normalize"),
+    "CmBN": lambda c: set(values(c, "convolutional", "batch_normalize")) == {"2", ""},
     "self-adversarial training": lambda c: values(c, "net", "adversarial_lr") not in ([""], ["0"]),
     "no grid sensitivity": lambda c: all(float(s or 1) > 1 for s in values(c, "yolo", "scale_x_y")),
     "several anchors for a target": lambda c: all(0 < float(s or 1) < 1 for s in values(c, "yolo", "iou_thresh")),
