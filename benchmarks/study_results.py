@@ -19,6 +19,7 @@ from darknet_py.inference.benchmark import time_interleaved
 from darknet_py.inference.engines import create_engine
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+LOG_RANGE = 3  # ratio of the operations from which on their axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,9 @@ def draw(study: Study, entries: dict[str, Any], path: pathlib.Path) -> None:
             bars = [[100 * (mean - min(values))], [100 * (max(values) - mean)]]
             axes.errorbar([x], [100 * mean], yerr=bars, fmt="o", color=BOLD, capsize=3)
             axes.annotate(name, (x, 100 * mean), (5, 4), textcoords="offset points", fontsize=8)
-    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    if low * LOG_RANGE < high:
+        axes.set_xscale("log")
+    axes.margins(x=0.12)
     style_axes(axes, "BFLOPS", f"{metric} (%)")
     write_png(figure, path)
