@@ -34,6 +34,7 @@ class Use(NamedTuple):
 
 TRAIN = "darknet-py train set/digits.data digits --no-map --quiet --set batch=2 --set max_batches=1 --set burn_in=0"
 SERVE = """
+touch serve.txt
 darknet-py serve digits --port 0 2> serve.txt & until grep -q http:// serve.txt
 do kill -0 $! 2> /dev/null || { cat serve.txt >&2; exit 1; }; sleep 0.2; done
 kill -TERM $!; wait $!

@@ -100,7 +100,7 @@ def run_module(name: str, arguments: Sequence[str], folder: pathlib.Path) -> Non
         check=False,
     )
     if done.returncode < 0:
-        raise DarknetError(f"the converter was ended by {signal.Signals(-done.returncode).name}")
+        raise DarknetError(f"its process was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise DarknetError(" ".join(lines[-1:])[:300] or f"exit status {done.returncode}")

@@ -16,7 +16,10 @@ import torch
 from ..errors import DarknetError
 from ..network import Network
 from ..postprocess import Heads
+from ..runtimes.ncnn_models import is_ncnn_installed
+from .converter_process import run_module
 from .onnx.model import to_onnx, write_onnx
+from .onnx.opsets import OLDEST, lower_opset
 from .traceable import TraceableNetwork
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ def write_ncnn(
         options: Further arguments of ``to_onnx``.
 
     Raises:
-        DarknetError: pnnx is not installed, or cannot convert the network.
+        DarknetError: pnnx is not installed or cannot convert the network, or ncnn is installed and cannot run it.
     """
     try:
         import pnnx
@@ -46,6 +49,8 @@ def write_ncnn(
     model = to_onnx(network, heads=heads, **options or {})
     entries = {prop.key: prop.value for prop in model.metadata_props}
     _split_padding_from_pooling(model.graph)
+    _give_sizes_of_splits(model.graph)
+    lower_opset(model, OLDEST)  # pnnx reads the axes of ReduceMax and ReduceSum from attributes only
     module = TraceableNetwork(network, heads)
     x = module.example_input(1)
     with tempfile.TemporaryDirectory() as name:
@@ -71,6 +76,11 @@ def write_ncnn(
         "outputs": {f"out{index}": list(output.shape) for index, output in enumerate(outputs)},
     }
     path.with_suffix(".json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    if is_ncnn_installed():
+        try:
+            run_module("ncnn_process", [str(path.resolve())], path.parent)
+        except DarknetError as error:
+            raise DarknetError(f"{path.name}: ncnn cannot run the network: {error}") from error
 
 
 def _split_padding_from_pooling(graph: onnx.GraphProto) -> None:
@@ -94,6 +104,21 @@ def _split_padding_from_pooling(graph: onnx.GraphProto) -> None:
         graph.node.insert(list(graph.node).index(node), padding)
         node.input[0] = prefix
         pads[:] = [0] * 4
+
+
+def _give_sizes_of_splits(graph: onnx.GraphProto) -> None:
+    """Write the sizes of the parts of Split nodes, which pnnx does not compute from their number."""
+    import onnx
+
+    values = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.output)}
+    for node in [node for node in graph.node if node.op_type == "Split" and len(node.input) == 1]:
+        options = {attribute.name: attribute.i for attribute in node.attribute}
+        sizes = np.array([values[name][options["axis"]].dim_value for name in node.output])
+        graph.initializer.append(onnx.numpy_helper.from_array(sizes, f"{node.output[0]}_sizes"))
+        node.input.append(f"{node.output[0]}_sizes")
+        kept = [attribute for attribute in node.attribute if attribute.name != "num_outputs"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
 
 
 def _is_unknown(line: str) -> bool:

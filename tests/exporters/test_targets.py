@@ -90,7 +90,7 @@ def test_a_failed_converter_is_one_sentence(tmp_path: pathlib.Path, monkeypatch:
         converter_process.run_module("coreml_process", [], tmp_path)
     ended = subprocess.CompletedProcess([], -6, "", "")
     monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: ended)
-    with pytest.raises(DarknetError, match="the converter was ended by SIGABRT"):
+    with pytest.raises(DarknetError, match="its process was ended by SIGABRT"):
         converter_process.run_module("coreml_process", [], tmp_path)
 
 
