@@ -103,4 +103,5 @@ def run_module(name: str, arguments: Sequence[str], folder: pathlib.Path) -> Non
         raise DarknetError(f"its process was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise DarknetError(" ".join(lines[-1:])[:300] or f"exit status {done.returncode}")
+        last = " ".join(lines[-1:]).removeprefix(f"{DarknetError.__module__}.{DarknetError.__name__}: ")
+        raise DarknetError(last[:300] or f"exit status {done.returncode}")

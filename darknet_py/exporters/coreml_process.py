@@ -24,7 +24,12 @@ INPUT = "input"
 def convert(source: str, target: str, description: str) -> None:
     """Write ``target``, an ML program, for macOS 12, iOS 15 and later."""
     import coremltools
+    from coremltools.converters.mil.frontend.torch import ops, torch_op_registry
 
+    def alias(context: Any, node: Any) -> None:  # a slice that takes all; coremltools 9 does not know it
+        ops.noop(context, node)
+
+    torch_op_registry.register_torch_op(alias)
     described = json.loads(pathlib.Path(description).read_text(encoding="utf-8"))
     program = torch.export.load(source).run_decompositions({})
     precision = coremltools.precision

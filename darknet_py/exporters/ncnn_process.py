@@ -11,7 +11,6 @@ import sys
 
 import numpy as np
 
-from ..errors import DarknetError
 from ..runtimes.ncnn_models import NcnnModel
 
 
@@ -22,7 +21,4 @@ def run_once(path: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        run_once(sys.argv[1])
-    except DarknetError as error:
-        sys.exit(str(error))
+    run_once(sys.argv[1])

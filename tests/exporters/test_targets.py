@@ -207,6 +207,14 @@ def test_a_package_has_the_networks_outputs_names_and_metadata(fp16: bool, tmp_p
     assert entries["fp16"] == str(fp16).lower()
 
 
+@needs_coremltools
+@pytest.mark.slow
+def test_a_shortcut_of_the_first_channels_is_converted(tmp_path: pathlib.Path) -> None:
+    sections = "[convolutional]\nfilters=4\n[convolutional]\nfilters=2\n[shortcut]\nfrom=-2\n"
+    network = random_networks.network(f"[net]\nwidth=8\nheight=8\nchannels=3\n{sections}")
+    assert export(network, tmp_path / "a.mlpackage").relative_rms < 1e-6
+
+
 def test_metadata_are_behind_the_model(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.tflite"
     path.write_bytes(b"a model" * 100)

@@ -16,7 +16,7 @@ import darknet_py
 from darknet_py import cfg, cli
 from darknet_py.errors import DarknetError
 from darknet_py.evaluation.evaluator import evaluate
-from darknet_py.exporters import metadata, ncnn_conversion
+from darknet_py.exporters import metadata
 from darknet_py.inference.exported_model import ExportedModel
 from darknet_py.network import Network
 from darknet_py.postprocess import Heads
@@ -269,57 +269,3 @@ def test_ncnn_files_may_have_outputs_that_no_layer_reads(tmp_path: pathlib.Path)
     expected = darknet_py.Detector(digits, threshold=0.001)(image)
     found = darknet_py.Detector(str(tmp_path / "a.ncnn.param"), threshold=0.001)(image)
     assert len(found.boxes) == len(expected.boxes) > 0
-
-
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_ncnn_pads_pooling_once(size: int, stride: int, tmp_path: pathlib.Path) -> None:
-    """Darknet's padding of a pooling is one cell more after the values than before them, or less."""
-    for package in PACKAGES[".param"]:
-        pytest.importorskip(package)
-    net = random_networks.network(
-        f"[net]\nwidth=10\nheight=9\nchannels=3\n[maxpool]\nsize={size}\nstride={stride}\n[convolutional]\nfilters=2\n"
-    )
-    assert darknet_py.export(net, tmp_path / "a.ncnn.param").relative_rms < 1e-6
-
-
-# The softmax over two channels weights one map: nodes ReduceMax, ReduceSum and Split; then a maximum over channels.
-GATED = """
-[net]
-width=8
-height=8
-channels=3
-[convolutional]
-filters=4
-[convolutional]
-filters=3
-activation=normalize_channels_softmax
-[route]
-layers=1
-groups=3
-group_id=1
-[scale_channels]
-from=0
-scale_wh=1
-[maxpool]
-maxpool_depth=1
-out_channels=2
-"""
-
-
-def test_ncnn_reduces_and_splits_channels(tmp_path: pathlib.Path) -> None:
-    for package in PACKAGES[".param"]:
-        pytest.importorskip(package)
-    result = darknet_py.export(random_networks.network(GATED), tmp_path / "a.ncnn.param")
-    assert result.relative_rms < 1e-5
-
-
-def test_a_file_that_ends_the_process_of_ncnn_is_refused(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for package in PACKAGES[".param"]:
-        pytest.importorskip(package)
-    monkeypatch.setattr(ncnn_conversion, "_give_sizes_of_splits", lambda _: None)
-    with pytest.raises(DarknetError, match=r"ncnn cannot run the network: its process was ended by SIG"):
-        darknet_py.export(random_networks.network(GATED), tmp_path / "a.ncnn.param")
-    assert not list(tmp_path.iterdir())
