@@ -59,7 +59,7 @@ USES = {
     "tflite": Use(
         "darknet-py export digits -o d.tflite && darknet-py detect d.tflite a.png",
         "d.tflite",
-        unpinned=("typing_extensions",),
+        unpinned=("typing_extensions", "anyio"),
     ),
     "track": Use("darknet-py detect digits set/valid --track --json track.json", "track.json"),
     "tune": Use(
