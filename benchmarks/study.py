@@ -35,6 +35,7 @@ from darknet_py.training.resume import build_network
 PAGE = ROOT / "docs" / "architectures.md"
 SEEDS = (0, 1, 2)
 QUICK_ITERATIONS = 4
+TRAIN_IMAGES = 6400  # of the necks, which overfit fewer
 CELLS, SIDE = 8, 32  # pixels of a digit in the package, and of an image of the classifiers
 LEVELS = 255
 
@@ -81,7 +82,7 @@ def train_missing(study: Study, names: Sequence[str], args: argparse.Namespace, 
         data = args.data
         if runs and study.name == "necks" and data is None:
             print("drawing the data set", file=sys.stderr)
-            sizes = {"train": 32, "valid": 8} if args.quick else {}
+            sizes = {"train": 32, "valid": 8} if args.quick else {"train": TRAIN_IMAGES}
             data = write_dataset(folder, progress=True, **sizes)
         for number, (name, seed) in enumerate(runs, start=1):
             path = study.path(name)
