@@ -32,6 +32,11 @@ class Use(NamedTuple):
     unpinned: tuple[str, ...] = ()  # pins of constraints.txt that the requirements of the extra exclude
 
 
+KITTI = """
+mkdir -p kitti/train/image_2 kitti/train/label_2 && cp a.png kitti/train/image_2
+echo 'Car 0 0 0 8 10 40 60 0 0 0 0 0 0 0' > kitti/train/label_2/a.txt
+darknet-py data convert kitti coco --from kitti_detection --to coco
+"""
 TRAIN = "darknet-py train set/digits.data digits --no-map --quiet --set batch=2 --set max_batches=1 --set burn_in=0"
 SERVE = """
 touch serve.txt
@@ -44,6 +49,7 @@ kill -TERM $!; wait $!
 USES = {
     "completion": Use("darknet-py --print-completion bash > completion.sh", "completion.sh"),
     "coreml": Use("darknet-py export digits -o d.mlpackage", "d.mlpackage"),
+    "datumaro": Use(KITTI, "coco/annotations/instances_train.json", unpinned=("pillow", "opencv-python-headless")),
     "eval": Use("darknet-py evaluate digits set/digits.data --protocol coco --json coco.json --quiet", "coco.json"),
     "export": Use("darknet-py export digits -o d.onnx && darknet-py detect d.onnx a.png", "d.onnx"),
     "hf": Use("darknet-py push digits owner/digits -o repository", "repository/README.md"),

@@ -21,7 +21,7 @@ DISTRIBUTIONS = {
     "prometheus_client": "prometheus-client",
 }
 # Packages that no extra has: another implementation of the same, an older version, a companion of a recipe.
-OTHERS = ("faster-coco-eval", "opencv-python-headless<5", "supervision trackers")
+OTHERS = ("faster-coco-eval", "opencv-python-headless<5", "psycopg", "supervision trackers")
 
 
 def sources() -> list[pathlib.Path]:

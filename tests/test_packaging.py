@@ -82,7 +82,7 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
             assert numbers[0] >= numbers[1], f"constraints.txt pins {name} below {requirement}"
 
 
-HEAVY = ("coreml", "int8", "mlflow", "tflite", "track", "wandb")  # pyproject.toml says why
+HEAVY = ("coreml", "datumaro", "int8", "mlflow", "tflite", "track", "wandb")  # pyproject.toml says why
 
 
 def test_every_extra_for_users_is_in_all() -> None:
