@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
+from ..messages import get_logger
 from . import _export_folders, _model, _options
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _long_steps_on_stderr() -> Iterator[None]:
     """Show the INFO messages of the exporters: which converter is at work for a minute."""
-    logger = logging.getLogger("darknet_py.exporters")
+    logger = get_logger("darknet_py.exporters")
     handler, level = logging.StreamHandler(), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
