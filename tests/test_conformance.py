@@ -157,8 +157,8 @@ def test_every_layer_and_box_is_that_of_c(case: Case, tmp_path: Path) -> None:
 def test_all_networks_of_the_project_have_reference_values() -> None:
     referenced = {path.name.removesuffix(".json.gz") for path in VALUES.glob("cfgs/*.json.gz")}
     own = {path.stem for path in paths.CFGS.glob("*.cfg")}
-    # C's numbers of digits are in docs/training.md; tests/test_csp_cfgs.py compares the others with plain torch. Those of
-    # the paper's recipe are made of layers with reference values of other cfgs.
+    # C's numbers of digits are in docs/training.md; tests/test_csp_cfgs.py compares the others with plain torch. Those
+    # of the paper's recipe are made of layers with reference values of other cfgs.
     by_torch = {"resnext50", "cspresnet50", "densenet121", "cspdensenet121"}
     assert own - referenced == by_torch | {"digits", "digits-paper", "yolov4-paper"}
 
