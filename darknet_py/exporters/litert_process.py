@@ -25,7 +25,8 @@ class NamedChannelsLast(nn.Module):
 
     def forward(self, input: Tensor) -> dict[str, Tensor]:  # its name is that of the input in the file
         """Float [batch, height, width, channels] or [batch, inputs]."""
-        outputs = self.module(input.permute(0, 3, 1, 2) if input.dim() == 4 else input)
+        # contiguous: the traced network views its maps ([reorg]), which must not be channels_last then.
+        outputs = self.module(input.permute(0, 3, 1, 2).contiguous() if input.dim() == 4 else input)
         return dict(zip(self.names, outputs, strict=True))
 
 
