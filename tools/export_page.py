@@ -25,8 +25,8 @@ REASONS = {
     "scatter_layer.cpp": "OpenCV 5 does not support the scatter of the softmax over a class tree",
     "Mixed input data types": "OpenCV 4 does not support the integer arithmetic of `[local]`",
     "paddings[i].second >= 0": "OpenCV 4 does not support negative padding, here of a pooling that skips cells",
-    "pad must be non-negative integer": "Core ML does not support negative padding, here of a pooling that skips cells",
-    "ncnn has no layer for Tensor.slice": "ncnn does not support slices with steps, here of a `[shortcut]` of a larger map",
+    "pad must be non-negative integer": "Core ML does not support negative padding, here of a pooling",
+    "ncnn has no layer for Tensor.slice": "ncnn does not support slices with steps, here of a `[shortcut]`",
     "ncnn has no layer for Tensor.reshape": "ncnn does not support tensors of six dimensions, here of `[reorg]`",
     "in function 'convInferShape'": "OpenCV 5 does not find the weights of a convolution",
 }
