@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.ablation_backbone import classifier_text, train_backbone, write_objects
+from benchmarks.ablation_backbone import classifier_text, train_backbone, train_options, write_objects
 from benchmarks.ablation_rows import Row, all_rows, apply, tables
 from benchmarks.study_results import ROOT, Results, replace_table
-from darknet_py import DarknetError, Trainer, TrainOptions, cfg, evaluate
+from darknet_py import DarknetError, Trainer, cfg, evaluate
 from darknet_py.cfg import Config
 from darknet_py.cfg.editing import replace_values
 from darknet_py.demo.digits import write_dataset
@@ -159,17 +159,7 @@ def train(run: Run, data: pathlib.Path, seed: int, label: str, args: argparse.Na
             start = {"weights": train_backbone(run.classifier, objects, seed, pathlib.Path(folder), [progress])}
         elif args.weights:
             start = {"weights": args.weights, "weights_cfg": args.weights_cfg, "transfer": True}
-        options = TrainOptions(
-            **start,
-            seed=seed,
-            output=folder,
-            validate=False,
-            chart="",
-            log="",
-            verbose=False,
-            workers=1,
-            save_last=network.options.max_batches,
-        )
+        options = train_options(network, seed, pathlib.Path(folder), **start)
         Trainer(network, data, options, [Progress(label)]).run()
     return evaluate(network.eval(), data, protocol="coco", progress=False).coco
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from PIL import Image
 
 from benchmarks.ablation_rows import Edit, apply
-from darknet_py import DarknetError, Trainer, TrainOptions, cfg, weights
+from darknet_py import DarknetError, Network, Trainer, TrainOptions, cfg, weights
 from darknet_py.cfg import Config
 from darknet_py.cfg.grammar import section_text
 from darknet_py.data.formats import load_dataset
@@ -78,12 +79,10 @@ def write_objects(data: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     return described
 
 
-def train_backbone(
-    path: pathlib.Path, objects: pathlib.Path, seed: int, output: pathlib.Path, callbacks: Sequence[Callback]
-) -> pathlib.Path:
-    """Train a classifier's cfg on the objects of ``write_objects``; return a file of the weights of its backbone."""
-    network = build_network(path, seed=seed)
-    options = TrainOptions(
+def train_options(network: Network, seed: int, output: pathlib.Path, **start: Any) -> TrainOptions:
+    """Return the options of a run that prints nothing and writes its last state only; ``start``: further ones."""
+    return TrainOptions(
+        **start,
         seed=seed,
         output=output,
         validate=False,
@@ -93,7 +92,14 @@ def train_backbone(
         workers=1,
         save_last=network.options.max_batches,
     )
-    Trainer(network, objects, options, callbacks).run()
+
+
+def train_backbone(
+    path: pathlib.Path, objects: pathlib.Path, seed: int, output: pathlib.Path, callbacks: Sequence[Callback]
+) -> pathlib.Path:
+    """Train a classifier's cfg on the objects of ``write_objects``; return a file of the weights of its backbone."""
+    network = build_network(path, seed=seed)
+    Trainer(network, objects, train_options(network, seed, output), callbacks).run()
     backbone = output / f"{path.stem}.backbone"
     weights.save(network, backbone, upto=len(network.layers) - 3)
     return backbone
