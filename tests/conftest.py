@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 # Before torch is imported: most tests run tiny networks, which a second thread slows down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Results are compared to the last bit, and the trials of engine auto would take seconds.
+os.environ["DARKNET_PY_ENGINE"] = "torch"
 
 import hypothesis
 import pytest

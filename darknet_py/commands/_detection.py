@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..hub.model_files import Model
 
 
-def add_boxes(group: argparse._ActionsContainer, *, max_pixels: int) -> None:
-    """Add the options of how images become boxes; ``max_pixels``: the default of ``--max-pixels``."""
+def add_boxes(group: argparse._ActionsContainer, *, max_pixels: int, engine: str = "auto") -> None:
+    """Add the options of how images become boxes; ``max_pixels`` and ``engine``: the defaults of these options."""
     _options.add(group, "--names")
     _options.add(group, "--classes")
     _options.add(group, "--skip-classes")
@@ -29,7 +29,7 @@ def add_boxes(group: argparse._ActionsContainer, *, max_pixels: int) -> None:
     _options.add(group, "--letterbox", note="(default: as the cfg says)")
     _options.add(group, "--exif")
     _options.add(group, "--max-pixels", default=max_pixels)
-    _options.add_engine(group)
+    _options.add_engine(group, engine)
 
 
 def create_detector(

@@ -195,7 +195,7 @@ def add_network(parser: argparse.ArgumentParser, *, without: Collection[str] = (
             add(group, names, default=default)
 
 
-def add_engine(group: argparse._ActionsContainer) -> None:
+def add_engine(group: argparse._ActionsContainer, default: str = "auto") -> None:
     """Add the options of the inference engine and its precision."""
-    add(group, "--engine", default="torch")
+    add(group, "--engine", default=default)
     add(group, "--dtype", default="fp32")

@@ -67,7 +67,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_limit(limits, "max_connections", "N", "open connections")
     _add_limit(limits, "max_streams", "N", "of these, connections that receive the video")
     _options.add(limits, "--workers", default=_DEFAULT.workers)
-    _detection.add_boxes(parser.add_argument_group("boxes"), max_pixels=_MAX_PIXELS)
+    # Engine auto would try the engines while requests wait, once for each number of images in a batch.
+    _detection.add_boxes(parser.add_argument_group("boxes"), max_pixels=_MAX_PIXELS, engine="torch")
     _options.add_network(parser)
 
 

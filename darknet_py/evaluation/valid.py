@@ -96,7 +96,7 @@ class _MirroredMean:
     """
 
     def __init__(self, network: Network) -> None:
-        self._run = engines.create_engine(network)
+        self._run = engines.create_engine(network, "torch")
         self._heads = require_heads(network)
 
     def __call__(self, x: Tensor) -> list[Tensor]:

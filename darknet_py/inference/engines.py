@@ -1,12 +1,12 @@
 """Inference engines, which compute the outputs of a network's heads.
 
     plain         the layers themselves, one by one
-    torch         the fused network of ``optimise`` (the default)
+    torch         the fused network of ``optimise``
     graph         the fused network, captured as one CUDA graph per input shape; needs a GPU
     openvino      OpenVINO on CPUs and Intel GPUs; pip install 'darknet-torch[openvino]'
     onnxruntime   ONNX Runtime; pip install 'darknet-torch[export]'
     ncnn          ncnn in float32, on CPUs; pip install 'darknet-torch[ncnn]'
-    auto          torch at first, and after 20 images the fastest that is installed, see ``auto_engine``
+    auto          torch at first, and after 20 images the fastest that is installed, see ``auto_engine`` (the default)
 
 An engine replaces ``Network.forward`` only: decoding and NMS are the same for all. It may be called from several
 threads, and uses the weights that the network has at the time of the call, as far as ``WeightTracker`` detects their
@@ -29,7 +29,7 @@ from .converted_engines import NcnnEngine, ONNXRuntimeEngine, OpenVINOEngine
 from .engine_choice import Engine as Engine
 from .fused_network import DTYPES, FusedNetwork
 
-DEFAULT = "torch"
+DEFAULT = "auto"
 _REQUIRED_PACKAGES = {
     "openvino": ("openvino",),
     "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),

@@ -236,7 +236,7 @@ def _add_evaluations(
     for protocol in Protocol:
         say(f"mAP, protocol {protocol}")
         try:
-            found = evaluate(network, data, protocol=protocol, threshold=threshold, progress=False)
+            found = evaluate(network, data, engine="torch", protocol=protocol, threshold=threshold, progress=False)
         except (ImportError, DarknetError) as error:
             report.notes.append(f"no mAP by the protocol {protocol}: {error}")
             continue

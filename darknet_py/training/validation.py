@@ -53,9 +53,15 @@ def _load_objects(network: Network, data: Dataset | StrPath, options: TrainOptio
 
 
 def _compute_map(network: Network, dataset: Dataset, options: TrainOptions, group: ProcessGroup) -> float:
-    """Darknet's mAP; the processes share the images."""
+    """Darknet's mAP; the processes share the images. Other engines would convert the weights of each iteration."""
     detections = collect(
-        network, dataset, workers=options.workers, progress=False, process_group=group, **options.reading
+        network,
+        dataset,
+        engine="torch",
+        workers=options.workers,
+        progress=False,
+        process_group=group,
+        **options.reading,
     )
     threshold, match_iou = options.score_threshold, options.match_iou
     return evaluate_detections(dataset, detections, threshold=threshold, match_iou=match_iou).map
@@ -66,7 +72,14 @@ def _compute_accuracy(
 ) -> float:
     """The share of images whose class is among the k of highest probability."""
     scores = evaluate_accuracy(
-        network, images, labels, k=k, workers=options.workers, process_group=group, **options.reading
+        network,
+        images,
+        labels,
+        k=k,
+        engine="torch",
+        workers=options.workers,
+        process_group=group,
+        **options.reading,
     )
     last = collections.deque(scores, maxlen=1)
     return last[0].topk if last else 0.0

@@ -88,7 +88,7 @@ def test_the_model_is_described(client: TestClient) -> None:
     assert (content["width"], content["height"], content["channels"]) == (96, 96, 3)
     assert content["classes"] == served_digits.detector().names
     assert content["weights"]["sha256"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
-    assert content["engine"] == "torch"
+    assert content["engine"] == "auto"
     assert content["defaults"] == {"conf": 0.25, "nms": 0.45, "max_det": 0}
     assert content["limits"]["max_body"] == 100_000
 
