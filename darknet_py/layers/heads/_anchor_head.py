@@ -21,17 +21,18 @@ from ._anchor_loss import AnchorLoss
 from ._anchor_loss_options import AnchorLossOptions
 from ._anchors import anchor_conflicts
 from ._box_coder import Anchors, BoxCoder, Cells
-from ._head import Head, SelectedRows
+from ._head import SelectedRows
 from ._matching import Matches
+from ._multi_scale_head import MultiScaleHead
 
 
-class AnchorHead(Head):
+class AnchorHead(MultiScaleHead):
     """A head that predicts, for every anchor of every cell, a box, objectness, and a score for every class."""
 
     box_entries: ClassVar[int] = 4  # channels per anchor before the objectness
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(AnchorLossOptions, Head.Options):
+    class Options(AnchorLossOptions, MultiScaleHead.Options):
         """Keys of ``parse_yolo`` and ``parse_gaussian_yolo``."""
 
         num: int = option(1, "number of anchors in the list", min=1, max=10000)
@@ -54,13 +55,6 @@ class AnchorHead(Head):
             min=1e-6,
             max=100,
             extension=True,
-        )
-        random: float = option(
-            0.0,
-            "multi-scale training: range of the input's size, 1 for 1.4; pjreddie: 1 for 320 to 608 pixels",
-            train=True,
-            min=0,
-            max=1000,
         )
         map: pathlib.Path | None = option(
             None, "file with the head's class number of every class of the labels", train=True
@@ -98,11 +92,6 @@ class AnchorHead(Head):
     def classes(self) -> int:
         """Number of classes."""
         return self.options.classes
-
-    @property
-    def multi_scale(self) -> float:
-        """Value of ``random``."""
-        return self.options.random
 
     def inputs_for(self, classes: int) -> tuple[int, ...]:
         """Channels of the box, objectness and classes for every anchor."""

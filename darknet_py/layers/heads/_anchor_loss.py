@@ -24,7 +24,7 @@ from ._assignment import Assignment, AssignmentRules, Predictions, Targets, assi
 from ._box_coder import Anchors, BoxCoder
 from ._matching import Matches, class_multipliers
 
-_TINY = 1e-7  # distance of probabilities from 0 and 1, for logarithms and powers
+_TINY = 1e-7  # distance of probabilities from 0 and 1, for logarithms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,17 +236,13 @@ class AnchorLoss(abc.ABC):
     def _focal_loss(self, logits: Tensor, probs: Tensor, targets: Tensor) -> Tensor:
         """Compute -alpha_t (1 - p_t)**gamma ln(p_t), elementwise (https://arxiv.org/abs/1708.02002, equation 5).
 
-        For targets t between 0 and 1, p_t is p t + (1 - p)(1 - t), alpha_t likewise, and the logarithm is replaced by
-        the cross-entropy, as in torchvision.
+        For targets between 0 and 1 the logarithm is replaced by the cross-entropy, as in torchvision.
         """
         if self.inputs_are_probabilities:
             cross_entropy = F.binary_cross_entropy(probs.clamp(_TINY, 1 - _TINY), targets, reduction="none")
         else:
             cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        alpha = self.options.focal_alpha
-        p_other = probs + targets - 2 * probs * targets  # 1 - p_t
-        loss = p_other.clamp(min=_TINY) ** self.options.focal_gamma * cross_entropy
-        return loss * (alpha * targets + (1 - alpha) * (1 - targets)) if alpha else loss
+        return self.options.focal_factor(probs, targets) * cross_entropy
 
 
 class _Positives(NamedTuple):

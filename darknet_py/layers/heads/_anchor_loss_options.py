@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...cfg import schema
 from ...cfg.schema import option
 from ._box_loss import BoxLoss
+from ._extended_losses import FocalLossOptions, HardNegativeOptions
 from ._iou import IoULoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchorLossOptions(schema.Options):
+class AnchorLossOptions(HardNegativeOptions, FocalLossOptions):
     """Keys that target assignment and loss read."""
 
     classes: int = option(20, "number of classes", min=1, max=1000000)
@@ -42,32 +42,3 @@ class AnchorLossOptions(schema.Options):
     )
     label_smooth_eps: float = option(0.0, "label smoothing", train=True, min=0, max=1)
     objectness_smooth: bool = option(False, "train objectness towards the IoU instead of 1", train=True)
-    focal_gamma: float = option(
-        0.0,
-        "focal loss of objectness and classes as published: exponent of 1 - p_t",
-        train=True,
-        min=0,
-        max=100,
-        extension=True,
-    )
-    focal_alpha: float = option(
-        0.0,
-        "weight of positives in the focal loss, 1 - focal_alpha is that of negatives; 0: both 1",
-        train=True,
-        min=0,
-        max=1,
-        extension=True,
-    )
-    hard_negatives: float = option(
-        0.0,
-        "train the objectness of this many negatives per positive of an image, those of the largest loss; 0: of all",
-        train=True,
-        min=0,
-        max=1e6,
-        extension=True,
-    )
-
-    @property
-    def is_focal(self) -> bool:
-        """Whether objectness and classes have the focal loss as published."""
-        return bool(self.focal_gamma or self.focal_alpha)

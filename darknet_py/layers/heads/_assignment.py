@@ -147,8 +147,10 @@ def assign(
     _set_class_targets(targets, table, preds.scores, focal_loss=rules.focal_loss, dense=adversarial)
     _objectness_targets(targets, preds.objectness, matches, options, rules)
     positives = overlapping.concat(matches)
-    if options.hard_negatives and not adversarial:
-        _drop_easy_negatives(targets, preds.objectness, positives.rows, len(gt_boxes), options.hard_negatives)
+    if not adversarial:
+        options.drop_easy_negatives(
+            targets.objectness_weights, targets.objectness, preds.objectness, positives.rows, len(gt_boxes)
+        )
     slots = positives.rows if adversarial else table.slots[len(smoothed.rows) :]
     return Assignment(targets, positives, slots, len(overlapping.rows))
 
@@ -227,25 +229,3 @@ def _objectness_targets(
     else:
         targets.objectness.index_fill_(0, rows, 1.0)
     targets.objectness_weights[rows] = weights
-
-
-def _drop_easy_negatives(targets: Targets, objectness: Tensor, rows: Tensor, images: int, ratio: float) -> None:
-    """Train the objectness of the negatives of the largest loss only, in each image (``hard_negatives=``).
-
-    As in SSD (https://arxiv.org/abs/1512.02325, section 2.2), but an image without positives counts as one with one.
-
-    Args:
-        targets: the targets, whose weights of other negatives become 0.
-        objectness: float [rows], the output; the loss of a negative grows with it.
-        rows: int64 [n], the positives, on the CPU.
-        images: number of images.
-        ratio: negatives per positive.
-    """
-    count = len(objectness) // images
-    positives = (rows.unique() // count).bincount(minlength=images).clamp(min=1)
-    limits = (positives * ratio).ceil().long().to(objectness.device, non_blocking=True)
-    negative = (targets.objectness == 0) & (targets.objectness_weights > 0)
-    order = torch.where(negative, objectness, -1.0).view(images, count).argsort(dim=1, descending=True, stable=True)
-    kept = torch.zeros_like(negative).view(images, count)
-    kept.scatter_(1, order, torch.arange(count, device=objectness.device) < limits[:, None])
-    targets.objectness_weights.masked_fill_(negative & ~kept.flatten(), 0.0)

@@ -7,6 +7,7 @@ earlier one in the same row, box included; in a class tree it overwrites only th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,24 +20,13 @@ from ...errors import DataError
 from .._loss import Loss, squared_loss
 from .._tree import Tree
 from ._max_iou import max_iou
+from ._region_focal_loss import RegionFocalLoss
 from ._region_loss_options import RegionLossOptions
-from ._region_predictions import RegionPredictions
+from ._region_predictions import RegionPredictions, RegionTargets
 
 _WARM_UP = 12800  # images during which all boxes are trained towards their anchor
 _RECALL_IOU = 0.5
 _CLASS_ONLY = 100000  # a target whose x and y are beyond this has a class and no box
-
-
-@dataclass
-class _Targets:
-    """Targets and weights of all rows; a row is one anchor of one cell of one image."""
-
-    objectness: Tensor
-    objectness_weights: Tensor
-    box: Tensor
-    box_weights: Tensor
-    classes: Tensor
-    class_weights: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +36,29 @@ class RegionLoss:
     Attributes:
         options: thresholds and weights.
         anchors: (width, height) of the anchors in cells.
+        class_scores: computes class scores, float [n, classes], from the head's input.
         tree: hierarchy of the classes, or None.
         class_map: int64 [n], the head's class of each class of the labels; None: they are the same.
     """
 
     options: RegionLossOptions
     anchors: tuple[tuple[float, float], ...]
+    class_scores: Callable[[Tensor], Tensor]
     tree: Tree | None = None
     class_map: Tensor | None = None
 
-    def __call__(self, preds: RegionPredictions, gt_boxes: Tensor, seen: int) -> Loss:
+    def __call__(self, x: Tensor, preds: RegionPredictions, gt_boxes: Tensor, seen: int) -> Loss:
         """Compute the loss of a mini-batch.
 
         Args:
+            x: the head's input, float [batch, anchors * (5 + classes), height, width].
             preds: the head's predictions.
             gt_boxes: float [batch, targets, 6], (cx, cy, w, h, class, track) relative to the image, padded with zeros;
                 on the CPU.
             seen: images trained on so far.
 
         Returns:
-            The loss; ``delta`` is [batch, anchors * (5 + classes), height, width].
+            The loss; ``delta`` has the shape of ``x``.
         """
         options = self.options
         if options.coords != 4:
@@ -97,19 +90,28 @@ class RegionLoss:
             self._class_targets(targets, rows.scores, class_rows, classes, scale)
             only_rows, only_classes = self._class_only_targets(targets, rows, gt_boxes, without_box)
             class_rows, classes = torch.cat((class_rows, only_rows)), torch.cat((classes, only_classes))
-        d_objectness = targets.objectness - rows.objectness
+            options.drop_easy_negatives(targets.objectness_weights, targets.objectness, rows.objectness, matches, batch)
         d_box = targets.box - torch.cat((rows.xy, rows.log_size), dim=1)
-        d_classes = targets.classes - rows.scores
         box_weights = targets.box_weights[:, None]
-        value = (targets.objectness_weights * d_objectness.square()).sum() / 2
-        value = value + (box_weights * d_box.square()).sum() / 2
-        value = value + self._class_loss(rows.scores, targets)
+        value = (box_weights * d_box.square()).sum() / 2
+        if options.is_focal:
+            logits = x.unflatten(1, (options.num, -1)).permute(0, 3, 4, 1, 2).flatten(0, 3)[:, options.coords :]
+            is_softmax = self.tree is not None or options.softmax
+            focal_loss = RegionFocalLoss(options=options, class_scores=self.class_scores, softmax=is_softmax)
+            value = value + focal_loss(logits, targets)
+            score_delta = focal_loss.delta(logits, targets)
+        else:
+            d_objectness = targets.objectness - rows.objectness
+            value = (targets.objectness_weights * d_objectness.square()).sum() / 2 + value
+            value = value + self._class_loss(rows.scores, targets)
+            with torch.no_grad():
+                slope = rows.objectness * (1 - rows.objectness)
+                objectness_delta = (targets.objectness_weights * d_objectness * slope)[:, None]
+                class_delta = targets.class_weights * (targets.classes - rows.scores)
+                score_delta = torch.cat((objectness_delta, class_delta), dim=1)
         with torch.no_grad():
-            slope = rows.objectness * (1 - rows.objectness)
             box_slope = torch.cat((rows.xy * (1 - rows.xy), torch.ones_like(rows.log_size)), dim=1)
-            objectness_delta = (targets.objectness_weights * d_objectness * slope)[:, None]
-            class_delta = targets.class_weights * d_classes
-            delta = torch.cat((box_weights * d_box * box_slope, objectness_delta, class_delta), dim=1)
+            delta = torch.cat((box_weights * d_box * box_slope, score_delta), dim=1)
             delta = delta.view(batch, height, width, options.num, -1).permute(0, 3, 4, 1, 2).flatten(1, 2)
             parts = self._averages(rows, matches, match_iou, class_rows, classes, has_boxes)
         return squared_loss(delta, value, **parts)
@@ -148,7 +150,7 @@ class RegionLoss:
         """Return the head's classes, int64 [n], of the labels' classes [n]."""
         return classes if self.class_map is None else self.class_map[classes]
 
-    def _negatives(self, rows: RegionPredictions, best_iou: Tensor, seen: int) -> _Targets:
+    def _negatives(self, rows: RegionPredictions, best_iou: Tensor, seen: int) -> RegionTargets:
         """Return the targets of all rows before matching: no object, unless they overlap a target."""
         options = self.options
         objectness = torch.zeros_like(best_iou)
@@ -161,7 +163,7 @@ class RegionLoss:
         box[:, :2] = 0.5
         box_weights = torch.full_like(best_iou, 0.01 if seen < _WARM_UP else 0.0)
         no_class = torch.zeros_like(rows.scores)
-        return _Targets(objectness, weights, box, box_weights, no_class, no_class.clone())
+        return RegionTargets(objectness, weights, box, box_weights, no_class, no_class.clone())
 
     def _match(self, rows: RegionPredictions, gt_boxes: Tensor, grid_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Match each target to a row of its cell.
@@ -190,7 +192,7 @@ class RegionLoss:
         return cell_rows.gather(1, best)[:, 0].to(rows.boxes.device, non_blocking=True), target
 
     def _box_targets(
-        self, targets: _Targets, matches: Tensor, target: Tensor, match_iou: Tensor, grid_size: tuple[int, int]
+        self, targets: RegionTargets, matches: Tensor, target: Tensor, match_iou: Tensor, grid_size: tuple[int, int]
     ) -> None:
         """Set objectness and box of matched rows, by the last match of each."""
         options = self.options
@@ -212,7 +214,9 @@ class RegionLoss:
         targets.objectness[rows] = match_iou[last] if options.rescore else torch.ones_like(match_iou)
         targets.objectness_weights.index_fill_(0, rows, options.object_scale)
 
-    def _class_targets(self, targets: _Targets, scores: Tensor, rows: Tensor, classes: Tensor, scale: Tensor) -> None:
+    def _class_targets(
+        self, targets: RegionTargets, scores: Tensor, rows: Tensor, classes: Tensor, scale: Tensor
+    ) -> None:
         """Set the class targets of rows [n] to classes [n], with weights ``scale`` [n] (``delta_region_class``).
 
         ``rows`` and ``scale`` are on the device, ``classes`` on the CPU.
@@ -239,7 +243,7 @@ class RegionLoss:
         targets.classes[rows, nodes[last]] = scores.new_ones(())
 
     def _class_only_targets(
-        self, targets: _Targets, rows: RegionPredictions, gt_boxes: Tensor, without_box: Tensor
+        self, targets: RegionTargets, rows: RegionPredictions, gt_boxes: Tensor, without_box: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Train images that have a target without a box: the most probable row is trained on its class.
 
@@ -275,7 +279,7 @@ class RegionLoss:
             chosen, labels = torch.cat((chosen, row)), torch.cat((labels, label))
         return chosen, labels
 
-    def _class_loss(self, scores: Tensor, targets: _Targets) -> Tensor:
+    def _class_loss(self, scores: Tensor, targets: RegionTargets) -> Tensor:
         """Sum the differentiable loss of the classes."""
         if self.tree or self.options.softmax:
             weights = targets.classes * targets.class_weights

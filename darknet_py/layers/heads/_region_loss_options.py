@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...cfg import schema
 from ...cfg.schema import option
+from ._extended_losses import FocalLossOptions, HardNegativeOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionLossOptions(schema.Options):
+class RegionLossOptions(HardNegativeOptions, FocalLossOptions):
     """Keys that the loss reads; ``background`` is pjreddie's."""
 
     classes: int = option(20, "number of classes", min=1, max=1000000)

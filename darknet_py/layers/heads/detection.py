@@ -15,6 +15,7 @@ from ...errors import DataError
 from .._context import StepContext
 from .._loss import Loss, squared_loss
 from ..base import Shape, section
+from ._extended_losses import HardNegativeOptions
 from ._head import BOX_VALUES, DecodeOptions, Head, SelectedRows, check_box_values, require_map
 from ._max_iou import is_valid
 
@@ -26,7 +27,7 @@ class Detection(Head):
     """Outputs a vector: class scores of all cells, then objectness of all boxes, then all boxes; without a sigmoid."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(Head.Options):
+    class Options(HardNegativeOptions, Head.Options):
         """Keys of ``parse_detection``."""
 
         classes: int = option(1, "number of classes", min=1, max=1000000)
@@ -112,7 +113,8 @@ class Detection(Head):
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Compute the squared error; ``targets``: float [batch, targets, 6] on the CPU, see ``pad_targets``.
 
-        The first target of each cell is trained, with the box of best IoU (``forward_detection_layer``).
+        The first target of each cell is trained, with the box of best IoU (``forward_detection_layer``). Outputs are
+        not probabilities, so that there is no focal loss.
         """
         options = self.options
         if options.coords != BOX_VALUES:
@@ -138,6 +140,13 @@ class Detection(Head):
             weight[cell, best] = torch.full_like(cell_iou[:, 0], options.object_scale)
             if options.rescore:
                 objectness_target[cell, best] = cell_iou[torch.arange(len(best), device=best.device), best]
+            options.drop_easy_negatives(
+                weight.view(-1),
+                objectness_target.view(-1),
+                objectness.square().flatten(),
+                cell * options.num + best,
+                len(x),
+            )
             sizes = target[:, 2:4].sqrt() if options.sqrt else target[:, 2:4]
             target_box = torch.cat((xy, sizes), dim=1)
             one_hot = F.one_hot(target[:, 4].long(), options.classes).to(flat.dtype)

@@ -18,14 +18,15 @@ from .._loss import Loss
 from .._tree import Tree
 from ..base import Shape, section
 from ._anchors import anchor_conflicts
-from ._head import DecodeOptions, Head, SelectedRows, check_box_values, require_map
+from ._head import DecodeOptions, SelectedRows, check_box_values, require_map
+from ._multi_scale_head import MultiScaleHead
 from ._region_loss import RegionLoss
 from ._region_loss_options import RegionLossOptions
 from ._region_predictions import RegionPredictions
 
 
 @section("region")
-class Region(Head):
+class Region(MultiScaleHead):
     """Each anchor of each cell outputs (x, y, w, h, objectness, class scores); anchors are in cells of the map.
 
     AlexeyAB's output is not a map: its tensor has the input's shape, but holds the values of one anchor of one cell
@@ -34,7 +35,7 @@ class Region(Head):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(RegionLossOptions, Head.Options):
+    class Options(RegionLossOptions, MultiScaleHead.Options):
         """Keys of ``parse_region``."""
 
         anchors: tuple[float, ...] = option((), "width, height of every anchor in cells", min=0, max=1e6)
@@ -43,18 +44,15 @@ class Region(Head):
         log: bool = option(False, "read by C but not used", train=True, effect="unused")
         sqrt: bool = option(False, "read by C but not used", train=True, effect="unused")
         absolute: bool = option(False, "read by C but not used", train=True, effect="unused")
-        random: float = option(
-            0.0,
-            "multi-scale training: range of the input's size, 1 for 1.4; pjreddie: 1 for 320 to 608 pixels",
-            train=True,
-            min=0,
-            max=1000,
-        )
         mask_scale: float = option(1.0, "weight of the mask loss", train=True, effect="unsupported", min=0)
 
         def conflicts(self) -> Iterator[Conflict]:
-            """Yield what contradicts ``num``."""
-            return anchor_conflicts(self.num, self.anchors)
+            """Yield what contradicts ``num``, and a focal loss without probabilities."""
+            yield from anchor_conflicts(self.num, self.anchors)
+            yield from self.focal_conflicts(self.focal_loss)
+            if self.is_focal and not (self.softmax or self.tree or self.dialect is Dialect.PJREDDIE):
+                text = "expected 1 with focal_gamma= or focal_alpha=: without it, class scores are not probabilities"
+                yield Conflict("softmax", text, stops_training=True)
 
     options: Options
     has_loss = True
@@ -82,11 +80,6 @@ class Region(Head):
         """Number of classes."""
         return self.options.classes
 
-    @property
-    def multi_scale(self) -> float:
-        """Value of ``random``."""
-        return self.options.random
-
     def inputs_for(self, classes: int) -> tuple[int, ...]:
         """Channels of the box, objectness and classes for every anchor."""
         return (self.options.num * (self.options.coords + 1 + classes),)
@@ -108,16 +101,17 @@ class Region(Head):
         if self.options.background and self.pjreddie:
             scores = scores.softmax(dim=2)
         else:
-            scores = torch.cat((torch.sigmoid(scores[:, :, :1]), self._class_scores(scores[:, :, 1:])), dim=2)
+            class_scores = self._class_scores(scores[:, :, 1:], dim=2)
+            scores = torch.cat((torch.sigmoid(scores[:, :, :1]), class_scores), dim=2)
         y = torch.cat((box, scores), dim=2)
         return y.flatten(1, 2) if self.pjreddie else y.permute(0, 3, 4, 1, 2).flatten(1).reshape(x.shape)
 
-    def _class_scores(self, t: Tensor) -> Tensor:
-        """Scores of the classes, in dimension 2 of ``t``."""
+    def _class_scores(self, t: Tensor, dim: int = 1) -> Tensor:
+        """Scores of the classes, in dimension ``dim`` of ``t``."""
         if self.tree:
-            return self.tree.softmax(t, 2)
+            return self.tree.softmax(t, dim)
         if self.options.softmax:
-            return t.softmax(dim=2)
+            return t.softmax(dim=dim)
         return torch.sigmoid(t) if self.pjreddie else t
 
     def _cells(self, output: Tensor) -> Tensor:
@@ -224,8 +218,14 @@ class Region(Head):
 
     def loss(self, x: Tensor, output: Tensor, targets: Tensor, context: StepContext) -> Loss:
         """Compute the loss; ``targets``: float [batch, targets, 6] on the CPU, see ``pad_targets``."""
-        loss_function = RegionLoss(options=self.options, anchors=self.anchors, tree=self.tree, class_map=self.label_map)
-        return loss_function(self.predictions(output), targets.cpu()[:, : self.options.max], context.seen)
+        loss_function = RegionLoss(
+            options=self.options,
+            anchors=self.anchors,
+            class_scores=self._class_scores,
+            tree=self.tree,
+            class_map=self.label_map,
+        )
+        return loss_function(x, self.predictions(output), targets.cpu()[:, : self.options.max], context.seen)
 
     def loss_line(self, index: int, numbers: Mapping[str, float]) -> str:
         """Darknet's line."""

@@ -53,9 +53,7 @@ class Yolo(AnchorHead, TrackingHead):
         def conflicts(self) -> Iterator[Conflict]:
             """Yield two focal losses at once."""
             yield from super().conflicts()
-            if self.focal_loss and self.is_focal:
-                text = "is Darknet's focal loss: expected it without focal_gamma= and focal_alpha="
-                yield Conflict("focal_loss", text, stops_training=True)
+            yield from self.focal_conflicts(self.focal_loss)
 
     options: Options
 
