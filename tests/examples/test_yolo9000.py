@@ -72,7 +72,8 @@ def test_digits_are_told_apart_without_a_box_of_any(tmp_path: pathlib.Path) -> N
     """mAP of the ten digits, of which training has boxes of their shapes only; without other images it is a guess."""
     data = write(tmp_path, 800, 800, 200)
     without = tmp_path / "boxes.data"
-    without.write_text("".join(line for line in data.open() if not line.startswith("classification")))
+    lines = data.read_text().splitlines(keepends=True)
+    without.write_text("".join(line for line in lines if not line.startswith("classification")))
     maps = []
     for path, values in (
         (data, {}),
