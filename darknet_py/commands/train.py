@@ -129,9 +129,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     _options.add(machine, "--exif", note="(default: no)")
     _options.add(machine, "--max-pixels", default=MAX_PIXELS)
     _options.add(machine, "--amp")
-    machine.add_argument(
-        "--channels-last", action=_SWITCH, help="channels-last memory format, faster on GPUs and most CPUs"
-    )
+    machine.add_argument("--channels-last", action=_SWITCH, help="channels-last memory format (default: on CPUs)")
     machine.add_argument(
         "--gradient-checkpointing",
         action=_SWITCH,

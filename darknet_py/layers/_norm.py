@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..devices import float64_device
+from . import _channels_last_norm
 from ._context import Gradients, StepContext
 from ._parameters import parameter
 from ._sync_norm import AllReduce, all_reduce_sum, sync_batch_norm
@@ -60,12 +61,13 @@ class Norm(nn.Module):
             with torch.no_grad():
                 self.rolling_mean.lerp_(x.mean(dim=(0, 2, 3)), self.cpu_momentum)
                 self.rolling_variance.lerp_(x.var(dim=(0, 2, 3), correction=0), self.cpu_momentum)
-            return F.batch_norm(x, None, None, self.scales, biases, True, 0.0, EPSILON)
-        mean, variance = self.rolling_mean, self.rolling_variance
-        all_reduce = context.all_reduce if context is not None else None
-        if training and all_reduce is not None:
-            return sync_batch_norm(x, self.scales, biases, (mean, variance), MOMENTUM, EPSILON, all_reduce)
-        return F.batch_norm(x, mean, variance, self.scales, biases, training, MOMENTUM, EPSILON)
+            return _batch_norm(x, self.scales, biases, None)
+        rolling = self.rolling_mean, self.rolling_variance
+        if not training:
+            return F.batch_norm(x, *rolling, self.scales, biases, False, 0.0, EPSILON)
+        if context is not None and context.all_reduce is not None:
+            return sync_batch_norm(x, self.scales, biases, rolling, MOMENTUM, EPSILON, context.all_reduce)
+        return _batch_norm(x, self.scales, biases, rolling)
 
     def _cross_mini_batch(self, x: Tensor, biases: Tensor, context: StepContext | None) -> Tensor:
         """Normalise with the statistics of the iteration's mini-batches up to this one (``fast_v_cbn_kernel``)."""
@@ -123,6 +125,14 @@ class Norm(nn.Module):
         wide = wide * factor.view(-1, *[1] * (weights.dim() - 1))
         # The dtype first: the tensors' device may have no float64.
         return wide.to(weights.dtype).to(weights.device), shift.to(biases.dtype).to(biases.device)
+
+
+def _batch_norm(x: Tensor, scales: Tensor, biases: Tensor, rolling: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Normalise with the statistics of ``x``, and move the rolling ones towards them."""
+    if _channels_last_norm.supports(x):
+        return _channels_last_norm.channels_last_batch_norm(x, scales, biases, rolling, MOMENTUM, EPSILON)
+    mean, variance = rolling or (None, None)
+    return F.batch_norm(x, mean, variance, scales, biases, True, MOMENTUM, EPSILON)
 
 
 def shift_input(norm: Norm | None, biases: Tensor, values: Tensor) -> None:

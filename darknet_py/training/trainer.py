@@ -359,7 +359,7 @@ class Trainer:
         stack.enter_context(deterministic_algorithms() if options.deterministic else nullcontext())
         if options.device is not None:
             network.to(self.group.device(find_device(options.device)))
-        if options.channels_last:
+        if self._is_channels_last:
             stack.enter_context(_channels_last(network))
         if start.state is None:
             self.iteration = network.seen // schedule.images_per_iteration(self.net)
@@ -481,8 +481,14 @@ class Trainer:
             self._evaluate(session)
         return metrics
 
+    @property
+    def _is_channels_last(self) -> bool:
+        if self.options.channels_last is None:
+            return next(self.network.parameters()).device.type == "cpu"
+        return self.options.channels_last
+
     def _in_memory_format(self, batch: Batch) -> Sequence[tuple[Tensor, Targets]]:
-        if not self.options.channels_last:
+        if not self._is_channels_last:
             return batch.pairs
         return [
             (x.contiguous(memory_format=torch.channels_last) if x.dim() == _MAP_DIMENSIONS else x, targets)

@@ -116,7 +116,8 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {"map_every": 2, "validate": True}),
     "average and adversarial images": ({"ema_alpha": 0.9, "adversarial_lr": 0.1, "burn_in": 1}, {}),
     "adam": ({"adam": 1, "try_fix_nan": 1}, {"gradient_checkpointing": True}),
-    "sizes": ({"dynamic_minibatch": 0}, {"channels_last": True}),
+    # Without batch norm, whose kernel of channels-last maps on CPUs, which the simulated device uses, is less exact.
+    "sizes": ({"dynamic_minibatch": 0, "norm": 0}, {"channels_last": True}),
 }
 
 
@@ -127,6 +128,7 @@ def test_runs_and_their_files(case: str, tmp_path: pathlib.Path, rectangles: pat
     if case == "sizes":
         cfg.write_text(cfg.read_text() + "random=1\n")
     data = rectangles / "tiny.data"
+    options = {"channels_last": False} | options
     expected = training_runs.run(cfg, data, output=tmp_path / "cpu", **options)
     with devices.available("sim"):
         network = resume.build_network(cfg, seed=3)
