@@ -7,7 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,8 @@ def write_ncnn(
     model = to_onnx(network, heads=heads, **options or {})
     entries = {prop.key: prop.value for prop in model.metadata_props}
     _split_padding_from_pooling(model.graph)
+    _split_reorganisations(model.graph)
+    _pool_instead_of_steps(model.graph)
     _give_sizes_of_splits(model.graph)
     lower_opset(model, OLDEST)  # pnnx reads the axes of ReduceMax and ReduceSum from attributes only
     module = TraceableNetwork(network, heads)
@@ -104,6 +106,67 @@ def _split_padding_from_pooling(graph: onnx.GraphProto) -> None:
         graph.node.insert(list(graph.node).index(node), padding)
         node.input[0] = prefix
         pads[:] = [0] * 4
+
+
+def _split_reorganisations(graph: onnx.GraphProto) -> None:
+    """Compute ``[reorg]`` by slices with steps: ncnn has no tensors of the six dimensions that its transposition has.
+
+    A map [batch, k, height * s, width * s] becomes [batch, s * s * k, height, width].
+    """
+    import onnx
+
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in graph.value_info}
+    for node in [node for node in graph.node if node.op_type == "Transpose"]:
+        ((*order,),) = [attribute.ints for attribute in node.attribute if attribute.name == "perm"]
+        if order != [0, 3, 5, 1, 2, 4]:
+            continue
+        prefix = node.output[0]
+        batch, channels, height, step, width, _ = (dim.dim_value for dim in shapes[node.input[0]])
+        arrays = {"map": [batch, channels, height * step, width * step], "axes": [2, 3], "steps": [step, step]}
+        arrays |= {f"start{row}{column}": [row, column] for row in range(step) for column in range(step)}
+        arrays["end"] = arrays["map"][2:]
+        for name, values in arrays.items():
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), f"{prefix}_{name}"))
+        parts = [name for name in arrays if name.startswith("start")]
+        nodes = [onnx.helper.make_node("Reshape", [node.input[0], f"{prefix}_map"], [f"{prefix}_reshaped"])]
+        for part in parts:
+            names = [f"{prefix}_{name}" for name in ("reshaped", part, "end", "axes", "steps")]
+            nodes.append(onnx.helper.make_node("Slice", names, [f"{prefix}_part_{part}"]))
+        joined = f"{prefix}_parts"  # a new name: the description of the old one has six dimensions
+        nodes.append(onnx.helper.make_node("Concat", [f"{prefix}_part_{part}" for part in parts], [joined], axis=1))
+        for reader in graph.node:
+            reader.input[:] = [joined if name == prefix else name for name in reader.input]
+        _replace(graph, node, nodes)
+
+
+def _pool_instead_of_steps(graph: onnx.GraphProto) -> None:
+    """Replace slices with steps, which ncnn does not have, by those without and a pooling of single cells."""
+    import onnx
+
+    arrays = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Slice" and len(node.input) == 5]:
+        axes, steps = (arrays[name].tolist() for name in node.input[3:])
+        strides = dict(zip(axes, steps, strict=True))
+        if max(steps) == 1 or not {axis for axis, step in strides.items() if step > 1} <= {2, 3} or min(steps) < 1:
+            continue
+        prefix = node.output[0]
+        pooling = onnx.helper.make_node(
+            "MaxPool",
+            [f"{prefix}_dense"],
+            [prefix],
+            kernel_shape=[1, 1],
+            strides=[strides.get(2, 1), strides.get(3, 1)],
+        )
+        dense = onnx.helper.make_node("Slice", node.input[:4], [f"{prefix}_dense"])
+        _replace(graph, node, [dense, pooling])
+
+
+def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Put other nodes, which compute the same, in the place of a node."""
+    place = list(graph.node).index(node)
+    graph.node.remove(node)
+    for offset, new in enumerate(nodes):
+        graph.node.insert(place + offset, new)
 
 
 def _give_sizes_of_splits(graph: onnx.GraphProto) -> None:

@@ -154,9 +154,12 @@ def _decoded_pixels(
 
 
 def _box_pixels(boxes: Tensor, other: Tensor, scores: Tensor, size: tuple[int, int], threshold: float) -> float:
-    """Return the largest difference of a box whose score matters, in pixels of the input."""
+    """Return the largest difference of a box whose score matters, in pixels of the input.
+
+    Numbers beyond the input, which random weights give, differ relative to themselves: 1 is the size of the input.
+    """
     rows = _relevant_rows(scores, threshold)
-    scale = boxes.new_tensor(size).repeat(2)
+    scale = boxes.new_tensor(size).repeat(2) / boxes[rows].abs().clamp(min=1)
     return float(((boxes - other)[rows].abs() * scale).amax()) if bool(rows.any()) else math.nan
 
 

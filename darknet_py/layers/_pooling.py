@@ -51,14 +51,18 @@ class Pooling(Layer):
         return Shape(x.channels, (x.height - lost) // strides[0] + 1, (x.width - lost) // strides[1] + 1)
 
     def pad(self, x: Tensor, strides: tuple[int, int], value: float) -> Tensor:
-        """Pad ``x`` [batch, channels, height, width] with ``value`` as far as the windows reach."""
+        """Pad ``x`` [batch, channels, height, width] with ``value`` as far as the windows reach.
+
+        Cells that no window reaches stay: torch's pooling leaves them out.
+        """
         before = self.options.padding // 2
         shape = self.output_shape(Shape(*x.shape[1:]), strides)
         right, below = (
-            (count - 1) * step + self.options.size - length - before
+            max((count - 1) * step + self.options.size - length - before, 0)
             for count, step, length in zip(shape[:0:-1], strides[::-1], (x.shape[3], x.shape[2]), strict=True)
         )
-        return F.pad(x, (before, right, before, below), value=value)
+        widths = (before, right, before, below)
+        return F.pad(x, widths, value=value) if any(widths) else x
 
     @property
     def window(self) -> Window:

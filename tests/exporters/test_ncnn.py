@@ -61,3 +61,16 @@ def test_a_file_that_ends_the_process_of_ncnn_is_refused(
     with pytest.raises(DarknetError, match=r"ncnn cannot run the network: its process was ended by SIG"):
         darknet_py.export(random_networks.network(GATED), tmp_path / "a.ncnn.param")
     assert not list(tmp_path.iterdir())
+
+
+REORG = "[reorg]\nstride=2\n[convolutional]\nfilters=2\n"
+# As in pjreddie's ResNeXt-50: the source has four times the cells, and fewer channels.
+STEPS = "[convolutional]\nfilters=6\nsize=3\npad=1\nstride=2\n[shortcut]\nfrom=-2\n"
+
+
+@pytest.mark.parametrize("sections", [REORG, STEPS])
+@pytest.mark.parametrize("size", ["width=8\nheight=8", "width=12\nheight=8"])
+def test_ncnn_takes_every_second_cell(sections: str, size: str, tmp_path: pathlib.Path) -> None:
+    """It has neither slices with steps nor transpositions of six dimensions."""
+    net = random_networks.network(f"[net]\n{size}\nchannels=3\n[convolutional]\nfilters=4\n{sections}")
+    assert darknet_py.export(net, tmp_path / "a.ncnn.param").relative_rms < 1e-6
