@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ._typing import StrPath
 from .cfg import Dialect
@@ -29,10 +29,10 @@ from .images.limits import MAX_PIXELS
 from .images.prefetch import catch_errors, map_batches
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
-from .inference.exported_model import ExportedModel, open_model
+from .inference.exported_model import ModelSource, open_model
+from .inference.predictor import Predictor
 from .messages import describe_text
 from .network import Network, evaluating
-from .weights import warn_of_random_weights
 
 SourceT = TypeVar("SourceT", bound=ImageSource)
 
@@ -80,14 +80,14 @@ class Classification:
         return self.to_text()
 
 
-class Classifier:
+class Classifier(Predictor):
     """Classify images with a network that has no detection heads.
 
     With recurrent layers, images are frames of a sequence, see ``Detector``.
 
     Args:
-        network: a network with weights, see ``network.unwrap``; its mode is restored after each call. Or an exported
-            file, see ``Detector``.
+        network: a network with weights, see ``network.unwrap``; its mode is restored after each call. Or a name, a
+            ``loading.NetworkLoader`` or an exported file, see ``Detector``.
         names: class names, as a file or a sequence; names beyond the number of classes are ignored.
         letterbox: letterbox the image instead of taking its centre crop; None: as the dialect does.
         leaves: with a class tree, set the probability of classes that have children to 0; None: as the dialect does.
@@ -103,7 +103,7 @@ class Classifier:
 
     def __init__(
         self,
-        network: nn.Module | StrPath | ExportedModel,
+        network: ModelSource,
         *,
         names: ClassNames = None,
         letterbox: bool | None = None,
@@ -114,35 +114,24 @@ class Classifier:
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        network, engine, letterbox, file = open_model(network, engine, letterbox)
+        model = open_model(network, engine, letterbox)
+        network, file, letterbox = model.network, model.file, model.letterbox
         require_classifier(network)
         if batch < 1:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         pjreddie = network.dialect is Dialect.PJREDDIE
-        self.network = network
+        self._open(model, dtype)
         self.batch_size = batch
         given = (network.names or None) if names is None and file is not None else names
         self.names = _select_names(given, num_classes(network))
         self.letterbox = pjreddie if letterbox is None else letterbox
         self.leaves = pjreddie if leaves is None else leaves
-        self.engine = engine
-        self.dtype = dtype
         self.read_image = functools.partial(
             read_image, channels=network.shape.channels, exif=exif, max_pixels=max_pixels
         )
         tree = network.class_tree
         parents = tree.parent.tolist() if tree else ()
         self.parents = [self.names[parent] if parent >= 0 else "Root" for parent in parents]
-
-    @functools.cached_property
-    def run(self) -> engines.Engine:
-        """The engine that computes the outputs, built on first use."""
-        warn_of_random_weights(self.network)
-        return engines.create_engine(self.network, self.engine, dtype=self.dtype)
-
-    def refresh(self) -> None:
-        """Use the network's current weights after changes that the engine does not detect, see ``Detector.refresh``."""
-        vars(self).pop("run", None)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # str and bytes are sequences, too: each is one image
@@ -167,10 +156,6 @@ class Classifier:
             return list(self.stream(source))
         return next(self._classify_batch([self._load(source)]))
 
-    def reset(self) -> None:
-        """Clear the state of recurrent layers: the next image is the first of a sequence."""
-        self.network.reset()
-
     def stream(
         self, sources: Iterable[ImageSource], *, on_error: Callable[[DataError], object] | None = None
     ) -> Iterator[Classification]:
@@ -188,7 +173,7 @@ class Classifier:
     def _classify_batch(self, batch: Sequence[tuple[str, Tensor]]) -> Iterator[Classification]:
         paths, inputs = zip(*batch, strict=True)
         x = torch.stack(inputs)
-        for path, probs in zip(paths, predict_probabilities(self.network, x, self.leaves, self.run), strict=True):
+        for path, probs in zip(paths, predict_probabilities(self._network, x, self.leaves, self.run), strict=True):
             yield Classification(probs, self.names, path, self.parents)
 
     def _load(self, source: ImageSource) -> tuple[str, Tensor]:
@@ -202,7 +187,7 @@ class Classifier:
     def prepare(self, image: ImageArray) -> Tensor:
         """Bring an image, uint8 [H, W, C], to the network's input, float [C, height, width] in 0..1."""
         fit = resizing.letterbox_image if self.letterbox else resizing.centre_crop
-        return fit(resizing.to_tensor(image), self.network.shape.width, self.network.shape.height)
+        return fit(resizing.to_tensor(image), self._network.shape.width, self._network.shape.height)
 
 
 def require_classifier(network: Network) -> None:

@@ -7,7 +7,6 @@ They are not clipped to the image.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import os
@@ -16,9 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ._typing import StrPath
 from .boxes import NMSKind, RawDetections
 from .data.class_names import ClassNames, class_numbers, resolve_class_names, selected_classes
 from .errors import DataError, did_you_mean
@@ -27,12 +25,12 @@ from .images.limits import MAX_PIXELS
 from .images.prefetch import catch_errors, map_batches, map_interleaved, map_prefetched
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
-from .inference.exported_model import ExportedModel, form_of, open_model
+from .inference.exported_model import ModelSource, form_of, open_model
+from .inference.predictor import Predictor
 from .layers import DecodeOptions
 from .network import evaluating
 from .postprocess import Selection, nms_options, postprocess_outputs, require_heads, uses_letterbox
 from .results.results import Results, from_raw
-from .weights import warn_of_random_weights
 
 
 class _LoadedImage(NamedTuple):
@@ -48,13 +46,25 @@ SourceT = TypeVar("SourceT", bound=ImageSource)
 _STAGES = ("preprocess", "inference", "postprocess")
 _OPTIONS = frozenset(
     (
-        *("network", "threshold", "nms", "nms_kind", "names", "letterbox", "batch_size", "options", "selection"),
+        *(
+            "network",
+            "_network",
+            "_reload",
+            "threshold",
+            "nms",
+            "nms_kind",
+            "names",
+            "letterbox",
+            "batch_size",
+            "options",
+            "selection",
+        ),
         *("max_detections", "engine", "dtype", "read_image", "run"),
     )
 )
 
 
-class Detector:
+class Detector(Predictor):
     """Detect objects in images with a network that has detection heads.
 
     With recurrent layers, images are frames of a sequence, in their order and whatever the batch size. Every ``stream``
@@ -63,8 +73,8 @@ class Detector:
 
     Args:
         network: a network with weights, see ``network.unwrap``, which is left as it was; a name of the catalogue, whose
-            weights are downloaded once; or an exported file (.onnx, .xml, .tflite, ...), see ``ExportedModel``,
-            which is run by its own runtime.
+            weights are downloaded once; a ``loading.NetworkLoader``; or an exported file (.onnx, .xml, .tflite, ...),
+            see ``ExportedModel``, which is run by its own runtime.
         names: class names, as a file or a sequence; None: the network's own, else numbers.
         threshold: a class probability must be above this, 0..1.
         class_thresholds: other thresholds for some classes, by name or number.
@@ -90,7 +100,7 @@ class Detector:
 
     def __init__(
         self,
-        network: nn.Module | StrPath | ExportedModel,
+        network: ModelSource,
         *,
         names: ClassNames = None,
         threshold: float = 0.25,
@@ -110,7 +120,8 @@ class Detector:
         exif: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        network, engine, letterbox, file = open_model(network, engine, letterbox)
+        model = open_model(network, engine, letterbox)
+        network, file = model.network, model.file
         heads = require_heads(network)
         thresholds = dict(class_thresholds or {})
         named = ((f"class_thresholds[{key!r}]", value) for key, value in thresholds.items())
@@ -121,7 +132,7 @@ class Detector:
             raise DataError(f"batch: expected 1 or more, got {batch}")
         if file is not None:
             file.check_options(min([threshold, *thresholds.values()]), class_map)
-        self.network = network
+        self._open(model, dtype)
         self.nms = nms
         self.nms_kind = nms_options(network, nms_kind).kind
         self.batch_size = batch
@@ -130,9 +141,7 @@ class Detector:
         given = network.names or None if names is None else names
         self.names = resolve_class_names(given, heads[-1].classes, exact=not class_map)
         self.selection = self._select(threshold, thresholds, classes, skip_classes, agnostic_nms)
-        self.letterbox = uses_letterbox(network, letterbox)
-        self.engine = engine
-        self.dtype = dtype
+        self.letterbox = uses_letterbox(network, model.letterbox)
         self.read_image = functools.partial(
             read_image, channels=network.shape.channels, exif=exif, max_pixels=max_pixels
         )
@@ -176,8 +185,7 @@ class Detector:
         Raises:
             DataError: a value is out of range, or there is no such class.
         """
-        self.run  # noqa: B018 (the copy uses the same engine)
-        other = copy.copy(self)
+        other = self._share()
         if threshold is not None:
             other.threshold = threshold
         if nms is not None:
@@ -206,39 +214,26 @@ class Detector:
         """Set an option. Raises AttributeError for a name that is none."""
         if name not in _OPTIONS:
             raise AttributeError(f"Detector has no option {name!r}{did_you_mean(name, _OPTIONS)}")
-        if name in ("network", "engine", "dtype"):
-            vars(self).pop("run", None)
+        if name in ("engine", "dtype") and "run" in vars(self):
+            self.refresh()
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         width, height = self.size
-        path = self.network.config.path or "network"
+        path = self._network.config.path or "network"
         return (
             f"Detector({path!r}, {width}x{height}, {len(self.names)} classes, threshold {self.threshold:g}, "
             f"nms {self.nms:g}, engine {self.engine!r})"
         )
 
-    @functools.cached_property
-    def run(self) -> engines.Engine:
-        """The engine that computes the heads' outputs, built on first use."""
-        warn_of_random_weights(self.network)
-        return engines.create_engine(self.network, self.engine, dtype=self.dtype)
-
-    def refresh(self) -> None:
-        """Use the network's current weights after changes that the engine does not detect, see ``WeightTracker``.
-
-        Needed only after writing through ``parameter.data`` or a numpy array that shares memory with a parameter.
-        """
-        vars(self).pop("run", None)
-
     @property
     def _is_on_gpu(self) -> bool:
-        return any(parameter.is_cuda for parameter in self.network.parameters())
+        return any(parameter.is_cuda for parameter in self._network.parameters())
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the network's input in pixels."""
-        return self.network.shape.width, self.network.shape.height
+        return self._network.shape.width, self._network.shape.height
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # str and bytes are sequences, too: each is one image
@@ -267,10 +262,6 @@ class Detector:
         if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview):
             return list(self.stream(source))
         return next(self._detect_batch([self._load(source)]))
-
-    def reset(self) -> None:
-        """Clear the state of recurrent layers: the next image is the first of a sequence."""
-        self.network.reset()
 
     def stream(
         self,
@@ -317,7 +308,7 @@ class Detector:
         started = time.perf_counter()
         x = self.preprocess([loaded.image for loaded in batch])
         prepared = time.perf_counter()
-        with torch.inference_mode(), evaluating(self.network):
+        with torch.inference_mode(), evaluating(self._network):
             outputs = self.run(x)
             computed = time.perf_counter()
             batch_results = self.postprocess(outputs, [loaded.image.shape[:2] for loaded in batch])
@@ -349,7 +340,7 @@ class Detector:
             ``Results`` without an image, with boxes relative to the image, one for each image.
         """
         detections = postprocess_outputs(
-            self.network,
+            self._network,
             outputs,
             self.size,
             self.options,
@@ -369,7 +360,7 @@ class Detector:
 
     def _to_device(self, x: Tensor) -> Tensor:
         """Return images as engines take them: float32, on the network's device."""
-        return x.to(next(self.network.parameters(), x).device, torch.float32, non_blocking=True)
+        return x.to(next(self._network.parameters(), x).device, torch.float32, non_blocking=True)
 
     def batch(self, x: Tensor) -> list[Results]:
         """Detect objects in images that are already network inputs; with recurrent layers, in the next frames.
@@ -381,10 +372,10 @@ class Detector:
             ``Results`` with boxes relative to the network's input, one for each image.
         """
         size = (x.shape[3], x.shape[2]) if x.dim() == 4 else self.size
-        with torch.inference_mode(), evaluating(self.network):
+        with torch.inference_mode(), evaluating(self._network):
             outputs = self.run(self._to_device(x))
             detections = postprocess_outputs(
-                self.network,
+                self._network,
                 outputs,
                 size,
                 self.options,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -90,6 +91,34 @@ def load(
         weights_.load(network, weights, upto=upto)
     network.names = network.names or names
     return network.to(target)
+
+
+class NetworkLoader:
+    """A function that loads a network, in its place: ``NetworkLoader(functools.partial(load, CFG, WEIGHTS))``.
+
+    The one that takes the network, a ``Detector``, ``Classifier`` or ``evaluate``, is the only one that has it, and may
+    free its plain weights.
+
+    Args:
+        load: Load the network, each time the same.
+        network: What it has returned already, if the caller has no further use for it.
+    """
+
+    def __init__(self, load: Callable[[], Network], network: Network | None = None) -> None:
+        self.load = load
+        self._network = network
+
+    @property
+    def network(self) -> Network:
+        """The network that is taken next."""
+        if self._network is None:
+            self._network = self.load()
+        return self._network
+
+    def take(self) -> Network:
+        """Return the network, to which no reference is kept."""
+        network, self._network = self.network, None
+        return network
 
 
 def save(network: nn.Module, path: StrPath, *, upto: int | None = None, allow_non_finite: bool = False) -> None:

@@ -83,7 +83,7 @@ class TiledDetector:
         results = list(self.detector.stream(crops, workers=0))
         detections = _concatenate(results, torch.tensor(tiles, dtype=torch.float32))
         if self.detector.nms and len(tiles) > 1:
-            options = nms_options(self.detector.network, self.detector.nms_kind)
+            options = nms_options(self.detector.architecture, self.detector.nms_kind)
             agnostic = self.detector.selection.agnostic
             detections = merge(detections, (width, height), self.detector.nms, options, agnostic=agnostic)
         size = detections.boxes.new_tensor([width, height, width, height])

@@ -40,13 +40,13 @@ def create_detector(
     ``threshold``: instead of ``--conf``.
     """
     from ..detector import Detector
-    from ..network import Network
+    from ..loading import NetworkLoader
 
-    network = _model.load_model(args, model)
-    names = args.names or (_model.matching_names(model.names, network) if isinstance(network, Network) else None)
+    source = _model.load_model(args, model)
+    is_network = isinstance(source, NetworkLoader)
     return Detector(
-        network,
-        names=names,
+        source,
+        names=args.names or (_model.matching_names(model.names, source.network) if is_network else None),
         threshold=args.conf if threshold is None else threshold,
         class_thresholds=_class_thresholds(args.class_conf),
         classes=args.classes,

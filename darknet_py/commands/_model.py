@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .._typing import StrPath
     from ..data.class_names import ClassNames
     from ..inference.exported_model import ExportedModel
+    from ..loading import NetworkLoader
     from ..network import Network
 
 _ADVICE = " (--allow-non-finite accepts them)"
@@ -61,12 +63,14 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
     return network
 
 
-def load_model(args: argparse.Namespace, model: Model) -> Network | ExportedModel:
-    """Open an exported file, or load a network as ``load_network`` does."""
+def load_model(args: argparse.Namespace, model: Model) -> NetworkLoader | ExportedModel:
+    """Open an exported file, or load a network as ``load_network`` does, for one that may free its plain weights."""
     from ..inference.exported_model import ExportedModel
+    from ..loading import NetworkLoader
 
     if not is_model_file(model.cfg):
-        return load_network(args, model)
+        load = functools.partial(load_network, args, model)
+        return NetworkLoader(load, load())
     if model.weights is not None:
         raise DataError(f"{args.model}: contains its weights: expected none after it, found {model.weights}")
     return ExportedModel(model.cfg, size=tuple(args.size) if args.size else None)

@@ -76,7 +76,7 @@ def _classify(args: argparse.Namespace, group: ProcessGroup) -> int:
     k = args.top or 5
 
     def convert(result: Classification) -> tuple[dict[str, Any], str]:
-        return result.summary(k), f"{result.path}:\n{result.to_text(k, classifier.network.dialect)}"
+        return result.summary(k), f"{result.path}:\n{result.to_text(k, classifier.architecture.dialect)}"
 
     summaries: list[dict[str, Any]] = []
     errors = _output.ErrorLog()
@@ -84,7 +84,7 @@ def _classify(args: argparse.Namespace, group: ProcessGroup) -> int:
     if group.world_size == 1:
         rows = map(convert, classifier.stream(images, on_error=errors.add))
     else:
-        is_sequence = classifier.network.stateful
+        is_sequence = classifier.architecture.stateful
         outcomes = _sharding.compute(
             group, images, classifier.stream, convert, batch=args.batch, is_sequence=is_sequence
         )

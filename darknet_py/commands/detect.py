@@ -214,7 +214,7 @@ def _compute_shard(
         tiled.stream,
         convert,
         batch=detector.batch_size if tiled is detector else 1,
-        is_sequence=detector.network.stateful,
+        is_sequence=detector.architecture.stateful,
         quiet=args.quiet,
     )
     return (one.unpack(detector.names) for one in _sharding.report_errors(packed, errors))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..distributed import ProcessGroup
     from ..evaluation.scores import Evaluation
     from ..inference.exported_model import ExportedModel
-    from ..network import Network
+    from ..loading import NetworkLoader
 
 _BACKENDS = ("pycocotools", "faster_coco_eval")
 
@@ -122,7 +122,7 @@ def _evaluate(args: argparse.Namespace, group: ProcessGroup) -> Evaluation:
     )
 
 
-def _load(args: argparse.Namespace) -> Network | ExportedModel:
+def _load(args: argparse.Namespace) -> NetworkLoader | ExportedModel:
     _check_packages(args)
     _output.require_writable((args.json,))
     return _model.load_model(args, _model.find_files(args))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._typing import StrPath
 from ..cfg import Dialect
@@ -28,7 +28,7 @@ from ..images.limits import MAX_PIXELS
 from ..images.prefetch import catch_errors, map_prefetched
 from ..images.reading import read_image
 from ..inference import engines
-from ..inference.exported_model import ExportedModel, open_model
+from ..inference.exported_model import ModelSource, open_model
 from ..network import Network, fresh_state
 from ..text_files import read_list
 from ..weights import warn_of_random_weights
@@ -71,7 +71,7 @@ class Accuracy:
 
 
 def evaluate_accuracy(
-    network: nn.Module | StrPath | ExportedModel,
+    network: ModelSource,
     images: Sequence[str],
     labels: Sequence[str],
     *,
@@ -113,7 +113,7 @@ def evaluate_accuracy(
         DataError: the network is not a classifier, there are fewer labels than classes, ``k`` is out of range, or an
             image cannot be read.
     """
-    network, engine, _, _ = open_model(network, engine)
+    network, engine, _, _, reload = open_model(network, engine)
     require_classifier(network)
     classes = num_classes(network)
     if len(labels) < classes:
@@ -135,7 +135,7 @@ def evaluate_accuracy(
     own = group.indices(len(images), batch, is_sequence=network.stateful)
     targets = [targets[index] for index in own]
     transform = _make_transform(network, EvalTransform(view))
-    run = engines.create_engine(network, engine, dtype=dtype)
+    run = engines.create_engine(network, engine, dtype=dtype, reload=reload)
 
     def read(path: str) -> list[Tensor]:
         image = read_image(path, network.shape.channels, exif=exif, max_pixels=max_pixels)
@@ -168,7 +168,7 @@ def evaluate_accuracy(
 
 
 def evaluate_accuracy_on_data(
-    network: nn.Module | StrPath | ExportedModel, path: StrPath, *, k: int = 0, **kwargs: Any
+    network: ModelSource, path: StrPath, *, k: int = 0, **kwargs: Any
 ) -> tuple[int, Iterator[Accuracy]]:
     """Evaluate a classifier on the ``valid`` list of a .data file, with its ``labels``, ``top`` and ``leaves``.
 
@@ -184,13 +184,14 @@ def evaluate_accuracy_on_data(
     Raises:
         DataError: a file cannot be read, or see ``evaluate_accuracy``.
     """
-    network, _, _, file = open_model(network)
+    model = open_model(network)
+    network = model.network
     warn_of_random_weights(network)
     options = read_data_file(path)
     images, labels = read_list(options.get_path("valid")), read_names(options.get_path("labels"))
     leaves = read_leaf_classes(network, options.get_path("leaves")) if "leaves" in options.values else None
     k = k or options.get_int("top", 1)
-    return len(images), evaluate_accuracy(file or network, images, labels, k=k, leaves=leaves, **kwargs)
+    return len(images), evaluate_accuracy(model.source, images, labels, k=k, leaves=leaves, **kwargs)
 
 
 def _sum_over_views(

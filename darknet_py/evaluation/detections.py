@@ -89,6 +89,7 @@ def collect(
     dtype: str = "fp32",
     progress: bool = True,
     process_group: ProcessGroup | None = None,
+    reload: Callable[[], Network] | None = None,
 ) -> Detections:
     """Detect on every image of a data set.
 
@@ -111,6 +112,7 @@ def collect(
         progress: show a progress bar on stderr if that is a terminal.
         process_group: processes that share the work, each of which calls this and gets all detections; only the main
             one shows progress.
+        reload: loads the network again, if nobody else uses it, see ``create_engine``.
 
     Returns:
         The detections. An image that cannot be read has none and is listed in ``problems``.
@@ -122,7 +124,7 @@ def collect(
     started = time.perf_counter()
     letterbox = uses_letterbox(network, letterbox)
     options = DecodeOptions(threshold, class_map=False if mapping is None else mapping)
-    run = engines.create_engine(network, engine, dtype=dtype)
+    run = engines.create_engine(network, engine, dtype=dtype, reload=reload)
     group = process_group or ProcessGroup()
     progress = progress and group.is_main
     shards = [group.indices(len(dataset), batch, is_sequence=network.stateful, rank=r) for r in range(group.world_size)]

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from torch import nn
 
 from .._typing import StrPath
 from ..boxes import NMSKind
@@ -23,7 +22,7 @@ from ..distributed import ProcessGroup
 from ..errors import ConfigError, DataError
 from ..images.limits import MAX_PIXELS
 from ..inference.engines import DEFAULT, Engine
-from ..inference.exported_model import ExportedModel, open_model
+from ..inference.exported_model import ModelSource, open_model
 from ..network import Network
 from ..postprocess import require_heads
 from ..weights import warn_of_random_weights
@@ -37,7 +36,7 @@ _DETECTION_DEFAULTS = {Protocol.DARKNET: (0.005, 0.45), Protocol.VOC07: (0.005, 
 
 
 def evaluate(
-    network: nn.Module | StrPath | ExportedModel,
+    network: ModelSource,
     data: Dataset | StrPath,
     *,
     protocol: Protocol | str = Protocol.DARKNET,
@@ -67,7 +66,7 @@ def evaluate(
     """Detect on every image of a data set and compute mAP.
 
     Args:
-        network: a detector, see ``network.unwrap``; its mode is restored. Or a name or file as ``Detector`` takes them,
+        network: a detector, see ``network.unwrap``; its mode is restored. Or what else ``Detector`` takes,
             an exported one with ``heads`` ``raw`` or ``boxes``.
         data: a ``Dataset``, or what ``load_dataset`` reads: a .data file, a list, a data.yaml, COCO's annotation JSON,
             or a VOC folder.
@@ -105,7 +104,7 @@ def evaluate(
         ImportError: no package for the coco protocol is installed.
     """
     protocol = Protocol(protocol)
-    network, engine, letterbox, file = open_model(network, engine, letterbox)
+    network, engine, letterbox, file, reload = open_model(network, engine, letterbox)
     require_heads(network)
     if file is not None:
         file.require_all_boxes()
@@ -142,6 +141,7 @@ def evaluate(
         dtype=dtype,
         progress=progress,
         process_group=group,
+        reload=reload,
     )
     if group.is_main:
         labels.log_problems(detections.problems)

@@ -41,7 +41,13 @@ _FP32_ONLY = ("plain", "onnxruntime", "ncnn")
 ENGINES = ("plain", "torch", "graph", *_REQUIRED_PACKAGES, "auto")
 
 
-def create_engine(network: Network, name: str | Engine = DEFAULT, *, dtype: str = "fp32") -> Engine:
+def create_engine(
+    network: Network,
+    name: str | Engine = DEFAULT,
+    *,
+    dtype: str = "fp32",
+    reload: Callable[[], Network] | None = None,
+) -> Engine:
     """Create a function that computes the outputs of a network's heads.
 
     Args:
@@ -49,6 +55,8 @@ def create_engine(network: Network, name: str | Engine = DEFAULT, *, dtype: str 
         name: One of ``ENGINES``, see the module's docstring. A function is returned unchanged.
         dtype: ``fp32``, ``bf16`` or ``fp16``, see ``optimise``. ``plain``, ``onnxruntime`` and ``ncnn``
             support ``fp32`` only.
+        reload: Loads the network again, if nobody else uses it: ``torch`` and ``graph`` then free the weights that they
+            have packed, see ``FusedNetwork``.
 
     Returns:
         A function from images, float32 [batch, channels, height, width] in 0..1, to what ``network(images)`` returns:
@@ -73,7 +81,9 @@ def create_engine(network: Network, name: str | Engine = DEFAULT, *, dtype: str 
         return SequenceEngine(network.predict) if network.stateful else network.predict
     if name in ("torch", "graph"):
         try:
-            fused = FusedNetwork(network, dtype=dtype, graph=name == "graph")
+            fused = FusedNetwork(
+                network, dtype=dtype, graph=name == "graph", reload=None if network.stateful else reload
+            )
         except ValueError as error:
             raise DarknetError(f"engine {name}: {error}") from error
         return SequenceEngine(fused) if network.stateful else fused

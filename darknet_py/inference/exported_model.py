@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from .. import loading
 from .._typing import StrPath
 from ..errors import DarknetError
 from ..exporters import metadata
+from ..loading import NetworkLoader
 from ..messages import get_logger
 from ..network import Network, unwrap
 from ..postprocess import Heads
@@ -182,6 +185,10 @@ def _open(path: str, size: tuple[int, int] | None, threads: int) -> ExportedMode
     return ExportedModel(path, size=size, threads=threads)
 
 
+ModelSource = nn.Module | StrPath | ExportedModel | NetworkLoader
+"""A network, see ``network.unwrap``; a name or file, see ``loading.load``; an exported file; or a loader."""
+
+
 class OpenedModel(NamedTuple):
     """What ``Detector``, ``Classifier`` and ``evaluate`` run.
 
@@ -190,21 +197,26 @@ class OpenedModel(NamedTuple):
         engine: Computes.
         letterbox: Whether images are letterboxed; None: by the cfg and dialect.
         file: The exported file, if it is one.
+        reload: Loads the network again, if nobody else has it, so that its plain weights may be freed.
     """
 
     network: Network
     engine: str | Engine
     letterbox: bool | None
     file: ExportedModel | None = None
+    reload: Callable[[], Network] | None = None
+
+    @property
+    def source(self) -> ModelSource:
+        """What ``open_model`` takes in place of what was opened."""
+        return self.file or (self.network if self.reload is None else NetworkLoader(self.reload, self.network))
 
 
-def open_model(
-    model: nn.Module | StrPath | ExportedModel, engine: str | Engine = DEFAULT, letterbox: bool | None = None
-) -> OpenedModel:
+def open_model(model: ModelSource, engine: str | Engine = DEFAULT, letterbox: bool | None = None) -> OpenedModel:
     """Open what ``Detector``, ``Classifier`` and ``evaluate`` are given.
 
     Args:
-        model: A network, see ``network.unwrap``; a name or file, see ``loading.load``; or an exported file.
+        model: What is run.
         engine: The engine that is asked for, or an exported file of the model, which computes in its place.
         letterbox: Whether images are letterboxed; None: as the file says.
 
@@ -217,12 +229,16 @@ def open_model(
         return OpenedModel(
             model.network, model.as_engine(engine), model.letterbox if letterbox is None else letterbox, model
         )
-    network = loading.load(model) if isinstance(model, str | os.PathLike) else unwrap(model)
+    if isinstance(model, str | os.PathLike):
+        model = NetworkLoader(functools.partial(loading.load, model))
+    reload = model.load if isinstance(model, NetworkLoader) else None
+    network = model.take() if isinstance(model, NetworkLoader) else unwrap(model)
     if isinstance(engine, str) and is_model_file(engine):
         file = ExportedModel(engine)
         file.require_network(network)
         return OpenedModel(network, file, letterbox, file)
-    return OpenedModel(network, engine, letterbox)
+    # Random weights cannot be loaded again.
+    return OpenedModel(network, engine, letterbox, reload=None if network.initial_values else reload)
 
 
 def form_of(engine: object) -> Heads:

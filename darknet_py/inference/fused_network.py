@@ -22,8 +22,9 @@ from .._liveness import dead_after, peak_size
 from ..layers import Shape
 from ..modes import update_computed
 from ..network import INPUT, Network, evaluating, unwrap
-from .convolutions import Target, has_fast_bf16, has_onednn
+from .convolutions import FusedConvolution, Target, has_fast_bf16, has_onednn
 from .cuda_graphs import Graphs
+from .freed_weights import FreedWeights
 from .steps import fuse
 from .weight_tracker import WeightTracker
 
@@ -72,12 +73,23 @@ def optimise(network: nn.Module, *, dtype: str = "fp32", compile: bool = False, 
 class FusedNetwork(nn.Module):
     """An optimised network, see ``optimise``.
 
+    Args:
+        reload: loads the network again, if nobody else uses it: weights are freed when they have been packed, layer by
+            layer, until ``restore``. None: they are kept.
+
     Attributes:
-        network: the network that it was made from.
         plan: the steps that run instead of the layers.
     """
 
-    def __init__(self, network: Network, *, dtype: str = "fp32", compile: bool = False, graph: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        dtype: str = "fp32",
+        compile: bool = False,
+        graph: bool = False,
+        reload: Callable[[], Network] | None = None,
+    ) -> None:
         super().__init__()
         if dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -86,10 +98,17 @@ class FusedNetwork(nn.Module):
         self.dtype = DTYPES[dtype]
         self.compiled = compile
         self.graph = graph
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._tracker = WeightTracker(network)
+        self._freed = None if reload is None else FreedWeights(network, reload)
         self.eval()
-        self._prepare()
+        try:
+            self._prepare()
+        except BaseException:  # also an interruption: the network must not stay without weights
+            self.restore()
+            raise
+        if self._freed is not None:
+            self._tracker.update()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the network and the options; packed weights and compiled code cannot be."""
@@ -98,15 +117,25 @@ class FusedNetwork(nn.Module):
 
     @property
     def network(self) -> Network:
-        """The network that this one was made from."""
+        """The network that this one was made from, with its weights."""
+        self.restore()
         return self._network[0]
+
+    def restore(self) -> None:
+        """Load the weights again that were freed, and keep them from now on. Raises WeightsError."""
+        with self._lock:
+            if self._freed is not None:
+                self._freed.restore()
+                self._freed = None
+                self._tracker.update()
 
     def reset(self) -> None:
         """Clear the state of recurrent layers."""
-        self.network.reset()
+        self._network[0].reset()
 
     def refresh(self) -> None:
         """Fold and pack the network's current weights, after changes that ``WeightTracker`` does not detect."""
+        self.restore()
         self._tracker.update()
         self._prepare()
 
@@ -122,10 +151,11 @@ class FusedNetwork(nn.Module):
         with self._lock:
             if self._tracker.changed():
                 self.refresh()
+        network = self._network[0]
         if not self._is_float32:
-            return self.network.predict(x)
-        x = self.network.to_batch(x)
-        with torch.no_grad(), evaluating(self.network):
+            return network.predict(x)
+        x = network.to_batch(x)
+        with torch.no_grad(), evaluating(network):
             parts = [self._run(part) for part in x.split(self._images_per_pass(x))]
         if len(parts) == 1:
             return parts[0]
@@ -137,13 +167,12 @@ class FusedNetwork(nn.Module):
         Neither the layers' temporary memory nor the weights are included.
         """
         steps, dead = zip(*self._schedule, strict=True)
-        sizes = {INPUT: self.network.shape.floats} | {
-            step.output: self.network[step.output].shape.floats for step in steps
-        }
+        network = self._network[0]
+        sizes = {INPUT: network.shape.floats} | {step.output: network[step.output].shape.floats for step in steps}
         return peak_size([step.output for step in steps], dead, sizes, {}) * batch * self.dtype.itemsize
 
     def _prepare(self) -> None:
-        network = self.network
+        network = self._network[0]
         update_computed(network)
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         on_cpu = device.type == "cpu"
@@ -159,7 +188,8 @@ class FusedNetwork(nn.Module):
         binary = self.dtype is torch.float32 and any(layer.is_binary for layer in network)
         self._memory_format = torch.preserve_format if binary else torch.channels_last
         with torch.no_grad():
-            plan = list(_unfused(network) if binary else _plan(network, Target(self.dtype, device, packed)))
+            steps = _unfused(network) if binary else _plan(network, Target(self.dtype, device, packed))
+            plan = list(self._pack(steps))
         self.steps = nn.ModuleList(step.module for step in plan)  # registered for torch.compile and for hooks
         self.plan = plan
         dead = dead_after(((step.output, step.sources) for step in plan), network.outputs)
@@ -170,8 +200,15 @@ class FusedNetwork(nn.Module):
         # A stateful layer must see the whole batch.
         self._runs_whole_batch = not on_cpu or network.stateful or binary
 
+    def _pack(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """Yield the steps, and free the weights of each that has packed its own before the next is built."""
+        for step in steps:
+            if self._freed is not None and self._is_float32 and isinstance(step.module, FusedConvolution):
+                self._freed.free(self._network[0][number] for number in step.layers)
+            yield step
+
     def _compiled(self) -> Callable[[Tensor], list[Tensor]]:
-        if any(p.is_cuda for p in self.network.parameters()):
+        if any(p.is_cuda for p in self._network[0].parameters()):
             return torch.compile(self._interpret, mode="reduce-overhead")
         return torch.compile(self._interpret, options={"freezing": True})
 
@@ -182,7 +219,7 @@ class FusedNetwork(nn.Module):
             try:
                 outputs[step.output] = step.module(*inputs)
             except Exception as error:
-                error.add_note(self.network.locate(step.layers[0], inputs))
+                error.add_note(self._network[0].locate(step.layers[0], inputs))
                 raise
             for number in dead:
                 del outputs[number]
@@ -192,7 +229,8 @@ class FusedNetwork(nn.Module):
         """Number of images that run through the network at once."""
         if self._runs_whole_batch:
             return max(1, len(x))
-        scale = x.shape[2] * x.shape[3] / (self.network.shape.height * self.network.shape.width)
+        _, height, width = self._network[0].shape
+        scale = x.shape[2] * x.shape[3] / (height * width)
         bytes_per_image = self._largest * scale * self.dtype.itemsize
         limit = int(_CACHE * torch.get_num_threads() / bytes_per_image)
         flops_per_step = self._flops * scale / len(self.plan) * self.dtype.itemsize / 4

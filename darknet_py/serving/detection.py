@@ -57,11 +57,11 @@ def detect(inputs: Sequence[NetworkInput]) -> list[Results]:
         ``Results`` without an image, in the order of the inputs.
     """
     first = inputs[0].detector
-    if first.network.stateful and len(inputs) > 1:
+    if first.architecture.stateful and len(inputs) > 1:
         return [result for each in inputs for result in detect([each])]
-    if first.network.stateful:
+    if first.architecture.stateful:
         first.reset()
-    with torch.inference_mode(), evaluating(first.network):
+    with torch.inference_mode(), evaluating(first.architecture):
         outputs = first.run(torch.cat([each.x for each in inputs]))
         results: dict[int, Results] = {}
         for indices in _by_detector(inputs):

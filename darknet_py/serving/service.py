@@ -54,7 +54,7 @@ class DetectionService:
         self.is_draining = False
         self._sha256 = None if weights is None else _sha256(weights)
         width, height = detector.size
-        grey = np.full((height, width, detector.network.shape.channels), 128, np.uint8)
+        grey = np.full((height, width, detector.architecture.shape.channels), 128, np.uint8)
         detection.detect([detection.NetworkInput(detector.preprocess([grey]), (height, width), detector)])
         self.metrics = Metrics(lambda: self._batcher.waiting)
         self._batcher: Batcher[detection.DetectionRequest, detection.NetworkInput, Results] = Batcher(
@@ -70,7 +70,7 @@ class DetectionService:
         self._apply = functools.lru_cache(_CACHED_OPTIONS)(lambda options: options.apply(detector))
 
     def _create_feed(self, source: StrPath | int) -> VideoFeed:
-        if self.detector.network.stateful:
+        if self.detector.architecture.stateful:
             raise DataError(
                 "source: expected a network without recurrent layers, whose state other images would change; "
                 "darknet-py detect --jsonl runs it on a video"
@@ -122,7 +122,7 @@ class DetectionService:
 
     def describe(self) -> dict[str, Any]:
         """Return what is served, as plain values: cfg, classes, size, weights, engine, defaults and limits."""
-        detector, network = self.detector, self.detector.network
+        detector, network = self.detector, self.detector.architecture
         parameter = next(network.parameters(), None)
         return {
             "cfg": pathlib.PurePath(network.config.path or "").name,

@@ -7,6 +7,7 @@ are printed to the same stream. Commands that have no counterpart here are answe
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from .flags import COMMON, FLAGS
 
 if TYPE_CHECKING:
     from ...data.data_file import DataFile
+    from ...loading import NetworkLoader
     from ...network import Network
 
 Run = Callable[[argparse.Namespace], int]
@@ -216,6 +218,13 @@ def load_network(args: argparse.Namespace, **options: Any) -> Network:
     """Load the network of CFG and WEIGHTS, on the device that ``-i`` names; ``options``: of ``loading.load``."""
     device = resolve_device(args)
     return _model.load(args.cfg, args.weights, allow_non_finite=False, advice="", device=device, **options)
+
+
+def network_loader(args: argparse.Namespace) -> NetworkLoader:
+    """Return what loads the network, for one that may free its plain weights."""
+    from ...loading import NetworkLoader
+
+    return NetworkLoader(functools.partial(load_network, args))
 
 
 def resolve_device(args: argparse.Namespace) -> str:

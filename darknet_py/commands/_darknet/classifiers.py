@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import DataError
 from .. import _output
-from . import function, load_network, read_data
+from . import function, network_loader, read_data
 from .detector_test import read_paths
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def _classifier(
     from ...classifier import Classifier
 
     names = options.get_path("names" if "names" in options.values else "labels")
-    return Classifier(load_network(args), names=names, letterbox=letterbox, leaves=leaves, max_pixels=args.max_pixels)
+    return Classifier(network_loader(args), names=names, letterbox=letterbox, leaves=leaves, max_pixels=args.max_pixels)
 
 
 @function("classifier predict", "data cfg weights image*", "-t -max_pixels")
@@ -36,7 +36,7 @@ def run_predict(args: argparse.Namespace) -> int:
     top = args.t or options.get_int("top", 1)
     errors = _output.ErrorLog()
     for result in classifier.stream(args.image or read_paths(), on_error=errors.add):
-        print(result.to_text(top, classifier.network.dialect), flush=True)
+        print(result.to_text(top, classifier.architecture.dialect), flush=True)
     return errors.status()
 
 
@@ -79,7 +79,7 @@ def run_test(args: argparse.Namespace) -> int:
 
     options = read_data(args)
     classifier = _classifier(args, options)
-    shape = classifier.network.shape
+    shape = classifier.architecture.shape
     errors = _output.ErrorLog()
     for path in _test_images(options):
         try:
@@ -173,7 +173,7 @@ def _add_valid(name: str) -> None:
 
         errors = _output.ErrorLog()
         _, scores = evaluate_accuracy_on_data(
-            load_network(args),
+            network_loader(args),
             args.data,
             k=args.topk or 0,
             view=name,

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .. import _output
-from . import function, load_network, read_data
+from . import function, load_network, network_loader, read_data
 
 if TYPE_CHECKING:
     from ...data.dataset import Dataset
@@ -23,7 +23,7 @@ def run_map(args: argparse.Namespace) -> int:
     from ...evaluation.evaluator import evaluate
 
     evaluation = evaluate(
-        load_network(args),
+        network_loader(args),
         args.data,
         threshold=args.thresh,
         match_iou=args.iou_thresh,

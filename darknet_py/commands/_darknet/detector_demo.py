@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 from ...errors import DataError
 from ...files import check_outputs
 from .. import _model, _output, _records, _video
-from . import function, load_network, note, read_data
+from . import function, network_loader, note, read_data
 from .detector_test import VOC, coco_names
 
 if TYPE_CHECKING:
     from ...data.class_names import ClassNames
-    from ...network import Network
+    from ...loading import NetworkLoader
     from ...results.results import Results
     from ...video.http_streams import JSONStreamServer, MJPEGServer
 
@@ -34,24 +34,24 @@ def run_detector_demo(args: argparse.Namespace) -> int:
     opened: see -out_filename, -prefix, -mjpeg_port and -json_file_output. Ctrl-C stops after the current frame.
     """
     options = read_data(args)
-    return show(args, load_network(args), options.get_path("names") if "names" in options.values else None)
+    return show(args, network_loader(args), options.get_path("names") if "names" in options.values else None)
 
 
 @function("yolo demo", "cfg weights video?", _FLAGS, thresh=0.2)
 def run_yolo_demo(args: argparse.Namespace) -> int:
     """Detect objects in a video with a network for VOC: yolo demo CFG WEIGHTS VIDEO -thresh 0.2."""
-    network = load_network(args)
-    return show(args, network, _model.matching_names(VOC, network))
+    loader = network_loader(args)
+    return show(args, loader, _model.matching_names(VOC, loader.network))
 
 
 @function("coco demo", "cfg weights video?", _FLAGS, thresh=0.2)
 def run_coco_demo(args: argparse.Namespace) -> int:
     """Detect objects in a video with a network for COCO: coco demo CFG WEIGHTS VIDEO -thresh 0.2."""
-    network = load_network(args)
-    return show(args, network, _model.matching_names(coco_names(), network))
+    loader = network_loader(args)
+    return show(args, loader, _model.matching_names(coco_names(), loader.network))
 
 
-def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
+def show(args: argparse.Namespace, loader: NetworkLoader, names: ClassNames) -> int:
     """Detect objects in each frame and write the results."""
     import numpy as np
 
@@ -61,7 +61,7 @@ def show(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
     from ...video.writer import VideoWriter
 
     letterbox = True if args.letter_box else None
-    detector = Detector(network, names=names, threshold=args.thresh, hierarchy=args.hier, letterbox=letterbox)
+    detector = Detector(loader, names=names, threshold=args.thresh, hierarchy=args.hier, letterbox=letterbox)
     source = args.c if args.video is None else args.video
     print(f"video file: {source}" if args.video else f"Webcam index: {source}", flush=True)
     clear = b"\033[H\033[J" if sys.stdout.isatty() else b""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from ...files import OutputError, atomic_write, check_outputs
 from .. import _model, _output
-from . import function, load_network, read_data
+from . import function, network_loader, read_data
 
 if TYPE_CHECKING:
     from ..._typing import StrPath
     from ...data.class_names import ClassNames
-    from ...network import Network
+    from ...loading import NetworkLoader
 
 _FLAGS = "-thresh -hier -nms -ext_output -out -save_labels -letter_box -max_pixels"
 COCO_NAMES = "data/coco.names"
@@ -33,28 +33,28 @@ def run_detector_test(args: argparse.Namespace) -> int:
     Without IMAGE, paths are read from stdin, one per line. The image with boxes is written to predictions.jpg.
     """
     options = read_data(args)
-    return detect(args, load_network(args), options.get_path("names") if "names" in options.values else None)
+    return detect(args, network_loader(args), options.get_path("names") if "names" in options.values else None)
 
 
 @function("detect", "cfg weights image?", _FLAGS, thresh=0.24)
 def run_detect(args: argparse.Namespace) -> int:
     """Detect objects in images: detect CFG WEIGHTS IMAGE -thresh 0.24, with the names of COCO's classes."""
-    network = load_network(args)
-    return detect(args, network, _model.matching_names(coco_names(), network))
+    loader = network_loader(args)
+    return detect(args, loader, _model.matching_names(coco_names(), loader.network))
 
 
 @function("yolo test", "cfg weights image?", _FLAGS, thresh=0.2, nms=0.4)
 def run_yolo_test(args: argparse.Namespace) -> int:
     """Detect objects in images with a network for VOC: yolo test CFG WEIGHTS IMAGE -thresh 0.2."""
-    network = load_network(args)
-    return detect(args, network, _model.matching_names(VOC, network))
+    loader = network_loader(args)
+    return detect(args, loader, _model.matching_names(VOC, loader.network))
 
 
 @function("coco test", "cfg weights image?", _FLAGS, thresh=0.2, nms=0.4)
 def run_coco_test(args: argparse.Namespace) -> int:
     """Detect objects in images with a network for COCO: coco test CFG WEIGHTS IMAGE -thresh 0.2."""
-    network = load_network(args)
-    return detect(args, network, _model.matching_names(coco_names(), network))
+    loader = network_loader(args)
+    return detect(args, loader, _model.matching_names(coco_names(), loader.network))
 
 
 def coco_names() -> StrPath | None:
@@ -64,13 +64,13 @@ def coco_names() -> StrPath | None:
     return COCO_NAMES if os.path.isfile(COCO_NAMES) else catalogue.names_path("yolov4-tiny")
 
 
-def detect(args: argparse.Namespace, network: Network, names: ClassNames) -> int:
+def detect(args: argparse.Namespace, loader: NetworkLoader, names: ClassNames) -> int:
     """Detect objects in one image or in those that stdin lists, and print Darknet's lines."""
     from ...data import labels
     from ...detector import Detector
 
     detector = Detector(
-        network,
+        loader,
         names=names,
         threshold=args.thresh,
         nms=args.nms,

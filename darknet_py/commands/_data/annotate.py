@@ -9,6 +9,7 @@ predictions with scores), or for LabelMe. A box has its best class and is clippe
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
@@ -47,15 +48,16 @@ def run(args: argparse.Namespace) -> int:
     from ...data.dataset import Dataset
     from ...data.writing import require_new_folder
     from ...detector import Detector
+    from ...loading import NetworkLoader
 
     require_new_folder(args.output)
     model, images, videos = detect.split_sources(args)
     if videos:
         raise DataError(f"{videos[0]}: a video: expected images")
-    network = _model.load_network(args, model)
+    source = NetworkLoader(functools.partial(_model.load_network, args, model))
     detector = Detector(
-        network,
-        names=args.names or _model.matching_names(model.names, network),
+        source,
+        names=args.names or _model.matching_names(model.names, source.network),
         threshold=args.conf,
         nms=args.nms,
         classes=args.classes,
