@@ -99,8 +99,9 @@ class FusedNetwork(nn.Module):
         self.compiled = compile
         self.graph = graph
         self._lock = threading.RLock()
-        self._tracker = WeightTracker(network)
         self._freed = None if reload is None else FreedWeights(network, reload)
+        if self._freed is None:
+            self._tracker = WeightTracker(network)  # first, so that changes meanwhile are detected
         self.eval()
         try:
             self._prepare()
@@ -108,7 +109,7 @@ class FusedNetwork(nn.Module):
             self.restore()
             raise
         if self._freed is not None:
-            self._tracker.update()
+            self._tracker = WeightTracker(network)  # it would hold what is freed
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the network and the options; packed weights and compiled code cannot be."""
@@ -127,7 +128,7 @@ class FusedNetwork(nn.Module):
             if self._freed is not None:
                 self._freed.restore()
                 self._freed = None
-                self._tracker.update()
+                self._tracker = WeightTracker(self._network[0])
 
     def reset(self) -> None:
         """Clear the state of recurrent layers."""

@@ -7,6 +7,8 @@ import functools
 import pathlib
 import pickle
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +23,7 @@ from darknet_py.classifier import Classifier
 from darknet_py.detector import Detector
 from darknet_py.errors import WeightsError
 from darknet_py.evaluation.evaluator import evaluate
-from darknet_py.inference import fused_network, steps
+from darknet_py.inference import engines, fused_network, steps
 from darknet_py.loading import NetworkLoader, load
 from darknet_py.network import Network
 from darknet_py.tiling import TiledDetector
@@ -108,15 +110,15 @@ def test_a_network_that_was_asked_for_first_is_kept(loader: NetworkLoader) -> No
 
 
 def test_weights_are_freed_layer_by_layer(loader: NetworkLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = Detector(loader)
+    weights = [weakref.ref(tensor) for tensor in detector.architecture.parameters()]
     counts = []
-    fuse = steps.fuse
 
     def counting(*args: Any, **options: Any) -> Any:
-        counts.append(len(freed(detector.architecture)))
-        return fuse(*args, **options)
+        counts.append(sum(reference() is None for reference in weights))
+        return steps.fuse(*args, **options)
 
     monkeypatch.setattr("darknet_py.inference.fused_network.fuse", counting)
-    detector = Detector(loader)
     detector.run  # noqa: B018
     assert counts[0] == 0
     assert counts == sorted(counts)
@@ -188,7 +190,12 @@ def test_an_interruption_leaves_no_network_without_weights(
     assert all(map(torch.equal, boxes(detector(image())), boxes(Detector(load(*files), threshold=0.1)(image()))))
 
 
-def test_threads_build_one_engine(loader: NetworkLoader, files: list[str]) -> None:
+def test_threads_build_one_engine(loader: NetworkLoader, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*args: Any, **options: Any) -> Any:
+        time.sleep(0.1)  # until all threads want an engine
+        return engines.create_engine(*args, **options)
+
+    monkeypatch.setattr("darknet_py.inference.predictor.create_engine", slow)
     expected = boxes(Detector(load(*files), threshold=0.1)(image()))
     detector, results = Detector(loader, threshold=0.1), []
     barrier = threading.Barrier(6)
