@@ -36,7 +36,7 @@ class GreyDetector:
 
     def __init__(self, kind: NMSKind = NMSKind.DEFAULT, min_side: int = 4) -> None:
         head = SimpleNamespace(nms_options=NMSOptions(kind), classes=len(self.names))
-        self.network = SimpleNamespace(shape=SimpleNamespace(channels=3), heads=[head])
+        self.architecture = SimpleNamespace(shape=SimpleNamespace(channels=3), heads=[head])
         self.min_side = min_side  # pixels after scaling, below which an object is not detected
 
     def stream(self, sources: Iterable[ImageSource], *, workers: int = 1) -> Iterator[Results]:
