@@ -3,8 +3,8 @@
 #
 #     benchmarks/gpu.sh [FOLDER [arguments of gpu.py]]
 #
-# Needs this checkout, and a Python with torch, numpy, Pillow, pytest and hypothesis (PYTHON=python3); weights come from
-# a seed. FOLDER (default: gpu-results) gets tests.txt, results.json and results.md.
+# Needs this checkout, and a Python with torch, numpy, Pillow, tqdm, pytest and hypothesis (PYTHON=python3); weights come
+# from a seed. FOLDER (default: gpu-results) gets tests.txt, results.json and results.md.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 folder=${1:-gpu-results}
@@ -14,8 +14,10 @@ mkdir -p "$folder"
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 "$python" benchmarks/gpu.py "$folder" "$@"
 status=$?
-timeout "${TEST_SECONDS:-120}" "$python" -m pytest -q -n 0 -m gpu tests/test_simulated_device.py \
-    tests/training/test_device_training.py tests/inference/test_fused_network.py > "$folder/tests.txt" 2>&1
+timeout "${TEST_SECONDS:-120}" "$python" -m pytest -q -o addopts=--import-mode=importlib -o filterwarnings= \
+    -m gpu tests/test_simulated_device.py \
+    tests/test_device_functions.py tests/training/test_device_training.py tests/inference/test_fused_network.py \
+    tests/inference/test_freed_weights.py > "$folder/tests.txt" 2>&1
 tests=$?
 tail -n 3 "$folder/tests.txt"
 [ "$tests" = 0 ] && exit "$status"
