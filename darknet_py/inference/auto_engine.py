@@ -21,6 +21,7 @@ from ..messages import get_logger
 from ..network import Network
 from .engine_cache import is_converted
 from .engine_choice import Engine, EngineChoice, load_choice, save_choice, try_engines
+from .fused_network import FusedNetwork
 from .weight_tracker import WeightTracker
 
 IMAGES = 20  # after which a trial, and conversions, pay
@@ -37,21 +38,31 @@ class AutoEngine:
         network: The network.
         candidates: Functions that open the engines, by name, with ``torch`` among them.
         dtype: Precision, for the key of the choice.
+        reload: Loads the network again, if nobody else uses it, see ``FusedNetwork``: ``torch`` frees the plain
+            weights, and they are loaded again for a trial and for other engines.
 
     Raises:
         DarknetError: ``torch`` cannot run the network, or DARKNET_PY_ENGINE is none of the candidates.
     """
 
-    def __init__(self, network: Network, candidates: Mapping[str, Callable[[], Engine]], dtype: str = "fp32") -> None:
+    def __init__(
+        self,
+        network: Network,
+        candidates: Mapping[str, Callable[..., Engine]],
+        dtype: str = "fp32",
+        reload: Callable[[], Network] | None = None,
+    ) -> None:
         self.network = network
         self.candidates = candidates
         self.dtype = dtype
         self._named = os.environ.get(VARIABLE, "")
         if self._named and self._named not in candidates:
             raise DarknetError(f"{VARIABLE}: expected one of {', '.join(candidates)}, got {self._named!r}")
-        self._lock = threading.Lock()
-        self._tracker = WeightTracker(network)
-        self._engines: dict[str, Engine] = {_FIRST: candidates[_FIRST]()}
+        self._lock = threading.RLock()
+        self._reload = reload
+        first = candidates[_FIRST]() if reload is None else candidates[_FIRST](reload=reload)
+        self._tracker = WeightTracker(network)  # after the engine: it would hold what that frees
+        self._engines: dict[str, Engine] = {_FIRST: first}
         self._restart()
 
     def __call__(self, images: Tensor) -> list[Tensor]:
@@ -60,7 +71,17 @@ class AutoEngine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the network; the copy decides for itself."""
+        self.restore()
         return type(self), (self.network, self.candidates, self.dtype)
+
+    def restore(self) -> None:
+        """Load the weights again that ``torch`` has freed, and keep them from now on. Raises WeightsError."""
+        with self._lock:
+            first = self._engines[_FIRST]
+            if self._reload is not None and isinstance(first, FusedNetwork):
+                first.restore()
+                self._tracker.update()
+                self._reload = None
 
     def choose(self, images: Tensor) -> EngineChoice:
         """Make the trial for batches like ``images`` now, and keep its result for this machine.
@@ -69,6 +90,7 @@ class AutoEngine:
             images: float32 [batch, channels, height, width] in 0..1, of the network's size.
         """
         with self._lock:
+            self.restore()
             return self._choose(images)
 
     def engine_for(self, batch: int) -> str:
@@ -102,11 +124,26 @@ class AutoEngine:
             self._open(batch, self._named)
         elif is_first or is_due:
             choice = load_choice(self.network, batch, self.dtype)
-            if choice is None or choice.engine not in self.candidates:
+            if choice is None and not is_due:
+                return
+            if (choice is None or choice.engine != _FIRST) and not self._has_weights():
+                self._names[batch] = _FIRST
+            elif choice is None or choice.engine not in self.candidates:
                 if is_due:
                     self._choose(images)
             elif is_due or choice.engine == _FIRST or is_converted(self.network, choice.engine):
                 self._open(batch, choice.engine)
+
+    def _has_weights(self) -> bool:
+        """Whether there are plain weights for a trial and for other engines, which are loaded again."""
+        if self._reload is not None and len(self.candidates) == 1:
+            return False
+        try:
+            self.restore()
+        except DarknetError as error:
+            _log.warning("%s: torch is used", error)
+            return False
+        return True
 
     def _choose(self, images: Tensor) -> EngineChoice:
         choice = try_engines(self.network, self.candidates, images)
@@ -119,6 +156,7 @@ class AutoEngine:
         """Use an engine for batches of this size; torch if it cannot be opened."""
         if name not in self._engines:
             try:
+                self.restore()
                 self._engines[name] = self.candidates[name]()
             except DarknetError as error:
                 _log.warning("%s: torch is used", error)

@@ -55,8 +55,8 @@ def create_engine(
         name: One of ``ENGINES``, see the module's docstring. A function is returned unchanged.
         dtype: ``fp32``, ``bf16`` or ``fp16``, see ``optimise``. ``plain``, ``onnxruntime`` and ``ncnn``
             support ``fp32`` only.
-        reload: Loads the network again, if nobody else uses it: ``torch`` and ``graph`` then free the weights that they
-            have packed, see ``FusedNetwork``.
+        reload: Loads the network again, if nobody else uses it: ``torch``, ``graph`` and ``auto`` then free the weights
+            that they have packed, see ``FusedNetwork``.
 
     Returns:
         A function from images, float32 [batch, channels, height, width] in 0..1, to what ``network(images)`` returns:
@@ -73,7 +73,7 @@ def create_engine(
         raise DarknetError(f"engine {name}: dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
     if name == "auto":
         if not network.stateful and all(p.device.type == "cpu" for p in network.parameters()):
-            return AutoEngine(network, _candidates(network, dtype), dtype)
+            return AutoEngine(network, _candidates(network, dtype), dtype, reload)
         name = "torch"
     if name in _FP32_ONLY and dtype != "fp32":
         raise DarknetError(f"engine {name}: dtype: expected fp32, got {dtype!r}")
@@ -117,7 +117,7 @@ def is_installed(name: str) -> bool:
     return all(importlib.util.find_spec(package) is not None for package in _REQUIRED_PACKAGES.get(name, ()))
 
 
-def _candidates(network: Network, dtype: str) -> dict[str, Callable[[], Engine]]:
+def _candidates(network: Network, dtype: str) -> dict[str, Callable[..., Engine]]:
     """Return functions that open the engines which ``auto`` chooses from, by name."""
     names = [name for name in ("torch", *_CONVERTED) if dtype == "fp32" or name not in _FP32_ONLY]
     return {name: functools.partial(create_engine, network, name, dtype=dtype) for name in names if is_installed(name)}

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ..network import Network
 from ..weights import warn_of_random_weights
+from .auto_engine import AutoEngine
 from .engines import Engine, create_engine
 from .exported_model import OpenedModel
 from .fused_network import FusedNetwork
@@ -19,8 +20,8 @@ _lock = threading.Lock()  # of all predictors, so that they can be copied: an en
 class Predictor:
     """A network and the engine that runs it.
 
-    The engine ``torch`` packs the weights. Those of a network that was given as a name or a ``NetworkLoader``, which
-    nobody else uses, are freed meanwhile, layer by layer; ``network`` loads them again.
+    The engines ``torch`` and ``auto`` pack the weights. Those of a network that was given as a name or a
+    ``NetworkLoader``, which nobody else uses, are freed meanwhile, layer by layer; ``network`` loads them again.
     """
 
     engine: str | Engine
@@ -43,7 +44,7 @@ class Predictor:
         """
         with _lock:
             run = vars(self).get("run")
-            if self._reload is not None and isinstance(run, FusedNetwork):
+            if self._reload is not None and isinstance(run, FusedNetwork | AutoEngine):
                 run.restore()
             self._reload = None
         return self._network

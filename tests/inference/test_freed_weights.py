@@ -23,7 +23,7 @@ from darknet_py.classifier import Classifier
 from darknet_py.detector import Detector
 from darknet_py.errors import WeightsError
 from darknet_py.evaluation.evaluator import evaluate
-from darknet_py.inference import engines, fused_network, steps
+from darknet_py.inference import auto_engine, engines, fused_network, steps
 from darknet_py.loading import NetworkLoader, load
 from darknet_py.network import Network
 from darknet_py.tiling import TiledDetector
@@ -132,7 +132,8 @@ CHANGES: dict[str, Callable[[Detector], Any]] = {
     "options": lambda detector: detector.with_options(max_detections=9999),
     "plain": lambda detector: setattr(detector, "engine", "plain"),
     "refresh": lambda detector: detector.refresh(),
-    "fused": lambda detector: detector.run.refresh(),  # type: ignore[attr-defined]
+    "auto": lambda detector: setattr(detector, "engine", "auto"),
+    "pickled engine": lambda detector: pickle.loads(pickle.dumps(detector.run)) and None,
     "tiles": lambda detector: copy.deepcopy(TiledDetector(detector)).detector,
 }
 
@@ -235,11 +236,46 @@ def test_random_weights_are_kept(files: list[str]) -> None:
     assert freed(detector.architecture) == []
 
 
-@pytest.mark.parametrize("engine", ["plain", "auto"])
-def test_other_engines_keep_the_network(engine: str, loader: NetworkLoader) -> None:
-    detector = Detector(loader, engine=engine)
+def test_the_plain_engine_keeps_the_network(loader: NetworkLoader) -> None:
+    detector = Detector(loader, engine="plain")
     detector(image())
     assert freed(detector.architecture) == []
+
+
+def test_a_fused_network_refreshes_itself(loader: NetworkLoader, files: list[str]) -> None:
+    detector = Detector(loader, threshold=0.1, engine="torch")
+    assert isinstance(detector.run, fused_network.FusedNetwork)
+    assert freed(detector.architecture)
+    detector.run.refresh()
+    assert all(map(torch.equal, boxes(detector(image())), boxes(Detector(load(*files), threshold=0.1)(image()))))
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_auto_loads_the_weights_for_a_trial(
+    gone: bool, loader: NetworkLoader, files: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("DARKNET_PY_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv(auto_engine.VARIABLE, raising=False)
+    monkeypatch.setattr(auto_engine, "IMAGES", 2)
+    kept: list[bool] = []
+
+    def candidates(net: Network, dtype: str) -> dict[str, Any]:
+        def other() -> Any:
+            kept.append(not freed(net))
+            return net.predict
+
+        return {"torch": functools.partial(engines.create_engine, net, "torch", dtype=dtype), "other": other}
+
+    monkeypatch.setattr(engines, "_candidates", candidates)
+    detector = Detector(loader, threshold=0.1, engine="auto")
+    expected = boxes(detector(image()))
+    assert freed(detector.architecture)
+    if gone:
+        pathlib.Path(files[1]).unlink()
+    for _ in range(3):
+        torch.testing.assert_close(boxes(detector(image())), expected)
+    assert kept == ([] if gone else [True])
+    assert bool(freed(detector.architecture)) == gone
 
 
 def test_names_evaluation_and_commands_free_them(
