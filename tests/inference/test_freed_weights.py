@@ -23,7 +23,7 @@ from darknet_py.classifier import Classifier
 from darknet_py.detector import Detector
 from darknet_py.errors import WeightsError
 from darknet_py.evaluation.evaluator import evaluate
-from darknet_py.inference import auto_engine, engines, fused_network, steps
+from darknet_py.inference import engines, fused_network, steps
 from darknet_py.loading import NetworkLoader, load
 from darknet_py.network import Network
 from darknet_py.tiling import TiledDetector
@@ -248,34 +248,6 @@ def test_a_fused_network_refreshes_itself(loader: NetworkLoader, files: list[str
     assert freed(detector.architecture)
     detector.run.refresh()
     assert all(map(torch.equal, boxes(detector(image())), boxes(Detector(load(*files), threshold=0.1)(image()))))
-
-
-@pytest.mark.parametrize("gone", [False, True])
-def test_auto_loads_the_weights_for_a_trial(
-    gone: bool, loader: NetworkLoader, files: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
-    monkeypatch.setenv("DARKNET_PY_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv(auto_engine.VARIABLE, raising=False)
-    monkeypatch.setattr(auto_engine, "IMAGES", 2)
-    kept: list[bool] = []
-
-    def candidates(net: Network, dtype: str) -> dict[str, Any]:
-        def other() -> Any:
-            kept.append(not freed(net))
-            return net.predict
-
-        return {"torch": functools.partial(engines.create_engine, net, "torch", dtype=dtype), "other": other}
-
-    monkeypatch.setattr(engines, "_candidates", candidates)
-    detector = Detector(loader, threshold=0.1, engine="auto")
-    expected = boxes(detector(image()))
-    assert freed(detector.architecture)
-    if gone:
-        pathlib.Path(files[1]).unlink()
-    for _ in range(3):
-        torch.testing.assert_close(boxes(detector(image())), expected)
-    assert kept == ([] if gone else [True])
-    assert bool(freed(detector.architecture)) == gone
 
 
 def test_names_evaluation_and_commands_free_them(
