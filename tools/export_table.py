@@ -181,9 +181,10 @@ def load_network(path: pathlib.Path) -> Network:
 
 
 def find_reference(path: pathlib.Path) -> pathlib.Path | None:
-    """Return the reference values in the folder of a cfg, or those of the official cfg of the same name."""
-    files = (folder / f"{path.stem}.json.gz" for folder in (path.parent, SHARED / "alexeyab"))
-    return next((file for file in files if file.exists()), None)
+    """Return the reference values in the folder of a cfg; for those of cfgs/, of the official cfg of the same name."""
+    folder = SHARED / "alexeyab" if path.parent == ROOT / "cfgs" else path.parent
+    file = folder / f"{path.stem}.json.gz"
+    return file if file.exists() else None
 
 
 def shrink(network: Network) -> Network:
