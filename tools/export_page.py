@@ -28,7 +28,7 @@ REASONS = {
     "pad must be non-negative integer": "Core ML does not support negative padding, here of a pooling",
     "ncnn has no layer for Tensor.slice": "ncnn does not support slices with steps, here of a `[shortcut]`",
     "ncnn has no layer for Tensor.reshape": "ncnn does not support tensors of six dimensions, here of `[reorg]`",
-    "outputs differ from PyTorch": "random weights in 171 layers: outputs up to 1e4, of which sizes are the exponential",
+    "outputs differ from PyTorch": "random weights in 171 layers: outputs up to 1e4, whose exponential is compared",
     "in function 'convInferShape'": "OpenCV 5 does not find the weights of a convolution",
 }
 

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import darknet_py
 from darknet_py import cli
 from darknet_py.errors import DarknetError
 from darknet_py.inference import auto_engine, engine_choice, engines
@@ -216,3 +218,24 @@ def test_a_trial_of_a_small_network_takes_no_longer_than_that_of_another(monkeyp
     seconds = engine_choice._time_in_turns(quick, torch.zeros(1))
     assert pauses == [0.05] * 6  # three for each engine, however short a call is
     assert all(sum(times) > 0.1 for times in seconds.values())
+
+
+def test_it_is_the_default(net: Network) -> None:
+    assert isinstance(darknet_py.Detector(net).run, AutoEngine)
+    for command, engine in (("detect", "auto"), ("evaluate", "auto"), ("classify", "auto"), ("serve", "torch")):
+        sources = {"detect": ["a.png"], "evaluate": ["a.data"], "classify": ["a.png"]}.get(command, [])
+        assert cli.build_parser().parse_args([command, "a.cfg", "a.weights", *sources]).engine == engine
+
+
+@pytest.mark.slow
+def test_the_boxes_of_later_images_are_those_of_the_first(tmp_path: pathlib.Path) -> None:
+    """With the engines that are installed: the twentieth image starts their trial."""
+    detector = darknet_py.Detector("digits", threshold=0.01)
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), np.uint8)
+    first = detector(images[0])
+    assert len(first.boxes)
+    for _ in range(auto_engine.IMAGES):
+        detector(images[1])
+    assert isinstance(detector.run, AutoEngine)
+    assert 1 in detector.run._names  # the choice is made, whatever it is
+    torch.testing.assert_close(detector(images[0]).boxes.data, first.boxes.data, rtol=1e-4, atol=1e-3)
