@@ -2,8 +2,9 @@
 
 It decides for each batch size on its own, on a CPU, once ``IMAGES`` images of that size have been asked for: it takes
 the choice of an earlier trial (``engine_choice``) or makes one. A known choice is taken from the first image on if the
-converted network is in the cache. After a change of the weights it starts again with torch, so that a network that is
-being trained is not converted for each evaluation. ``DARKNET_PY_ENGINE`` names the engine instead, without a trial.
+converted network is in the cache. Where nothing can be kept in the cache torch stays, as each process would convert the
+network again. After a change of the weights it starts again with torch, so that a network that is being trained is not
+converted for each evaluation. ``DARKNET_PY_ENGINE`` names the engine instead, without a trial.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 from ..errors import DarknetError
 from ..messages import get_logger
 from ..network import Network
-from .engine_cache import is_converted
+from .engine_cache import can_keep, is_converted
 from .engine_choice import Engine, EngineChoice, load_choice, save_choice, try_engines
 from .fused_network import FusedNetwork
 from .weight_tracker import WeightTracker
@@ -125,6 +126,10 @@ class AutoEngine:
         elif is_first or is_due:
             choice = load_choice(self.network, batch, self.dtype)
             if choice is None and not is_due:
+                return
+            if choice is None and not can_keep():
+                _log.info("engine auto: torch is used: a choice could not be kept in the cache (DARKNET_PY_HOME)")
+                self._names[batch] = _FIRST
                 return
             if (choice is None or choice.engine != _FIRST) and not self._has_weights():
                 self._names[batch] = _FIRST

@@ -84,6 +84,17 @@ def is_converted(network: Network, runtime: str) -> bool:
     return (cache_folder() / "engines" / runtime / cache_key(network, runtime) / _CHECKSUMS).is_file()
 
 
+def can_keep() -> bool:
+    """Whether the cache can be written to."""
+    root = cache_folder() / "engines"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(root):
+            return True
+    except (OSError, DarknetError):
+        return False
+
+
 def cache_key(network: Network, runtime: str) -> str:
     """Return a hash of the network, its weights and buffers, the input size, and the code that converts it."""
     packages = [(name, _package_version(name)) for name in (*_CONVERTERS, *_OWN_CONVERTERS.get(runtime, ()), runtime)]

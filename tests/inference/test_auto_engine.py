@@ -186,6 +186,20 @@ def test_a_damaged_choice_is_made_again(net: Network, home: pathlib.Path) -> Non
         assert run.engine_for(1) == "quick"
 
 
+def test_where_nothing_can_be_kept_torch_stays(
+    net: Network, home: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("DARKNET_PY_HOME", str(home / "file"))
+    caplog.set_level("INFO", "darknet_py")
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
+    run = AutoEngine(net, made.candidates)
+    for _ in range(45):
+        run(images(net))
+    assert made.opened == {"torch": 1, "quick": 0}
+    assert caplog.text.count("torch is used: a choice could not be kept") == 1
+
+
 def test_installed_engines_are_tried_and_copied(net: Network) -> None:
     pytest.importorskip("onnxruntime", reason="the extra export is not installed")
     run = engines.create_engine(net, "auto")
