@@ -7,6 +7,7 @@ as Python keeps those of file names, so that a path still names its file; ``to_u
 from __future__ import annotations
 
 import codecs
+import json
 import locale
 import os
 import pathlib
@@ -78,6 +79,17 @@ def read_text(path: StrPath) -> str:
     if "\0" in text:
         raise DataError(f"{os.fspath(path)}: expected text, found binary data")
     return text
+
+
+def describe_json_error(error: Exception) -> str:
+    """Return what is wrong with the content of a JSON file that a reader did not expect, as the end of a sentence."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error}"
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    if isinstance(error, (TypeError, AttributeError)):
+        return f"a value of another type ({error})"
+    return str(error)
 
 
 def read_lines(path: StrPath) -> list[str]:

@@ -177,11 +177,16 @@ def add(
 
 def add_model(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
     """Add MODEL, WEIGHTS and the options of ``add_network``, except those in ``without``."""
+    add_model_files(parser)
+    add_network(parser, without=without)
+
+
+def add_model_files(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL and WEIGHTS."""
     parser.add_argument("model", metavar="MODEL", help=f"a cfg file, a .pt or .safetensors checkpoint, or {NAME}")
     parser.add_argument(
         "weights", metavar="WEIGHTS", nargs="?", help="weights of a cfg (default: those of the catalogue)"
     )
-    add_network(parser, without=without)
 
 
 def add_network(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:

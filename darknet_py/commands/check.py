@@ -32,7 +32,13 @@ _WRONG = "wrong"  # first word of a line about a problem
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    _options.add_model(parser, without=("--device", "--allow-non-finite"))
+    _options.add_model_files(parser)
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    _options.add_network(parser, without=("--device", "--allow-non-finite"))
     _options.add(parser, "--names")
     _options.add(parser, "--polygons")
     _options.add(parser, "--max-pixels", default=MAX_PIXELS)

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     model, images, videos = detect.split_sources(args)
     if len(images) != 1 or videos:
-        raise DataError(f"{args.sources[-1]}: expected one image, found {len(images)} and {len(videos)} videos")
+        raise DataError(f"{args.sources[-1]}: expected one image, found {len(images)} images and {len(videos)} videos")
     _output.check(args, images)
     network = _model.load_network(args, model)
     names = args.names or _model.matching_names(model.names, network)

@@ -15,7 +15,7 @@ from .._typing import StrPath
 from ..errors import DataError
 from ..files import create_folder
 from ..messages import get_logger
-from ..text_files import read_text, to_unicode
+from ..text_files import describe_json_error, read_text, to_unicode
 from .dataset import Dataset, Sample
 from .image_finder import AnnotatedFile, ImageFinder
 from .labels import Problem, check_target
@@ -100,8 +100,8 @@ def load_coco(path: StrPath) -> Dataset:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
-        message = f"expected COCO's annotations (images, annotations with bbox, categories): {error!r}"
-        raise DataError(f"{path}: {message}") from error
+        expected = "expected COCO's annotations (images, annotations with bbox, categories)"
+        raise DataError(f"{path}: {expected}: {describe_json_error(error)}") from error
     names = tuple(name for _, name in categories)
     numbers = tuple(category for category, _ in categories)
     is_unchanged = (

@@ -29,7 +29,7 @@ from .cvat import cvat_subsets, find_cvat, load_cvat, write_cvat
 from .data_file import data_file_subsets, find_data_file, load_data_file, write_darknet
 from .data_yaml import data_yaml_subsets, find_data_yaml, load_data_yaml, write_data_yaml
 from .dataset import Dataset, load_image_list
-from .image_folder import load_image_folder
+from .image_folder import find_only_annotations, load_image_folder
 from .label_studio import find_label_studio, label_studio_subsets, load_label_studio, write_label_studio
 from .labelme import find_labelme, labelme_subsets, load_labelme, write_labelme
 from .labels import LabelOptions
@@ -144,5 +144,9 @@ def load_subsets(path: StrPath, *, polygons: bool = False, progress: bool = True
 
 def _find_format(path: pathlib.Path, subset: str) -> tuple[DatasetFormat, pathlib.Path] | None:
     """The format of a path, and the file or folder to load; None for lists and folders of images."""
-    order = (_VOC, *FORMATS.values()) if is_voc_folder(path) else FORMATS.values()
-    return next(((form, found) for form in order if (found := form.find(path, subset))), None)
+    order = (_VOC, *FORMATS.values()) if is_voc_folder(path) else tuple(FORMATS.values())
+    for file in filter(None, (path, find_only_annotations(path))):
+        for form in order:
+            if found := form.find(file, subset):
+                return form, found
+    return None

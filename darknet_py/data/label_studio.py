@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..images.urls import url_path
-from ..text_files import read_text, to_unicode
+from ..text_files import describe_json_error, read_text, to_unicode
 from .dataset import Dataset
 from .image_finder import ImageFinder
 from .labels import Problem
@@ -110,7 +110,8 @@ def _read_task(task: Mapping[str, Any], finder: ImageFinder, location: str) -> A
         for number, result in enumerate(_results(task, image), start=1):
             _add_shape(image, result, f"{location}: result {number}")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        image.problems.append(Problem(location, f"expected Label Studio's results, got {error!r}; ignored"))
+        message = f"expected Label Studio's results: {describe_json_error(error)}; ignored"
+        image.problems.append(Problem(location, message))
     return image
 
 

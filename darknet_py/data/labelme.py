@@ -7,6 +7,7 @@ https://github.com/wkentaro/labelme
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..images.inspection import read_size
-from ..text_files import read_lines, read_text, to_unicode
+from ..text_files import IMAGE_SUFFIXES, describe_json_error, read_lines, read_text, to_unicode
 from .dataset import Dataset
 from .image_finder import ImageFinder
 from .labels import Problem
@@ -26,6 +27,7 @@ from .subsets import DECIMALS, SUBSETS, WrittenDataset, WrittenImage, one_line, 
 
 _NAMES = "labels.txt"
 _NO_CLASSES = ("__ignore__", "_background_")  # lines of labels.txt that are no classes of objects
+_TRIED = 5  # files by which a folder is recognised: the first ones may be broken
 _NO_BOXES = ("point", "points", "line", "linestrip")
 
 
@@ -34,7 +36,7 @@ def find_labelme(path: pathlib.Path, subset: str) -> pathlib.Path | None:
     if not os.path.isdir(path):
         return None
     files = (file for folder in (path, *_folders(path, *SUBSETS)) for file in _annotations(folder))
-    return path if (first := next(files, None)) and _is_annotation(first) else None
+    return path if any(map(_is_annotation, itertools.islice(files, _TRIED))) else None
 
 
 def labelme_subsets(path: pathlib.Path) -> tuple[str, ...]:
@@ -93,10 +95,16 @@ def _read_annotation(path: pathlib.Path) -> AnnotatedImage:
         for number, shape in enumerate(content["shapes"], start=1):
             _add_shape(annotated, shape, f"{location}: shape {number}")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        reason = str(error) if isinstance(error, DataError) else f"expected LabelMe's annotation: {error!r}"
+        reason = (
+            str(error)
+            if isinstance(error, DataError)
+            else f"expected LabelMe's annotation: {describe_json_error(error)}"
+        )
         message = f"{reason.removeprefix(f'{path}: ')}; treated as an image without objects"
         problem = Problem(location, message, NO_ANNOTATION)
-        return AnnotatedImage(finder.expect(f"{path.stem}.jpg"), location, (1, 1), problems=[problem])
+        names = (f"{path.stem}{suffix}" for suffix in (".jpg", *IMAGE_SUFFIXES))
+        image = next(filter(None, map(finder.find, names)), str(path.with_suffix(".jpg")))
+        return AnnotatedImage(image, location, (1, 1), problems=[problem])
     return annotated
 
 

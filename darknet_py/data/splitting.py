@@ -41,8 +41,9 @@ def split_dataset(
     _, group_of = np.unique(numbers, return_inverse=True)
     count = int(group_of.max(initial=-1)) + 1
     if count < len(fractions):
-        kind = "images" if groups is None else "groups of different images"
-        raise DataError(f"{dataset.source}: {count} {kind} cannot be split into {len(fractions)} lists")
+        kind = "images" if groups is None else "images that are no near-duplicates of each other"
+        lists = " and ".join(fractions)
+        raise DataError(f"{dataset.source}: expected at least {len(fractions)} {kind} for {lists}, found {count}")
     shares = np.array(list(fractions.values()))
     chosen = _assign(_count_images(dataset, group_of, count), shares, np.random.default_rng(seed))
     parts: dict[str, list[Sample]] = {subset: [] for subset in fractions}

@@ -148,6 +148,8 @@ def describe_input_sizes(statistics: DatasetStatistics, sizes: Sequence[InputSiz
     rows = [(f"{s.width} x {s.height}", f"{s.small:.1%}", f"{s.cost:.2f}") for s in (sizes[n] for n in numbers)]
     head = ("INPUT", f"OBJECTS BELOW {SMALL} x {SMALL}", "OPERATIONS")
     better = recommend_input_size(sizes, width)
+    if not len(statistics.boxes):
+        return ["no objects: no advice on the size of the network's input"]
     if better is None:
         advice = f"advice: {sizes[present].width} x {sizes[present].height} is large enough for these objects"
     else:

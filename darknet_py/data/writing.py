@@ -24,7 +24,7 @@ from .labels import Problem
 from .subsets import WrittenDataset, WrittenImage, unify_classes
 
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f/\\]")  # in a name: lists have a path per line
-_NO_IMAGE = "images cannot be read and are left out"
+NO_IMAGE = "images cannot be read and are left out"
 _NO_IGNORED = "images have objects that evaluation ignores, which this format does not have: left out"
 
 Progress = Callable[[Sequence[Sample]], Iterable[Sample]]
@@ -60,7 +60,7 @@ def write_dataset(
         What is left out.
 
     Raises:
-        DataError: the folder exists and is not empty, or cannot be written.
+        DataError: the folder exists and is not empty, or cannot be written, or none of the images can be read.
     """
     require_new_folder(folder)
     target = pathlib.Path(folder)
@@ -79,6 +79,8 @@ def write_dataset(
                 written[subset] = [
                     image for sample in progress(dataset.samples) if (image := writer.write(sample, subset, images))
                 ]
+            if problems and not any(written.values()):
+                raise DataError(f"{first.source}: none of the images can be read; the first: {problems[0]}")
             if not form.has_ignored:
                 problems += [
                     Problem(sample.image, "objects that evaluation ignores are left out", _NO_IGNORED)
@@ -128,7 +130,7 @@ class _ImageWriter:
             width, height = read_size(sample.image)
         except DataError as error:
             message = f"{str(error).removeprefix(f'{sample.image}: ')}; left out"
-            self._problems.append(Problem(sample.image, message, _NO_IMAGE))
+            self._problems.append(Problem(sample.image, message, NO_IMAGE))
             return None
         plain = _UNWANTED.sub("_", to_unicode(source.stem)).strip(" .") or "image"
         file = f"{folder}/{unique_stem(plain, self._stems)}{source.suffix}"

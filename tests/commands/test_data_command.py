@@ -204,6 +204,8 @@ def test_view_draws_what_a_cfg_makes_of_the_images(
     """Erased parts are seen, and the sheet does not depend on anything but cfg and seed."""
     text = (paths.ROOT / "cfgs/digits.cfg").read_text()
     sheets = {}
+    assert run("data", "view", digits_data, "--augment", "digits", "--images", 6, "-o", "named") == 0
+    assert capsys.readouterr().out == "named/sheet_1.jpg\n"
     for name, keys in (("plain", ""), ("again", ""), ("hidden", "hide_and_seek=1\n")):
         pathlib.Path(f"{name}.cfg").write_text(text.replace("[net]\n", f"[net]\n{keys}", 1))
         assert run("data", "view", digits_data, "--augment", f"{name}.cfg", "--images", 6, "-o", name) == 0
@@ -239,6 +241,21 @@ def test_check_is_the_check_of_the_verb(digits_data: pathlib.Path, capsys: pytes
     first = capsys.readouterr().out
     assert run("check", digits_data / "digits.data", "--per-class") == 0
     assert capsys.readouterr().out == first
+
+
+def test_check_says_that_it_takes_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.build_parser().parse_args(["data", "check", "--help"])
+    assert "DATA [CFG]" in capsys.readouterr().out
+
+
+def test_images_that_are_left_out_are_not_counted(
+    digits_data: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next((digits_data / "valid").glob("*.png"))
+    pathlib.Path("images.txt").write_text(f"{image}\nmissing.png\n")
+    assert run("data", "convert", "images.txt", "out") == 0
+    assert capsys.readouterr().out.startswith("out: 1 train image, ")
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,14 @@ def test_labelme_finds_images_elsewhere_and_reports_what_it_cannot_use(tmp_path:
     ]
 
 
+def test_a_broken_annotation_of_labelme_is_that_of_the_image_with_its_name(tmp_path: pathlib.Path) -> None:
+    image = write_image(tmp_path / "1.png")
+    write_text(tmp_path / "1.json", '{"shapes": ')
+    write_text(tmp_path / "2.json", labelme())
+    sample, _ = load_dataset(tmp_path)
+    assert sample.image == image
+
+
 def test_classes_of_labelme_are_those_of_all_subsets_or_of_labels_txt(tmp_path: pathlib.Path) -> None:
     for name, label in (("train", "zebra"), ("val", "ant")):
         write_image(tmp_path / name / "1.png")
@@ -238,7 +246,7 @@ def test_tasks_of_label_studio_are_annotated_once_or_predicted_or_reported(tmp_p
         "2 annotations: the first is used",
         "not annotated",
         "a shape of type 'brushlabels' has no box",
-        "expected Label Studio's results, got ValueError(\"could not convert string to float: 'here'\")",
+        "expected Label Studio's results: could not convert string to float: 'here'",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,17 @@ def test_coco_annotations_are_loaded(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "reason"),
     [
-        *("{", "[]", '{"images": []}', '{"images": [{"id": 1}], "categories": []}'),
-        '{"images": [], "categories": [{"id": Infinity, "name": "dog"}]}',
+        ("{", "not JSON: Expecting property name enclosed in double quotes: line 1"),
+        ("[]", "a value of another type ('list' object"),
+        ('{"images": []}', "no 'categories'"),
+        ('{"images": [{"id": 1}], "categories": []}', "no 'file_name'"),
+        ('{"images": [], "categories": [{"id": Infinity, "name": "dog"}]}', "cannot convert float infinity"),
     ],
 )
-def test_other_json_is_refused(tmp_path: pathlib.Path, text: str) -> None:
-    with pytest.raises(DataError, match="expected COCO's annotations"):
+def test_other_json_is_refused(tmp_path: pathlib.Path, text: str, reason: str) -> None:
+    with pytest.raises(DataError, match=f"expected COCO's annotations .*: {re.escape(reason)}"):
         load_dataset(write_text(tmp_path / "a.json", text))
 
 

@@ -99,6 +99,9 @@ def test_images_that_cannot_be_read_are_left_out_and_named(tmp_path: pathlib.Pat
     assert [problem.location for problem in problems] == [str(broken), "missing.jpg"]
     assert all(str(problem).endswith("; left out") for problem in problems)
     assert len(load_dataset(tmp_path / "out", "train")) == 1
+    with pytest.raises(DataError, match=r"set: none of the images can be read; the first: .*broken\.jpg: "):
+        write_dataset({"train": Dataset(samples[:2], ("a",), source="set")}, tmp_path / "none", "coco")
+    assert not (tmp_path / "none").exists()
 
 
 def test_nothing_is_replaced_and_nothing_is_left_by_a_failure(

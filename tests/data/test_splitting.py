@@ -73,8 +73,13 @@ def test_a_rare_class_is_in_both_lists_if_it_has_images_for_them() -> None:
         (4, None, {"train": 0.9, "valid": 0.2}, "set: expected fractions above 0 with the sum 1, got train 0.9, valid"),
         (4, None, {"train": 1.2, "valid": -0.2}, "expected fractions above 0"),
         (4, None, {"train": float("nan"), "valid": 0.2}, "expected fractions above 0"),
-        (1, None, {"train": 0.8, "valid": 0.2}, "1 images cannot be split into 2 lists"),
-        (4, np.zeros(4, np.int64), {"train": 0.8, "valid": 0.2}, "1 groups of different images cannot be split"),
+        (1, None, {"train": 0.8, "valid": 0.2}, "expected at least 2 images for train and valid, found 1"),
+        (
+            4,
+            np.zeros(4, np.int64),
+            {"train": 0.8, "valid": 0.2},
+            "2 images that are no near-duplicates of each other for train and valid, found 1",
+        ),
     ],
 )
 def test_splits_that_are_none_are_refused(

@@ -86,3 +86,9 @@ def test_plots_are_written_and_replace_no_image(tmp_path: pathlib.Path) -> None:
     replaced = Dataset([Sample(write_image(tmp_path / "p" / "classes.png"), NONE, NONE)])
     with pytest.raises(DataError, match="would replace the input"):  # and a data set without objects can be drawn
         write_plots(compute_statistics(replaced), tmp_path / "p", replaced, sizes, (64, 64))
+
+
+def test_without_objects_there_is_no_advice(tmp_path: pathlib.Path) -> None:
+    statistics = compute_statistics(dataset(tmp_path))
+    sizes = compare_input_sizes(statistics, 416, 416, 32)
+    assert describe_input_sizes(statistics, sizes, 416) == ["no objects: no advice on the size of the network's input"]

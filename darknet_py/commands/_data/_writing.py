@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _options, _output
@@ -43,20 +43,23 @@ def write(
 
     ``options``: those of ``write_dataset``.
     """
-    from ...data.writing import write_dataset
+    from ...data.writing import NO_IMAGE, write_dataset
 
     def progress(samples: Sequence[Sample]) -> Iterable[Sample]:
         return _output.progress_bar(samples, len(samples), quiet=args.quiet)
 
-    print_problems(write_dataset(subsets, folder, format_name, link=args.link, progress=progress, **options))
-    print(f"{folder}: {describe(subsets)}")
+    problems = write_dataset(subsets, folder, format_name, link=args.link, progress=progress, **options)
+    print_problems(problems)
+    left_out = {problem.location for problem in problems if problem.kind == NO_IMAGE}
+    print(f"{folder}: {describe(subsets, left_out)}")
 
 
-def describe(subsets: Mapping[str, Dataset]) -> str:
-    """Describe the lists of a data set: ``80 train and 20 valid images, 3 classes``."""
-    counts = " and ".join(f"{len(dataset)} {subset}" for subset, dataset in subsets.items())
+def describe(subsets: Mapping[str, Dataset], left_out: Collection[str] = ()) -> str:
+    """Describe the lists of a data set without the images ``left_out``: ``80 train and 20 valid images, 3 classes``."""
+    numbers = [sum(sample.image not in left_out for sample in dataset) for dataset in subsets.values()]
+    counts = " and ".join(f"{number} {subset}" for number, subset in zip(numbers, subsets, strict=True))
     classes = len(next(iter(subsets.values())).names)
-    return f"{counts} images, {classes} class{'' if classes == 1 else 'es'}"
+    return f"{counts} image{'' if numbers == [1] else 's'}, {classes} class{'' if classes == 1 else 'es'}"
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

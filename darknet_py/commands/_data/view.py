@@ -95,11 +95,12 @@ def _training_images(args: argparse.Namespace) -> _Images:
     from ... import cfg
     from ...data.classification_list import read_classification_list
     from ...data.formats import load_dataset
+    from ...hub.model_files import find_cfg
     from ...network import Network
     from ...training.batches import read_classifier_data
     from ...training.preview import training_images
 
-    network = Network(cfg.load(args.augment))
+    network = Network(cfg.load(find_cfg(args.augment)))
     if not network.heads:
         files, names = read_classifier_data(args.data, "train")
         return training_images(network, args.data, seed=args.seed), args.images, names, files
