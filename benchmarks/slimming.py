@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=1000, help="of the training with the penalty")
     parser.add_argument("--fine-tune", type=int, default=2200, metavar="N", help="iterations of the fine-tuning")
     parser.add_argument("--learning-rate", type=float, default=0.004)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="option of [net]")
     parser.add_argument("-o", "--output", type=pathlib.Path, default=pathlib.Path("slimming"))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -92,6 +93,7 @@ def train(
     values = {"max_batches": str(iterations), "learning_rate": str(args.learning_rate), "policy": "constant"}
     if not sparsity:
         values |= {"policy": "steps", "steps": f"{iterations * 7 // 10},{iterations * 17 // 20}", "scales": "0.1,0.1"}
+    values |= dict(item.partition("=")[::2] for item in args.set)
     network = build_network(path, values=values, seed=seed)
     options = TrainOptions(
         seed=seed, sparsity=sparsity, weights=weights, output=folder, validate=False, chart="", verbose=False, workers=0
