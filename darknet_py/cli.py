@@ -187,6 +187,7 @@ def _run_verb(line: Sequence[str]) -> int:
     _files.check_arguments(args.parser, args)
     del args.parser
     _output.check(args)
+    _output.require_writable(getattr(args, name, None) for name in _output.RESULTS)
     _model.load_plugins(args)
     return run(args)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,20 @@ def find_files(args: argparse.Namespace) -> Model:
     return find(args.model, args.weights, fetch=args.fetch)
 
 
+def _describe_missing_weights(path: str) -> str:
+    """Say what is wrong with MODEL if no weights are known: for a cfg that, else that it is none."""
+    expected = "expected a cfg with its weights, a .pt or .safetensors checkpoint, or a name of the catalogue"
+    if os.path.isdir(path) and not is_model_file(path):
+        return f"{expected}, found a folder"
+    if is_model_file(path):
+        return f"{expected}, found an exported file, which this command does not read"
+    if path.endswith(".bin"):
+        described = (os.path.splitext(path)[0] + suffix for suffix in (".param", ".xml"))
+        if belongs := next(filter(os.path.isfile, described), None):
+            return f"the weights of {belongs}: expected that file"
+    return "expected WEIGHTS after it, or --fetch to download those of the catalogue"
+
+
 def load_network(args: argparse.Namespace, model: Model) -> Network:
     """Load a network with its weights, on the device that the arguments name.
 
@@ -46,7 +61,7 @@ def load_network(args: argparse.Namespace, model: Model) -> Network:
 
     is_checkpoint = is_container(model.cfg)  # contains cfg, weights and dialect
     if model.weights is None and not is_checkpoint:
-        raise WeightsError(f"{args.model}: expected WEIGHTS after it, or --fetch to download those of the catalogue")
+        raise WeightsError(f"{args.model}: {_describe_missing_weights(args.model)}")
     network = load(
         model.cfg,
         model.weights,

@@ -103,7 +103,6 @@ def _classify(args: argparse.Namespace, group: ProcessGroup) -> int:
 def _create_classifier(args: argparse.Namespace) -> Classifier:
     from ..classifier import Classifier
 
-    _output.require_writable((args.json, args.jsonl))
     return Classifier(
         _model.load_model(args, _model.find_files(args)),
         names=args.names,

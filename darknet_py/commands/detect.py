@@ -155,7 +155,6 @@ def _check_sources(args: argparse.Namespace, group: ProcessGroup) -> tuple[Model
         sequence = f"{videos[0]} is a video" if videos else "--track needs the images in their order"
         if videos or is_tracked:
             raise DataError(f"{sequence}: expected one process, found {group.world_size}, which share images only")
-        _output.require_writable((args.json, args.jsonl, args.darknet_json, args.csv))
     _output.check(args, images_and_labels([*images, *videos]))
     return model, images, videos
 

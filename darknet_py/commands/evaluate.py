@@ -124,7 +124,6 @@ def _evaluate(args: argparse.Namespace, group: ProcessGroup) -> Evaluation:
 
 def _load(args: argparse.Namespace) -> NetworkLoader | ExportedModel:
     _check_packages(args)
-    _output.require_writable((args.json,))
     return _model.load_model(args, _model.find_files(args))
 
 

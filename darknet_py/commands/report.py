@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
             network, data[0], args.subset, polygons=args.polygons, map_classes=args.map_classes or ""
         )
     _output.check(args, [*images, *(dataset.files() if dataset is not None else ())])
+    _output.require_writable([args.output])
 
     def say(text: str) -> None:
         if not args.quiet:

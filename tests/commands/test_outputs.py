@@ -138,6 +138,29 @@ def test_an_output_that_is_a_url_is_an_error(
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("benchmark", "no.cfg", "no.weights", "--json", "absent/a"),  # the input is not even looked for
+        ("compare", "no.cfg", "no.cfg", "--json", "absent/a"),
+        ("data", "duplicates", "no.data", "--json", "absent/a"),
+        ("data", "stats", "set/digits.data", "--json", "absent/a", "-o", "plots"),
+        ("detect", "no.cfg", "no.weights", IMAGE, "--jsonl", "absent/a"),
+        ("evaluate", "no.cfg", "no.weights", "no.data", "--json", "absent/a"),
+        ("report", *MODEL, "-o", "absent/a"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_an_error_before_the_work(
+    line: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*line]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err == "darknet-py: absent/a: No such file or directory\n"
+    assert not os.path.exists("plots")
+
+
+@pytest.mark.usefixtures("folder")
 def test_predictions_of_a_file_that_they_would_replace_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copyfile(IMAGE, "predictions.jpg")
     assert cli.main(["detector", "test", "set/digits.data", *MODEL, "predictions.jpg"]) == 1

@@ -128,3 +128,24 @@ def test_a_folder_or_an_unknown_suffix_is_not_taken_for_another_file(
     pathlib.Path(weights).rename("tiny_last.backup")
     assert cli.main(["detect", cfg, "tiny_last.backup", "photos.cfg"]) == 0
     assert "1 detection" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("a.onnx", ", found an exported file, which this command does not read"),
+        ("a.bin", "the weights of a.param: expected that file"),
+        (".", ", found a folder"),
+        ("v2.cfg", "expected WEIGHTS after it"),
+    ],
+)
+def test_a_model_that_is_no_cfg_is_said_to_be_none(
+    model: tuple[str, str], given: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pathlib.Path("v2.cfg").write_bytes(pathlib.Path(model[0]).read_bytes())
+    for name in ("a.onnx", "a.bin", "a.param"):
+        pathlib.Path(name).touch()
+    assert cli.main(["report", given]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"darknet-py: {given}: ")
+    assert message in err
