@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -56,13 +57,17 @@ class Pooling(Layer):
         Cells that no window reaches stay: torch's pooling leaves them out.
         """
         before = self.options.padding // 2
+        after = self.options.padding - before
+        if not after:
+            return x
         shape = self.output_shape(Shape(*x.shape[1:]), strides)
         right, below = (
-            max((count - 1) * step + self.options.size - length - before, 0)
+            (count - 1) * step + self.options.size - length - before
             for count, step, length in zip(shape[:0:-1], strides[::-1], (x.shape[3], x.shape[2]), strict=True)
         )
-        widths = (before, right, before, below)
-        return F.pad(x, widths, value=value) if any(widths) else x
+        if after < max(strides) - 1:  # else no number is negative, which a trace with a dynamic size need not ask
+            right, below = torch.sym_max(right, 0), torch.sym_max(below, 0)
+        return F.pad(x, (before, right, before, below), value=value)
 
     @property
     def window(self) -> Window:

@@ -1,12 +1,14 @@
-"""How the outputs of a runtime are compared with PyTorch's."""
+"""How the outputs of a runtime are compared with PyTorch's, on inputs of several sizes too."""
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import pytest
 import torch
 
+import darknet_py
 from darknet_py.exporters.traceable import TraceableNetwork
 from darknet_py.exporters.verify import _box_pixels, verify_outputs
 from darknet_py.postprocess import Heads
@@ -36,3 +38,10 @@ def test_a_binary_network_is_verified_on_an_input_that_flips_no_sign(flips: int)
     difference = verify_outputs(net, run)
     assert len(calls) == (2 if flips == 1 else 8)
     assert (difference.max_abs == 0) == (flips == 1)
+
+
+@pytest.mark.parametrize("pooling", ["size=1\nstride=2", "size=2\nstride=3", "size=2\nstride=2", "size=3\nstride=1"])
+def test_pooling_has_a_dynamic_size(pooling: str, tmp_path: pathlib.Path) -> None:
+    """Whatever cells the windows skip, or reach beyond the map."""
+    net = random_networks.network(f"[net]\nwidth=12\nheight=12\nchannels=3\n[maxpool]\n{pooling}\n")
+    assert darknet_py.export(net, tmp_path / "a.pt2", dynamic="size").max_abs_difference == 0
