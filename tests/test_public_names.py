@@ -55,7 +55,7 @@ def test_a_detector_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.P
     detector = dk.Detector("digits")  # its weights are in the package
     assert detector.names == ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     assert repr(detector) == (
-        f"Detector({str(catalogue.cfg_path('digits'))!r}, 96x96, 10 classes, threshold 0.25, nms 0.45, engine 'torch')"
+        f"Detector({str(catalogue.cfg_path('digits'))!r}, 96x96, 10 classes, threshold 0.25, nms 0.45, engine 'auto')"
     )
     net = dk.load(paths.CFGS / "yolov3-tiny.cfg")
     dk.save_weights(net, tmp_path / "yolov3-tiny.weights")

@@ -31,8 +31,8 @@ _OUTPUTS = (
     *("chart", "coco_json", "darknet_json", "json", "json_file_output", "jsonl", "out", "out_filename", "output"),
     *("csv", "diagram", "target", "write_cfg"),
 )
-# Of these, what is a file of results in every verb.
-RESULTS = ("coco_json", "csv", "darknet_json", "json", "jsonl")
+# Of these, files of results in a folder that must exist; that of coco_json is made.
+RESULTS = ("csv", "darknet_json", "json", "jsonl")
 # Likewise, that name a folder to write to.
 _FOLDERS = ("deepstream", "folder", "plots", "save", "save_crop", "save_txt", "triton", "voc")
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # kept; other images are saved as PNG
