@@ -24,10 +24,6 @@ REASONS = {
     "exit status -": "OpenCV 4 allocates terabytes in the softmax over a class tree",
     "scatter_layer.cpp": "OpenCV 5 does not support the scatter of the softmax over a class tree",
     "Mixed input data types": "OpenCV 4 does not support the integer arithmetic of `[local]`",
-    "paddings[i].second >= 0": "OpenCV 4 does not support negative padding, here of a pooling that skips cells",
-    "pad must be non-negative integer": "Core ML does not support negative padding, here of a pooling",
-    "ncnn has no layer for Tensor.slice": "ncnn does not support slices with steps, here of a `[shortcut]`",
-    "ncnn has no layer for Tensor.reshape": "ncnn does not support tensors of six dimensions, here of `[reorg]`",
     "outputs differ from PyTorch": "random weights in 171 layers: outputs up to 1e4, whose exponential is compared",
     "in function 'convInferShape'": "OpenCV 5 does not find the weights of a convolution",
 }
