@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .._typing import StrPath
@@ -144,9 +144,14 @@ def load_subsets(path: StrPath, *, polygons: bool = False, progress: bool = True
 
 def _find_format(path: pathlib.Path, subset: str) -> tuple[DatasetFormat, pathlib.Path] | None:
     """The format of a path, and the file or folder to load; None for lists and folders of images."""
-    order = (_VOC, *FORMATS.values()) if is_voc_folder(path) else tuple(FORMATS.values())
-    for file in filter(None, (path, find_only_annotations(path))):
-        for form in order:
-            if found := form.find(file, subset):
-                return form, found
-    return None
+    order = (_VOC, *FORMATS.values()) if is_voc_folder(path) else FORMATS.values()
+    found = _first_format(order, path, subset)
+    if found is None and (file := find_only_annotations(path)) is not None:  # reads files: only where nothing else fits
+        found = _first_format(order, file, subset)
+    return found
+
+
+def _first_format(
+    formats: Iterable[DatasetFormat], path: pathlib.Path, subset: str
+) -> tuple[DatasetFormat, pathlib.Path] | None:
+    return next(((form, found) for form in formats if (found := form.find(path, subset))), None)

@@ -41,7 +41,7 @@ def load_image_folder(folder: pathlib.Path, options: LabelOptions) -> Dataset:
     beside = dict.fromkeys((with_images, folder))
     names = next((file for place in beside for name in _NAMES if os.path.isfile(file := place / name)), None)
     dataset = load_image_list(images, options=options, source=str(folder))
-    if (files := _annotations(folder)) and not _has_labels(images):
+    if not _has_labels(images) and (files := _annotations(folder)):
         message = f"no label files beside the images: is one of {list_first(files, _LISTED)} meant? Then name it"
         dataset = replace(dataset, problems=[*dataset.problems, Problem(str(folder), message)])
     return dataset if names is None else replace(dataset, names=tuple(data_file.read_names(names)))
@@ -52,10 +52,13 @@ def find_only_annotations(folder: pathlib.Path) -> pathlib.Path | None:
 
     It is searched in ``annotations`` too. None if there are several, or if the images have label files.
     """
-    if not os.path.isdir(folder) or len(files := _annotations(folder)) != 1:
+    if not os.path.isdir(folder):
         return None
     images = (str(path) for path in _image_place(folder).iterdir() if is_image_name(path))
-    return None if _has_labels(images) else folder / files[0]
+    if _has_labels(images):
+        return None
+    files = _annotations(folder)
+    return folder / files[0] if len(files) == 1 else None
 
 
 def _annotations(folder: pathlib.Path) -> list[str]:

@@ -143,13 +143,13 @@ def recommend_input_size(sizes: Sequence[InputSize], width: int) -> InputSize | 
 
 def describe_input_sizes(statistics: DatasetStatistics, sizes: Sequence[InputSize], width: int) -> list[str]:
     """Return a table of some sizes, and what is recommended."""
+    if not len(statistics.boxes):
+        return ["no objects: no advice on the size of the network's input"]
     present = next((number for number, size in enumerate(sizes) if size.width >= width), len(sizes) - 1)
     numbers = sorted({0, present // 2, present, (present + len(sizes)) // 2, len(sizes) - 1})
     rows = [(f"{s.width} x {s.height}", f"{s.small:.1%}", f"{s.cost:.2f}") for s in (sizes[n] for n in numbers)]
     head = ("INPUT", f"OBJECTS BELOW {SMALL} x {SMALL}", "OPERATIONS")
     better = recommend_input_size(sizes, width)
-    if not len(statistics.boxes):
-        return ["no objects: no advice on the size of the network's input"]
     if better is None:
         advice = f"advice: {sizes[present].width} x {sizes[present].height} is large enough for these objects"
     else:
