@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..errors import DarknetError
@@ -98,11 +99,9 @@ def _split_padding_from_pooling(graph: onnx.GraphProto) -> None:
         if (top, left) == (bottom, right):
             continue
         prefix = f"{node.output[0]}_pad"
-        widths = np.array([0, 0, top, left, 0, 0, bottom, right])
-        for name, values in (("widths", widths), ("value", np.finfo(np.float32).min)):
-            graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), f"{prefix}_{name}"))
-        inputs = [node.input[0], f"{prefix}_widths", f"{prefix}_value"]
-        padding = onnx.helper.make_node("Pad", inputs, [prefix], prefix, mode="constant")
+        widths = _add_constant(graph, f"{prefix}_widths", [0, 0, top, left, 0, 0, bottom, right])
+        value = _add_constant(graph, f"{prefix}_value", np.finfo(np.float32).min)
+        padding = onnx.helper.make_node("Pad", [node.input[0], widths, value], [prefix], prefix, mode="constant")
         graph.node.insert(list(graph.node).index(node), padding)
         node.input[0] = prefix
         pads[:] = [0] * 4
@@ -122,18 +121,18 @@ def _split_reorganisations(graph: onnx.GraphProto) -> None:
             continue
         prefix = node.output[0]
         batch, channels, height, step, width, _ = (dim.dim_value for dim in shapes[node.input[0]])
-        arrays = {"map": [batch, channels, height * step, width * step], "axes": [2, 3], "steps": [step, step]}
-        arrays |= {f"start{row}{column}": [row, column] for row in range(step) for column in range(step)}
-        arrays["end"] = arrays["map"][2:]
-        for name, values in arrays.items():
-            graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), f"{prefix}_{name}"))
-        parts = [name for name in arrays if name.startswith("start")]
-        nodes = [onnx.helper.make_node("Reshape", [node.input[0], f"{prefix}_map"], [f"{prefix}_reshaped"])]
-        for part in parts:
-            names = [f"{prefix}_{name}" for name in ("reshaped", part, "end", "axes", "steps")]
-            nodes.append(onnx.helper.make_node("Slice", names, [f"{prefix}_part_{part}"]))
+        size = [height * step, width * step]
+        constants = {"map": [batch, channels, *size], "end": size, "axes": [2, 3], "steps": [step, step]}
+        whole, end, axes, steps = (
+            _add_constant(graph, f"{prefix}_{name}", values) for name, values in constants.items()
+        )
+        nodes = [onnx.helper.make_node("Reshape", [node.input[0], whole], [f"{prefix}_reshaped"])]
+        parts = [f"{prefix}_{row}_{column}" for row in range(step) for column in range(step)]
+        for number, part in enumerate(parts):
+            start = _add_constant(graph, f"{part}_start", divmod(number, step))
+            nodes.append(onnx.helper.make_node("Slice", [f"{prefix}_reshaped", start, end, axes, steps], [part]))
         joined = f"{prefix}_parts"  # a new name: the description of the old one has six dimensions
-        nodes.append(onnx.helper.make_node("Concat", [f"{prefix}_part_{part}" for part in parts], [joined], axis=1))
+        nodes.append(onnx.helper.make_node("Concat", parts, [joined], axis=1))
         for reader in graph.node:
             reader.input[:] = [joined if name == prefix else name for name in reader.input]
         _replace(graph, node, nodes)
@@ -161,6 +160,14 @@ def _pool_instead_of_steps(graph: onnx.GraphProto) -> None:
         _replace(graph, node, [dense, pooling])
 
 
+def _add_constant(graph: onnx.GraphProto, name: str, values: npt.ArrayLike) -> str:
+    """Add an array to the graph, int64 for a list of integers; return its name."""
+    import onnx
+
+    graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
+    return name
+
+
 def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> None:
     """Put other nodes, which compute the same, in the place of a node."""
     place = list(graph.node).index(node)
@@ -171,14 +178,12 @@ def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, nodes: Sequence[onnx.
 
 def _give_sizes_of_splits(graph: onnx.GraphProto) -> None:
     """Write the sizes of the parts of Split nodes, which pnnx does not compute from their number."""
-    import onnx
 
     values = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.output)}
     for node in [node for node in graph.node if node.op_type == "Split" and len(node.input) == 1]:
         options = {attribute.name: attribute.i for attribute in node.attribute}
-        sizes = np.array([values[name][options["axis"]].dim_value for name in node.output])
-        graph.initializer.append(onnx.numpy_helper.from_array(sizes, f"{node.output[0]}_sizes"))
-        node.input.append(f"{node.output[0]}_sizes")
+        sizes = [values[name][options["axis"]].dim_value for name in node.output]
+        node.input.append(_add_constant(graph, f"{node.output[0]}_sizes", sizes))
         kept = [attribute for attribute in node.attribute if attribute.name != "num_outputs"]
         del node.attribute[:]
         node.attribute.extend(kept)
