@@ -46,20 +46,8 @@ SourceT = TypeVar("SourceT", bound=ImageSource)
 _STAGES = ("preprocess", "inference", "postprocess")
 _OPTIONS = frozenset(
     (
-        *(
-            "network",
-            "_network",
-            "_reload",
-            "threshold",
-            "nms",
-            "nms_kind",
-            "names",
-            "letterbox",
-            "batch_size",
-            "options",
-            "selection",
-        ),
-        *("max_detections", "engine", "dtype", "read_image", "run"),
+        *("network", "threshold", "nms", "nms_kind", "names", "letterbox", "batch_size", "options", "selection"),
+        *("max_detections", "engine", "dtype", "read_image", "run", "_network", "_reload"),
     )
 )
 

@@ -125,23 +125,25 @@ class AutoEngine:
             self._open(batch, self._named)
         elif is_first or is_due:
             choice = load_choice(self.network, batch, self.dtype)
-            if choice is None and not is_due:
+            name = choice.engine if choice is not None and choice.engine in self.candidates else None
+            if name is None and not is_due:
                 return
-            if choice is None and not can_keep():
-                _log.info("engine auto: torch is used: a choice could not be kept in the cache (DARKNET_PY_HOME)")
-                self._names[batch] = _FIRST
-                return
-            if (choice is None or choice.engine != _FIRST) and not self._has_weights():
-                self._names[batch] = _FIRST
-            elif choice is None or choice.engine not in self.candidates:
-                if is_due:
-                    self._choose(images)
-            elif is_due or choice.engine == _FIRST or is_converted(self.network, choice.engine):
-                self._open(batch, choice.engine)
+            if name != _FIRST and not self._may_leave_torch(is_chosen=name is not None):
+                name = _FIRST
+            if name is None:
+                self._choose(images)
+            elif is_due or name == _FIRST or is_converted(self.network, name):
+                self._open(batch, name)
 
-    def _has_weights(self) -> bool:
-        """Whether there are plain weights for a trial and for other engines, which are loaded again."""
-        if self._reload is not None and len(self.candidates) == 1:
+    def _may_leave_torch(self, *, is_chosen: bool) -> bool:
+        """Whether another engine can be tried or opened; the plain weights, which that needs, are loaded again.
+
+        ``is_chosen``: whether there is a choice, so that none has to be made and kept.
+        """
+        if len(self.candidates) == 1:
+            return False
+        if not is_chosen and not can_keep():
+            _log.info("engine auto: torch is used: a choice could not be kept in the cache (DARKNET_PY_HOME)")
             return False
         try:
             self.restore()
