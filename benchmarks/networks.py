@@ -14,6 +14,7 @@ name, whose trial is made before the row; the last ratio is its time to that of 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import pathlib
 import statistics
@@ -78,7 +79,8 @@ def row(args: argparse.Namespace, cfg: str, batch: str) -> str:
     benchmark.set_unit_variance(network)
     x = torch.rand(int(batch or 1), *network.shape, device=args.device)
     with benchmark.open_runtimes(network, dtype=args.dtype) as runs:
-        engine = create_engine(network, AUTO, dtype=args.dtype)
+        # As in a detector made from files, whose weights nobody else can change.
+        engine = create_engine(copy.deepcopy(network), AUTO, dtype=args.dtype, reload=lambda: copy.deepcopy(network))
         if isinstance(engine, AutoEngine):
             engine.choose(x)
             runs[AUTO] = engine

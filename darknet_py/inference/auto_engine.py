@@ -2,14 +2,16 @@
 
 It decides for each batch size on its own, on a CPU, once ``IMAGES`` images of that size have been asked for: it takes
 the choice of an earlier trial (``engine_choice``) or makes one. A known choice is taken from the first image on if the
-converted network is in the cache. Where nothing can be kept in the cache torch stays, as each process would convert the
-network again. After a change of the weights it starts again with torch, so that a network that is being trained is not
-converted for each evaluation. ``DARKNET_PY_ENGINE`` names the engine instead, without a trial.
+converted network is in the cache; torch is not even opened then. Where nothing can be kept in the cache torch stays, as
+each process would convert the network again. After a change of the weights it starts again with torch, so that a
+network that is being trained is not converted for each evaluation. ``DARKNET_PY_ENGINE`` names the engine instead,
+without a trial.
 """
 
 from __future__ import annotations
 
 import collections
+import functools
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ from torch import Tensor
 from ..errors import DarknetError
 from ..messages import get_logger
 from ..network import Network
+from .converted_engines import ConvertedEngine
 from .engine_cache import can_keep, is_converted
 from .engine_choice import Engine, EngineChoice, load_choice, save_choice, try_engines
 from .fused_network import FusedNetwork
@@ -43,7 +46,7 @@ class AutoEngine:
             weights, and they are loaded again for a trial and for other engines.
 
     Raises:
-        DarknetError: ``torch`` cannot run the network, or DARKNET_PY_ENGINE is none of the candidates.
+        DarknetError: DARKNET_PY_ENGINE is none of the candidates.
     """
 
     def __init__(
@@ -61,9 +64,9 @@ class AutoEngine:
             raise DarknetError(f"{VARIABLE}: expected one of {', '.join(candidates)}, got {self._named!r}")
         self._lock = threading.RLock()
         self._reload = reload
-        first = candidates[_FIRST]() if reload is None else candidates[_FIRST](reload=reload)
-        self._tracker = WeightTracker(network)  # after the engine: it would hold what that frees
-        self._engines: dict[str, Engine] = {_FIRST: first}
+        self._engines: dict[str, Engine] = {}
+        # Nobody else can change the weights of a network that can be loaded again, and looking takes 0.1 ms.
+        self._tracker = WeightTracker(network) if reload is None else None
         self._restart()
 
     def __call__(self, images: Tensor) -> list[Tensor]:
@@ -78,11 +81,9 @@ class AutoEngine:
     def restore(self) -> None:
         """Load the weights again that ``torch`` has freed, and keep them from now on. Raises WeightsError."""
         with self._lock:
-            first = self._engines[_FIRST]
-            if self._reload is not None and isinstance(first, FusedNetwork):
-                first.restore()
-                self._tracker.update()
-                self._reload = None
+            self._keep_weights()
+            if self._tracker is None:
+                self._tracker = WeightTracker(self.network)
 
     def choose(self, images: Tensor) -> EngineChoice:
         """Make the trial for batches like ``images`` now, and keep its result for this machine.
@@ -91,7 +92,7 @@ class AutoEngine:
             images: float32 [batch, channels, height, width] in 0..1, of the network's size.
         """
         with self._lock:
-            self.restore()
+            self._keep_weights()
             return self._choose(images)
 
     def engine_for(self, batch: int) -> str:
@@ -99,21 +100,40 @@ class AutoEngine:
         return self._names.get(batch, _FIRST)
 
     def _restart(self) -> None:
-        self._engines = {_FIRST: self._engines[_FIRST]}
+        self._engines = {name: engine for name, engine in self._engines.items() if name == _FIRST}
         self._names: dict[int, str] = {}
         self._images: collections.Counter[int] = collections.Counter()
 
     def _find(self, images: Tensor) -> Engine:
-        if images.dim() != 4 or tuple(images.shape[1:]) != tuple(self.network.shape) or images.device.type != "cpu":
-            return self._engines[_FIRST]  # it runs at every size
         batch = len(images)
+        is_usual = images.dim() == 4 and tuple(images.shape[1:]) == tuple(self.network.shape)
         with self._lock:  # other threads wait for a trial, which they would disturb
-            if self._tracker.changed():
+            if not is_usual or images.device.type != "cpu":
+                return self._opened(_FIRST)  # it runs at every size
+            if self._tracker is not None and self._tracker.changed():
                 self._tracker.update()
                 self._restart()
             if batch not in self._names:
                 self._decide(images)
-            return self._engines[self.engine_for(batch)]
+            return self._opened(self.engine_for(batch))
+
+    def _opened(self, name: str) -> Engine:
+        """Return an engine, which is opened when it is needed first: packing the weights takes time and memory."""
+        if name not in self._engines:
+            if name != _FIRST:
+                self._keep_weights()
+            options = {} if self._reload is None else {"reload": self._reload}
+            engine = self.candidates[name](**options)
+            # Changed weights are detected here, for all engines at once.
+            self._engines[name] = engine.compute if isinstance(engine, ConvertedEngine) else engine
+        return self._engines[name]
+
+    def _keep_weights(self) -> None:
+        """Load the weights again that ``torch`` has freed; from now on it frees none."""
+        first = self._engines.get(_FIRST)
+        if isinstance(first, FusedNetwork):
+            first.restore()
+        self._reload = None
 
     def _decide(self, images: Tensor) -> None:
         """Choose an engine for batches of this size if it is time to."""
@@ -146,28 +166,31 @@ class AutoEngine:
             _log.info("engine auto: torch is used: a choice could not be kept in the cache (DARKNET_PY_HOME)")
             return False
         try:
-            self.restore()
+            self._keep_weights()
         except DarknetError as error:
             _log.warning("%s: torch is used", error)
             return False
         return True
 
     def _choose(self, images: Tensor) -> EngineChoice:
-        choice = try_engines(self.network, self.candidates, images)
+        candidates = {name: functools.partial(self._opened, name) for name in self.candidates}
+        choice = try_engines(self.network, candidates, images)
         save_choice(choice, self.network, len(images), self.dtype)
         _log.info("engine auto: %s for batches of %d: %s", choice.engine, len(images), _describe(choice))
-        self._open(len(images), choice.engine)
+        self._names[len(images)] = choice.engine
+        kept = {_FIRST, *self._names.values()}
+        self._engines = {name: engine for name, engine in self._engines.items() if name in kept}
         return choice
 
     def _open(self, batch: int, name: str) -> None:
         """Use an engine for batches of this size; torch if it cannot be opened."""
-        if name not in self._engines:
-            try:
-                self.restore()
-                self._engines[name] = self.candidates[name]()
-            except DarknetError as error:
-                _log.warning("%s: torch is used", error)
-                name = _FIRST
+        try:
+            self._opened(name)
+        except DarknetError as error:
+            if name == _FIRST:
+                raise
+            _log.warning("%s: torch is used", error)
+            name = _FIRST
         self._names[batch] = name
 
 

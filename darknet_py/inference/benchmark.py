@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from .. import cfg, weights
 from ..errors import DarknetError
 from ..network import Network
+from .converted_engines import ConvertedEngine
 from .engines import create_engine, is_installed
 from .fused_network import FusedNetwork
 
@@ -174,7 +175,8 @@ def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool
         for name in names:
             if is_installed(name) and (dtype == "fp32" or name in ("torch", "openvino")):
                 try:
-                    runs[name] = create_engine(network, name, dtype=dtype)
+                    engine = create_engine(network, name, dtype=dtype)
+                    runs[name] = engine.compute if isinstance(engine, ConvertedEngine) else engine
                 except DarknetError:  # the runtime does not support the network
                     continue
         has_opencv = other_runtimes and dtype == "fp32" and importlib.util.find_spec("cv2") is not None

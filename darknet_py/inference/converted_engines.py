@@ -61,6 +61,10 @@ class ConvertedEngine(ABC):
             if self._tracker.changed():
                 self._tracker.update()  # first, so that changes during the conversion are detected by the next call
                 self._open()
+        return self.compute(images)
+
+    def compute(self, images: Tensor) -> list[Tensor]:
+        """Compute the heads' outputs with the weights of the last conversion, without looking for changes of them."""
         require_shape(images, self.network, f"engine {self.name}")
         inputs = images.reshape(-1, *self._input_shape).contiguous().numpy(force=True)
         return [torch.from_numpy(output).to(images.device) for output in self._run(inputs)]

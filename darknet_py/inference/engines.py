@@ -27,7 +27,7 @@ from ..network import Network
 from .auto_engine import AutoEngine
 from .converted_engines import NcnnEngine, ONNXRuntimeEngine, OpenVINOEngine
 from .engine_choice import Engine as Engine
-from .fused_network import DTYPES, FusedNetwork
+from .fused_network import DTYPES, FusedNetwork, require_dtype
 
 DEFAULT = "auto"
 _REQUIRED_PACKAGES = {
@@ -73,6 +73,10 @@ def create_engine(
         raise DarknetError(f"engine {name}: dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
     if name == "auto":
         if not network.stateful and all(p.device.type == "cpu" for p in network.parameters()):
+            try:
+                require_dtype(dtype, torch.device("cpu"))  # now, and not at the first image
+            except ValueError as error:
+                raise DarknetError(f"engine auto: {error}") from error
             return AutoEngine(network, _candidates(network, dtype), dtype, reload)
         name = "torch"
     if name in _FP32_ONLY and dtype != "fp32":

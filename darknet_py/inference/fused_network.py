@@ -100,16 +100,14 @@ class FusedNetwork(nn.Module):
         self.graph = graph
         self._lock = threading.RLock()
         self._freed = None if reload is None else FreedWeights(network, reload)
-        if self._freed is None:
-            self._tracker = WeightTracker(network)  # first, so that changes meanwhile are detected
+        # First, so that changes meanwhile are detected. Nobody else can change weights that may be freed.
+        self._tracker = WeightTracker(network) if self._freed is None else None
         self.eval()
         try:
             self._prepare()
         except BaseException:  # also an interruption: the network must not stay without weights
             self.restore()
             raise
-        if self._freed is not None:
-            self._tracker = WeightTracker(network)  # it would hold what is freed
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the network and the options; packed weights and compiled code cannot be."""
@@ -137,7 +135,8 @@ class FusedNetwork(nn.Module):
     def refresh(self) -> None:
         """Fold and pack the network's current weights, after changes that ``WeightTracker`` does not detect."""
         self.restore()
-        self._tracker.update()
+        if self._tracker is not None:
+            self._tracker.update()
         self._prepare()
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -150,7 +149,7 @@ class FusedNetwork(nn.Module):
             float32 outputs of the heads, or of the last layer where there is no head.
         """
         with self._lock:
-            if self._tracker.changed():
+            if self._tracker is not None and self._tracker.changed():
                 self.refresh()
         network = self._network[0]
         if not self._is_float32:
@@ -177,9 +176,7 @@ class FusedNetwork(nn.Module):
         update_computed(network)
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         on_cpu = device.type == "cpu"
-        if self.dtype is torch.float16 and on_cpu:
-            other = "fp32 or bf16" if has_fast_bf16() else "fp32"
-            raise ValueError(f"dtype: fp16 needs a GPU, expected {other} on this CPU")
+        require_dtype(self.dtype_name, device)
         if self.graph and (device.type != "cuda" or network.stateful or self.compiled):
             raise ValueError("graph: needs a stateless network on a CUDA device, and no compile=True")
         packed = on_cpu and not self.compiled and has_onednn() and (self.dtype is torch.float32 or has_fast_bf16())
@@ -236,6 +233,13 @@ class FusedNetwork(nn.Module):
         limit = int(_CACHE * torch.get_num_threads() / bytes_per_image)
         flops_per_step = self._flops * scale / len(self.plan) * self.dtype.itemsize / 4
         return max(1, min(limit, math.ceil(_LARGE_STEP / max(flops_per_step, 1.0))))
+
+
+def require_dtype(name: str, device: torch.device) -> None:
+    """Raise ValueError for a precision in which a device does not compute."""
+    if name == "fp16" and device.type == "cpu":
+        other = "fp32 or bf16" if has_fast_bf16() else "fp32"
+        raise ValueError(f"dtype: fp16 needs a GPU, expected {other} on this CPU")
 
 
 def _plan(network: Network, target: Target) -> Iterator[Step]:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import operator
+from itertools import chain
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..network import Network
 
-
-class _Snapshot(NamedTuple):
-    """What identifies the weights; it holds the tensors and modules, so that no other object takes their addresses."""
-
-    modules: list[nn.Module | None]
-    tensors: list[Tensor]
-    storages: list[int]
-    versions: list[int]
-
-    def equals(self, other: _Snapshot) -> bool:
-        # Tensors are compared by identity: == would compare their elements.
-        return (
-            self.storages == other.storages
-            and self.versions == other.versions
-            and list(map(id, self.tensors)) == list(map(id, other.tensors))
-            and list(map(id, self.modules)) == list(map(id, other.modules))
-        )
+_get_version = operator.attrgetter("_version")
+_get_values = operator.methodcaller("values")
 
 
 class WeightTracker:
@@ -45,20 +31,26 @@ class WeightTracker:
 
     def update(self) -> None:
         """Take the network's current weights as unchanged."""
-        modules = list(self._network.modules())
-        self._children = [module._modules for module in modules]
-        self._tensors = [held for m in modules for held in (m._parameters, m._buffers)]
-        self._known = self._snapshot()
+        holders = ((m._modules, m._parameters, m._buffers) for m in self._network.modules())
+        self._holders = list(chain.from_iterable(holders))
+        # The objects are held, so that no other takes the address of one that is replaced.
+        self._known = self._members()
+        self._tensors = [member for member in self._known if isinstance(member, Tensor)]
+        self._counted = [tensor for tensor in self._tensors if not tensor.is_inference()]
+        self._storages = list(map(Tensor.data_ptr, self._tensors))
+        self._versions = list(map(_get_version, self._counted))
 
     def changed(self) -> bool:
         """Whether the weights have changed since the last ``update``."""
-        return not self._snapshot().equals(self._known)
-
-    def _snapshot(self) -> _Snapshot:
-        tensors = [tensor for held in self._tensors for tensor in held.values() if tensor is not None]
-        return _Snapshot(
-            [module for held in self._children for module in held.values()],
-            tensors,
-            [tensor.data_ptr() for tensor in tensors],
-            [0 if tensor.is_inference() else tensor._version for tensor in tensors],
+        # Called for each image, and some networks take less than a millisecond: no loop here runs in Python.
+        members = self._members()
+        return not (
+            len(members) == len(self._known)
+            and all(map(operator.is_, members, self._known))  # == would compare the elements of tensors
+            and list(map(Tensor.data_ptr, self._tensors)) == self._storages
+            and list(map(_get_version, self._counted)) == self._versions
         )
+
+    def _members(self) -> list[object]:
+        """Return the modules' children, parameters and buffers."""
+        return list(chain.from_iterable(map(_get_values, self._holders)))

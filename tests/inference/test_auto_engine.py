@@ -74,7 +74,7 @@ def test_the_fastest_is_chosen_after_twenty_images(net: Network) -> None:
     assert made.opened == {"torch": 1, "quick": 0, "slow": 0}
     run(images(net, 4))
     assert run.engine_for(4) == "quick"
-    assert made.opened == {"torch": 2, "quick": 2, "slow": 1}  # for the trial, and to use it
+    assert made.opened == {"torch": 1, "quick": 1, "slow": 1}
     before = dict(made.calls)
     run(images(net, 4))
     run(images(net, 3))  # the rest of a list
@@ -92,9 +92,13 @@ def test_a_choice_is_kept_and_waits_for_the_conversion(net: Network, monkeypatch
     assert run.engine_for(1) == "quick"
     assert made.opened == {"torch": 1, "quick": 1}  # no second trial
     monkeypatch.setattr(auto_engine, "is_converted", lambda *_: True)
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
     again = AutoEngine(net, made.candidates)
     again(images(net))
     assert again.engine_for(1) == "quick"
+    assert made.opened == {"torch": 0, "quick": 1}  # packing the weights takes time and memory
+    again(images(net, 2))
+    assert made.opened == {"torch": 1, "quick": 1}
     other = AutoEngine(net, made.candidates, "bf16")
     other(images(net))
     assert other.engine_for(1) == "torch"
@@ -139,6 +143,23 @@ def test_new_weights_start_again_with_torch(net: Network) -> None:
     assert run.engine_for(1) == "quick"
     with torch.no_grad():
         next(net.parameters()).mul_(1.5)
+    run(images(net))
+    assert run.engine_for(1) == "torch"
+
+
+def test_a_network_that_nobody_else_has_is_watched_once_it_is_given_out(net: Network) -> None:
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
+    candidates = {"torch": lambda **_: made.open("torch", 0.02), "quick": made.candidates["quick"]}
+    run = AutoEngine(net, candidates, reload=lambda: copy.deepcopy(net))
+    weight = next(net.parameters())
+    run.choose(images(net))
+    with torch.no_grad():
+        weight.add_(1)
+    run(images(net))
+    assert run.engine_for(1) == "quick"  # it did not look: nobody else could have changed them
+    run.restore()
+    with torch.no_grad():
+        weight.add_(1)
     run(images(net))
     assert run.engine_for(1) == "torch"
 

@@ -119,7 +119,7 @@ def test_weights_are_freed_layer_by_layer(loader: NetworkLoader, monkeypatch: py
         return steps.fuse(*args, **options)
 
     monkeypatch.setattr("darknet_py.inference.fused_network.fuse", counting)
-    detector.run  # noqa: B018
+    detector.run(torch.zeros(1, *detector.architecture.shape))
     assert counts[0] == 0
     assert counts == sorted(counts)
     assert len(set(counts)) > 2
