@@ -61,6 +61,13 @@ def has_fast_bf16() -> bool:
     return supported is not None and bool(supported())
 
 
+def require_dtype(name: str, device: torch.device) -> None:
+    """Raise ValueError for a precision in which a device does not compute."""
+    if name == "fp16" and device.type == "cpu":
+        other = "fp32 or bf16" if has_fast_bf16() else "fp32"
+        raise ValueError(f"dtype: fp16 needs a GPU, expected {other} on this CPU")
+
+
 class FusedConvolution(nn.Module):
     """A convolution with batch norm folded in and, where ``sum_activation`` is given, the sum that follows.
 

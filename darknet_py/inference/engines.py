@@ -25,9 +25,10 @@ from torch import Tensor
 from ..errors import DarknetError
 from ..network import Network
 from .auto_engine import AutoEngine
+from .convolutions import require_dtype
 from .converted_engines import NcnnEngine, ONNXRuntimeEngine, OpenVINOEngine
 from .engine_choice import Engine as Engine
-from .fused_network import DTYPES, FusedNetwork, require_dtype
+from .fused_network import DTYPES, FusedNetwork
 
 DEFAULT = "auto"
 _REQUIRED_PACKAGES = {

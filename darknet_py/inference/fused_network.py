@@ -22,7 +22,7 @@ from .._liveness import dead_after, peak_size
 from ..layers import Shape
 from ..modes import update_computed
 from ..network import INPUT, Network, evaluating, unwrap
-from .convolutions import FusedConvolution, Target, has_fast_bf16, has_onednn
+from .convolutions import FusedConvolution, Target, has_fast_bf16, has_onednn, require_dtype
 from .cuda_graphs import Graphs
 from .freed_weights import FreedWeights
 from .steps import fuse
@@ -233,13 +233,6 @@ class FusedNetwork(nn.Module):
         limit = int(_CACHE * torch.get_num_threads() / bytes_per_image)
         flops_per_step = self._flops * scale / len(self.plan) * self.dtype.itemsize / 4
         return max(1, min(limit, math.ceil(_LARGE_STEP / max(flops_per_step, 1.0))))
-
-
-def require_dtype(name: str, device: torch.device) -> None:
-    """Raise ValueError for a precision in which a device does not compute."""
-    if name == "fp16" and device.type == "cpu":
-        other = "fp32 or bf16" if has_fast_bf16() else "fp32"
-        raise ValueError(f"dtype: fp16 needs a GPU, expected {other} on this CPU")
 
 
 def _plan(network: Network, target: Target) -> Iterator[Step]:
