@@ -25,8 +25,8 @@ from torch import Tensor
 from ..errors import DarknetError
 from ..network import Network
 from .auto_engine import AutoEngine
-from .convolutions import require_dtype
 from .converted_engines import NcnnEngine, ONNXRuntimeEngine, OpenVINOEngine
+from .convolutions import require_dtype
 from .engine_choice import Engine as Engine
 from .fused_network import DTYPES, FusedNetwork
 

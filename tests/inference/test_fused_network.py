@@ -140,7 +140,8 @@ def cpu(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Simulate a CPU with or without bfloat16 in hardware."""
     if has_bf16 and not convolutions.has_fast_bf16():
         pytest.skip("this CPU computes in bfloat16 by emulation only")
-    monkeypatch.setattr(fused_network, "has_fast_bf16", lambda: has_bf16)
+    for module in (fused_network, convolutions):
+        monkeypatch.setattr(module, "has_fast_bf16", lambda: has_bf16)
     return has_bf16
 
 
