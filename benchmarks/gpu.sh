@@ -15,9 +15,10 @@ export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 "$python" benchmarks/gpu.py "$folder" "$@"
 status=$?
 timeout "${TEST_SECONDS:-120}" "$python" -m pytest -q -o addopts=--import-mode=importlib -o filterwarnings= \
-    -m gpu tests/test_simulated_device.py \
+    -m "gpu and not slow" tests/test_simulated_device.py \
     tests/test_device_functions.py tests/training/test_device_training.py tests/inference/test_fused_network.py \
-    tests/inference/test_freed_weights.py > "$folder/tests.txt" 2>&1
+    tests/inference/test_freed_weights.py tests/test_device_examples.py tests/layers/test_losses.py \
+    tests/training/test_training_options.py > "$folder/tests.txt" 2>&1
 tests=$?
 tail -n 3 "$folder/tests.txt"
 [ "$tests" = 0 ] && exit "$status"

@@ -17,6 +17,7 @@ import darknet_py
 from darknet_py.backbones import Backbone
 from darknet_py.classifier import Classifier
 from darknet_py.compat.opencv import DetectionModel
+from darknet_py.data.formats import load_dataset
 from darknet_py.detector import Detector
 from darknet_py.evaluation.accuracy import EvalTransform, evaluate_accuracy
 from darknet_py.evaluation.evaluator import evaluate, prepare_dataset
@@ -24,13 +25,17 @@ from darknet_py.evaluation.recall import recall_lines
 from darknet_py.evaluation.valid import write_valid_results
 from darknet_py.explanation import explain
 from darknet_py.generate import generate_text, perplexity
+from darknet_py.hub.model_files import Model
 from darknet_py.images.reading import ImageArray
+from darknet_py.inference.benchmark import benchmark_network
+from darknet_py.model_report.facts import collect
 from darknet_py.network import Network
 from darknet_py.postprocess import decode_dense
+from darknet_py.quantization.int8_export import export_int8
 from darknet_py.quantization.sensitivity import layer_sqnr
 from darknet_py.tracking import Tracker
 from darknet_py.visualization import visualize
-from tests.helpers import devices, noise_dataset, random_networks
+from tests.helpers import devices, int8_models, noise_dataset, random_networks
 from tests.helpers.network_states import CLASSIFIER, DETECTOR
 
 Function = Callable[[Network, pathlib.Path], Any]
@@ -114,6 +119,30 @@ def detect_as_opencv(net: Network, _: pathlib.Path) -> Any:
     return model.detect(image(), 0.1, 0.4)
 
 
+def report(net: Network, folder: pathlib.Path) -> Any:
+    images = noise_dataset.images(folder)
+    (images / "3.png").write_bytes((images / "2.png").read_bytes())
+    found = collect(net, files_of(net, folder), data=load_dataset(images / "my.data"), repeats=1)
+    runtimes = [(each.name, each.difference is None or each.difference < 1e-3) for each in found.runtimes]
+    assert {"torch", "plain"} <= {name for name, _ in runtimes}
+    layers = [(each.section, each.output, each.bytes) for each in found.layers]
+    boxes = [(each.name, each.boxes.is_same if each.boxes else None) for each in found.runtimes]
+    maps = [each.map for each in found.evaluations]
+    return runtimes, layers, boxes, maps, len(found.examples), found.summary, found.problems, len(found.notes)
+
+
+def time_runtimes(net: Network, _: pathlib.Path) -> Any:
+    found = benchmark_network(net, X.to(next(net.parameters()).device), repeats=1)
+    return list(found["runs"]), [each["sections"] for each in found["layers"]], found["input"], found["gflop"]
+
+
+def files_of(net: Network, folder: pathlib.Path) -> Model:
+    """Write the files of a network, which a report describes."""
+    (folder / "a.cfg").write_text(noise_dataset.CFG)
+    darknet_py.save_weights(net, folder / "a.weights")
+    return Model(str(folder / "a.cfg"), str(folder / "a.weights"))
+
+
 def export_to(suffix: str) -> Function:
     def export(net: Network, folder: pathlib.Path) -> Any:
         path = folder / f"a{suffix}"
@@ -147,14 +176,22 @@ FUNCTIONS: dict[str, tuple[str, Function]] = {
     "explain": (DETECTOR, lambda net, _: [(each.cls, each.cam) for each in explain(net, image())]),
     "visualize": (DETECTOR, draw_layers),
     "prune": (CHAIN, prune_network),
-    "layer_sqnr": (DETECTOR, lambda net, _: layer_sqnr(net, [0, 2], [X[:1]])),
+    "layer_sqnr": (DETECTOR, lambda net, _: layer_sqnr(net, [0, 2], [X[:1].to(next(net.parameters()).device)])),
+    "report": (noise_dataset.CFG, report),
+    "benchmark": (DETECTOR, time_runtimes),
     "generate_text, perplexity": (CHARACTERS, write_text),
     "cv2.dnn": (DETECTOR, detect_as_opencv),
     "deepcopy": (DETECTOR, lambda net, _: Detector(copy.deepcopy(net), threshold=0.05)(image()).boxes.conf),
     "table": (DETECTOR, lambda net, _: net.table(receptive_field=True)),
 }
 REQUIRED = {"Results": "supervision", "Tracker": "trackers", "evaluate, recall, valid": "pycocotools"}
-EXPORTS = {".pt2": "torch", ".onnx": "onnxruntime", ".xml": "openvino", ".param": "ncnn"}
+EXPORTS = {
+    ".pt2": "torch",
+    ".onnx": "onnxruntime",
+    ".xml": "openvino",
+    ".param": "ncnn",
+    ".tflite": "ai_edge_litert",
+}
 
 
 def build(text: str, device: str) -> Network:
@@ -205,6 +242,27 @@ def test_exports(suffix: str, device: str, tmp_path: pathlib.Path) -> None:
     if EXPORTS[suffix] != "torch":
         pytest.importorskip(EXPORTS[suffix])
     assert_as_on_the_cpu(DETECTOR, export_to(suffix), device, tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_int8_export(suffix: str, device: str, tmp_path: pathlib.Path) -> None:
+    """The ranking of layers included, which an export of this network needs."""
+    for package in ("onnx", "onnxscript", "onnxruntime", *(["nncf", "openvino"] if suffix == ".xml" else [])):
+        pytest.importorskip(package)
+    data = int8_models.dataset(tmp_path, images=4)
+    expected, found = (
+        export_in_int8(each, data, tmp_path / f"{number}{suffix}") for number, each in enumerate(("cpu", device))
+    )
+    compare(found, expected)
+
+
+def export_in_int8(device: str, data: pathlib.Path, path: pathlib.Path) -> Any:
+    net = int8_models.spoilt_digits()
+    devices.move(net, device)
+    result = export_int8(net, path, data, calibration_images=4, repeats=1, weight_bits=7, progress=False)
+    assert f"{int8_models.SPOILT} [convolutional]" in result.in_float
+    boxes = Detector(path)(image()).boxes
+    return result.scores, result.in_float, result.layers, result.bytes["int8"], boxes.xyxy, boxes.conf
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn", "auto"])

@@ -18,7 +18,7 @@ from darknet_py.devices import find_device
 from darknet_py.evaluation.evaluator import evaluate
 from darknet_py.images.reading import ImageArray
 from darknet_py.inference.fused_network import optimise
-from darknet_py.layers import Shape
+from darknet_py.layers import Layer, Shape, StepContext
 from darknet_py.tiling import TiledDetector
 from tests.helpers import devices, export_networks, noise_dataset, random_networks, simulated_device
 from tests.helpers.layer_samples import SAMPLES, TREE, TREE_CLASSES, Sample
@@ -51,6 +51,31 @@ def test_every_layer(sample: Sample, device: str) -> None:
         y = moved(*(x.to(device) for x in inputs(sample)))
     assert y.device.type == device
     devices.assert_same(y, expected, device)
+
+
+def differentiate(layer: Layer, sample: Sample, device: str) -> list[Tensor]:
+    """Output and gradients of a layer in training."""
+    devices.move(layer.train(), device)
+    torch.manual_seed(0)
+    xs = [x.to(device).requires_grad_() for x in inputs(sample)]
+    context = {"context": StepContext(size=(32, 32), max_batches=9)} if layer.uses_context else {}
+    y = layer(*xs, **context)
+    if not y.requires_grad:
+        return [y]
+    y.backward(random_networks.random(*y.shape, seed=9).to(device))
+    parameters = [p for p in layer.parameters() if p.requires_grad]
+    return [y.detach(), *(leaf.grad for leaf in (*xs, *parameters) if leaf.grad is not None)]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@devices.on_accelerators
+def test_gradients_of_every_layer(sample: Sample, device: str) -> None:
+    if device == "cuda" and "drop" in sample.name:
+        pytest.skip("CUDA draws other random numbers")
+    expected = differentiate(sample.build(), sample, "cpu")
+    for value, of_cpu in zip(differentiate(sample.build(), sample, device), expected, strict=True):
+        assert value.device.type == device
+        torch.testing.assert_close(value.cpu(), of_cpu, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
@@ -88,9 +113,13 @@ def test_nms(kind: NMSKind, device: str) -> None:
 
 def test_results_and_tiles(device: str, image: ImageArray, tmp_path: pathlib.Path) -> None:
     net = export_networks.detector()
+    expected = TiledDetector(darknet_py.Detector(net), overlap=0.2)(image)
     devices.move(net, device)
     detector = darknet_py.Detector(net)
-    for result in (detector(image), TiledDetector(detector, overlap=0.2)(image)):
+    tiled = TiledDetector(detector, overlap=0.2)(image)
+    torch.testing.assert_close(tiled.boxes.xyxy, expected.boxes.xyxy, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(tiled.boxes.conf, expected.boxes.conf, rtol=1e-4, atol=1e-4)
+    for result in (detector(image), tiled):
         assert len(result.boxes) > 5
         assert len(result[:2].boxes) == 2
         assert result.to_json()
@@ -180,8 +209,12 @@ def test_networks_are_saved_and_exported(device: str, tmp_path: pathlib.Path) ->
     devices.move(net, device)
     darknet_py.save(net, tmp_path / "device.weights")
     assert (tmp_path / "device.weights").read_bytes() == (tmp_path / "cpu.weights").read_bytes()
-    darknet_py.save(net, tmp_path / "a.pt")
-    assert next(darknet_py.load(tmp_path / "a.pt").parameters()).device.type == "cpu"
+    for suffix in (".pt", ".safetensors"):
+        darknet_py.save(net, tmp_path / f"a{suffix}")
+        loaded = darknet_py.load(tmp_path / f"a{suffix}")
+        assert next(loaded.parameters()).device.type == "cpu"
+        darknet_py.save(loaded, tmp_path / "again.weights")
+        assert (tmp_path / "again.weights").read_bytes() == (tmp_path / "cpu.weights").read_bytes()
     darknet_py.load_weights(net, tmp_path / "cpu.weights")
     assert next(net.parameters()).device.type == device
     darknet_py.export(net, tmp_path / "a.onnx")

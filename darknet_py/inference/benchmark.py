@@ -230,7 +230,7 @@ def _open_opencv(network: Network, folder: pathlib.Path) -> Run | None:
     cv2.setNumThreads(torch.get_num_threads())
 
     def run(x: Tensor) -> Any:
-        net.setInput(x.numpy())
+        net.setInput(x.numpy(force=True))
         return net.forward(names)
 
     return run

@@ -59,7 +59,7 @@ def collect(
     """Measure what a report says of a model.
 
     Args:
-        network: The network with its weights, on the CPU.
+        network: The network with its weights.
         model: Its files.
         data: What it is evaluated on; its first images are examples if there are no ``images``.
         images: Files of example images. The first is the input of all runtimes; without any, that is noise.
@@ -157,14 +157,16 @@ def _add_diagram(report: ModelReport, network: Network) -> None:
 
 
 def _make_input(report: ModelReport, network: Network, paths: Sequence[StrPath]) -> Tensor:
-    """The input of all runtimes, float32 [1, channels, height, width] in 0..1."""
+    """The input of all runtimes, float32 [1, channels, height, width] in 0..1, on the network's device."""
     shape = network.shape
     if paths and shape.height:
         report.input = f"{os.fspath(paths[0])}, resized to {shape.width} x {shape.height}"
         image = read_image(paths[0], shape.channels)
-        return resizing.prepare_input(image, (shape.width, shape.height))[None]
+        x = resizing.prepare_input(image, (shape.width, shape.height))[None]
+        return x.to(next(network.parameters(), x).device)
     report.input = "uniform noise in 0..1, seed 0"
-    return torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    return x.to(next(network.parameters(), x).device)
 
 
 def _add_darknet(report: ModelReport, network: Network, model: Model, image: StrPath | None, threshold: float) -> None:
@@ -205,7 +207,7 @@ def _add_runtimes(report: ModelReport, network: Network, x: Tensor, threshold: f
     """Run and time the network in each installed runtime; outputs are compared with those of the layers themselves."""
     size = (x.shape[3], x.shape[2])
     with torch.inference_mode(), fresh_state(network):
-        expected = network.predict(x)
+        expected = [y.cpu() for y in network.predict(x)]
     boxes = detect(network, expected, size, threshold, 0.45) if network.heads else None
     with open_runtimes(network) as runs:
         outputs_of = {}
@@ -218,9 +220,9 @@ def _add_runtimes(report: ModelReport, network: Network, x: Tensor, threshold: f
             if name == "opencv":  # its outputs are of another form
                 report.runtimes.append(RuntimeFacts(name, ms=ms, note="only timed"))
                 continue
-            outputs = outputs_of[name]
+            outputs = [y.float().cpu() for y in outputs_of[name]]
             pairs = zip(expected, outputs, strict=True)
-            difference = max((relative_difference(a.float(), b.float()) for a, b in pairs), default=None)
+            difference = max((relative_difference(a, b) for a, b in pairs), default=None)
             matches = None
             if boxes is not None:
                 matches = match_boxes(boxes, detect(network, outputs, size, threshold, 0.45), size, threshold)

@@ -33,11 +33,12 @@ def layer_sqnr(
     Args:
         network: A stateless network; it is not changed.
         layers: Numbers of convolutional layers.
-        inputs: Images, float32 [1, channels, height, width] in 0..1.
+        inputs: Images, float32 [1, channels, height, width] in 0..1, on any device; the layers run on the CPU.
         weight_bits: Bits of a weight, with sign: 7 or 8.
         rounds_outputs: Whether the output of the layer is rounded too.
     """
     fused = fuse_batch_norm(network).eval().cpu().float().requires_grad_(False)
+    inputs = [x.cpu() for x in inputs]
     sqnr = {}
     with torch.inference_mode():
         ranges = {number: (_Range(), _Range() if rounds_outputs else None) for number in layers}

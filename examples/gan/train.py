@@ -45,9 +45,9 @@ MARGIN = 2  # pixels around a digit in a sheet
 SURE = 0.9  # probability from which a digit counts as recognised
 
 
-def build(name: str) -> Network:
+def build(name: str, device: str = "cpu") -> Network:
     """Return the network of a cfg of this folder with Darknet's initial weights."""
-    return dk.load(HERE / f"{name}.cfg")
+    return dk.load(HERE / f"{name}.cfg", device=device)
 
 
 def load_digits(subset: str) -> tuple[Tensor, Tensor]:
@@ -66,16 +66,17 @@ class GAN:
 
     Args:
         real: the images to learn, float [n, 1, 32, 32] in 0..1.
-        seed: seed of the random numbers.
+        seed: seed of the random numbers, which are drawn on the CPU.
+        device: where the networks are.
 
     Attributes:
         iteration: steps made.
     """
 
-    def __init__(self, real: Tensor, seed: int = 0) -> None:
+    def __init__(self, real: Tensor, seed: int = 0, device: str = "cpu") -> None:
         self.real = real
-        self.generator = build("generator")
-        self.discriminator = build("discriminator")
+        self.generator = build("generator", device)
+        self.discriminator = build("discriminator", device)
         self.trainer = dk.Trainer(self.discriminator)
         self.optimizer = build_optimizer(self.generator, self.generator.options)
         self.random = torch.Generator().manual_seed(seed)
@@ -110,17 +111,17 @@ class GAN:
     def generate(self, noise: Tensor) -> Tensor:
         """Return images, float [count, 1, 32, 32] in 0..1, in the mode in which the generator is."""
         context = StepContext(size=(1, 1)) if self.generator.training else None
-        images: Tensor = self.generator(noise, context)[0]
+        images: Tensor = self.generator(noise.to(next(self.generator.parameters())), context)[0]
         return images
 
     def samples(self, noise: Tensor) -> Tensor:
-        """Return images in evaluation mode."""
-        return self.generator.predict(noise)[0]
+        """Return images in evaluation mode, on the CPU."""
+        return self.generator.predict(noise)[0].cpu()
 
 
-def train_classifier(images: Tensor, digits: Tensor, seed: int = 0) -> Network:
+def train_classifier(images: Tensor, digits: Tensor, seed: int = 0, device: str = "cpu") -> Network:
     """Return a classifier of real digits."""
-    network = build("classifier")
+    network = build("classifier", device)
     trainer = dk.Trainer(network)
     random = torch.Generator().manual_seed(seed)
     one_hot = F.one_hot(digits, len(CLASS_NAMES)).float()
@@ -133,7 +134,7 @@ def train_classifier(images: Tensor, digits: Tensor, seed: int = 0) -> Network:
 
 def judge(classifier: Network, images: Tensor) -> dict[str, Any]:
     """Return how sure a classifier is of images: mean confidence, share of 0.9 or more, and their number by digit."""
-    probability, digit = classifier.predict(images)[0].flatten(1).max(dim=1)
+    probability, digit = classifier.predict(images)[0].cpu().flatten(1).max(dim=1)
     return {
         "confidence": float(probability.mean()),
         "recognised": float((probability >= SURE).float().mean()),
@@ -155,6 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train a GAN that draws handwritten digits.")
     parser.add_argument("--iterations", type=int, metavar="N", help="steps of each network (default: those of the cfg)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="where to train: cpu, cuda, ... (default: cpu)")
     parser.add_argument("-o", "--output", default="gan", metavar="DIR", help="folder of the results (default: gan)")
     args = parser.parse_args(argv)
     if args.iterations is not None and args.iterations < 1:
@@ -164,13 +166,13 @@ def main(argv: list[str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     train, valid = load_digits("train"), load_digits("valid")
-    classifier = train_classifier(*train, seed=args.seed)
-    predicted = classifier.predict(valid[0])[0].flatten(1).argmax(dim=1)
+    classifier = train_classifier(*train, seed=args.seed, device=args.device)
+    predicted = classifier.predict(valid[0])[0].cpu().flatten(1).argmax(dim=1)
     accuracy = float((predicted == valid[1]).float().mean())
     real = judge(classifier, valid[0])
     print(f"classifier: accuracy {accuracy:.2%} on {len(valid[0])} held-out digits", file=sys.stderr)
 
-    gan = GAN(torch.cat((train[0], valid[0])), args.seed)
+    gan = GAN(torch.cat((train[0], valid[0])), args.seed, args.device)
     iterations = args.iterations or gan.generator.options.max_batches
     noise = gan.draw_noise(COLUMNS)
     rows = [gan.samples(noise)]

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,7 @@ class SubtractMean(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``255 x - mean`` for ``x`` [batch, channels, height, width]."""
-        return 255 * x - x.new_tensor(self.options.mean).view(-1, 1, 1)
+        return 255 * x - constant(self.options.mean, x).view(-1, 1, 1)
 
 
 @section("scaled_l2norm")
@@ -78,6 +78,11 @@ class ScaledL2Norm(Layer):
     def initialise(self) -> None:
         """``init``."""
         nn.init.constant_(self.scales, self.options.init)
+
+
+def constant(values: Sequence[Any], like: Tensor) -> Tensor:
+    """Return a tensor of the type and device of another, which a GPU is not waited for."""
+    return torch.tensor(values).to(like, non_blocking=True)
 
 
 class Matches(NamedTuple):
@@ -183,7 +188,7 @@ class Multibox(Head):
         """
         step = self.options.steps[number]
         rows, columns = (step * (torch.arange(n, device=x.device, dtype=torch.float32) + 0.5) for n in x.shape[2:])
-        sizes = torch.tensor(self.sizes(number), device=x.device, dtype=torch.float32)
+        sizes = constant(self.sizes(number), rows)
         cy, cx = torch.meshgrid(rows, columns, indexing="ij")
         centres = torch.stack((cx, cy), dim=2).flatten(0, 1)
         pairs = (centres[:, None].expand(-1, len(sizes), -1), sizes.expand(centres.shape[0], -1, -1))
@@ -206,7 +211,7 @@ class Multibox(Head):
         """
         columns = output.squeeze(3).transpose(1, 2)
         offsets, scores, pixels = columns.split((_BOX, 1 + self.options.classes, _BOX), dim=2)
-        boxes = pixels[0] / pixels.new_tensor(size).repeat(2)
+        boxes = pixels[0] / constant(size, pixels).repeat(2)
         if self.options.clip:
             boxes = torch.cat((boxes[:, :2], boxes[:, 2:].clamp(max=1)), dim=1)
         return offsets, scores, boxes
@@ -216,7 +221,7 @@ class Multibox(Head):
     ) -> tuple[Tensor, Tensor]:
         """Decode all boxes; probabilities are those of the softmax without the background."""
         offsets, scores, defaults = self.split(output, size)
-        shifts = offsets * offsets.new_tensor(_VARIANCES)
+        shifts = offsets * constant(_VARIANCES, offsets)
         centres = defaults[:, :2] + shifts[..., :2] * defaults[:, 2:]
         return torch.cat((centres, defaults[:, 2:] * shifts[..., 2:].exp()), dim=2), scores.softmax(dim=2)[..., 1:]
 
@@ -238,15 +243,17 @@ class Multibox(Head):
 
         Per matched box, times the number of images, as Darknet divides the sum of all gradients by it.
         """
-        offsets, scores, defaults = self.split(output, context.size)
-        matches = self.match(targets[:, : self.options.max].to(output.device), defaults)
+        offsets, scores, boxes = self.split(output, context.size)
+        defaults = boxes.detach()
+        matches = self.match(targets[:, : self.options.max].to(output.device, non_blocking=True), defaults)
         positive = matches.classes > 0
         count = positive.sum().clamp(min=1)
-        wanted = encode(matches.boxes, defaults)
-        boxes = F.smooth_l1_loss(offsets[positive], wanted[positive], reduction="sum") / count
+        # Masks in place of selected rows, whose number a GPU would be waited for.
+        wanted = torch.where(positive[..., None], encode(matches.boxes, defaults), offsets.detach())
+        boxes = F.smooth_l1_loss(offsets, wanted, reduction="sum") / count
         entropy = F.cross_entropy(scores.transpose(1, 2), matches.classes, reduction="none")
         used = positive | hard_negatives(entropy.detach(), positive, self.options.negatives)
-        classes = entropy[used].sum() / count
+        classes = torch.where(used, entropy, 0).sum() / count
         return differentiable_loss(len(output) * (boxes + classes), boxes=boxes, classes=classes, count=count)
 
     def match(self, targets: Tensor, defaults: Tensor) -> Matches:
@@ -256,24 +263,16 @@ class Multibox(Head):
             targets: float [batch, n, 6] (cx, cy, w, h, class, track), padded with zeros.
             defaults: float [boxes, 4], (cx, cy, w, h) relative to the image, as the targets.
         """
-        boxes = []
-        classes = []
-        for padded in targets:
-            own = padded[padded[:, 0] != 0]
-            if not len(own):
-                boxes.append(defaults)
-                classes.append(torch.zeros(len(defaults), dtype=torch.int64, device=defaults.device))
-                continue
-            overlaps = iou(own[:, None, :_BOX], defaults)
-            best, number = overlaps.max(dim=0)
-            is_matched = best >= self.options.match_iou
-            favourites = overlaps.argmax(dim=1)
-            for target, favourite in enumerate(favourites.tolist()):  # of two targets with one favourite the later
-                number[favourite] = target
-                is_matched[favourite] = True
-            boxes.append(own[number, :_BOX])
-            classes.append(torch.where(is_matched, own[number, _BOX].long() + 1, 0))
-        return Matches(torch.stack(boxes), torch.stack(classes))
+        is_target = targets[..., 0] != 0
+        overlaps = iou(targets[:, :, None, :_BOX], defaults).masked_fill(~is_target[..., None], -1)
+        best, number = overlaps.max(dim=1)
+        # 1 + the target whose favourite a box is, of several the last; 0: of none.
+        ranks = is_target * torch.arange(1, 1 + targets.shape[1], device=targets.device)
+        claims = torch.zeros_like(number).scatter_reduce(1, overlaps.argmax(dim=2), ranks, "amax")
+        number = torch.where(claims > 0, claims - 1, number)
+        matched = targets.gather(1, number[..., None].expand(-1, -1, targets.shape[2]))
+        is_matched = (best >= self.options.match_iou) | (claims > 0)
+        return Matches(matched[..., :_BOX], torch.where(is_matched, matched[..., _BOX].long() + 1, 0))
 
     def describe(self) -> str:
         """Classes and boxes."""
@@ -284,7 +283,7 @@ def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
     """Return the offsets of boxes from default boxes, all (cx, cy, w, h): what ``[multibox]`` is to predict."""
     shifts = (boxes[..., :2] - defaults[..., :2]) / defaults[..., 2:]
     ratios = (boxes[..., 2:] / defaults[..., 2:]).log()
-    return torch.cat((shifts, ratios), dim=-1) / boxes.new_tensor(_VARIANCES)
+    return torch.cat((shifts, ratios), dim=-1) / constant(_VARIANCES, boxes)
 
 
 def hard_negatives(loss: Tensor, positive: Tensor, ratio: float) -> Tensor:

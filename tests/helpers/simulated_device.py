@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree, backend_registration
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
 NAME = "sim"
 aten = torch.ops.aten
@@ -90,7 +90,9 @@ class Simulation:
         result = func(*_pytree.tree_map(numbers, args), **_pytree.tree_map(numbers, options))
         known = {id(tensor.numbers): tensor for tensor in simulated}  # in-place operators return their argument
         on_device = device.type == NAME if device is not None else bool(simulated)
-        return _pytree.tree_map(functools.partial(self._wrap, known, on_device), result)
+        wrapped = _pytree.tree_map(functools.partial(self._wrap, known, on_device), result)
+        changes_shape = torch.Tag.inplace_view in func.tags  # as squeeze_ in matmul: the wrapper gets the shape too
+        return return_and_correct_aliasing(func, args, kwargs, wrapped) if changes_shape else wrapped
 
     def _count(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> None:
         self.operators += 1
@@ -238,11 +240,9 @@ def register() -> Any:
 
     backend_registration._setup_privateuseone_for_python_backend(NAME, Module())
 
-    def empty(size: Any, *, dtype: Any = None, **_: Any) -> Tensor:
-        return SimulatedTensor(torch.empty(size, dtype=dtype))
-
-    def empty_strided(size: Any, stride: Any, *, dtype: Any = None, **_: Any) -> Tensor:
-        return SimulatedTensor(torch.empty_strided(size, stride, dtype=dtype))
+    def empty(*size: Any, dtype: Any = None, **_: Any) -> Tensor:
+        make = torch.empty if len(size) == 1 else torch.empty_strided
+        return SimulatedTensor(make(*size, dtype=dtype))
 
     def copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
         numbers(target).copy_(numbers(source))
@@ -252,7 +252,7 @@ def register() -> Any:
     fallback.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     library = torch.library.Library("aten", "IMPL")
     library.impl("empty.memory_format", empty, "PrivateUse1")
-    library.impl("empty_strided", empty_strided, "PrivateUse1")
+    library.impl("empty_strided", empty, "PrivateUse1")
     library.impl("_copy_from", copy_from, "PrivateUse1")
     for operator in _AUTOCAST:
         packet = getattr(aten, operator.partition(".")[0])

@@ -15,7 +15,7 @@ from darknet_py.layers import Gradients, Layer, Loss, Shape, StepContext, pad_ta
 from darknet_py.layers.heads._box_loss import BoxLoss
 from darknet_py.layers.heads._iou import IoULoss, darknet_iou_gradient, iou_by_kind
 from darknet_py.network import Network
-from tests.helpers import random_networks
+from tests.helpers import devices, random_networks
 
 ANCHORS = "4,6,9,8,16,20"
 YOLO = {"classes": "3", "num": "3", "anchors": ANCHORS, "ignore_thresh": ".4", "iou_thresh": ".3"}
@@ -43,6 +43,7 @@ CASES: list[tuple[str, dict[str, str], tuple[int, int, int]]] = [
     ("cost", {"ratio": ".4"}, (6, 1, 1)),
     ("contrastive", {"temperature": ".5"}, (6, 1, 1)),
 ]
+BOXES = ("yolo", "Gaussian_yolo", "region", "detection")  # whose targets stay on the CPU
 EXACT = ("region", "detection", "logistic", "cost")  # where C's delta is minus the derivative
 
 
@@ -68,9 +69,9 @@ def labels(x: Tensor) -> Tensor:
 
 
 def compute_loss(layer: Layer, x: Tensor, gradients: Gradients) -> Loss:
-    known = targets() if layer.names[0] in ("yolo", "Gaussian_yolo", "region", "detection") else labels(x)
     layer.train()
-    return layer.loss(x, layer(x), known.to(x.dtype), StepContext(size=(32, 32), seen=10**6, gradients=gradients))
+    known = targets().to(x.dtype) if layer.names[0] in BOXES else labels(x.cpu()).to(x.device)
+    return layer.loss(x, layer(x), known, StepContext(size=(32, 32), seen=10**6, gradients=gradients))
 
 
 def inputs(shape: tuple[int, int, int], keys: dict[str, str]) -> Tensor:
@@ -104,6 +105,26 @@ def test_delta_is_minus_the_derivative(name: str, keys: dict[str, str], shape: t
     else:
         delta = loss.delta
     assert torch.allclose(-gradient, delta, atol=1e-9)
+
+
+@pytest.mark.parametrize("gradients", Gradients)
+@pytest.mark.parametrize(("name", "keys", "shape"), CASES, ids=str)
+@devices.on_accelerators
+def test_a_device_gives_the_losses_of_the_cpu(
+    name: str, keys: dict[str, str], shape: tuple[int, int, int], gradients: Gradients, device: str
+) -> None:
+    values = []
+    for place in ("cpu", device):
+        layer, leaf = random_networks.layer(name, keys, Shape(*shape)), inputs(shape, keys).float().to(place)
+        devices.move(layer, place)
+        loss = compute_loss(layer, leaf.requires_grad_(), gradients)
+        assert loss.delta.device.type == loss.cost.device.type == place
+        tensors = [loss.cost, loss.delta, *(loss.parts[part] for part in sorted(loss.parts))]
+        if gradients is Gradients.AUTOGRAD:
+            tensors += [loss.value, *torch.autograd.grad(loss.value, leaf)]
+        values.append([tensor.detach().cpu() for tensor in tensors])
+    for value, expected in zip(*reversed(values), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_objectness_and_classes_of_yolo_are_cross_entropy() -> None:

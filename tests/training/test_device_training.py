@@ -68,20 +68,14 @@ def trained(folder: str, name: str, device: str, path: pathlib.Path, **options: 
     return network, [trainer.step(pairs) for pairs in conformance_training.mini_batches(reference)[:2]]
 
 
-def assert_equal(network: Network, of_cpu: Network) -> None:
-    """Compare the weights; the kernels of the CPU's autograd, which the simulated device passes by, round otherwise."""
-    for name, tensor in of_cpu.state_dict().items():
-        torch.testing.assert_close(network.state_dict()[name].cpu(), tensor, rtol=1e-4, atol=1e-6, msg=name)
-
-
 @pytest.mark.filterwarnings("ignore::darknet_py.errors.UnusedOptionWarning")
 @pytest.mark.parametrize(("folder", "name"), references())
-def test_reference_networks(folder: str, name: str, tmp_path: pathlib.Path) -> None:
+@devices.on_accelerators
+def test_reference_networks(folder: str, name: str, device: str, tmp_path: pathlib.Path) -> None:
     expected, costs = trained(folder, name, "cpu", tmp_path / "a.weights")
-    with devices.available("sim"):
-        network, device_costs = trained(folder, name, "sim", tmp_path / "a.weights")
-        assert device_costs == pytest.approx(costs, rel=1e-5)
-        assert_equal(network, expected)
+    network, device_costs = trained(folder, name, device, tmp_path / "a.weights")
+    assert device_costs == pytest.approx(costs, rel=1e-3 if device == "cuda" else 1e-5)
+    devices.assert_trained_alike(network, expected, device)
 
 
 def train_on_tracks(device: str, gradients: Gradients) -> Network:
@@ -95,21 +89,22 @@ def train_on_tracks(device: str, gradients: Gradients) -> Network:
 
 
 @pytest.mark.parametrize("gradients", Gradients)
+@devices.on_accelerators
 def test_embeddings_of_tracks(gradients: Gradients, device: str) -> None:
     expected = train_on_tracks("cpu", gradients)
-    assert_equal(train_on_tracks(device, gradients), expected)
+    devices.assert_trained_alike(train_on_tracks(device, gradients), expected, device)
 
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
-def test_mixed_precision(amp: str, tmp_path: pathlib.Path) -> None:
+@devices.on_accelerators
+def test_mixed_precision(amp: str, device: str, tmp_path: pathlib.Path) -> None:
     """Convolutions take the lower precision, and weights, losses and updates are float32."""
     expected, costs = trained("training", "yolo_ciou", "cpu", tmp_path / "a.weights", amp=amp)
-    with devices.available("sim"):
-        network, device_costs = trained("training", "yolo_ciou", "sim", tmp_path / "a.weights", amp=amp)
-        assert device_costs == pytest.approx(costs, rel=1e-2)
-        for name, tensor in expected.state_dict().items():
-            assert network.state_dict()[name].dtype is torch.float32
-            torch.testing.assert_close(network.state_dict()[name].cpu(), tensor, rtol=2e-2, atol=2e-3, msg=name)
+    network, device_costs = trained("training", "yolo_ciou", device, tmp_path / "a.weights", amp=amp)
+    assert device_costs == pytest.approx(costs, rel=1e-2)
+    for name, tensor in expected.state_dict().items():
+        assert network.state_dict()[name].dtype is torch.float32
+        torch.testing.assert_close(network.state_dict()[name].cpu(), tensor, rtol=2e-2, atol=2e-3, msg=name)
 
 
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -122,7 +117,8 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_runs_and_their_files(case: str, tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
+@devices.on_accelerators
+def test_runs_and_their_files(case: str, device: str, tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     keys, options = RUNS[case]
     cfg = synthetic_data.cfg(tmp_path, max_batches=4, batch=4, **keys)
     if case == "sizes":
@@ -130,20 +126,21 @@ def test_runs_and_their_files(case: str, tmp_path: pathlib.Path, rectangles: pat
     data = rectangles / "tiny.data"
     options = {"channels_last": False} | options
     expected = training_runs.run(cfg, data, output=tmp_path / "cpu", **options)
-    with devices.available("sim"):
-        network = resume.build_network(cfg, seed=3)
-        devices.move(network, "sim")
-        common: dict[str, Any] = {"verbose": False, "workers": 0, "chart": "", "validate": False, "seed": 3}
-        output = tmp_path / "sim"
-        Trainer(network, data, TrainOptions(**common | options, output=output)).run()
-        assert_equal(network, expected)
-        state = checkpoints.read_state(output / "tiny_last.state.pt")
-        assert all(tensor.device.type == "cpu" for tensor in state.network.values())
-    for folder in ("cpu", "sim"):
-        assert_equal(darknet_py.load(cfg, tmp_path / folder / "tiny_final.weights"), expected)
+    network = resume.build_network(cfg, seed=3)
+    devices.move(network, device)
+    common: dict[str, Any] = {"verbose": False, "workers": 0, "chart": "", "validate": False, "seed": 3}
+    output = tmp_path / device
+    Trainer(network, data, TrainOptions(**common | options, output=output)).run()
+    devices.assert_trained_alike(network, expected, device)
+    state = checkpoints.read_state(output / "tiny_last.state.pt")
+    assert all(tensor.device.type == "cpu" for tensor in state.network.values())
+    for folder in ("cpu", device):
+        loaded = darknet_py.load(cfg, tmp_path / folder / "tiny_final.weights")
+        devices.assert_trained_alike(loaded, expected, device)
 
 
-def test_a_run_is_resumed(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
+@devices.on_accelerators
+def test_a_run_is_resumed(device: str, tmp_path: pathlib.Path, rectangles: pathlib.Path) -> None:
     cfg = synthetic_data.cfg(tmp_path, max_batches=6, batch=4, ema_alpha=0.9)
     data = rectangles / "tiny.data"
     common: dict[str, Any] = {"verbose": False, "workers": 0, "chart": "", "validate": False, "seed": 3}
@@ -156,16 +153,15 @@ def test_a_run_is_resumed(tmp_path: pathlib.Path, rectangles: pathlib.Path) -> N
         if event.iteration == 5:
             raise Stop
 
-    output = tmp_path / "sim"
-    with devices.available("sim"):
-        for options in ({"save_last": 4}, {"resume": output / "tiny_last.state.pt"}):
-            network = resume.build_network(cfg, seed=3)
-            devices.move(network, "sim")
-            callbacks = () if "resume" in options else training_runs.at_each_step(stop)
-            trainer = Trainer(network, data, TrainOptions(**common | options, output=output), callbacks)
-            if "resume" in options:
+    output = tmp_path / device
+    for options in ({"save_last": 4}, {"resume": output / "tiny_last.state.pt"}):
+        network = resume.build_network(cfg, seed=3)
+        devices.move(network, device)
+        callbacks = () if "resume" in options else training_runs.at_each_step(stop)
+        trainer = Trainer(network, data, TrainOptions(**common | options, output=output), callbacks)
+        if "resume" in options:
+            trainer.run()
+            devices.assert_trained_alike(network, expected, device)
+        else:
+            with pytest.raises(Stop):
                 trainer.run()
-                assert_equal(network, expected)
-            else:
-                with pytest.raises(Stop):
-                    trainer.run()

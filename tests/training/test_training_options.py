@@ -24,7 +24,7 @@ from darknet_py.layers import LAYERS
 from darknet_py.network import Network
 from darknet_py.training import batches
 from darknet_py.training.loader import Loader
-from tests.helpers import ignored_option, paths
+from tests.helpers import devices, ignored_option, paths
 
 ITERATIONS = 8
 KINDS = [Net, *(kind.Options for kind in LAYERS.values())]
@@ -141,6 +141,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(path) for path in sorted(folder.glob("*.png"))]
 
 
+def create_loader(network: Network, images: list[str]) -> Loader:
+    if network.heads:
+        return batches.create_detection_loader(network, load_image_list(images), seed=3, workers=0)
+    labels = () if network.options.unsupervised else ("cat", "dog", "hen", "a0", "a1", "a2", "a3", "a4")
+    return batches.create_classification_loader(network, images, labels, seed=3, workers=0)
+
+
 def trained(text: str, images: list[str]) -> list[float]:
     """What can be seen of a training."""
     torch.manual_seed(1)
@@ -148,14 +155,8 @@ def trained(text: str, images: list[str]) -> list[float]:
     for key, tensor in network.named_buffers():
         if key.endswith("rolling_variance"):
             tensor.fill_(1.0)
-    loader: Loader
-    if network.heads:
-        loader = batches.create_detection_loader(network, load_image_list(images), seed=3, workers=0)
-    else:
-        labels = () if network.options.unsupervised else ("cat", "dog", "hen", "a0", "a1", "a2", "a3", "a4")
-        loader = batches.create_classification_loader(network, images, labels, seed=3, workers=0)
     trainer, seen = Trainer(network, options=TrainOptions(seed=3)), list[float]()
-    for number, batch in enumerate(loader):
+    for number, batch in enumerate(create_loader(network, images)):
         if number == ITERATIONS:
             break
         for x, targets in batch.pairs:
@@ -188,6 +189,35 @@ def test_it_has_an_effect(section: str, text: str, row: str, images: list[str]) 
     key, *needed = (pair.split("=") for pair in row.split())
     plain = put(text, section, dict(needed))
     assert trained(put(plain, section, {key[0]: key[1]}), images) != trained(plain, images)
+
+
+RANDOM = ("drop", "[crop]")  # CUDA draws its own random numbers
+
+
+def trained_on(device: str, text: str, images: list[str]) -> Network:
+    """The network after two iterations."""
+    torch.manual_seed(1)
+    network = Network(cfg.loads(text)).initialise()
+    for key, tensor in network.named_buffers():
+        if key.endswith("rolling_variance"):
+            tensor.fill_(1.0)
+    devices.move(network, device)
+    trainer, loader = Trainer(network, options=TrainOptions(seed=3)), create_loader(network, images)
+    for _, batch in zip(range(2), loader, strict=False):
+        trainer.step(batch.pairs)
+    return network
+
+
+@pytest.mark.parametrize(("section", "text", "rows"), CASES, ids=[f"{s} {rows}" for s, _, rows in CASES])
+@devices.on_accelerators
+def test_a_device_gives_the_weights_of_the_cpu(
+    section: str, text: str, rows: str, device: str, images: list[str]
+) -> None:
+    if device == "cuda" and any(key in f"{section} {rows} {text}" for key in RANDOM):
+        pytest.skip("CUDA draws other random numbers")
+    for row in rows.split("; "):
+        changed = put(text, section, dict(pair.split("=") for pair in row.split()))
+        devices.assert_trained_alike(trained_on(device, changed, images), trained_on("cpu", changed, images), device)
 
 
 def test_none_is_left_out() -> None:
