@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CFGS = pathlib.Path(__file__).parents[1] / "cfgs"
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data" / "networks"  # small networks, where there is the folder
 NETWORKS = (
-    *("yolov4-tiny.cfg", "yolov4-tiny.cfg:8", "yolov3-tiny.cfg", "yolov4.cfg", "yolov4-csp.cfg"),
+    *("yolov4-tiny.cfg", "yolov4-tiny.cfg:8", "yolov3-tiny.cfg", "yolov4.cfg", "yolov4-csp.cfg", "yolov7.cfg"),
     *map(str, sorted(SHARED.glob("*.cfg"))),
 )
 AUTO = "auto"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import re
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ NETWORKS = {
     "yolov4-csp": (52_986_205, "yolov4-csp"),
     "yolov4-paper": (65_812_875, ""),
     "yolov4-tiny": (6_062_814, "yolov4-tiny"),
+    "yolov7": (36_974_557, "yolov7"),
     "cspdarknet53": (27_677_512, "csdarknet53-omega"),
     "cspresnext50": (20_614_824, "csresnext50-panet-spp"),
     "resnext50": (22_312_872, ""),
@@ -218,6 +220,13 @@ def test_net_options_equal_those_of_the_official_file(name: str) -> None:
     if expected.batch == 1:  # the official file is set for detection, those of the package for training
         expected = dataclasses.replace(expected, batch=actual.batch, subdivisions=actual.subdivisions)
     assert actual == expected
+
+
+@pytest.mark.parametrize("name", sorted(set(OFFICIAL) - SHARED_LAYERS.keys()))
+def test_floats_and_operations_are_those_of_the_official_file(name: str) -> None:
+    totals = json.loads((paths.GOLDEN / "totals.json").read_text())
+    expected = totals[f"alexeyab/{NETWORKS[name][1]}"]
+    assert (NETWORKS[name][0], f"{Network(read(name)).flops / 1e9:.3f}") == (expected["floats"], expected["bflops"])
 
 
 def test_the_classifier_is_the_backbone_of_yolov4() -> None:

@@ -91,7 +91,7 @@ def test_the_printed_commands_train_a_network_that_finds_digits(
     assert json.loads(pathlib.Path("scores.json").read_text())["map"] > 0.8
 
 
-MODELS = ("yolov2", "yolov3-tiny", "yolov3", "yolov3-spp", "yolov4-tiny", "yolov4", "yolov4-csp")
+MODELS = ("yolov2", "yolov3-tiny", "yolov3", "yolov3-spp", "yolov4-tiny", "yolov4", "yolov4-csp", "yolov7")
 TRAINED = ("yolov2", "yolov3-tiny", "yolov4-tiny")
 
 

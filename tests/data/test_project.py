@@ -34,7 +34,7 @@ def entries(text: str, section: str) -> list[dict[str, str]]:
 
 
 NAMES = ["digits", "yolov4-tiny", "yolov3-tiny"]
-LARGE = ["yolov2", "yolov3", "yolov3-spp", "yolov4", "yolov4-csp"]
+LARGE = ["yolov2", "yolov3", "yolov3-spp", "yolov4", "yolov4-csp", "yolov7"]
 
 
 @pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])

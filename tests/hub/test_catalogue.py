@@ -60,7 +60,7 @@ def test_cfg_path_finds_every_cfg_of_the_package() -> None:
 
 
 def test_the_package_has_cfg_and_names_of_the_popular_networks() -> None:
-    for name in ("yolov4", "yolov4-tiny", "yolov4-csp", "yolov3", "yolov3-tiny", "yolov3-spp", "yolov2"):
+    for name in ("yolov4", "yolov4-tiny", "yolov4-csp", "yolov7", "yolov3", "yolov3-tiny", "yolov3-spp", "yolov2"):
         assert catalogue.cfg_path(name).is_file()
         names = catalogue.names_path(name)
         assert names is not None
