@@ -35,7 +35,7 @@ NETWORKS = (
     *map(str, sorted(SHARED.glob("*.cfg"))),
 )
 AUTO = "auto"
-RUNTIMES = ("torch", AUTO, "plain", "openvino", "onnxruntime", "ncnn", "opencv")
+RUNTIMES = ("torch", "graph", AUTO, "plain", "openvino", "onnxruntime", "ncnn", "opencv")
 PEERS = ("openvino", "onnxruntime", "ncnn", "opencv")
 BARE = "bare openvino"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}

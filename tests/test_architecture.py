@@ -22,6 +22,7 @@ LONG_FILES = {
     "augmentation/detection.py": "how a training image of a detector is made: options, the steps, what combines images",
     "detector.py": "one class: how images become boxes, one by one, in batches, as a stream",
     "exporters/mil_evaluation.py": "the operations of one language, each a few lines, as its manual defines them",
+    "inference/fused_network.py": "one class: how layers become steps, and how the steps run",
     "training/trainer.py": "the state of a run and the loop over its iterations, evaluations and checkpoints",
 }
 

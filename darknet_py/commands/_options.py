@@ -20,8 +20,8 @@ DATA = "a .data file, list or folder of images, data.yaml, COCO or Label Studio 
 _PROTOCOLS = ("darknet", "voc07", "coco")  # evaluation.scores.Protocol
 _NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms", "soft-linear", "soft-gaussian", "wbf")  # boxes.NMSKind
 _ENGINES = (
-    "torch, plain (layer by layer), graph (CUDA graphs), openvino, onnxruntime, ncnn, auto (the fastest installed), or "
-    "an exported file of this network"
+    "torch, plain (layer by layer), graph (CUDA's or oneDNN's), openvino, onnxruntime, ncnn, auto (the fastest "
+    "installed), or an exported file of this network"
 )
 
 

@@ -26,11 +26,13 @@ from .converted_engines import ConvertedEngine
 from .engine_cache import can_keep, is_converted
 from .engine_choice import Engine, EngineChoice, load_choice, save_choice, try_engines
 from .fused_network import FusedNetwork
+from .onednn_graphs import OneDNNGraphEngine
 from .weight_tracker import WeightTracker
 
 IMAGES = 20  # after which a trial, and conversions, pay
 VARIABLE = "DARKNET_PY_ENGINE"
 _FIRST = "torch"
+_COMPILED = "graph"  # by each process anew
 
 _log = get_logger(__name__)
 
@@ -125,7 +127,7 @@ class AutoEngine:
             options = {} if self._reload is None else {"reload": self._reload}
             engine = self.candidates[name](**options)
             # Changed weights are detected here, for all engines at once.
-            self._engines[name] = engine.compute if isinstance(engine, ConvertedEngine) else engine
+            self._engines[name] = engine.compute if isinstance(engine, ConvertedEngine | OneDNNGraphEngine) else engine
         return self._engines[name]
 
     def _keep_weights(self) -> None:
@@ -152,7 +154,7 @@ class AutoEngine:
                 name = _FIRST
             if name is None:
                 self._choose(images)
-            elif is_due or name == _FIRST or is_converted(self.network, name):
+            elif is_due or name == _FIRST or (name != _COMPILED and is_converted(self.network, name)):
                 self._open(batch, name)
 
     def _may_leave_torch(self, *, is_chosen: bool) -> bool:

@@ -28,6 +28,7 @@ from ..network import Network
 from .converted_engines import ConvertedEngine
 from .engines import create_engine, is_installed
 from .fused_network import FusedNetwork
+from .onednn_graphs import OneDNNGraphEngine
 
 _CONVOLUTIONS = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, height and width, kernel size
 _MATRIX = 2048  # rows and columns of the matrix product
@@ -169,14 +170,14 @@ def measure_peaks(network: nn.Module, *, dtype: str = "fp32", repeats: int = 5) 
 @contextmanager
 def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool = True) -> Iterator[dict[str, Run]]:
     """Yield functions that run the network, by name of the runtime, for each installed one that supports it."""
-    names = ("torch", "plain", *(("openvino", "onnxruntime", "ncnn") if other_runtimes else ()))
+    names = ("torch", "graph", "plain", *(("openvino", "onnxruntime", "ncnn") if other_runtimes else ()))
     with tempfile.TemporaryDirectory() as folder:
         runs: dict[str, Run] = {}
         for name in names:
             if is_installed(name) and (dtype == "fp32" or name in ("torch", "openvino")):
                 try:
                     engine = create_engine(network, name, dtype=dtype)
-                    runs[name] = engine.compute if isinstance(engine, ConvertedEngine) else engine
+                    runs[name] = engine.compute if isinstance(engine, ConvertedEngine | OneDNNGraphEngine) else engine
                 except DarknetError:  # the runtime does not support the network
                     continue
         has_opencv = other_runtimes and dtype == "fp32" and importlib.util.find_spec("cv2") is not None

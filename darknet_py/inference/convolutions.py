@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..activations import Activation
 from ..layers import ConvolutionSpec, Shape
-from .inplace import identity, in_place, negated_mish_
+from .inplace import identity, in_place, negated_mish_, traceable
 
 _PostOp = tuple[str, list[float], str]  # name, scalars and algorithm of an activation in oneDNN
 
@@ -41,11 +41,13 @@ class Target:
         dtype: dtype they compute in.
         device: device they run on.
         packed: whether to use oneDNN's operators with packed weights.
+        traced: whether the modules are traced, for oneDNN's graph compiler.
     """
 
     dtype: torch.dtype
     device: torch.device
     packed: bool
+    traced: bool = False
 
 
 def has_onednn() -> bool:
@@ -83,8 +85,9 @@ class FusedConvolution(nn.Module):
 
     def __init__(self, spec: ConvolutionSpec, x: Shape, target: Target, sum_activation: Activation | None) -> None:
         super().__init__()
-        self.activate = in_place(spec.activation)
-        self.activate_sum = None if sum_activation is None else in_place(sum_activation)
+        choose = traceable if target.traced else in_place
+        self.activate = choose(spec.activation)
+        self.activate_sum = None if sum_activation is None else choose(sum_activation)
         self.blur = spec.blur
         self.geometry = (spec.padding, spec.stride, spec.dilation, spec.groups)
         weights, biases = self._fold(spec)

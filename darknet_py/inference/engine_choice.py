@@ -15,7 +15,7 @@ import pathlib
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 
@@ -35,7 +35,7 @@ Engine = Callable[[Tensor], list[Tensor]]
 _ROUNDS = 3  # of a trial
 _SECONDS = 1.0  # that the timed calls of an engine take together at least
 _PAUSE = 0.05  # seconds until idle threads of a runtime sleep
-_TOLERANCE = 1e-4  # of the outputs, RMS of the difference over RMS, see docs/performance.md
+TOLERANCE = 1e-4  # of the outputs, RMS of the difference over RMS, see docs/performance.md
 _PACKAGES = ("torch", "openvino", "onnxruntime", "ncnn")
 
 _log = get_logger(__name__)
@@ -79,7 +79,7 @@ def try_engines(
             engines[name] = create()
             outputs = engines[name](x)  # of the whole batch: an engine may be able to run one image only
             last = [y[len(x) - 1 :] for y in outputs]
-            if (difference := _difference(last, expected)) > _TOLERANCE:
+            if (difference := relative_difference(last, expected)) > TOLERANCE:
                 del engines[name]
                 left_out[name] = f"its outputs differ from the network's by {difference:.1e} of their RMS"
         except DarknetError as error:
@@ -93,7 +93,7 @@ def try_engines(
     return EngineChoice(engine, ms, left_out)
 
 
-def _difference(outputs: list[Tensor], expected: list[Tensor]) -> float:
+def relative_difference(outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """RMS of the difference over the RMS of the output, the largest of all outputs; Inf for NaN and other shapes."""
     if [y.shape for y in outputs] != [y.shape for y in expected]:
         return float("inf")

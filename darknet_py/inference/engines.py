@@ -2,7 +2,7 @@
 
     plain         the layers themselves, one by one
     torch         the fused network of ``optimise``
-    graph         the fused network, captured as one CUDA graph per input shape; needs a GPU
+    graph         the fused network as one graph for each input shape: a CUDA graph on a GPU, graphs of oneDNN on a CPU
     openvino      OpenVINO on CPUs and Intel GPUs; pip install 'darknet-torch[openvino]'
     onnxruntime   ONNX Runtime; pip install 'darknet-torch[export]'
     ncnn          ncnn in float32, on CPUs; pip install 'darknet-torch[ncnn]'
@@ -29,6 +29,7 @@ from .converted_engines import NcnnEngine, ONNXRuntimeEngine, OpenVINOEngine
 from .convolutions import require_dtype
 from .engine_choice import Engine as Engine
 from .fused_network import DTYPES, FusedNetwork
+from .onednn_graphs import OneDNNGraphEngine, suits
 
 DEFAULT = "auto"
 _REQUIRED_PACKAGES = {
@@ -38,6 +39,7 @@ _REQUIRED_PACKAGES = {
 }
 _EXTRAS = {"openvino": "openvino", "onnxruntime": "export", "ncnn": "ncnn"}
 _CONVERTED = {engine.name: engine for engine in (OpenVINOEngine, ONNXRuntimeEngine, NcnnEngine)}
+_STATEFUL = "does not keep the state of recurrent layers: expected torch"
 _FP32_ONLY = ("plain", "onnxruntime", "ncnn")
 ENGINES = ("plain", "torch", "graph", *_REQUIRED_PACKAGES, "auto")
 
@@ -54,8 +56,8 @@ def create_engine(
     Args:
         network: The network. OpenVINO, ONNX Runtime and ncnn accept inputs of ``network.shape`` only.
         name: One of ``ENGINES``, see the module's docstring. A function is returned unchanged.
-        dtype: ``fp32``, ``bf16`` or ``fp16``, see ``optimise``. ``plain``, ``onnxruntime`` and ``ncnn``
-            support ``fp32`` only.
+        dtype: ``fp32``, ``bf16`` or ``fp16``, see ``optimise``. ``plain``, ``onnxruntime``, ``ncnn`` and, on a CPU,
+            ``graph`` support ``fp32`` only.
         reload: Loads the network again, if nobody else uses it: ``torch``, ``graph`` and ``auto`` then free the weights
             that they have packed, see ``FusedNetwork``.
 
@@ -72,8 +74,9 @@ def create_engine(
         raise DarknetError(f"engine: expected one of {', '.join(ENGINES)}, got {name!r}")
     if dtype not in DTYPES:
         raise DarknetError(f"engine {name}: dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    on_cpu = all(p.device.type == "cpu" for p in network.parameters())
     if name == "auto":
-        if not network.stateful and all(p.device.type == "cpu" for p in network.parameters()):
+        if not network.stateful and on_cpu:
             try:
                 require_dtype(dtype, torch.device("cpu"))  # now, and not at the first image
             except ValueError as error:
@@ -84,6 +87,12 @@ def create_engine(
         raise DarknetError(f"engine {name}: dtype: expected fp32, got {dtype!r}")
     if name == "plain":
         return SequenceEngine(network.predict) if network.stateful else network.predict
+    if name == "graph" and on_cpu:
+        if network.stateful:
+            raise DarknetError(f"engine graph: {_STATEFUL}")
+        if dtype != "fp32":
+            raise DarknetError(f"engine graph: dtype: expected fp32 on a CPU, got {dtype!r}")
+        return OneDNNGraphEngine(network)
     if name in ("torch", "graph"):
         try:
             fused = FusedNetwork(
@@ -95,7 +104,7 @@ def create_engine(
     if not is_installed(name):
         raise DarknetError(f"engine {name}: not installed: pip install 'darknet-torch[{_EXTRAS[name]}]'")
     if network.stateful:
-        raise DarknetError(f"engine {name}: does not keep the state of recurrent layers: expected torch")
+        raise DarknetError(f"engine {name}: {_STATEFUL}")
     return _CONVERTED[name](network, dtype)
 
 
@@ -124,5 +133,7 @@ def is_installed(name: str) -> bool:
 
 def _candidates(network: Network, dtype: str) -> dict[str, Callable[..., Engine]]:
     """Return functions that open the engines which ``auto`` chooses from, by name."""
-    names = [name for name in ("torch", *_CONVERTED) if dtype == "fp32" or name not in _FP32_ONLY]
+    names = ["torch", *_CONVERTED] if dtype == "fp32" else ["torch", "openvino"]
+    if dtype == "fp32" and suits(network):
+        names.insert(1, "graph")
     return {name: functools.partial(create_engine, network, name, dtype=dtype) for name in names if is_installed(name)}

@@ -76,6 +76,7 @@ class FusedNetwork(nn.Module):
     Args:
         reload: loads the network again, if nobody else uses it: weights are freed when they have been packed, layer by
             layer, until ``restore``. None: they are kept.
+        traced: torch's own operators, which oneDNN's graph compiler can read, and no packed weights.
 
     Attributes:
         plan: the steps that run instead of the layers.
@@ -89,6 +90,7 @@ class FusedNetwork(nn.Module):
         compile: bool = False,
         graph: bool = False,
         reload: Callable[[], Network] | None = None,
+        traced: bool = False,
     ) -> None:
         super().__init__()
         if dtype not in DTYPES:
@@ -98,6 +100,7 @@ class FusedNetwork(nn.Module):
         self.dtype = DTYPES[dtype]
         self.compiled = compile
         self.graph = graph
+        self.traced = traced
         self._lock = threading.RLock()
         self._freed = None if reload is None else FreedWeights(network, reload)
         # First, so that changes meanwhile are detected. Nobody else can change weights that may be freed.
@@ -111,7 +114,9 @@ class FusedNetwork(nn.Module):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the network and the options; packed weights and compiled code cannot be."""
-        build = functools.partial(type(self), dtype=self.dtype_name, compile=self.compiled, graph=self.graph)
+        build = functools.partial(
+            type(self), dtype=self.dtype_name, compile=self.compiled, graph=self.graph, traced=self.traced
+        )
         return build, (self.network,)
 
     @property
@@ -179,14 +184,15 @@ class FusedNetwork(nn.Module):
         require_dtype(self.dtype_name, device)
         if self.graph and (device.type != "cuda" or network.stateful or self.compiled):
             raise ValueError("graph: needs a stateless network on a CUDA device, and no compile=True")
-        packed = on_cpu and not self.compiled and has_onednn() and (self.dtype is torch.float32 or has_fast_bf16())
+        packed = on_cpu and not (self.compiled or self.traced) and has_onednn()
+        packed = packed and (self.dtype is torch.float32 or has_fast_bf16())
         floats = (t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point())
         self._is_float32 = all(t.dtype is torch.float32 for t in floats)
         # Any other rounding than that of the layers would flip signs, and each flip causes more in later layers.
         binary = self.dtype is torch.float32 and any(layer.is_binary for layer in network)
         self._memory_format = torch.preserve_format if binary else torch.channels_last
         with torch.no_grad():
-            steps = _unfused(network) if binary else _plan(network, Target(self.dtype, device, packed))
+            steps = _unfused(network) if binary else _plan(network, Target(self.dtype, device, packed, self.traced))
             plan = list(self._pack(steps))
         self.steps = nn.ModuleList(step.module for step in plan)  # registered for torch.compile and for hooks
         self.plan = plan

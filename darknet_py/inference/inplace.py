@@ -26,7 +26,8 @@ def mish_(y: Tensor) -> Tensor:
     Args:
         y: float [batch, channels, height, width] in channels_last order.
     """
-    if y.device.type != "cpu" or torch.compiler.is_compiling():
+    is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if y.device.type != "cpu" or is_recorded:
         return F.mish(y, inplace=True)
     return negated_mish_(y.neg_())
 
@@ -67,3 +68,15 @@ _IN_PLACE: dict[Activation, InPlace] = {
 def in_place(activation: Activation) -> InPlace:
     """Return a function that computes ``activation(y)`` and may overwrite ``y``."""
     return _IN_PLACE.get(activation, activation)
+
+
+# oneDNN's graph compiler computes these with the convolution before them. It would also take logistic and swish, but
+# needs several times as long for them as torch.
+_FUSIBLE = frozenset(
+    (Activation.LEAKY, Activation.REVLEAKY, Activation.RELIE, Activation.RELU, Activation.RELU6, Activation.HARDTAN)
+)
+
+
+def traceable(activation: Activation) -> InPlace:
+    """Return ``in_place(activation)``, or a function without side effects where oneDNN's graph compiler can fuse it."""
+    return activation if activation in _FUSIBLE else in_place(activation)

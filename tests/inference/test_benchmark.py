@@ -85,7 +85,7 @@ def test_the_command_prints_tables(path: str, capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "1+2  conv+shortcut" in out
     assert "peak of this machine: 100 GFLOP/s" in out
-    assert [line.split()[0] for line in out.splitlines()[-2:]] == ["torch", "plain"]
+    assert [line.split()[0] for line in out.splitlines()[-3:]] == ["torch", "graph", "plain"]
 
 
 def test_the_command_writes_json_to_stdout(path: str, capsys: pytest.CaptureFixture[str]) -> None:

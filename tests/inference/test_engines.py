@@ -24,7 +24,7 @@ from tests.helpers import export_networks, random_networks
 
 TEXT = (pathlib.Path(__file__).parents[2] / "cfgs" / "yolov4-tiny.cfg").read_text()
 CONVERTED = ("openvino", "onnxruntime", "ncnn")
-ENGINES = ("plain", "torch", *CONVERTED)
+ENGINES = ("plain", "torch", "graph", *CONVERTED)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def require_engine(name: str) -> None:
         pytest.skip(f"{name} is not installed")
 
 
-@pytest.mark.parametrize("name", ["plain", "torch", *CONVERTED, "auto"])
+@pytest.mark.parametrize("name", [*ENGINES, "auto"])
 def test_every_engine_gives_the_outputs_of_the_network(name: str, net: Network, x: Tensor) -> None:
     require_engine(name)
     with torch.inference_mode():

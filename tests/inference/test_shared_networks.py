@@ -25,7 +25,7 @@ def distance(row: list[float], boxes: list[list[float]]) -> float:
     return min(differences, default=float("inf"))
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino", "onnxruntime", "ncnn"])
+@pytest.mark.parametrize("engine", ["torch", "graph", "openvino", "onnxruntime", "ncnn"])
 def test_the_boxes_are_those_of_c(engine: str, shared: pathlib.Path) -> None:
     if not engines.is_installed(engine):
         pytest.skip(f"{engine} is not installed")
