@@ -74,7 +74,8 @@ class OneDNNGraphEngine:
 
     def compute(self, images: Tensor) -> list[Tensor]:
         """Compute the heads' outputs with the weights of the first call, without looking for changes of them."""
-        x = self.network.to_batch(images).contiguous()
+        x = self.network.to_batch(images)
+        x = x.reshape(-1).view(x.shape)  # the strides of a trace, also those of sides of 1
         with self._lock:
             graph = self._graphs.get(x.shape)
             if graph is None:
