@@ -96,10 +96,10 @@ class OneDNNGraphEngine:
             # Of deprecation, and of sizes that are constants: each size has a trace of its own.
             warnings.simplefilter("ignore")
             try:
-                graph: Graph = torch.jit.freeze(torch.jit.trace(outputs, x, check_trace=False))
+                graph = _detach(torch.jit.freeze(torch.jit.trace(outputs, x, check_trace=False)))
                 for _ in range(_WARM_UP):
                     computed = graph(x)
-            except RuntimeError as error:
+            except (AttributeError, RuntimeError) as error:
                 raise DarknetError(
                     f"engine graph: {self.network.config.path}: oneDNN cannot compile it: {_last_line(error)}"
                 ) from error
@@ -122,7 +122,22 @@ class _Outputs(nn.Module):
         return tuple(self.network(x))
 
 
-def _last_line(error: RuntimeError) -> str:
+def _detach(module: Any) -> Graph:
+    """Return the function of a frozen module, and clear the module's own.
+
+    TorchScript keeps the code of each module until the process ends: here all weights.
+    """
+    graph = module.graph.copy()
+    graph.eraseInput(0)  # the module, which a frozen graph does not read
+    function: Graph = torch._C._create_function_from_graph("forward", graph)
+    while list(module.graph.outputs()):
+        module.graph.eraseOutput(0)
+    for node in reversed(list(module.graph.nodes())):
+        node.destroy()
+    return function
+
+
+def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].partition(". ")[0] if lines else "no reason given"
 
