@@ -9,29 +9,24 @@ from __future__ import annotations
 
 import filecmp
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import darknet_py
-from darknet_py.errors import UnusedOptionWarning
 from darknet_py.inference.fused_network import FusedNetwork, optimise
 from darknet_py.network import Network
-from tests.helpers import paths, reference_values
+from tests.helpers import paths, reference_boxes, reference_values
 from tests.helpers.optimised_networks import TOLERANCE, max_relative_error, run
 from tests.helpers.reference_values import Entry, Reference
 
 LAYER_TOLERANCE = 1e-3  # of the layer's rms
 DISCONTINUOUS_TOLERANCE = 0.2  # rounding may move a value across a step
 DISCONTINUOUS = ("xnor=1", "binary=1", "activation=stair")
-BOX_TOLERANCE = 2e-3
 MAX_FAST = 6_100_000  # floats
 VALUES = paths.GOLDEN / "conformance"
 
@@ -74,10 +69,7 @@ def parameter(name: str, case: Case, floats: int, *marks: pytest.MarkDecorator) 
 
 def load(case: Case, expected: Reference, folder: Path) -> Network:
     """Load the network with the reference's weights, and check that saving them gives the same bytes."""
-    reference_values.write_weights(expected, folder / "a.weights")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnusedOptionWarning)
-        net = darknet_py.load(case.cfg, folder / "a.weights", size=case.size, upto=case.layers)
+    net = reference_boxes.load_network(case.cfg, expected, folder / "a.weights", size=case.size, upto=case.layers)
     darknet_py.save_weights(net, folder / "b.weights", upto=case.layers)
     assert filecmp.cmp(folder / "a.weights", folder / "b.weights", shallow=False)
     for name in ("a.weights", "b.weights"):
@@ -115,26 +107,11 @@ def wrong_layers(
     return wrong
 
 
-def detect(net: Network, expected: Reference, engine: str) -> NDArray[np.float64]:
-    """Return the detections after NMS as rows [class, probability, x, y, w, h]."""
-    net.reset()
-    detector = darknet_py.Detector(net, threshold=expected["steps"][0]["thresh"], nms=0.45, engine=engine)
-    boxes = detector.batch(torch.from_numpy(reference_values.input_array(expected)))[0].boxes
-    return torch.cat((boxes.cls[:, None], boxes.conf[:, None], boxes.xywhn), dim=1).double().numpy()
-
-
 def missing_boxes(net: Network, expected: Reference, engine: str) -> list[list[float]]:
     """Return C's boxes without a matching detection."""
-    step = expected["steps"][0]
-    if "nms" not in step or expected["oracle"] != "alexeyab":
+    if "nms" not in expected["steps"][0] or expected["oracle"] != "alexeyab":
         return []
-    preds, missing = detect(net, expected, engine), []
-    for row in np.array(step["nms"]["dets"], dtype=np.float64).reshape(-1, 7):
-        near = np.abs(preds[:, 2:] - row[3:]).max(axis=1, initial=0) < BOX_TOLERANCE * max(1, np.abs(row[3:]).max())
-        matches = (preds[:, 0] == row[0]) & (np.abs(preds[:, 1] - row[1]) < BOX_TOLERANCE) & near
-        if row[1] > step["thresh"] + 1e-3 and not matches.any():
-            missing.append(row.tolist())
-    return missing
+    return reference_boxes.compare(net, expected, engine).missing
 
 
 @pytest.mark.parametrize("case", cases())

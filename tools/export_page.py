@@ -9,6 +9,7 @@ from typing import Any
 from darknet_py.files import atomic_write
 
 Figures = Mapping[str, Mapping[str, Any]]
+_TOOL = "tools/export_table.py"
 COLUMNS = ("onnx", "boxes", "nms", "pt2", "size", "openvino", "ncnn", "tflite", "coreml")
 
 # Parts of error messages, and what they mean.
@@ -33,9 +34,16 @@ def write(figures: Figures, page: pathlib.Path) -> None:
     """Write the summary and the table into the page."""
     versions = sorted({key for row in figures.values() for key in row if key.startswith("OpenCV")})
     columns = [name for name in (*COLUMNS, *versions) if any(name in row for row in figures.values())]
-    text = _replace_between(page.read_text(), "summary", _summary(figures, columns))
+    text = replace_block(page.read_text(), "summary", _TOOL, _summary(figures, columns))
     with atomic_write(page, "w") as file:
-        file.write(_replace_between(text, "table", _table(figures, columns)))
+        file.write(replace_block(text, "table", _TOOL, _table(figures, columns)))
+
+
+def replace_block(text: str, name: str, tool: str, lines: Sequence[str]) -> str:
+    """Return ``text`` with other lines between the two comments that mark a block."""
+    start, end = f"<!-- {name}: {tool} -->", f"<!-- end of {name} -->"
+    before, _, rest = text.partition(start)
+    return "\n".join([before + start, "", *lines, "", end]) + rest.partition(end)[2]
 
 
 def _summary(figures: Figures, columns: Sequence[str]) -> list[str]:
@@ -61,13 +69,6 @@ def _table(figures: Figures, columns: Sequence[str]) -> list[str]:
         random = "*" if row["weights"] == "random" else ""
         lines.append(f"| {name} | {row['layers']} | {row['input']}{random} | " + " | ".join(cells) + " |")
     return [*lines, "", *(f"{number}. {text}" for text, number in notes.items())]
-
-
-def _replace_between(text: str, name: str, lines: Sequence[str]) -> str:
-    """Return ``text`` with other lines between the two comments that mark a block."""
-    start, end = f"<!-- {name}: tools/export_table.py -->", f"<!-- end of {name} -->"
-    before, _, rest = text.partition(start)
-    return "\n".join([before + start, "", *lines, "", end]) + rest.partition(end)[2]
 
 
 def _format_cell(value: float | str, notes: dict[str, int]) -> str:
