@@ -99,7 +99,7 @@ class OneDNNGraphEngine:
                 graph = _detach(torch.jit.freeze(torch.jit.trace(outputs, x, check_trace=False)))
                 for _ in range(_WARM_UP):
                     computed = graph(x)
-            except (AttributeError, RuntimeError) as error:
+            except Exception as error:  # of the layers' code as well, where the sizes of a trace are tensors
                 raise DarknetError(
                     f"engine graph: {self.network.config.path}: oneDNN cannot compile it: {_last_line(error)}"
                 ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +67,9 @@ class Pooling(Layer):
             for count, step, length in zip(shape[:0:-1], strides[::-1], (x.shape[3], x.shape[2]), strict=True)
         )
         if after < max(strides) - 1:  # else no number is negative, which a trace with a dynamic size need not ask
-            right, below = torch.sym_max(right, 0), torch.sym_max(below, 0)
+            # Or tensors: TorchScript's traces, of one size each, have them as sizes, and sym_max refuses them.
+            sizes: tuple[Any, ...] = (right, below)
+            right, below = (torch.sym_max(n, 0) if isinstance(n, torch.SymInt) else max(n, 0) for n in sizes)
         return F.pad(x, (before, right, before, below), value=value)
 
     @property

@@ -95,6 +95,14 @@ def test_networks_of_the_package(name: str) -> None:
     assert relative_difference(engines.create_engine(net, "graph")(x), net.predict(x)) < 1e-4
 
 
+def test_a_pooling_that_skips_cells() -> None:
+    """Its padding is at least 0, also where the sizes are tensors, as in TorchScript's traces."""
+    text = "[net]\nwidth=11\nheight=8\nchannels=3\n[local_avgpool]\nsize=2\nstride=4\n[conv]\nactivation=leaky\n"
+    net = random_networks.network(text)
+    x = images(net)
+    assert relative_difference(engines.create_engine(net, "graph")(x), net.predict(x)) < 1e-5
+
+
 def test_onednn_computes_it_and_the_switch_is_put_back() -> None:
     net = network()
     before = torch.jit.onednn_fusion_enabled()
@@ -123,11 +131,14 @@ def test_the_number_of_graphs_is_limited(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(run._graphs) == 4
 
 
-def test_what_cannot_be_compiled_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError, TypeError])
+def test_what_cannot_be_compiled_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     net = network()
 
     def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("The following operation failed.\n\nNo kernel for this operator. It was omitted.\n")
+        raise kind("The following operation failed.\n\nNo kernel for this operator. It was omitted.\n")
 
     monkeypatch.setattr(torch.jit, "freeze", fail)
     with pytest.raises(DarknetError, match=r"engine graph: .*: oneDNN cannot compile it: No kernel for this operator$"):

@@ -17,8 +17,13 @@ from tests.helpers.reference_values import Reference
 
 pytestmark = pytest.mark.slow
 ENGINES = ("graph", "openvino", "onnxruntime", "ncnn")
+_NO_BINARY = {"ncnn": "ncnn has no layer for Tensor.to, torch.gt of this network"}
 # What is refused, by network and engine, and a part of the reason.
-REFUSED = {"yolov3-tiny_occlusion_track": dict.fromkeys(ENGINES, "does not keep the state of recurrent layers")}
+REFUSED = {
+    "yolov3-tiny_occlusion_track": dict.fromkeys(ENGINES, "does not keep the state of recurrent layers"),
+    "yolov3-tiny_xnor": _NO_BINARY,
+    "tiny-yolo_xnor": _NO_BINARY,
+}
 
 
 @pytest.fixture(scope="module", params=reference_boxes.detectors(), ids=lambda cfg: cfg.stem)
