@@ -19,7 +19,7 @@ import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from darknet_py.errors import DarknetError
@@ -139,7 +139,8 @@ def table(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
     for key, words in SETS.items():
         for engine in ENGINES:
-            results = [row for _, row in rows(figures, key, engine)]
+            entries = [entry["engines"] for name, entry in figures.items() if name.startswith(f"{key}/")]
+            results = [entry[engine] for entry in entries if engine in entry]
             good = [row for row in results if "boxes" in row and not row["wrong"]]
             refused = sum("refused" in row for row in results)
             largest = f"{max(row['largest'] for row in good):.1e} " if good else ""
@@ -148,27 +149,22 @@ def table(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [*lines, "", *exceptions(figures), *progress(figures)]
 
 
-def rows(figures: Mapping[str, Mapping[str, Any]], key: str, engine: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name and result of the networks of a set that were measured with an engine."""
-    for name, entry in sorted(figures.items()):
-        if name.startswith(f"{key}/") and engine in entry["engines"]:
-            yield name.partition("/")[2], entry["engines"][engine]
-
-
 def exceptions(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line for each network and reason for which an engine does not have C's boxes."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
+    """A line for each reason for which engines do not have C's boxes of some networks."""
+    names_of: dict[tuple[str, str], list[str]] = {}
     for key in SETS:
-        for engine in ENGINES:
-            for name, row in rows(figures, key, engine):
+        for name in (name.partition("/")[2] for name in sorted(figures) if name.startswith(f"{key}/")):
+            engines_of: dict[str, list[str]] = {}
+            for engine in ENGINES:
+                row = figures[f"{key}/{name}"]["engines"].get(engine, {})
                 if "refused" in row:
                     reason = "refused, " + row["refused"].removeprefix(f"engine {engine}: ")
-                elif row["wrong"]:
-                    reason = f"{row['wrong']} boxes differ"
-                else:
-                    continue
-                by_reason.setdefault((name, reason), []).append(engine)
-    lines = [f"* `{name}` in {', '.join(names)}: {reason}." for (name, reason), names in by_reason.items()]
+                    engines_of.setdefault(reason, []).append(engine)
+                elif row.get("wrong"):
+                    engines_of.setdefault(f"{row['wrong']} boxes differ", []).append(engine)
+            for reason, names in engines_of.items():
+                names_of.setdefault((reason, ", ".join(names)), []).append(f"`{name}`")
+    lines = [f"* {', '.join(names)} in {by}: {reason}." for (reason, by), names in names_of.items()]
     return [*lines, ""] if lines else []
 
 

@@ -112,6 +112,10 @@ def make_model(*nodes: Any, **constants: Any) -> Any:
     ("nodes", "message"),
     [
         ([("Resize", ["x", "", "s"], {"antialias": 1})], "operator Resize has no attribute antialias, here 1"),
+        (
+            [("ScatterElements", ["x", "s", "x"], {"reduction": "max"})],
+            "operator ScatterElements has no attribute reduction, here max",
+        ),
         ([("ReduceMax", ["x", "computed"], {})], "operator ReduceMax has no input axes that is computed"),
     ],
 )

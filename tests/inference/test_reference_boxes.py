@@ -23,6 +23,8 @@ REFUSED = {
     "yolov3-tiny_occlusion_track": dict.fromkeys(ENGINES, "does not keep the state of recurrent layers"),
     "yolov3-tiny_xnor": _NO_BINARY,
     "tiny-yolo_xnor": _NO_BINARY,
+    "yolov1__xyolo.test": _NO_BINARY,
+    "yolo9000": {"ncnn": "operator ScatterElements has no attribute reduction"},
 }
 
 

@@ -67,7 +67,8 @@ def _lower_node(
     defaults = {name: _default(schema) for name, schema in new.attributes.items()}
     for name in attributes.keys() - old.attributes.keys():
         if (node.op_type, name) not in _REDUNDANT and attributes[name] != defaults[name]:
-            raise ValueError(f"operator {node.op_type} has no attribute {name}, here {attributes[name]}")
+            value = attributes[name].decode() if isinstance(attributes[name], bytes) else attributes[name]
+            raise ValueError(f"operator {node.op_type} has no attribute {name}, here {value}")
         del attributes[name]
     for name in old.attributes.keys() & defaults.keys() - attributes.keys():
         if defaults[name] != _default(old.attributes[name]):
