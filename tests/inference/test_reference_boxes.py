@@ -15,7 +15,8 @@ from darknet_py.network import Network
 from tests.helpers import paths, reference_boxes
 from tests.helpers.reference_values import Reference
 
-pytestmark = pytest.mark.slow
+# A conversion may read the cfg again, which warns of what it has in excess.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::darknet_py.errors.UnusedOptionWarning")]
 ENGINES = ("graph", "openvino", "onnxruntime", "ncnn")
 _NO_BINARY = {"ncnn": "ncnn has no layer for Tensor.to, torch.gt of this network"}
 # What is refused, by network and engine, and a part of the reason.
