@@ -73,7 +73,11 @@ class AutoEngine:
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Compute the heads' outputs."""
-        return self._find(images)(images)
+        engine = self._find(images)
+        try:
+            return engine(images)
+        except DarknetError as error:  # some engines compile at the first call
+            return self._leave(engine, len(images), error)(images)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the network; the copy decides for itself."""
@@ -129,6 +133,15 @@ class AutoEngine:
             # Changed weights are detected here, for all engines at once.
             self._engines[name] = engine.compute if isinstance(engine, ConvertedEngine | OneDNNGraphEngine) else engine
         return self._engines[name]
+
+    def _leave(self, engine: Engine, batch: int, error: DarknetError) -> Engine:
+        """Return torch, for batches of this size, instead of an engine that has failed. Raises ``error`` for torch."""
+        with self._lock:
+            if engine == self._engines.get(_FIRST):
+                raise error
+            _log.warning("%s: torch is used", error)
+            self._names[batch] = _FIRST
+            return self._opened(_FIRST)
 
     def _keep_weights(self) -> None:
         """Load the weights again that ``torch`` has freed; from now on it frees none."""

@@ -136,6 +136,24 @@ def test_an_engine_that_fails_or_is_wrong_for_a_batch_is_left_out(net: Network) 
     assert set(choice.left_out) == {"refuse", "first"}
 
 
+def test_an_engine_that_fails_later_is_left(net: Network, caplog: pytest.LogCaptureFixture) -> None:
+    made = Counted(net, {"torch": 0.02, "quick": 0.0})
+    run = AutoEngine(net, made.candidates)
+    run.choose(images(net))
+
+    def fail(_: Tensor) -> list[Tensor]:
+        raise DarknetError("quick: no memory")
+
+    run._engines["quick"] = fail
+    x = images(net)
+    assert torch.equal(run(x)[0], net.predict(x)[0])
+    assert run.engine_for(1) == "torch"
+    assert "quick: no memory: torch is used" in caplog.text
+    run._engines["torch"] = fail
+    with pytest.raises(DarknetError, match="quick: no memory"):
+        run(x)
+
+
 def test_new_weights_start_again_with_torch(net: Network) -> None:
     made = Counted(net, {"torch": 0.02, "quick": 0.0})
     run = AutoEngine(net, made.candidates)
