@@ -177,6 +177,8 @@ def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool
             if is_installed(name) and (dtype == "fp32" or name in ("torch", "openvino")):
                 try:
                     engine = create_engine(network, name, dtype=dtype)
+                    if isinstance(engine, OneDNNGraphEngine):
+                        engine.compute(torch.zeros(1, *network.shape))  # it compiles, or refuses, at the first call
                     runs[name] = engine.compute if isinstance(engine, ConvertedEngine | OneDNNGraphEngine) else engine
                 except DarknetError:  # the runtime does not support the network
                     continue
