@@ -25,6 +25,7 @@ from .commands._help import HelpFormatter
 from .commands._verbs import add_verbs, find_verbs
 from .errors import DarknetError, UnusedOptionWarning, WeightsWarning, did_you_mean
 from .inference.allocator import keep_freed_memory
+from .messages import info_on_stderr
 
 _DESCRIPTION = """\
 Run, train and convert Darknet networks with PyTorch.
@@ -189,7 +190,8 @@ def _run_verb(line: Sequence[str]) -> int:
     _output.check(args)
     _output.require_writable(getattr(args, name, None) for name in _output.RESULTS)
     _model.load_plugins(args)
-    return run(args)
+    with info_on_stderr() if getattr(args, "verbose", False) else contextlib.nullcontext():
+        return run(args)
 
 
 def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:

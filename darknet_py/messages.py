@@ -63,6 +63,20 @@ def get_logger(name: str) -> logging.Logger:
 
 
 @contextmanager
+def info_on_stderr(name: str = "darknet_py") -> Iterator[None]:
+    """Write a logger's messages from INFO on to stderr inside the block."""
+    logger = get_logger(name)
+    handler, level = logging.StreamHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+@contextmanager
 def quiet_loggers(*names: str) -> Iterator[None]:
     """Silence loggers of other packages below ERROR inside the block."""
     levels = {name: logging.getLogger(name).level for name in names}

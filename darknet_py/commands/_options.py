@@ -63,6 +63,10 @@ SHARED: dict[str, _Spec] = {
     },
     "--engine": {"metavar": "ENGINE", "help": f"inference engine: {_ENGINES}"},
     "--dtype": {"choices": ["fp32", "bf16", "fp16"], "help": "floating-point type to compute in"},
+    "--verbose": {
+        "action": "store_true",
+        "help": "say on stderr which engine auto takes, how long each takes, and why others are left out",
+    },
     "--batch": {"type": int, "metavar": "N", "help": "images per forward pass"},
     "--max-batch": {"type": int, "metavar": "N", "help": "images per forward pass at most"},
     "--workers": {"type": int, "metavar": "N", "help": "threads that read images"},
@@ -204,3 +208,4 @@ def add_engine(group: argparse._ActionsContainer, default: str = "auto") -> None
     """Add the options of the inference engine and its precision."""
     add(group, "--engine", default=default)
     add(group, "--dtype", default="fp32")
+    add(group, "--verbose")

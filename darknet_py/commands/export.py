@@ -18,13 +18,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ..messages import get_logger
+from ..messages import info_on_stderr
 from . import _export_folders, _model, _options
 
 if TYPE_CHECKING:
@@ -129,24 +127,11 @@ def run(args: argparse.Namespace) -> int:
     options |= {"fp16": args.fp16, "allow_non_finite": args.allow_non_finite}
     if is_folder:
         return _export_folders.export_folder(args, network, model.cfg, options)
-    with contextlib.nullcontext() if args.quiet else _long_steps_on_stderr():
+    # Which converter is at work for a minute.
+    with contextlib.nullcontext() if args.quiet else info_on_stderr("darknet_py.exporters"):
         result = export(network, output, **options)
     print(result)
     return 0
-
-
-@contextlib.contextmanager
-def _long_steps_on_stderr() -> Iterator[None]:
-    """Show the INFO messages of the exporters: which converter is at work for a minute."""
-    logger = get_logger("darknet_py.exporters")
-    handler, level = logging.StreamHandler(), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
 
 
 def _int8_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import pathlib
 import pickle
 import time
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import darknet_py
@@ -22,6 +22,7 @@ from darknet_py.inference import auto_engine, engine_choice, engines
 from darknet_py.inference.auto_engine import AutoEngine
 from darknet_py.network import Network
 from tests.helpers import export_networks, random_networks
+from tests.helpers.counted_engines import Counted
 
 
 @pytest.fixture(autouse=True)
@@ -36,30 +37,6 @@ def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
 @pytest.fixture
 def net() -> Network:
     return export_networks.detector()
-
-
-class Counted:
-    """Candidates that compute what the network does, and how often each was opened and called."""
-
-    def __init__(self, net: Network, seconds: dict[str, float]) -> None:
-        self.net = net
-        self.calls = dict.fromkeys(seconds, 0)
-        self.opened = dict.fromkeys(seconds, 0)
-        self.factor = 1.0
-        self.candidates: dict[str, Callable[[], engines.Engine]] = {
-            name: functools.partial(self.open, name, delay) for name, delay in seconds.items()
-        }
-
-    def open(self, name: str, seconds: float) -> engines.Engine:
-        self.opened[name] += 1
-
-        def run(x: Tensor) -> list[Tensor]:
-            self.calls[name] += 1
-            time.sleep(seconds)
-            factor = self.factor if name != "torch" else 1.0
-            return [factor * y for y in self.net.predict(x)]
-
-        return run
 
 
 def images(net: Network, count: int = 1) -> Tensor:
@@ -260,6 +237,26 @@ def test_benchmark_chooses(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
     (tmp_path / "b.cfg").write_text("[net]\ninputs=4\n[rnn]\nhidden=4\noutput=3\n")
     assert cli.main(["benchmark", str(tmp_path / "b.cfg"), "--choose"]) == 1
     assert "nothing to choose" in capsys.readouterr().err
+
+
+def test_verbose_says_what_auto_does(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(auto_engine, "IMAGES", 1)
+
+    def candidates(net: Network, _: str) -> dict[str, Callable[..., engines.Engine]]:
+        made = Counted(net, {"torch": 0.01, "quick": 0.0})
+        return {"torch": lambda **_: made.open("torch", 0.01), "quick": made.candidates["quick"]}
+
+    image = str(tmp_path / "a.png")
+    Image.new("RGB", (96, 96)).save(image)
+    monkeypatch.setattr(engines, "_candidates", candidates)
+    assert cli.main(["detect", "digits", image]) == 0
+    assert "engine auto" not in capsys.readouterr().err
+    for choice in (tmp_path / "engines" / "choices").iterdir():
+        choice.unlink()
+    assert cli.main(["detect", "digits", image, "--verbose"]) == 0
+    assert "engine auto: quick for batches of 1: quick " in capsys.readouterr().err
 
 
 def test_a_trial_of_a_small_network_takes_no_longer_than_that_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
