@@ -137,12 +137,16 @@ def rows(name: str) -> tuple[Config, dict[str, ablation_rows.Row]]:
 @pytest.mark.parametrize("name", ["digits-paper", "yolov4-paper"])
 def test_a_row_lacks_one_part_of_the_list(name: str) -> None:
     config, members = rows(name)
-    everything = {item for item, has in LIST.items() if has(config)}
+
+    def parts(row: str) -> set[str]:
+        changed = cfg.loads(ablation_rows.apply(config, members[row].edits))
+        return {item for item, has in LIST.items() if has(changed)}
+
     for part, item in TAKEN_OUT.items():
         if part == "PAN" and name != "digits-paper":
             continue
-        changed = cfg.loads(ablation_rows.apply(config, members[f"recipe - {part}"].edits))
-        lost = everything - {item for item, has in LIST.items() if has(changed)}
+        start = "recipe" if f"recipe - {part}" in members else "baseline"
+        lost = parts(start) - parts(f"{start} - {part}")
         assert lost - {"optimal hyper-parameters"} == {item}, part
     dropped = cfg.loads(ablation_rows.apply(config, members["recipe - DropBlock"].edits))
     assert set(values(dropped, "dropout", "probability")) == {"0"}
@@ -180,18 +184,18 @@ def test_a_cfg_without_the_part_is_refused() -> None:
 
 def test_a_quick_run_trains_and_scores_a_row_once(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pycocotools", reason="the extra eval is not installed")
-    arguments = ["specials", "--quick", "--only", "recipe - SAM", "-o", str(tmp_path)]
+    arguments = ["specials", "--quick", "--only", "baseline - SAM", "-o", str(tmp_path)]
     assert ablation.main(arguments) == 0
-    assert "recipe - SAM, seed 0 (1 of 1): AP 0.00, " in capsys.readouterr().err
+    assert "baseline - SAM, seed 0 (1 of 1): AP 0.00, " in capsys.readouterr().err
     entries: dict[str, Any] = json.loads((tmp_path / "ablation.json").read_text())
-    assert {key: list(values) for key, values in entries["recipe - SAM"].items() if key != "cfg"} == {
+    assert {key: list(values) for key, values in entries["baseline - SAM"].items() if key != "cfg"} == {
         "AP50": ["0"], "AP75": ["0"], "scores": ["0"], "seconds": ["0"],
     }  # fmt: skip
     ablation.main(arguments)
     printed = capsys.readouterr()
     assert printed.err == ""  # nothing was missing
-    assert "| recipe - SAM | 0.00 |  | 0.00 | 0.00 | 1 |" in printed.out
-    assert "| recipe - Mish |  |  |  |  | 0 |" in printed.out
+    assert "| baseline - SAM | 0.00 |  | 0.00 | 0.00 | 1 |" in printed.out
+    assert "| baseline - Mish |  |  |  |  | 0 |" in printed.out
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(
@@ -207,11 +211,11 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(
 
     monkeypatch.setattr(ablation, "train", train)
     monkeypatch.setattr(ablation, "digits", lambda folder, *, is_quick: folder)
-    arguments = ["specials", "--quick", "--only", "recipe", "recipe - SPP", "-o", str(tmp_path)]
+    arguments = ["specials", "--quick", "--only", "baseline", "baseline - SPP", "-o", str(tmp_path)]
     assert ablation.main(arguments) == 1
-    assert "recipe, seed 0 (1 of 2): the loss is NaN" in capsys.readouterr().err
+    assert "baseline, seed 0 (1 of 2): the loss is NaN" in capsys.readouterr().err
     assert ablation.main(arguments) == 0
-    assert made == ["recipe", "recipe - SPP", "recipe"]
+    assert made == ["baseline", "baseline - SPP", "baseline"]
     assert (tmp_path / "ablation-specials.png").stat().st_size > 1000
 
 
