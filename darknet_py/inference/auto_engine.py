@@ -22,17 +22,15 @@ from torch import Tensor
 from ..errors import DarknetError
 from ..messages import get_logger
 from ..network import Network
-from .converted_engines import ConvertedEngine
 from .engine_cache import can_keep, is_converted
 from .engine_choice import Engine, EngineChoice, load_choice, save_choice, try_engines
 from .fused_network import FusedNetwork
-from .onednn_graphs import OneDNNGraphEngine
-from .weight_tracker import WeightTracker
+from .weight_tracker import WeightTracker, untracked
 
 IMAGES = 20  # after which a trial, and conversions, pay
 VARIABLE = "DARKNET_PY_ENGINE"
 _FIRST = "torch"
-_COMPILED = "graph"  # by each process anew
+_COMPILED = "graph"  # by each process again
 
 _log = get_logger(__name__)
 
@@ -129,9 +127,8 @@ class AutoEngine:
             if name != _FIRST:
                 self._keep_weights()
             options = {} if self._reload is None else {"reload": self._reload}
-            engine = self.candidates[name](**options)
             # Changed weights are detected here, for all engines at once.
-            self._engines[name] = engine.compute if isinstance(engine, ConvertedEngine | OneDNNGraphEngine) else engine
+            self._engines[name] = untracked(self.candidates[name](**options))
         return self._engines[name]
 
     def _leave(self, engine: Engine, batch: int, error: DarknetError) -> Engine:

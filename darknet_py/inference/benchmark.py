@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from .. import cfg, weights
 from ..errors import DarknetError
 from ..network import Network
-from .converted_engines import ConvertedEngine
 from .engines import create_engine, is_installed
 from .fused_network import FusedNetwork
 from .onednn_graphs import OneDNNGraphEngine
+from .weight_tracker import untracked
 
 _CONVOLUTIONS = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, height and width, kernel size
 _MATRIX = 2048  # rows and columns of the matrix product
@@ -179,7 +179,7 @@ def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool
                     engine = create_engine(network, name, dtype=dtype)
                     if isinstance(engine, OneDNNGraphEngine):
                         engine.compute(torch.zeros(1, *network.shape))  # it compiles, or refuses, at the first call
-                    runs[name] = engine.compute if isinstance(engine, ConvertedEngine | OneDNNGraphEngine) else engine
+                    runs[name] = untracked(engine)
                 except DarknetError:  # the runtime does not support the network
                     continue
         has_opencv = other_runtimes and dtype == "fp32" and importlib.util.find_spec("cv2") is not None

@@ -6,8 +6,7 @@ They may be called from several threads, and convert the network again after its
 from __future__ import annotations
 
 import pathlib
-import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,7 @@ from ..runtimes.ncnn_models import NcnnModel
 from ..runtimes.onnxruntime_models import OnnxModel
 from ..runtimes.openvino_models import OpenVINOModel, import_openvino
 from .engine_cache import load_or_convert
-from .weight_tracker import WeightTracker
+from .weight_tracker import TrackedEngine
 
 
 def require_shape(images: Tensor, network: Network, name: str) -> None:
@@ -34,7 +33,7 @@ def require_shape(images: Tensor, network: Network, name: str) -> None:
         raise DarknetError(f"{name}: expected images of {expected} (channels, height, width), got {found}")
 
 
-class ConvertedEngine(ABC):
+class ConvertedEngine(TrackedEngine):
     """A network in another runtime: a function of ``images``, float32 [batch, channels, height, width] in 0..1.
 
     Args:
@@ -49,19 +48,9 @@ class ConvertedEngine(ABC):
     file: ClassVar[str]  # that ``_read`` reads
 
     def __init__(self, network: Network, dtype: str = "fp32") -> None:
-        self.network = network
+        super().__init__(network)
         self.dtype = dtype
-        self._lock = threading.Lock()
-        self._tracker = WeightTracker(network)
-        self._open()
-
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """Compute the heads' outputs of images of ``network.shape``."""
-        with self._lock:
-            if self._tracker.changed():
-                self._tracker.update()  # first, so that changes during the conversion are detected by the next call
-                self._open()
-        return self.compute(images)
+        self._renew()
 
     def compute(self, images: Tensor) -> list[Tensor]:
         """Compute the heads' outputs with the weights of the last conversion, without looking for changes of them."""
@@ -73,7 +62,7 @@ class ConvertedEngine(ABC):
         """Copy and pickle the network; the copy converts it or finds it in the cache."""
         return type(self), (self.network, self.dtype)
 
-    def _open(self) -> None:
+    def _renew(self) -> None:
         """Convert the network with its current weights, and load the file."""
         self._model = load_or_convert(
             self.network, self.name, self._write, lambda folder: self._read(folder / self.file, torch.get_num_threads())

@@ -24,7 +24,7 @@ from ..errors import DarknetError
 from ..network import Network
 from .engine_choice import TOLERANCE, relative_difference
 from .fused_network import FusedNetwork
-from .weight_tracker import WeightTracker
+from .weight_tracker import TrackedEngine
 
 Graph = Callable[[Tensor], tuple[Tensor, ...]]
 _PACKAGE = __name__.partition(".")[0]
@@ -39,7 +39,7 @@ def suits(network: Network) -> bool:
     return not any(spec is not None and spec.activation is Activation.MISH for spec in specs)
 
 
-class OneDNNGraphEngine:
+class OneDNNGraphEngine(TrackedEngine):
     """A stateless network on a CPU, in float32: a function of ``images`` [batch, channels, height, width] in 0..1.
 
     The first call with each size takes about a second, in which the network is traced and compiled. It may be called
@@ -57,20 +57,10 @@ class OneDNNGraphEngine:
             if type(layer).__module__.partition(".")[0] != _PACKAGE:
                 name = f"layer {index} [{network.config.sections[index + 1].name}]"
                 raise DarknetError(f"engine graph: {name}: expected layers of this package, got one of a plug-in")
-        self.network = network
-        self._lock = threading.Lock()
+        super().__init__(network)
         self._graphs: collections.OrderedDict[torch.Size, Graph] = collections.OrderedDict()
-        self._tracker = WeightTracker(network)
         with _compiler():
             pass  # refuse a build of torch without it now, and not at the first image
-
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """Compute the heads' outputs."""
-        with self._lock:
-            if self._tracker.changed():
-                self._tracker.update()
-                self._graphs.clear()
-        return self.compute(images)
 
     def compute(self, images: Tensor) -> list[Tensor]:
         """Compute the heads' outputs with the weights of the first call, without looking for changes of them."""
@@ -88,6 +78,10 @@ class OneDNNGraphEngine:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the network; the copy traces it again."""
         return type(self), (self.network,)
+
+    def _renew(self) -> None:
+        """Trace the network again at the next call with each size."""
+        self._graphs.clear()
 
     def _open(self, x: Tensor) -> Graph:
         expected = self.network.predict(x)

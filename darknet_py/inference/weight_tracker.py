@@ -1,8 +1,11 @@
-"""``WeightTracker``: detect that a network's weights have changed since they were packed or converted."""
+"""Detect that a network's weights have changed since they were packed or converted; engines that then renew theirs."""
 
 from __future__ import annotations
 
 import operator
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from itertools import chain
 
 from torch import Tensor
@@ -54,3 +57,39 @@ class WeightTracker:
     def _members(self) -> list[object]:
         """Return the modules' children, parameters and buffers."""
         return list(chain.from_iterable(map(_get_values, self._holders)))
+
+
+class TrackedEngine(ABC):
+    """An engine that converts or compiles the network, and does so again after its weights have changed.
+
+    It may be called from several threads.
+
+    Args:
+        network: The network; stateless.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._lock = threading.Lock()
+        self._tracker = WeightTracker(network)
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Compute the heads' outputs of ``images``, float32 [batch, channels, height, width] in 0..1."""
+        with self._lock:
+            if self._tracker.changed():
+                self._tracker.update()  # first, so that changes during the conversion are detected by the next call
+                self._renew()
+        return self.compute(images)
+
+    @abstractmethod
+    def compute(self, images: Tensor) -> list[Tensor]:
+        """As a call, but without looking for changed weights."""
+
+    @abstractmethod
+    def _renew(self) -> None:
+        """Use the network's current weights."""
+
+
+def untracked(engine: Callable[[Tensor], list[Tensor]]) -> Callable[[Tensor], list[Tensor]]:
+    """Return an engine without its check for changed weights, for a caller that looks for them itself."""
+    return engine.compute if isinstance(engine, TrackedEngine) else engine

@@ -163,9 +163,9 @@ def _make_input(report: ModelReport, network: Network, paths: Sequence[StrPath])
         report.input = f"{os.fspath(paths[0])}, resized to {shape.width} x {shape.height}"
         image = read_image(paths[0], shape.channels)
         x = resizing.prepare_input(image, (shape.width, shape.height))[None]
-        return x.to(next(network.parameters(), x).device)
-    report.input = "uniform noise in 0..1, seed 0"
-    x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    else:
+        report.input = "uniform noise in 0..1, seed 0"
+        x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
     return x.to(next(network.parameters(), x).device)
 
 
