@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pathlib
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from darknet_py.explanation import explain
 from darknet_py.layers import Gradients
 from darknet_py.network import Network
 from tests.helpers import devices, paths, plugins, random_networks, simulated_device
+from tests.helpers.example_scripts import load_example
 
 EXAMPLES = paths.ROOT / "examples"
 # All three sections, and the keys that change their arithmetic.
@@ -78,12 +78,7 @@ def plugin() -> Iterator[None]:
 @pytest.fixture
 def gan() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("gan_train", EXAMPLES / "gan" / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("gan/train")
 
 
 def ssd(device: str) -> Network:

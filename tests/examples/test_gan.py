@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pathlib
 from types import ModuleType
@@ -12,18 +11,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from tests.helpers.example_scripts import load_example
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def gan() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("gan_train", ROOT / "examples" / "gan" / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("gan/train")
 
 
 def test_the_digits_are_all_of_the_package(gan: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import pathlib
 import random
@@ -23,6 +22,7 @@ from darknet_py.layers import DecodeOptions, Gradients, StepContext, pad_targets
 from darknet_py.network import Network
 from darknet_py.training.engine import ForwardBackward
 from tests.helpers import plugins
+from tests.helpers.example_scripts import load_example
 from tests.helpers.random_networks import randomise
 from tools.make_ssd_golden import BOXES, CLASSES, EVERY, TARGETS, fill, inputs
 
@@ -127,12 +127,7 @@ def test_matches_loss_and_gradient_are_torchvisions(multibox: Any, golden: dict[
 
 
 def converter() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("convert_torchvision", SSD / "convert_torchvision.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("ssd/convert_torchvision")
 
 
 def torchvision_state(convert: ModuleType) -> dict[str, Tensor]:

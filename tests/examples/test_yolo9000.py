@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pathlib
 from collections import Counter
 
@@ -17,6 +16,7 @@ from darknet_py.training import resume
 from darknet_py.training.batches import create_batches
 from darknet_py.training.options import TrainOptions
 from darknet_py.training.trainer import Trainer
+from tests.helpers.example_scripts import load_example
 from tests.helpers.paths import ROOT
 
 EXAMPLE = ROOT / "examples" / "yolo9000"
@@ -26,12 +26,7 @@ SHAPES = {"round": "zero six eight nine", "straight": "one four seven", "curved"
 
 def write(folder: pathlib.Path, train: int, singles: int, valid: int) -> pathlib.Path:
     """Write the example's data set; return its .data file."""
-    spec = importlib.util.spec_from_file_location("make_data", EXAMPLE / "make_data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    path = module.write_files(folder, train, singles, valid)
+    path = load_example("yolo9000/make_data").write_files(folder, train, singles, valid)
     assert isinstance(path, pathlib.Path)
     return path
 
