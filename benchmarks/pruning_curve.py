@@ -19,8 +19,8 @@ import torch
 from benchmarks.slimming import train
 from darknet_py import DarknetError, Network, cfg, evaluate, load_weights
 from darknet_py.figures import BOLD, GREY, create_figure, style_axes, write_png
-from darknet_py.inference.benchmark import time_interleaved
 from darknet_py.inference.engines import create_engine
+from darknet_py.inference.timing import time_interleaved
 from darknet_py.pruning.pruner import prune
 
 RATIOS = 0.1, 0.3, 0.5, 0.7

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 import torch
 
 from darknet_py import Network, Trainer, TrainOptions, cfg, evaluate, load_weights
-from darknet_py.inference.benchmark import time_interleaved
 from darknet_py.inference.engines import create_engine
+from darknet_py.inference.timing import time_interleaved
 from darknet_py.pruning.pruner import Pruned, prune
 from darknet_py.training.resume import build_network
 

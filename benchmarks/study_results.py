@@ -15,8 +15,8 @@ import torch
 
 from darknet_py import Network, cfg, locks
 from darknet_py.files import atomic_write
-from darknet_py.inference.benchmark import time_interleaved
 from darknet_py.inference.engines import create_engine
+from darknet_py.inference.timing import time_interleaved
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOG_RANGE = 3  # ratio of the operations from which on their axis is logarithmic

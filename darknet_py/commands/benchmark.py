@@ -108,8 +108,8 @@ def _time_files(args: argparse.Namespace) -> int:
     """Time exported files in their runtimes, interleaved, and print a table."""
     import torch
 
-    from ..inference.benchmark import time_interleaved
     from ..inference.exported_model import ExportedModel
+    from ..inference.timing import time_interleaved
     from ..processor import describe_vnni
 
     if args.choose or args.darknet is not None:

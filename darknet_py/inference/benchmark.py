@@ -1,9 +1,8 @@
 """Time a network layer by layer and against other runtimes, relative to the peak throughput of the machine.
 
-Times are wall-clock times of the network alone, without images or NMS. Runs that are compared are interleaved (a, b, c,
-a, b, c, ...), so that a machine that slows down affects all of them, and medians are reported. Before each run there is
-a pause, because idle threads of most runtimes spin on the cores that the next one needs. The peak throughput is the
-best of some large convolutions and a matrix product in the same process.
+Times are wall-clock times of the network alone, without images or NMS, and medians. Runs that are compared are
+interleaved, see ``timing``. The peak throughput is the best of some large convolutions and a matrix product in the same
+process.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import importlib.util
 import pathlib
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -28,13 +26,11 @@ from ..network import Network
 from .engines import create_engine, is_installed
 from .fused_network import FusedNetwork
 from .onednn_graphs import OneDNNGraphEngine
+from .timing import Run, now, time_interleaved
 from .weight_tracker import untracked
 
 _CONVOLUTIONS = ((256, 64, 3), (512, 32, 3), (1024, 28, 1))  # channels in and out, height and width, kernel size
 _MATRIX = 2048  # rows and columns of the matrix product
-_PAUSE = 0.05  # seconds until idle threads of a runtime sleep
-
-Run = Callable[[Tensor], Any]
 
 
 class StepTiming(NamedTuple):
@@ -124,10 +120,10 @@ def time_layers(network: Network, x: Tensor, *, dtype: str = "fp32", repeats: in
     starts: list[float] = []
 
     def before(_step: nn.Module, _inputs: Any) -> None:
-        starts.append(_now(x))
+        starts.append(now(x))
 
     def after(step: nn.Module, _inputs: Any, _y: Any) -> None:
-        seconds[id(step)].append(_now(x) - starts.pop())
+        seconds[id(step)].append(now(x) - starts.pop())
 
     with torch.inference_mode():
         fused(x)
@@ -188,33 +184,6 @@ def open_runtimes(network: Network, *, dtype: str = "fp32", other_runtimes: bool
         yield runs
 
 
-def time_interleaved(
-    runs: Mapping[str, Run], x: Tensor, *, repeats: int = 10, warmup: int = 2, cpu_time: bool = False
-) -> dict[str, list[float]]:
-    """Time several functions of ``x``, interleaved, each after a pause and an untimed call.
-
-    Args:
-        runs: The functions by name.
-        x: Their argument, float32 [batch, channels, height, width].
-        repeats: Timed rounds.
-        warmup: Untimed rounds before them.
-        cpu_time: Measure the CPU time of the process instead of wall-clock time: for one thread on a busy machine.
-
-    Returns:
-        The times in milliseconds by name, one per round.
-    """
-    clock = time.process_time if cpu_time else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    with torch.inference_mode():
-        for round_index in range(warmup + repeats):
-            for name, run in runs.items():
-                time.sleep(_PAUSE)
-                seconds = _time(functools.partial(run, x), x, 2, clock)[-1]
-                if round_index >= warmup:
-                    times[name].append(1000 * seconds)
-    return times
-
-
 def _open_opencv(network: Network, folder: pathlib.Path) -> Run | None:
     """Read the network with OpenCV; None if it has no cfg reader (version 5) or does not support the network."""
     import cv2
@@ -239,20 +208,11 @@ def _open_opencv(network: Network, folder: pathlib.Path) -> Run | None:
     return run
 
 
-def _time(
-    run: Callable[[], Any], x: Tensor, repeats: int, clock: Callable[[], float] = time.perf_counter
-) -> list[float]:
+def _time(run: Callable[[], Any], x: Tensor, repeats: int) -> list[float]:
     """Seconds of each of ``repeats`` calls."""
     seconds = []
     for _ in range(repeats):
-        start = _now(x, clock)
+        start = now(x)
         run()
-        seconds.append(_now(x, clock) - start)
+        seconds.append(now(x) - start)
     return seconds
-
-
-def _now(x: Tensor, clock: Callable[[], float] = time.perf_counter) -> float:
-    """The clock, after the device of ``x`` has finished its work."""
-    if x.is_cuda:
-        torch.cuda.synchronize()
-    return clock()

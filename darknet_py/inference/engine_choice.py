@@ -1,8 +1,6 @@
 """Which of the installed engines is the fastest for a network: a trial, and its result on disk.
 
-The trial runs the engines in turns, so that a machine that slows down affects all of them. Before each there is a
-pause, because idle threads of most runtimes spin on the cores that the next one needs, and an untimed call. Medians
-are compared.
+The trial runs the engines in turns, see ``timing``, and compares medians.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ import os
 import pathlib
 import platform
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -30,11 +27,11 @@ from ..hub.catalogue import cache_folder
 from ..messages import get_logger
 from ..network import Network
 from ..processor import describe_processor
+from .timing import time_interleaved
 
 Engine = Callable[[Tensor], list[Tensor]]
 _ROUNDS = 3  # of a trial
 _SECONDS = 1.0  # that the timed calls of an engine take together at least
-_PAUSE = 0.05  # seconds until idle threads of a runtime sleep
 TOLERANCE = 1e-4  # of the outputs, RMS of the difference over RMS, see docs/performance.md
 _PACKAGES = ("torch", "openvino", "onnxruntime", "ncnn")
 
@@ -87,8 +84,9 @@ def try_engines(
             left_out[name] = str(error)
     for name, reason in left_out.items():
         _log.info("engine auto: without %s: %s", name, reason)
-    times = _time_in_turns(engines, x) if len(engines) > 1 else {}
-    ms = {name: 1000 * statistics.median(seconds) for name, seconds in times.items()}
+    seconds = _SECONDS / _ROUNDS
+    times = time_interleaved(engines, x, repeats=_ROUNDS, warmup=0, seconds=seconds) if len(engines) > 1 else {}
+    ms = {name: statistics.median(of_rounds) for name, of_rounds in times.items()}
     engine = min(ms, key=lambda name: ms[name]) if ms else "torch"
     return EngineChoice(engine, ms, left_out)
 
@@ -103,24 +101,6 @@ def relative_difference(outputs: Sequence[Tensor], expected: Sequence[Tensor]) -
         value = float((y - wanted).double().square().mean().sqrt()) / max(rms, 1e-12)
         largest = max(largest, value if value == value else float("inf"))
     return largest
-
-
-def _time_in_turns(engines: Mapping[str, Engine], x: Tensor) -> dict[str, list[float]]:
-    """Return the seconds of the timed calls of each engine."""
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(_ROUNDS):
-        for name, run in engines.items():
-            time.sleep(_PAUSE)
-            run(x)
-            end = time.perf_counter() + _SECONDS / _ROUNDS
-            while True:  # a pause before each call of a small network would take minutes
-                start = time.perf_counter()
-                run(x)
-                stop = time.perf_counter()
-                seconds[name].append(stop - start)
-                if stop >= end:
-                    break
-    return seconds
 
 
 def load_choice(network: Network, batch: int, dtype: str) -> EngineChoice | None:

@@ -33,7 +33,8 @@ from ..figures import to_png
 from ..hub.model_files import Model
 from ..images import resizing
 from ..images.reading import read_image
-from ..inference.benchmark import open_runtimes, time_interleaved
+from ..inference.benchmark import open_runtimes
+from ..inference.timing import time_interleaved
 from ..network import Network, fresh_state
 from ..weights.containers import is_container
 from ..weights.diagnostics import count_non_finite

@@ -13,8 +13,8 @@ from .._typing import StrPath
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
 from ..figures import BOLD, INK, create_figure, plain_text, style_axes, write_png
-from ..inference.benchmark import time_interleaved
 from ..inference.engines import create_engine
+from ..inference.timing import time_interleaved
 from ..layers import Score
 from ..network import Network
 from ..weights.darknet_file import Header, stored

@@ -20,8 +20,8 @@ from ..exporters import metadata
 from ..exporters.exporter import export
 from ..exporters.onnx.model import OPSET
 from ..files import check_outputs, replace, temporary_folder
-from ..inference.benchmark import time_interleaved
 from ..inference.exported_model import ExportedModel
+from ..inference.timing import time_interleaved
 from ..network import Network, unwrap
 from ..postprocess import Heads
 from ..processor import describe_vnni, has_vnni, is_x86

@@ -18,7 +18,7 @@ from torch import Tensor
 import darknet_py
 from darknet_py import cli
 from darknet_py.errors import DarknetError
-from darknet_py.inference import auto_engine, engine_choice, engines
+from darknet_py.inference import auto_engine, engine_choice, engines, timing
 from darknet_py.inference.auto_engine import AutoEngine
 from darknet_py.network import Network
 from tests.helpers import export_networks, random_networks
@@ -29,7 +29,7 @@ from tests.helpers.counted_engines import Counted
 def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     monkeypatch.setenv("DARKNET_PY_HOME", str(tmp_path))
     monkeypatch.delenv(auto_engine.VARIABLE, raising=False)
-    monkeypatch.setattr(engine_choice, "_PAUSE", 0.0)
+    monkeypatch.setattr(timing, "_PAUSE", 0.0)
     monkeypatch.setattr(engine_choice, "_SECONDS", 0.0)
     return tmp_path
 
@@ -260,14 +260,18 @@ def test_verbose_says_what_auto_does(
 
 
 def test_a_trial_of_a_small_network_takes_no_longer_than_that_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_choice, "_PAUSE", 0.05)
+    monkeypatch.setattr(timing, "_PAUSE", 0.05)
     monkeypatch.setattr(engine_choice, "_SECONDS", 0.3)
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    quick = {name: lambda x: [x] for name in ("torch", "other")}
-    seconds = engine_choice._time_in_turns(quick, torch.zeros(1))
+    net = export_networks.detector()
+    x = torch.zeros(1, *net.shape)
+    heads = net.predict(x)
+    started = time.perf_counter()
+    choice = engine_choice.try_engines(net, {name: lambda: lambda _x: heads for name in ("torch", "other")}, x)
+    assert time.perf_counter() - started > 0.6  # of calls
     assert pauses == [0.05] * 6  # three for each engine, however short a call is
-    assert all(sum(times) > 0.1 for times in seconds.values())
+    assert set(choice.ms) == {"torch", "other"}
 
 
 def test_it_is_the_default(net: Network) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from darknet_py import cli
-from darknet_py.inference import benchmark
+from darknet_py.inference import benchmark, timing
 from darknet_py.network import Network
 from tests.helpers import random_networks
 
@@ -54,16 +54,28 @@ def test_times_of_the_passes_of_a_batch_are_summed(net: Network, monkeypatch: py
     x = random_networks.random(8, 3, 32, 32)
     monkeypatch.setattr("darknet_py.inference.fused_network._CACHE", 0)  # one image per pass
     ticks = iter(range(10**6))
-    monkeypatch.setattr(benchmark, "_now", lambda _x: float(next(ticks)))  # every step takes one second
+    monkeypatch.setattr(benchmark, "now", lambda _x: float(next(ticks)))  # every step takes one second
     assert [row.ms for row in benchmark.time_layers(net, x, repeats=3)] == [8000.0] * 3
 
 
 def test_runs_are_interleaved() -> None:
     order: list[str] = []
     runs = {"a": lambda _x: order.append("a"), "b": lambda _x: order.append("b")}
-    times = benchmark.time_interleaved(runs, torch.zeros(1), repeats=3, warmup=1)
-    assert "".join(order) == "aabb" * 4
+    times = timing.time_interleaved(runs, torch.zeros(1), repeats=3, warmup=1, seconds=0)
+    assert "".join(order) == "ab" + "aabb" + "bbaa" + "aabb"  # warm-up, then an untimed and a timed call of each
     assert {name: len(ms) for name, ms in times.items()} == {"a": 3, "b": 3}
+
+
+def test_a_short_call_is_repeated_for_the_time_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([9.0, 1.0, 5.0, 2.0])  # of the calls: the first is not timed
+    now = [0.0]
+
+    def run(_x: torch.Tensor) -> None:
+        now[0] += next(seconds)
+
+    monkeypatch.setattr(timing, "now", lambda _x, _clock: now[0])
+    assert timing.time_interleaved({"a": run}, torch.zeros(1), repeats=1, warmup=0, seconds=8) == {"a": [2000.0]}
+    assert next(seconds, None) is None
 
 
 def test_peaks_are_plausible(net: Network) -> None:
