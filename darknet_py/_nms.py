@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+_FEW = 100  # boxes
 _FIRST_BLOCK = 256  # boxes; each block is twice as large as the one before, up to the last size
 _LAST_BLOCK = 8192
 _PAIRS = 1 << 18  # pairs whose overlaps are in memory at once
@@ -37,7 +38,8 @@ def greedy_nms(boxes: Tensor, classes: Tensor, threshold: float, overlap: Overla
     keep = torch.zeros(len(boxes), dtype=torch.bool)
     if not len(boxes):
         return keep.to(device)
-    neighbours = _Neighbours(boxes, classes, threshold)
+    is_few = len(boxes) <= _FEW
+    neighbours = _AllPairs(classes) if is_few else _Neighbours(boxes, classes, threshold)
     columns = boxes.t().contiguous()
 
     def overlaps(first: Tensor, second: Tensor) -> Tensor:
@@ -75,6 +77,18 @@ def _resolve(free: Tensor, first: Tensor, second: Tensor) -> Tensor:
         if torch.equal(updated, remaining):
             return remaining
         remaining = updated
+
+
+class _AllPairs:
+    """All pairs of boxes of one class, which for few boxes is quicker than to find those near each other."""
+
+    def __init__(self, classes: Tensor) -> None:
+        self.classes = classes
+
+    def pairs(self, first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield pairs, as int64 [m] and int64 [m], of the boxes ``first`` and ``second``."""
+        a, b = (self.classes[first][:, None] == self.classes[second]).nonzero().unbind(dim=1)
+        yield first[a], second[b]
 
 
 class _Neighbours:

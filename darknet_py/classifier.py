@@ -7,13 +7,15 @@ a class tree, the probability of a class is the product of the conditional ones 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ from .data.labels import Problem, log_problems
 from .errors import DataError
 from .images import resizing
 from .images.limits import MAX_PIXELS
-from .images.prefetch import catch_errors, map_batches
+from .images.prefetch import catch_errors, drop_errors, take_batches
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .inference.exported_model import ModelSource, open_model
@@ -78,6 +80,13 @@ class Classification:
 
     def __str__(self) -> str:
         return self.to_text()
+
+
+class _Loaded(NamedTuple):
+    """An image's path and the network's input, float32 [C, height, width]."""
+
+    path: str
+    input: Tensor
 
 
 class Classifier(Predictor):
@@ -154,33 +163,52 @@ class Classifier(Predictor):
         """
         if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview):
             return list(self.stream(source))
-        return next(self._classify_batch([self._load(source)]))
+        return next(drop_errors(self._classify([self._load(source)]), None))
 
     def stream(
-        self, sources: Iterable[ImageSource], *, on_error: Callable[[DataError], object] | None = None
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        workers: int | None = None,
+        on_error: Callable[[DataError], object] | None = None,
     ) -> Iterator[Classification]:
         """Yield the classification of each image, computed in batches of ``batch`` images.
 
         Args:
             sources: images, see ``__call__``.
+            workers: threads that read images, see ``Detector.stream``.
             on_error: called in its place with the error of an image that cannot be read, which has no result; None: the
                 error is raised.
         """
         self.reset()
-        results = map(catch_errors(self._load), sources)
-        yield from map_batches(self._classify_batch, results, self.batch_size, on_error)
+        load = catch_errors(self._load)
+        batches = self._compute_batches(load, self._classify, sources, workers, sys.maxsize)
+        with contextlib.closing(batches):
+            for classified in batches:
+                yield from drop_errors(classified, on_error)
 
-    def _classify_batch(self, batch: Sequence[tuple[str, Tensor]]) -> Iterator[Classification]:
-        paths, inputs = zip(*batch, strict=True)
-        x = torch.stack(inputs)
-        for path, probs in zip(paths, predict_probabilities(self._network, x, self.leaves, self.run), strict=True):
-            yield Classification(probs, self.names, path, self.parents)
+    def _classify(self, images: Sequence[_Loaded | DataError]) -> list[Classification | DataError]:
+        """Classify batches of images. Where one could not be read, there is a gap in its batch, and its error."""
+        classified: list[Classification | DataError] = []
+        for batch in take_batches(images, self.batch_size):
+            inputs = [image.input for image in batch if not isinstance(image, DataError)]
+            probs = iter(self._probabilities(torch.stack(inputs)) if inputs else ())
+            classified += [
+                image
+                if isinstance(image, DataError)
+                else Classification(next(probs), self.names, image.path, self.parents)
+                for image in batch
+            ]
+        return classified
 
-    def _load(self, source: ImageSource) -> tuple[str, Tensor]:
+    def _probabilities(self, x: Tensor) -> Tensor:
+        return predict_probabilities(self._network, x, self.leaves, self.run)
+
+    def _load(self, source: ImageSource) -> _Loaded:
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
         image = self.read_image(source)
         try:
-            return path, self.prepare(image)
+            return _Loaded(path, self.prepare(image))
         except DataError as error:
             raise DataError(f"{path or 'image'}: {error}") from error
 

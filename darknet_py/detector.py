@@ -7,11 +7,12 @@ They are not clipped to the image.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
@@ -22,14 +23,14 @@ from .data.class_names import ClassNames, class_numbers, resolve_class_names, se
 from .errors import DataError, did_you_mean
 from .images import resizing
 from .images.limits import MAX_PIXELS
-from .images.prefetch import catch_errors, map_batches, map_interleaved, map_prefetched
+from .images.prefetch import catch_errors, drop_errors, take_batches
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .inference.exported_model import ModelSource, form_of, open_model
 from .inference.predictor import Predictor
 from .layers import DecodeOptions
 from .network import evaluating
-from .postprocess import Selection, nms_options, postprocess_outputs, require_heads, uses_letterbox
+from .postprocess import Selection, concatenate_outputs, nms_options, postprocess_outputs, require_heads, uses_letterbox
 from .results.results import Results, from_raw
 
 
@@ -41,8 +42,21 @@ class _LoadedImage(NamedTuple):
     seconds: float
 
 
+class _Computed(NamedTuple):
+    """What the network has computed for some images.
+
+    ``images`` has errors in the places of those that could not be read. ``outputs`` and ``seconds``, of preprocessing
+    and inference, are those of the others.
+    """
+
+    images: Sequence[_LoadedImage | DataError]
+    outputs: list[Tensor]
+    seconds: list[tuple[float, float]]
+
+
 SourceT = TypeVar("SourceT", bound=ImageSource)
 
+_DECODED = 2**23  # values of outputs that are decoded in one go, where they are not of one batch
 _STAGES = ("preprocess", "inference", "postprocess")
 _OPTIONS = frozenset(
     (
@@ -215,10 +229,6 @@ class Detector(Predictor):
         )
 
     @property
-    def _is_on_gpu(self) -> bool:
-        return any(parameter.is_cuda for parameter in self._network.parameters())
-
-    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the network's input in pixels."""
         return self._network.shape.width, self._network.shape.height
@@ -249,7 +259,7 @@ class Detector(Predictor):
             return self.with_options(threshold=threshold)(source)
         if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview):
             return list(self.stream(source))
-        return next(self._detect_batch([self._load(source)]))
+        return next(drop_errors(self._finish(self._compute([self._load(source)])), None))
 
     def stream(
         self,
@@ -264,22 +274,17 @@ class Detector(Predictor):
             sources: images, see ``__call__``.
             workers: threads that read the next images while the network computes; 0: read each when it is due.
                 None: one for a network on a GPU or for sources that are not a collection, such as frames of a
-                camera; on a CPU, which the network keeps busy, reading on as many threads as torch uses is
-                interleaved with computing.
+                camera; on a CPU, which the network keeps busy, as many threads as torch uses take turns with it,
+                and the boxes of up to eight images for each thread are computed together.
             on_error: called in its place with the error of an image that cannot be read, which has no results; None:
                 the error is raised.
         """
         self.reset()
-        load = catch_errors(self._load)
-        if workers is None and isinstance(sources, Collection) and not self._is_on_gpu:
-            threads = torch.get_num_threads()
-            results: Iterator[_LoadedImage | DataError] = map_interleaved(
-                load, sources, threads, max(self.batch_size, 8 * threads)
-            )
-        else:
-            workers = 1 if workers is None else workers
-            results = map_prefetched(load, sources, workers, depth=2 * self.batch_size * max(1, workers))
-        yield from map_batches(self._detect_batch, results, self.batch_size, on_error)
+        most = _DECODED // max(1, sum(head.shape.floats for head in self._network.heads))
+        batches = self._compute_batches(catch_errors(self._load), self._compute, sources, workers, most)
+        with contextlib.closing(batches):
+            for computed in batches:
+                yield from drop_errors(self._finish(computed), on_error)
 
     def _load(self, source: ImageSource) -> _LoadedImage:
         started = time.perf_counter()
@@ -292,18 +297,41 @@ class Detector(Predictor):
                 raise DataError(f"{path or 'image'}: {error}") from error
         return _LoadedImage(path, image, time.perf_counter() - started)
 
-    def _detect_batch(self, batch: Sequence[_LoadedImage]) -> Iterator[Results]:
-        started = time.perf_counter()
-        x = self.preprocess([loaded.image for loaded in batch])
-        prepared = time.perf_counter()
-        with torch.inference_mode(), evaluating(self._network):
-            outputs = self.run(x)
+    def _compute(self, images: Sequence[_LoadedImage | DataError]) -> _Computed:
+        """Run the network on batches of images. Where one could not be read, there is a gap in its batch."""
+        batches: list[list[Tensor]] = []
+        seconds: list[tuple[float, float]] = []
+        for batch in take_batches(images, self.batch_size):
+            loaded = _without_errors(batch)
+            if not loaded:
+                continue
+            started = time.perf_counter()
+            x = self.preprocess([each.image for each in loaded])
+            prepared = time.perf_counter()
+            with torch.inference_mode(), evaluating(self._network):
+                outputs = self.run(x)
+                if not isinstance(self.engine, str):  # its next call may overwrite them
+                    outputs = [output.clone() for output in outputs]
             computed = time.perf_counter()
-            batch_results = self.postprocess(outputs, [loaded.image.shape[:2] for loaded in batch])
-        shared = [t / len(batch) for t in (prepared - started, computed - prepared, time.perf_counter() - computed)]
-        for loaded, results in zip(batch, batch_results, strict=True):
-            results.path, results.orig_img = loaded.path, loaded.image
-            times = (loaded.seconds + shared[0], *shared[1:])
+            batches.append(outputs)
+            seconds += [((prepared - started) / len(loaded), (computed - prepared) / len(loaded))] * len(loaded)
+        return _Computed(images, concatenate_outputs(batches, form_of(self.run)), seconds)
+
+    def _finish(self, computed: _Computed) -> Iterator[Results | DataError]:
+        """Convert the outputs to results. Errors are returned in their places."""
+        loaded = _without_errors(computed.images)
+        started = time.perf_counter()
+        with torch.inference_mode():
+            converted = self.postprocess(computed.outputs, [each.image.shape[:2] for each in loaded]) if loaded else []
+        share = (time.perf_counter() - started) / max(1, len(loaded))
+        rest = iter(zip(converted, computed.seconds, strict=True))
+        for image in computed.images:
+            if isinstance(image, DataError):
+                yield image
+                continue
+            results, (preprocess, inference) = next(rest)
+            results.path, results.orig_img = image.path, image.image
+            times = (image.seconds + preprocess, inference, share)
             results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
             yield results
 
@@ -373,6 +401,10 @@ class Detector(Predictor):
                 form=form_of(self.run),
             )
         return [self._to_results(of_image, size[::-1]) for of_image in detections]
+
+
+def _without_errors(images: Iterable[_LoadedImage | DataError]) -> list[_LoadedImage]:
+    return [image for image in images if not isinstance(image, DataError)]
 
 
 def _require_fraction(name: str, value: float) -> None:

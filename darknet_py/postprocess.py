@@ -155,6 +155,15 @@ def _from_rows(rows: Tensor, threshold: float, network: Network) -> RawDetection
     return _above(from_scores(rows[:, 2:], scores, threshold))
 
 
+def concatenate_outputs(batches: Sequence[Sequence[Tensor]], form: Heads = Heads.RAW) -> list[Tensor]:
+    """Return the outputs of several batches, see ``decode``, as if they were of one."""
+    if len(batches) == 1:
+        return list(batches[0])
+    if form is Heads.NMS:
+        return [rows for of_images in batches for rows in of_images]
+    return [torch.cat(of_head) for of_head in zip(*batches, strict=True)]
+
+
 def decode_dense(
     network: Network, outputs: Sequence[Tensor], size: tuple[int, int], threshold: float | None = None
 ) -> list[tuple[Tensor, Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 import torch
@@ -114,9 +115,10 @@ def test_greedynms_subtracts_a_distance_term() -> None:
     assert NMSOptions(NMSKind.CORNERSNMS).overlap(a, b).item() == pytest.approx(0.6, abs=1e-6)
 
 
-@given(candidates(), OPTIONS)
-def test_nms_equals_the_loop_over_boxes(detections: RawDetections, options: NMSOptions) -> None:
-    kept = boxes.batched_nms(detections, THRESHOLD, options).probs
+@given(candidates(), OPTIONS, st.sampled_from([0, 100]))
+def test_nms_equals_the_loop_over_boxes(detections: RawDetections, options: NMSOptions, few: int) -> None:
+    with mock.patch.object(_nms, "_FEW", few):
+        kept = boxes.batched_nms(detections, THRESHOLD, options).probs
     assert kept.tolist() == loop_nms(detections, THRESHOLD, RULES[options.kind](options.beta))
 
 
@@ -177,7 +179,9 @@ def assert_survivors_of_all_pairs(xywh: Tensor, cls: Tensor, threshold: float, o
     for row in range(len(xywh)):
         if expected[row]:
             expected[row + 1 :] &= ~suppresses[row, row + 1 :]
-    assert torch.equal(_nms.greedy_nms(xywh, cls, threshold, options.overlap), expected)
+    for few in (0, 100):  # boxes of which all pairs are compared
+        with mock.patch.object(_nms, "_FEW", few):
+            assert torch.equal(_nms.greedy_nms(xywh, cls, threshold, options.overlap), expected)
 
 
 SIDES = st.sampled_from(

@@ -98,6 +98,25 @@ def test_the_batch_size_does_not_change_the_results_of_a_list(batch: int) -> Non
     assert all(map(same, detector(batch=batch).stream(iter(images)), alone))
 
 
+def test_outputs_that_an_engine_overwrites_give_the_boxes_of_each_image(tmp_path: pathlib.Path) -> None:
+    """The boxes of a list are computed after the network has run on several batches."""
+    net = network(TWO_HEADS)
+    buffers = [torch.empty(1, *head.shape) for head in net.heads]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+
+    def run(x: torch.Tensor) -> list[torch.Tensor]:
+        for buffer, output in zip(buffers, net(x), strict=True):
+            buffer.copy_(output)
+        return buffers
+
+    errors: list[DataError] = []
+    images = [image(seed=seed) for seed in range(3)]
+    stream = Detector(net, engine=run, threshold=0.1).stream([*images[:2], broken, images[2]], on_error=errors.append)
+    assert all(map(same, stream, [detector()(one) for one in images]))
+    assert [str(broken) in str(error) for error in errors] == [True]
+
+
 def test_an_empty_list_has_no_results() -> None:
     assert detector()([]) == []
 

@@ -66,33 +66,11 @@ def drop_errors(results: Iterable[R | DataError], on_error: Callable[[DataError]
             on_error(result)
 
 
-def map_batches(
-    function: Callable[[list[T]], Iterable[R]],
-    results: Iterable[T | DataError],
-    size: int,
-    on_error: Callable[[DataError], object] | None,
-) -> Iterator[R]:
-    """Apply a function to batches of the results of ``catch_errors``, and yield what it returns for each of them.
-
-    An error leaves a gap in its batch, so that the items of other batches do not depend on it.
-
-    Args:
-        function: called with the items of a batch without errors; returns something for each.
-        results: the items.
-        size: items and errors in a batch.
-        on_error: called with each error in its place; None: it is raised.
-    """
-    rest = iter(results)
+def take_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of ``size`` items; the last can be shorter."""
+    rest = iter(items)
     while batch := list(itertools.islice(rest, size)):
-        items = [item for item in batch if not isinstance(item, DataError)]
-        outputs = iter(function(items) if items else ())
-        for item in batch:
-            if not isinstance(item, DataError):
-                yield next(outputs)
-            elif on_error is None:
-                raise item
-            else:
-                on_error(item)
+        yield batch
 
 
 def map_interleaved(function: Callable[[T], R], items: Iterable[T], workers: int, count: int) -> Generator[R]:

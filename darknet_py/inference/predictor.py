@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Collection, Generator, Iterable
+from typing import Any, Self, TypeVar
 
+import torch
+
+from ..images.prefetch import map_interleaved, map_prefetched, take_batches
 from ..network import Network
 from ..weights import warn_of_random_weights
 from .auto_engine import AutoEngine
 from .engines import Engine, create_engine
 from .exported_model import OpenedModel
 from .fused_network import FusedNetwork
+
+_READ = 8  # images for each thread that are read in one go, where reading and the network take turns
+
+SourceT = TypeVar("SourceT")
+LoadedT = TypeVar("LoadedT")
+T = TypeVar("T")
 
 _lock = threading.Lock()  # of all predictors, so that they can be copied: an engine is built once, and by one thread
 
@@ -26,6 +35,7 @@ class Predictor:
 
     engine: str | Engine
     dtype: str
+    batch_size: int
     _network: Network
     _reload: Callable[[], Network] | None
 
@@ -81,6 +91,37 @@ class Predictor:
     def reset(self) -> None:
         """Clear the state of recurrent layers: the next image is the first of a sequence."""
         self._network.reset()
+
+    def _compute_batches(
+        self,
+        load: Callable[[SourceT], LoadedT],
+        compute: Callable[[list[LoadedT]], T],
+        sources: Iterable[SourceT],
+        workers: int | None,
+        most: int,
+    ) -> Generator[T]:
+        """Load images on threads, and yield what ``compute`` returns for several batches, or a part of one, of them.
+
+        Args:
+            load: loads an image.
+            compute: called with the results of ``load`` for one or more batches.
+            sources: the images.
+            workers: threads, see ``Detector.stream``.
+            most: images that ``compute`` may get, if that is more than a batch.
+        """
+        if workers is None and isinstance(sources, Collection) and not self._is_on_gpu:
+            threads = torch.get_num_threads()
+            count = max(1, min(most, _READ * threads) // self.batch_size) * self.batch_size
+            loaded = map_interleaved(load, sources, threads, count)
+        else:
+            workers = 1 if workers is None else workers
+            count = self.batch_size
+            loaded = map_prefetched(load, sources, workers, depth=2 * count * max(1, workers))
+        yield from map(compute, take_batches(loaded, count))
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        return any(parameter.is_cuda for parameter in self._network.parameters())
 
     def _share(self) -> Self:
         """Return a copy that has the same network and engine."""

@@ -63,7 +63,7 @@ def test_ctrl_c_leaves_the_results_so_far(
         return load(self, source)
 
     def in_this_thread(self: Detector, sources: list[str], **_: object) -> Iterator[Results]:
-        return (next(self._detect_batch([self._load(source)])) for source in sources)
+        return (self(source) for source in sources)
 
     monkeypatch.setattr(Detector, "_load", interrupted)
     monkeypatch.setattr(Detector, "stream", in_this_thread)
