@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
+from benchmarks.hide_avx512 import without_avx512
 from darknet_py.demo.digits import write_dataset
 from tests.helpers.paths import CFGS, ROOT
 
+XGETBV = b"\x0f\x01\xd0"
 DIGITS = CFGS / "digits.cfg", CFGS / "digits.weights"
 
 
@@ -25,6 +27,15 @@ def run(module: str, *arguments: object) -> list[str]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return write_dataset(tmp_path_factory.mktemp("digits"), train=16, valid=8)
+
+
+def test_avx512_is_hidden_where_the_processor_is_asked_for_it() -> None:
+    asks = b"\xb9\x00\x00\x00\x00" + XGETBV
+    content = XGETBV + bytes(30) + asks + bytes(30) + b"\x31\xc9\x90" + XGETBV + bytes(30) + XGETBV
+    changed, count = without_avx512(content)
+    assert count == 2
+    assert len(changed) == len(content)
+    assert changed == content.replace(asks, asks[:5] + b"\x6a\x07\x58").replace(b"\x90" + XGETBV, b"\x90\x6a\x07\x58")
 
 
 @pytest.mark.slow
