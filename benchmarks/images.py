@@ -34,6 +34,9 @@ def main() -> int:
     parser.add_argument("--dtype", default="fp32")
     args = parser.parse_args()
 
+    from darknet_py.inference.openmp import limit_spinning
+
+    limit_spinning()  # as the command line does
     import torch
 
     import darknet_py
@@ -72,6 +75,7 @@ def random_network(cfg: str) -> Network:
     import darknet_py
     from darknet_py.inference.benchmark import set_unit_variance
 
+    torch.manual_seed(0)
     network = darknet_py.load(cfg)
     set_unit_variance(network)
     layers = list(network)

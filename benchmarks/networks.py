@@ -79,6 +79,7 @@ def row(args: argparse.Namespace, cfg: str, batch: str) -> str:
 
     darknet_py.keep_freed_memory()
     torch.set_num_threads(args.threads)
+    torch.manual_seed(0)  # for weights that are the same in each run, and converted once
     path = pathlib.Path(cfg) if pathlib.Path(cfg).exists() else CFGS / cfg
     network = darknet_py.load(path, device=args.device)
     benchmark.set_unit_variance(network)

@@ -25,6 +25,7 @@ from .commands._help import HelpFormatter
 from .commands._verbs import add_verbs, find_verbs
 from .errors import DarknetError, UnusedOptionWarning, WeightsWarning, did_you_mean
 from .inference.allocator import keep_freed_memory
+from .inference.openmp import limit_spinning
 from .messages import info_on_stderr
 
 _DESCRIPTION = """\
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and return the exit status."""
     line = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
+    limit_spinning()
     with warnings.catch_warnings(), _lossy_stderr(), _escaping_streams(), escaping_control_characters():
         for category in (UnusedOptionWarning, WeightsWarning):
             warnings.simplefilter("default", category)

@@ -1,6 +1,7 @@
 """Which of the installed engines is the fastest for a network: a trial, and its result on disk.
 
-The trial runs the engines in turns, see ``timing``, and compares medians.
+The trial runs the engines in turns, see ``timing``, and compares the fastest round of each: whatever else the machine
+does makes rounds slower only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import os
 import pathlib
 import platform
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -44,7 +44,7 @@ class EngineChoice:
 
     Attributes:
         engine: Name of the fastest engine.
-        ms: Median milliseconds of a batch, by engine.
+        ms: Milliseconds of a batch, the median of the fastest round, by engine.
         left_out: Why an engine was not timed, by its name.
     """
 
@@ -86,7 +86,7 @@ def try_engines(
         _log.info("engine auto: without %s: %s", name, reason)
     seconds = _SECONDS / _ROUNDS
     times = time_interleaved(engines, x, repeats=_ROUNDS, warmup=0, seconds=seconds) if len(engines) > 1 else {}
-    ms = {name: statistics.median(of_rounds) for name, of_rounds in times.items()}
+    ms = {name: min(of_rounds) for name, of_rounds in times.items()}
     engine = min(ms, key=lambda name: ms[name]) if ms else "torch"
     return EngineChoice(engine, ms, left_out)
 

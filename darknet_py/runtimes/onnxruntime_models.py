@@ -53,6 +53,8 @@ class OnnxModel(RuntimeModel):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = threads
+        # By default its threads go on spinning after a call, on cores that reading and decoding need.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         available = onnxruntime.get_available_providers() if providers is None else list(providers)
         try:
             self._session = onnxruntime.InferenceSession(
