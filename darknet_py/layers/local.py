@@ -63,8 +63,9 @@ class Local(Layer):
             ]
             x = F.pad(x, (1, reach[0], 1, reach[1]))
         columns = F.unfold(x, options.size, stride=options.stride)
-        sums = torch.einsum("lnk,bkl->bnl", self.weights, columns)
-        return sums.reshape(len(x), -1, height, width)
+        # A product for each position, of [filters, values of a window] and [values of a window, batch].
+        sums = torch.bmm(self.weights, columns.permute(2, 1, 0)).permute(2, 1, 0)
+        return sums.reshape(-1, self.shape.channels, height, width)
 
     def channel_groups(self, groups: ChannelGroups, *inputs: Channels) -> Channels:
         """The filters stay; each input channel is ``size * size`` columns of the weights."""

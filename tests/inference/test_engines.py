@@ -50,6 +50,18 @@ def require_engine(name: str) -> None:
         pytest.skip(f"{name} is not installed")
 
 
+@pytest.mark.parametrize("name", ["graph", "openvino", "onnxruntime"])  # ncnn does not load it, and says so
+def test_locally_connected_layers_run_for_any_batch(name: str) -> None:
+    require_engine(name)
+    local = "[local]\nfilters={}\nsize=3\nstride=2\npad={}\nactivation=leaky\n"
+    net = random_networks.network("[net]\nwidth=20\nheight=16\nchannels=3\n" + local.format(6, 1) + local.format(5, 0))
+    x = random_networks.random(3, 3, 16, 20, low=0)
+    run = engines.create_engine(net, name)
+    for batch in (1, 3):
+        for output, expected in zip(run(x[:batch]), net.predict(x[:batch]), strict=True):
+            torch.testing.assert_close(output, expected)
+
+
 @pytest.mark.parametrize("name", [*ENGINES, "auto"])
 def test_every_engine_gives_the_outputs_of_the_network(name: str, net: Network, x: Tensor) -> None:
     require_engine(name)
