@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from . import metadata
 from .traceable import TraceableNetwork, trace
 
 PROGRAM = "network.pt2"  # the traced network, in the folder of a subprocess
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _log = get_logger(__name__)
 
 
@@ -99,9 +101,16 @@ def run_module(name: str, arguments: Sequence[str], folder: pathlib.Path) -> Non
         errors="replace",
         check=False,
     )
-    if done.returncode < 0:
-        raise DarknetError(f"its process was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        last = " ".join(lines[-1:]).removeprefix(f"{DarknetError.__module__}.{DarknetError.__name__}: ")
-        raise DarknetError(last[:300] or f"exit status {done.returncode}")
+        raise DarknetError(describe_failure(done))
+
+
+def describe_failure(done: subprocess.CompletedProcess[str]) -> str:
+    """Say why a process failed: the signal that ended it, or the last line that it wrote to stderr."""
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        memory = ", as where there is too little memory" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{memory}"
+    lines = [line.strip() for line in _COLOURS.sub("", done.stderr).splitlines() if line.strip()]
+    last = " ".join(lines[-1:]).removeprefix(f"{DarknetError.__module__}.{DarknetError.__name__}: ")
+    return last[:300] or f"exit status {done.returncode}"

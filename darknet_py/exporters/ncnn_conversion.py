@@ -18,7 +18,7 @@ from ..errors import DarknetError
 from ..network import Network
 from ..postprocess import Heads
 from ..runtimes.ncnn_models import is_ncnn_installed
-from .converter_process import run_module
+from .converter_process import describe_failure, run_module
 from .onnx.model import to_onnx, write_onnx
 from .onnx.opsets import OLDEST, lower_opset
 from .traceable import TraceableNetwork
@@ -64,8 +64,7 @@ def write_ncnn(
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         written = [folder / f"network.ncnn.{suffix}" for suffix in ("param", "bin")]
         if done.returncode != 0 or not all(file.is_file() for file in written):
-            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            raise DarknetError(f"{path.name}: pnnx cannot convert the network ({' '.join(lines[-1:])[:200]})")
+            raise DarknetError(f"{path.name}: pnnx cannot convert the network: {describe_failure(done)}")
         unknown = sorted({line.split()[0] for line in written[0].read_text("utf-8").splitlines() if _is_unknown(line)})
         if unknown:
             raise DarknetError(f"{path.name}: ncnn has no layer for {', '.join(unknown)} of this network")
@@ -83,7 +82,8 @@ def write_ncnn(
         try:
             run_module("ncnn_process", [str(path.resolve())], path.parent)
         except DarknetError as error:
-            raise DarknetError(f"{path.name}: ncnn cannot run the network: {error}") from error
+            reason = str(error).removeprefix(f"{path.resolve()}: ")
+            raise DarknetError(f"{path.name}: ncnn cannot run the network: {reason}") from error
 
 
 def _split_padding_from_pooling(graph: onnx.GraphProto) -> None:
@@ -143,11 +143,14 @@ def _pool_instead_of_steps(graph: onnx.GraphProto) -> None:
     import onnx
 
     arrays = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info)}
     for node in [node for node in graph.node if node.op_type == "Slice" and len(node.input) == 5]:
         axes, steps = (arrays[name].tolist() for name in node.input[3:])
         strides = dict(zip(axes, steps, strict=True))
         if max(steps) == 1 or not {axis for axis, step in strides.items() if step > 1} <= {2, 3} or min(steps) < 1:
             continue
+        if ranks.get(node.input[0], 4) != 4:
+            raise DarknetError(f"ncnn has no slices with steps of {ranks[node.input[0]]} dimensions")
         prefix = node.output[0]
         pooling = onnx.helper.make_node(
             "MaxPool",

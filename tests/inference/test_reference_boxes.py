@@ -19,6 +19,7 @@ from tests.helpers.reference_values import Reference
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::darknet_py.errors.UnusedOptionWarning")]
 ENGINES = ("graph", "openvino", "onnxruntime", "ncnn")
 _NO_BINARY = {"ncnn": "ncnn has no layer for Tensor.to, torch.gt of this network"}
+_NO_LOCAL = {"ncnn": "ncnn cannot run the network: ncnn cannot load it"}
 # What is refused, by network and engine, and a part of the reason.
 REFUSED = {
     "yolov3-tiny_occlusion_track": dict.fromkeys(ENGINES, "does not keep the state of recurrent layers"),
@@ -26,6 +27,9 @@ REFUSED = {
     "tiny-yolo_xnor": _NO_BINARY,
     "yolov1__xyolo.test": _NO_BINARY,
     "yolo9000": {"ncnn": "operator ScatterElements has no attribute reduction"},
+    "Gaussian_yolov3_BDD": {"ncnn": "no slices with steps of"},
+    "resnet152_trident": {"graph": "outputs differ from the network's"},
+    **dict.fromkeys(("yolov1__yolo", "yolov1__yolo-coco", "yolov1__yolo.train", "yolov1__yolo2"), _NO_LOCAL),
 }
 
 
@@ -50,7 +54,13 @@ def test_the_boxes_are_those_of_c(engine: str, case: tuple[str, Network, Referen
     reason = REFUSED.get(name, {}).get(engine)
     with reference_boxes.temporary_cache():
         if reason is None:
-            assert reference_boxes.compare(net, expected, engine).wrong == []
+            try:
+                comparison = reference_boxes.compare(net, expected, engine)
+            except DarknetError as error:
+                if "too little memory" in str(error):
+                    pytest.skip(str(error))
+                raise
+            assert comparison.wrong == []
             return
         with pytest.raises(DarknetError, match=reason) as refusal:
             reference_boxes.compare(net, expected, engine)
