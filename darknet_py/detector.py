@@ -321,7 +321,7 @@ class Detector(Predictor):
         """Convert the outputs to results. Errors are returned in their places."""
         loaded = _without_errors(computed.images)
         started = time.perf_counter()
-        with torch.inference_mode():
+        with torch.inference_mode(), evaluating(self._network):
             converted = self.postprocess(computed.outputs, [each.image.shape[:2] for each in loaded]) if loaded else []
         share = (time.perf_counter() - started) / max(1, len(loaded))
         rest = iter(zip(converted, computed.seconds, strict=True))
