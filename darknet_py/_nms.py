@@ -2,7 +2,7 @@
 
 The boxes are processed in blocks by descending score: first against the boxes that are kept so far, then within the
 block. In both steps the boxes near a box are found by their order along one axis, so that time and memory grow with
-the number of neighbours and not with the square of the number of boxes.
+the number of neighbours and not with the square of the number of boxes. Of a few boxes all pairs are compared.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def greedy_nms(boxes: Tensor, classes: Tensor, threshold: float, overlap: Overla
     keep = torch.zeros(len(boxes), dtype=torch.bool)
     if not len(boxes):
         return keep.to(device)
-    is_few = len(boxes) <= _FEW
-    neighbours = _AllPairs(classes) if is_few else _Neighbours(boxes, classes, threshold)
+    neighbours = _AllPairs(classes) if len(boxes) <= _FEW else _Neighbours(boxes, classes, threshold)
     columns = boxes.t().contiguous()
 
     def overlaps(first: Tensor, second: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from .data.labels import Problem, log_problems
 from .errors import DataError
 from .images import resizing
 from .images.limits import MAX_PIXELS
-from .images.prefetch import catch_errors, drop_errors, take_batches
+from .images.prefetch import catch_errors, drop_errors, restore_errors, take_batches, without_errors
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .inference.exported_model import ModelSource, open_model
@@ -191,18 +191,16 @@ class Classifier(Predictor):
         """Classify batches of images. Where one could not be read, there is a gap in its batch, and its error."""
         classified: list[Classification | DataError] = []
         for batch in take_batches(images, self.batch_size):
-            inputs = [image.input for image in batch if not isinstance(image, DataError)]
-            probs = iter(self._probabilities(torch.stack(inputs)) if inputs else ())
-            classified += [
-                image
-                if isinstance(image, DataError)
-                else Classification(next(probs), self.names, image.path, self.parents)
-                for image in batch
-            ]
+            results: list[Classification] = []
+            if loaded := without_errors(batch):
+                x = torch.stack([image.input for image in loaded])
+                rows = predict_probabilities(self._network, x, self.leaves, self.run)
+                results = [
+                    Classification(probs, self.names, image.path, self.parents)
+                    for image, probs in zip(loaded, rows, strict=True)
+                ]
+            classified += restore_errors(batch, results)
         return classified
-
-    def _probabilities(self, x: Tensor) -> Tensor:
-        return predict_probabilities(self._network, x, self.leaves, self.run)
 
     def _load(self, source: ImageSource) -> _Loaded:
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else ""

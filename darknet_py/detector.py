@@ -23,7 +23,7 @@ from .data.class_names import ClassNames, class_numbers, resolve_class_names, se
 from .errors import DataError, did_you_mean
 from .images import resizing
 from .images.limits import MAX_PIXELS
-from .images.prefetch import catch_errors, drop_errors, take_batches
+from .images.prefetch import catch_errors, drop_errors, restore_errors, take_batches, without_errors
 from .images.reading import ImageArray, ImageSource, read_image
 from .inference import engines
 from .inference.exported_model import ModelSource, form_of, open_model
@@ -302,7 +302,7 @@ class Detector(Predictor):
         batches: list[list[Tensor]] = []
         seconds: list[tuple[float, float]] = []
         for batch in take_batches(images, self.batch_size):
-            loaded = _without_errors(batch)
+            loaded = without_errors(batch)
             if not loaded:
                 continue
             started = time.perf_counter()
@@ -310,7 +310,8 @@ class Detector(Predictor):
             prepared = time.perf_counter()
             with torch.inference_mode(), evaluating(self._network):
                 outputs = self.run(x)
-                if not isinstance(self.engine, str):  # its next call may overwrite them
+                if len(images) > self.batch_size and not isinstance(self.engine, str):
+                    # An engine that is not of this package may overwrite them in its next call.
                     outputs = [output.clone() for output in outputs]
             computed = time.perf_counter()
             batches.append(outputs)
@@ -319,21 +320,16 @@ class Detector(Predictor):
 
     def _finish(self, computed: _Computed) -> Iterator[Results | DataError]:
         """Convert the outputs to results. Errors are returned in their places."""
-        loaded = _without_errors(computed.images)
+        loaded = without_errors(computed.images)
         started = time.perf_counter()
         with torch.inference_mode(), evaluating(self._network):
             converted = self.postprocess(computed.outputs, [each.image.shape[:2] for each in loaded]) if loaded else []
         share = (time.perf_counter() - started) / max(1, len(loaded))
-        rest = iter(zip(converted, computed.seconds, strict=True))
-        for image in computed.images:
-            if isinstance(image, DataError):
-                yield image
-                continue
-            results, (preprocess, inference) = next(rest)
+        for image, results, (preprocess, inference) in zip(loaded, converted, computed.seconds, strict=True):
             results.path, results.orig_img = image.path, image.image
             times = (image.seconds + preprocess, inference, share)
             results.speed = dict(zip(_STAGES, (1000 * t for t in times), strict=True))
-            yield results
+        return restore_errors(computed.images, converted)
 
     def preprocess(self, images: Sequence[ImageArray]) -> Tensor:
         """Resize images, uint8 [H, W, channels], to the network's input.
@@ -401,10 +397,6 @@ class Detector(Predictor):
                 form=form_of(self.run),
             )
         return [self._to_results(of_image, size[::-1]) for of_image in detections]
-
-
-def _without_errors(images: Iterable[_LoadedImage | DataError]) -> list[_LoadedImage]:
-    return [image for image in images if not isinstance(image, DataError)]
 
 
 def _require_fraction(name: str, value: float) -> None:

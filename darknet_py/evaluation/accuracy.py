@@ -7,7 +7,6 @@ label counts as wrong.
 from __future__ import annotations
 
 import enum
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +24,7 @@ from ..distributed import ProcessGroup
 from ..errors import DataError
 from ..images import resizing
 from ..images.limits import MAX_PIXELS
-from ..images.prefetch import catch_errors, map_prefetched
+from ..images.prefetch import catch_errors, map_prefetched, take_batches
 from ..images.reading import read_image
 from ..inference import engines
 from ..inference.exported_model import ModelSource, open_model
@@ -148,7 +147,7 @@ def evaluate_accuracy(
     top1_hits = 0
     topk_hits = 0
     with fresh_state(network):
-        while loaded_batch := list(itertools.islice(loaded, batch)):
+        for loaded_batch in take_batches(loaded, batch):
             for offset, views in enumerate(loaded_batch):
                 if isinstance(views, DataError):
                     if on_error is None:

@@ -8,7 +8,6 @@ depend.
 from __future__ import annotations
 
 import functools
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from ..distributed import ProcessGroup
 from ..errors import DataError
 from ..images import resizing
 from ..images.limits import MAX_PIXELS
-from ..images.prefetch import map_prefetched
+from ..images.prefetch import map_prefetched, take_batches
 from ..images.reading import ImageArray, read_image
 from ..inference import engines
 from ..inference.exported_model import form_of
@@ -235,7 +234,7 @@ def _batches(
 
     loaded = map_prefetched(read, dataset, workers, depth=2 * max(batch, workers))
     with tqdm(total=len(dataset), unit=" images", disable=None if progress else True) as bar:
-        while group := list(itertools.islice(loaded, batch)):
+        for group in take_batches(loaded, batch):
             yield group
             bar.update(len(group))
 

@@ -66,6 +66,18 @@ def drop_errors(results: Iterable[R | DataError], on_error: Callable[[DataError]
             on_error(result)
 
 
+def without_errors(items: Iterable[T | DataError]) -> list[T]:
+    """Return the results of ``catch_errors`` that are no errors."""
+    return [item for item in items if not isinstance(item, DataError)]
+
+
+def restore_errors(items: Iterable[T | DataError], results: Iterable[R]) -> Iterator[R | DataError]:
+    """Yield the results for ``without_errors(items)``, with the errors in their places between them."""
+    rest = iter(results)
+    for item in items:
+        yield item if isinstance(item, DataError) else next(rest)
+
+
 def take_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield lists of ``size`` items; the last can be shorter."""
     rest = iter(items)
@@ -78,9 +90,8 @@ def map_interleaved(function: Callable[[T], R], items: Iterable[T], workers: int
 
     For a consumer that uses all cores, whose threads would have to wait for another busy thread.
     """
-    rest = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        while group := list(itertools.islice(rest, count)):
+        for group in take_batches(items, count):
             futures = [pool.submit(function, item) for item in group]
             wait(futures)
             yield from (future.result() for future in futures)

@@ -7,11 +7,11 @@ import sys
 
 _VARIABLE = "GOMP_SPINCOUNT"
 _SETTINGS = (_VARIABLE, "OMP_WAIT_POLICY")
-_COUNT = 30_000  # about 0.3 ms: longer than the pauses between the layers of a network
+_COUNT = 30_000  # a tenth of the default, and longer than the pauses between the layers of a network
 
 
 def limit_spinning() -> bool:
-    """Let idle OpenMP threads sleep after about 0.3 ms instead of 8, in this process and those that it starts.
+    """Let idle OpenMP threads sleep after 1 to 2 ms instead of 8 to 10, in this process and those that it starts.
 
     Between two networks, threads that read images, and other runtimes, need the cores. It has to be called before torch
     is imported. Settings in the environment (``GOMP_SPINCOUNT``, ``OMP_WAIT_POLICY``) take precedence.

@@ -100,14 +100,14 @@ class Predictor:
         workers: int | None,
         most: int,
     ) -> Generator[T]:
-        """Load images on threads, and yield what ``compute`` returns for several batches, or a part of one, of them.
+        """Load images on threads, and yield what ``compute`` returns for lists of them, of one batch or several.
 
         Args:
             load: loads an image.
-            compute: called with the results of ``load`` for one or more batches.
+            compute: called with the results of ``load``.
             sources: the images.
             workers: threads, see ``Detector.stream``.
-            most: images that ``compute`` may get, if that is more than a batch.
+            most: images in a list of several batches.
         """
         if workers is None and isinstance(sources, Collection) and not self._is_on_gpu:
             threads = torch.get_num_threads()

@@ -13,7 +13,7 @@ import pytest
 from darknet_py.runtimes.onnxruntime_models import OnnxModel
 
 CODE = """
-import os, sys
+import os
 from darknet_py.inference.openmp import limit_spinning
 before = limit_spinning()
 import torch
@@ -23,9 +23,9 @@ print(before, limit_spinning())
 
 
 def run(*command: str, **environment: str) -> str:
-    unset = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    others = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, env=unset | environment, check=True
+        [sys.executable, *command], capture_output=True, text=True, env=others | environment, check=True
     )
     return done.stdout.strip()
 
